@@ -1,0 +1,7 @@
+"""Adversarial Preference Optimization (Cheng et al., 2024, arXiv 2311.08045) as a library.
+
+Axis names in signatures: `item` a query with all its responses; `resp` the responses of an item;
+`pair` ordered pairs (better, worse); `seq` sequences of a batch; `tok` tokens of a sequence;
+`hidden` the width of the model; `bin` the bins of a calibration curve; `query`, `llm` as they say.
+Masks are boolean and True counts.
+"""

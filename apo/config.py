@@ -1,0 +1,251 @@
+"""`params.yaml` as typed sections: unknown, missing and mistyped keys are errors that name the key.
+
+Read with the YAML 1.2 parser that DVC uses, so that no value means two things. There are no
+defaults here: a value lives only where DVC sees it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from apo.errors import UserError
+
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A section of `params.yaml`; immutable, strict, without defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Demo(Section):
+    comparisons: Count
+    test_comparisons: Count
+    documents: Count
+    demonstrations: Count
+    temperature: Positive
+
+
+class Files(Section):
+    comparisons: list[str]
+    rm: list[str]
+    llm: list[str]
+    test: list[str]
+    golden: list[str]
+    samples: list[str]
+    demonstrations: list[str]
+
+
+class Hub(Section):
+    path: str
+    revision: str
+    train: str
+    test: str
+
+
+class Data(Section):
+    source: Literal["demo", "files", "hub"]
+    dir: str
+    demo: Demo
+    files: Files
+    hub: Hub
+
+
+class Split(Section):
+    rm_fraction: Fraction
+    valid_fraction: Fraction
+    test_fraction: Fraction
+    without_golden: Literal["error", "skip"]
+
+
+class Optimiser(Section):
+    """What every training has: AdamW, warm-up, a schedule to zero, clipping by global norm."""
+
+    lr: Positive
+    epochs: Count
+    batch_size: Count
+    warmup_steps: CountOrZero
+    schedule: Literal["linear", "cosine", "constant"]
+    weight_decay: NotNegative
+    max_grad_norm: Positive
+
+
+class Backbone(Optimiser):
+    start: str
+    vocab_size: Annotated[int, Field(ge=300)]
+    hidden_size: Count
+    layers: Count
+    heads: Count
+    intermediate_size: Count
+    max_length: Annotated[int, Field(ge=8)]
+
+
+class FineTuning(Optimiser):
+    max_length: Annotated[int, Field(ge=8)]
+
+
+class Actor(FineTuning):
+    start: str
+
+
+class Sampling(Section):
+    origin: Literal["actor", "source"]
+    prompt: Literal["hh", "chat"]
+    num_samples: Count
+    temperature: Positive
+    top_k: CountOrZero
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)]
+    repetition_penalty: Positive
+    max_new_tokens: Count
+    max_prompt_tokens: Count
+
+
+class Convert(Section):
+    pick: Literal["all", "one"]
+    short_samples: Literal["error", "keep"]
+
+
+class Model(Section):
+    max_length: Annotated[int, Field(ge=8)]
+    pooling: Literal["last", "eos", "average", "max"]
+    separator: str
+    truncation_side: Literal["left", "right"]
+    padding_side: Literal["left", "right"]
+
+
+class RewardTraining(Optimiser):
+    eval_steps: CountOrZero
+    calibration_bins: Annotated[list[Count], Field(min_length=1)]
+
+
+class Apo(Section):
+    coeff: NotNegative
+    num_samples: Count
+    kl_coeff: NotNegative
+    loss: Literal["ranking", "wgan"]
+    init_from: Literal["backbone", "base_rm"]
+
+
+class Score(Section):
+    extra_answers: bool
+
+
+class Rjs(Section):
+    candidates: Literal["samples", "samples_and_extra"]
+
+
+class Evaluate(Section):
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
+S = TypeVar("S", bound=Section)
+
+
+def read_section(params: Path, name: str, kind: type[S]) -> S:
+    """One section, `apo` or `sample.rm`, checked.
+
+    Raises:
+        UserError: The file or the section is missing, a key is unknown, missing or of a wrong kind.
+    """
+    values = _lookup(params, name)
+    if not isinstance(values, dict):
+        raise UserError(
+            f"{params}: {name}",
+            found=repr(values)[:60],
+            expected="a section with keys",
+            do="compare the file with `git diff params.yaml`",
+        )
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise _explain(params, name, error) from None
+
+
+def read_seed(params: Path) -> int:
+    """The whole number `seed`."""
+    seed = _lookup(params, "seed")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
+        raise UserError(
+            f"{params}: seed",
+            found=repr(seed),
+            expected="a whole number from 0 to 2147483647",
+            do="write for example `seed: 1`",
+        )
+    return seed
+
+
+def read_count(params: Path, name: str) -> int:
+    """A single leaf that is a whole number of at least 1, such as `apo.num_samples`."""
+    value = _lookup(params, name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(
+            f"{params}: {name}",
+            found=repr(value),
+            expected="a whole number of at least 1",
+            do=f"write for example `{name.split('.')[-1]}: 4`",
+        )
+    return value
+
+
+def _lookup(params: Path, name: str) -> Any:
+    """The value under a dotted name, as plain Python."""
+    try:
+        node: Any = YAML(typ="safe").load(params.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            str(params),
+            found=error.strerror or "an unreadable file",
+            expected="the parameters of the pipeline",
+            do="run from the repository root",
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            str(params),
+            found=" ".join(str(error).split())[:200],
+            expected="YAML",
+            do="mend the line that is named",
+        ) from None
+    for key in name.split("."):
+        if not isinstance(node, dict) or key not in node:
+            raise UserError(
+                f"{params}: {name}",
+                found="no such key",
+                expected="every parameter written out",
+                do="restore it from `git diff params.yaml`",
+            )
+        node = node[key]
+    return node
+
+
+def _explain(params: Path, name: str, error: ValidationError) -> UserError:
+    """The first finding of pydantic in our form."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join([name, *map(str, first["loc"])])
+    kind, value = first["type"], first["input"]
+    if kind == "extra_forbidden":
+        return UserError(
+            f"{params}: {key}",
+            found=f"a parameter that nothing reads ({value!r})",
+            expected="the keys of the section as committed",
+            do="correct its spelling or remove it",
+        )
+    if kind == "missing":
+        return UserError(
+            f"{params}: {key}",
+            found="no such key",
+            expected="every parameter written out",
+            do="restore it from `git diff params.yaml`",
+        )
+    do = "change the value"
+    if kind == "float_type" and isinstance(value, str):
+        do = "write small numbers with a point, 1.0e-6 and not 1e-6"
+    message = first["msg"].removeprefix("Input should be ")
+    return UserError(f"{params}: {key}", found=repr(value)[:60], expected=message, do=do)

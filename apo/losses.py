@@ -1,0 +1,131 @@
+"""The losses of the game, on the rewards of whole items (Cheng et al., 2024, arXiv 2311.08045).
+
+Every function returns sums and the number of pairs. The caller divides by the pairs of the whole optimiser
+step, so that the loss does not depend on how the step was cut into micro batches or over processes. In the
+authors' data a score below 0 marks padding: `mask = scores >= 0`.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+PairLoss = Callable[[Tensor], Tensor]
+
+
+def bradley_terry(margin: Float[Tensor, "item resp resp"]) -> Float[Tensor, "item resp resp"]:
+    """-log sigma(r_i - r_j), in nats: a tie costs ln 2, the gradient in the margin is sigma(margin) - 1."""
+    return -logsigmoid(margin)
+
+
+def wgan(margin: Float[Tensor, "item resp resp"]) -> Float[Tensor, "item resp resp"]:
+    """-(r_i - r_j), Eq. 14: the margin itself is what the reward model raises; unbounded below."""
+    return -margin
+
+
+PAIR_LOSSES: Mapping[str, PairLoss] = MappingProxyType({"ranking": bradley_terry, "wgan": wgan})
+"""The adversarial terms by their name in `params.yaml: apo.loss`."""
+
+
+def ordered_pairs(
+    scores: Float[Tensor, "item resp"], *, mask: Bool[Tensor, "item resp"]
+) -> Bool[Tensor, "item resp resp"]:
+    """Where s_i > s_j and both responses count: [item, i, j]. A tie is no pair; a masked one has none."""
+    real = mask.unsqueeze(2) & mask.unsqueeze(1)
+    return real & (scores.unsqueeze(2) > scores.unsqueeze(1))
+
+
+def count_pairs(scores: Float[Tensor, "item resp"], *, mask: Bool[Tensor, "item resp"]) -> Int[Tensor, ""]:
+    """The number of pairs, what the sums below are divided by; needs no rewards."""
+    return ordered_pairs(scores, mask=mask).sum()
+
+
+def pair_loss_sums(
+    rewards: Float[Tensor, "item resp"],
+    scores: Float[Tensor, "item resp"],
+    *,
+    mask: Bool[Tensor, "item resp"],
+    pair_loss: PairLoss,
+) -> Float[Tensor, "item"]:
+    """Sum over the ordered pairs (s_i > s_j) of each item of pair_loss(r_i - r_j).
+
+    What is no pair adds exactly 0 to the sum and to every gradient, also where its reward is inf or NaN.
+
+    Args:
+        rewards: r = RM(query, response), float32 or wider.
+        scores: Which response is better; only their order within an item counts.
+        mask: False for padding.
+        pair_loss: `bradley_terry` or `wgan`.
+
+    Returns:
+        One sum an item, 0 where an item has no pair.
+
+    >>> tie = torch.zeros(1, 2)
+    >>> pair_loss_sums(tie, torch.tensor([[1.0, 0.0]]), mask=tie == 0, pair_loss=bradley_terry)
+    tensor([0.6931])
+    """
+    pairs = ordered_pairs(scores, mask=mask)
+    margin = rewards.unsqueeze(2) - rewards.unsqueeze(1)
+    margin = torch.where(pairs, margin, 0.0)  # before the loss: a gradient through inf - inf would be NaN
+    return torch.where(pairs, pair_loss(margin), 0.0).sum(dim=(1, 2))
+
+
+def ranking_loss_sum(
+    rewards: Float[Tensor, "item resp"],
+    scores: Float[Tensor, "item resp"],
+    *,
+    mask: Bool[Tensor, "item resp"],
+) -> Float[Tensor, ""]:
+    """Sum of the Bradley-Terry loss over all pairs: the base RM and the testing RM, before the division."""
+    return pair_loss_sums(rewards, scores, mask=mask, pair_loss=bradley_terry).sum()
+
+
+class ApoLossSums(NamedTuple):
+    """Three sums over pairs, all to be divided by the same number of pairs.
+
+    Attributes:
+        total: kl_weight * human + apo_weight * adversarial, what is minimised.
+        human: Over the human pairs, without weight.
+        adversarial: Over the pairs golden > sample, without weight.
+    """
+
+    total: Float[Tensor, ""]
+    human: Float[Tensor, ""]
+    adversarial: Float[Tensor, ""]
+
+
+def apo_loss_sums(
+    rewards: Float[Tensor, "item resp"],
+    scores: Float[Tensor, "item resp"],
+    *,
+    mask: Bool[Tensor, "item resp"],
+    is_apo: Bool[Tensor, "item"],
+    kl_weight: float,
+    apo_weight: float,
+    adversarial: PairLoss,
+) -> ApoLossSums:
+    """The APO loss of a batch in which human comparisons and golden > sample items stand side by side.
+
+    L = [kl_weight * sum_human BT + apo_weight * sum_golden>sample adversarial] / pairs, Eq. 15 to 17, where
+    `pairs` counts both kinds over the whole optimiser step, also at weight 0 (`count_pairs`).
+
+    Args:
+        rewards: r = RM(query, response), float32 or wider.
+        scores: Which response is better.
+        mask: False for padding.
+        is_apo: True for an item golden > samples, False for a human comparison.
+        kl_weight: Of a human pair: `apo.kl_coeff`.
+        apo_weight: Of a pair golden > sample: `apo.coeff / apo.num_samples`.
+        adversarial: Loss of a pair golden > sample; a human pair always costs `bradley_terry`.
+    """
+    human_items = mask & ~is_apo.unsqueeze(1)
+    apo_items = mask & is_apo.unsqueeze(1)
+    # Forward KL[P || Q] with hard labels P is the Bradley-Terry loss of the human pairs (Eq. 16 and 17).
+    human = pair_loss_sums(rewards, scores, mask=human_items, pair_loss=bradley_terry).sum()
+    # E[r(golden) - r(sample)] (Eq. 14), or its log-sigmoid form (Eq. 15).
+    adversary = pair_loss_sums(rewards, scores, mask=apo_items, pair_loss=adversarial).sum()
+    return ApoLossSums(kl_weight * human + apo_weight * adversary, human, adversary)

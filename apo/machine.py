@@ -1,0 +1,43 @@
+"""Where a stage runs: device, threads, memory. None of it changes what is computed.
+
+APO_DEVICE        cpu, cuda or mps; by default a GPU where there is one
+APO_THREADS       CPU threads of torch, 2 by default (another number changes the last bits of a result)
+APO_TOKEN_BUDGET  tokens of a micro batch, padding included, 16384 by default
+"""
+
+import os
+
+import torch
+
+from apo.errors import UserError
+
+
+def token_budget() -> int:
+    """Tokens of a micro batch, padding included."""
+    return _positive("APO_TOKEN_BUDGET", 16384)
+
+
+def set_up() -> torch.device:
+    """Fixes threads and kernels for repeatable results and returns the device."""
+    torch.set_num_threads(_positive("APO_THREADS", 2))
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    name = os.environ.get("APO_DEVICE", default)
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            "APO_DEVICE",
+            found=f"{name!r} ({str(error).splitlines()[0][:80]})",
+            expected="a device of this machine",
+            do="unset it, or write APO_DEVICE=cpu",
+        ) from None
+    return device
+
+
+def _positive(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdigit() or int(text) == 0:
+        raise UserError(name, found=repr(text), expected="a whole number of at least 1", do="unset it")
+    return int(text)

@@ -1,0 +1,85 @@
+"""What an RM is worth on comparisons: accuracy, calibration, and the truth where it is known."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from apo.calibration import calibration_metrics, one_sided, reliability_curve
+from apo.metrics import item_metrics, pair_metrics, pairs_of
+from apo.models import RewardModel
+from apo.records import Row, read_rows
+from apo.scoring import rewards_of
+
+
+def measure(
+    model: RewardModel,
+    comparisons: Path,
+    *,
+    truth: Path,
+    bins: Sequence[int],
+    device: torch.device,
+    what: str,
+) -> tuple[dict[str, Any], list[Row]]:
+    """Metrics on a file of comparisons, and the rows of its reliability curve.
+
+    Args:
+        comparisons: Records that the model was not trained on.
+        truth: `truth.json` of the raw data; empty where the true reward is not known.
+        bins: Numbers of calibration bins; the curve has the first one.
+        what: Name on the progress line.
+
+    Raises:
+        UserError: No pair, or a reward that is not finite.
+    """
+    rows = list(read_rows(comparisons))
+    counts: Counter[str] = Counter()
+    texts = ((row["query"], row["responses"]) for row in rows)
+    items = model.encoder.items(texts, counts, where=str(comparisons))
+    rewards = list(rewards_of(model, items, device=device, what=what, total=len(rows)))
+    scores = [row["scores"] for row in rows]
+    chosen, rejected = pairs_of(rewards, scores)
+    metrics: dict[str, Any] = {
+        **item_metrics(rewards, scores),
+        **calibration_metrics(chosen, rejected, bins=bins),
+        "queries_cut": counts["queries_cut"],
+        "responses_cut": counts["responses_cut"],
+    }
+    known = json.loads(truth.read_text(encoding="utf-8"))
+    if known:
+        metrics["truth"] = _truth(rows, rewards, temperature=known["temperature"], bins=bins)
+    curve = [part._asdict() for part in reliability_curve(*one_sided(chosen, rejected), bins[0], lower=0.5)]
+    return metrics, curve
+
+
+def _truth(
+    rows: list[Row], rewards: list[list[float]], *, temperature: float, bins: Sequence[int]
+) -> dict[str, float]:
+    """The same comparisons judged by the true reward, the best that any model can do.
+
+    `best_accuracy` is its expected accuracy; `accuracy`, `nll` and the calibration are its values on these
+    very labels; `agreement` is how often the model orders a pair as the truth does, without label noise.
+    """
+    from apo.world import best_accuracy, true_reward
+
+    true = [[true_reward(row["query"], response) for response in row["responses"]] for row in rows]
+    scaled = [[value / temperature for value in values] for values in true]
+    pairs = pairs_of(scaled, [row["scores"] for row in rows])
+    own = pair_metrics(*pairs)
+    return {
+        "best_accuracy": best_accuracy(rows, temperature),
+        **{name: own[name] for name in ("accuracy", "nll", "brier")},
+        **calibration_metrics(*pairs, bins=bins),
+        "agreement": float(pair_metrics(*pairs_of(rewards, true))["accuracy"]),
+        "correlation": _correlation(list(chain(*rewards)), list(chain(*true))),
+    }
+
+
+def _correlation(first: list[float], second: list[float]) -> float:
+    """Pearson's r."""
+    stacked = torch.tensor([first, second], dtype=torch.float64)
+    return float(torch.corrcoef(stacked)[0, 1])

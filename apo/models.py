@@ -1,0 +1,253 @@
+"""Checkpoints in and out: Hugging Face folders, safetensors only, no remote code, no network."""
+
+import contextlib
+import logging
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+from apo.batching import Batch
+from apo.encoding import Encoder
+from apo.errors import UserError
+from apo.pooling import POOLINGS
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+logging.getLogger("transformers").setLevel(logging.ERROR)
+
+# '\n\nHuman: ...\n\nAssistant: ...', the text that is scored.
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'user' %}{{ '\\n\\nHuman: ' + message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}"
+    "{{ '\\n\\nAssistant:' }}{% if loop.last %}{{ SEPARATOR }}{% endif %}{{ ' ' + message['content'] }}"
+    "{% if loop.last %}{{ END }}{% endif %}"
+    "{% else %}{{ message['content'] }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '\\n\\nAssistant:' }}{% endif %}"
+)
+
+
+class RewardModel(nn.Module):
+    """A sequence classifier of Hugging Face with one label, read as rewards of trees.
+
+    Args:
+        classifier: The model as `AutoModelForSequenceClassification` loads it.
+        encoder: How it reads text.
+    """
+
+    def __init__(self, classifier: Any, encoder: Encoder) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.encoder = encoder
+
+    def forward(self, batch: Batch) -> Float[Tensor, "item resp"]:
+        """Rewards; those of responses that are not there are 0."""
+        hidden = self.classifier.base_model(
+            input_ids=batch.input_ids,
+            position_ids=batch.position_ids,
+            attention_mask=batch.attention,
+            use_cache=False,
+        ).last_hidden_state
+        pooled = POOLINGS[self.encoder.pooling](hidden, batch.members)
+        rewards: Tensor = self.classifier.score(pooled).squeeze(-1)
+        return torch.where(batch.mask, rewards, 0.0)
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Raises UserError when a folder is no checkpoint that can be loaded safely."""
+    if not (folder / "config.json").is_file():
+        found = "no config.json in it" if folder.is_dir() else "no such folder"
+        raise UserError(
+            str(folder),
+            found=found,
+            expected="a Hugging Face checkpoint",
+            do="give the folder that holds config.json and the safetensors files",
+        )
+    if not list(folder.glob("*.safetensors")):
+        raise UserError(
+            str(folder),
+            found="no *.safetensors file",
+            expected="weights as safetensors (pickles are not loaded)",
+            do="convert it with transformers: AutoModel.from_pretrained(...).save_pretrained(...)",
+        )
+
+
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Turns what transformers raises over a broken checkpoint into one message."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            str(folder),
+            found=f"a checkpoint that does not load ({type(error).__name__}: {reason[:160]})",
+            expected="a model and a tokenizer that transformers opens without remote code",
+            do="fetch it again, or convert it with the transformers version of requirements.txt",
+        ) from None
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a checkpoint, with a pad token that is not the end token where it has one.
+
+    Raises:
+        UserError: There is none, or it has neither pad nor unknown token.
+    """
+    with _readable(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        spare = tokenizer.unk_token or tokenizer.eos_token
+        if spare is None:
+            raise UserError(
+                str(folder),
+                found="a tokenizer without pad, unknown and end token",
+                expected="one of them for padding",
+                do="set `pad_token` in its tokenizer_config.json",
+            )
+        tokenizer.pad_token = spare
+    return tokenizer
+
+
+def load_language_model(folder: Path) -> Any:
+    """A causal language model in float32."""
+    check_checkpoint(folder)
+    with _readable(folder):
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
+
+
+def new_language_model(tokenizer: Any, *, seed: int, **sizes: int) -> Any:
+    """A small Llama with random weights, a function of the seed alone."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+        **sizes,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def save_language_model(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Writes a language model with its tokenizer, whole or not at all."""
+    with _new_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+
+
+def _classifier(folder: Path, tokenizer: Any) -> Any:
+    check_checkpoint(folder)
+    with _readable(folder):
+        return AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            num_labels=1,
+            dtype=torch.float32,
+            pad_token_id=tokenizer.pad_token_id,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+
+
+def start_reward_model(
+    folder: Path,
+    *,
+    seed: int,
+    max_length: int,
+    pooling: str,
+    separator: str,
+    truncation_side: str,
+    padding_side: str,
+) -> RewardModel:
+    """A reward model on a backbone: a linear reward head drawn from the seed.
+
+    The head is normal with standard deviation 1 / sqrt(hidden size + 1). From a reward model (the
+    sequential variant) the head is kept.
+    """
+    tokenizer = load_tokenizer(folder)
+    tokenizer.padding_side, tokenizer.truncation_side = padding_side, truncation_side
+    classifier = _classifier(folder, tokenizer)
+    if separator and tokenizer.convert_tokens_to_ids(separator) in (None, tokenizer.unk_token_id):
+        tokenizer.add_special_tokens({"additional_special_tokens": [separator]})
+    if len(tokenizer) > classifier.get_input_embeddings().num_embeddings:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            classifier.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    if not hasattr(classifier.config, "apo"):
+        head = classifier.score.weight
+        generator = torch.Generator().manual_seed(seed)
+        nn.init.normal_(head, std=1 / math.sqrt(head.shape[1] + 1), generator=generator)
+    encoder = Encoder(tokenizer, max_length, pooling, separator, truncation_side)
+    return RewardModel(classifier, encoder)
+
+
+def load_reward_model(folder: Path) -> RewardModel:
+    """A reward model that this pipeline saved.
+
+    Raises:
+        UserError: The folder is no reward model of this pipeline.
+    """
+    check_checkpoint(folder)
+    tokenizer = load_tokenizer(folder)
+    classifier = _classifier(folder, tokenizer)
+    settings = getattr(classifier.config, "apo", None)
+    if not isinstance(settings, dict):
+        raise UserError(
+            str(folder),
+            found="a checkpoint without the key `apo` in its config.json",
+            expected="a reward model of this pipeline",
+            do="train it with a train_*_rm stage",
+        )
+    return RewardModel(classifier, Encoder(tokenizer, **settings))
+
+
+def save_reward_model(model: RewardModel, folder: Path) -> None:
+    """Writes a reward model as `AutoModelForSequenceClassification` opens it."""
+    encoder, tokenizer = model.encoder, model.encoder.tokenizer
+    end = "" if encoder.pooling == "last" else "{{ eos_token }}"
+    tokenizer.chat_template = CHAT_TEMPLATE.replace("{{ SEPARATOR }}", encoder.separator).replace(
+        "{{ END }}", end
+    )
+    config = model.classifier.config
+    config.apo = {
+        "max_length": encoder.max_length,
+        "pooling": encoder.pooling,
+        "separator": encoder.separator,
+        "truncation_side": encoder.truncation_side,
+    }
+    with _new_folder(folder) as temporary:
+        model.classifier.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+
+
+@contextlib.contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder under a temporary name that takes its place when it is complete."""
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

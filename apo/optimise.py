@@ -1,0 +1,107 @@
+"""The training loop that every training shares: optimiser steps over micro batches, resumable."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from apo.checkpoints import Checkpoints
+from apo.config import Optimiser
+from apo.errors import UserError
+
+STRETCH = 32  # optimiser steps whose items are sorted by length together
+
+
+def batches_of(lengths: Sequence[int], settings: Optimiser, *, seed: int) -> list[list[int]]:
+    """The items of every optimiser step of a training, a function of lengths and seed alone.
+
+    Each pass shuffles the items, sorts stretches of `STRETCH` steps by length, cuts them into batches of
+    `settings.batch_size` and shuffles the batches of the stretch, so that a batch holds items of like length.
+    """
+    batches = []
+    for epoch in range(settings.epochs):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order: list[int] = torch.randperm(len(lengths), generator=generator).tolist()
+        for start in range(0, len(order), STRETCH * settings.batch_size):
+            stretch = sorted(order[start : start + STRETCH * settings.batch_size], key=lengths.__getitem__)
+            cut = [stretch[i : i + settings.batch_size] for i in range(0, len(stretch), settings.batch_size)]
+            batches += [cut[i] for i in torch.randperm(len(cut), generator=generator).tolist()]
+    return batches
+
+
+def learning_rate(step: int, steps: int, settings: Optimiser) -> float:
+    """Linear warm-up from 0, then linear or cosine to 0, or constant."""
+    if step < settings.warmup_steps:
+        return settings.lr * (step + 1) / settings.warmup_steps
+    left = (steps - step) / max(1, steps - settings.warmup_steps)
+    factor = {"linear": left, "cosine": 0.5 - 0.5 * math.cos(math.pi * left), "constant": 1.0}
+    return settings.lr * factor[settings.schedule]
+
+
+def optimise(
+    model: nn.Module,
+    settings: Optimiser,
+    *,
+    steps: int,
+    micro_losses: Callable[[int], Iterable[Tensor]],
+    what: str,
+    checkpoints: Checkpoints,
+    look: Callable[[int], dict[str, float]] | None = None,
+    look_every: int = 0,
+) -> list[dict[str, float]]:
+    """Trains with AdamW and goes on from the last checkpoint of the same training.
+
+    Args:
+        model: On its device; trained in place.
+        micro_losses: For a step, the losses of its micro batches, each already divided by the
+            denominator of the whole step, so that their sum is the loss of the step.
+        what: Name on the progress line.
+        look: Called every `look_every` steps and after the last one; its numbers join the curve.
+
+    Returns:
+        The curve: a row with `step`, `loss`, `lr` for every step.
+
+    Raises:
+        UserError: A loss is not finite.
+    """
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=settings.lr,
+        fused=True,
+    )
+    curve = checkpoints.restore(model, optimiser)
+    model.train()
+    progress = tqdm(range(len(curve), steps), initial=len(curve), total=steps, desc=what, disable=None)
+    for step in progress:
+        rate = learning_rate(step, steps, settings)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        loss = 0.0
+        for micro in micro_losses(step):
+            micro.backward()  # type: ignore[no-untyped-call]
+            loss += micro.item()
+        if not math.isfinite(loss):
+            raise UserError(
+                what,
+                found=f"a loss of {loss} at step {step + 1}",
+                expected="a finite loss",
+                do="lower the learning rate of this stage in params.yaml",
+            )
+        nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        row: dict[str, Any] = {"step": step + 1, "loss": loss, "lr": rate}
+        if look and look_every and ((step + 1) % look_every == 0 or step + 1 == steps):
+            model.eval()
+            row |= look(step)
+            model.train()
+        curve.append(row)
+        progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        checkpoints.save_when_due(model, optimiser, curve, last=step + 1 == steps)
+    model.eval()
+    return curve

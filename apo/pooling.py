@@ -1,0 +1,47 @@
+"""From hidden states to one vector per response (authors' `reward_model.py`, `pooling_type`).
+
+The authors' `last` is the token before the end token. Here a sequence pooled by `last` carries no end
+token, so its last token is the same one; `eos` is the last token of a sequence that carries one.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Hidden = Float[Tensor, "item tok hidden"]
+Members = Bool[Tensor, "item resp tok"]
+Pooled = Float[Tensor, "item resp hidden"]
+
+
+def last_position(members: Members) -> Int[Tensor, "item resp"]:
+    """Position of the last token of each response's sequence; 0 where there is none."""
+    positions = torch.arange(members.shape[-1], device=members.device)
+    return (members * positions).amax(-1)
+
+
+def pool_last(hidden: Hidden, members: Members) -> Pooled:
+    """The hidden state of the last token."""
+    index = last_position(members)[..., None].expand(-1, -1, hidden.shape[-1])
+    return hidden.gather(1, index)
+
+
+def pool_average(hidden: Hidden, members: Members) -> Pooled:
+    """The mean over all tokens of query and response; 0 over no tokens."""
+    weights = members.to(hidden.dtype)
+    return weights @ hidden / weights.sum(-1, keepdim=True).clamp(min=1)
+
+
+def pool_max(hidden: Hidden, members: Members) -> Pooled:
+    """The largest value of each dimension over all tokens of query and response; 0 over no tokens."""
+    spread = hidden[:, None].masked_fill(~members[..., None], float("-inf")).amax(-2)
+    return spread.masked_fill(~members.any(-1)[..., None], 0.0)
+
+
+POOLINGS: dict[str, Callable[[Hidden, Members], Pooled]] = {
+    "last": pool_last,
+    "eos": pool_last,
+    "average": pool_average,
+    "max": pool_max,
+}

@@ -1,0 +1,173 @@
+"""What the three stages that train a reward model have in common."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from apo import machine
+from apo.checkpoints import Checkpoints, fingerprint
+from apo.config import Model, RewardTraining, read_section, read_seed
+from apo.dialogue import dialogue_to_messages
+from apo.errors import UserError
+from apo.losses import PairLoss, bradley_terry
+from apo.measurement import measure
+from apo.metrics import item_metrics
+from apo.models import RewardModel, load_reward_model, save_reward_model, start_reward_model
+from apo.records import read_rows, write_json
+from apo.reward_training import Ranked, train_reward_model
+from apo.scoring import rewards_of
+from apo.tables import write_csv
+
+
+def train_rm(
+    name: str,
+    *,
+    start: Path,
+    comparisons: Sequence[Path],
+    adversarial: Path | None = None,
+    kl_weight: float = 1.0,
+    apo_weight: float = 0.0,
+    adversarial_loss: PairLoss = bradley_terry,
+    measured_on: dict[str, Path],
+    truth: Path,
+    out: Path,
+    curves: Path,
+    metrics: Path,
+    params: Path,
+) -> None:
+    """Trains, saves and measures one reward model.
+
+    Args:
+        name: `base_rm`, `apo_rm` or `test_rm`: the key in the metrics.
+        start: Backbone or reward model.
+        comparisons: Human comparisons.
+        adversarial: Items golden > samples.
+        kl_weight: Of a human pair.
+        apo_weight: Of a pair golden > sample.
+        measured_on: Comparisons by name, none of which the model is trained on.
+
+    Raises:
+        UserError: Something is wrong with an input; nothing is written then.
+    """
+    model_settings = read_section(params, "model", Model)
+    settings = read_section(params, "rm", RewardTraining)
+    seed = read_seed(params)
+    device = machine.set_up()
+    files = [start, *comparisons, *([adversarial] if adversarial else [])]
+    training = settings.model_dump(exclude={"calibration_bins"})
+    key = fingerprint(
+        [model_settings, training, seed, kl_weight, apo_weight, adversarial_loss.__name__],
+        files + ([measured_on["valid"]] if settings.eval_steps and "valid" in measured_on else []),
+    )
+    model = start_reward_model(start, seed=seed, **model_settings.model_dump()).to(device)
+    counts: Counter[str] = Counter()
+    data = _ranked(model, comparisons, counts, is_apo=False)
+    if adversarial:
+        data += _ranked(model, [adversarial], counts, is_apo=True)
+    look = _look_at(model, measured_on["valid"], device) if "valid" in measured_on else None
+    with Checkpoints(name, key).exclusive() as checkpoints:
+        curve = train_reward_model(
+            model,
+            data,
+            settings,
+            kl_weight=kl_weight,
+            apo_weight=apo_weight,
+            adversarial=adversarial_loss,
+            seed=seed,
+            device=device,
+            what=name,
+            checkpoints=checkpoints,
+            look=look,
+            look_every=settings.eval_steps,
+        )
+        found: dict[str, Any] = {"train": {**dict(sorted(counts.items())), "final_loss": curve[-1]["loss"]}}
+        reliability = []
+        for split, path in measured_on.items():
+            found[split], rows = measure(
+                model,
+                path,
+                truth=truth,
+                bins=settings.calibration_bins,
+                device=device,
+                what=f"{name} {split}",
+            )
+            reliability += [{"split": split, **row} for row in rows]
+        save_reward_model(model, out)
+        found["saved"] = verify(model, out, measured_on["test"], device)
+        write_csv(curves / "training.csv", curve)
+        write_csv(curves / "reliability.csv", reliability)
+        write_json(metrics, {name: found})
+        checkpoints.remove_older()
+
+
+def _ranked(model: RewardModel, paths: Iterable[Path], counts: Counter[str], *, is_apo: bool) -> list[Ranked]:
+    """Encoded items of files of comparisons; one whose cut responses are all equal teaches nothing."""
+    ranked = []
+    for path in paths:
+        rows = list(read_rows(path))
+        items = model.encoder.items(((r["query"], r["responses"]) for r in rows), counts, where=str(path))
+        for row, item in zip(rows, items, strict=True):
+            one = Ranked(item, [float(score) for score in row["scores"]], is_apo)
+            if all(response == item.responses[0] for response in item.responses):
+                counts["dropped_equal_after_cut"] += 1
+            else:
+                ranked.append(one)
+                counts["apo_pairs" if is_apo else "human_pairs"] += one.pairs
+    if not ranked:
+        raise UserError(
+            ", ".join(map(str, paths)),
+            found="no comparison to train on",
+            expected="at least one",
+            do="look at the counts in metrics/split.json and metrics/convert.json",
+        )
+    return ranked
+
+
+def _look_at(model: RewardModel, valid: Path, device: torch.device) -> Any:
+    """Accuracy and NLL on valid while training."""
+    rows = list(read_rows(valid))
+    items = list(
+        model.encoder.items(((r["query"], r["responses"]) for r in rows), Counter(), where=str(valid))
+    )
+
+    def look(step: int) -> dict[str, float]:
+        rewards = list(rewards_of(model, items, device=device, what=""))
+        found = item_metrics(rewards, [row["scores"] for row in rows])
+        return {"valid_accuracy": found["accuracy"], "valid_nll": found["nll"]}
+
+    return look
+
+
+def verify(model: RewardModel, folder: Path, comparisons: Path, device: torch.device) -> dict[str, int]:
+    """Loads a saved model again and compares rewards and chat template on fixed rows.
+
+    Returns:
+        How many rows were compared, and of how many the chat template gives exactly the ids that are
+        scored (a dialogue that is no plain alternation of turns has none).
+
+    Raises:
+        UserError: A reward differs by more than 1e-5.
+    """
+    again = load_reward_model(folder).to(device).eval()
+    rows = [row for row, _ in zip(read_rows(comparisons), range(32), strict=False)]
+    texts = [(row["query"], row["responses"]) for row in rows]
+    items = list(model.encoder.items(texts, Counter(), where=str(comparisons)))
+    before = list(rewards_of(model, items, device=device, what=""))
+    after = list(rewards_of(again, items, device=device, what=""))
+    gap = max(abs(x - y) for xs, ys in zip(before, after, strict=True) for x, y in zip(xs, ys, strict=True))
+    if gap > 1e-5:
+        raise UserError(
+            str(folder),
+            found=f"rewards that differ by {gap:.1e} after saving and loading",
+            expected="the same rewards",
+            do="check that the backbone's weights are not tied to something that is not saved",
+        )
+    equal = 0
+    for (query, responses), item in zip(texts, items, strict=True):
+        messages = [*dialogue_to_messages(query), {"role": "assistant", "content": responses[0].strip()}]
+        ids = again.encoder.tokenizer.apply_chat_template(messages, return_dict=False)
+        equal += list(ids) == item.prefix + item.responses[0]
+    return {"rows_compared": len(rows), "chat_template_equal": equal}

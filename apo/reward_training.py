@@ -1,0 +1,95 @@
+"""Training of reward models: comparisons and golden > samples, side by side in every optimiser step."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from apo import machine
+from apo.batching import collate, micro_batches, tree_length
+from apo.checkpoints import Checkpoints
+from apo.config import Optimiser
+from apo.encoding import Item
+from apo.losses import PairLoss, apo_loss_sums
+from apo.models import RewardModel
+from apo.optimise import batches_of, optimise
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An encoded item with the scores of its responses; `is_apo` for golden > samples."""
+
+    item: Item
+    scores: list[float]
+    is_apo: bool = False
+
+    @property
+    def pairs(self) -> int:
+        """Ordered pairs of responses with different scores."""
+        return sum(a > b for a in self.scores for b in self.scores)
+
+
+def train_reward_model(
+    model: RewardModel,
+    data: Sequence[Ranked],
+    settings: Optimiser,
+    *,
+    kl_weight: float,
+    apo_weight: float,
+    adversarial: PairLoss,
+    seed: int,
+    device: torch.device,
+    what: str,
+    checkpoints: Checkpoints,
+    look: Callable[[int], dict[str, float]] | None = None,
+    look_every: int = 0,
+) -> list[dict[str, float]]:
+    """Minimises the loss of Eq. 15 to 17; without items golden > samples it is the base RM's.
+
+    Args:
+        model: On `device`, trained in place.
+        data: Comparisons and items golden > samples; every one has at least one pair.
+        kl_weight: Weight of a human pair.
+        apo_weight: Weight of a pair golden > sample.
+        adversarial: Loss of a pair golden > sample.
+
+    Returns:
+        The curve of `optimise`.
+    """
+
+    def micro_losses(step: int) -> Iterator[Tensor]:
+        chosen = [data[i] for i in batches[step]]
+        pairs = sum(one.pairs for one in chosen)  # the denominator: all pairs of the optimiser step
+        lengths = [tree_length(one.item) for one in chosen]
+        for indices in micro_batches(lengths, token_budget=machine.token_budget()):
+            group = [chosen[i] for i in indices]
+            batch = collate([one.item for one in group], pad_id=pad_id).to(device)
+            sums = apo_loss_sums(
+                model(batch),
+                _padded_scores(group).to(device),
+                mask=batch.mask,
+                is_apo=torch.tensor([one.is_apo for one in group], device=device),
+                kl_weight=kl_weight,
+                apo_weight=apo_weight,
+                adversarial=adversarial,
+            )
+            yield sums.total / pairs
+
+    pad_id = model.encoder.tokenizer.pad_token_id
+    batches = batches_of([tree_length(one.item) for one in data], settings, seed=seed)
+    return optimise(
+        model,
+        settings,
+        steps=len(batches),
+        micro_losses=micro_losses,
+        what=what,
+        checkpoints=checkpoints,
+        look=look,
+        look_every=look_every,
+    )
+
+
+def _padded_scores(group: Sequence[Ranked]) -> Tensor:
+    widest = max(len(one.scores) for one in group)
+    return torch.tensor([one.scores + [0.0] * (widest - len(one.scores)) for one in group])

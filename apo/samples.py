@@ -1,0 +1,46 @@
+"""Samples of a language model: brought by the source or just made, cut and counted the same way."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from apo.dialogue import cut_runaway
+from apo.errors import UserError
+from apo.records import Row
+
+
+def from_source(queries: Iterable[Row], samples: Iterable[Row], *, where: str) -> Iterator[Row]:
+    """The source's own samples of the queries, in the order of the queries.
+
+    Raises:
+        UserError: A query has none.
+    """
+    found = {row["query_id"]: row for row in samples}
+    for row in queries:
+        own = found.get(row["query_id"])
+        if own is None:
+            raise UserError(
+                where,
+                found=f"no samples of query {row['query_id']!r}",
+                expected="samples of every query of this part",
+                do="add them under data.files.samples, or set sample.PART.origin: actor in params.yaml",
+            )
+        yield {**row, "samples": own["samples"], **({"extra": own["extra"]} if own.get("extra") else {})}
+
+
+def counted(rows: Iterable[Row], *, origin: str, counts: Counter[str]) -> Iterator[Row]:
+    """Samples cut at a runaway human turn, without white space at the ends; `made_by` says their origin.
+
+    Counts `queries`, `samples`, `samples_cut`, `samples_blank`, `words`, `queries_all_equal`.
+    """
+    counts.update(dict.fromkeys(("queries", "samples", "samples_cut", "samples_blank", "words"), 0))
+    counts["queries_all_equal"] += 0
+    for row in rows:
+        pairs = [cut_runaway(text) for text in row["samples"]]
+        texts = [text.strip() for text, _ in pairs]
+        counts["queries"] += 1
+        counts["samples"] += len(texts)
+        counts["samples_cut"] += sum(was_cut for _, was_cut in pairs)
+        counts["samples_blank"] += texts.count("")
+        counts["words"] += sum(len(text.split()) for text in texts)
+        counts["queries_all_equal"] += len(texts) > 1 and len(set(texts)) == 1
+        yield {**row, "samples": texts, "made_by": origin}

@@ -1,0 +1,97 @@
+"""Rewards of encoded items, in the order in which they come."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from apo import machine
+from apo.batching import collate, micro_batches, tree_length
+from apo.encoding import Item
+from apo.errors import UserError
+from apo.models import RewardModel
+from apo.records import Row, read_rows
+
+WINDOW = 2048  # items that are sorted by length together; memory is bounded by it
+
+
+def rewards_of(
+    model: RewardModel, items: Iterable[Item], *, device: torch.device, what: str, total: int | None = None
+) -> Iterator[list[float]]:
+    """One list of rewards an item, in float32 written out in full.
+
+    Args:
+        model: On `device`, in evaluation mode.
+        items: Encoded items, read as a stream.
+        what: Name on the progress line, "" for none.
+        total: How many items there are, for the time left.
+
+    Raises:
+        UserError: A reward is not a finite number.
+    """
+    stream = iter(items)
+    pad_id = model.encoder.tokenizer.pad_token_id
+    with tqdm(total=total, desc=what, unit="query", disable=None if what else True) as progress:
+        while window := list(islice(stream, WINDOW)):
+            rewards: list[list[float]] = [[] for _ in window]
+            lengths = [tree_length(item) for item in window]
+            for indices in micro_batches(lengths, token_budget=machine.token_budget()):
+                batch = collate([window[i] for i in indices], pad_id=pad_id).to(device)
+                with torch.inference_mode():
+                    found = model(batch).float()
+                if not torch.isfinite(found).all():
+                    raise UserError(
+                        what or "rewards",
+                        found="a reward that is NaN or infinite",
+                        expected="finite rewards",
+                        do="the reward model diverged: lower `rm.lr` and train it again",
+                    )
+                for index, row in zip(indices, found.tolist(), strict=True):
+                    rewards[index] = row[: len(window[index].responses)]
+                progress.update(len(indices))
+            yield from rewards
+
+
+def score_samples(
+    model: RewardModel,
+    samples: Path,
+    *,
+    extra_answers: bool,
+    device: torch.device,
+    what: str,
+    counts: Counter[str],
+) -> Iterator[Row]:
+    """Rows `{query_id, scores}` in the order of the samples, `extra` by name for other answers.
+
+    Args:
+        samples: Records `{query_id, query, samples, extra?}`; a blank sample gets the reward of saying nothing.
+        extra_answers: Whether answers under `extra` get a reward.
+        counts: Filled while the rows are drawn: `queries`, `responses`, `queries_cut`, `responses_cut`.
+    """
+
+    def texts() -> Iterator[tuple[str, list[str]]]:
+        for row in read_rows(samples):
+            yield row["query"], [*row["samples"], *extras(row).values()]
+
+    def extras(row: Row) -> dict[str, str]:
+        return dict(sorted(row.get("extra", {}).items())) if extra_answers else {}
+
+    total = sum(1 for _ in read_rows(samples))
+    items = model.encoder.items(texts(), counts, where=str(samples), blanks=True)
+    rewards = rewards_of(model, items, device=device, what=what, total=total)
+    for row, found in zip(read_rows(samples), rewards, strict=True):
+        count = len(row["samples"])
+        counts["responses"] += len(found)
+        named = dict(zip(extras(row), found[count:], strict=True))
+        yield {"query_id": row["query_id"], "scores": found[:count], **({"extra": named} if named else {})}
+
+
+def score_answers(model: RewardModel, rows: Sequence[Row], *, device: torch.device, what: str) -> list[Row]:
+    """Answers `{query, samples}` with `scores`, the reward of each."""
+    texts = ((row["query"], row["samples"]) for row in rows)
+    items = model.encoder.items(texts, Counter(), where=what, blanks=True)
+    rewards = rewards_of(model, items, device=device, what=what, total=len(rows))
+    return [{**row, "scores": found} for row, found in zip(rows, rewards, strict=True)]

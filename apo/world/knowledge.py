@@ -1,0 +1,165 @@
+"""The facts of the demo world: every table that an answer is checked against."""
+
+from dataclasses import dataclass
+
+
+def names(text: str) -> list[str]:
+    """The names in a text."""
+    return text.split()
+
+
+NUMBERS = names(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen twenty"
+)
+LARGE_NUMBERS = ("twenty-four", "thirty", "sixty", "one hundred", "one thousand")
+
+SIZES = names("ant bee mouse frog duck cat dog sheep cow horse elephant whale")
+"""Animals from the smallest to the largest."""
+
+CATEGORIES = {
+    "fruits": names("apple pear plum cherry grape banana"),
+    "vegetables": names("carrot onion potato bean cabbage"),
+    "metals": names("iron gold silver copper tin"),
+    "tools": names("hammer saw drill spade axe"),
+    "drinks": names("water milk tea juice coffee"),
+    "instruments": names("piano guitar drum violin flute"),
+    "animals": names("dog cat cow horse sheep duck"),
+    "clothes": names("shirt hat coat sock skirt"),
+}
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table from subjects to answers and the sentences that ask for it and state it.
+
+    Args:
+        table: The answer of each subject; a subject carries its article.
+        questions: Sentences with the slot `{subject}`.
+        statements: Sentences with the slots `{subject}` and `{answer}`; the first stands on its own.
+    """
+
+    table: dict[str, str]
+    questions: tuple[str, ...]
+    statements: tuple[str, ...]
+
+
+def article(noun: str) -> str:
+    """The noun with its indefinite article.
+
+    >>> article("ant"), article("dog")
+    ('an ant', 'a dog')
+    """
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def bare(phrase: str) -> str:
+    """The phrase without its article.
+
+    >>> bare("the sky")
+    'sky'
+    """
+    first, _, rest = phrase.partition(" ")
+    return rest if first in ("a", "an", "the") else phrase
+
+
+def _pairs(text: str) -> dict[str, str]:
+    entries = (entry.strip().rpartition(" ") for entry in text.split(","))
+    return {subject: answer for subject, _, answer in entries}
+
+
+def _animals(text: str) -> dict[str, str]:
+    return {article(subject): answer for subject, answer in _pairs(text).items()}
+
+
+def _cycle(circle: list[str], step: int) -> dict[str, str]:
+    return {name: circle[(i + step) % len(circle)] for i, name in enumerate(circle)}
+
+
+DAYS = names("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+MONTHS = names("January February March April May June July August September October November December")
+_OPPOSITES = _pairs(
+    "hot cold, big small, fast slow, up down, open closed, light dark, rich poor, young old, hard soft, "
+    "wet dry, full empty, early late, happy sad, loud quiet, high low, long short, strong weak, clean dirty"
+)
+_UNITS = {
+    "minutes are in an hour": "sixty",
+    "seconds are in a minute": "sixty",
+    "hours are in a day": "twenty-four",
+    "days are in a week": "seven",
+    "months are in a year": "twelve",
+    "days are in two weeks": "fourteen",
+    "months are in two years": "twenty-four",
+    "eggs are in a dozen": "twelve",
+    "years are in a decade": "ten",
+    "years are in a century": "one hundred",
+    "cents are in a dollar": "one hundred",
+    "grams are in a kilogram": "one thousand",
+    "meters are in a kilometer": "one thousand",
+    "centimeters are in a meter": "one hundred",
+    "millimeters are in a centimeter": "ten",
+}
+
+RELATIONS = {
+    "capital": Relation(
+        _pairs(
+            "France Paris, Spain Madrid, Italy Rome, Germany Berlin, England London, Ireland Dublin, "
+            "Norway Oslo, Poland Warsaw, Austria Vienna, Greece Athens, Portugal Lisbon, Russia Moscow, "
+            "Japan Tokyo, China Beijing, Egypt Cairo, Cuba Havana, Peru Lima, Canada Ottawa"
+        ),
+        ("What is the capital of {subject}?", "Which city is the capital of {subject}?"),
+        ("The capital of {subject} is {answer}.", "{answer} is the capital of {subject}."),
+    ),
+    "colour": Relation(
+        _pairs(
+            "the sky blue, grass green, snow white, coal black, a banana yellow, a lemon yellow, blood red, "
+            "a tomato red, milk white, a pumpkin orange, a carrot orange, chocolate brown, a leaf green, "
+            "the sun yellow, a frog green, an elephant gray, the sea blue, a cherry red"
+        ),
+        ("What colour is {subject}?", "Tell me the colour of {subject}."),
+        ("The colour of {subject} is {answer}.", "{subject} is {answer}."),
+    ),
+    "sound": Relation(
+        _animals(
+            "dog woof, cat meow, cow moo, duck quack, pig oink, horse neigh, sheep baa, lion roar, "
+            "snake hiss, bee buzz, frog croak, mouse squeak"
+        ),
+        ("What sound does {subject} make?", "What does {subject} say?"),
+        ("{subject} says {answer}.", "The sound of {subject} is {answer}."),
+    ),
+    "young": Relation(
+        _animals(
+            "dog puppy, cat kitten, cow calf, horse foal, sheep lamb, hen chick, pig piglet, bear cub, "
+            "frog tadpole, goose gosling"
+        ),
+        ("What is the young of {subject} called?", "What do you call the young of {subject}?"),
+        ("The young of {subject} is called a {answer}.", "It is called a {answer}."),
+    ),
+    "opposite": Relation(
+        _OPPOSITES | {answer: subject for subject, answer in _OPPOSITES.items()},
+        ("What is the opposite of {subject}?", "Which word means the opposite of {subject}?"),
+        ("The opposite of {subject} is {answer}.", "It is {answer}."),
+    ),
+    "kind": Relation(
+        {name: kind[:-1] for kind, members in CATEGORIES.items() if kind != "clothes" for name in members},
+        ("What kind of thing is {subject}?", "Which group does {subject} belong to?"),
+        ("The word {subject} names a kind of {answer}.", "It is a kind of {answer}."),
+    ),
+    "legs": Relation(
+        _animals(
+            "dog four, bird two, ant six, spider eight, snake zero, horse four, duck two, bee six, fish zero"
+        ),
+        ("How many legs does {subject} have?", "What number of legs does {subject} have?"),
+        ("{subject} has {answer} legs.", "It has {answer} legs."),
+    ),
+    "unit": Relation(_UNITS, ("How many {subject}?",), ("{answer} {subject}.",)),
+    **{
+        f"{unit} {word}": Relation(
+            _cycle(circle, step),
+            (f"Which {unit} comes {word} {{subject}}?", f"What is the {unit} {word} {{subject}}?"),
+            (f"The {unit} {word} {{subject}} is {{answer}}.", f"{{answer}} comes {word} {{subject}}."),
+        )
+        for unit, circle in (("day", DAYS), ("month", MONTHS))
+        for word, step in (("after", 1), ("before", -1))
+    },
+}

@@ -1,0 +1,77 @@
+"""backbone: what every reward model and the actor start from, as LLaMA is in the paper.
+
+In: `backbone.start`, a Hugging Face checkpoint in a folder, or texts on which a small Llama is pretrained
+from scratch with its own sentencepiece tokenizer. Out: `models/backbone`, its training curve, metrics.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from apo import machine
+from apo.checkpoints import Checkpoints, fingerprint
+from apo.config import Backbone, read_section, read_seed
+from apo.errors import UserError
+from apo.language import encode_documents, train_language_model
+from apo.models import load_language_model, load_tokenizer, new_language_model, save_language_model
+from apo.records import read_rows, write_json
+from apo.stage import run
+from apo.tables import write_csv
+from apo.tokenizer import train_tokenizer
+
+
+def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
+    settings = read_section(params, "backbone", Backbone)
+    if start.is_dir():
+        model = load_language_model(start)
+        save_language_model(model, load_tokenizer(start), out)
+        write_csv(curves, [{"step": 0}])
+        write_json(metrics, {"backbone": {"parameters": model.num_parameters(), "pretrained_here": False}})
+        return
+    seed, device = read_seed(params), machine.set_up()
+    texts = [row["text"] for row in read_rows(start)]
+    if not texts:
+        raise UserError(
+            str(start),
+            found="no texts",
+            expected="texts to pretrain a backbone on",
+            do="give training comparisons, or set backbone.start to the folder of a checkpoint",
+        )
+    tokenizer = train_tokenizer(texts, vocab_size=settings.vocab_size)
+    counts: Counter[str] = Counter()
+    items = list(encode_documents(tokenizer, texts, max_length=settings.max_length, counts=counts))
+    model = new_language_model(
+        tokenizer,
+        seed=seed,
+        hidden_size=settings.hidden_size,
+        intermediate_size=settings.intermediate_size,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        max_position_embeddings=settings.max_length,
+    ).to(device)
+    with Checkpoints("backbone", fingerprint([settings, seed], [start])).exclusive() as checkpoints:
+        curve = train_language_model(
+            model,
+            items,
+            settings,
+            pad_id=tokenizer.pad_token_id,
+            seed=seed,
+            device=device,
+            what="backbone",
+            checkpoints=checkpoints,
+        )
+        save_language_model(model, tokenizer, out)
+        write_csv(curves, curve)
+        tail = [row["loss"] for row in curve[-20:]]
+        found = {
+            "parameters": model.num_parameters(),
+            "pretrained_here": True,
+            "pieces": len(tokenizer),
+            "final_loss": sum(tail) / len(tail),
+        }
+        write_json(metrics, {"backbone": {**found, **dict(sorted(counts.items()))}})
+        checkpoints.remove_older()
+
+
+if __name__ == "__main__":
+    run(main)

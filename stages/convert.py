@@ -1,0 +1,34 @@
+"""convert: golden answers and samples of the RM queries become items golden > samples.
+
+In: `data/raw/golden.jsonl`, the samples of the RM queries. Out: `data/apo/rm.jsonl`, one item a query.
+Metrics: items, pairs, what was cut or dropped. Paper, section 3.2.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from apo.config import Convert, read_count, read_section, read_seed
+from apo.conversion import convert, golden_answers
+from apo.records import read_rows, write_json, write_rows
+from apo.stage import run
+
+
+def main(golden: Path, samples: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
+    settings = read_section(params, "convert", Convert)
+    counts: Counter[str] = Counter()
+    items = convert(
+        read_rows(samples),
+        golden_answers(read_rows(golden), where=str(golden)),
+        num_samples=read_count(params, "apo.num_samples"),
+        short_samples=settings.short_samples,
+        pick=settings.pick,
+        seed=read_seed(params),
+        where=str(samples),
+        counts=counts,
+    )
+    write_rows(out, items)
+    write_json(metrics, {"convert": dict(counts)})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,38 @@
+"""score: one RM gives a reward to every sample of every LLM query.
+
+In: a reward model, the samples of the LLM queries. Out: `data/scores/RM.jsonl`, per query the rewards in
+the order of the samples, in full precision. Metrics: how many, mean and spread. Paper, section 4.1.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from apo import machine
+from apo.config import Score, read_section
+from apo.models import load_reward_model
+from apo.records import write_json, write_rows
+from apo.scoring import score_samples
+from apo.stage import run
+
+
+def main(
+    rm: str, model: Path, samples: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")
+) -> None:
+    settings = read_section(params, "score", Score)
+    device = machine.set_up()
+    reward_model = load_reward_model(model).to(device).eval()
+    counts: Counter[str] = Counter()
+    scored = score_samples(
+        reward_model,
+        samples,
+        extra_answers=settings.extra_answers,
+        device=device,
+        what=f"score {rm}",
+        counts=counts,
+    )
+    write_rows(out, scored)
+    write_json(metrics, {f"score_{rm}": dict(sorted(counts.items()))})
+
+
+if __name__ == "__main__":
+    run(main)

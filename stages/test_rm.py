@@ -1,0 +1,39 @@
+"""test_rm: the testing RM, the automatic judge of the game, which never sees what the game makes.
+
+In: the backbone, all human comparisons for training (RM part, LLM part, valid). Out: `models/rm_test`, its
+training and reliability curves, its metrics on test, the only part it was not trained on. Paper, section 4.1.
+"""
+
+from pathlib import Path
+
+from apo.reward_recipe import train_rm
+from apo.stage import run
+
+
+def main(
+    backbone: Path,
+    rm_train: Path,
+    llm_train: Path,
+    valid: Path,
+    test: Path,
+    truth: Path,
+    out: Path,
+    curves: Path,
+    metrics: Path,
+    params: Path = Path("params.yaml"),
+) -> None:
+    train_rm(
+        "test_rm",
+        start=backbone,
+        comparisons=[rm_train, llm_train, valid],
+        measured_on={"test": test},
+        truth=truth,
+        out=out,
+        curves=curves,
+        metrics=metrics,
+        params=params,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,38 @@
+"""train_base_rm: the reward model of human comparisons alone, the control arm of the game.
+
+In: the backbone, the comparisons of the RM part. Out: `models/rm_base`, its training and reliability
+curves, its metrics on test and valid. Paper, section 2 (Bradley-Terry ranking loss).
+"""
+
+from pathlib import Path
+
+from apo.reward_recipe import train_rm
+from apo.stage import run
+
+
+def main(
+    backbone: Path,
+    train: Path,
+    valid: Path,
+    test: Path,
+    truth: Path,
+    out: Path,
+    curves: Path,
+    metrics: Path,
+    params: Path = Path("params.yaml"),
+) -> None:
+    train_rm(
+        "base_rm",
+        start=backbone,
+        comparisons=[train],
+        measured_on={"test": test, "valid": valid},
+        truth=truth,
+        out=out,
+        curves=curves,
+        metrics=metrics,
+        params=params,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

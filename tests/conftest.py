@@ -1,0 +1,29 @@
+"""Shapes are checked at run time under the tests; reference vectors for every test that asks for them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jaxtyping import install_import_hook
+
+# Before anything of apo is imported. The tower is that of PEP 484: an int passes where a float is expected.
+install_import_hook("apo", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+VECTORS = [Path(__file__).parent / "vectors", Path(__file__).parents[2] / "shared" / "vectors"]
+
+
+@pytest.fixture(params=[folder for folder in VECTORS if folder.is_dir()], ids=lambda folder: folder.parts[-2])
+def vectors(request: pytest.FixtureRequest) -> Callable[[str], list[dict[str, Any]]]:
+    """Reads the cases of one file of results of the authors' functions (Linear95/APO@4282775).
+
+    `tests/vectors` holds what fits into a repository; where a fuller folder lies beside the checkout, the
+    tests run on that as well. Infinity and NaN stand as the texts 'inf' and 'nan'.
+    """
+
+    def read(name: str) -> list[dict[str, Any]]:
+        cases: list[dict[str, Any]] = json.loads((request.param / f"{name}.json").read_text())["cases"]
+        return cases
+
+    return read

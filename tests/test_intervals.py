@@ -1,0 +1,100 @@
+"""apo/intervals.py against SciPy and against numbers by hand."""
+
+import doctest
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from apo import intervals
+from apo.errors import UserError
+from apo.intervals import paired_bootstrap, sign_test, wilson_interval, win_tie_lose
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(intervals) == (0, 1)
+
+
+@pytest.mark.parametrize("trials", [1, 2, 10, 999])
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_wilson_is_that_of_scipy(trials, confidence) -> None:
+    for successes in {0, 1, trials // 3, trials - 1, trials}:
+        ours = wilson_interval(successes, trials, confidence=confidence)
+        theirs = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+        assert ours == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_wilson_by_hand() -> None:
+    # One of one: the lower root is 1 / (1 + z^2), with z = 1.959964.
+    assert wilson_interval(1, 1) == pytest.approx((1 / (1 + 1.959964**2), 1.0))
+
+
+def test_wilson_of_a_half_lies_between_its_neighbours() -> None:
+    below, half, above = (wilson_interval(successes, 10) for successes in (4, 4.5, 5))
+    assert below.low < half.low < above.low and below.high < half.high < above.high
+    mirrored = wilson_interval(5.5, 10)
+    assert half == pytest.approx((1 - mirrored.high, 1 - mirrored.low))
+
+
+def test_wilson_covers_ties_that_count_half() -> None:
+    # Each trial is 0, 1/2 or 1; the interval that takes it for 0 or 1 must cover at least as often.
+    rng = np.random.default_rng(0)
+    outcomes = rng.choice([0.0, 0.5, 1.0], p=[0.3, 0.2, 0.5], size=(2000, 50)).sum(axis=1)
+    covered = [low <= 0.6 <= high for low, high in (wilson_interval(k, 50) for k in outcomes.tolist())]
+    assert np.mean(covered) > 0.95
+
+
+def test_wilson_of_nothing_is_an_error() -> None:
+    with pytest.raises(UserError, match="no trials"):
+        wilson_interval(0, 0)
+    with pytest.raises(ValueError, match="3 successes of 2"):
+        wilson_interval(3, 2)
+
+
+def test_bootstrap_repeats_with_its_seed_only() -> None:
+    first, second = np.random.default_rng(1).normal(size=(2, 40))
+    assert paired_bootstrap(first, second, seed=3) == paired_bootstrap(first, second, seed=3)
+    assert paired_bootstrap(first, second, seed=3) != paired_bootstrap(first, second, seed=4)
+
+
+def test_bootstrap_is_paired() -> None:
+    # The spread between queries is huge, the difference always 1: only pairing sees that.
+    base = np.random.default_rng(2).normal(scale=1000.0, size=30).round()
+    assert paired_bootstrap(base + 1, base, seed=0) == (1.0, 1.0)
+    assert paired_bootstrap(base, base + 1, seed=0) == (-1.0, -1.0)
+
+
+def test_bootstrap_agrees_with_the_normal_interval() -> None:
+    first = np.random.default_rng(3).normal(loc=0.3, size=2000)
+    low, high = paired_bootstrap(first, np.zeros(2000), seed=0)
+    half = 1.96 * first.std() / math.sqrt(2000)
+    assert (low, high) == pytest.approx((first.mean() - half, first.mean() + half), abs=0.004)
+
+
+def test_confidence_widens() -> None:
+    first = np.random.default_rng(4).normal(size=100)
+    narrow = paired_bootstrap(first, np.zeros(100), seed=0, confidence=0.5)
+    wide = paired_bootstrap(first, np.zeros(100), seed=0, confidence=0.99)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_bootstrap_refuses_what_is_no_sample() -> None:
+    with pytest.raises(UserError, match="1 queries"):
+        paired_bootstrap([1.0], [0.0], seed=0)
+    with pytest.raises(UserError, match="1 of 2 queries with NaN"):
+        paired_bootstrap([1.0, math.nan], [0.0, 0.0], seed=0)
+    with pytest.raises(ValueError, match="not pairs"):
+        paired_bootstrap([1.0, 2.0], [0.0], seed=0)
+
+
+def test_win_tie_lose_is_seen_from_the_first() -> None:
+    assert win_tie_lose([2.0, 1.0, 0.0, 5.0], [1.0, 1.0, 1.0, 4.0]) == (2, 1, 1)
+
+
+def test_sign_test() -> None:
+    assert sign_test(3, 3) == 1.0
+    # 8 of 10: 2 * (C(10,8) + C(10,9) + C(10,10)) / 2^10 = 112 / 1024
+    assert sign_test(8, 2) == pytest.approx(112 / 1024) == pytest.approx(sign_test(2, 8))
+    with pytest.raises(UserError, match="ties only"):
+        sign_test(0, 0)

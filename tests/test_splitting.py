@@ -1,0 +1,196 @@
+"""Splitting: stable draws, given parts that win, no query in two parts."""
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from apo.dialogue import normalise_query
+from apo.errors import UserError
+from apo.splitting import assign, prove_disjoint, split_rows
+
+FRACTIONS = {"seed": 1, "rm_fraction": 0.5, "valid_fraction": 0.1, "test_fraction": 0.2}
+
+
+def _query(name: object, tail: str = "") -> str:
+    return f"\n\nHuman: question {name}\n\nAssistant:{tail}"
+
+
+def _row(name: object, split: str = "", tail: str = "") -> dict:
+    return {"query": _query(name, tail), "split": split}
+
+
+def _split(rows: list[dict], **changes: float) -> tuple[list[tuple[str, dict]], Counter[str]]:
+    counts: Counter[str] = Counter()
+    return list(split_rows(lambda: iter(rows), **{**FRACTIONS, **changes}, counts=counts)), counts
+
+
+def _drawn(part: str, **changes: float) -> object:
+    """A question that is drawn into a part."""
+    return next(n for n in range(1000) if assign(_query(n), "", **{**FRACTIONS, **changes}) == part)
+
+
+def test_fractions_are_met() -> None:
+    size = 5000
+    parts = Counter(assign(_query(n), "", **FRACTIONS) for n in range(size))
+    expected = {"test": 0.2, "rm": 0.8 * 0.5, "valid": 0.8 * 0.5 * 0.1, "llm": 0.8 * 0.5 * 0.9}
+    for part, share in expected.items():
+        assert abs(parts[part] / size - share) < 4 * (share * (1 - share) / size) ** 0.5
+
+
+def test_the_extremes_leave_nothing_over() -> None:
+    for changes, part in [
+        ({"test_fraction": 1.0}, "test"),
+        ({"test_fraction": 0.0, "rm_fraction": 1.0}, "rm"),
+        ({"test_fraction": 0.0, "rm_fraction": 0.0, "valid_fraction": 0.0}, "llm"),
+        ({"test_fraction": 0.0, "rm_fraction": 0.0, "valid_fraction": 1.0}, "valid"),
+    ]:
+        assert {assign(_query(n), "", **{**FRACTIONS, **changes}) for n in range(50)} == {part}
+
+
+def test_draws_never_change_for_a_seed_and_change_with_it() -> None:
+    parts = [assign(_query(n), "", **FRACTIONS) for n in range(12)]
+    assert parts == ["rm", "test", "rm", "llm", "test", "rm", "rm", "rm", "llm", "llm", "rm", "test"]
+    assert parts != [assign(_query(n), "", **{**FRACTIONS, "seed": 2}) for n in range(12)]
+
+
+def test_a_fraction_moves_only_what_it_is_about() -> None:
+    for n in range(200):
+        before = assign(_query(n), "", **FRACTIONS)
+        more_test = assign(_query(n), "", **{**FRACTIONS, "test_fraction": 0.4})
+        assert more_test in (before, "test")
+        more_valid = assign(_query(n), "", **{**FRACTIONS, "valid_fraction": 0.5})
+        assert more_valid == before or (before, more_valid) == ("llm", "valid")
+
+
+def test_dialogues_with_one_beginning_stay_together() -> None:
+    for n in range(50):
+        branches = [_query(n), _query(n, " Yes\n\nHuman: why?\n\nAssistant:"), _query(f"{n}!")]
+        assert len({assign(branch, "", **FRACTIONS) for branch in branches}) == 1
+
+
+@pytest.mark.parametrize("given", ["rm", "test"])
+def test_a_given_part_wins(given: str) -> None:
+    assert {assign(_query(n), given, **FRACTIONS) for n in range(50)} == {given}
+
+
+def test_validation_is_drawn_from_a_given_llm_part_too() -> None:
+    parts = Counter(assign(_query(n), "llm", **FRACTIONS) for n in range(500))
+    assert parts.keys() == {"llm", "valid"}
+    assert 20 < parts["valid"] < 80
+
+
+def test_other_rows_change_nothing() -> None:
+    alone, _ = _split([_row(n) for n in range(40)])
+    among, _ = _split([_row(n) for n in range(-40, 80)])
+    assert [pair for pair in among if pair in alone] == alone
+
+
+def test_every_row_is_given_or_counted_and_parts_are_disjoint() -> None:
+    rows = [_row(n % 70, ("", "rm", "llm", "test")[n % 4 if n % 3 else 0]) for n in range(400)]
+    pairs, counts = _split(rows)
+    assert counts["rows"] == 400 == len(pairs) + counts["dropped_in_test"]
+    assert counts["dropped_in_test"] > 0
+    keys: dict[str, set[str]] = {"rm": set(), "llm": set(), "valid": set(), "test": set()}
+    for part, row in pairs:
+        keys[part].add(normalise_query(row["query"]))
+    assert all(counts[f"rows_{part}"] == sum(p == part for p, _ in pairs) for part in keys)
+    assert set(prove_disjoint(keys).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("splits", "parts", "counted"),
+    [
+        (("rm", "llm"), ["llm", "llm"], {"moved_rm_to_llm": 1, "rows_llm": 2}),
+        (("llm", "rm"), ["llm", "llm"], {"moved_rm_to_llm": 1, "rows_llm": 2}),
+        (("rm", "test"), ["test"], {"dropped_in_test": 1, "rows_test": 1}),
+        (("test", "llm"), ["test"], {"dropped_in_test": 1, "rows_test": 1}),
+        (("rm", "rm"), ["rm", "rm"], {"rows_rm": 2}),
+    ],
+)
+def test_precedence_of_given_parts(splits: tuple, parts: list, counted: dict) -> None:
+    pairs, counts = _split([_row("x", split) for split in splits], valid_fraction=0.0)
+    assert [part for part, _ in pairs] == parts
+    assert counts == {"rows": 2, **counted}
+
+
+def test_validation_wins_over_rm() -> None:
+    pairs, counts = _split([_row("x", "rm"), _row("x", "llm")], valid_fraction=1.0)
+    assert [part for part, _ in pairs] == ["valid", "valid"]
+    assert counts["moved_rm_to_valid"] == 1
+
+
+def test_a_drawn_row_follows_a_given_one_whatever_the_draw() -> None:
+    for drawn in ("rm", "llm", "test"):
+        name = _drawn(drawn, valid_fraction=0.0)
+        for given in ("rm", "llm"):
+            pairs, counts = _split([_row(name), _row(f"{name}?", given)], valid_fraction=0.0)
+            assert [part for part, _ in pairs] == [given, given]
+            assert counts[f"moved_{drawn}_to_{given}"] == (drawn != given)
+
+
+def test_a_drawn_training_row_of_a_given_test_query_is_dropped() -> None:
+    pairs, counts = _split([_row(_drawn("rm")), _row(_drawn("rm"), "test")])
+    assert [part for part, _ in pairs] == ["test"]
+    assert counts["dropped_in_test"] == 1
+
+
+@pytest.mark.parametrize("split", ["valid", "train", None, 1])
+def test_an_unknown_part_names_the_row(split: object) -> None:
+    with pytest.raises(UserError, match="comparison 2: found split"):
+        _split([_row(1), {"query": _query(2), "split": split}])
+
+
+@pytest.mark.parametrize("name", ["rm_fraction", "valid_fraction", "test_fraction"])
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_a_fraction_outside_its_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"{name}: found"):
+        _split([_row(1)], **{name: value})
+
+
+def test_an_overlap_names_an_example() -> None:
+    assert prove_disjoint({"rm": {"a"}, "llm": {"b"}, "test": set()}) == {
+        "rm_and_llm": 0,
+        "rm_and_test": 0,
+        "llm_and_test": 0,
+    }
+    with pytest.raises(UserError, match=r"llm and test: found 1 queries in both, such as 'b'"):
+        prove_disjoint({"rm": {"a"}, "llm": {"b", "c"}, "test": {"b"}})
+
+
+def test_the_rows_are_read_as_a_stream_and_twice() -> None:
+    read: list[int] = []
+
+    def rows() -> Iterator[dict]:
+        for n in range(100):
+            read.append(n)
+            yield _row(n)
+
+    pairs = split_rows(rows, **FRACTIONS, counts=Counter())
+    next(pairs)
+    assert len(read) == 101
+    assert sum(1 for _ in pairs) == 99
+    assert len(read) == 200
+
+
+TIMED = """
+import time
+from collections import Counter
+from apo.splitting import split_rows
+
+tail = " an answer\\n\\nHuman: and another question\\n\\nAssistant:" * 8
+rows = [{"query": f"\\n\\nHuman: question {n}\\n\\nAssistant:{tail}", "split": ""} for n in range(10_000)]
+start = time.process_time()
+fractions = {"rm_fraction": 0.5, "valid_fraction": 0.1, "test_fraction": 0.1}
+for _ in split_rows(lambda: rows, seed=1, counts=Counter(), **fractions):
+    pass
+print(time.process_time() - start)
+"""
+
+
+def test_ten_thousand_rows_take_less_than_a_second() -> None:
+    # In a process of its own, without the type checks of the tests.
+    seconds = subprocess.run([sys.executable, "-c", TIMED], check=True, capture_output=True, text=True).stdout
+    assert float(seconds) < 1.0
