@@ -5,6 +5,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+from apo.errors import UserError
 from apo.intervals import paired_bootstrap, sign_test, win_tie_lose
 from apo.records import Row
 
@@ -78,11 +79,21 @@ def selection_truth(base: Sequence[Row], apo: Sequence[Row], *, seed: int, resam
     """True reward of the responses that each RM chose from the same samples, demo world only.
 
     `random` is the mean over the samples and `best` their maximum: what a choice can gain.
+
+    Raises:
+        UserError: The two share no query, or one only.
     """
     from apo.world import true_reward
 
     chosen_by_apo = {row["query_id"]: row for row in apo}
     both = [(row, chosen_by_apo[row["query_id"]]) for row in base if row["query_id"] in chosen_by_apo]
+    if not both:
+        raise UserError(
+            "selections of the two RMs",
+            found="no query that both have",
+            expected="selections from the same samples",
+            do="look at `selected` and `samples_blank` in the metrics of stage rjs",
+        )
     every = [[true_reward(row["query"], text) for text in row["samples"]] for row, _ in both]
     of_base = [rewards[row["target_index"]] for rewards, (row, _) in zip(every, both, strict=True)]
     of_apo = [rewards[row["target_index"]] for rewards, (_, row) in zip(every, both, strict=True)]

@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,14 +25,17 @@ from torch import nn
 from apo.errors import UserError
 
 SECONDS_BETWEEN = 30.0  # a state is saved when this much time has passed; it changes no result
+CODE = Path(__file__).parent  # a state of other code is another training
 
 
 def fingerprint(settings: Iterable[Any], files: Iterable[Path]) -> str:
-    """A hash over settings (by their representation) and the content of files and folders."""
+    """A hash over settings (by their representation), the content of files and folders, and this code."""
     digest = hashlib.sha256()
-    digest.update(repr([torch.__version__, *settings]).encode())
-    for path in files:
-        members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    versions = [f"{name} {metadata.version(name)}" for name in ("torch", "transformers", "tokenizers")]
+    digest.update(repr([*versions, *settings]).encode())
+    for path in [*files, CODE]:
+        pattern = "*.py" if path == CODE else "*"
+        members = sorted(p for p in path.rglob(pattern) if p.is_file()) if path.is_dir() else [path]
         for member in members:
             digest.update(str(member.relative_to(path)).encode() + b"\0")
             with member.open("rb") as stream:
@@ -74,41 +78,47 @@ class Checkpoints:
         with lock:
             yield self
 
-    def restore(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
-        """Puts the last saved state into model and optimiser; the curve so far, empty at the start."""
+    def restore(
+        self, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]
+    ) -> list[dict[str, Any]]:
+        """Puts the last saved state into model and optimisers; the curve so far, empty at the start."""
         path = self.folder / "state.safetensors"
         if not path.is_file():
             return []
         with safe_open(path, framework="pt") as state:
             curve: list[dict[str, Any]] = json.loads(state.metadata()["curve"])
-            model.load_state_dict({n: state.get_tensor(f"model.{n}") for n in model.state_dict()})
-            names = {id(p): n for n, p in model.named_parameters()}
-            for group in optimiser.param_groups:
-                for parameter in group["params"]:
-                    name = names[id(parameter)]
-                    optimiser.state[parameter] = {
-                        part: state.get_tensor(f"{part}.{name}").to(
-                            "cpu" if part == "step" and parameter.device.type == "cpu" else parameter.device
-                        )
-                        for part in ("step", "exp_avg", "exp_avg_sq")
-                    }
+            model.load_state_dict({n: state.get_tensor(f"model/{n}") for n in model.state_dict()})
+            keys = [key.split("/") for key in state.keys() if key.startswith("optimiser/")]  # noqa: SIM118
+            for optimiser in optimisers:
+                owned = {id(p) for group in optimiser.param_groups for p in group["params"]}
+                for name, parameter in model.named_parameters():
+                    parts = [key[2] for key in keys if key[1] == name and id(parameter) in owned]
+                    for part in parts:
+                        value = state.get_tensor(f"optimiser/{name}/{part}").to(parameter.device)
+                        optimiser.state[parameter][part] = value
             torch.set_rng_state(state.get_tensor("rng"))
         return curve
 
     def save_when_due(
-        self, model: nn.Module, optimiser: torch.optim.Optimizer, curve: list[dict[str, Any]], *, last: bool
+        self,
+        model: nn.Module,
+        optimisers: Sequence[torch.optim.Optimizer],
+        curve: list[dict[str, Any]],
+        *,
+        last: bool,
     ) -> None:
         """Saves when enough time has passed, and after the last step."""
         if not last and time.monotonic() - self._saved_at < SECONDS_BETWEEN:
             return
-        tensors = {f"model.{n}": t.clone() for n, t in model.state_dict().items()}
-        for name, parameter in model.named_parameters():
-            for part, value in optimiser.state.get(parameter, {}).items():
-                tensors[f"{part}.{name}"] = torch.as_tensor(value).clone()
+        tensors = {f"model/{n}": t.clone() for n, t in model.state_dict().items()}
+        for optimiser in optimisers:
+            for name, parameter in model.named_parameters():
+                for part, value in optimiser.state.get(parameter, {}).items():
+                    tensors[f"optimiser/{name}/{part}"] = torch.as_tensor(value).clone()
         tensors["rng"] = torch.get_rng_state()
         temporary = self.folder / "state.tmp"
         save_file(tensors, temporary, metadata={"curve": json.dumps(curve)})
-        os.replace(temporary, self.folder / "state.safetensors")
+        temporary.replace(self.folder / "state.safetensors")
         self._saved_at = time.monotonic()
 
     def remove_older(self) -> None:

@@ -67,9 +67,11 @@ class Split(Section):
 
 
 class Optimiser(Section):
-    """What every training has: AdamW, warm-up, a schedule to zero, clipping by global norm."""
+    """What every training has: warm-up, a schedule to zero, clipping by global norm."""
 
+    optimiser: Literal["adamw", "muon"]
     lr: Positive
+    beta2: Fraction
     epochs: Count
     batch_size: Count
     warmup_steps: CountOrZero
@@ -99,6 +101,7 @@ class Actor(FineTuning):
 class Sampling(Section):
     origin: Literal["actor", "source"]
     prompt: Literal["hh", "chat"]
+    max_queries: CountOrZero
     num_samples: Count
     temperature: Positive
     top_k: CountOrZero

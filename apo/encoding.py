@@ -80,7 +80,9 @@ class Encoder:
             anchor = self._ids([ANCHOR])[0]
             for query_ids, (query, responses) in zip(queries, chunk, strict=True):
                 response_ids = [
-                    [] if blanks and not response.strip() else self._after(anchor, ids, query, where)
+                    []
+                    if blanks and not response.strip()
+                    else self._after(anchor, ids, response, query, where)
                     for response, ids in zip(responses, islice(endings, len(responses)), strict=True)
                 ]
                 yield self._cut(query_ids, response_ids, counts)
@@ -93,8 +95,8 @@ class Encoder:
         )["input_ids"]
         return ids
 
-    def _after(self, anchor: list[int], ids: list[int], query: str, where: str) -> list[int]:
-        """The ids behind the anchor."""
+    def _after(self, anchor: list[int], ids: list[int], response: str, query: str, where: str) -> list[int]:
+        """The ids of a response, those behind the anchor."""
         if ids[: len(anchor)] != anchor:
             raise UserError(
                 where,
@@ -102,7 +104,7 @@ class Encoder:
                 expected="a token boundary between them",
                 do="set `model.separator` in params.yaml",
             )
-        if len(ids) == len(anchor):
+        if not response.strip() or len(ids) == len(anchor):
             raise UserError(
                 where,
                 found=f"a response without tokens to the query {query[-60:]!r}",

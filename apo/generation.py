@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 from transformers import (
-    LogitsProcessor,
+    DynamicCache,
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
@@ -22,32 +22,17 @@ from transformers import (
 from apo import machine
 from apo.batching import micro_batches
 from apo.config import Sampling
+from apo.dialogue import dialogue_to_messages
+
+LEAVE = 0.75  # rows that have ended leave the batch when fewer than this part go on
 
 
-class SeededDraw(LogitsProcessor):
-    """Leaves one token per row: the one that the row's own uniform numbers draw.
-
-    Greedy decoding behind it is sampling, and a row's tokens do not depend on its neighbours.
-
-    Args:
-        seeds: One per row.
-        prompt_length: Tokens before the first drawn one.
-        steps: Tokens drawn at most.
-    """
-
-    def __init__(self, seeds: Sequence[int], prompt_length: int, steps: int) -> None:
-        self.prompt_length = prompt_length
-        self.uniforms = torch.from_numpy(np.stack([np.random.default_rng(s).random(steps) for s in seeds]))
-
-    def __call__(
-        self, input_ids: Int[Tensor, "seq tok"], scores: Float[Tensor, "seq vocab"]
-    ) -> Float[Tensor, "seq vocab"]:
-        """Scores with 0 for the drawn token and -inf for the others."""
-        uniform = self.uniforms[:, input_ids.shape[1] - self.prompt_length].to(scores.device)
-        cumulative = scores.double().softmax(-1).cumsum(-1)
-        drawn = torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)
-        drawn = drawn.clamp(max=scores.shape[-1] - 1)
-        return torch.full_like(scores, float("-inf")).scatter(-1, drawn, 0.0)
+def draw(scores: Float[Tensor, "seq vocab"], uniform: Float[Tensor, "seq"]) -> Int[Tensor, "seq"]:
+    """The token of each row that the row's own number in [0, 1) draws from softmax(scores)."""
+    cumulative = scores.double().softmax(-1).cumsum(-1)
+    drawn = torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)[:, 0]
+    last = (scores > float("-inf")).long().cumsum(-1).argmax(-1)  # where rounding leads past the end
+    return torch.minimum(drawn, last)
 
 
 def sample_responses(
@@ -66,48 +51,104 @@ def sample_responses(
     Counts `prompts_cut` and `unfinished` (no end within `max_new_tokens`).
     """
     prompts = [_prompt_ids(tokenizer, query, settings, counts) for _, query in queries]
+    lengths = [settings.num_samples * (len(prompt) + settings.max_new_tokens) for prompt in prompts]
     answers: list[list[str]] = [[] for _ in queries]
-    longest = settings.max_new_tokens
-    lengths = [settings.num_samples * (len(prompt) + longest) for prompt in prompts]
     with tqdm(total=len(queries), desc=what, unit="query", disable=None) as progress:
-        for indices in micro_batches(lengths, token_budget=machine.token_budget()):
-            seeds = [
-                _seed_of(seed, queries[i][0], index) for i in indices for index in range(settings.num_samples)
-            ]
-            width = max(len(prompts[i]) for i in indices)
-            rows = [prompts[i] for i in indices for _ in range(settings.num_samples)]
-            ids = torch.full((len(rows), width), tokenizer.pad_token_id)
-            mask = torch.zeros((len(rows), width), dtype=torch.long)
-            for row, prompt in enumerate(rows):  # on the left: every row ends where the drawing begins
-                ids[row, width - len(prompt) :] = torch.tensor(prompt)
-                mask[row, width - len(prompt) :] = 1
-            with torch.inference_mode():
-                output = model.generate(
-                    input_ids=ids.to(device),
-                    attention_mask=mask.to(device),
-                    do_sample=False,
-                    num_beams=1,
-                    max_new_tokens=longest,
-                    logits_processor=_processors(settings, SeededDraw(seeds, width, longest)),
-                    pad_token_id=tokenizer.pad_token_id,
-                    eos_token_id=tokenizer.eos_token_id,
-                    temperature=None,
-                    top_k=None,
-                    top_p=None,
-                )[:, width:].cpu()
-            counts["unfinished"] += int((output != tokenizer.eos_token_id).all(-1).sum())
-            texts = tokenizer.batch_decode(output, skip_special_tokens=True)
+        for indices in micro_batches(lengths, token_budget=machine.sample_budget()):
+            uniforms = np.stack(
+                [
+                    _generator(seed, queries[i][0], index).random(settings.max_new_tokens)
+                    for i in indices
+                    for index in range(settings.num_samples)
+                ]
+            )
+            rows = decode(
+                model,
+                [prompts[i] for i in indices],
+                torch.from_numpy(uniforms).to(device),
+                processors=_processors(settings),
+                eos_id=tokenizer.eos_token_id,
+            )
+            counts["unfinished"] += sum(len(row) == settings.max_new_tokens for row in rows)
+            texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
             for place, i in enumerate(indices):
                 answers[i] = texts[place * settings.num_samples : (place + 1) * settings.num_samples]
             progress.update(len(indices))
     yield from answers
 
 
+@torch.inference_mode()
+def decode(
+    model: Any,
+    prompts: Sequence[list[int]],
+    uniforms: Float[Tensor, "seq step"],
+    *,
+    processors: LogitsProcessorList,
+    eos_id: int,
+) -> list[list[int]]:
+    """Draws tokens until the end token or until the numbers are used up.
+
+    Every prompt is read once for all its rows; rows that have ended leave the batch.
+
+    Args:
+        prompts: Token ids.
+        uniforms: Numbers in [0, 1), one a token; the rows of a prompt follow each other.
+        processors: What turns logits into the scores that are drawn from.
+
+    Returns:
+        The drawn tokens of each row, without the end token.
+    """
+    device, count = uniforms.device, len(uniforms) // len(prompts)
+    width = max(map(len, prompts))
+    # What pads a prompt is masked, but the repetition penalty sees it: a token that the row has anyway.
+    ids = torch.tensor([p[:1] * (width - len(p)) + p for p in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+    cache = DynamicCache(config=model.config)
+    logits = _next_logits(model, ids, mask, (mask.cumsum(-1) - 1).clamp(min=0), cache)
+    cache.batch_repeat_interleave(count)
+    ids, mask, logits = (x.repeat_interleave(count, 0) for x in (ids, mask, logits))
+    rows = torch.arange(len(uniforms), device=device)  # which rows are still in the batch
+    drawn = torch.full(uniforms.shape, eos_id, device=device)
+    going = torch.ones_like(rows, dtype=torch.bool)
+    for step in range(uniforms.shape[1]):
+        token = draw(processors(ids, logits), uniforms[rows, step])
+        token = torch.where(going, token, eos_id)
+        drawn[rows, step] = token
+        going &= token != eos_id
+        left = int(going.sum())
+        if not left or step + 1 == uniforms.shape[1]:
+            break
+        ids = torch.cat([ids, token[:, None]], 1)
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+        if left < LEAVE * len(rows):
+            kept = going.nonzero()[:, 0]
+            cache.batch_select_indices(kept)
+            rows, ids, mask, token, going = (x[kept] for x in (rows, ids, mask, token, going))
+        logits = _next_logits(model, token[:, None], mask, mask.sum(-1, keepdim=True) - 1, cache)
+    ends = (drawn == eos_id).long()
+    ends = torch.where(ends.any(-1), ends.argmax(-1), drawn.shape[1])
+    return [row[:end] for row, end in zip(drawn.tolist(), ends.tolist(), strict=True)]
+
+
+def _next_logits(
+    model: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache
+) -> Float[Tensor, "seq vocab"]:
+    """Logits of the token after the last one; the cache grows by the ids."""
+    output = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    logits: Tensor = output.logits[:, -1].float()
+    return logits
+
+
 def _prompt_ids(tokenizer: Any, query: str, settings: Sampling, counts: Counter[str]) -> list[int]:
     """The prompt as ids, cut on the left to `max_prompt_tokens`, the first token kept."""
     if settings.prompt == "chat":
-        from apo.dialogue import dialogue_to_messages
-
         ids = list(
             tokenizer.apply_chat_template(
                 dialogue_to_messages(query), add_generation_prompt=True, return_dict=False
@@ -122,8 +163,8 @@ def _prompt_ids(tokenizer: Any, query: str, settings: Sampling, counts: Counter[
     return ids[:1] + ids[len(ids) - settings.max_prompt_tokens + 1 :]
 
 
-def _processors(settings: Sampling, draw: SeededDraw) -> LogitsProcessorList:
-    """The library's processors in its own order, then the draw."""
+def _processors(settings: Sampling) -> LogitsProcessorList:
+    """The library's processors, in the library's order."""
     chain = LogitsProcessorList()
     if settings.repetition_penalty != 1.0:
         chain.append(RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
@@ -132,11 +173,10 @@ def _processors(settings: Sampling, draw: SeededDraw) -> LogitsProcessorList:
         chain.append(TopKLogitsWarper(settings.top_k))
     if settings.top_p < 1.0:
         chain.append(TopPLogitsWarper(settings.top_p))
-    chain.append(draw)
     return chain
 
 
-def _seed_of(seed: int, query_id: str, index: int) -> int:
-    """A seed that depends on the run's seed, the query and the sample index alone."""
+def _generator(seed: int, query_id: str, index: int) -> np.random.Generator:
+    """Random numbers that depend on the run's seed, the query and the sample index alone."""
     digest = hashlib.sha256(f"{seed}:{index}:{query_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "little")
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))

@@ -22,11 +22,11 @@ IGNORED = -100  # a label that costs nothing
 def encode_documents(
     tokenizer: Any, texts: Iterable[str], *, max_length: int, counts: Counter[str]
 ) -> Iterator[Item]:
-    """Whole texts to learn: `[bos]` as the prefix, the text and `[eos]` as the one response; cut on the right."""
+    """Whole texts to learn: `[bos]` as prefix, the text and `[eos]` as its one response; cut on the right."""
     for ids in tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]:
         counts["documents"] += 1
         counts["documents_cut"] += len(ids) > max_length - 2
-        kept = ids[: max_length - 2] + [tokenizer.eos_token_id]
+        kept = [*ids[: max_length - 2], tokenizer.eos_token_id]
         counts["tokens"] += len(kept)
         yield Item([tokenizer.bos_token_id], [kept])
 

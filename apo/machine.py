@@ -3,6 +3,7 @@
 APO_DEVICE        cpu, cuda or mps; by default a GPU where there is one
 APO_THREADS       CPU threads of torch, 2 by default (another number changes the last bits of a result)
 APO_TOKEN_BUDGET  tokens of a micro batch, padding included, 16384 by default
+APO_SAMPLE_BUDGET tokens that sampling holds in its cache, 65536 by default
 """
 
 import os
@@ -17,11 +18,18 @@ def token_budget() -> int:
     return _positive("APO_TOKEN_BUDGET", 16384)
 
 
+def sample_budget() -> int:
+    """Tokens, prompts and responses together, that sampling works on at a time."""
+    return _positive("APO_SAMPLE_BUDGET", 65536)
+
+
 def set_up() -> torch.device:
     """Fixes threads and kernels for repeatable results and returns the device."""
     torch.set_num_threads(_positive("APO_THREADS", 2))
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     default = "cuda" if torch.cuda.is_available() else "cpu"
+    if default == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns that it finds no GPU
     name = os.environ.get("APO_DEVICE", default)
     try:
         device = torch.device(name)

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def measure(
     known = json.loads(truth.read_text(encoding="utf-8"))
     if known:
         metrics["truth"] = _truth(rows, rewards, temperature=known["temperature"], bins=bins)
-    curve = [part._asdict() for part in reliability_curve(*one_sided(chosen, rejected), bins[0], lower=0.5)]
+    curve = [asdict(part) for part in reliability_curve(*one_sided(chosen, rejected), bins[0], lower=0.5)]
     return metrics, curve
 
 

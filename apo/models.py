@@ -1,9 +1,9 @@
 """Checkpoints in and out: Hugging Face folders, safetensors only, no remote code, no network."""
 
 import contextlib
+import json
 import logging
 import math
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -90,9 +92,10 @@ def check_checkpoint(folder: Path) -> None:
 @contextlib.contextmanager
 def _readable(folder: Path) -> Iterator[None]:
     """Turns what transformers raises over a broken checkpoint into one message."""
+    broken = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+    except (*broken, SafetensorError, StrictDataclassError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
             str(folder),
@@ -108,6 +111,7 @@ def load_tokenizer(folder: Path) -> Any:
     Raises:
         UserError: There is none, or it has neither pad nor unknown token.
     """
+    check_checkpoint(folder)
     with _readable(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
@@ -125,11 +129,7 @@ def load_tokenizer(folder: Path) -> Any:
 
 def load_language_model(folder: Path) -> Any:
     """A causal language model in float32."""
-    check_checkpoint(folder)
-    with _readable(folder):
-        return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-        )
+    return _load(AutoModelForCausalLM, folder)
 
 
 def new_language_model(tokenizer: Any, *, seed: int, **sizes: int) -> Any:
@@ -154,18 +154,33 @@ def save_language_model(model: Any, tokenizer: Any, folder: Path) -> None:
         tokenizer.save_pretrained(temporary)
 
 
-def _classifier(folder: Path, tokenizer: Any) -> Any:
+def _classifier(folder: Path, tokenizer: Any, *, drawn: str = "") -> Any:
+    pad_id = tokenizer.pad_token_id
+    return _load(AutoModelForSequenceClassification, folder, drawn, num_labels=1, pad_token_id=pad_id)
+
+
+def _load(kind: Any, folder: Path, drawn: str = "", **settings: Any) -> Any:
+    """A model in float32, with all its weights but `drawn`; the global random state stays as it is."""
     check_checkpoint(folder)
-    with _readable(folder):
-        return AutoModelForSequenceClassification.from_pretrained(
+    with _readable(folder), torch.random.fork_rng(devices=[]):
+        model, info = kind.from_pretrained(
             folder,
-            num_labels=1,
             dtype=torch.float32,
-            pad_token_id=tokenizer.pad_token_id,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
+            **settings,
         )
+    missing = sorted(name for name in info["missing_keys"] if name != drawn)
+    if missing:  # transformers would draw them at random
+        raise UserError(
+            str(folder),
+            found=f"weights without {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
+            expected="the weights of the whole model",
+            do="fetch the checkpoint again; a config.json that is not its own does the same",
+        )
+    return model
 
 
 def start_reward_model(
@@ -185,9 +200,13 @@ def start_reward_model(
     """
     tokenizer = load_tokenizer(folder)
     tokenizer.padding_side, tokenizer.truncation_side = padding_side, truncation_side
-    classifier = _classifier(folder, tokenizer)
+    classifier = _classifier(folder, tokenizer, drawn="score.weight")
     if separator and tokenizer.convert_tokens_to_ids(separator) in (None, tokenizer.unk_token_id):
         tokenizer.add_special_tokens({"additional_special_tokens": [separator]})
+    if pooling == "eos" and tokenizer.pad_token_id == tokenizer.eos_token_id:
+        # `AutoModelForSequenceClassification` pools the last token that is no padding: an end token too.
+        tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    classifier.config.pad_token_id = tokenizer.pad_token_id
     if len(tokenizer) > classifier.get_input_embeddings().num_embeddings:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -206,14 +225,14 @@ def load_reward_model(folder: Path) -> RewardModel:
     Raises:
         UserError: The folder is no reward model of this pipeline.
     """
-    check_checkpoint(folder)
     tokenizer = load_tokenizer(folder)
     classifier = _classifier(folder, tokenizer)
     settings = getattr(classifier.config, "apo", None)
-    if not isinstance(settings, dict):
+    known = {"max_length", "pooling", "separator", "truncation_side"}
+    if not isinstance(settings, dict) or settings.keys() != known or settings["pooling"] not in POOLINGS:
         raise UserError(
             str(folder),
-            found="a checkpoint without the key `apo` in its config.json",
+            found=f"{settings!r:.120} under the key `apo` of its config.json",
             expected="a reward model of this pipeline",
             do="train it with a train_*_rm stage",
         )
@@ -221,7 +240,11 @@ def load_reward_model(folder: Path) -> RewardModel:
 
 
 def save_reward_model(model: RewardModel, folder: Path) -> None:
-    """Writes a reward model as `AutoModelForSequenceClassification` opens it."""
+    """Writes a reward model as `AutoModelForSequenceClassification` opens it.
+
+    That class pools the last token only. A model with another pooling says in `architectures` of its
+    config.json that it belongs to ours, so that a server refuses it instead of giving other rewards.
+    """
     encoder, tokenizer = model.encoder, model.encoder.tokenizer
     end = "" if encoder.pooling == "last" else "{{ eos_token }}"
     tokenizer.chat_template = CHAT_TEMPLATE.replace("{{ SEPARATOR }}", encoder.separator).replace(
@@ -237,6 +260,11 @@ def save_reward_model(model: RewardModel, folder: Path) -> None:
     with _new_folder(folder) as temporary:
         model.classifier.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
+        if encoder.pooling not in ("last", "eos"):
+            path = temporary / "config.json"
+            written = json.loads(path.read_text(encoding="utf-8"))
+            written["architectures"] = [f"{RewardModel.__module__}.{RewardModel.__name__}"]
+            path.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -248,6 +276,6 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -41,6 +41,35 @@ def learning_rate(step: int, steps: int, settings: Optimiser) -> float:
     return settings.lr * factor[settings.schedule]
 
 
+def optimisers_for(model: nn.Module, settings: Optimiser) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, or Muon for the matrices inside the model and AdamW for the rest.
+
+    Weight decay is on matrices only. Muon's step is scaled so that the learning rate means what it means
+    for AdamW.
+    """
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    outer = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    outer |= {id(m.weight) for name, m in model.named_modules() if name.rpartition(".")[2] in ("lm_head", "score")}
+    matrices = {n for n, p in parameters.items() if p.ndim == 2}
+    inner = {n for n in matrices if id(parameters[n]) not in outer} if settings.optimiser == "muon" else set()
+
+    def group(names: set[str], weight_decay: float) -> dict[str, Any]:
+        return {"params": [p for n, p in parameters.items() if n in names], "weight_decay": weight_decay}
+
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [group(matrices - inner, settings.weight_decay), group(parameters.keys() - matrices, 0.0)],
+            lr=settings.lr,
+            betas=(0.9, settings.beta2),
+            fused=True,
+        )
+    ]
+    if inner:
+        groups = [group(inner, settings.weight_decay)]
+        optimisers.append(torch.optim.Muon(groups, lr=settings.lr, adjust_lr_fn="match_rms_adamw"))
+    return optimisers
+
+
 def optimise(
     model: nn.Module,
     settings: Optimiser,
@@ -52,7 +81,7 @@ def optimise(
     look: Callable[[int], dict[str, float]] | None = None,
     look_every: int = 0,
 ) -> list[dict[str, float]]:
-    """Trains with AdamW and goes on from the last checkpoint of the same training.
+    """Trains and goes on from the last checkpoint of the same training.
 
     Args:
         model: On its device; trained in place.
@@ -67,23 +96,18 @@ def optimise(
     Raises:
         UserError: A loss is not finite.
     """
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=settings.lr,
-        fused=True,
-    )
-    curve = checkpoints.restore(model, optimiser)
+    optimisers = optimisers_for(model, settings)
+    curve = checkpoints.restore(model, optimisers)
     model.train()
     progress = tqdm(range(len(curve), steps), initial=len(curve), total=steps, desc=what, disable=None)
     for step in progress:
         rate = learning_rate(step, steps, settings)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
         loss = 0.0
         for micro in micro_losses(step):
-            micro.backward()  # type: ignore[no-untyped-call]
+            micro.backward()
             loss += micro.item()
         if not math.isfinite(loss):
             raise UserError(
@@ -93,8 +117,9 @@ def optimise(
                 do="lower the learning rate of this stage in params.yaml",
             )
         nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         row: dict[str, Any] = {"step": step + 1, "loss": loss, "lr": rate}
         if look and look_every and ((step + 1) % look_every == 0 or step + 1 == steps):
             model.eval()
@@ -102,6 +127,6 @@ def optimise(
             model.train()
         curve.append(row)
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        checkpoints.save_when_due(model, optimiser, curve, last=step + 1 == steps)
+        checkpoints.save_when_due(model, optimisers, curve, last=step + 1 == steps)
     model.eval()
     return curve

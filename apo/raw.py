@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from apo.config import Demo, Files, Hub
+from apo.config import Data, Demo, Files, Hub
 from apo.dialogue import query_id_of
 from apo.errors import UserError
 from apo.records import Row
@@ -25,7 +25,7 @@ class Raw:
         documents: `{text}`, on which a backbone can be pretrained.
         truth: What is known about the true reward; empty for real data.
         counts: Per file what was read and what was dropped by which rule.
-        findings: The rows that were dropped.
+        findings: The rows that were dropped, with the name of their file inside its folder.
     """
 
     comparisons: Iterable[Row]
@@ -84,6 +84,9 @@ def read_files(files: Files, folder: Path) -> Raw:
             expected="file names under `comparisons`, or under both `rm` and `llm`",
             do=f"put the files into {folder} and name them there",
         )
+    for kind, names in files:
+        for name in names:
+            _check_name(name, folder, twice=names.count(name) > 1, where=f"params.yaml: data.files.{kind}")
     raw = Raw([], [], [], [], [])
     ids = QueryIds()
 
@@ -91,9 +94,12 @@ def read_files(files: Files, folder: Path) -> Raw:
         for name in names:
             path = folder / name
             counts = raw.counts.setdefault(f"{kind}/{name}", Counter())
-            for number, row in enumerate(reader(path, counts, raw.findings), start=1):
-                query_id = ids.canonical(row["query_id"], row["query"], f"{path}: row {number}")
+            dropped: list[Row] = []
+            for row in reader(path, counts, dropped):
+                query_id = ids.canonical(row["query_id"], row["query"], f"{path}: row {counts['rows']}")
+                counts["rewritten_ids"] += query_id != row["query_id"]
                 yield row | {"query_id": query_id}
+            raw.findings += ({**finding, "file": name} for finding in dropped)
 
     def comparisons() -> Iterator[Row]:
         parts = {"": files.comparisons, "rm": files.rm, "llm": files.llm, "test": files.test}
@@ -114,21 +120,84 @@ def read_files(files: Files, folder: Path) -> Raw:
     return raw
 
 
-def read_hub(hub: Hub, folder: Path) -> Raw:
+def _check_name(name: str, folder: Path, *, twice: bool, where: str) -> None:
+    """A file that is named once and lies in the folder that DVC watches."""
+    if twice or not _is_inside(folder / name, folder):
+        raise UserError(
+            where,
+            found=f"{name!r} {'twice' if twice else f'outside {folder}'}",
+            expected=f"names of different files inside {folder}, which DVC watches",
+            do="remove one of them" if twice else "move the file there",
+        )
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """By name: a link inside the folder may lead out of it, as DVC follows it too."""
+    return ".." not in path.parts and path.absolute().is_relative_to(folder.absolute())
+
+
+def refuse_unread(data: Data, folder: Path) -> None:
+    """Files that were put into the watched folder are meant to be read.
+
+    Raises:
+        UserError: There is no such folder, or the source reads no files and there are some.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            str(folder),
+            found="a file" if folder.exists() else "no such folder",
+            expected="the folder data.dir, which DVC watches",
+            do="make it, empty if there are no files of your own, or correct data.dir in params.yaml",
+        )
+    if data.source == "files" or (data.source == "hub" and Path(data.hub.path).is_dir()):
+        return
+    unread = sorted(
+        path.name for path in folder.iterdir() if path.name[0] != "." and path.name != "README.md"
+    )
+    if unread:
+        raise UserError(
+            str(folder),
+            found=f"{len(unread)} files such as {unread[0]!r} that data.source {data.source!r} does not read",
+            expected="no files, or `data.source: files`",
+            do="name the files in params.yaml under data.files, or move them away",
+        )
+
+
+def read_hub(hub: Hub, folder: Path, *, watched: Path) -> Raw:
     """Comparisons of a Hugging Face data set at a pinned commit, by way of parquet files in `folder`.
+
+    Args:
+        hub: Which one; `path` may be a folder inside `watched`.
+        folder: For the parquet files, emptied by the caller.
+        watched: `data.dir`: DVC sees changes there and nowhere else.
 
     Raises:
         UserError: The revision is no commit, or the data set is neither cached nor reachable.
     """
-    import datasets
-
-    if not Path(hub.path).is_dir() and not re.fullmatch(r"[0-9a-f]{40}", hub.revision):
+    is_local = Path(hub.path).is_dir()
+    if is_local and not _is_inside(Path(hub.path), watched):
+        raise UserError(
+            "params.yaml: data.hub.path",
+            found=f"the folder {hub.path!r}",
+            expected=f"a folder inside {watched}, which DVC watches, or the name of a data set of the hub",
+            do="move the folder there",
+        )
+    if not hub.train:
+        raise UserError(
+            "params.yaml: data.hub.train",
+            found="''",
+            expected="the name of a split of the data set",
+            do="write for example `train: train`",
+        )
+    if not is_local and not re.fullmatch(r"[0-9a-f]{40}", hub.revision):
         raise UserError(
             "params.yaml: data.hub.revision",
             found=repr(hub.revision),
             expected="the 40 hexadecimal digits of a commit: a branch can change",
             do="copy the commit from the page of the data set",
         )
+    import datasets  # seconds
+
     splits = {"train": hub.train, "test": hub.test}
     for name, split in splits.items():
         if not split:
@@ -138,7 +207,7 @@ def read_hub(hub: Hub, folder: Path) -> Raw:
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
                 "params.yaml: data.hub",
-                found=f"split {split!r} of {hub.path!r} can't be loaded ({' '.join(str(error).split())[:160]})",
+                found=f"split {split!r} of {hub.path!r} does not load ({' '.join(str(error).split())[:140]})",
                 expected="a data set in the local cache, or the network",
                 do="check the name and the split, or fetch it once where there is a network",
             ) from None

@@ -228,7 +228,7 @@ def _own_samples(row: Row, where: str, counts: Counter[str]) -> Found:
     extra = row.get("extra", {})
     if not isinstance(extra, dict):
         _refuse(where, "extra", type(extra).__name__, "an object of answers by name")
-    extra = {key: text_in(value, key, where) for key, value in extra.items()}
+    extra = _answers_by_name(extra, where)
     samples = _texts_in(row, "samples", where)
     return Found([_query_in(row, "query", where, counts)], samples, [], extra)
 
@@ -236,9 +236,15 @@ def _own_samples(row: Row, where: str, counts: Counter[str]) -> Found:
 def _numbered_samples(row: Row, where: str, counts: Counter[str]) -> Found:
     numbers = sorted(int(match[1]) for match in map(_SAMPLE.fullmatch, row) if match)
     samples = [text_in(row[f"sample_{number}"], f"sample_{number}", where) for number in numbers]
-    extra = {key: text_in(row[key], key, where) for key in row if _OTHER_ANSWER.fullmatch(key)}
+    extra = _answers_by_name({key: row[key] for key in row if _OTHER_ANSWER.fullmatch(key)}, where)
     counts["rows_with_renumbered_samples"] += numbers != list(range(len(numbers)))
     return Found([_query_in(row, "query", where, counts)], samples, [], extra)
+
+
+def _answers_by_name(answers: dict[str, Any], where: str) -> dict[str, str]:
+    return {
+        text_in(name, ascii(name), where): text_in(answer, name, where) for name, answer in answers.items()
+    }
 
 
 def _answered(prompt: str, completion: str) -> Parse:

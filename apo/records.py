@@ -4,20 +4,32 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from apo.errors import UserError
 
 Row = dict[str, Any]
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path, *texts: str) -> Iterator[Row]:
     """Rows of a records file that this pipeline wrote, one at a time.
 
+    Args:
+        path: The file.
+        texts: Keys under which every row has a text.
+
     Raises:
-        UserError: The file is missing, or a line is not a JSON object.
+        UserError: The file is missing, a line is not a JSON object, or a text is not there.
     """
-    for _, row in read_numbered_rows(path):
+    for number, row in read_numbered_rows(path):
+        for key in texts:
+            if not isinstance(row.get(key), str):
+                raise UserError(
+                    f"{path}:{number}",
+                    found=f"{row[key]!r:.40} under {key!r}" if key in row else f"no key {key!r}",
+                    expected="a text",
+                    do="run `dvc repro`, which writes the file again, or mend the row",
+                )
         yield row
 
 
@@ -26,13 +38,27 @@ def read_numbered_rows(path: Path) -> Iterator[tuple[int, Row]]:
     if not path.is_file():
         raise UserError(
             str(path),
-            found="no such file",
+            found="a folder" if path.is_dir() else "no such file",
             expected="a JSON Lines file",
             do="run `dvc repro`: an earlier stage writes it",
         )
-    with path.open(encoding="utf-8", newline="\n") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            yield number, parse_row(line, where=f"{path}:{number}")
+            where = f"{path}:{number}"
+            yield number, parse_row(decoded(line, where=where), where=where)
+
+
+def decoded(data: bytes, *, where: str) -> str:
+    """Bytes of UTF-8 as text, without a byte order mark."""
+    try:
+        return data.removeprefix(b"\xef\xbb\xbf").decode()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            where,
+            found=f"bytes that are not UTF-8 ({error.reason} at byte {error.start + 1})",
+            expected="text in UTF-8",
+            do="convert the file, for instance with iconv",
+        ) from None
 
 
 def parse_row(line: str, *, where: str) -> Row:
@@ -61,7 +87,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
     count = 0
     with _in_place_of(path) as out:
         for count, row in enumerate(rows, start=1):  # noqa: B007 - the last number is the result
-            out.write(_line(row))
+            out.write(_line(row, path))
     return count
 
 
@@ -71,7 +97,7 @@ def write_parts(paths: Mapping[str, Path], rows: Iterable[tuple[str, Row]]) -> d
         files = {part: stack.enter_context(_in_place_of(path)) for part, path in paths.items()}
         counts = dict.fromkeys(paths, 0)
         for part, row in rows:
-            files[part].write(_line(row))
+            files[part].write(_line(row, paths[part]))
             counts[part] += 1
     return counts
 
@@ -79,21 +105,45 @@ def write_parts(paths: Mapping[str, Path], rows: Iterable[tuple[str, Row]]) -> d
 def write_json(path: Path, content: Any) -> None:
     """Writes one JSON document, indented, whole or not at all. NaN is refused."""
     with _in_place_of(path) as out:
-        out.write(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+        out.write(_encoded(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2), path))
 
 
-def _line(row: Row) -> str:
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+def _line(row: Row, path: Path) -> bytes:
+    return _encoded(json.dumps(row, ensure_ascii=False, allow_nan=False), path)
+
+
+def _encoded(text: str, path: Path) -> bytes:
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError as error:
+        raise UserError(
+            str(path),
+            found=f"half of a surrogate pair in what was to be written ({text[: error.start][-40:]!r})",
+            expected="texts that are valid Unicode",
+            do="mend the file that the text comes from",
+        ) from None
 
 
 @contextlib.contextmanager
-def _in_place_of(path: Path) -> Iterator[TextIO]:
-    """A file under a temporary name that takes the path's place when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _in_place_of(path: Path) -> Iterator[BinaryIO]:
+    """A file under a temporary name that takes the path's place when it is complete.
+
+    Raises:
+        UserError: The folder can't be written to, or the disk is full.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as out:
-            yield out
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as out:
+                yield out
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            str(error.filename or path),
+            found=str(error.strerror or error),
+            expected=f"to be able to write {path.name}",
+            do="look at the rights of the file and its folder, and at the space on the disk",
+        ) from None

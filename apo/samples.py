@@ -1,5 +1,6 @@
 """Samples of a language model: brought by the source or just made, cut and counted the same way."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -8,13 +9,34 @@ from apo.errors import UserError
 from apo.records import Row
 
 
+def draw(queries: Iterable[Row], *, at_most: int, seed: int) -> list[Row]:
+    """At most so many of the queries (0 for all), those with the lowest hash, in their order."""
+    rows = list(queries)
+    if not at_most or len(rows) <= at_most:
+        return rows
+
+    def place(row: Row) -> bytes:
+        return hashlib.sha256(f"{seed}:{row['query_id']}".encode()).digest()
+
+    drawn = {row["query_id"] for row in sorted(rows, key=place)[:at_most]}
+    return [row for row in rows if row["query_id"] in drawn]
+
+
 def from_source(queries: Iterable[Row], samples: Iterable[Row], *, where: str) -> Iterator[Row]:
     """The source's own samples of the queries, in the order of the queries.
 
     Raises:
-        UserError: A query has none.
+        UserError: A query has none, or two rows.
     """
-    found = {row["query_id"]: row for row in samples}
+    found: dict[str, Row] = {}
+    for number, row in enumerate(samples, start=1):
+        if found.setdefault(row["query_id"], row) is not row:
+            raise UserError(
+                f"{where}:{number}",
+                found=f"samples of query {row['query_id']!r} for a second time",
+                expected="one row a query",
+                do="put all samples of a query into one row",
+            )
     for row in queries:
         own = found.get(row["query_id"])
         if own is None:

@@ -67,9 +67,9 @@ def score_samples(
     """Rows `{query_id, scores}` in the order of the samples, `extra` by name for other answers.
 
     Args:
-        samples: Records `{query_id, query, samples, extra?}`; a blank sample gets the reward of saying nothing.
+        samples: Records `{query_id, query, samples, extra?}`; a blank sample is rated as saying nothing.
         extra_answers: Whether answers under `extra` get a reward.
-        counts: Filled while the rows are drawn: `queries`, `responses`, `queries_cut`, `responses_cut`.
+        counts: Filled while the rows are drawn: `responses` and the encoder's (`items` are queries).
     """
 
     def texts() -> Iterator[tuple[str, list[str]]]:

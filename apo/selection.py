@@ -40,8 +40,9 @@ def select(
 
     Args:
         sample_rows: `{query_id, query, samples: [..]}`, and `extra: {name: text}` for answers from elsewhere.
-        score_rows: `{query_id, scores: [..]}` in the order of the samples, and `extra: {name: reward}`;
-            queries in any order, all held in memory.
+        score_rows: `{query_id, scores: [..]}` in the order of the samples, and `extra: {name: reward}`,
+            for all extra answers or, where they are no candidates, for none; queries in any order, all
+            held in memory.
         include_extra: Whether extra answers are candidates; they then follow the samples in the row's
             `samples` and `scores`, sorted by name.
         samples_at: The file of the samples, for error messages.
@@ -69,12 +70,14 @@ def select(
             )
         samples = _candidates(row, "samples", str, include_extra, where=line)
         scores = _candidates(score_row, "scores", float, include_extra, where=f"{scores_at}:{score_line}")
-        if len(samples) != len(scores) or row.get("extra", {}).keys() != score_row.get("extra", {}).keys():
+        extra, scored = row.get("extra", {}).keys(), score_row.get("extra", {}).keys()
+        unscored = not (scored or include_extra)  # score.extra_answers: false
+        if len(samples) != len(scores) or (extra != scored and not unscored):
             raise UserError(
                 f"{scores_at}:{score_line}",
                 found=f"{_size(score_row, 'scores')} of query {query_id!r}",
                 expected=f"{_size(row, 'samples')}, as in {line}",
-                do="score these samples again",
+                do="score these samples again, for rjs.candidates: samples_and_extra with extra answers",
             )
         counts["queries"] += 1
         counts["samples"] += len(samples)
@@ -168,7 +171,10 @@ def _candidates(row: Row, key: str, kind: type[str] | type[float], extra: bool, 
 
 
 def _is_reward(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _size(row: Row, key: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from apo.dialogue import cut_runaway, normalise_query, query_id_of
 from apo.errors import UserError
 from apo.recognise import COMPARISONS, DEMONSTRATIONS, GOLDEN, SAMPLES, Found, Shape, recognise, text_in
-from apo.records import Row, parse_row
+from apo.records import Row, decoded, parse_row
 
 Findings = list[dict[str, Any]] | None
 _FETCH = "fetch or write the file again"
@@ -76,12 +76,12 @@ def _json_rows(path: Path) -> Iterator[Placed]:
         is_list = lines.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
         lines.seek(0)
         if is_list:
-            yield from _listed_rows(path, _decoded(lines.read(), str(path)))
+            yield from _listed_rows(path, decoded(lines.read(), where=str(path)))
             return
         for number, line in enumerate(lines, start=1):
             where = f"{path}:{number}"
             if line.strip():
-                yield Placed(number, where, parse_row(_decoded(line, where), where=where))
+                yield Placed(number, where, parse_row(decoded(line, where=where), where=where))
 
 
 def _opened(path: Path) -> BufferedIOBase:
@@ -90,18 +90,6 @@ def _opened(path: Path) -> BufferedIOBase:
     if path.suffix == ".xz":
         return lzma.open(path)
     return path.open("rb")
-
-
-def _decoded(data: bytes, where: str) -> str:
-    try:
-        return data.removeprefix(b"\xef\xbb\xbf").decode()
-    except UnicodeDecodeError as error:
-        raise UserError(
-            where,
-            found=f"bytes that are not UTF-8 ({error.reason} at byte {error.start + 1})",
-            expected="text in UTF-8",
-            do="convert the file, for instance with iconv",
-        ) from None
 
 
 def _listed_rows(path: Path, text: str) -> Iterator[Placed]:

@@ -154,6 +154,21 @@ class Queries:
         """Rows `{query_id, query, type}` of a part."""
         return list(self._of[part].values())
 
+    def prove_none_is_empty(self) -> None:
+        """Every part trains or measures a model.
+
+        Raises:
+            UserError: A part has no query.
+        """
+        for part, queries in self._of.items():
+            if not queries:
+                raise UserError(
+                    f"part {part}",
+                    found="no comparisons",
+                    expected="comparisons in every part: rm, llm, valid and test",
+                    do="give files for it under data.files, or a larger split.*_fraction in params.yaml",
+                )
+
 
 def with_golden(
     queries: Iterable[Row], golden: Iterable[Row], *, without: str, counts: Counter[str]
@@ -184,13 +199,21 @@ def with_golden(
 
 
 def unseen(rows: Iterable[Row], aside: Set[str], *, name: str, counts: Counter[str]) -> Iterator[Row]:
-    """Rows for training whose query is not set aside; the others are counted as `NAME_dropped`.
+    """Rows for training in which no query is set aside; the others are counted as `NAME_dropped`.
 
-    A row has `query`, or `text` that is a dialogue or (then it has no query) something else.
+    A row has `query`, or `text`: a dialogue or something else. A dialogue has a query before each of its
+    answers: what follows the first one answers a query too, and may be the answer to one that is set aside.
     """
     for row in rows:
-        query = row["query"] if "query" in row else row["text"].rpartition(ASSISTANT)[0]
-        if query and normalise_query(query + (ASSISTANT if "text" in row else "")) in aside:
+        if any(normalise_query(query) in aside for query in _queries_in(row.get("query") or row["text"])):
             counts[f"{name}_dropped"] += 1
         else:
             yield row
+
+
+def _queries_in(text: str) -> Iterator[str]:
+    end = text.find(ASSISTANT)
+    while end >= 0:
+        end += len(ASSISTANT)
+        yield text[:end]
+        end = text.find(ASSISTANT, end)

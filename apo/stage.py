@@ -15,7 +15,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 def run(main: Callable[..., None]) -> None:
     """Calls `main` with one `--name path` for each of its parameters and ends the process.
 
-    A UserError is printed in one line and the exit code is 1.
+    A UserError is printed in one line, whatever a library's message in it looks like; the exit code is 1.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(main))
     for name, parameter in inspect.signature(main).parameters.items():
@@ -25,6 +25,6 @@ def run(main: Callable[..., None]) -> None:
     try:
         main(**vars(parser.parse_args()))
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {' '.join(str(error).splitlines())}")
     except KeyboardInterrupt:
         sys.exit("interrupted; `dvc repro` goes on from the last checkpoint")

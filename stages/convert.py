@@ -17,8 +17,8 @@ def main(golden: Path, samples: Path, out: Path, metrics: Path, params: Path = P
     settings = read_section(params, "convert", Convert)
     counts: Counter[str] = Counter()
     items = convert(
-        read_rows(samples),
-        golden_answers(read_rows(golden), where=str(golden)),
+        read_rows(samples, "query_id", "query"),
+        golden_answers(read_rows(golden, "query_id"), where=str(golden)),
         num_samples=read_count(params, "apo.num_samples"),
         short_samples=settings.short_samples,
         pick=settings.pick,

@@ -6,40 +6,38 @@ of a kind leaves its file empty. Metrics: what was read, and what was dropped by
 """
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from apo.config import Data, read_section, read_seed
-from apo.errors import UserError
-from apo.raw import read_demo, read_files, read_hub
-from apo.records import write_json, write_rows
+from apo.raw import read_demo, read_files, read_hub, refuse_unread
+from apo.records import Row, write_json, write_parts
 from apo.stage import run
 
 
 def main(input: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
     data = read_section(params, "data", Data)
-    unused = [path.name for path in input.iterdir() if path.name != "README.md"]
-    if data.source != "files" and unused:
-        raise UserError(
-            str(input),
-            found=f"{len(unused)} files such as {unused[0]!r} that data.source {data.source!r} does not read",
-            expected="no files, or `data.source: files`",
-            do="name the files in params.yaml under data.files, or move them away",
-        )
+    seed = read_seed(params)
+    refuse_unread(data, input)
     with tempfile.TemporaryDirectory() as scratch:
         if data.source == "demo":
-            raw = read_demo(data.demo, seed=read_seed(params))
+            raw = read_demo(data.demo, seed=seed)
         elif data.source == "files":
             raw = read_files(data.files, input)
         else:
-            raw = read_hub(data.hub, Path(scratch))
-        rows = {
-            name: write_rows(out / f"{name}.jsonl", getattr(raw, name))
-            for name in ("comparisons", "golden", "samples", "demonstrations", "documents")
-        }
+            raw = read_hub(data.hub, Path(scratch), watched=input)
+
+        def rows() -> Iterator[tuple[str, Row]]:
+            for name in names:
+                yield from ((name, row) for row in getattr(raw, name))
+            yield from (("dropped", row) for row in raw.findings)
+
+        names = ("comparisons", "golden", "samples", "demonstrations", "documents")
+        counts = write_parts({name: out / f"{name}.jsonl" for name in (*names, "dropped")}, rows())
     write_json(out / "truth.json", raw.truth)
-    write_rows(out / "dropped.jsonl", raw.findings)
-    files = {name: dict(sorted(counts.items())) for name, counts in raw.counts.items()}
-    write_json(metrics, {"data": {"rows": rows, "files": files, "dropped": len(raw.findings)}})
+    files = {name: dict(sorted(found.items())) for name, found in raw.counts.items()}
+    dropped = counts.pop("dropped")
+    write_json(metrics, {"data": {"rows": counts, "files": files, "dropped": dropped}})
 
 
 if __name__ == "__main__":

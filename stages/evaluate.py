@@ -50,8 +50,8 @@ def main(
             what=f"answers of {name}",
             counts=Counter(),
         )
-        rows = (row | {"samples": texts} for row, texts in zip(arms["actor"], responses, strict=True))
-        arms[name] = list(counted(rows, origin=name, counts=Counter()))
+        answered = (row | {"samples": texts} for row, texts in zip(arms["actor"], responses, strict=True))
+        arms[name] = list(counted(answered, origin=name, counts=Counter()))
 
     reward_model = load_reward_model(judge).to(device).eval()
     for name, rows in arms.items():

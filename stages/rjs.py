@@ -19,8 +19,8 @@ def main(
     settings = read_section(params, "rjs", Rjs)
     counts: Counter[str] = Counter()
     selected = select(
-        read_rows(samples),
-        read_rows(scores),
+        read_rows(samples, "query_id", "query"),
+        read_rows(scores, "query_id"),
         include_extra=settings.candidates == "samples_and_extra",
         samples_at=str(samples),
         scores_at=str(scores),

@@ -12,7 +12,7 @@ from apo.config import Sampling, read_section, read_seed
 from apo.generation import sample_responses
 from apo.models import load_language_model, load_tokenizer
 from apo.records import read_rows, write_json, write_rows
-from apo.samples import counted, from_source
+from apo.samples import counted, draw, from_source
 from apo.stage import run
 
 
@@ -27,7 +27,8 @@ def main(
 ) -> None:
     settings = read_section(params, f"sample.{part}", Sampling)
     counts: Counter[str] = Counter()
-    asked = list(read_rows(queries))
+    seed = read_seed(params)
+    asked = draw(read_rows(queries), at_most=settings.max_queries, seed=seed)
     if settings.origin == "source":
         rows = from_source(asked, read_rows(raw), where=str(raw))
     else:
@@ -38,7 +39,7 @@ def main(
             load_tokenizer(actor),
             [(row["query_id"], row["query"]) for row in asked],
             settings,
-            seed=read_seed(params),
+            seed=seed,
             device=device,
             what=f"sample {part}",
             counts=counts,

@@ -7,39 +7,48 @@ was moved or dropped, the overlaps (all 0). Paper, section 4.1.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from apo.config import Split, read_section, read_seed
-from apo.records import read_rows, write_json, write_parts, write_rows
+from apo.records import Row, read_rows, write_json, write_parts
 from apo.splitting import Queries, prove_disjoint, split_rows, unseen, with_golden
 from apo.stage import run
 
 
 def main(raw: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
     settings = read_section(params, "split", Split)
+    seed = read_seed(params)
     counts: Counter[str] = Counter()
-    queries = Queries()
-    rows = split_rows(
-        lambda: read_rows(raw / "comparisons.jsonl"),
-        seed=read_seed(params),
-        rm_fraction=settings.rm_fraction,
-        valid_fraction=settings.valid_fraction,
-        test_fraction=settings.test_fraction,
-        counts=counts,
-    )
+    overlaps: dict[str, int] = {}
     names = {"rm": "rm_train", "llm": "llm_train", "valid": "rm_valid", "test": "test"}
-    write_parts({part: out / f"{name}.jsonl" for part, name in names.items()}, queries.watch(rows))
-    overlaps = prove_disjoint(queries.keys())
 
-    golden = read_rows(raw / "golden.jsonl")
-    playable = with_golden(queries.of("rm"), golden, without=settings.without_golden, counts=counts)
-    counts["rm_queries"] = write_rows(out / "rm_queries.jsonl", playable)
-    counts["llm_queries"] = write_rows(out / "llm_queries.jsonl", queries.of("llm"))
-    counts["test_queries"] = write_rows(out / "test_queries.jsonl", queries.of("test"))
-    aside = queries.keys()["valid"] | queries.keys()["test"]
-    for name in ("demonstrations", "documents"):
-        kept = unseen(read_rows(raw / f"{name}.jsonl"), aside, name=name, counts=counts)
-        counts[name] = write_rows(out / f"{name}.jsonl", kept)
+    def rows() -> Iterator[tuple[str, Row]]:
+        queries = Queries()
+        parted = split_rows(
+            lambda: read_rows(raw / "comparisons.jsonl", "query_id", "query", "type", "split"),
+            seed=seed,
+            rm_fraction=settings.rm_fraction,
+            valid_fraction=settings.valid_fraction,
+            test_fraction=settings.test_fraction,
+            counts=counts,
+        )
+        yield from ((names[part], row) for part, row in queries.watch(parted))
+        queries.prove_none_is_empty()
+        overlaps.update(prove_disjoint(queries.keys()))
+        golden = read_rows(raw / "golden.jsonl", "query_id")
+        playable = with_golden(queries.of("rm"), golden, without=settings.without_golden, counts=counts)
+        yield from (("rm_queries", row) for row in playable)
+        yield from (("llm_queries", row) for row in queries.of("llm"))
+        yield from (("test_queries", row) for row in queries.of("test"))
+        aside = queries.keys()["valid"] | queries.keys()["test"]
+        for name, key in (("demonstrations", "query"), ("documents", "text")):
+            kept = unseen(read_rows(raw / f"{name}.jsonl", key), aside, name=name, counts=counts)
+            yield from ((name, row) for row in kept)
+
+    others = ("rm_queries", "llm_queries", "test_queries", "demonstrations", "documents")
+    written = write_parts({name: out / f"{name}.jsonl" for name in (*names.values(), *others)}, rows())
+    counts.update({name: written[name] for name in others})
     write_json(metrics, {"split": {**dict(sorted(counts.items())), "overlaps": overlaps}})
 
 

@@ -1,4 +1,4 @@
-"""The project's own files that a module imports, transitively, read from the source (also inside functions)."""
+"""The project's own files that a module imports, transitively, inside functions too."""
 
 import ast
 from pathlib import Path
@@ -25,7 +25,7 @@ def imports_of(path: Path) -> set[Path]:
 
 
 def closure(path: Path) -> set[str]:
-    """The file and everything it needs, as dvc.yaml writes it; `__init__.py` with a docstring only is left out."""
+    """The file and all it needs, as dvc.yaml writes it; an `__init__.py` with a docstring only is left out."""
     seen, open_ = set(), [path]
     while open_:
         current = open_.pop()

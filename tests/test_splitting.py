@@ -9,7 +9,7 @@ import pytest
 
 from apo.dialogue import normalise_query
 from apo.errors import UserError
-from apo.splitting import assign, prove_disjoint, split_rows
+from apo.splitting import PARTS, Queries, assign, prove_disjoint, split_rows, unseen, with_golden
 
 FRACTIONS = {"seed": 1, "rm_fraction": 0.5, "valid_fraction": 0.1, "test_fraction": 0.2}
 
@@ -173,6 +173,95 @@ def test_the_rows_are_read_as_a_stream_and_twice() -> None:
     assert len(read) == 101
     assert sum(1 for _ in pairs) == 99
     assert len(read) == 200
+
+
+def _watched(rows: list[tuple[str, str]]) -> tuple[list[tuple[str, dict]], Queries]:
+    """Rows (part, name of the question), seen by `Queries`."""
+    queries = Queries()
+    numbered = [
+        (part, {"query_id": f"{part}{n}", "query": _query(name), "type": "t", "split": "", "scores": [n]})
+        for n, (part, name) in enumerate(rows)
+    ]
+    return list(queries.watch(numbered)), queries
+
+
+def test_watching_passes_rows_on_without_their_given_part() -> None:
+    rows, _ = _watched([("rm", "x"), ("test", "y")])
+    assert rows == [
+        ("rm", {"query_id": "rm0", "query": _query("x"), "type": "t", "scores": [0]}),
+        ("test", {"query_id": "test1", "query": _query("y"), "type": "t", "scores": [1]}),
+    ]
+
+
+def test_the_queries_of_a_part_are_distinct_and_in_order() -> None:
+    _, queries = _watched([("rm", "b"), ("llm", "c"), ("rm", "a"), ("rm", "B!"), ("rm", "a")])
+    assert queries.of("rm") == [
+        {"query_id": "rm0", "query": _query("b"), "type": "t"},
+        {"query_id": "rm2", "query": _query("a"), "type": "t"},
+    ]
+    assert queries.keys() == {
+        "rm": {normalise_query(_query("a")), normalise_query(_query("b"))},
+        "llm": {normalise_query(_query("c"))},
+        "valid": set(),
+        "test": set(),
+    }
+
+
+@pytest.mark.parametrize("lacking", PARTS)
+def test_an_empty_part_is_named(lacking: str) -> None:
+    _, queries = _watched([(part, part) for part in PARTS if part != lacking])
+    with pytest.raises(UserError, match=rf"part {lacking}: found no comparisons"):
+        queries.prove_none_is_empty()
+
+
+def test_no_empty_part_is_well() -> None:
+    _watched([(part, part) for part in PARTS])[1].prove_none_is_empty()
+
+
+def test_queries_without_golden_answer() -> None:
+    queries = [{"query_id": name} for name in "abcd"]
+    golden = [{"query_id": name, "golden": "g"} for name in "dbz"]
+    counts: Counter[str] = Counter()
+    assert list(with_golden(queries, golden, without="skip", counts=counts)) == [queries[1], queries[3]]
+    assert counts == {"rm_queries_without_golden": 2}
+    with pytest.raises(UserError, match=r"query 'a' of the RM part: found no golden answer.*skip"):
+        list(with_golden(queries, golden, without="error", counts=Counter()))
+    assert list(with_golden(queries[1:2], golden, without="error", counts=Counter())) == queries[1:2]
+
+
+ASIDE = {normalise_query(_query("x"))}
+
+
+@pytest.mark.parametrize(
+    ("row", "kept"),
+    [
+        ({"query": _query("x"), "response": "r"}, False),
+        ({"query": _query("X !"), "response": "r"}, False),
+        ({"query": _query("y"), "response": "about question x"}, True),
+        ({"query": _query("x", " Yes\n\nHuman: why?\n\nAssistant:"), "response": "r"}, False),
+        ({"query": _query("y", f" Yes{_query('x')}"), "response": "r"}, True),
+        ({"text": _query("x", " Yes")}, False),
+        ({"text": _query("x")}, False),
+        ({"text": _query("x", " Yes\n\nHuman: why?\n\nAssistant: so")}, False),
+        ({"text": _query("x", " Yes\n\nAssistant: invented")}, False),
+        ({"text": _query("x", " Yes\n\nHuman: and")}, False),
+        ({"text": _query("y", " Yes")}, True),
+        ({"text": _query("xy", " Yes")}, True),
+        ({"text": "Human question x assistant"}, True),
+        ({"text": ""}, True),
+    ],
+)
+def test_what_holds_a_query_that_is_set_aside_is_not_seen(row: dict, kept: bool) -> None:
+    counts: Counter[str] = Counter()
+    assert list(unseen([row], ASIDE, name="n", counts=counts)) == [row] * kept
+    assert counts["n_dropped"] == (not kept)
+
+
+def test_a_later_turn_that_is_set_aside_is_not_seen_either() -> None:
+    later = _query("x", " Yes\n\nHuman: why?\n\nAssistant:")
+    rows = [{"text": f"{_query('x')} Yes"}, {"text": f"{later} so"}, {"query": later, "response": "so"}]
+    kept = list(unseen(rows, {normalise_query(later)}, name="n", counts=Counter()))
+    assert kept == rows[:1]
 
 
 TIMED = """

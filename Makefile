@@ -1,0 +1,36 @@
+# make repro   set up and play the whole game
+# make test    set up and run all tests; `make quick` leaves out the slow ones
+# make check   format, lint, types
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test quick check format setup
+setup: .venv/installed
+
+.venv/installed: requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo 'error: $(PYTHON) is not Python 3.11; say which is: make PYTHON=python3.11 ...'; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -r requirements.txt
+	@touch $@
+
+repro: setup
+	dvc repro
+	@python -m apo.summary metrics
+
+quick: setup
+	python -m pytest -m "not slow"
+
+test: setup
+	python -m pytest -m "not slow"
+	python -m pytest -m slow
+
+check: setup
+	ruff format --check .
+	ruff check .
+	mypy
+
+format: setup
+	ruff format .
+	ruff check --fix .

@@ -1,0 +1,191 @@
+"""apo/batching.py: a tree gives the rewards and gradients of its separate sequences."""
+
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import GPTNeoXConfig, LlamaConfig, MistralConfig, Qwen2Config
+
+from apo.batching import Batch, collate, micro_batches, plain_items, tree_length
+from apo.encoding import Item
+from apo.models import RewardModel
+
+PAD = 3
+SMALL = {
+    "vocab_size": 380,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+}
+CONFIGS = {
+    "llama": LlamaConfig(**SMALL, num_key_value_heads=2),
+    "qwen2": Qwen2Config(**SMALL, num_key_value_heads=2),
+    "mistral": MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=None),
+    "gpt_neox": GPTNeoXConfig(**SMALL),
+}
+POOLINGS = ["last", "eos", "average", "max"]
+
+
+def ragged(pooling: str) -> list[Item]:
+    """Items with 1 to 8 responses as neighbours of each other, the wide ones not the long ones."""
+    items = tiny.random_items(5, [1, 8, 2, 3, 4, 5, 6, 7])
+    if pooling == "last":
+        return items
+    return [Item(item.prefix, [[*response, 2] for response in item.responses]) for item in items]
+
+
+def weights(items: list[Item]) -> list[Tensor]:
+    """A number for each reward, so that every one of them has a gradient of its own."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(len(item.responses), generator=generator) for item in items]
+
+
+def alone(model: RewardModel, item: Item) -> Tensor:
+    """Rewards of the separate sequences, each in a batch of its own, without a mask of ours."""
+    sequences = [torch.tensor([item.prefix + response]) for response in item.responses]
+    hidden = [model.classifier.base_model(input_ids=ids).last_hidden_state[0] for ids in sequences]
+    pooled = {
+        "last": [h[-1] for h in hidden],
+        "eos": [h[-1] for h in hidden],
+        "average": [h.mean(0) for h in hidden],
+        "max": [h.amax(0) for h in hidden],
+    }[model.encoder.pooling]
+    return torch.cat([model.classifier.score(vector) for vector in pooled])
+
+
+def gradients(model: RewardModel, total: Tensor) -> dict[str, Tensor]:
+    model.zero_grad()
+    total.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("family", CONFIGS)
+def test_a_tree_is_its_separate_sequences(family: str, pooling: str) -> None:
+    model = tiny.wrapped(CONFIGS[family], pooling=pooling)
+    items = ragged(pooling)
+    expected = [alone(model, item) for item in items]
+    expected_gradients = gradients(
+        model, sum((r @ w for r, w in zip(expected, weights(items), strict=True)), torch.zeros(()))
+    )
+
+    rewards = model(collate(items, pad_id=PAD))
+    assert rewards.shape == (8, 8)
+    for row, item, own in zip(rewards, items, expected, strict=True):
+        count = len(item.responses)
+        assert torch.allclose(row[:count], own, rtol=0, atol=1e-5)
+        assert (row[count:] == 0).all()
+    spread = torch.cat(expected).std()
+    assert spread > 1e-3  # rewards differ by far more than the tolerance
+
+    total = sum((row[: len(w)] @ w for row, w in zip(rewards, weights(items), strict=True)), torch.zeros(()))
+    found = gradients(model, total)
+    assert found.keys() == expected_gradients.keys() == dict(model.named_parameters()).keys()
+    for name, own in expected_gradients.items():
+        gap = (found[name] - own).norm() / own.norm().clamp(min=1e-6)
+        assert gap < 1e-4, (name, gap)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_the_plain_layout_gives_the_same_numbers(pooling: str) -> None:
+    model, items = tiny.wrapped(CONFIGS["llama"], pooling=pooling), ragged(pooling)
+    trees = model(collate(items, pad_id=PAD))
+    flat = [part for item in items for part in plain_items(item)]
+    plain = model(collate(flat, pad_id=PAD))[:, 0]
+    together = torch.cat([row[: len(item.responses)] for row, item in zip(trees, items, strict=True)])
+    assert torch.allclose(together, plain, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_permuting_responses_permutes_rewards(pooling: str) -> None:
+    model, item = tiny.wrapped(CONFIGS["llama"], pooling=pooling), ragged(pooling)[1]
+    order = [3, 0, 7, 5, 1, 2, 6, 4]
+    rewards = model(collate([item], pad_id=PAD))[0]
+    permuted = model(collate([Item(item.prefix, [item.responses[i] for i in order])], pad_id=PAD))[0]
+    assert torch.allclose(permuted, rewards[order], rtol=0, atol=1e-5)
+    assert not torch.allclose(permuted, rewards, rtol=0, atol=1e-3)
+
+
+def test_a_blank_response_is_rated_at_the_end_of_the_query() -> None:
+    model = tiny.wrapped(CONFIGS["llama"], pooling="last")
+    rewards = model(collate([Item([1, 10, 11], [[20], [], [21, 22]])], pad_id=PAD))[0]
+    assert rewards[1].item() == pytest.approx(alone(model, Item([1, 10], [[11]])).item(), abs=1e-5)
+
+
+def test_a_pad_id_inside_a_text_is_a_token_like_any_other() -> None:
+    model = tiny.wrapped(CONFIGS["llama"], pooling="last")
+    item = Item([1, 10, PAD, 11], [[20, PAD], [PAD]])
+    neighbour = Item([1, 10, 11, 12, 13, 14], [[20, 21, 22, 23]])
+    rewards = model(collate([item, neighbour], pad_id=PAD))[0, :2]
+    assert torch.allclose(rewards, alone(model, item), rtol=0, atol=1e-5)
+
+
+# The tensors, by hand
+
+TREE = Item([1, 10], [[20, 21], [30]])
+OTHER = Item([1], [[40]])
+
+
+def by_hand() -> Batch:
+    return collate([TREE, OTHER], pad_id=PAD)
+
+
+def test_ids_and_positions_by_hand() -> None:
+    batch = by_hand()
+    assert batch.input_ids.tolist() == [[1, 10, 20, 21, 30], [1, 40, PAD, PAD, PAD]]
+    assert batch.position_ids[0].tolist() == [0, 1, 2, 3, 2]  # the second response starts again at 2
+    assert batch.position_ids[1, :2].tolist() == [0, 1]
+    assert batch.mask.tolist() == [[True, True], [True, False]]
+
+
+def test_attention_by_hand() -> None:
+    # Rows see columns: query 1 10, first response 20 21, second response 30.
+    assert by_hand().attention[0, 0].int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 0, 0, 1],
+    ]
+    assert by_hand().attention[1, 0, :2].int().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]
+    assert by_hand().attention.any(-1).all()  # no row is empty: softmax over nothing is NaN
+
+
+def test_members_by_hand() -> None:
+    assert by_hand().members.int().tolist() == [
+        [[1, 1, 1, 1, 0], [1, 1, 0, 0, 1]],
+        [[1, 1, 0, 0, 0], [0, 0, 0, 0, 0]],
+    ]
+
+
+def test_to_moves_every_tensor() -> None:
+    moved = by_hand().to(torch.device("meta"))
+    assert {getattr(moved, name).device.type for name in moved.__dataclass_fields__} == {"meta"}
+
+
+def test_tree_length_counts_the_query_once() -> None:
+    assert tree_length(TREE) == 5 and TREE.plain_tokens == 7
+    assert [tree_length(part) for part in plain_items(TREE)] == [4, 3]
+
+
+# Micro batches
+
+
+def test_micro_batches_by_hand() -> None:
+    # Longest first; a group of n costs n times its longest. 9: alone (18 > 16); 5 5 5: 15; 4: would be 20.
+    assert list(micro_batches([5, 9, 5, 4, 5], token_budget=16)) == [[1], [0, 2, 4], [3]]
+    assert list(micro_batches([8, 8], token_budget=16)) == [[0, 1]]  # exactly the budget
+    assert list(micro_batches([8, 8], token_budget=15)) == [[0], [1]]
+    assert list(micro_batches([], token_budget=16)) == []
+
+
+@given(lengths=st.lists(st.integers(1, 50), max_size=40), budget=st.integers(1, 200))
+def test_micro_batches_hold_every_item_once_within_the_budget(lengths: list[int], budget: int) -> None:
+    groups = list(micro_batches(lengths, token_budget=budget))
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or len(group) * max(lengths[i] for i in group) <= budget

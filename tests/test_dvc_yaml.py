@@ -1,0 +1,270 @@
+"""The pipeline declares exactly what its stages read and write: code, parameters, data, metrics."""
+
+import ast
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from closure import ROOT, closure, imports_of
+
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PROMISED = {"split", "sample", "convert", "train_base_rm", "train_apo_rm", "test_rm", "score", "rjs"}
+LIGHT = ["split", "convert", "rjs"]
+
+
+@dataclass
+class Stage:
+    """One stage, or one instance of a `foreach`, with the templates filled in."""
+
+    address: str
+    script: str
+    item: str
+    desc: str
+    params: set[str]
+    deps: list[str]
+    outs: list[str]
+    metrics: dict[str, dict[str, Any]]
+    arguments: dict[str, str]  # of the command
+
+    @property
+    def code(self) -> set[str]:
+        return {dep for dep in self.deps if dep.startswith(("apo/", "stages/"))}
+
+    @property
+    def data(self) -> set[str]:
+        return set(self.deps) - self.code
+
+
+def _filled(value: Any, item: str) -> Any:
+    if isinstance(value, dict):
+        return {_filled(key, item): _filled(inner, item) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, item) for inner in value]
+    if not isinstance(value, str):
+        return value
+
+    def fill(match: re.Match[str]) -> str:
+        found: Any = item if match[1] == "item" else PARAMS
+        for key in match[1].split(".") if match[1] != "item" else []:
+            found = found[key]
+        return str(found)
+
+    return re.sub(r"\$\{([^}]+)\}", fill, value)
+
+
+def _stages() -> Iterator[Stage]:
+    for name, body in STAGES.items():
+        for item in body.get("foreach", [""]):
+            filled = _filled(body.get("do", body), item)
+            words = shlex.split(filled["cmd"])
+            assert words[:2] == ["python", "-m"] and words[2] == f"stages.{name}"
+            assert all(flag.startswith("--") for flag in words[3::2])
+            yield Stage(
+                address=f"{name}@{item}" if item else name,
+                script=f"stages/{name}.py",
+                item=item,
+                desc=filled.get("desc", ""),
+                params=set(filled.get("params", [])),
+                deps=filled.get("deps", []),
+                outs=filled.get("outs", []),
+                metrics={path: options for entry in filled["metrics"] for path, options in entry.items()},
+                arguments={f.removeprefix("--"): v for f, v in zip(words[3::2], words[4::2], strict=True)},
+            )
+
+
+ALL = list(_stages())
+each = pytest.mark.parametrize("stage", ALL, ids=[stage.address for stage in ALL])
+
+
+def _parsed(path: str) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+def _text(node: ast.expr, names: dict[str, str]) -> str:
+    """A constant, an f-string or a name, with the values that the names have."""
+    match node:
+        case ast.Constant(str(value)):
+            return value
+        case ast.JoinedStr(parts):
+            return "".join(_text(part, names) for part in parts)
+        case ast.FormattedValue(value=value):
+            return _text(value, names)
+        case ast.Name(name):
+            return names[name]
+    raise AssertionError(ast.dump(node))
+
+
+def _calls(path: str, *functions: str) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in functions:
+            yield node.func.id, node
+
+
+def test_the_stages_that_users_know_are_there() -> None:
+    assert STAGES.keys() >= PROMISED
+    assert {f"stages/{name}.py" for name in STAGES} == {
+        path.relative_to(ROOT).as_posix() for path in ROOT.glob("stages/*.py") if path.stem != "__init__"
+    }
+
+
+@each
+def test_the_code_is_what_the_script_imports(stage: Stage) -> None:
+    assert sorted(stage.code) == sorted(closure(ROOT / stage.script))
+    assert len(stage.deps) == len(set(stage.deps))
+
+
+@each
+def test_the_parameters_are_those_that_are_read(stage: Stage) -> None:
+    read = set()
+    for path in stage.code - {"apo/config.py", "apo/world"}:
+        for function, call in _calls(path, "read_section", "read_seed", "read_count"):
+            read.add("seed" if function == "read_seed" else _text(call.args[1], stage.arguments))
+    assert read == stage.params
+
+
+@each
+def test_the_data_stand_in_the_command_and_the_command_in_the_data(stage: Stage) -> None:
+    """A path of the command is a file that is declared, or the folder of several."""
+    declared = stage.data | set(stage.outs) | set(stage.metrics)
+    named = {value for value in stage.arguments.values() if "/" in value}
+    assert declared, stage.address
+    for path in declared:
+        assert any(path == name or path.startswith(f"{name}/") for name in named), path
+    for name in named:
+        assert any(path == name or path.startswith(f"{name}/") for path in declared), name
+
+
+@each
+def test_the_command_names_the_parameters_of_main(stage: Stage) -> None:
+    main = next(node for node in _parsed(stage.script).body if getattr(node, "name", "") == "main")
+    assert isinstance(main, ast.FunctionDef)
+    assert list(stage.arguments) == [argument.arg for argument in main.args.args if argument.arg != "params"]
+
+
+@each
+def test_inputs_come_from_earlier_stages_or_are_sources(stage: Stage) -> None:
+    made = {out for other in ALL for out in other.outs}
+    sources = {PARAMS["data"]["dir"], PARAMS["backbone"]["start"], PARAMS["actor"]["start"]}
+    assert stage.data <= made | sources
+    assert not stage.data & set(stage.outs)
+
+
+def test_every_output_has_one_stage_and_the_stages_have_an_order() -> None:
+    outs = [out for stage in ALL for out in [*stage.outs, *stage.metrics]]
+    assert len(outs) == len(set(outs))
+    maker = {out: stage.address for stage in ALL for out in stage.outs}
+    graph = {stage.address: {maker[dep] for dep in stage.data if dep in maker} for stage in ALL}
+    order = list(TopologicalSorter(graph).static_order())
+    assert order[0] == "data"
+    assert order.index("test_rm") < order.index("evaluate")
+
+
+def test_what_is_made_of_the_test_set_trains_nothing() -> None:
+    """The answers to test queries and the judge are read by `evaluate` alone; nothing trained reads test."""
+    for stage in ALL:
+        if stage.address != "evaluate":
+            assert not stage.data & {"data/samples/test.jsonl", "models/rm_test"}, stage.address
+        if stage.address.split("@")[0] in ("backbone", "actor", "convert", "score", "rjs", "align"):
+            assert not {dep for dep in stage.data if "test" in dep or "valid" in dep}, stage.address
+
+
+@each
+def test_a_stage_says_what_it_does(stage: Stage) -> None:
+    assert len(stage.desc.split()) >= 4
+    assert (ast.get_docstring(_parsed(stage.script)) or "").startswith(f"{stage.address.split('@')[0]}: ")
+
+
+@each
+def test_metrics_are_tracked_by_git_and_outputs_by_dvc(stage: Stage) -> None:
+    assert len(stage.metrics) == 1
+    for path, options in stage.metrics.items():
+        assert options == {"cache": False}
+        assert re.fullmatch(r"metrics/\w+\.json", path)
+    assert all(isinstance(out, str) for out in stage.outs)  # no options: cached, not persistent
+
+
+def _metric_key(stage: Stage) -> set[str]:
+    """The top-level keys that a stage writes into its metrics file."""
+    names = dict(stage.arguments)
+    for function, call in _calls(stage.script, "train_rm", "fine_tune"):
+        names["name"] = _text(call.args[0], names)
+        assert function in ("train_rm", "fine_tune")
+    keys = set()
+    for path in stage.code - {"apo/world"}:
+        for _, call in _calls(path, "write_json"):
+            if isinstance(call.args[0], ast.Name) and call.args[0].id == "metrics":
+                assert isinstance(call.args[1], ast.Dict)
+                keys |= {_text(key, names) for key in call.args[1].keys if key}
+    return keys
+
+
+def test_every_metrics_file_has_a_key_of_its_own() -> None:
+    """Otherwise `dvc exp show` names the columns by their path."""
+    keys = [_metric_key(stage) for stage in ALL]
+    assert all(len(own) == 1 for own in keys), keys
+    assert len(set.union(*keys)) == len(ALL)
+
+
+def test_every_parameter_belongs_to_a_stage() -> None:
+    declared = set.union(*(stage.params for stage in ALL))
+    assert {name.split(".")[0] for name in declared} == PARAMS.keys()
+    assert {f"sample.{part}" for part in PARAMS["sample"]} <= declared
+
+
+# Imports -------------------------------------------------------------------------------------------
+
+
+def test_imports_point_one_way() -> None:
+    files = [*ROOT.glob("apo/**/*.py"), *ROOT.glob("stages/*.py")]
+    # `from apo.world import x` inside the package asks for the module x.
+    graph = {path: imports_of(path) - {path, path.with_name("__init__.py")} for path in files}
+    assert len(list(TopologicalSorter(graph).static_order())) == len(files)  # CycleError names a circle
+    for path, imported in graph.items():
+        if path.is_relative_to(ROOT / "apo"):
+            assert not {other for other in imported if other.is_relative_to(ROOT / "stages")}, path
+
+
+def test_leaves_need_little() -> None:
+    """What the method is made of can be read, tested and replaced alone."""
+    for leaf in ("errors", "config", "dialogue", "losses", "pooling", "intervals", "records", "tables"):
+        rest = closure(ROOT / f"apo/{leaf}.py") - {f"apo/{leaf}.py", "apo/errors.py"}
+        assert not rest, (leaf, rest)
+
+
+LOOK = """
+import importlib, json, sys, time
+start = time.process_time()
+importlib.import_module(sys.argv[1])
+seconds = time.process_time() - start
+heavy = {"torch", "numpy", "pandas", "scipy", "transformers", "datasets", "pyarrow", "dvc"}
+print(json.dumps([sorted(heavy & sys.modules.keys()), seconds]))
+"""
+
+
+@pytest.mark.parametrize("name", [*LIGHT, "data"])
+def test_a_light_stage_loads_no_heavy_library_and_starts_at_once(name: str) -> None:
+    command = [sys.executable, "-c", LOOK, f"stages.{name}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
+    heavy, seconds = json.loads(done.stdout)
+    assert heavy == []
+    assert seconds < 2.0  # torch alone takes more; these take 0.3 to 0.5
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("stages/[a-z]*.py")), ids=lambda path: path.stem)
+def test_a_stage_script_is_a_recipe(path: Path) -> None:
+    """Imports, constants-free, one `main` and perhaps small helpers, the call under `__main__`; no class."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.If)
+    assert all(isinstance(node, allowed) for node in body)
+    assert isinstance(body[-1], ast.If) and ast.unparse(body[-1].test) == "__name__ == '__main__'"

@@ -1,0 +1,251 @@
+"""The pipeline as a user runs it: `dvc` itself, on a world and models so small that a run takes a minute."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from small import ROOT, change_params, copy_repository, run
+
+pytestmark = pytest.mark.slow
+
+AFTER_APO = {"train_apo_rm", "score@apo", "rjs@apo", "align@apo", "evaluate"}
+
+
+def ran(output: str) -> set[str]:
+    """The stages that dvc ran."""
+    return set(re.findall(r"^Running stage '(.+)':", output, flags=re.MULTILINE))
+
+
+def dvc(where: Path, *arguments: str) -> str:
+    """Runs dvc and returns what it printed; its failure fails the test."""
+    done = run(["dvc", *arguments], where)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository in which the whole game was played once and committed."""
+    repository = copy_repository(tmp_path_factory.mktemp("game") / "repository")
+    output = dvc(repository, "repro")
+    assert ran(output) == set(stages(repository)), output
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "played")
+    return repository
+
+
+@pytest.fixture(autouse=True)
+def restored(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Puts the committed state back after each test."""
+    yield
+    if "played" in request.fixturenames:
+        repository = request.getfixturevalue("played")
+        git(repository, "checkout", "-q", "--force", ".")
+        dvc(repository, "checkout", "--force")
+
+
+def git(where: Path, *arguments: str) -> None:
+    command = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", *arguments]
+    subprocess.run(command, cwd=where, check=True, capture_output=True)
+
+
+def stages(repository: Path) -> dict[str, Any]:
+    """Every stage instance with its inputs, outputs and parameters, placeholders filled in."""
+    found = {}
+    params = YAML(typ="safe").load((repository / "params.yaml").read_text())
+    for name, stage in YAML(typ="safe").load((repository / "dvc.yaml").read_text())["stages"].items():
+        for item in stage.get("foreach", [None]):
+            body = json.dumps(stage.get("do", stage)).replace("${item}", str(item))
+            for place in set(re.findall(r"\$\{([\w.]+)\}", body)):
+                value = params
+                for key in place.split("."):
+                    value = value[key]
+                body = body.replace("${" + place + "}", value)
+            found[name if item is None else f"{name}@{item}"] = json.loads(body)
+    return found
+
+
+def downstream(all_stages: dict[str, Any], changed: set[str]) -> set[str]:
+    """The changed stages and every one that depends on an output of theirs."""
+    affected = set(changed)
+    while True:
+        outs = {out for name in affected for out in all_stages[name]["outs"]}
+        more = {
+            name
+            for name, stage in all_stages.items()
+            if any(dep == out or dep.startswith(out + "/") for dep in stage["deps"] for out in outs)
+        }
+        if more <= affected:
+            return affected
+        affected |= more
+
+
+def test_nothing_runs_when_nothing_changed(played: Path) -> None:
+    assert not ran(dvc(played, "repro"))
+
+
+def test_metrics_are_finite_numbers_under_unique_keys(played: Path) -> None:
+    keys: list[str] = []
+    for path in sorted((played / "metrics").glob("*.json")):
+        content = json.loads(path.read_text(), parse_constant=pytest.fail)
+        keys += content
+    assert len(keys) == len(set(keys)) == len(stages(played))
+
+
+def test_three_verbs(played: Path) -> None:
+    """A changed coefficient runs five stages, shows in the metrics, and set back runs none."""
+    before = json.loads((played / "metrics/train_apo_rm.json").read_text())
+    assert ran(dvc(played, "exp", "run", "-S", "apo.coeff=0.05")) == AFTER_APO
+    after = json.loads((played / "metrics/train_apo_rm.json").read_text())
+    assert after["apo_rm"]["train"]["final_loss"] != before["apo_rm"]["train"]["final_loss"]
+    assert "apo_rm.train.final_loss" in dvc(played, "metrics", "diff")
+    assert not ran(dvc(played, "exp", "run", "-S", "apo.coeff=0.1"))
+    assert json.loads((played / "metrics/train_apo_rm.json").read_text()) == before
+
+
+def test_experiment_in_its_own_folder(played: Path) -> None:
+    """`--temp` leaves the workspace alone and runs the experiment's own code."""
+    output = dvc(played, "exp", "run", "--temp", "-S", "apo.kl_coeff=0.0")
+    assert ran(output) == AFTER_APO
+    assert not ran(dvc(played, "repro"))
+
+
+def test_training_on_the_same_numbers_gives_the_same_bytes(played: Path) -> None:
+    """A stage forced to run again from nothing writes what it wrote before."""
+    before = (played / "dvc.lock").read_bytes()
+    for state in (played / ".cache" / "training").glob("train_base_rm-*/state.safetensors"):
+        state.unlink()
+    assert ran(dvc(played, "repro", "--force", "--single-item", "train_base_rm")) == {"train_base_rm"}
+    assert (played / "dvc.lock").read_bytes() == before
+
+
+def test_killed_training_goes_on(played: Path) -> None:
+    """What a checkpoint of an earlier run holds is used, and the result is the same."""
+    before = (played / "dvc.lock").read_bytes()
+    states = list((played / ".cache" / "training").glob("base_rm-*/state.safetensors"))
+    assert len(states) == 1
+    assert ran(dvc(played, "repro", "--force", "--single-item", "train_base_rm")) == {"train_base_rm"}
+    assert (played / "dvc.lock").read_bytes() == before
+
+
+def readme_rows() -> list[tuple[str, str]]:
+    """The table 'change this, and these stages run again'."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.split("| change | stages that run again |\n|---|---|\n")[1].split("\n\n")[0]
+    rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in table.splitlines()]
+    return [(row[0], row[1]) for row in rows]
+
+
+def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted names of all values of the parameters."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= leaves(value, f"{prefix}.{key}".strip("."))
+    return found
+
+
+def test_every_section_is_in_the_readme_table() -> None:
+    names = {name for row, _ in readme_rows() for name in re.findall(r"`([\w.]+)`", row)}
+    params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    for leaf in leaves(params):
+        assert any(leaf == name or leaf.startswith(name + ".") for name in names), leaf
+
+
+@pytest.mark.parametrize(("change", "expected"), readme_rows(), ids=lambda text: str(text)[:20])
+def test_readme_table(played: Path, change: str, expected: str) -> None:
+    """Every leaf below the name invalidates the stages of the row and no other."""
+    name = re.findall(r"`([\w.]+)`", change)[0]
+    all_stages = stages(played)
+    if expected.startswith("all"):
+        wanted = set(all_stages)
+    elif expected.startswith("split and all after it"):
+        wanted = downstream(all_stages, {"split"})
+    else:
+        mentioned = set(expected.split(", "))
+        wanted = {s for s in all_stages if s in mentioned or s.split("@")[0] in mentioned}
+    params = YAML(typ="safe").load((played / "params.yaml").read_text())
+    others = {row for row, _ in readme_rows()}
+    for leaf, value in leaves(params).items():
+        below = leaf == name or leaf.startswith(name + ".")
+        own_row = f"`{leaf}`" in others and leaf != name
+        if not below or own_row or leaf in ("backbone.start", "actor.start", "data.dir"):
+            continue
+        node: Any = another(value)
+        for key in reversed(leaf.split(".")):
+            node = {key: node}
+        change_params(played / "params.yaml", node)
+        status = json.loads(dvc(played, "status", "--json"))
+        direct = {
+            stage
+            for stage, changes in status.items()
+            if any("params.yaml" in (one.get("changed deps") or {}) for one in changes if isinstance(one, dict))
+        }
+        assert direct, leaf
+        assert downstream(all_stages, direct) == wanted, leaf
+        git(played, "checkout", "-q", "params.yaml")
+
+
+def another(value: Any) -> Any:
+    """A different value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return [*value, 7] if isinstance(value, list) else value + "x"
+
+
+def test_error_ends_the_run_with_one_line(played: Path) -> None:
+    change_params(played / "params.yaml", {"rm": {"lr": -1.0}})
+    done = run(["dvc", "repro"], played)
+    assert done.returncode != 0
+    assert "error: params.yaml: rm.lr: found -1.0; expected" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_own_files_in_the_authors_shapes(tmp_path: Path, played: Path) -> None:
+    """Comparisons, golden answers and samples of others play the whole game."""
+    repository = copy_repository(
+        tmp_path / "repository",
+        {
+            "data": {
+                "source": "files",
+                "files": {
+                    "comparisons": ["pairs.json"],
+                    "golden": ["golden.json"],
+                    "samples": ["samples.json"],
+                    "demonstrations": ["samples.json"],
+                },
+            },
+            "split": {"test_fraction": 0.25, "without_golden": "skip"},
+            "sample": {"rm": {"origin": "source"}},
+            "convert": {"short_samples": "keep"},
+            "model": {"pooling": "average", "separator": "<sep>"},
+            "rm": {"eval_steps": 2},
+        },
+    )
+    export = ["python", "-m", "apo.export", "--to", "authors"]
+    for source, target in (("comparisons", "pairs"), ("golden", "golden")):
+        path = str(repository / f"data/input/{target}.json")
+        done = run([*export, str(played / f"data/raw/{source}.jsonl"), path], repository)
+        assert done.returncode == 0, done.stderr
+    rows = json.loads((repository / "data/input/golden.json").read_text())
+    samples = [
+        {"query_id": row["query_id"], "query": row["query"], "sample_0": "No.", "sample_1": "I do not know."}
+        for row in rows
+    ]
+    (repository / "data/input/samples.json").write_text(json.dumps(samples))
+    output = dvc(repository, "repro")
+    assert ran(output) == set(stages(repository))
+    metrics = json.loads((repository / "metrics/convert.json").read_text())["convert"]
+    split = json.loads((repository / "metrics/split.json").read_text())["split"]
+    assert metrics["pairs"] == 2 * split["rm_queries"] > 0
+    evaluated = json.loads((repository / "metrics/evaluate.json").read_text())["evaluate"]
+    assert "true_reward_mean" not in evaluated["llm_apo"]
+    assert "truth" not in json.loads((repository / "metrics/test_rm.json").read_text())["test_rm"]["test"]
