@@ -87,6 +87,7 @@ class Backbone(Optimiser):
     layers: Count
     heads: Count
     intermediate_size: Count
+    rope_theta: Positive
     max_length: Annotated[int, Field(ge=8)]
 
 

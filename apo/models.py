@@ -59,10 +59,14 @@ class RewardModel(nn.Module):
 
     def forward(self, batch: Batch) -> Float[Tensor, "item resp"]:
         """Rewards; those of responses that are not there are 0."""
+        attention: Tensor = batch.attention
+        if self.classifier.config._attn_implementation == "eager":  # adds the mask to the scores
+            lowest = torch.finfo(self.classifier.dtype).min
+            attention = torch.where(attention, 0.0, lowest).to(self.classifier.dtype)
         hidden = self.classifier.base_model(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
-            attention_mask=batch.attention,
+            attention_mask=attention,
             use_cache=False,
         ).last_hidden_state
         pooled = POOLINGS[self.encoder.pooling](hidden, batch.members)
@@ -132,7 +136,7 @@ def load_language_model(folder: Path) -> Any:
     return _load(AutoModelForCausalLM, folder)
 
 
-def new_language_model(tokenizer: Any, *, seed: int, **sizes: int) -> Any:
+def new_language_model(tokenizer: Any, *, seed: int, rope_theta: float, **sizes: int) -> Any:
     """A small Llama with random weights, a function of the seed alone."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -140,6 +144,7 @@ def new_language_model(tokenizer: Any, *, seed: int, **sizes: int) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": rope_theta},
         **sizes,
     )
     with torch.random.fork_rng(devices=[]):
@@ -197,10 +202,21 @@ def start_reward_model(
 
     The head is normal with standard deviation 1 / sqrt(hidden size + 1). From a reward model (the
     sequential variant) the head is kept.
+
+    Raises:
+        UserError: The folder is no checkpoint, or texts can be longer than the backbone's attention window.
     """
     tokenizer = load_tokenizer(folder)
     tokenizer.padding_side, tokenizer.truncation_side = padding_side, truncation_side
     classifier = _classifier(folder, tokenizer, drawn="score.weight")
+    window = getattr(classifier.config, "sliding_window", None)
+    if window is not None and window < max_length:  # a tree's mask would take the place of the window
+        raise UserError(
+            "params.yaml: model.max_length",
+            found=f"{max_length} tokens with a backbone whose attention window is {window} tokens",
+            expected="texts within the window",
+            do=f"write at most {window}, or take another backbone",
+        )
     if separator and tokenizer.convert_tokens_to_ids(separator) in (None, tokenizer.unk_token_id):
         tokenizer.add_special_tokens({"additional_special_tokens": [separator]})
     if pooling == "eos" and tokenizer.pad_token_id == tokenizer.eos_token_id:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import GPTNeoXConfig, LlamaConfig, MistralConfig, Qwen2Config
+from transformers import Gemma2Config, GPTNeoXConfig, LlamaConfig, MistralConfig, Qwen2Config
 
 from apo.batching import Batch, collate, micro_batches, plain_items, tree_length
 from apo.encoding import Item
@@ -26,6 +26,9 @@ CONFIGS = {
     "qwen2": Qwen2Config(**SMALL, num_key_value_heads=2),
     "mistral": MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=None),
     "gpt_neox": GPTNeoXConfig(**SMALL),
+    # Without scaled_dot_product_attention, where a mask is added and not applied.
+    "llama, eager": LlamaConfig(**SMALL, num_key_value_heads=2, attn_implementation="eager"),
+    "gemma2": Gemma2Config(**SMALL, num_key_value_heads=2, head_dim=8, sliding_window=64),
 }
 POOLINGS = ["last", "eos", "average", "max"]
 

@@ -70,7 +70,9 @@ def test_a_tokenizer_without_bos_has_none() -> None:
 
 
 def test_special_tokens_written_in_a_text_are_text() -> None:
-    item = encode(tiny.encoder(pooling="eos"), tiny.query("Is </s> or <s> or <pad> or <unk> short?"), "</s><s>")
+    item = encode(
+        tiny.encoder(pooling="eos"), tiny.query("Is </s> or <s> or <pad> or <unk> short?"), "</s><s>"
+    )
     assert item.prefix.count(BOS) == 1 and item.prefix[0] == BOS
     assert item.responses[0].count(EOS) == 1 and item.responses[0][-1] == EOS
     rest = [*item.prefix[1:], *item.responses[0][:-1]]
@@ -78,7 +80,9 @@ def test_special_tokens_written_in_a_text_are_text() -> None:
     assert tiny.shared_tokenizer().decode(rest).endswith("</s><s>")
 
 
-@pytest.mark.parametrize("written", [" 3, my friend.", "3, my friend.  ", "\n3, my friend.\n\n", "\t3, my friend."])
+@pytest.mark.parametrize(
+    "written", [" 3, my friend.", "3, my friend.  ", "\n3, my friend.\n\n", "\t3, my friend."]
+)
 def test_white_space_around_a_response_does_not_count(written: str) -> None:
     assert encode(tiny.encoder(), QUERY, written) == encode(tiny.encoder(), QUERY, "3, my friend.")
 
@@ -185,7 +189,9 @@ def test_no_response_is_cut_while_query_tokens_remain(
         assert item.longest == max_length  # nothing is cut that would fit
     if item.responses != whole.responses:
         assert item.prefix == [BOS]
-    assert counts["responses_cut"] == sum(a != b for a, b in zip(item.responses, whole.responses, strict=True))
+    assert counts["responses_cut"] == sum(
+        a != b for a, b in zip(item.responses, whole.responses, strict=True)
+    )
     assert counts["queries_cut"] == (len(item.prefix) < len(whole.prefix))
     assert counts["tokens"] == sum(len(item.prefix) + len(response) for response in item.responses)
 

@@ -298,12 +298,12 @@ def test_a_broken_checkpoint_is_refused_in_one_sentence(start: Path, name: str) 
 def test_a_reward_model_of_somebody_else_is_refused(start: Path, settings: Any) -> None:
     save_reward_model(tiny.reward_model(start), start.parent / "rm")
     config(apo=settings)(start.parent / "rm")
-    with pytest.raises(UserError, match="under the key `apo` of its config.json"):
+    with pytest.raises(UserError, match=r"under the key `apo` of its config\.json"):
         load_reward_model(start.parent / "rm")
 
 
 def test_a_backbone_is_no_reward_model(start: Path) -> None:
-    with pytest.raises(UserError, match="weights without score.weight"):
+    with pytest.raises(UserError, match=r"weights without score\.weight"):
         load_reward_model(start)
 
 
@@ -316,6 +316,15 @@ def test_remote_code_is_not_run(start: Path) -> None:
     config(model_type="own")(start)
     with pytest.raises(UserError, match="does not load"):
         load_language_model(start)
+
+
+def test_texts_longer_than_an_attention_window_are_refused(start: Path) -> None:
+    """The mask of a tree takes the place of the window: the rewards would be others."""
+    sizes = {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 40}
+    config(**sizes)(start)
+    assert rewards(tiny.reward_model(start, max_length=40))
+    with pytest.raises(UserError, match=r"params\.yaml: model\.max_length: found 41 tokens .* is 40 tokens"):
+        tiny.reward_model(start, max_length=41)
 
 
 def test_a_tokenizer_without_any_token_for_padding_is_refused(start: Path) -> None:

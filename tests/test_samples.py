@@ -46,7 +46,12 @@ def test_two_rows_of_one_query_are_an_error() -> None:
 def test_cuts_and_counts_by_hand() -> None:
     rows = [
         {"query_id": "a", "query": "q", "samples": [" yes sir\n\nHuman: more", "no", "\n\nHuman: hi", " "]},
-        {"query_id": "b", "query": "q", "samples": ["same ", " same", "same\nHuman: x"], "extra": {"n": "e "}},
+        {
+            "query_id": "b",
+            "query": "q",
+            "samples": ["same ", " same", "same\nHuman: x"],
+            "extra": {"n": "e "},
+        },
         {"query_id": "c", "query": "q", "samples": ["Humanity\nHumans: all of us"]},
     ]
     counts: Counter[str] = Counter()

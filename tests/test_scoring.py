@@ -130,7 +130,9 @@ def test_samples_get_the_rewards_of_their_texts(
     if extra_answers:
         assert found[0]["extra"].keys() == {"hh_best", "golden"}
         expected = one_by_one(model, ROWS[0], ["12", "3, my friend."])
-        assert [found[0]["extra"][name] for name in ("hh_best", "golden")] == pytest.approx(expected, abs=1e-5)
+        assert [found[0]["extra"][name] for name in ("hh_best", "golden")] == pytest.approx(
+            expected, abs=1e-5
+        )
         assert abs(expected[0] - expected[1]) > 1e-3
     assert ["extra" in row for row in found] == [extra_answers, False, False]
     assert counts["items"] == 3
@@ -281,7 +283,7 @@ def test_a_saved_model_that_differs_is_found(model: RewardModel, tmp_path: Path)
     with torch.no_grad():
         other.classifier.score.weight += 0.01
     save_reward_model(other, tmp_path / "rm")
-    with pytest.raises(UserError, match="rewards that differ by .* after saving and loading"):
+    with pytest.raises(UserError, match=r"rewards that differ by .* after saving and loading"):
         verify(model, tmp_path / "rm", tmp_path / "test.jsonl", tiny.CPU)
     assert list(read_rows(tmp_path / "test.jsonl")) == COMPARISONS
     assert load_reward_model(tmp_path / "rm").encoder.pooling == "last"

@@ -65,7 +65,7 @@ def encoder(**changes: Any) -> Encoder:
 
 def language_model(seed: int = 1, **sizes: int) -> Any:
     """A Llama with random weights."""
-    return new_language_model(shared_tokenizer(), seed=seed, **(SIZES | sizes)).eval()
+    return new_language_model(shared_tokenizer(), seed=seed, rope_theta=10000.0, **(SIZES | sizes)).eval()
 
 
 def backbone(folder: Path, seed: int = 1, **sizes: int) -> Path:
