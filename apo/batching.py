@@ -22,7 +22,7 @@ class Batch:
     Attributes:
         input_ids: Token ids.
         position_ids: Positions as in the separate sequences.
-        attention: Which token (row) sees which (column); padding sees itself alone.
+        attention: Which token (row) sees which (column); nothing sees padding but padding.
         members: Which tokens make up the sequence of each response.
         mask: Which responses are there.
     """

@@ -78,9 +78,7 @@ class Checkpoints:
         with lock:
             yield self
 
-    def restore(
-        self, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]
-    ) -> list[dict[str, Any]]:
+    def restore(self, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
         """Puts the last saved state into model and optimisers; the curve so far, empty at the start."""
         path = self.folder / "state.safetensors"
         if not path.is_file():

@@ -49,7 +49,9 @@ def optimisers_for(model: nn.Module, settings: Optimiser) -> list[torch.optim.Op
     """
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     outer = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    outer |= {id(m.weight) for name, m in model.named_modules() if name.rpartition(".")[2] in ("lm_head", "score")}
+    outer |= {
+        id(m.weight) for name, m in model.named_modules() if name.rpartition(".")[2] in ("lm_head", "score")
+    }
     matrices = {n for n, p in parameters.items() if p.ndim == 2}
     inner = {n for n in matrices if id(parameters[n]) not in outer} if settings.optimiser == "muon" else set()
 

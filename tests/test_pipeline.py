@@ -185,7 +185,9 @@ def test_readme_table(played: Path, change: str, expected: str) -> None:
         direct = {
             stage
             for stage, changes in status.items()
-            if any("params.yaml" in (one.get("changed deps") or {}) for one in changes if isinstance(one, dict))
+            if any(
+                "params.yaml" in (one.get("changed deps") or {}) for one in changes if isinstance(one, dict)
+            )
         }
         assert direct, leaf
         assert downstream(all_stages, direct) == wanted, leaf
