@@ -25,7 +25,7 @@ def imports_of(path: Path) -> set[Path]:
 
 
 def closure(path: Path) -> set[str]:
-    """The file and all it needs, as dvc.yaml writes it; an `__init__.py` with only a docstring is left out."""
+    """The file and all it needs, as dvc.yaml writes it; `__init__.py` with only a docstring is left out."""
     seen, open_ = set(), [path]
     while open_:
         current = open_.pop()

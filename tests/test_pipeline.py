@@ -118,7 +118,7 @@ def test_experiment_in_its_own_folder(played: Path) -> None:
 def test_training_on_the_same_numbers_gives_the_same_bytes(played: Path) -> None:
     """A stage forced to run again from nothing writes what it wrote before."""
     before = (played / "dvc.lock").read_bytes()
-    for state in (played / ".cache" / "training").glob("train_base_rm-*/state.safetensors"):
+    for state in (played / ".cache" / "training").glob("base_rm-*/state.safetensors"):
         state.unlink()
     assert ran(dvc(played, "repro", "--force", "--single-item", "train_base_rm")) == {"train_base_rm"}
     assert (played / "dvc.lock").read_bytes() == before
