@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 from small import ROOT, change_params, copy_repository, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # whole games, on a busy machine too
 
 AFTER_APO = {"train_apo_rm", "score@apo", "rjs@apo", "align@apo", "evaluate"}
 
