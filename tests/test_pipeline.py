@@ -55,7 +55,7 @@ def git(where: Path, *arguments: str) -> None:
 
 
 def stages(repository: Path) -> dict[str, Any]:
-    """Every stage instance with its inputs, outputs and parameters, placeholders filled in."""
+    """Every stage instance with its inputs, outputs and parameters, `${...}` replaced by values."""
     found = {}
     params = YAML(typ="safe").load((repository / "params.yaml").read_text())
     for name, stage in YAML(typ="safe").load((repository / "dvc.yaml").read_text())["stages"].items():
