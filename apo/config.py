@@ -230,16 +230,20 @@ def _lookup(params: Path, name: str) -> Any:
 
 
 def _explain(params: Path, name: str, error: ValidationError) -> UserError:
-    """The first finding of pydantic in our form."""
-    first = error.errors(include_url=False)[0]
+    """The first finding of pydantic in our form; an unknown key before others: it may be a misspelt one."""
+    found = error.errors(include_url=False)
+    first = min(found, key=lambda one: one["type"] != "extra_forbidden")
     key = ".".join([name, *map(str, first["loc"])])
     kind, value = first["type"], first["input"]
     if kind == "extra_forbidden":
+        missing = [str(one["loc"][-1]) for one in found if one["type"] == "missing"]
         return UserError(
             f"{params}: {key}",
             found=f"a parameter that nothing reads ({value!r})",
-            expected="the keys of the section as committed",
-            do="correct its spelling or remove it",
+            expected=f"{', '.join(missing)}, which is missing"
+            if missing
+            else "the keys of the section as committed",
+            do="correct its spelling" if missing else "correct its spelling or remove it",
         )
     if kind == "missing":
         return UserError(
