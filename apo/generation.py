@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from apo import machine
 from apo.batching import micro_batches
 from apo.config import Sampling
 from apo.dialogue import dialogue_to_messages
+from apo.pieces import Pieces
 
 LEAVE = 0.75  # rows that have ended leave the batch when fewer than this part go on
 
@@ -45,36 +46,40 @@ def sample_responses(
     device: torch.device,
     what: str,
     counts: Counter[str],
-) -> Iterator[list[str]]:
+    pieces: Pieces | None = None,
+) -> list[list[str]]:
     """`settings.num_samples` responses for each (query_id, query), in the order given.
 
-    Counts `prompts_cut` and `unfinished` (no end within `max_new_tokens`).
+    What is in `pieces` already is not sampled again. Counts `prompts_cut` and `unfinished` (no end within
+    `max_new_tokens`).
     """
     prompts = [_prompt_ids(tokenizer, query, settings, counts) for _, query in queries]
     lengths = [settings.num_samples * (len(prompt) + settings.max_new_tokens) for prompt in prompts]
     answers: list[list[str]] = [[] for _ in queries]
     with tqdm(total=len(queries), desc=what, unit="query", disable=None) as progress:
         for indices in micro_batches(lengths, token_budget=machine.sample_budget()):
-            uniforms = np.stack(
-                [
+
+            def answer(indices: list[int] = indices) -> list[list[int]]:
+                numbers = [
                     _generator(seed, queries[i][0], index).random(settings.max_new_tokens)
                     for i in indices
                     for index in range(settings.num_samples)
                 ]
-            )
-            rows = decode(
-                model,
-                [prompts[i] for i in indices],
-                torch.from_numpy(uniforms).to(device),
-                processors=_processors(settings),
-                eos_id=tokenizer.eos_token_id,
-            )
+                return decode(
+                    model,
+                    [prompts[i] for i in indices],
+                    torch.from_numpy(np.stack(numbers)).to(device),
+                    processors=_processors(settings),
+                    eos_id=tokenizer.eos_token_id,
+                )
+
+            rows = pieces.get([what, *indices], answer) if pieces else answer()
             counts["unfinished"] += sum(len(row) == settings.max_new_tokens for row in rows)
             texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
             for place, i in enumerate(indices):
                 answers[i] = texts[place * settings.num_samples : (place + 1) * settings.num_samples]
             progress.update(len(indices))
-    yield from answers
+    return answers
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@ APO_DEVICE        cpu, cuda or mps; by default a GPU where there is one
 APO_THREADS       CPU threads of torch, 2 by default (another number changes the last bits of a result)
 APO_TOKEN_BUDGET  tokens of a micro batch, padding included, 16384 by default
 APO_SAMPLE_BUDGET tokens that sampling holds in its cache, 65536 by default
+APO_CHECKPOINT_SECONDS  least time between two saved states of a training, 30 by default
 """
 
 import os
@@ -15,17 +16,22 @@ from apo.errors import UserError
 
 def token_budget() -> int:
     """Tokens of a micro batch, padding included."""
-    return _positive("APO_TOKEN_BUDGET", 16384)
+    return _whole_number("APO_TOKEN_BUDGET", 16384)
 
 
 def sample_budget() -> int:
     """Tokens, prompts and responses together, that sampling works on at a time."""
-    return _positive("APO_SAMPLE_BUDGET", 65536)
+    return _whole_number("APO_SAMPLE_BUDGET", 65536)
+
+
+def checkpoint_seconds() -> float:
+    """Least time between two saved states of a training, in seconds."""
+    return _whole_number("APO_CHECKPOINT_SECONDS", 30, least=0)
 
 
 def set_up() -> torch.device:
     """Fixes threads and kernels for repeatable results and returns the device."""
-    torch.set_num_threads(_positive("APO_THREADS", 2))
+    torch.set_num_threads(_whole_number("APO_THREADS", 2))
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     default = "cuda" if torch.cuda.is_available() else "cpu"
     if default == "cpu":
@@ -44,8 +50,8 @@ def set_up() -> torch.device:
     return device
 
 
-def _positive(name: str, default: int) -> int:
+def _whole_number(name: str, default: int, *, least: int = 1) -> int:
     text = os.environ.get(name, str(default))
-    if not text.isdigit() or int(text) == 0:
-        raise UserError(name, found=repr(text), expected="a whole number of at least 1", do="unset it")
+    if not text.isdigit() or int(text) < least:
+        raise UserError(name, found=repr(text), expected=f"a whole number of at least {least}", do="unset it")
     return int(text)

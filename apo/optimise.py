@@ -1,6 +1,7 @@
 """The training loop that every training shares: optimiser steps over micro batches, resumable."""
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -100,6 +101,8 @@ def optimise(
     """
     optimisers = optimisers_for(model, settings)
     curve = checkpoints.restore(model, optimisers)
+    if curve:
+        tqdm.write(f"{what}: goes on after step {len(curve)} of {steps}", file=sys.stderr)
     model.train()
     progress = tqdm(range(len(curve), steps), initial=len(curve), total=steps, desc=what, disable=None)
     for step in progress:

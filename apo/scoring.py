@@ -13,13 +13,20 @@ from apo.batching import collate, micro_batches, tree_length
 from apo.encoding import Item
 from apo.errors import UserError
 from apo.models import RewardModel
+from apo.pieces import Pieces
 from apo.records import Row, read_rows
 
 WINDOW = 2048  # items that are sorted by length together; memory is bounded by it
 
 
 def rewards_of(
-    model: RewardModel, items: Iterable[Item], *, device: torch.device, what: str, total: int | None = None
+    model: RewardModel,
+    items: Iterable[Item],
+    *,
+    device: torch.device,
+    what: str,
+    total: int | None = None,
+    pieces: Pieces | None = None,
 ) -> Iterator[list[float]]:
     """One list of rewards an item, in float32 written out in full.
 
@@ -28,31 +35,41 @@ def rewards_of(
         items: Encoded items, read as a stream.
         what: Name on the progress line, "" for none.
         total: How many items there are, for the time left.
+        pieces: What is in them already is not computed again.
 
     Raises:
         UserError: A reward is not a finite number.
     """
     stream = iter(items)
-    pad_id = model.encoder.tokenizer.pad_token_id
     with tqdm(total=total, desc=what, unit="query", disable=None if what else True) as progress:
         while window := list(islice(stream, WINDOW)):
             rewards: list[list[float]] = [[] for _ in window]
             lengths = [tree_length(item) for item in window]
             for indices in micro_batches(lengths, token_budget=machine.token_budget()):
-                batch = collate([window[i] for i in indices], pad_id=pad_id).to(device)
-                with torch.inference_mode():
-                    found = model(batch).float()
-                if not torch.isfinite(found).all():
-                    raise UserError(
-                        what or "rewards",
-                        found="a reward that is NaN or infinite",
-                        expected="finite rewards",
-                        do="the reward model diverged: lower `rm.lr` and train it again",
-                    )
-                for index, row in zip(indices, found.tolist(), strict=True):
-                    rewards[index] = row[: len(window[index].responses)]
+
+                def reward(indices: list[int] = indices) -> list[list[float]]:
+                    return _rewards(model, [window[i] for i in indices], device, what)
+
+                found = pieces.get([what, progress.n, *indices], reward) if pieces else reward()
+                for index, row in zip(indices, found, strict=True):
+                    rewards[index] = row
                 progress.update(len(indices))
             yield from rewards
+
+
+@torch.inference_mode()
+def _rewards(model: RewardModel, items: Sequence[Item], device: torch.device, what: str) -> list[list[float]]:
+    """The rewards of one micro batch."""
+    batch = collate(items, pad_id=model.encoder.tokenizer.pad_token_id).to(device)
+    found = model(batch).float()
+    if not torch.isfinite(found).all():
+        raise UserError(
+            what or "rewards",
+            found="a reward that is NaN or infinite",
+            expected="finite rewards",
+            do="the reward model diverged: lower `rm.lr` and train it again",
+        )
+    return [row[: len(item.responses)] for item, row in zip(items, found.tolist(), strict=True)]
 
 
 def score_samples(
@@ -63,6 +80,7 @@ def score_samples(
     device: torch.device,
     what: str,
     counts: Counter[str],
+    pieces: Pieces | None = None,
 ) -> Iterator[Row]:
     """Rows `{query_id, scores}` in the order of the samples, `extra` by name for other answers.
 
@@ -81,7 +99,7 @@ def score_samples(
 
     total = sum(1 for _ in read_rows(samples))
     items = model.encoder.items(texts(), counts, where=str(samples), blanks=True)
-    rewards = rewards_of(model, items, device=device, what=what, total=total)
+    rewards = rewards_of(model, items, device=device, what=what, total=total, pieces=pieces)
     for row, found in zip(read_rows(samples), rewards, strict=True):
         count = len(row["samples"])
         counts["responses"] += len(found)
@@ -89,9 +107,16 @@ def score_samples(
         yield {"query_id": row["query_id"], "scores": found[:count], **({"extra": named} if named else {})}
 
 
-def score_answers(model: RewardModel, rows: Sequence[Row], *, device: torch.device, what: str) -> list[Row]:
+def score_answers(
+    model: RewardModel,
+    rows: Sequence[Row],
+    *,
+    device: torch.device,
+    what: str,
+    pieces: Pieces | None = None,
+) -> list[Row]:
     """Answers `{query, samples}` with `scores`, the reward of each."""
     texts = ((row["query"], row["samples"]) for row in rows)
     items = model.encoder.items(texts, Counter(), where=what, blanks=True)
-    rewards = rewards_of(model, items, device=device, what=what, total=len(rows))
+    rewards = rewards_of(model, items, device=device, what=what, total=len(rows), pieces=pieces)
     return [{**row, "scores": found} for row, found in zip(rows, rewards, strict=True)]

@@ -12,9 +12,11 @@ from typing import Any
 
 from apo import machine
 from apo.arena import compare_all, selection_truth, summarise, with_true_rewards
+from apo.checkpoints import fingerprint
 from apo.config import Evaluate, Sampling, read_section, read_seed
 from apo.generation import sample_responses
 from apo.models import load_language_model, load_reward_model, load_tokenizer
+from apo.pieces import pieces_of
 from apo.records import read_rows, write_json, write_parts
 from apo.samples import counted
 from apo.scoring import score_answers
@@ -39,24 +41,27 @@ def main(
     known = bool(json.loads(truth.read_text(encoding="utf-8")))
 
     arms = {"actor": list(read_rows(answers))}
-    for name, folder in (("llm_base", llm_base), ("llm_apo", llm_apo)):
-        responses = sample_responses(
-            load_language_model(folder).to(device).eval(),
-            load_tokenizer(folder),
-            [(row["query_id"], row["query"]) for row in arms["actor"]],
-            sampling,
-            seed=seed,
-            device=device,
-            what=f"answers of {name}",
-            counts=Counter(),
-        )
-        answered = (row | {"samples": texts} for row, texts in zip(arms["actor"], responses, strict=True))
-        arms[name] = list(counted(answered, origin=name, counts=Counter()))
+    key = fingerprint([sampling, seed], [answers, llm_base, llm_apo, judge])
+    with pieces_of("evaluate", key) as pieces:
+        for name, folder in (("llm_base", llm_base), ("llm_apo", llm_apo)):
+            responses = sample_responses(
+                load_language_model(folder).to(device).eval(),
+                load_tokenizer(folder),
+                [(row["query_id"], row["query"]) for row in arms["actor"]],
+                sampling,
+                seed=seed,
+                device=device,
+                what=f"answers of {name}",
+                counts=Counter(),
+                pieces=pieces,
+            )
+            answered = (row | {"samples": texts} for row, texts in zip(arms["actor"], responses, strict=True))
+            arms[name] = list(counted(answered, origin=name, counts=Counter()))
 
-    reward_model = load_reward_model(judge).to(device).eval()
-    for name, rows in arms.items():
-        judged = score_answers(reward_model, rows, device=device, what=f"judge {name}")
-        arms[name] = with_true_rewards(judged) if known else judged
+        reward_model = load_reward_model(judge).to(device).eval()
+        for name, rows in arms.items():
+            judged = score_answers(reward_model, rows, device=device, what=f"judge {name}", pieces=pieces)
+            arms[name] = with_true_rewards(judged) if known else judged
     found: dict[str, Any] = {name: summarise(rows) for name, rows in arms.items()}
     found |= compare_all(arms, seed=seed, resamples=settings.bootstrap)
     if known:

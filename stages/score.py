@@ -8,8 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 from apo import machine
+from apo.checkpoints import fingerprint
 from apo.config import Score, read_section
 from apo.models import load_reward_model
+from apo.pieces import pieces_of
 from apo.records import write_json, write_rows
 from apo.scoring import score_samples
 from apo.stage import run
@@ -22,15 +24,17 @@ def main(
     device = machine.set_up()
     reward_model = load_reward_model(model).to(device).eval()
     counts: Counter[str] = Counter()
-    scored = score_samples(
-        reward_model,
-        samples,
-        extra_answers=settings.extra_answers,
-        device=device,
-        what=f"score {rm}",
-        counts=counts,
-    )
-    write_rows(out, scored)
+    with pieces_of(f"score_{rm}", fingerprint([settings], [model, samples])) as pieces:
+        scored = score_samples(
+            reward_model,
+            samples,
+            extra_answers=settings.extra_answers,
+            device=device,
+            what=f"score {rm}",
+            counts=counts,
+            pieces=pieces,
+        )
+        write_rows(out, scored)
     write_json(metrics, {f"score_{rm}": dict(sorted(counts.items()))})
 
 

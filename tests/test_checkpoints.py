@@ -25,7 +25,7 @@ STEPS = 6
 @pytest.fixture(autouse=True)
 def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setattr(module, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setenv("APO_CHECKPOINT_SECONDS", "0")
 
 
 class Killed(Exception):
@@ -113,14 +113,14 @@ def test_a_training_that_is_done_is_not_done_again() -> None:
 
 def test_saving_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     often = train("often")
-    monkeypatch.setattr(module, "SECONDS_BETWEEN", 1e9)
+    monkeypatch.setenv("APO_CHECKPOINT_SECONDS", "1000000000")
     rarely = train("rarely")
     assert rarely[1] == often[1]
     assert_same(rarely[0], often[0])
 
 
 def test_between_two_states_time_must_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SECONDS_BETWEEN", 1e9)
+    monkeypatch.setenv("APO_CHECKPOINT_SECONDS", "1000000000")
     with pytest.raises(Killed):
         train("killed", kill_before=5)
     assert train("killed")[2] == list(range(STEPS))  # nothing had been saved
@@ -130,7 +130,7 @@ def test_between_two_states_time_must_pass(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_state_that_was_half_written_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train("killed", kill_before=3)
-    [folder] = (tmp_path / ".cache" / "training").iterdir()
+    [folder] = (tmp_path / ".cache" / "checkpoints").iterdir()
     (folder / "state.tmp").write_bytes(b"half")
     assert train("killed")[2] == [3, 4, 5]
 
@@ -234,17 +234,16 @@ def test_a_fingerprint_is_that_of_settings_content_and_code(
     data.write_text("a")
     (folder / "weights").write_text("w")
     code = tmp_path / "code"
-    (code / "__pycache__").mkdir(parents=True)
+    code.mkdir()
     (code / "losses.py").write_text("loss = 1")
     monkeypatch.setattr(module, "CODE", code)
+    monkeypatch.setattr(module, "loaded_code", lambda: [code / "losses.py"])
 
     def found(settings: Any = None, seed: int = 1) -> str:
         return fingerprint([settings or tiny.optimiser(), seed], [data, tmp_path / "model"])
 
     first = found()
     assert first == found()
-    (code / "__pycache__" / "losses.pyc").write_text("compiled")
-    assert found() == first
     seen = {first, found(tiny.optimiser(lr=0.5)), found(seed=2)}
     data.write_text("b")
     seen.add(found())
@@ -259,8 +258,15 @@ def test_a_fingerprint_is_that_of_settings_content_and_code(
     assert len(seen) == 7
 
 
-def test_the_code_is_this_package() -> None:
-    assert (module.CODE / "losses.py").is_file() and (module.CODE / "world").is_dir()
+def test_the_code_is_what_is_imported_of_this_package() -> None:
+    """And not the rest: a change to another stage's code leaves a killed training its state."""
+    look = "import stages.train_base_rm as s; from apo import checkpoints as c; print(*c.loaded_code())"
+    done = subprocess.run(
+        [sys.executable, "-c", look], cwd=module.CODE.parent, capture_output=True, text=True, check=True
+    )
+    found = {Path(name).relative_to(module.CODE).as_posix() for name in done.stdout.split()}
+    assert {"losses.py", "optimise.py", "checkpoints.py"} < found
+    assert not {"generation.py", "world/world.py", "arena.py"} & found
 
 
 def test_a_fingerprint_does_not_depend_on_where_the_files_are(tmp_path: Path) -> None:
@@ -288,7 +294,7 @@ def test_a_second_process_on_the_same_training_is_refused() -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         with (
-            pytest.raises(UserError, match="found another process that runs this training"),
+            pytest.raises(UserError, match="found another process that runs this stage"),
             checkpoints.exclusive(),
         ):
             raise AssertionError("not reached")
@@ -308,7 +314,7 @@ def test_the_lock_ends_with_an_error() -> None:
 def test_old_states_go_and_those_of_other_stages_stay(tmp_path: Path) -> None:
     import os
 
-    root = tmp_path / ".cache" / "training"
+    root = tmp_path / ".cache" / "checkpoints"
     names = [f"apo_rm-{key}" for key in "abcdef"] + ["base_rm-a", "rm-a"]
     for age, name in enumerate(names):
         (root / name).mkdir(parents=True)
@@ -320,5 +326,5 @@ def test_old_states_go_and_those_of_other_stages_stay(tmp_path: Path) -> None:
 
 def test_a_state_holds_tensors_and_text_alone(tmp_path: Path) -> None:
     train("key")
-    [folder] = (tmp_path / ".cache" / "training").iterdir()
+    [folder] = (tmp_path / ".cache" / "checkpoints").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == ["lock", "state.safetensors"]
