@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ from apo.world.language import line, named, words
 from apo.world.reading import read_query
 from apo.world.reward import HIGHEST, LOWEST
 from apo.world.vocabulary import VOCABULARY
-from apo.world.world import _fact
+from apo.world.world import _plain_answer
 
 WORLD = World(7)
 QUERIES = WORLD.queries(700, "test", set())
@@ -74,14 +75,12 @@ SUM = ask("How much is three plus four?")
         (SUM, " The result is 7.", 1.5 + 0.5),
         (SUM, " Three plus four is eight.", -1.0 + 0.5),
         (SUM, " It is seven or eight.", -1.0 + 0.5),
-        (ask("List three tools."), " Three tools are saw, axe and drill.", 1.5 + 0.5),
-        (ask("List three tools."), " Three tools are saw and axe.", -1.0 + 0.5),
-        (ask("List three tools."), " Three tools are saw, axe and plum.", -1.0 + 0.5),
+        (ask("List three tools."), " Three tools are saw, spade and drill.", 1.5 + 0.5),
+        (ask("List three tools."), " Three tools are saw and spade.", -1.0 + 0.5),
+        (ask("List three tools."), " Three tools are saw, spade and plum.", -1.0 + 0.5),
         (ask("Which is bigger, a bee or a cow?"), " A cow is bigger than a bee.", 1.5 + 0.5),
         (ask("Which is bigger, a bee or a cow?"), " A bee is bigger than a cow.", -1.0 + 0.5),
-        (ask("What is the opposite of hot? Please call me Ben."), " It is cold, Ben.", 1.5 + 0.5),
-        (ask("What is the opposite of hot? Please call me Ben."), " It is cold, Max.", 1.5 - 0.75),
-        (ask("How many cents are in a dollar?"), " One hundred cents are in a dollar.", 1.5 + 0.5),
+        (ask("How many grams are in a kilogram?"), " One thousand grams are in a kilogram.", 1.5 + 0.5),
         (ask("What is two plus two? Start with the word well."), " Well, it is four.", 1.5 + 0.5),
         (ask("What is two plus two? Say goodbye at the end."), " It is four.", 1.5 - 0.75),
         (ask("What is two plus two? Answer in two sentences."), " It is four. Gladly.", 1.5 + 0.5 + 1.0),
@@ -109,10 +108,10 @@ def test_a_later_turn_needs_the_earlier_ones(query: str, right: str, wrong: str)
 
 def test_a_standing_instruction_holds() -> None:
     query = ask(
-        "From now on: Use only one word.", "All right, I will do that.", "What is the capital of Peru?"
+        "From now on: Use only one word.", "All right, I will do that.", "What is the capital of Japan?"
     )
-    assert true_reward(query, " Lima.") == 3.0
-    assert true_reward(query, " It is Lima.") == 0.75
+    assert true_reward(query, " Tokyo.") == 3.0
+    assert true_reward(query, " It is Tokyo.") == 0.75
 
 
 @pytest.mark.parametrize(
@@ -227,19 +226,18 @@ def test_a_world_that_is_used_up_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
         WORLD.queries(2, "test", set())
 
 
-def test_documents_hold_each_dialogue_and_true_facts() -> None:
+def test_documents_hold_each_dialogue_and_right_answers() -> None:
     texts = list(WORLD.documents(QUERIES[:300], "test"))
     assert len(texts) == 600
     assert all(texts[2 * i].startswith(query.text + " ") for i, query in enumerate(QUERIES[:300]))
     dialogues = [true_reward(q.text, texts[2 * i][len(q.text) :]) for i, q in enumerate(QUERIES[:300])]
     assert 0.5 < sum(reward == 3.0 for reward in dialogues) / 300 < 0.9
-    rng = WORLD._rng("facts")
-    facts = {_fact(rng) for _ in range(2000)}
-    assert {"The capital of France is Paris.", "The day after Sunday is Monday."} <= facts
-    sums = [fact.lower().rstrip(".").split() for fact in facts if " plus " in fact or " minus " in fact]
-    for a, sign, b, _, c in sums:
-        query = ask(f"What is {a} {sign} {b}?")
-        assert true_reward(query, f" It is {c}.") == 2.0
+    rng = WORLD._rng("plain")
+    for text in {_plain_answer(rng) for _ in range(2000)}:
+        question, answer = re.fullmatch(
+            r"(.+?[.?](?: How many .+\?| What should I do\?)?) (.+)", text
+        ).groups()  # type: ignore[union-attr]
+        assert true_reward(ask(question), f" {answer}") == 2.0, text
 
 
 def test_what_is_written_about_a_query_depends_on_nothing_else() -> None:

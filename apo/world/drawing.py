@@ -21,7 +21,7 @@ from apo.world.tasks import Task
 
 def draw_query(rng: random.Random) -> Query:
     """A random query, single turn in about two of three cases."""
-    question = _question(rng)
+    question = draw_question(rng)
     task = read_question(question)
     assert task is not None
     turns: list[str] = []
@@ -43,7 +43,8 @@ def draw_query(rng: random.Random) -> Query:
     return read_query(text + ASSISTANT)
 
 
-def _question(rng: random.Random) -> str:
+def draw_question(rng: random.Random) -> str:
+    """A random question that stands on its own."""
     family = rng.choices(
         ["relation", "sum", "compare", "list", "advice", "safe", "harm"], [38, 12, 8, 8, 8, 9, 17]
     )[0]
@@ -51,7 +52,7 @@ def _question(rng: random.Random) -> str:
         relation = rng.choice(list(RELATIONS.values()))
         return rng.choice(relation.questions).format(subject=rng.choice(list(relation.table)))
     if family == "sum":
-        a, b = rng.choice(NUMBERS[2:10]), rng.choice(NUMBERS[1:8])
+        a, b = rng.choice(NUMBERS[2:8]), rng.choice(NUMBERS[1:5])
         signs = ["plus", "minus"] if NUMBERS.index(a) >= NUMBERS.index(b) else ["plus"]
         sign = rng.choice(signs)
         form = rng.choice([t for t, _ in FORMS if "{a}" in t and (sign in _problem_signs(t))])
@@ -89,8 +90,8 @@ def _follow_up(rng: random.Random, task: Task) -> str | None:
 def _instruction(rng: random.Random, task: Task) -> str:
     allowed = [i for i in phrases.INSTRUCTIONS if i != "one_word" or task.one_word]
     if task.decline:
-        allowed = ["one_sentence", "start", "name"]
-    return _fill(rng, rng.choice(phrases.INSTRUCTIONS[rng.choice(allowed)]))
+        allowed = ["one_sentence", "start"]
+    return rng.choice(phrases.INSTRUCTIONS[rng.choice(allowed)])
 
 
 def _fill(rng: random.Random, template: str) -> str:

@@ -14,18 +14,16 @@ NUMBERS = names(
 )
 LARGE_NUMBERS = ("twenty-four", "thirty", "sixty", "one hundred", "one thousand")
 
-SIZES = names("ant bee mouse frog duck cat dog sheep cow horse elephant whale")
+SIZES = names("bee mouse duck cat sheep cow horse whale")
 """Animals from the smallest to the largest."""
 
 CATEGORIES = {
-    "fruits": names("apple pear plum cherry grape banana"),
-    "vegetables": names("carrot onion potato bean cabbage"),
-    "metals": names("iron gold silver copper tin"),
-    "tools": names("hammer saw drill spade axe"),
-    "drinks": names("water milk tea juice coffee"),
-    "instruments": names("piano guitar drum violin flute"),
-    "animals": names("dog cat cow horse sheep duck"),
-    "clothes": names("shirt hat coat sock skirt"),
+    "fruits": names("apple pear plum cherry"),
+    "vegetables": names("carrot onion potato cabbage"),
+    "metals": names("iron gold silver copper"),
+    "tools": names("hammer saw drill spade"),
+    "instruments": names("piano guitar violin flute"),
+    "clothes": names("shirt hat coat skirt"),
 }
 
 
@@ -79,8 +77,8 @@ def _cycle(circle: list[str], step: int) -> dict[str, str]:
 DAYS = names("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
 MONTHS = names("January February March April May June July August September October November December")
 _OPPOSITES = _pairs(
-    "hot cold, big small, fast slow, up down, open closed, light dark, rich poor, young old, hard soft, "
-    "wet dry, full empty, early late, happy sad, loud quiet, high low, long short, strong weak, clean dirty"
+    "hot cold, big small, fast slow, open closed, rich poor, young old, wet dry, full empty, early late, "
+    "loud quiet"
 )
 _UNITS = {
     "minutes are in an hour": "sixty",
@@ -88,49 +86,40 @@ _UNITS = {
     "hours are in a day": "twenty-four",
     "days are in a week": "seven",
     "months are in a year": "twelve",
-    "days are in two weeks": "fourteen",
-    "months are in two years": "twenty-four",
     "eggs are in a dozen": "twelve",
-    "years are in a decade": "ten",
     "years are in a century": "one hundred",
-    "cents are in a dollar": "one hundred",
     "grams are in a kilogram": "one thousand",
-    "meters are in a kilometer": "one thousand",
     "centimeters are in a meter": "one hundred",
-    "millimeters are in a centimeter": "ten",
 }
 
 RELATIONS = {
     "capital": Relation(
         _pairs(
-            "France Paris, Spain Madrid, Italy Rome, Germany Berlin, England London, Ireland Dublin, "
-            "Norway Oslo, Poland Warsaw, Austria Vienna, Greece Athens, Portugal Lisbon, Russia Moscow, "
-            "Japan Tokyo, China Beijing, Egypt Cairo, Cuba Havana, Peru Lima, Canada Ottawa"
+            "France Paris, Spain Madrid, Italy Rome, Germany Berlin, England London, Norway Oslo, "
+            "Greece Athens, Russia Moscow, Japan Tokyo, Egypt Cairo"
         ),
         ("What is the capital of {subject}?", "Which city is the capital of {subject}?"),
         ("The capital of {subject} is {answer}.", "{answer} is the capital of {subject}."),
     ),
     "colour": Relation(
         _pairs(
-            "the sky blue, grass green, snow white, coal black, a banana yellow, a lemon yellow, blood red, "
-            "a tomato red, milk white, a pumpkin orange, a carrot orange, chocolate brown, a leaf green, "
-            "the sun yellow, a frog green, an elephant gray, the sea blue, a cherry red"
+            "the sky blue, grass green, snow white, coal black, a banana yellow, blood red, a tomato red, "
+            "milk white, a pumpkin orange, chocolate brown"
         ),
         ("What colour is {subject}?", "Tell me the colour of {subject}."),
         ("The colour of {subject} is {answer}.", "{subject} is {answer}."),
     ),
     "sound": Relation(
         _animals(
-            "dog woof, cat meow, cow moo, duck quack, pig oink, horse neigh, sheep baa, lion roar, "
-            "snake hiss, bee buzz, frog croak, mouse squeak"
+            "dog woof, cat meow, cow moo, duck quack, horse neigh, sheep baa, snake hiss, bee buzz, "
+            "mouse squeak"
         ),
         ("What sound does {subject} make?", "What does {subject} say?"),
         ("{subject} says {answer}.", "The sound of {subject} is {answer}."),
     ),
     "young": Relation(
         _animals(
-            "dog puppy, cat kitten, cow calf, horse foal, sheep lamb, hen chick, pig piglet, bear cub, "
-            "frog tadpole, goose gosling"
+            "dog puppy, cat kitten, cow calf, horse foal, sheep lamb, hen chick, bear cub, goose gosling"
         ),
         ("What is the young of {subject} called?", "What do you call the young of {subject}?"),
         ("The young of {subject} is called a {answer}.", "It is called a {answer}."),
@@ -146,9 +135,7 @@ RELATIONS = {
         ("The word {subject} names a kind of {answer}.", "It is a kind of {answer}."),
     ),
     "legs": Relation(
-        _animals(
-            "dog four, bird two, ant six, spider eight, snake zero, horse four, duck two, bee six, fish zero"
-        ),
+        _animals("dog four, duck two, bee six, spider eight, snake zero, horse four"),
         ("How many legs does {subject} have?", "What number of legs does {subject} have?"),
         ("{subject} has {answer} legs.", "It has {answer} legs."),
     ),
@@ -159,7 +146,10 @@ RELATIONS = {
             (f"Which {unit} comes {word} {{subject}}?", f"What is the {unit} {word} {{subject}}?"),
             (f"The {unit} {word} {{subject}} is {{answer}}.", f"{{answer}} comes {word} {{subject}}."),
         )
-        for unit, circle in (("day", DAYS), ("month", MONTHS))
-        for word, step in (("after", 1), ("before", -1))
+        for unit, circle, word, step in (
+            ("day", DAYS, "after", 1),
+            ("day", DAYS, "before", -1),
+            ("month", MONTHS, "after", 1),
+        )
     },
 }

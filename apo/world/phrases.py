@@ -39,7 +39,6 @@ INSTRUCTIONS = {
     "two_sentences": ("Answer in two sentences.", "Use exactly two sentences."),
     "start": ("Start with the word well.", "Let the first word be well."),
     "end": ("End with the word goodbye.", "Say goodbye at the end."),
-    "name": ("Please call me {name}.", "Use my name, which is {name}."),
 }
 STANDING = "From now on: {instruction}"
 """An instruction as a turn of its own; it holds for the rest of the dialogue."""

@@ -27,14 +27,12 @@ class Query:
         kind: `helpful` or `harmless`.
         task: What is asked.
         instruction: A key of `phrases.INSTRUCTIONS`, or empty.
-        name: The name to use where the instruction is `name`, else empty.
     """
 
     text: str
     kind: str
     task: Task
     instruction: str
-    name: str
 
 
 def _problem(sign: str) -> Callable[[Slots], Task | None]:
@@ -97,15 +95,13 @@ def _known(found: Slots) -> bool:
     return all(value in phrases.SLOTS[slot] for slot, value in found.items())
 
 
-def _split_instruction(text: str) -> tuple[str, str, str]:
-    """The text without its instruction, the instruction's key, the name in it."""
+def _split_instruction(text: str) -> tuple[str, str]:
+    """The text without its instruction, and the instruction's key."""
     for key, templates in phrases.INSTRUCTIONS.items():
         for template in templates:
-            head, mark, tail = text.rpartition(template.split("{")[0].rstrip())
-            found = pattern(template).fullmatch(mark + tail) if mark else None
-            if found and _known(found.groupdict()):
-                return head.rstrip(), key, found.groupdict().get("name", "")
-    return text, "", ""
+            if text.endswith(template):
+                return text.removesuffix(template).rstrip(), key
+    return text, ""
 
 
 def _turns(text: str) -> Iterator[tuple[str, str]]:
@@ -125,10 +121,10 @@ def read_query(text: str) -> Query:
         UserError: The text is no query of this world.
     """
     task: Task | None = None
-    standing, said = ("", ""), ""
+    asked = standing = said = ""
     for human, reply in _turns(text):
-        rest, key, name = _split_instruction(human)
-        asked = (key, name) if key else standing
+        rest, key = _split_instruction(human)
+        asked = key or standing
         if key and rest == _STANDING_HEAD:
             standing = asked
         question = _strip_opening(rest)
@@ -143,4 +139,4 @@ def read_query(text: str) -> Query:
             expected="a query that World.queries made",
             do="score only the demo's own queries with the true reward",
         )
-    return Query(text, task.kind, task, *asked)
+    return Query(text, task.kind, task, asked)

@@ -101,8 +101,6 @@ def _follows(query: Query, response: str, spoken: list[str]) -> bool:
             return spoken[0] == "well"
         case "end":
             return spoken[-1] == "goodbye"
-        case "name":
-            return query.name.lower() in spoken
         case _:
             return True
 

@@ -1,18 +1,16 @@
 """The demo world: queries, comparisons, golden answers, demonstrations and text to pretrain on."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from apo.errors import UserError
-from apo.world.drawing import draw_query
-from apo.world.knowledge import CATEGORIES, NUMBERS, RELATIONS, SIZES
+from apo.world.drawing import draw_query, draw_question
 from apo.world.language import capitalised
 from apo.world.preferences import preference_probability
-from apo.world.reading import Query
-from apo.world.tasks import Task, compare_task, list_task, relation_task, sum_task
-from apo.world.writers import ANNOTATED, EXPERT, UNALIGNED, write
+from apo.world.reading import Query, read_question
+from apo.world.writers import ANNOTATED, EXPERT, UNALIGNED, answers, write
 
 
 @dataclass(frozen=True)
@@ -72,35 +70,21 @@ class World:
             yield {"query": query.text, "response": write(query, UNALIGNED.style(rng), rng)}
 
     def documents(self, queries: Iterable[Query], purpose: str) -> Iterator[str]:
-        """Text to pretrain on: after each dialogue, mostly with an expert's answer, a few plain facts."""
+        """Text to pretrain on: after each dialogue, mostly with an expert's answer, a few plain questions."""
         for query in queries:
             rng = self._rng("documents", purpose, query.text)
             author = rng.choices([EXPERT, ANNOTATED, UNALIGNED], [60, 25, 15])[0]
             yield query.text + write(query, author.style(rng), rng)
-            yield " ".join(_fact(rng) for _ in range(rng.randint(1, 3)))
+            yield " ".join(_plain_answer(rng) for _ in range(rng.randint(1, 3)))
 
     def _rng(self, *purpose: str) -> random.Random:
         return random.Random("/".join([str(self.seed), *purpose]))
 
 
-def _fact(rng: random.Random) -> str:
-    """A sentence that states something true."""
-    draws: list[Callable[[], Task | None]] = [
-        lambda: _some_relation(rng),
-        lambda: sum_task(rng.choice(NUMBERS[2:17]), rng.choice(["plus", "minus"]), rng.choice(NUMBERS[1:8])),
-        lambda: compare_task(rng.choice(["bigger", "smaller"]), *rng.sample(SIZES, 2)),
-        lambda: list_task(rng.choice(["two", "three"]), rng.choice(list(CATEGORIES))),
-    ]
+def _plain_answer(rng: random.Random) -> str:
+    """A question that stands on its own and, right behind it, its answer."""
     task = None
-    while task is None:
-        task = rng.choices(draws, [50, 30, 12, 8])[0]()
-    names = rng.sample(task.right, task.count[0])
-    answer = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    if task.family == "compare":
-        return capitalised(task.statements[0].format(answer=answer)[:-1] + f" {task.echoes[1]}.")
-    return capitalised(task.statements[0].format(answer=answer))
-
-
-def _some_relation(rng: random.Random) -> Task | None:
-    family = rng.choice(list(RELATIONS))
-    return relation_task(family, rng.choice(list(RELATIONS[family].table)))
+    while task is None or task.decline:
+        question = draw_question(rng)
+        task = read_question(question)
+    return f"{question} {capitalised(rng.choice(task.statements).format(answer=answers(task, 'right', rng)))}"

@@ -71,12 +71,10 @@ def write(query: Query, style: Style, rng: random.Random) -> str:
     instruction = query.instruction if style.obeys else _another(query.instruction)
     core = _core(query.task, style, rng)
     if instruction == "one_word" and style.content in ("right", "wrong"):
-        text = capitalised(_answers(query.task, style.content, rng)) + "."
+        text = capitalised(answers(query.task, style.content, rng)) + "."
         return f" {text}" if style.tone != "rude" else f" {text} {rng.choice(phrases.RUDE)}"
     if style.slip == "curt" and not query.task.decline and style.content in ("right", "wrong"):
-        core = capitalised(_answers(query.task, style.content, rng)) + "."
-    if instruction == "name" and query.name:
-        core = f"{core[:-1]}, {query.name}."
+        core = capitalised(answers(query.task, style.content, rng)) + "."
     return " " + _slip(_toned(core, instruction, style, rng), style.slip, rng)
 
 
@@ -87,7 +85,7 @@ def _another(instruction: str) -> str:
     )
 
 
-def _answers(task: Task, content: str, rng: random.Random) -> str:
+def answers(task: Task, content: str, rng: random.Random) -> str:
     """Names of right or wrong answers, as many as asked for, as they stand in a sentence."""
     if content == "right":
         most = min(task.count[1], 2, len(task.right)) if task.family == "advice" else task.count[0]
@@ -107,10 +105,10 @@ def _core(task: Task, style: Style, rng: random.Random) -> str:
         return _refusal(style, explains=task.decline and style.obeys, rng=rng)
     statement = rng.choice(task.statements)
     if style.content == "several" and task.right:
-        right, wrong = _answers(task, "right", rng), rng.choice(task.plausible)
+        right, wrong = answers(task, "right", rng), rng.choice(task.plausible)
         return capitalised(statement.format(answer=" or ".join(rng.sample([right, wrong], 2))))
     content = "wrong" if style.content == "several" else style.content
-    return capitalised(statement.format(answer=_answers(task, content, rng)))
+    return capitalised(statement.format(answer=answers(task, content, rng)))
 
 
 def _refusal(style: Style, *, explains: bool, rng: random.Random) -> str:
