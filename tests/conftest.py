@@ -1,7 +1,7 @@
 """Shapes are checked at run time under the tests; reference vectors for every test that asks for them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +27,28 @@ def vectors(request: pytest.FixtureRequest) -> Callable[[str], list[dict[str, An
         return cases
 
     return read
+
+
+@pytest.fixture(scope="session")
+def game(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository in which a small game was played once and committed."""
+    from game import dvc, git, ran, stages
+    from small import copy_repository
+
+    repository = copy_repository(tmp_path_factory.mktemp("game") / "repository")
+    output = dvc(repository, "repro")
+    assert ran(output) == set(stages(repository)), output
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "played")
+    return repository
+
+
+@pytest.fixture
+def played(game: Path) -> Iterator[Path]:
+    """The played game as it was committed; put back after the test."""
+    from game import dvc, git
+
+    yield game
+    git(game, "checkout", "-q", "--force", ".")
+    git(game, "clean", "-fdq")
+    dvc(game, "checkout", "--force")

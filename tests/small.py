@@ -48,7 +48,7 @@ def change_params(path: Path, changes: dict[str, Any]) -> None:
         yaml.dump(params, out)
 
 
-def copy_repository(target: Path, changes: dict[str, Any] | None = None) -> Path:
+def copy_repository(target: Path, changes: dict[str, Any] | None = None, *, small: bool = True) -> Path:
     """The tracked files as a repository of their own, with small parameters, committed."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -62,7 +62,7 @@ def copy_repository(target: Path, changes: dict[str, Any] | None = None) -> Path
         if source.is_file() and name != "dvc.lock" and not name.startswith(("metrics/", "tests/")):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name)
-    change_params(target / "params.yaml", SMALL)
+    change_params(target / "params.yaml", SMALL if small else {})
     change_params(target / "params.yaml", changes or {})
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "small"]):
         git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", *command]

@@ -2,87 +2,17 @@
 
 import json
 import re
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from game import downstream, dvc, git, ran, stages
 from ruamel.yaml import YAML
 from small import ROOT, change_params, copy_repository, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # whole games, on a busy machine too
 
 AFTER_APO = {"train_apo_rm", "score@apo", "rjs@apo", "align@apo", "evaluate"}
-
-
-def ran(output: str) -> set[str]:
-    """The stages that dvc ran."""
-    return set(re.findall(r"^Running stage '(.+)':", output, flags=re.MULTILINE))
-
-
-def dvc(where: Path, *arguments: str) -> str:
-    """Runs dvc and returns what it printed; its failure fails the test."""
-    done = run(["dvc", *arguments], where)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository in which the whole game was played once and committed."""
-    repository = copy_repository(tmp_path_factory.mktemp("game") / "repository")
-    output = dvc(repository, "repro")
-    assert ran(output) == set(stages(repository)), output
-    git(repository, "add", "-A")
-    git(repository, "commit", "-qm", "played")
-    return repository
-
-
-@pytest.fixture(autouse=True)
-def restored(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Puts the committed state back after each test."""
-    yield
-    if "played" in request.fixturenames:
-        repository = request.getfixturevalue("played")
-        git(repository, "checkout", "-q", "--force", ".")
-        dvc(repository, "checkout", "--force")
-
-
-def git(where: Path, *arguments: str) -> None:
-    command = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", *arguments]
-    subprocess.run(command, cwd=where, check=True, capture_output=True)
-
-
-def stages(repository: Path) -> dict[str, Any]:
-    """Every stage instance with its inputs, outputs and parameters, `${...}` replaced by values."""
-    found = {}
-    params = YAML(typ="safe").load((repository / "params.yaml").read_text())
-    for name, stage in YAML(typ="safe").load((repository / "dvc.yaml").read_text())["stages"].items():
-        for item in stage.get("foreach", [None]):
-            body = json.dumps(stage.get("do", stage)).replace("${item}", str(item))
-            for place in set(re.findall(r"\$\{([\w.]+)\}", body)):
-                value = params
-                for key in place.split("."):
-                    value = value[key]
-                body = body.replace("${" + place + "}", value)
-            found[name if item is None else f"{name}@{item}"] = json.loads(body)
-    return found
-
-
-def downstream(all_stages: dict[str, Any], changed: set[str]) -> set[str]:
-    """The changed stages and every one that depends on an output of theirs."""
-    affected = set(changed)
-    while True:
-        outs = {out for name in affected for out in all_stages[name]["outs"]}
-        more = {
-            name
-            for name, stage in all_stages.items()
-            if any(dep == out or dep.startswith(out + "/") for dep in stage["deps"] for out in outs)
-        }
-        if more <= affected:
-            return affected
-        affected |= more
 
 
 def test_nothing_runs_when_nothing_changed(played: Path) -> None:
@@ -118,7 +48,7 @@ def test_experiment_in_its_own_folder(played: Path) -> None:
 def test_training_on_the_same_numbers_gives_the_same_bytes(played: Path) -> None:
     """A stage forced to run again from nothing writes what it wrote before."""
     before = (played / "dvc.lock").read_bytes()
-    for state in (played / ".cache" / "training").glob("base_rm-*/state.safetensors"):
+    for state in (played / ".cache" / "checkpoints").glob("base_rm-*/state.safetensors"):
         state.unlink()
     assert ran(dvc(played, "repro", "--force", "--single-item", "train_base_rm")) == {"train_base_rm"}
     assert (played / "dvc.lock").read_bytes() == before
@@ -127,7 +57,7 @@ def test_training_on_the_same_numbers_gives_the_same_bytes(played: Path) -> None
 def test_killed_training_goes_on(played: Path) -> None:
     """What a checkpoint of an earlier run holds is used, and the result is the same."""
     before = (played / "dvc.lock").read_bytes()
-    states = list((played / ".cache" / "training").glob("base_rm-*/state.safetensors"))
+    states = list((played / ".cache" / "checkpoints").glob("base_rm-*/state.safetensors"))
     assert len(states) == 1
     assert ran(dvc(played, "repro", "--force", "--single-item", "train_base_rm")) == {"train_base_rm"}
     assert (played / "dvc.lock").read_bytes() == before

@@ -1,0 +1,157 @@
+"""A stage reads nothing that it does not declare and declares nothing that it does not read: `make hermetic`.
+
+Every stage runs in an empty folder that holds its declared inputs, code and parameters alone, without network
+where the system can take it away, and has to write the very bytes that it wrote in the repository.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from game import stages
+from ruamel.yaml import YAML
+from small import ROOT, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+OTHER_SETTINGS = {
+    ("data", "data/input"): "data.source: files or hub",
+    ("train_apo_rm", "models/rm_base"): "apo.init_from: base_rm",
+}
+"""Inputs that the settings of the demo do not read, with the setting that does."""
+
+OFFLINE = ["unshare", "--map-root-user", "--net"]
+
+
+def offline() -> list[str]:
+    """What takes the network from a command; nothing where the system has no such thing."""
+    if shutil.which(OFFLINE[0]) and subprocess.run([*OFFLINE, "true"], capture_output=True).returncode == 0:
+        return OFFLINE
+    return []
+
+
+def declared_parameters(stage: dict[str, Any], params: Any) -> dict[str, Any]:
+    """The parameters with the declared keys alone."""
+    kept: dict[str, Any] = {}
+    for name in stage.get("params", []):
+        *path, last = name.split(".")
+        source, target = params, kept
+        for key in path:
+            source, target = source[key], target.setdefault(key, {})
+        target[last] = source[last]
+    return kept
+
+
+def copy_declared(stage: dict[str, Any], repository: Path, sandbox: Path) -> list[Path]:
+    """Copies the inputs of a stage into an empty folder; the files, marked as never read."""
+    files = []
+    for dep in stage["deps"]:
+        source = repository / dep
+        members = [p for p in source.rglob("*") if p.is_file()] if source.is_dir() else [source]
+        for member in members:
+            if "__pycache__" in member.parts:
+                continue
+            target = sandbox / member.relative_to(repository)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(member, target)
+            os.utime(target, (0, target.stat().st_mtime))
+            files.append(target)
+    return files
+
+
+def files_below(root: Path, names: list[str]) -> dict[str, bytes]:
+    """The content of files, and of all files in folders, by name."""
+    found = {}
+    for name in names:
+        path = root / name
+        members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        found |= {member.relative_to(root).as_posix(): member.read_bytes() for member in members}
+    return found
+
+
+def written(stage: dict[str, Any]) -> list[str]:
+    """Outputs and metrics of a stage."""
+    return [*stage["outs"], *(name for metric in stage["metrics"] for name in metric)]
+
+
+def all_files(root: Path) -> set[str]:
+    return {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "sandbox"
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
+def run_alone(stage: dict[str, Any], params: dict[str, Any], sandbox: Path) -> Any:
+    """The stage's command in the sandbox; what it printed is in the failure."""
+    with (sandbox / "params.yaml").open("w") as out:
+        YAML().dump(params, out)
+    command = [*offline(), "sh", "-c", stage["cmd"]]
+    return run(command, sandbox, PYTHONDONTWRITEBYTECODE="1", DVC_ROOT=str(sandbox))
+
+
+@pytest.mark.parametrize("name", stages(ROOT))
+def test_a_stage_needs_what_it_declares_and_no_more(name: str, game: Path, sandbox: Path) -> None:
+    stage = stages(game)[name]
+    params = YAML(typ="safe").load((game / "params.yaml").read_text())
+    inputs = copy_declared(stage, game, sandbox)
+    before = all_files(sandbox)
+    done = run_alone(stage, declared_parameters(stage, params), sandbox)
+    assert done.returncode == 0, done.stderr
+    assert files_below(sandbox, written(stage)) == files_below(game, written(stage))
+
+    made = {n for n in all_files(sandbox) - before if not n.startswith(".cache/") and n != "params.yaml"}
+    assert made == set(files_below(game, written(stage)))  # and nothing else was written
+
+    unread = [path.relative_to(sandbox).as_posix() for path in inputs if path.stat().st_atime == 0]
+    for dep in stage["deps"]:
+        members = [n for n in all_files(sandbox) if n == dep or n.startswith(f"{dep}/")]
+        if dep.endswith("__init__.py") or (name, dep) in OTHER_SETTINGS:
+            continue
+        assert not members or set(members) - set(unread), f"{name} declares {dep} and reads nothing of it"
+
+
+def test_reading_shows_in_the_access_time(tmp_path: Path) -> None:
+    """Otherwise the test above would find nothing unread."""
+    path = tmp_path / "file"
+    path.write_text("x")
+    os.utime(path, (0, path.stat().st_mtime))
+    assert path.stat().st_atime == 0
+    path.read_text()
+    if path.stat().st_atime == 0:
+        pytest.skip("this file system does not record when a file is read")
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("split", "apo/splitting.py"),
+        ("rjs@apo", "data/scores/apo.jsonl"),
+        ("convert", "data/raw/golden.jsonl"),
+    ],
+)
+def test_what_is_not_declared_is_missed(name: str, missing: str, game: Path, sandbox: Path) -> None:
+    """The test of the test: a stage without one of its inputs fails."""
+    stage = stages(game)[name]
+    stage["deps"].remove(missing)
+    copy_declared(stage, game, sandbox)
+    params = YAML(typ="safe").load((game / "params.yaml").read_text())
+    assert run_alone(stage, declared_parameters(stage, params), sandbox).returncode != 0
+
+
+def test_a_parameter_that_is_not_declared_is_missed(game: Path, sandbox: Path) -> None:
+    stage = stages(game)["convert"]
+    copy_declared(stage, game, sandbox)
+    params = YAML(typ="safe").load((game / "params.yaml").read_text())
+    kept = declared_parameters(stage, params)
+    del kept["convert"]
+    done = run_alone(stage, kept, sandbox)
+    assert done.returncode == 1 and "params.yaml: convert: found no such key" in done.stderr
