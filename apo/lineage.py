@@ -66,7 +66,7 @@ class Lineage:
         """What is remote, code and parameters."""
         if record["remote"]:
             yield f"remote         {record['remote']['path']} at {record['remote']['revision']}"
-        stage, params = record["stage"], record["arguments"]["params"]
+        stage, params = record["stage"], record["arguments"].get("params", "")
         marks = {name: self._mark(name, digest, stage) for name, digest in record["code"].items()}
         yield f"code   {'ok':8}{list(marks.values()).count('ok')} files"
         yield from (f"code   {mark:8}{name}" for name, mark in marks.items() if mark != "ok")
