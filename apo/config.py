@@ -151,6 +151,12 @@ class Evaluate(Section):
 
 
 S = TypeVar("S", bound=Section)
+_consulted: dict[str, Any] = {}
+
+
+def parameters_read() -> dict[str, Any]:
+    """What this process has read so far: values as plain Python under their dotted names."""
+    return dict(_consulted)
 
 
 def read_section(params: Path, name: str, kind: type[S]) -> S:
@@ -159,7 +165,7 @@ def read_section(params: Path, name: str, kind: type[S]) -> S:
     Raises:
         UserError: The file or the section is missing, a key is unknown, missing or of a wrong kind.
     """
-    values = _lookup(params, name)
+    values = read_value(params, name)
     if not isinstance(values, dict):
         raise UserError(
             f"{params}: {name}",
@@ -175,7 +181,7 @@ def read_section(params: Path, name: str, kind: type[S]) -> S:
 
 def read_seed(params: Path) -> int:
     """The whole number `seed`."""
-    seed = _lookup(params, "seed")
+    seed = read_value(params, "seed")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
         raise UserError(
             f"{params}: seed",
@@ -188,7 +194,7 @@ def read_seed(params: Path) -> int:
 
 def read_count(params: Path, name: str) -> int:
     """A single leaf that is a whole number of at least 1, such as `apo.num_samples`."""
-    value = _lookup(params, name)
+    value = read_value(params, name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UserError(
             f"{params}: {name}",
@@ -199,15 +205,19 @@ def read_count(params: Path, name: str) -> int:
     return value
 
 
-def _lookup(params: Path, name: str) -> Any:
-    """The value under a dotted name, as plain Python."""
+def read_value(params: Path, name: str) -> Any:
+    """The value under a dotted name, as plain Python and not checked.
+
+    Raises:
+        UserError: The file can't be read, or there is no such key.
+    """
     try:
         node: Any = YAML(typ="safe").load(params.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
             str(params),
             found=error.strerror or "an unreadable file",
-            expected="the parameters of the pipeline",
+            expected="a file of this repository",
             do="run from the repository root",
         ) from None
     except (YAMLError, UnicodeDecodeError) as error:
@@ -226,6 +236,7 @@ def _lookup(params: Path, name: str) -> Any:
                 do="restore it from `git diff params.yaml`",
             )
         node = node[key]
+    _consulted[name] = node
     return node
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apo import machine
+from apo.card import language_model_card
 from apo.checkpoints import Checkpoints, fingerprint
 from apo.config import FineTuning
 from apo.errors import UserError
@@ -62,7 +63,14 @@ def fine_tune(
             what=name,
             checkpoints=checkpoints,
         )
-        save_language_model(model, tokenizer, out)
+        card = language_model_card(
+            out,
+            start=start,
+            trained_on={source: len(answers)},
+            settings=settings.model_dump(exclude={"start"}),
+            parameters=model.num_parameters(),
+        )
+        save_language_model(model, tokenizer, out, card)
         write_csv(curves, curve)
         tail = [row["loss"] for row in curve[-20:]]
         write_json(metrics, {name: {"final_loss": sum(tail) / len(tail), **dict(sorted(counts.items()))}})

@@ -152,11 +152,12 @@ def new_language_model(tokenizer: Any, *, seed: int, rope_theta: float, **sizes:
         return LlamaForCausalLM(config)
 
 
-def save_language_model(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Writes a language model with its tokenizer, whole or not at all."""
+def save_language_model(model: Any, tokenizer: Any, folder: Path, card: str) -> None:
+    """Writes a language model with its tokenizer and model card, whole or not at all."""
     with _new_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
 
 
 def _classifier(folder: Path, tokenizer: Any, *, drawn: str = "") -> Any:
@@ -255,8 +256,8 @@ def load_reward_model(folder: Path) -> RewardModel:
     return RewardModel(classifier, Encoder(tokenizer, **settings))
 
 
-def save_reward_model(model: RewardModel, folder: Path) -> None:
-    """Writes a reward model as `AutoModelForSequenceClassification` opens it.
+def save_reward_model(model: RewardModel, folder: Path, card: str) -> None:
+    """Writes a reward model with its model card, as `AutoModelForSequenceClassification` opens it.
 
     That class pools the last token only. A model with another pooling says in `architectures` of its
     config.json that it belongs to ours, so that a server refuses it instead of giving other rewards.
@@ -276,6 +277,7 @@ def save_reward_model(model: RewardModel, folder: Path) -> None:
     with _new_folder(folder) as temporary:
         model.classifier.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
         if encoder.pooling not in ("last", "eos"):
             path = temporary / "config.json"
             written = json.loads(path.read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from apo import machine
+from apo.card import reward_model_card
 from apo.checkpoints import Checkpoints, fingerprint
 from apo.config import Model, RewardTraining, read_section, read_seed
 from apo.dialogue import dialogue_to_messages
@@ -58,6 +59,7 @@ def train_rm(
     device = machine.set_up()
     files = [start, *comparisons, *([adversarial] if adversarial else [])]
     training = settings.model_dump(exclude={"calibration_bins"})
+    weights = {"kl_weight": kl_weight, "apo_weight": apo_weight, "apo_loss": adversarial_loss.__name__}
     key = fingerprint(
         [model_settings, training, seed, kl_weight, apo_weight, adversarial_loss.__name__],
         files + ([measured_on["valid"]] if settings.eval_steps and "valid" in measured_on else []),
@@ -95,7 +97,16 @@ def train_rm(
                 what=f"{name} {split}",
             )
             reliability += [{"split": split, **row} for row in rows]
-        save_reward_model(model, out)
+        card = reward_model_card(
+            out,
+            start=start,
+            trained_on={path: sum(1 for _ in read_rows(path)) for path in files[1:]},
+            settings=model_settings.model_dump() | training | weights,
+            parameters=model.classifier.num_parameters(),
+            test=measured_on["test"],
+            metrics=found["test"],
+        )
+        save_reward_model(model, out, card)
         found["saved"] = verify(model, out, measured_on["test"], device)
         write_csv(curves / "training.csv", curve)
         write_csv(curves / "reliability.csv", reliability)

@@ -1,4 +1,4 @@
-"""How a stage is run: `main` called with paths from dvc.yaml, errors told in one line."""
+"""How a stage is run: `main` called with paths from dvc.yaml, errors told in one line, provenance written."""
 
 import argparse
 import inspect
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from apo.errors import UserError
+from apo.provenance import project_code, write_provenance
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -15,7 +16,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 def run(main: Callable[..., None]) -> None:
     """Calls `main` with one `--name path` for each of its parameters and ends the process.
 
-    A UserError is printed in one line, whatever a library's message in it looks like; the exit code is 1.
+    Beside what it wrote stands its provenance then. A UserError is printed in one line, whatever a library's
+    message in it looks like; the exit code is 1.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(main))
     for name, parameter in inspect.signature(main).parameters.items():
@@ -23,7 +25,9 @@ def run(main: Callable[..., None]) -> None:
         required = parameter.default is parameter.empty
         parser.add_argument(f"--{name}", type=kind, required=required, default=parameter.default)
     try:
-        main(**vars(parser.parse_args()))
+        arguments, code = vars(parser.parse_args()), project_code()
+        main(**arguments)
+        write_provenance(Path(inspect.getfile(main)).stem, arguments, code)
     except UserError as error:
         sys.exit(f"error: {' '.join(str(error).splitlines())}")
     except KeyboardInterrupt:

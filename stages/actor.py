@@ -6,6 +6,7 @@ fine-tuned. Out: `models/actor`, its training curve, metrics.
 
 from pathlib import Path
 
+from apo.card import language_model_card
 from apo.config import Actor, read_section, read_seed
 from apo.fine_tuning import fine_tune
 from apo.models import load_language_model, load_tokenizer, save_language_model
@@ -25,7 +26,8 @@ def main(
     settings = read_section(params, "actor", Actor)
     if start.is_dir():
         model = load_language_model(start)
-        save_language_model(model, load_tokenizer(start), out)
+        card = language_model_card(out, start=start, parameters=model.num_parameters())
+        save_language_model(model, load_tokenizer(start), out, card)
         write_csv(curves, [{"step": 0}])
         write_json(metrics, {"actor": {"parameters": model.num_parameters(), "fine_tuned_here": False}})
         return

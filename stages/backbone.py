@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from apo import machine
+from apo.card import language_model_card
 from apo.checkpoints import Checkpoints, fingerprint
 from apo.config import Backbone, read_section, read_seed
 from apo.errors import UserError
@@ -23,7 +24,8 @@ def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Pat
     settings = read_section(params, "backbone", Backbone)
     if start.is_dir():
         model = load_language_model(start)
-        save_language_model(model, load_tokenizer(start), out)
+        card = language_model_card(out, start=start, parameters=model.num_parameters())
+        save_language_model(model, load_tokenizer(start), out, card)
         write_csv(curves, [{"step": 0}])
         write_json(metrics, {"backbone": {"parameters": model.num_parameters(), "pretrained_here": False}})
         return
@@ -61,7 +63,13 @@ def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Pat
             what="backbone",
             checkpoints=checkpoints,
         )
-        save_language_model(model, tokenizer, out)
+        card = language_model_card(
+            out,
+            trained_on={start: len(texts)},
+            settings=settings.model_dump(exclude={"start"}),
+            parameters=model.num_parameters(),
+        )
+        save_language_model(model, tokenizer, out, card)
         write_csv(curves, curve)
         tail = [row["loss"] for row in curve[-20:]]
         found = {

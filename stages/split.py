@@ -16,7 +16,15 @@ from apo.splitting import Queries, prove_disjoint, split_rows, unseen, with_gold
 from apo.stage import run
 
 
-def main(raw: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
+def main(
+    comparisons: Path,
+    golden: Path,
+    demonstrations: Path,
+    documents: Path,
+    out: Path,
+    metrics: Path,
+    params: Path = Path("params.yaml"),
+) -> None:
     settings = read_section(params, "split", Split)
     seed = read_seed(params)
     counts: Counter[str] = Counter()
@@ -26,7 +34,7 @@ def main(raw: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")
     def rows() -> Iterator[tuple[str, Row]]:
         queries = Queries()
         parted = split_rows(
-            lambda: read_rows(raw / "comparisons.jsonl", "query_id", "query", "type", "split"),
+            lambda: read_rows(comparisons, "query_id", "query", "type", "split"),
             seed=seed,
             rm_fraction=settings.rm_fraction,
             valid_fraction=settings.valid_fraction,
@@ -36,14 +44,17 @@ def main(raw: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")
         yield from ((names[part], row) for part, row in queries.watch(parted))
         queries.prove_none_is_empty()
         overlaps.update(prove_disjoint(queries.keys()))
-        golden = read_rows(raw / "golden.jsonl", "query_id")
-        playable = with_golden(queries.of("rm"), golden, without=settings.without_golden, counts=counts)
+        answers = read_rows(golden, "query_id")
+        playable = with_golden(queries.of("rm"), answers, without=settings.without_golden, counts=counts)
         yield from (("rm_queries", row) for row in playable)
         yield from (("llm_queries", row) for row in queries.of("llm"))
         yield from (("test_queries", row) for row in queries.of("test"))
         aside = queries.keys()["valid"] | queries.keys()["test"]
-        for name, key in (("demonstrations", "query"), ("documents", "text")):
-            kept = unseen(read_rows(raw / f"{name}.jsonl", key), aside, name=name, counts=counts)
+        for name, path, key in (
+            ("demonstrations", demonstrations, "query"),
+            ("documents", documents, "text"),
+        ):
+            kept = unseen(read_rows(path, key), aside, name=name, counts=counts)
             yield from ((name, row) for row in kept)
 
     others = ("rm_queries", "llm_queries", "test_queries", "demonstrations", "documents")

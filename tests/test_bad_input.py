@@ -70,7 +70,7 @@ MAINS: dict[str, Callable[..., None]] = {
 }
 INPUTS = {
     "data": {"input": "input"},
-    "split": {"raw": "raw"},
+    "split": {name: f"raw/{name}.jsonl" for name in ("comparisons", "golden", "demonstrations", "documents")},
     "convert": {"golden": "golden.jsonl", "samples": "samples.jsonl"},
     "rjs": {"samples": "samples.jsonl", "scores": "scores.jsonl"},
 }

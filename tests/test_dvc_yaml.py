@@ -16,6 +16,8 @@ import pytest
 import yaml
 from closure import ROOT, closure, imports_of
 
+from apo.provenance import OUTPUTS, SUFFIX
+
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PROMISED = {"split", "sample", "convert", "train_base_rm", "train_apo_rm", "test_rm", "score", "rjs"}
@@ -39,6 +41,10 @@ class Stage:
     @property
     def code(self) -> set[str]:
         return {dep for dep in self.deps if dep.startswith(("apo/", "stages/"))}
+
+    @property
+    def provenance(self) -> str:
+        return self.arguments["out"].removesuffix(".jsonl") + SUFFIX
 
     @property
     def data(self) -> set[str]:
@@ -133,15 +139,29 @@ def test_the_parameters_are_those_that_are_read(stage: Stage) -> None:
 
 
 @each
-def test_the_data_stand_in_the_command_and_the_command_in_the_data(stage: Stage) -> None:
-    """A path of the command is a file that is declared, or the folder of several."""
-    declared = stage.data | set(stage.outs) | set(stage.metrics)
-    named = {value for value in stage.arguments.values() if "/" in value}
-    assert declared, stage.address
+def test_the_inputs_of_the_command_are_those_that_are_declared(stage: Stage) -> None:
+    """Exactly, so that the provenance, which hashes the paths of the command, holds what DVC watches."""
+    inputs = {value for name, value in stage.arguments.items() if name not in OUTPUTS and "/" in value}
+    assert inputs == stage.data
+
+
+@each
+def test_the_outputs_of_the_command_are_those_that_are_declared(stage: Stage) -> None:
+    """A path of the command is a file or folder that is declared, or the folder of several."""
+    named = {value for name, value in stage.arguments.items() if name in OUTPUTS}
+    declared = set(stage.outs) - {stage.provenance} | set(stage.metrics)
     for path in declared:
         assert any(path == name or path.startswith(f"{name}/") for name in named), path
     for name in named:
         assert any(path == name or path.startswith(f"{name}/") for path in declared), name
+
+
+@each
+def test_the_provenance_stands_beside_the_output_and_nothing_depends_on_it(stage: Stage) -> None:
+    """A comment in the code changes it; what is computed from the output must not run again for that."""
+    assert [out for out in stage.outs if "provenance" in out] == [stage.provenance]
+    for other in ALL:
+        assert not any(f"{stage.provenance}/".startswith(f"{dep}/") for dep in other.deps), other.address
 
 
 @each

@@ -58,7 +58,7 @@ def messages_of(query: str, response: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize("pooling", ["last", "eos"])
 def test_a_stock_loader_gives_the_same_rewards(start: Path, pooling: str, separator: str) -> None:
     model = tiny.reward_model(start, pooling=pooling, separator=separator)
-    save_reward_model(model, start.parent / "rm")
+    save_reward_model(model, start.parent / "rm", tiny.CARD)
     stock = AutoModelForSequenceClassification.from_pretrained(start.parent / "rm").eval()
     tokenizer = AutoTokenizer.from_pretrained(start.parent / "rm")
     assert type(stock) is LlamaForSequenceClassification and stock.config.num_labels == 1
@@ -84,9 +84,9 @@ def test_a_tokenizer_whose_only_special_token_is_its_end_token(start: Path, pool
     """As GPT-NeoX and Llama 3 have it: the padding of a stock loader must not swallow the end token."""
     tokenizer = tiny.tokenizer()
     tokenizer.pad_token = tokenizer.unk_token = None
-    save_language_model(load_language_model(start), tokenizer, start)
+    save_language_model(load_language_model(start), tokenizer, start, tiny.CARD)
     model = tiny.reward_model(start, pooling=pooling)
-    save_reward_model(model, start.parent / "rm")
+    save_reward_model(model, start.parent / "rm", tiny.CARD)
     stock = AutoModelForSequenceClassification.from_pretrained(start.parent / "rm").eval()
     again = AutoTokenizer.from_pretrained(start.parent / "rm")
     assert again.pad_token_id is not None
@@ -100,7 +100,7 @@ def test_a_tokenizer_whose_only_special_token_is_its_end_token(start: Path, pool
 def test_another_pooling_says_whose_it_is_and_loads_through_ours(start: Path, pooling: str) -> None:
     model = tiny.reward_model(start, pooling=pooling)
     folder = start.parent / "rm"
-    save_reward_model(model, folder)
+    save_reward_model(model, folder, tiny.CARD)
     config = json.loads((folder / "config.json").read_text())
     assert config["architectures"] == ["apo.models.RewardModel"]
     assert config["apo"]["pooling"] == pooling
@@ -113,7 +113,7 @@ def test_another_pooling_says_whose_it_is_and_loads_through_ours(start: Path, po
 
 @pytest.mark.parametrize("pooling", ["last", "eos"])
 def test_the_last_token_needs_no_name_of_ours(start: Path, pooling: str) -> None:
-    save_reward_model(tiny.reward_model(start, pooling=pooling), start.parent / "rm")
+    save_reward_model(tiny.reward_model(start, pooling=pooling), start.parent / "rm", tiny.CARD)
     config = json.loads((start.parent / "rm" / "config.json").read_text())
     assert config["architectures"] == ["LlamaForSequenceClassification"]
 
@@ -122,7 +122,7 @@ def test_the_settings_come_back(start: Path) -> None:
     model = tiny.reward_model(
         start, max_length=33, pooling="eos", separator="<sep>", truncation_side="right", padding_side="left"
     )
-    save_reward_model(model, start.parent / "rm")
+    save_reward_model(model, start.parent / "rm", tiny.CARD)
     again = load_reward_model(start.parent / "rm").encoder
     assert (again.max_length, again.pooling, again.separator) == (33, "eos", "<sep>")
     assert again.truncation_side == again.tokenizer.truncation_side == "right"
@@ -132,8 +132,10 @@ def test_the_settings_come_back(start: Path) -> None:
 
 def test_what_is_in_the_folder(start: Path) -> None:
     """Safetensors and text alone: no pickle, nothing that says when or where it was made."""
-    save_reward_model(tiny.reward_model(start), start.parent / "rm")
+    save_reward_model(tiny.reward_model(start), start.parent / "rm", tiny.CARD)
+    assert (start.parent / "rm" / "README.md").read_text() == (start / "README.md").read_text() == tiny.CARD
     assert sorted(path.name for path in (start.parent / "rm").iterdir()) == [
+        "README.md",
         "chat_template.jinja",
         "config.json",
         "model.safetensors",
@@ -147,7 +149,7 @@ def test_what_is_in_the_folder(start: Path) -> None:
 
 def test_saving_twice_gives_the_same_bytes(start: Path) -> None:
     for name in ("a", "b"):
-        save_reward_model(tiny.reward_model(start, separator="<sep>"), start.parent / name)
+        save_reward_model(tiny.reward_model(start, separator="<sep>"), start.parent / name, tiny.CARD)
     for path in (start.parent / "a").iterdir():
         assert path.read_bytes() == (start.parent / "b" / path.name).read_bytes(), path.name
 
@@ -170,7 +172,7 @@ def test_the_seed_alone_decides(start: Path, separator: str) -> None:
 def test_the_global_random_state_is_left_alone(start: Path) -> None:
     before = torch.get_rng_state()
     model = tiny.reward_model(start, separator="<sep>")
-    save_reward_model(model, start.parent / "rm")
+    save_reward_model(model, start.parent / "rm", tiny.CARD)
     load_reward_model(start.parent / "rm")
     load_language_model(start)
     tiny.language_model()
@@ -195,7 +197,7 @@ def test_a_backbone_is_a_function_of_its_seed() -> None:
 
 def test_the_sequential_variant_keeps_the_head(start: Path) -> None:
     model = tiny.reward_model(start, seed=1)
-    save_reward_model(model, start.parent / "rm")
+    save_reward_model(model, start.parent / "rm", tiny.CARD)
     again = tiny.reward_model(start.parent / "rm", seed=2)
     assert torch.equal(again.classifier.score.weight, model.classifier.score.weight)
     assert rewards(again) == pytest.approx(rewards(model), abs=1e-6)
@@ -269,7 +271,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_checkpoint_is_refused_in_one_sentence(start: Path, name: str) -> None:
     spoil, message = BROKEN[name]
-    save_reward_model(tiny.reward_model(start), start.parent / "rm")
+    save_reward_model(tiny.reward_model(start), start.parent / "rm", tiny.CARD)
     spoil(start.parent / "rm")
     with pytest.raises(UserError, match=message) as caught:
         load_reward_model(start.parent / "rm")
@@ -296,7 +298,7 @@ def test_a_broken_checkpoint_is_refused_in_one_sentence(start: Path, name: str) 
     ],
 )
 def test_a_reward_model_of_somebody_else_is_refused(start: Path, settings: Any) -> None:
-    save_reward_model(tiny.reward_model(start), start.parent / "rm")
+    save_reward_model(tiny.reward_model(start), start.parent / "rm", tiny.CARD)
     config(apo=settings)(start.parent / "rm")
     with pytest.raises(UserError, match=r"under the key `apo` of its config\.json"):
         load_reward_model(start.parent / "rm")
@@ -341,7 +343,7 @@ def test_a_tokenizer_without_any_token_for_padding_is_refused(start: Path) -> No
 def test_a_save_that_fails_leaves_what_was_there(start: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = start.parent / "rm"
     model = tiny.reward_model(start)
-    save_reward_model(model, folder)
+    save_reward_model(model, folder, tiny.CARD)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def full(*_: Any, **__: Any) -> None:
@@ -351,10 +353,10 @@ def test_a_save_that_fails_leaves_what_was_there(start: Path, monkeypatch: pytes
     with torch.no_grad():
         model.classifier.score.weight += 1
     with pytest.raises(OSError, match="no space left"):
-        save_reward_model(model, folder)
+        save_reward_model(model, folder, tiny.CARD)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     with pytest.raises(OSError, match="no space left"):
-        save_reward_model(model, start.parent / "new")
+        save_reward_model(model, start.parent / "new", tiny.CARD)
     assert sorted(path.name for path in start.parent.iterdir()) == ["backbone", "rm"]
 
 
@@ -363,7 +365,7 @@ def test_a_save_replaces_the_whole_folder(start: Path) -> None:
     folder.mkdir()
     (folder / "model-00001-of-00002.safetensors").write_bytes(b"of another model")
     (start.parent / "rm.tmp").mkdir()  # of a run that was killed
-    save_reward_model(tiny.reward_model(start), folder)
+    save_reward_model(tiny.reward_model(start), folder, tiny.CARD)
     assert not (folder / "model-00001-of-00002.safetensors").exists()
     assert not (start.parent / "rm.tmp").exists()
     load_reward_model(folder)

@@ -272,7 +272,7 @@ def test_the_truth_by_hand(tmp_path: Path) -> None:
 
 def test_a_saved_model_is_verified(model: RewardModel, tmp_path: Path) -> None:
     write_rows(tmp_path / "test.jsonl", COMPARISONS)
-    save_reward_model(model, tmp_path / "rm")
+    save_reward_model(model, tmp_path / "rm", tiny.CARD)
     found = verify(model, tmp_path / "rm", tmp_path / "test.jsonl", tiny.CPU)
     assert found == {"rows_compared": 3, "chat_template_equal": 3}
 
@@ -282,7 +282,7 @@ def test_a_saved_model_that_differs_is_found(model: RewardModel, tmp_path: Path)
     other = tiny.reward_model(tmp_path / "backbone")
     with torch.no_grad():
         other.classifier.score.weight += 0.01
-    save_reward_model(other, tmp_path / "rm")
+    save_reward_model(other, tmp_path / "rm", tiny.CARD)
     with pytest.raises(UserError, match=r"rewards that differ by .* after saving and loading"):
         verify(model, tmp_path / "rm", tmp_path / "test.jsonl", tiny.CPU)
     assert list(read_rows(tmp_path / "test.jsonl")) == COMPARISONS

@@ -51,8 +51,15 @@ def play(folder: Path, rows: dict[str, Rows], **settings: Any) -> tuple[dict[str
     """Runs the stage on raw records; the rows by file, and the metrics."""
     for name in RAW:
         write_rows(folder / "raw" / f"{name}.jsonl", rows.get(name, []))
-    main(folder / "raw", folder / "split", folder / "metrics.json", write_params(folder, **settings))
+    split(folder, write_params(folder, **settings))
     return written(folder)
+
+
+def split(folder: Path, params: Path) -> None:
+    """Calls the stage on the files of `raw`."""
+    main(
+        *(folder / "raw" / f"{name}.jsonl" for name in RAW), folder / "split", folder / "metrics.json", params
+    )
 
 
 def written(folder: Path) -> tuple[dict[str, Rows], dict[str, Any]]:
@@ -82,7 +89,7 @@ def test_the_demo_is_split_as_the_parameters_say(tmp_path: Path) -> None:
     (tmp_path / "input").mkdir()
     params = tmp_path / "params.yaml"
     bring(tmp_path / "input", tmp_path / "raw", tmp_path / "data.json", params)
-    main(tmp_path / "raw", tmp_path / "split", tmp_path / "metrics.json", params)
+    split(tmp_path, params)
     found, metrics = written(tmp_path)
     sizes = [len(found[part]) for part in PARTS]
     assert sum(sizes) == 350 - metrics.get("dropped_in_test", 0)

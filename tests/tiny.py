@@ -13,6 +13,7 @@ from apo.models import RewardModel, new_language_model, save_language_model, sta
 from apo.tokenizer import train_tokenizer
 
 CPU = torch.device("cpu")
+CARD = "# A model\n"
 SUMS = [
     f"\n\nHuman: What is {a} plus {b}?\n\nAssistant: {a} plus {b} makes {a + b}, my friend."
     for a in range(10)
@@ -70,7 +71,7 @@ def language_model(seed: int = 1, **sizes: int) -> Any:
 
 def backbone(folder: Path, seed: int = 1, **sizes: int) -> Path:
     """Such a Llama as a checkpoint."""
-    save_language_model(language_model(seed, **sizes), shared_tokenizer(), folder)
+    save_language_model(language_model(seed, **sizes), shared_tokenizer(), folder, CARD)
     return folder
 
 
