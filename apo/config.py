@@ -63,6 +63,7 @@ class Split(Section):
     rm_fraction: Fraction
     valid_fraction: Fraction
     test_fraction: Fraction
+    near_duplicate: Annotated[float, Field(gt=0.0, le=1.0)]
     without_golden: Literal["error", "skip"]
 
 

@@ -3,7 +3,8 @@
 In: the raw comparisons, golden answers, demonstrations and documents. Out: `data/split/`: comparisons of
 rm_train, llm_train, rm_valid (drawn from the LLM part) and test; the queries that the actor answers;
 demonstrations and documents without the queries of rm_valid and test. Metrics: rows of each part, what
-was moved or dropped, the overlaps (all 0). Paper, section 4.1.
+was moved or dropped, equal and nearly equal queries of what trains and what measures (all 0). Paper,
+section 4.1.
 """
 
 from collections import Counter
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from apo.config import Split, read_section, read_seed
 from apo.records import Row, read_rows, write_json, write_parts
-from apo.splitting import Queries, prove_disjoint, split_rows, unseen, with_golden
+from apo.splitting import Leaks, Queries, prove_disjoint, split_rows, unseen, with_golden
 from apo.stage import run
 
 
@@ -28,7 +29,7 @@ def main(
     settings = read_section(params, "split", Split)
     seed = read_seed(params)
     counts: Counter[str] = Counter()
-    overlaps: dict[str, int] = {}
+    proven: dict[str, dict[str, int]] = {}
     names = {"rm": "rm_train", "llm": "llm_train", "valid": "rm_valid", "test": "test"}
 
     def rows() -> Iterator[tuple[str, Row]]:
@@ -39,28 +40,31 @@ def main(
             rm_fraction=settings.rm_fraction,
             valid_fraction=settings.valid_fraction,
             test_fraction=settings.test_fraction,
+            near_duplicate=settings.near_duplicate,
             counts=counts,
         )
         yield from ((names[part], row) for part, row in queries.watch(parted))
         queries.prove_none_is_empty()
-        overlaps.update(prove_disjoint(queries.keys()))
+        overlaps = prove_disjoint(queries.keys())
+        leaks = Leaks(queries.keys(), settings.near_duplicate)
         answers = read_rows(golden, "query_id")
         playable = with_golden(queries.of("rm"), answers, without=settings.without_golden, counts=counts)
         yield from (("rm_queries", row) for row in playable)
         yield from (("llm_queries", row) for row in queries.of("llm"))
         yield from (("test_queries", row) for row in queries.of("test"))
-        aside = queries.keys()["valid"] | queries.keys()["test"]
         for name, path, key in (
             ("demonstrations", demonstrations, "query"),
             ("documents", documents, "text"),
         ):
-            kept = unseen(read_rows(path, key), aside, name=name, counts=counts)
-            yield from ((name, row) for row in kept)
+            kept = unseen(read_rows(path, key), leaks.near, name=name, counts=counts)
+            yield from leaks.watch(name, kept)
+        proven.update(leaks.prove_none())
+        proven["overlaps"] = overlaps | proven["overlaps"]
 
     others = ("rm_queries", "llm_queries", "test_queries", "demonstrations", "documents")
     written = write_parts({name: out / f"{name}.jsonl" for name in (*names.values(), *others)}, rows())
     counts.update({name: written[name] for name in others})
-    write_json(metrics, {"split": {**dict(sorted(counts.items())), "overlaps": overlaps}})
+    write_json(metrics, {"split": {**dict(sorted(counts.items())), **proven}})
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import yaml
 from closure import ROOT, closure, imports_of
 
 from apo.provenance import OUTPUTS, SUFFIX
+from apo.splitting import MEASURED_ON
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -196,6 +197,32 @@ def test_what_is_made_of_the_test_set_trains_nothing() -> None:
             assert not stage.data & {"data/samples/test.jsonl", "models/rm_test"}, stage.address
         if stage.address.split("@")[0] in ("backbone", "actor", "convert", "score", "rjs", "align"):
             assert not {dep for dep in stage.data if "test" in dep or "valid" in dep}, stage.address
+
+
+def _trained_and_measured(stage: Stage) -> tuple[set[str], dict[str, str]]:
+    """The comparisons that an RM stage trains on, and those it is measured on by name, as paths."""
+    ((_, call),) = _calls(stage.script, "train_rm")
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    comparisons, measured = given["comparisons"], given["measured_on"]
+    assert isinstance(comparisons, ast.List) and isinstance(measured, ast.Dict)
+    return {_text(node, stage.arguments) for node in comparisons.elts}, {
+        _text(key, {}): _text(value, stage.arguments)
+        for key, value in zip(measured.keys, measured.values, strict=True)
+        if key
+    }
+
+
+@pytest.mark.parametrize("name", ["train_base_rm", "train_apo_rm", "test_rm"])
+def test_no_rm_is_measured_on_what_it_is_trained_on(name: str) -> None:
+    """`valid` trains the testing RM, so it never measures it; `split` proves all the other pairs disjoint."""
+    (stage,) = (stage for stage in ALL if stage.address == name)
+    trained, measured = _trained_and_measured(stage)
+    assert measured.keys() == ({"test"} if name == "test_rm" else {"test", "valid"})
+    assert trained and not trained & set(measured.values())
+    names = {"data/split/rm_train.jsonl": "rm", "data/split/llm_train.jsonl": "llm"}
+    names |= {"data/split/rm_valid.jsonl": "valid", "data/split/test.jsonl": "test"}
+    for path in trained:
+        assert {names[other] for other in measured.values()} <= set(MEASURED_ON[names[path]])
 
 
 @each

@@ -1,4 +1,4 @@
-"""A stage killed anywhere ends, run again, in the bytes of one that nobody killed, and starts nothing over."""
+"""A stage killed anywhere ends, run again, in the bytes of one that nobody killed, and never starts over."""
 
 import contextlib
 import json

@@ -1,15 +1,18 @@
 """split: parts that share no query, stay where they are when rows come, and keep aside what measures."""
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+import stages.split
 from apo.dialogue import normalise_query, query_id_of
 from apo.errors import UserError
 from apo.records import read_rows, write_rows
+from apo.splitting import split_rows
 from stages.data import main as bring
 from stages.split import main
 
@@ -112,7 +115,8 @@ def test_parts_share_no_query_and_together_are_everything(tmp_path: Path) -> Non
     assert sum(map(len, parts)) == len(set.union(*parts)) == 200
     assert sum(len(found[part]) for part in PARTS) == len(rows["comparisons"])
     assert min(len(part) for part in parts) > 10
-    assert set(metrics["overlaps"].values()) == {0} and len(metrics["overlaps"]) == 6
+    assert set(metrics["overlaps"].values()) == {0} and len(metrics["overlaps"]) == 6 + 4
+    assert set(metrics["near_duplicates"].values()) == {0} and len(metrics["near_duplicates"]) == 4 + 4
     for part, name in zip(("rm", "llm", "valid", "test"), PARTS, strict=True):
         assert metrics[f"rows_{part}"] == len(found[name])
 
@@ -190,6 +194,131 @@ def test_what_is_kept_aside_is_in_no_demonstration_and_no_document(tmp_path: Pat
     assert metrics["documents_dropped"] == 4 * len(aside)
     starts = {normalise_query(row["text"].partition(" plain")[0]) for row in found["documents"]}
     assert not aside & starts
+
+
+def long(name: object, word: str = "here") -> str:
+    """A question of 81 words or more; with another word in its middle it is a near-duplicate."""
+    words = [f"{name} {n}" for n in range(40)]
+    return query(" ".join([*words[:20], word, *words[20:]]))
+
+
+CHINESE = (
+    "请用三句话告诉我怎样才能在家里做出一碗好吃的牛肉面另外还需要准备哪些调料和蔬菜以及每一步大概要花多少时间"
+)
+
+
+@pytest.mark.parametrize(
+    ("test", "other", "counted"),
+    [
+        (long("x"), long("x").upper().replace("HUMAN", "Human").replace("ASSISTANT", "Assistant"), "in"),
+        (long("x"), long("x").replace(" x ", "   x\n"), "in"),
+        (long("x"), long("x").replace(" x ", "... 'x'? "), "in"),
+        (long("x"), long("x", "there"), "near"),
+        (long("x"), long("x", "HERE!  there"), "near"),
+        (long("x"), long("x").replace("x 20", "y 20").replace("x 30", "y 30"), ""),
+        (query("你好吗"), query("你好吗。"), "in"),
+        (query(CHINESE * 2), query(CHINESE + CHINESE.replace("牛", "羊")), "near"),
+        (query(CHINESE), query(CHINESE[::-1]), ""),
+        (query("👍"), query("👎"), ""),
+        ("\n\nHuman: ?\n\nAssistant:", "\n\nHuman:\n\nAssistant:", "in"),  # nothing but punctuation: nothing
+        ("\n\nHuman: ?\n\nAssistant:", "\n\nHuman: 👎\n\nAssistant:", ""),
+        ("\n\nHuman: ?\n\nAssistant:", "\n\nHuman: 吗\n\nAssistant:", ""),
+    ],
+)
+def test_a_training_row_of_a_test_query_written_a_little_differently_is_left_out(
+    tmp_path: Path, test: str, other: str, counted: str
+) -> None:
+    rows = [*world()["comparisons"], comparison("t", "test", test), comparison("r", "rm", other)]
+    found, metrics = play(
+        tmp_path, {"comparisons": rows, "golden": [golden(row) for row in rows]}, **FRACTIONS
+    )
+    assert other not in {row["query"] for part in PARTS[1:3] for row in found[part]}
+    assert (other in {row["query"] for row in found["rm_train"]}) == (not counted)
+    assert test in {row["query"] for row in found["test"]}
+    assert metrics.get("dropped_in_test", 0) == (counted == "in")
+    assert metrics.get("dropped_near_test_rm", 0) == (counted == "near")
+
+
+def leaking() -> dict[str, Rows]:
+    """Rows of which some of each file are nearly a query of test."""
+    rows = world()
+    rows["comparisons"] += [comparison("t", "test", long("x")), comparison("t", "test", query("x"))]
+    rows["comparisons"] += [comparison("r", "rm", query("X!"))]
+    rows["comparisons"] += [
+        comparison(n, part, long("x", f"{part}{n}")) for n in range(20) for part in ("rm", "llm")
+    ]
+    rows["golden"] = [golden(row) for row in rows["comparisons"]]
+    texts = [long("x", "then"), query("x"), query("X ?"), query("fine")]
+    rows["demonstrations"] = [{"query_id": "d", "query": text, "response": "r"} for text in texts]
+    later = "\n\nHuman: and then?\n\nAssistant: that"
+    rows["documents"] = [{"text": f"{text} plain{later}"} for text in texts]
+    return rows
+
+
+def test_near_duplicates_are_left_out_of_all_that_trains_and_counted(tmp_path: Path) -> None:
+    found, metrics = play(tmp_path, leaking(), **FRACTIONS)
+    assert metrics["dropped_near_test_rm"] == 20
+    assert metrics["dropped_near_test_llm"] + metrics["dropped_near_test_valid"] == 20
+    assert metrics["dropped_in_test"] == 1
+    assert metrics["rows"] == sum(len(found[part]) for part in PARTS) + 41
+    for name in ("demonstrations", "documents"):
+        assert len(found[name]) == 1
+        assert (metrics[f"{name}_dropped"], metrics[f"{name}_dropped_near"]) == (2, 1)
+    assert not [
+        row for name in ("rm_queries", "llm_queries") for row in found[name] if "question x" in row["query"]
+    ]
+    assert {*metrics["overlaps"].values(), *metrics["near_duplicates"].values()} == {0}
+
+
+def test_only_equal_sets_are_near_duplicates_at_one(tmp_path: Path) -> None:
+    found, metrics = play(tmp_path, leaking(), near_duplicate=1.0, **FRACTIONS)
+    assert not [name for name in metrics if "dropped_near" in name]
+    assert sum(len(found[part]) for part in PARTS) == metrics["rows"] - 1
+    assert metrics["demonstrations_dropped"] == metrics["documents_dropped"] == 2
+
+
+def _all_rows(rows: Iterable[dict[str, Any]], *_: Any, **__: Any) -> Iterator[dict[str, Any]]:
+    return iter(rows)
+
+
+def _parts_with_near_duplicates(*args: Any, near_duplicate: float, **kwargs: Any) -> Iterator[Any]:
+    return split_rows(*args, near_duplicate=1.0, **kwargs)
+
+
+def _parts_without_a_look(rows: Callable[[], Iterable[dict[str, Any]]], **_: Any) -> Iterator[Any]:
+    parts = ("rm", "llm", "valid", "test")
+    return ((row["split"] or parts[n % 4], row) for n, row in enumerate(rows()))
+
+
+@pytest.mark.parametrize(
+    ("function", "broken", "message"),
+    [
+        (
+            "unseen",
+            _all_rows,
+            r"demonstrations and test: found 2 equal queries and 1 near-duplicates, such as",
+        ),
+        (
+            "split_rows",
+            _parts_with_near_duplicates,
+            r"rm and test: found 0 equal queries and 20 near-duplicates, such as",
+        ),
+        (
+            "split_rows",
+            _parts_without_a_look,
+            r"rm and test: found 1 queries in both, such as 'human question x assistant'",
+        ),
+    ],
+)
+def test_if_dropping_ever_fails_the_stage_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, broken: Any, message: str
+) -> None:
+    """What is proven is what is written, whatever was meant to leave rows out."""
+    monkeypatch.setattr(stages.split, function, broken)
+    with pytest.raises(UserError, match=message):
+        play(tmp_path, leaking(), **FRACTIONS)
+    assert not list((tmp_path / "split").iterdir())
+    assert not (tmp_path / "metrics.json").exists()
 
 
 def test_a_query_without_golden_answer_is_an_error_or_only_trains_the_base_rm(tmp_path: Path) -> None:

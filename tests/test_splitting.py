@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from apo.dialogue import normalise_query
+from apo.duplicates import NearDuplicates
 from apo.errors import UserError
-from apo.splitting import PARTS, Queries, assign, prove_disjoint, split_rows, unseen, with_golden
+from apo.splitting import PARTS, Leaks, Queries, assign, prove_disjoint, split_rows, unseen, with_golden
 
 FRACTIONS = {"seed": 1, "rm_fraction": 0.5, "valid_fraction": 0.1, "test_fraction": 0.2}
 
@@ -24,7 +25,8 @@ def _row(name: object, split: str = "", tail: str = "") -> dict:
 
 def _split(rows: list[dict], **changes: float) -> tuple[list[tuple[str, dict]], Counter[str]]:
     counts: Counter[str] = Counter()
-    return list(split_rows(lambda: iter(rows), **{**FRACTIONS, **changes}, counts=counts)), counts
+    settings = {"near_duplicate": 0.9, **FRACTIONS, **changes}
+    return list(split_rows(lambda: iter(rows), **settings, counts=counts)), counts
 
 
 def _drawn(part: str, **changes: float) -> object:
@@ -168,7 +170,7 @@ def test_the_rows_are_read_as_a_stream_and_twice() -> None:
             read.append(n)
             yield _row(n)
 
-    pairs = split_rows(rows, **FRACTIONS, counts=Counter())
+    pairs = split_rows(rows, **FRACTIONS, near_duplicate=0.9, counts=Counter())
     next(pairs)
     assert len(read) == 101
     assert sum(1 for _ in pairs) == 99
@@ -229,7 +231,11 @@ def test_queries_without_golden_answer() -> None:
     assert list(with_golden(queries[1:2], golden, without="error", counts=Counter())) == queries[1:2]
 
 
-ASIDE = {normalise_query(_query("x"))}
+def _near(*texts: str) -> NearDuplicates:
+    return NearDuplicates(map(normalise_query, texts), 0.9)
+
+
+ASIDE = _near(_query("x"))
 
 
 @pytest.mark.parametrize(
@@ -253,15 +259,148 @@ ASIDE = {normalise_query(_query("x"))}
 )
 def test_what_holds_a_query_that_is_set_aside_is_not_seen(row: dict, kept: bool) -> None:
     counts: Counter[str] = Counter()
-    assert list(unseen([row], ASIDE, name="n", counts=counts)) == [row] * kept
-    assert counts["n_dropped"] == (not kept)
+    assert list(unseen([row], ASIDE.of, name="n", counts=counts)) == [row] * kept
+    assert counts == ({} if kept else {"n_dropped": 1})
 
 
 def test_a_later_turn_that_is_set_aside_is_not_seen_either() -> None:
     later = _query("x", " Yes\n\nHuman: why?\n\nAssistant:")
     rows = [{"text": f"{_query('x')} Yes"}, {"text": f"{later} so"}, {"query": later, "response": "so"}]
-    kept = list(unseen(rows, {normalise_query(later)}, name="n", counts=Counter()))
+    kept = list(unseen(rows, _near(later).of, name="n", counts=Counter()))
     assert kept == rows[:1]
+
+
+# Nearly the same ----------------------------------------------------------------------------------
+
+
+def _long(name: object, word: str = "here") -> str:
+    """A question of 80 words: with another word in its middle it is a near-duplicate, 75 of 81 3-grams."""
+    words = [f"{name} {n}" for n in range(40)]
+    return _query(" ".join([*words[:20], word, *words[20:]]))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "dropped"),
+    [
+        ("rm", "test", "dropped_near_test_rm"),
+        ("llm", "test", "dropped_near_test_llm"),
+        ("valid", "test", "dropped_near_test_valid"),
+        ("rm", "valid", "dropped_near_valid_rm"),
+        ("llm", "valid", ""),  # what learns from the LLM part is measured on test only
+        ("rm", "llm", ""),
+        ("rm", "rm", ""),
+        ("test", "test", ""),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_near_a_query_that_measures_it_is_left_out(
+    one: str, other: str, dropped: str, turned: bool
+) -> None:
+    name = _drawn("llm", valid_fraction=0.5) if "valid" in (one, other) else 0
+    first, second = _in_part(one, name, "here"), _in_part(other, name, "there")
+    pairs, counts = _split([second, first] if turned else [first, second], valid_fraction=0.5)
+    if dropped:
+        assert pairs == [(other, second)]
+        assert counts == {"rows": 2, dropped: 1, f"rows_{other}": 1}
+    else:
+        assert sorted(part for part, _ in pairs) == sorted([one, other])
+        assert counts["rows"] == counts[f"rows_{one}"] + counts[f"rows_{other}"] * (one != other) == 2
+
+
+def _in_part(part: str, name: object, word: str) -> dict:
+    """A long question given to a part, or as it comes into valid."""
+    given = "llm" if part == "valid" else part
+    for n in range(1000):
+        row = {"query": _long(name, f"{word}{n}"), "split": given}
+        if assign(row["query"], given, **{**FRACTIONS, "valid_fraction": 0.5}) == part:
+            return row
+    raise AssertionError(part)
+
+
+def test_a_validation_query_that_is_left_out_measures_nothing() -> None:
+    """The RM row is near the row of valid, which is near that of test; the RM row is not near test's."""
+    words = [f"w{n}" for n in range(100)]
+
+    def text(*changed: int) -> str:
+        return _query(" ".join("x" if n in changed else word for n, word in enumerate(words)))
+
+    rows = [
+        {"query": text(), "split": "rm"},
+        {"query": text(30), "split": "llm"},
+        {"query": text(30, 60), "split": "test"},
+    ]
+    pairs, counts = _split(rows, valid_fraction=1 - 1e-9)
+    assert [part for part, _ in pairs] == ["rm", "test"]
+    assert counts == {"rows": 3, "rows_rm": 1, "rows_test": 1, "dropped_near_test_valid": 1}
+    pairs, _ = _split(rows[:2], valid_fraction=1 - 1e-9)
+    assert [part for part, _ in pairs] == ["valid"]
+
+
+def test_the_threshold_decides_what_is_near() -> None:
+    rows = [{"query": _long(1, word), "split": part} for word, part in (("here", "rm"), ("there", "test"))]
+    assert len(_split(rows, near_duplicate=0.93)[0]) == 2  # 80 words of the question and two marks: 77 of 83
+    assert len(_split(rows, near_duplicate=0.92)[0]) == 1
+
+
+def test_rows_near_what_is_set_aside_are_counted_for_themselves() -> None:
+    near = _near(_long("x")).of
+    rows = [
+        {"query": _long("x", "there"), "response": "r"},
+        {"text": _long("x", "there") + " Yes\n\nHuman: why?\n\nAssistant: so"},
+        {"text": _long("x", "there") + " Yes" + _long("x")},
+        {"text": _long("x") + " Yes"},
+        {"text": _long("y") + " Yes"},
+    ]
+    counts: Counter[str] = Counter()
+    assert list(unseen(rows, near, name="n", counts=counts)) == rows[-1:]
+    assert counts == {"n_dropped_near": 3, "n_dropped": 1}
+
+
+def _leaks(**parts: str) -> Leaks:
+    """Of parts with one query each."""
+    own = {part: _query(part) for part in PARTS} | parts
+    return Leaks({part: {normalise_query(query)} for part, query in own.items()}, 0.9)
+
+
+def test_no_leak_is_zero_for_all_that_is_trained_and_measured() -> None:
+    leaks = _leaks()
+    rows = [{"text": _query("another") + " Yes"}, {"text": _query("llm") + " Yes"}, {"text": "no dialogue"}]
+    assert list(leaks.watch("documents", rows)) == [("documents", row) for row in rows]
+    pairs = ["rm_and_test", "rm_and_valid", "llm_and_test", "valid_and_test"]
+    pairs += [f"{name}_and_{part}" for name in ("demonstrations", "documents") for part in ("test", "valid")]
+    assert leaks.prove_none() == {name: dict.fromkeys(pairs, 0) for name in ("overlaps", "near_duplicates")}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("rm", "test"), ("llm", "test"), ("valid", "test"), ("rm", "valid")]
+)
+def test_parts_that_leak_are_refused_with_an_example(one: str, other: str) -> None:
+    leaks = _leaks(**{one: _long("x"), other: _long("x", "there")})
+    wanted = (
+        rf"^{one} and {other}: found 0 equal queries and 1 near-duplicates, such as 'human question x 0 .*x"
+    )
+    with pytest.raises(UserError, match=wanted):
+        leaks.prove_none()
+
+
+def test_parts_that_measure_nothing_of_each_other_may_be_near() -> None:
+    _leaks(llm=_long("x"), valid=_long("x", "there")).prove_none()
+    _leaks(llm=_long("x"), rm=_long("x", "there")).prove_none()
+
+
+@pytest.mark.parametrize("name", ["demonstrations", "documents"])
+@pytest.mark.parametrize("part", ["test", "valid"])
+def test_rows_that_leak_are_counted_and_refused(name: str, part: str) -> None:
+    leaks = _leaks(**{part: _long("x")})
+    rows = [
+        {"text": _long("x", "there") + " Yes"},
+        {"text": _long("y") + " Yes"},
+        {"text": _long("x") + " Yes" + _long("z") + " why"},
+        {"text": _long("x", "then")},
+    ]
+    assert [row for _, row in leaks.watch(name, rows)] == rows
+    with pytest.raises(UserError, match=rf"^{name} and {part}: found 1 equal queries and 2 near-duplicates,"):
+        leaks.prove_none()
 
 
 TIMED = """
@@ -273,7 +412,7 @@ tail = " an answer\\n\\nHuman: and another question\\n\\nAssistant:" * 8
 rows = [{"query": f"\\n\\nHuman: question {n}\\n\\nAssistant:{tail}", "split": ""} for n in range(10_000)]
 start = time.process_time()
 fractions = {"rm_fraction": 0.5, "valid_fraction": 0.1, "test_fraction": 0.1}
-for _ in split_rows(lambda: rows, seed=1, counts=Counter(), **fractions):
+for _ in split_rows(lambda: rows, seed=1, near_duplicate=0.9, counts=Counter(), **fractions):
     pass
 print(time.process_time() - start)
 """
