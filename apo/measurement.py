@@ -49,12 +49,28 @@ def measure(
         **calibration_metrics(chosen, rejected, bins=bins),
         "queries_cut": counts["queries_cut"],
         "responses_cut": counts["responses_cut"],
+        **_by_type(rows, rewards),
     }
     known = json.loads(truth.read_text(encoding="utf-8"))
     if known:
         metrics["truth"] = _truth(rows, rewards, temperature=known["temperature"], bins=bins)
     curve = [asdict(part) for part in reliability_curve(*one_sided(chosen, rejected), bins[0], lower=0.5)]
     return metrics, curve
+
+
+def _by_type(rows: list[Row], rewards: list[list[float]]) -> dict[str, dict[str, dict[str, float]]]:
+    """The accuracy on each type of comparison, where there are several."""
+    types: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        types.setdefault(row.get("type", ""), []).append(index)
+    if len(types) < 2:
+        return {}
+    found = {}
+    for name, members in sorted(types.items()):
+        own = pair_metrics(*pairs_of([rewards[i] for i in members], [rows[i]["scores"] for i in members]))
+        kept = ("pairs", "accuracy", "accuracy_low", "accuracy_high")
+        found[name or "other"] = {key: own[key] for key in kept}
+    return {"by_type": found}
 
 
 def _truth(

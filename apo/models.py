@@ -287,13 +287,24 @@ def save_reward_model(model: RewardModel, folder: Path, card: str) -> None:
 
 @contextlib.contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder under a temporary name that takes its place when it is complete."""
+    """A folder under a temporary name that takes its place when it is complete.
+
+    Raises:
+        UserError: The disk is full, or the folder can't be written to.
+    """
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     try:
+        temporary.mkdir(parents=True)
         yield temporary
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            str(folder),
+            found=str(getattr(error, "strerror", None) or error)[:120],
+            expected="to be able to write a checkpoint",
+            do="look at the space on the disk and the rights of the folder; the training itself is kept",
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -98,6 +98,8 @@ def read_files(files: Files, folder: Path) -> Raw:
             for row in reader(path, counts, dropped):
                 query_id = ids.canonical(row["query_id"], row["query"], f"{path}: row {counts['rows']}")
                 counts["rewritten_ids"] += query_id != row["query_id"]
+                if row.get("type") == "":  # comparisons without a kind: that of their file
+                    row["type"] = path.name.partition(".")[0]
                 yield row | {"query_id": query_id}
             raw.findings += ({**finding, "file": name} for finding in dropped)
 

@@ -4,6 +4,7 @@ Every stage runs in an empty folder that holds its declared inputs, code and par
 where the system can take it away, and has to write the very bytes that it wrote in the repository.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +24,26 @@ OTHER_SETTINGS = {
     ("train_apo_rm", "models/rm_base"): "apo.init_from: base_rm",
 }
 """Inputs that the settings of the demo do not read, with the setting that does."""
+
+ALONE = """
+import json, os, runpy, sys
+import apo.provenance, apo.stage
+early = {m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
+code, write = apo.provenance.project_code(), apo.stage.write_provenance
+paths = [os.path.abspath(name) for name in json.load(open("declared.json"))]
+for path in paths:
+    os.utime(path, (0, os.stat(path).st_mtime))
+
+def look_and_write(*arguments):
+    unread = [p for p in paths if os.stat(p).st_atime == 0 and p not in early]
+    json.dump([os.path.relpath(p) for p in unread], open("unread.json", "w"))
+    write(*arguments)
+
+apo.stage.project_code, apo.stage.write_provenance = lambda: code, look_and_write
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""Runs a stage and notes which declared files it has not read before its provenance reads them all."""
 
 OFFLINE = ["unshare", "--map-root-user", "--net"]
 
@@ -47,7 +68,7 @@ def declared_parameters(stage: dict[str, Any], params: Any) -> dict[str, Any]:
 
 
 def copy_declared(stage: dict[str, Any], repository: Path, sandbox: Path) -> list[Path]:
-    """Copies the inputs of a stage into an empty folder; the files, marked as never read."""
+    """Copies the inputs of a stage into an empty folder; the files."""
     files = []
     for dep in stage["deps"]:
         source = repository / dep
@@ -58,7 +79,6 @@ def copy_declared(stage: dict[str, Any], repository: Path, sandbox: Path) -> lis
             target = sandbox / member.relative_to(repository)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(member, target)
-            os.utime(target, (0, target.stat().st_mtime))
             files.append(target)
     return files
 
@@ -91,32 +111,35 @@ def sandbox(tmp_path: Path) -> Iterator[Path]:
 
 
 def run_alone(stage: dict[str, Any], params: dict[str, Any], sandbox: Path) -> Any:
-    """The stage's command in the sandbox; what it printed is in the failure."""
+    """The stage's command in the sandbox."""
+    (sandbox / "declared.json").write_text(json.dumps(sorted(all_files(sandbox))))
     with (sandbox / "params.yaml").open("w") as out:
         YAML().dump(params, out)
-    command = [*offline(), "sh", "-c", stage["cmd"]]
-    return run(command, sandbox, PYTHONDONTWRITEBYTECODE="1", DVC_ROOT=str(sandbox))
+    (sandbox / "alone.py").write_text(ALONE)
+    command = stage["cmd"].replace("python -m", "python alone.py")
+    environment = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": ".", "DVC_ROOT": str(sandbox)}
+    return run([*offline(), "sh", "-c", command], sandbox, **environment)
 
 
 @pytest.mark.parametrize("name", stages(ROOT))
 def test_a_stage_needs_what_it_declares_and_no_more(name: str, game: Path, sandbox: Path) -> None:
     stage = stages(game)[name]
     params = YAML(typ="safe").load((game / "params.yaml").read_text())
-    inputs = copy_declared(stage, game, sandbox)
-    before = all_files(sandbox)
+    inputs = [path.relative_to(sandbox).as_posix() for path in copy_declared(stage, game, sandbox)]
     done = run_alone(stage, declared_parameters(stage, params), sandbox)
     assert done.returncode == 0, done.stderr
     assert files_below(sandbox, written(stage)) == files_below(game, written(stage))
 
-    made = {n for n in all_files(sandbox) - before if not n.startswith(".cache/") and n != "params.yaml"}
+    own = {"alone.py", "declared.json", "unread.json", "params.yaml", *inputs}
+    made = {name for name in all_files(sandbox) - own if not name.startswith(".cache/")}
     assert made == set(files_below(game, written(stage)))  # and nothing else was written
 
-    unread = [path.relative_to(sandbox).as_posix() for path in inputs if path.stat().st_atime == 0]
+    unread = set(json.loads((sandbox / "unread.json").read_text()))
     for dep in stage["deps"]:
-        members = [n for n in all_files(sandbox) if n == dep or n.startswith(f"{dep}/")]
+        members = {path for path in inputs if path == dep or path.startswith(f"{dep}/")}
         if dep.endswith("__init__.py") or (name, dep) in OTHER_SETTINGS:
             continue
-        assert not members or set(members) - set(unread), f"{name} declares {dep} and reads nothing of it"
+        assert not members or members - unread, f"{name} declares {dep} and reads nothing of it"
 
 
 def test_reading_shows_in_the_access_time(tmp_path: Path) -> None:

@@ -217,12 +217,29 @@ def test_metrics_by_hand(measured: Any) -> None:
     assert metrics["reward_mean"] == pytest.approx(sum(map(sum, rewards)) / 7, abs=1e-5)
     assert metrics["queries_cut"] == metrics["responses_cut"] == 0
     assert "truth" not in metrics  # it is not known
+    assert "by_type" not in metrics  # there is but one
     probabilities = [1 / (1 + math.exp(-margin)) for margin in margins]
     both = [*probabilities, *(1 - p for p in probabilities)]
     for bins in (10, 4):
         expected = calibration_error([1.0] * 4 + [0.0] * 4, both, bins)
         assert metrics[f"ece_{bins}"] == pytest.approx(expected.ece, abs=1e-5)
         assert metrics[f"mce_{bins}"] == pytest.approx(expected.mce, abs=1e-5)
+
+
+def test_the_accuracy_of_each_type_by_hand(model: RewardModel, tmp_path: Path) -> None:
+    types = ["harmless", "", "harmless"]
+    rows = [{**row, "type": kind} for row, kind in zip(COMPARISONS, types, strict=True)]
+    write_rows(tmp_path / "test.jsonl", rows)
+    (tmp_path / "truth.json").write_text("{}")
+    path, truth = tmp_path / "test.jsonl", tmp_path / "truth.json"
+    metrics, _ = measure(model, path, truth=truth, bins=[10], device=tiny.CPU, what="test")
+    rewards = [one_by_one(model, row, row["responses"]) for row in rows]
+    right = [float(rewards[i][j] > rewards[k][m]) for (i, j), (k, m) in PAIRS]
+    found = metrics["by_type"]
+    assert {name: own["pairs"] for name, own in found.items()} == {"harmless": 3, "other": 1}
+    assert found["harmless"]["accuracy"] == pytest.approx((right[0] + right[2] + right[3]) / 3)
+    assert found["other"]["accuracy"] == right[1]
+    assert found["other"]["accuracy_low"] < found["other"]["accuracy_high"]
 
 
 def test_the_curve_has_the_first_number_of_bins(measured: Any) -> None:
