@@ -1,11 +1,13 @@
 # make repro   set up and play the whole game
 # make test    set up and run all tests; `make quick` leaves out the slow ones
 # make check   format, lint, types
+# make hermetic   every stage alone with what it declares; part of make test
+# make reproduce  two clones, two runs, the same bytes; part of make test; APO_FULL=1 plays the whole game twice
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick check format setup
+.PHONY: repro test quick check format setup hermetic reproduce
 setup: .venv/installed
 
 .venv/installed: requirements.txt constraints.txt
@@ -25,6 +27,12 @@ quick: setup
 test: setup
 	python -m pytest -m "not slow"
 	python -m pytest -m slow
+
+hermetic: setup
+	python -m pytest tests/test_hermetic.py
+
+reproduce: setup
+	python -m pytest tests/test_reproduce.py
 
 check: setup
 	ruff format --check .

@@ -27,6 +27,7 @@ from apo import machine
 from apo.errors import UserError
 
 CODE = Path(__file__).parent
+SHARE = 0.02  # the part of a training's time that saving may take
 
 
 def loaded_code() -> list[Path]:
@@ -116,7 +117,7 @@ class Checkpoints:
 
     def __init__(self, name: str, key: str) -> None:
         self.folder = folder_of(name, key)
-        self._saved_at = time.monotonic()
+        self._saved_at, self._cost = time.monotonic(), 0.0
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator["Checkpoints"]:
@@ -151,8 +152,9 @@ class Checkpoints:
         *,
         last: bool,
     ) -> None:
-        """Saves when enough time has passed, and after the last step."""
-        if not last and time.monotonic() - self._saved_at < machine.checkpoint_seconds():
+        """Saves when enough time has passed, at most a `SHARE` of it for saving, and after the last step."""
+        began = time.monotonic()
+        if not last and began - self._saved_at < max(machine.checkpoint_seconds(), self._cost / SHARE):
             return
         tensors = {f"model/{n}": t.clone() for n, t in model.state_dict().items()}
         for optimiser in optimisers:
@@ -168,6 +170,7 @@ class Checkpoints:
             raise no_room(temporary, error) from None
         temporary.replace(self.folder / "state.safetensors")
         self._saved_at = time.monotonic()
+        self._cost = self._saved_at - began if machine.checkpoint_seconds() else 0.0
 
     def remove_older(self) -> None:
         """Removes the states of other trainings of the same stage; see `remove_older`."""

@@ -13,6 +13,9 @@ import torch
 
 from apo.errors import UserError
 
+FIXED: dict[str, str | int | bool] = {}
+"""What the last bits of a result depend on, once `set_up` has fixed it; the provenance records it."""
+
 
 def token_budget() -> int:
     """Tokens of a micro batch, padding included."""
@@ -31,7 +34,8 @@ def checkpoint_seconds() -> float:
 
 def set_up() -> torch.device:
     """Fixes threads and kernels for repeatable results and returns the device."""
-    torch.set_num_threads(_whole_number("APO_THREADS", 2))
+    threads = _whole_number("APO_THREADS", 2)
+    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     default = "cuda" if torch.cuda.is_available() else "cpu"
     if default == "cpu":
@@ -47,6 +51,7 @@ def set_up() -> torch.device:
             expected="a device of this machine",
             do="unset it, or write APO_DEVICE=cpu",
         ) from None
+    FIXED.update(device=device.type, threads=threads, deterministic_algorithms=True)
     return device
 
 

@@ -1,8 +1,9 @@
 """Where a result came from: a small JSON file beside it, which `apo.stage` writes when a stage has ended.
 
 It holds the SHA-256 of every input, output and module, the parameters that were read, the versions of the
-libraries that were loaded and the commit of what came from a hub; no time, no host, no folder of the
-machine: the same run gives the same bytes everywhere. `python -m apo.lineage` reads it.
+libraries that were loaded, the kind of device and the number of threads, and the commit of what came from a
+hub; no time, no host, no folder of the machine: the same run gives the same bytes everywhere.
+`python -m apo.lineage` reads it.
 """
 
 import ast
@@ -97,8 +98,10 @@ def write_provenance(stage: str, arguments: Mapping[str, Path | str], code: Mapp
     paths = {name: value for name, value in arguments.items() if isinstance(value, Path)}
     loaded = _loaded_code()
     parameters = parameters_read()
+    machine = sys.modules.get("apo.machine")  # not imported here: it needs torch
     content = {
         "arguments": {n: relative(v) if isinstance(v, Path) else v for n, v in arguments.items()},
+        "arithmetic": dict(machine.FIXED) if machine else {},
         "code": {name: digest for name, digest in code.items() if name in loaded},
         "inputs": _hashes(path for name, path in paths.items() if name not in (*OUTPUTS, "params")),
         "libraries": {n: metadata.version(n) for module, n in LIBRARIES.items() if module in sys.modules},

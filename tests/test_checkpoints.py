@@ -1,5 +1,6 @@
 """apo/checkpoints.py: a killed training goes on to the same bytes; another training starts anew."""
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -125,6 +126,29 @@ def test_between_two_states_time_must_pass(monkeypatch: pytest.MonkeyPatch) -> N
         train("killed", kill_before=5)
     assert train("killed")[2] == list(range(STEPS))  # nothing had been saved
     assert train("killed")[2] == []  # after the last step it is
+
+
+def test_saving_takes_a_fiftieth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock on which a step takes 1 second and a save takes 3, one save comes every 150 seconds."""
+    now, saves = 0.0, []
+    monkeypatch.setenv("APO_CHECKPOINT_SECONDS", "30")
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+
+    def save(*_: Any, **__: Any) -> None:
+        nonlocal now
+        saves.append(now)
+        now += 3.0
+
+    monkeypatch.setattr(module, "save_file", save)
+    monkeypatch.setattr(Path, "replace", lambda *_: None)
+    model = network()
+    checkpoints = Checkpoints("test", "slow")
+    for _ in range(1000):
+        now += 1.0
+        checkpoints.save_when_due(model, [], [], last=False)
+    assert saves[0] == 30.0
+    assert all(150.0 <= later - earlier - 3.0 <= 151.0 for earlier, later in itertools.pairwise(saves))
+    assert len(saves) == 7
 
 
 def test_a_state_that_was_half_written_is_not_read(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_what_a_stage_read_wrote_and_ran_is_recorded(tmp_path: Path) -> None:
     code = closure(ROOT / "stages/convert.py")
     assert record == {
         "stage": "convert",
+        "arithmetic": {},  # nothing that depends on device or threads
         "arguments": CONVERT | {"params": "params.yaml"},
         "parameters": {"seed": 3, "convert": PARAMS["convert"], "apo.num_samples": 2},
         "inputs": {CONVERT[name]: sha256(folder / CONVERT[name]) for name in ("golden", "samples")},

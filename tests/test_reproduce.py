@@ -3,6 +3,7 @@
 With `APO_FULL=1` it is the game of `params.yaml` that is played twice, otherwise a small one.
 """
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -47,6 +48,8 @@ def test_a_second_clone_elsewhere_gives_the_same_bytes(first: Path, tmp_path: Pa
     output = dvc(second, "repro", HOME=str(home), XDG_CACHE_HOME=str(home / "cache"), **ELSEWHERE)
     assert ran(output) == set(stages(second)), output
     assert (second / "dvc.lock").read_bytes() == (first / "dvc.lock").read_bytes()
+    record = json.loads((second / "models" / "rm_base.provenance.json").read_text())
+    assert record["arithmetic"] == {"device": "cpu", "threads": 2, "deterministic_algorithms": True}
     names = sorted(path.name for path in (first / "metrics").glob("*.json"))
     for name in names:
         assert (second / "metrics" / name).read_bytes() == (first / "metrics" / name).read_bytes(), name
