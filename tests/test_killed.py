@@ -136,12 +136,12 @@ def test_a_stage_whose_dvc_was_killed_holds_its_training(played: Path) -> None:
     for orphan in orphans:
         orphan.suspend()
     process.kill()
-    process.wait()
     refused = run(repro, played)
     assert refused.returncode != 0
     assert "another process that runs this stage" in refused.stdout + refused.stderr
     for orphan in orphans:
         orphan.kill()
+    process.communicate()
     output = dvc(played, *repro[1:])
     assert "base_rm: goes on after step" in output
     assert (played / "dvc.lock").read_bytes() == lock
@@ -192,14 +192,18 @@ def test_a_full_disk(name: str, full: str, played: Path, tmp_path: Path) -> None
         wanted = {path.replace("models/", "full/"): data for path, data in wanted.items()}
         full = "full"
     (sandbox / full).mkdir(parents=True, exist_ok=True)
-    command = f"mount -t tmpfs -o size=16k tmpfs {full} && exec {stage['cmd']}"
+    size = "4k" if full == ".cache" else "16k"
+    command = f"mount -t tmpfs -o size={size} tmpfs {full} && exec {stage['cmd']}"
     done = run([*namespace, command], sandbox, DVC_ROOT=str(sandbox), APO_CHECKPOINT_SECONDS="0")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert re.search(r"^error: .*[Nn]o space left", done.stderr, flags=re.MULTILINE), done.stderr
     assert run(["sh", "-c", stage["cmd"]], sandbox, DVC_ROOT=str(sandbox)).returncode == 0
     names = sorted({name.replace("models/", "full/") if full == "full" else name for name in written(stage)})
-    assert files_below(sandbox, names) == wanted
+    found = files_below(sandbox, names)
+    assert found.keys() == wanted.keys()
+    told = {name for name in wanted if full == "full" and name.endswith(("README.md", "provenance.json"))}
+    assert {name for name in wanted if found[name] != wanted[name]} <= told  # those name the other folder
 
 
 @pytest.mark.parametrize("queue", [False, True], ids=["temp", "queue"])
@@ -216,12 +220,13 @@ def test_an_experiment_in_its_own_folder_goes_on(queue: bool, played: Path) -> N
     if queue:
         assert run(run_it, played, **often).returncode == 0
         assert run(["dvc", "queue", "start"], played, **often).returncode == 0
-        worker = start(["sleep", "300"], played)
-        assert until(begun, worker)
-        run(["dvc", "queue", "kill", "--force", "--all"], played)
+        clock = start(["sleep", "300"], played)
+        assert until(begun, clock)
+        for process in psutil.process_iter(["cmdline"]):
+            if "stages.train_apo_rm" in (process.info["cmdline"] or []):
+                process.kill()
+        kill(clock)
         run(["dvc", "queue", "stop", "--kill"], played)
-        kill(worker)
-        run(["pkill", "-9", "-f", f"{played.name}.*stages.train_apo_rm"], played)
     else:
         process = start(run_it, played, **often)
         assert until(begun, process)
