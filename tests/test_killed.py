@@ -136,6 +136,7 @@ def test_a_stage_whose_dvc_was_killed_holds_its_training(played: Path) -> None:
     for orphan in orphans:
         orphan.suspend()
     process.kill()
+    process.wait()  # a dvc that nobody waits for still looks alive to dvc
     refused = run(repro, played)
     assert refused.returncode != 0
     assert "another process that runs this stage" in refused.stdout + refused.stderr
@@ -206,6 +207,15 @@ def test_a_full_disk(name: str, full: str, played: Path, tmp_path: Path) -> None
     assert {name for name in wanted if found[name] != wanted[name]} <= told  # those name the other folder
 
 
+def start_queue(repository: Path, **environment: str) -> None:
+    """Starts a worker, which would hold a pipe open for as long as it works."""
+    env = (
+        os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"} | environment
+    )
+    nowhere: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(["dvc", "queue", "start"], cwd=repository, env=env, check=True, **nowhere)
+
+
 @pytest.mark.parametrize("queue", [False, True], ids=["temp", "queue"])
 def test_an_experiment_in_its_own_folder_goes_on(queue: bool, played: Path) -> None:
     """`DVC_ROOT` is the repository that the experiment was started from, so its checkpoints survive."""
@@ -219,7 +229,7 @@ def test_an_experiment_in_its_own_folder_goes_on(queue: bool, played: Path) -> N
     often = {"APO_CHECKPOINT_SECONDS": "0"}
     if queue:
         assert run(run_it, played, **often).returncode == 0
-        assert run(["dvc", "queue", "start"], played, **often).returncode == 0
+        start_queue(played, **often)
         clock = start(["sleep", "300"], played)
         assert until(begun, clock)
         for process in psutil.process_iter(["cmdline"]):
@@ -233,7 +243,7 @@ def test_an_experiment_in_its_own_folder_goes_on(queue: bool, played: Path) -> N
         kill(process)
     run(["dvc", "queue", "remove", "--all"], played)
     output = dvc(played, "exp", "run", "--temp", "-S", f"apo.{value}", **often)
-    assert "apo_rm: goes on after step" in output
+    assert "apo_rm: goes on after step" in output, output
     name = re.search(r"Ran experiment\(s\): (\S+)", output)
     assert name
     dvc(played, "exp", "apply", name[1])
