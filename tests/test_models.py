@@ -352,10 +352,10 @@ def test_a_save_that_fails_leaves_what_was_there(start: Path, monkeypatch: pytes
     monkeypatch.setattr(type(model.encoder.tokenizer), "save_pretrained", full)
     with torch.no_grad():
         model.classifier.score.weight += 1
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(UserError, match="found no space left"):
         save_reward_model(model, folder, tiny.CARD)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(UserError, match="found no space left"):
         save_reward_model(model, start.parent / "new", tiny.CARD)
     assert sorted(path.name for path in start.parent.iterdir()) == ["backbone", "rm"]
 
