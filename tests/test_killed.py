@@ -150,14 +150,17 @@ def test_a_stage_whose_dvc_was_killed_holds_its_training(played: Path) -> None:
 
 def test_control_c_ends_in_one_line_and_goes_on(played: Path) -> None:
     lock = (played / "dvc.lock").read_bytes()
-    for folder in checkpoints_of(played, "backbone"):
-        shutil.rmtree(folder)
     repro = ["dvc", "repro", "--force", "--single-item", "backbone"]
-    process = start(repro, played, APO_CHECKPOINT_SECONDS="0")
-    assert until(lambda: any(map(progress_of, checkpoints_of(played, "backbone"))), process)
-    output = kill(process, signal.SIGINT)
-    assert process.returncode != 0
-    assert "goes on from the last checkpoint" in output and "stages/backbone.py" not in output
+    for _ in range(8):  # the training is short: it may be over before the signal arrives
+        for folder in checkpoints_of(played, "backbone"):
+            shutil.rmtree(folder)
+        process = start(repro, played, APO_CHECKPOINT_SECONDS="0")
+        until(lambda: any(map(progress_of, checkpoints_of(played, "backbone"))), process)
+        output = kill(process, signal.SIGINT)
+        if process.returncode:
+            break
+    assert process.returncode != 0, output
+    assert "goes on from the last checkpoint" in output and "Traceback" not in output, output
     assert "backbone: goes on after step" in dvc(played, *repro[1:])
     assert (played / "dvc.lock").read_bytes() == lock
 
