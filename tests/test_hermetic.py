@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +122,28 @@ def run_alone(stage: dict[str, Any], params: dict[str, Any], sandbox: Path) -> A
     return run([*offline(), "sh", "-c", command], sandbox, **environment)
 
 
-@pytest.mark.parametrize("name", stages(ROOT))
-def test_a_stage_needs_what_it_declares_and_no_more(name: str, game: Path, sandbox: Path) -> None:
-    stage = stages(game)[name]
+Alone = dict[str, tuple[Path, list[str], Any]]
+
+
+@pytest.fixture(scope="module")
+def alone(game: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
+    """Every stage run in a sandbox of its own, two at a time: the sandbox, its input files, the process."""
     params = YAML(typ="safe").load((game / "params.yaml").read_text())
-    inputs = [path.relative_to(sandbox).as_posix() for path in copy_declared(stage, game, sandbox)]
-    done = run_alone(stage, declared_parameters(stage, params), sandbox)
+    root = tmp_path_factory.mktemp("alone")
+
+    def play(name: str) -> tuple[Path, list[str], Any]:
+        stage, box = stages(game)[name], root / name
+        inputs = [path.relative_to(box).as_posix() for path in copy_declared(stage, game, box)]
+        return box, inputs, run_alone(stage, declared_parameters(stage, params), box)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        yield dict(zip(stages(game), pool.map(play, stages(game)), strict=True))
+    shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("name", stages(ROOT))
+def test_a_stage_needs_what_it_declares_and_no_more(name: str, game: Path, alone: Alone) -> None:
+    stage, (sandbox, inputs, done) = stages(game)[name], alone[name]
     assert done.returncode == 0, done.stderr
     assert files_below(sandbox, written(stage)) == files_below(game, written(stage))
 
