@@ -41,6 +41,7 @@ def rewards_of(
         UserError: A reward is not a finite number.
     """
     stream = iter(items)
+    done = 0  # the progress line counts only where it is shown
     with tqdm(total=total, desc=what, unit="query", disable=None if what else True) as progress:
         while window := list(islice(stream, WINDOW)):
             rewards: list[list[float]] = [[] for _ in window]
@@ -50,10 +51,11 @@ def rewards_of(
                 def reward(indices: list[int] = indices) -> list[list[float]]:
                     return _rewards(model, [window[i] for i in indices], device, what)
 
-                found = pieces.get([what, progress.n, *indices], reward) if pieces else reward()
+                found = pieces.get([what, done, *indices], reward) if pieces else reward()
                 for index, row in zip(indices, found, strict=True):
                     rewards[index] = row
                 progress.update(len(indices))
+            done += len(window)
             yield from rewards
 
 

@@ -158,3 +158,21 @@ def test_a_killed_scoring_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     before = calls
     assert rewards() == found and calls == before  # all read back
     assert found == list(rewards_of(model, items, device=tiny.CPU, what=""))
+
+
+def test_what_was_scored_is_found_again_with_or_without_a_progress_line(
+    own_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same keys in a terminal and in a log, and other keys in each window of items."""
+    monkeypatch.setattr("apo.scoring.WINDOW", 3)
+    model = tiny.reward_model(tmp_path / "backbone").eval()
+    items = tiny.random_items(1, [2, 2, 2, 2, 2, 2])
+    for what in ("score", ""):  # a name shows a line in a terminal, no name shows none
+        with pieces_of("score", f"key{what}") as pieces:
+            list(rewards_of(model, items, device=tiny.CPU, what=what, pieces=pieces))
+    keys = [
+        [json.loads(line)[0][1:] for line in path.read_text().splitlines()]
+        for path in sorted(own_root.glob(".cache/checkpoints/score-key*/pieces.jsonl"))
+    ]
+    assert keys[0] == keys[1]
+    assert [key[0] for key in keys[0]] == [0, 3]
