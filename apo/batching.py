@@ -5,6 +5,7 @@ attention mask lets a response see the query and itself, so that every reward an
 the one that separate sequences would give, while the query is computed once.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -76,16 +77,35 @@ def collate(items: Sequence[Item], *, pad_id: int) -> Batch:
     return Batch(input_ids, position_ids, attention[:, None], members, mask)
 
 
-def micro_batches(lengths: Sequence[int], *, token_budget: int) -> Iterator[list[int]]:
+def micro_batches(lengths: Sequence[int], *, budget: str, tokens: int) -> Iterator[list[int]]:
     """Indices in groups of similar length whose padded size stays within the budget.
 
-    A single sequence over the budget makes a group of its own.
+    One that is longer than the budget makes a group of its own, and a line on the terminal says so.
+
+    Args:
+        budget: The variable of the environment that holds the budget.
+        tokens: Its value.
     """
+    if lengths and max(lengths) > tokens:
+        _say_larger(budget, tokens, max(lengths))
     group: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if group and (len(group) + 1) * lengths[group[0]] > token_budget:
+        if group and (len(group) + 1) * lengths[group[0]] > tokens:
             yield group
             group = []
         group.append(index)
     if group:
         yield group
+
+
+_told: set[str] = set()
+
+
+def _say_larger(budget: str, tokens: int, longest: int) -> None:
+    """One line a process."""
+    if budget not in _told:
+        _told.add(budget)
+        print(
+            f"{budget} is {tokens} tokens and an item has {longest}: such an item is a micro batch alone",
+            file=sys.stderr,
+        )

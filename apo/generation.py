@@ -57,7 +57,7 @@ def sample_responses(
     lengths = [settings.num_samples * (len(prompt) + settings.max_new_tokens) for prompt in prompts]
     answers: list[list[str]] = [[] for _ in queries]
     with tqdm(total=len(queries), desc=what, unit="query", disable=None) as progress:
-        for indices in micro_batches(lengths, token_budget=machine.sample_budget()):
+        for indices in micro_batches(lengths, budget="APO_SAMPLE_BUDGET", tokens=machine.sample_budget()):
 
             def answer(indices: list[int] = indices) -> list[list[int]]:
                 numbers = [

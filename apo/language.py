@@ -83,13 +83,16 @@ def train_language_model(
     def micro_losses(step: int) -> Iterator[Tensor]:
         chosen = [items[i] for i in batches[step]]
         tokens = sum(len(item.responses[0]) for item in chosen)  # the denominator
-        for indices in micro_batches([i.longest for i in chosen], token_budget=machine.token_budget()):
+        lengths = [item.longest for item in chosen]
+        for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=machine.token_budget()):
             ids, attention, labels = collate_texts([chosen[i] for i in indices], pad_id=pad_id)
-            logits = model(
-                input_ids=ids.to(device), attention_mask=attention.to(device), use_cache=False
-            ).logits
+            with machine.arithmetic(device):
+                logits = model(
+                    input_ids=ids.to(device), attention_mask=attention.to(device), use_cache=False
+                ).logits
             yield token_loss_sum(logits.float(), labels.to(device)) / tokens
 
+    machine.spare_memory(model)
     batches = batches_of([item.longest for item in items], settings, seed=seed)
     return optimise(
         model,

@@ -2,12 +2,18 @@
 
 APO_DEVICE        cpu, cuda or mps; by default a GPU where there is one
 APO_THREADS       CPU threads of torch, 2 by default (another number changes the last bits of a result)
-APO_TOKEN_BUDGET  tokens of a micro batch, padding included, 16384 by default
+APO_TOKEN_BUDGET  tokens of a micro batch, padding included; by default 2048, what the caches of a CPU hold,
+                  and 16384 on a GPU
 APO_SAMPLE_BUDGET tokens that sampling holds in its cache, 65536 by default
+APO_PRECISION     float32 or bf16; by default bf16 on a GPU (weights, rewards and losses stay in float32)
+APO_GRADIENT_CHECKPOINTING  1 computes the layers again in the backward pass and keeps less, 0 by default
 APO_CHECKPOINT_SECONDS  least time between two saved states of a training, 30 by default
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -19,12 +25,45 @@ FIXED: dict[str, str | int | bool] = {}
 
 def token_budget() -> int:
     """Tokens of a micro batch, padding included."""
-    return _whole_number("APO_TOKEN_BUDGET", 16384)
+    return _whole_number("APO_TOKEN_BUDGET", 2048 if FIXED.get("device", "cpu") == "cpu" else 16384)
 
 
 def sample_budget() -> int:
     """Tokens, prompts and responses together, that sampling works on at a time."""
     return _whole_number("APO_SAMPLE_BUDGET", 65536)
+
+
+def arithmetic(device: torch.device) -> torch.autocast:
+    """What the layers of a model are computed in on this device."""
+    default = "bf16" if device.type == "cuda" else "float32"
+    name = os.environ.get("APO_PRECISION", default)
+    if name not in ("float32", "bf16"):
+        raise UserError("APO_PRECISION", found=repr(name), expected="float32 or bf16", do="unset it")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=name == "bf16")
+
+
+def spare_memory(model: Any) -> None:
+    """Switches gradient checkpointing on where the environment asks for it."""
+    if _whole_number("APO_GRADIENT_CHECKPOINTING", 0, least=0):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+
+
+@contextlib.contextmanager
+def memory_for(name: str, budget: int) -> Iterator[None]:
+    """Tells which budget was too large when the memory does not hold a micro batch."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "allocate memory" not in str(
+            error
+        ):
+            raise
+        raise UserError(
+            name,
+            found=f"no memory for a micro batch of {budget} tokens",
+            expected="a micro batch that fits",
+            do=f"set {name}={max(1, budget // 2)}; the results stay the same, up to rounding",
+        ) from None
 
 
 def checkpoint_seconds() -> float:

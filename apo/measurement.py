@@ -12,8 +12,8 @@ import torch
 
 from apo.calibration import calibration_metrics, one_sided, reliability_curve
 from apo.metrics import item_metrics, pair_metrics, pairs_of
-from apo.models import RewardModel
 from apo.records import Row, read_rows
+from apo.reward_model import RewardModel
 from apo.scoring import rewards_of
 
 
@@ -23,7 +23,6 @@ def measure(
     *,
     truth: Path,
     bins: Sequence[int],
-    device: torch.device,
     what: str,
 ) -> tuple[dict[str, Any], list[Row]]:
     """Metrics on a file of comparisons, and the rows of its reliability curve.
@@ -41,7 +40,7 @@ def measure(
     counts: Counter[str] = Counter()
     texts = ((row["query"], row["responses"]) for row in rows)
     items = model.encoder.items(texts, counts, where=str(comparisons))
-    rewards = list(rewards_of(model, items, device=device, what=what, total=len(rows)))
+    rewards = list(rewards_of(model, items, what=what, total=len(rows)))
     scores = [row["scores"] for row in rows]
     chosen, rejected = pairs_of(rewards, scores)
     metrics: dict[str, Any] = {

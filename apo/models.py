@@ -12,9 +12,8 @@ from typing import Any
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
-from jaxtyping import Float
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -23,10 +22,10 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from apo.batching import Batch
 from apo.encoding import Encoder
 from apo.errors import UserError
 from apo.pooling import POOLINGS
+from apo.reward_model import RewardModel
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -42,36 +41,6 @@ CHAT_TEMPLATE = (
     "{% else %}{{ message['content'] }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '\\n\\nAssistant:' }}{% endif %}"
 )
-
-
-class RewardModel(nn.Module):
-    """A sequence classifier of Hugging Face with one label, read as rewards of trees.
-
-    Args:
-        classifier: The model as `AutoModelForSequenceClassification` loads it.
-        encoder: How it reads text.
-    """
-
-    def __init__(self, classifier: Any, encoder: Encoder) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.encoder = encoder
-
-    def forward(self, batch: Batch) -> Float[Tensor, "item resp"]:
-        """Rewards; those of responses that are not there are 0."""
-        attention: Tensor = batch.attention
-        if self.classifier.config._attn_implementation == "eager":  # adds the mask to the scores
-            lowest = torch.finfo(self.classifier.dtype).min
-            attention = torch.where(attention, 0.0, lowest).to(self.classifier.dtype)
-        hidden = self.classifier.base_model(
-            input_ids=batch.input_ids,
-            position_ids=batch.position_ids,
-            attention_mask=attention,
-            use_cache=False,
-        ).last_hidden_state
-        pooled = POOLINGS[self.encoder.pooling](hidden, batch.members)
-        rewards: Tensor = self.classifier.score(pooled).squeeze(-1)
-        return torch.where(batch.mask, rewards, 0.0)
 
 
 def check_checkpoint(folder: Path) -> None:
@@ -205,19 +174,18 @@ def start_reward_model(
     sequential variant) the head is kept.
 
     Raises:
-        UserError: The folder is no checkpoint, or texts can be longer than the backbone's attention window.
+        UserError: The folder is no checkpoint, or its tokenizer has no end token where the pooling needs one.
     """
     tokenizer = load_tokenizer(folder)
     tokenizer.padding_side, tokenizer.truncation_side = padding_side, truncation_side
-    classifier = _classifier(folder, tokenizer, drawn="score.weight")
-    window = getattr(classifier.config, "sliding_window", None)
-    if window is not None and window < max_length:  # a tree's mask would take the place of the window
+    if pooling != "last" and tokenizer.eos_token_id is None:
         raise UserError(
-            "params.yaml: model.max_length",
-            found=f"{max_length} tokens with a backbone whose attention window is {window} tokens",
-            expected="texts within the window",
-            do=f"write at most {window}, or take another backbone",
+            str(folder),
+            found=f"a tokenizer without an end token and `model.pooling: {pooling}`",
+            expected="an end token after each response",
+            do="set `eos_token` in its tokenizer_config.json, or take `model.pooling: last`",
         )
+    classifier = _classifier(folder, tokenizer, drawn="score.weight")
     if separator and tokenizer.convert_tokens_to_ids(separator) in (None, tokenizer.unk_token_id):
         tokenizer.add_special_tokens({"additional_special_tokens": [separator]})
     if pooling == "eos" and tokenizer.pad_token_id == tokenizer.eos_token_id:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from apo import machine
 from apo.checkpoints import Checkpoints
 from apo.config import Optimiser
 from apo.errors import UserError
@@ -110,10 +111,16 @@ def optimise(
         for optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate
-        loss = 0.0
-        for micro in micro_losses(step):
-            micro.backward()
-            loss += micro.item()
+        losses = []
+        with machine.memory_for("APO_TOKEN_BUDGET", machine.token_budget()):
+            for micro in micro_losses(step):
+                micro.backward()
+                losses.append(micro.detach())
+        nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        loss = sum(torch.stack(losses).tolist())  # the one time in a step that the host waits for the device
         if not math.isfinite(loss):
             raise UserError(
                 what,
@@ -121,10 +128,6 @@ def optimise(
                 expected="a finite loss",
                 do="lower the learning rate of this stage in params.yaml",
             )
-        nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-        for optimiser in optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
         row: dict[str, Any] = {"step": step + 1, "loss": loss, "lr": rate}
         if look and look_every and ((step + 1) % look_every == 0 or step + 1 == steps):
             model.eval()

@@ -21,10 +21,14 @@ def last_position(members: Members) -> Int[Tensor, "item resp"]:
     return (members * positions).amax(-1)
 
 
+def at(states: Hidden, positions: Int[Tensor, "item resp"]) -> Pooled:
+    """What stands at one position for each response."""
+    return states.gather(1, positions[..., None].expand(-1, -1, states.shape[-1]))
+
+
 def pool_last(hidden: Hidden, members: Members) -> Pooled:
     """The hidden state of the last token."""
-    index = last_position(members)[..., None].expand(-1, -1, hidden.shape[-1])
-    return hidden.gather(1, index)
+    return at(hidden, last_position(members))
 
 
 def pool_average(hidden: Hidden, members: Members) -> Pooled:

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from apo import machine
 from apo.card import reward_model_card
 from apo.checkpoints import Checkpoints, fingerprint
@@ -16,8 +14,9 @@ from apo.errors import UserError
 from apo.losses import PairLoss, bradley_terry
 from apo.measurement import measure
 from apo.metrics import item_metrics
-from apo.models import RewardModel, load_reward_model, save_reward_model, start_reward_model
+from apo.models import load_reward_model, save_reward_model, start_reward_model
 from apo.records import read_rows, write_json
+from apo.reward_model import RewardModel
 from apo.reward_training import Ranked, train_reward_model
 from apo.scoring import rewards_of
 from apo.tables import write_csv
@@ -69,7 +68,7 @@ def train_rm(
     data = _ranked(model, comparisons, counts, is_apo=False)
     if adversarial:
         data += _ranked(model, [adversarial], counts, is_apo=True)
-    look = _look_at(model, measured_on["valid"], device) if "valid" in measured_on else None
+    look = _look_at(model, measured_on["valid"]) if "valid" in measured_on else None
     with Checkpoints(name, key).exclusive() as checkpoints:
         curve = train_reward_model(
             model,
@@ -79,7 +78,6 @@ def train_rm(
             apo_weight=apo_weight,
             adversarial=adversarial_loss,
             seed=seed,
-            device=device,
             what=name,
             checkpoints=checkpoints,
             look=look,
@@ -93,7 +91,6 @@ def train_rm(
                 path,
                 truth=truth,
                 bins=settings.calibration_bins,
-                device=device,
                 what=f"{name} {split}",
             )
             reliability += [{"split": split, **row} for row in rows]
@@ -107,7 +104,7 @@ def train_rm(
             metrics=found["test"],
         )
         save_reward_model(model, out, card)
-        found["saved"] = verify(model, out, measured_on["test"], device)
+        found["saved"] = verify(model, out, measured_on["test"])
         write_csv(curves / "training.csv", curve)
         write_csv(curves / "reliability.csv", reliability)
         write_json(metrics, {name: found})
@@ -115,14 +112,16 @@ def train_rm(
 
 
 def _ranked(model: RewardModel, paths: Iterable[Path], counts: Counter[str], *, is_apo: bool) -> list[Ranked]:
-    """Encoded items of files of comparisons; one whose cut responses are all equal teaches nothing."""
+    """Encoded items; one without a pair, or whose responses are equal once cut, teaches nothing."""
     ranked = []
     for path in paths:
         rows = list(read_rows(path))
         items = model.encoder.items(((r["query"], r["responses"]) for r in rows), counts, where=str(path))
         for row, item in zip(rows, items, strict=True):
             one = Ranked(item, [float(score) for score in row["scores"]], is_apo)
-            if all(response == item.responses[0] for response in item.responses):
+            if not one.pairs:
+                counts["dropped_without_pair"] += 1
+            elif all(response == item.responses[0] for response in item.responses):
                 counts["dropped_equal_after_cut"] += 1
             else:
                 ranked.append(one)
@@ -137,7 +136,7 @@ def _ranked(model: RewardModel, paths: Iterable[Path], counts: Counter[str], *, 
     return ranked
 
 
-def _look_at(model: RewardModel, valid: Path, device: torch.device) -> Any:
+def _look_at(model: RewardModel, valid: Path) -> Any:
     """Accuracy and NLL on valid while training."""
     rows = list(read_rows(valid))
     items = list(
@@ -145,14 +144,14 @@ def _look_at(model: RewardModel, valid: Path, device: torch.device) -> Any:
     )
 
     def look(step: int) -> dict[str, float]:
-        rewards = list(rewards_of(model, items, device=device, what=""))
+        rewards = list(rewards_of(model, items, what=""))
         found = item_metrics(rewards, [row["scores"] for row in rows])
         return {"valid_accuracy": found["accuracy"], "valid_nll": found["nll"]}
 
     return look
 
 
-def verify(model: RewardModel, folder: Path, comparisons: Path, device: torch.device) -> dict[str, int]:
+def verify(model: RewardModel, folder: Path, comparisons: Path) -> dict[str, int]:
     """Loads a saved model again and compares rewards and chat template on fixed rows.
 
     Returns:
@@ -162,12 +161,12 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, device: torch.de
     Raises:
         UserError: A reward differs by more than 1e-5.
     """
-    again = load_reward_model(folder).to(device).eval()
+    again = load_reward_model(folder).to(model.classifier.device).eval()
     rows = [row for row, _ in zip(read_rows(comparisons), range(32), strict=False)]
     texts = [(row["query"], row["responses"]) for row in rows]
     items = list(model.encoder.items(texts, Counter(), where=str(comparisons)))
-    before = list(rewards_of(model, items, device=device, what=""))
-    after = list(rewards_of(again, items, device=device, what=""))
+    before = list(rewards_of(model, items, what=""))
+    after = list(rewards_of(again, items, what=""))
     gap = max(abs(x - y) for xs, ys in zip(before, after, strict=True) for x, y in zip(xs, ys, strict=True))
     if gap > 1e-5:
         raise UserError(

@@ -1,19 +1,21 @@
 """Training of reward models: comparisons and golden > samples, side by side in every optimiser step."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from apo import machine
-from apo.batching import collate, micro_batches, tree_length
+from apo.batching import micro_batches
 from apo.checkpoints import Checkpoints
 from apo.config import Optimiser
 from apo.encoding import Item
 from apo.losses import PairLoss, apo_loss_sums
-from apo.models import RewardModel
 from apo.optimise import batches_of, optimise
+from apo.reward_model import RewardModel
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,6 @@ def train_reward_model(
     apo_weight: float,
     adversarial: PairLoss,
     seed: int,
-    device: torch.device,
     what: str,
     checkpoints: Checkpoints,
     look: Callable[[int], dict[str, float]] | None = None,
@@ -48,7 +49,7 @@ def train_reward_model(
     """Minimises the loss of Eq. 15 to 17; without items golden > samples it is the base RM's.
 
     Args:
-        model: On `device`, trained in place.
+        model: Trained in place.
         data: Comparisons and items golden > samples; every one has at least one pair.
         kl_weight: Weight of a human pair.
         apo_weight: Weight of a pair golden > sample.
@@ -61,23 +62,24 @@ def train_reward_model(
     def micro_losses(step: int) -> Iterator[Tensor]:
         chosen = [data[i] for i in batches[step]]
         pairs = sum(one.pairs for one in chosen)  # the denominator: all pairs of the optimiser step
-        lengths = [tree_length(one.item) for one in chosen]
-        for indices in micro_batches(lengths, token_budget=machine.token_budget()):
+        lengths = [model.tokens(one.item) for one in chosen]
+        for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=machine.token_budget()):
             group = [chosen[i] for i in indices]
-            batch = collate([one.item for one in group], pad_id=pad_id).to(device)
+            rewards = model.rewards([one.item for one in group])
+            scores = pad_sequence([torch.tensor(one.scores) for one in group], True, math.nan)
             sums = apo_loss_sums(
-                model(batch),
-                _padded_scores(group).to(device),
-                mask=batch.mask,
-                is_apo=torch.tensor([one.is_apo for one in group], device=device),
+                rewards,
+                scores.to(rewards.device),
+                mask=~scores.isnan().to(rewards.device),
+                is_apo=torch.tensor([one.is_apo for one in group]).to(rewards.device),
                 kl_weight=kl_weight,
                 apo_weight=apo_weight,
                 adversarial=adversarial,
             )
             yield sums.total / pairs
 
-    pad_id = model.encoder.tokenizer.pad_token_id
-    batches = batches_of([tree_length(one.item) for one in data], settings, seed=seed)
+    batches = batches_of([model.tokens(one.item) for one in data], settings, seed=seed)
+    machine.spare_memory(model.classifier)
     return optimise(
         model,
         settings,
@@ -88,8 +90,3 @@ def train_reward_model(
         look=look,
         look_every=look_every,
     )
-
-
-def _padded_scores(group: Sequence[Ranked]) -> Tensor:
-    widest = max(len(one.scores) for one in group)
-    return torch.tensor([one.scores + [0.0] * (widest - len(one.scores)) for one in group])

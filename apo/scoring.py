@@ -9,12 +9,12 @@ import torch
 from tqdm import tqdm
 
 from apo import machine
-from apo.batching import collate, micro_batches, tree_length
+from apo.batching import micro_batches
 from apo.encoding import Item
 from apo.errors import UserError
-from apo.models import RewardModel
 from apo.pieces import Pieces
 from apo.records import Row, read_rows
+from apo.reward_model import RewardModel
 
 WINDOW = 2048  # items that are sorted by length together; memory is bounded by it
 
@@ -23,7 +23,6 @@ def rewards_of(
     model: RewardModel,
     items: Iterable[Item],
     *,
-    device: torch.device,
     what: str,
     total: int | None = None,
     pieces: Pieces | None = None,
@@ -31,7 +30,7 @@ def rewards_of(
     """One list of rewards an item, in float32 written out in full.
 
     Args:
-        model: On `device`, in evaluation mode.
+        model: In evaluation mode.
         items: Encoded items, read as a stream.
         what: Name on the progress line, "" for none.
         total: How many items there are, for the time left.
@@ -45,11 +44,11 @@ def rewards_of(
     with tqdm(total=total, desc=what, unit="query", disable=None if what else True) as progress:
         while window := list(islice(stream, WINDOW)):
             rewards: list[list[float]] = [[] for _ in window]
-            lengths = [tree_length(item) for item in window]
-            for indices in micro_batches(lengths, token_budget=machine.token_budget()):
+            lengths = [model.tokens(item) for item in window]
+            for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=machine.token_budget()):
 
                 def reward(indices: list[int] = indices) -> list[list[float]]:
-                    return _rewards(model, [window[i] for i in indices], device, what)
+                    return _rewards(model, [window[i] for i in indices], what)
 
                 found = pieces.get([what, done, *indices], reward) if pieces else reward()
                 for index, row in zip(indices, found, strict=True):
@@ -60,10 +59,10 @@ def rewards_of(
 
 
 @torch.inference_mode()
-def _rewards(model: RewardModel, items: Sequence[Item], device: torch.device, what: str) -> list[list[float]]:
+def _rewards(model: RewardModel, items: Sequence[Item], what: str) -> list[list[float]]:
     """The rewards of one micro batch."""
-    batch = collate(items, pad_id=model.encoder.tokenizer.pad_token_id).to(device)
-    found = model(batch).float()
+    with machine.memory_for("APO_TOKEN_BUDGET", machine.token_budget()):
+        found = model.rewards(items).float()
     if not torch.isfinite(found).all():
         raise UserError(
             what or "rewards",
@@ -79,7 +78,6 @@ def score_samples(
     samples: Path,
     *,
     extra_answers: bool,
-    device: torch.device,
     what: str,
     counts: Counter[str],
     pieces: Pieces | None = None,
@@ -101,7 +99,7 @@ def score_samples(
 
     total = sum(1 for _ in read_rows(samples))
     items = model.encoder.items(texts(), counts, where=str(samples), blanks=True)
-    rewards = rewards_of(model, items, device=device, what=what, total=total, pieces=pieces)
+    rewards = rewards_of(model, items, what=what, total=total, pieces=pieces)
     for row, found in zip(read_rows(samples), rewards, strict=True):
         count = len(row["samples"])
         counts["responses"] += len(found)
@@ -113,12 +111,11 @@ def score_answers(
     model: RewardModel,
     rows: Sequence[Row],
     *,
-    device: torch.device,
     what: str,
     pieces: Pieces | None = None,
 ) -> list[Row]:
     """Answers `{query, samples}` with `scores`, the reward of each."""
     texts = ((row["query"], row["samples"]) for row in rows)
     items = model.encoder.items(texts, Counter(), where=what, blanks=True)
-    rewards = rewards_of(model, items, device=device, what=what, total=len(rows), pieces=pieces)
+    rewards = rewards_of(model, items, what=what, total=len(rows), pieces=pieces)
     return [{**row, "scores": found} for row, found in zip(rows, rewards, strict=True)]

@@ -60,7 +60,7 @@ def main(
 
         reward_model = load_reward_model(judge).to(device).eval()
         for name, rows in arms.items():
-            judged = score_answers(reward_model, rows, device=device, what=f"judge {name}", pieces=pieces)
+            judged = score_answers(reward_model, rows, what=f"judge {name}", pieces=pieces)
             arms[name] = with_true_rewards(judged) if known else judged
     found: dict[str, Any] = {name: summarise(rows) for name, rows in arms.items()}
     found |= compare_all(arms, seed=seed, resamples=settings.bootstrap)

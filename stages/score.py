@@ -29,7 +29,6 @@ def main(
             reward_model,
             samples,
             extra_answers=settings.extra_answers,
-            device=device,
             what=f"score {rm}",
             counts=counts,
             pieces=pieces,

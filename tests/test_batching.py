@@ -10,7 +10,7 @@ from transformers import Gemma2Config, GPTNeoXConfig, LlamaConfig, MistralConfig
 
 from apo.batching import Batch, collate, micro_batches, plain_items, tree_length
 from apo.encoding import Item
-from apo.models import RewardModel
+from apo.reward_model import RewardModel
 
 PAD = 3
 SMALL = {
@@ -180,15 +180,15 @@ def test_tree_length_counts_the_query_once() -> None:
 
 def test_micro_batches_by_hand() -> None:
     # Longest first; a group of n costs n times its longest. 9: alone (18 > 16); 5 5 5: 15; 4: would be 20.
-    assert list(micro_batches([5, 9, 5, 4, 5], token_budget=16)) == [[1], [0, 2, 4], [3]]
-    assert list(micro_batches([8, 8], token_budget=16)) == [[0, 1]]  # exactly the budget
-    assert list(micro_batches([8, 8], token_budget=15)) == [[0], [1]]
-    assert list(micro_batches([], token_budget=16)) == []
+    assert list(micro_batches([5, 9, 5, 4, 5], budget="APO_TOKEN_BUDGET", tokens=16)) == [[1], [0, 2, 4], [3]]
+    assert list(micro_batches([8, 8], budget="APO_TOKEN_BUDGET", tokens=16)) == [[0, 1]]  # exactly the budget
+    assert list(micro_batches([8, 8], budget="APO_TOKEN_BUDGET", tokens=15)) == [[0], [1]]
+    assert list(micro_batches([], budget="APO_TOKEN_BUDGET", tokens=16)) == []
 
 
 @given(lengths=st.lists(st.integers(1, 50), max_size=40), budget=st.integers(1, 200))
 def test_micro_batches_hold_every_item_once_within_the_budget(lengths: list[int], budget: int) -> None:
-    groups = list(micro_batches(lengths, token_budget=budget))
+    groups = list(micro_batches(lengths, budget="", tokens=budget))
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
     for group in groups:
         assert len(group) == 1 or len(group) * max(lengths[i] for i in group) <= budget

@@ -184,7 +184,6 @@ def test_a_killed_reward_model_ends_in_the_same_bits(tmp_path: Path) -> None:
                 apo_weight=0.0,
                 adversarial=bradley_terry,
                 seed=1,
-                device=tiny.CPU,
                 what="base_rm",
                 checkpoints=checkpoints,
                 look=look,

@@ -102,7 +102,7 @@ def test_another_pooling_says_whose_it_is_and_loads_through_ours(start: Path, po
     folder = start.parent / "rm"
     save_reward_model(model, folder, tiny.CARD)
     config = json.loads((folder / "config.json").read_text())
-    assert config["architectures"] == ["apo.models.RewardModel"]
+    assert config["architectures"] == ["apo.reward_model.RewardModel"]
     assert config["apo"]["pooling"] == pooling
     assert rewards(load_reward_model(folder)) == pytest.approx(rewards(model), abs=1e-6)
     stock = AutoModelForSequenceClassification.from_pretrained(folder).eval()
@@ -320,13 +320,13 @@ def test_remote_code_is_not_run(start: Path) -> None:
         load_language_model(start)
 
 
-def test_texts_longer_than_an_attention_window_are_refused(start: Path) -> None:
-    """The mask of a tree takes the place of the window: the rewards would be others."""
-    sizes = {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 40}
-    config(**sizes)(start)
-    assert rewards(tiny.reward_model(start, max_length=40))
-    with pytest.raises(UserError, match=r"params\.yaml: model\.max_length: found 41 tokens .* is 40 tokens"):
-        tiny.reward_model(start, max_length=41)
+def test_a_pooling_that_needs_an_end_token_says_so(start: Path) -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(start)
+    assert tiny.reward_model(start).takes_trees
+    with pytest.raises(UserError, match=r"without an end token and `model\.pooling: eos`"):
+        tiny.reward_model(start, pooling="eos")
 
 
 def test_a_tokenizer_without_any_token_for_padding_is_refused(start: Path) -> None:

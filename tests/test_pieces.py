@@ -148,7 +148,7 @@ def test_a_killed_scoring_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     def rewards() -> list[list[float]]:
         with pieces_of("score", "key") as pieces:
-            return list(rewards_of(model, items, device=tiny.CPU, what="score", pieces=pieces))
+            return list(rewards_of(model, items, what="score", pieces=pieces))
 
     monkeypatch.setattr(type(model), "forward", counted)
     with pytest.raises(Killed):
@@ -157,7 +157,7 @@ def test_a_killed_scoring_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert calls > 4
     before = calls
     assert rewards() == found and calls == before  # all read back
-    assert found == list(rewards_of(model, items, device=tiny.CPU, what=""))
+    assert found == list(rewards_of(model, items, what=""))
 
 
 def test_what_was_scored_is_found_again_with_or_without_a_progress_line(
@@ -169,7 +169,7 @@ def test_what_was_scored_is_found_again_with_or_without_a_progress_line(
     items = tiny.random_items(1, [2, 2, 2, 2, 2, 2])
     for what in ("score", ""):  # a name shows a line in a terminal, no name shows none
         with pieces_of("score", f"key{what}") as pieces:
-            list(rewards_of(model, items, device=tiny.CPU, what=what, pieces=pieces))
+            list(rewards_of(model, items, what=what, pieces=pieces))
     keys = [
         [json.loads(line)[0][1:] for line in path.read_text().splitlines()]
         for path in sorted(own_root.glob(".cache/checkpoints/score-key*/pieces.jsonl"))

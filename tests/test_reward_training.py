@@ -15,7 +15,7 @@ from apo.batching import collate, plain_items
 from apo.checkpoints import Checkpoints
 from apo.losses import PairLoss, bradley_terry, wgan
 from apo.metrics import item_metrics
-from apo.models import RewardModel
+from apo.reward_model import RewardModel
 from apo.reward_training import Ranked, train_reward_model
 from apo.scoring import rewards_of
 
@@ -49,7 +49,6 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
                 apo_weight=apo,
                 adversarial=adversarial,
                 seed=seed,
-                device=tiny.CPU,
                 what="rm",
                 checkpoints=checkpoints,
             )
@@ -191,7 +190,7 @@ def sums(encoder: Any, first: range, *, is_apo: bool = False, turned: bool = Fal
 
 
 def accuracy(model: RewardModel, data: list[Ranked]) -> float:
-    rewards = list(rewards_of(model, [one.item for one in data], device=tiny.CPU, what=""))
+    rewards = list(rewards_of(model, [one.item for one in data], what=""))
     return float(item_metrics(rewards, [one.scores for one in data])["accuracy"])
 
 

@@ -15,8 +15,9 @@ from apo.calibration import calibration_error
 from apo.encoding import Item
 from apo.errors import UserError
 from apo.measurement import measure
-from apo.models import RewardModel, load_reward_model, save_reward_model
+from apo.models import load_reward_model, save_reward_model
 from apo.records import read_rows, write_rows
+from apo.reward_model import RewardModel
 from apo.reward_recipe import verify
 from apo.scoring import rewards_of, score_answers, score_samples
 from apo.world import World, best_accuracy, true_reward
@@ -33,7 +34,7 @@ def flat(rewards: Any) -> list[float]:
 
 def alone(model: RewardModel, items: list[Item]) -> list[list[float]]:
     """Each item in a run of its own."""
-    return [next(rewards_of(model, [item], device=tiny.CPU, what="")) for item in items]
+    return [next(rewards_of(model, [item], what="")) for item in items]
 
 
 # Rewards
@@ -47,11 +48,11 @@ def test_neither_budget_nor_order_nor_neighbours_change_a_reward(
     assert torch.tensor(flat(expected)).std() > 0.01
     for budget in ("1", "50", "200", "16384"):
         monkeypatch.setenv("APO_TOKEN_BUDGET", budget)
-        found = list(rewards_of(model, iter(items), device=tiny.CPU, what=""))
+        found = list(rewards_of(model, iter(items), what=""))
         assert [len(row) for row in found] == [1, 4, 2, 8, 3, 1, 5, 2, 4, 4]
         assert flat(found) == pytest.approx(flat(expected), abs=1e-5)
     order = [7, 2, 9, 0, 5, 1, 8, 3, 6, 4]
-    found = list(rewards_of(model, [items[i] for i in order], device=tiny.CPU, what=""))
+    found = list(rewards_of(model, [items[i] for i in order], what=""))
     assert flat(found) == pytest.approx(flat([expected[i] for i in order]), abs=1e-5)
 
 
@@ -61,7 +62,7 @@ def test_the_order_of_the_stream_is_kept_over_windows(
     monkeypatch.setattr(scoring, "WINDOW", 4)
     monkeypatch.setenv("APO_TOKEN_BUDGET", "60")
     items = tiny.random_items(4, [2] * 11)
-    found = list(rewards_of(model, iter(items), device=tiny.CPU, what=""))
+    found = list(rewards_of(model, iter(items), what=""))
     assert flat(found) == pytest.approx(flat(alone(model, items)), abs=1e-5)
 
 
@@ -75,7 +76,7 @@ def test_a_stream_is_read_window_by_window(model: RewardModel, monkeypatch: pyte
             drawn += 1
             yield item
 
-    next(rewards_of(model, items(), device=tiny.CPU, what=""))
+    next(rewards_of(model, items(), what=""))
     assert drawn == 4
 
 
@@ -84,13 +85,13 @@ def test_a_reward_that_is_no_number_is_refused(model: RewardModel, bad: float) -
     with torch.no_grad():
         model.classifier.score.weight[0, 3] = bad
     with pytest.raises(UserError, match="score base: found a reward that is NaN or infinite"):
-        list(rewards_of(model, tiny.random_items(1, [2]), device=tiny.CPU, what="score base"))
+        list(rewards_of(model, tiny.random_items(1, [2]), what="score base"))
 
 
 def test_rewards_are_written_in_full(model: RewardModel) -> None:
     """Every float32 comes back from its text as it was."""
     item = tiny.random_items(1, [3])[0]
-    [found] = rewards_of(model, [item], device=tiny.CPU, what="")
+    [found] = rewards_of(model, [item], what="")
     assert [torch.tensor(value).item() for value in json.loads(json.dumps(found))] == found
     assert any(abs(value) != round(abs(value), 6) for value in found)
 
@@ -112,7 +113,7 @@ ROWS: list[dict[str, Any]] = [
 def one_by_one(model: RewardModel, row: dict[str, Any], texts: list[str]) -> list[float]:
     pairs = ((row["query"], [text]) for text in texts)
     items = model.encoder.items(pairs, Counter(), where="rows", blanks=True)
-    return flat(rewards_of(model, items, device=tiny.CPU, what=""))
+    return flat(rewards_of(model, items, what=""))
 
 
 @pytest.mark.parametrize("extra_answers", [True, False])
@@ -121,9 +122,7 @@ def test_samples_get_the_rewards_of_their_texts(
 ) -> None:
     path, counts = tmp_path / "samples.jsonl", Counter[str]()
     write_rows(path, ROWS)
-    found = list(
-        score_samples(model, path, extra_answers=extra_answers, device=tiny.CPU, what="score", counts=counts)
-    )
+    found = list(score_samples(model, path, extra_answers=extra_answers, what="score", counts=counts))
     assert [row["query_id"] for row in found] == ["a", "b", "c"]
     for row, own in zip(ROWS, found, strict=True):
         assert own["scores"] == pytest.approx(one_by_one(model, row, row["samples"]), abs=1e-5)
@@ -147,7 +146,6 @@ def test_a_blank_sample_is_rated_as_saying_nothing(model: RewardModel, tmp_path:
             model,
             tmp_path / "samples.jsonl",
             extra_answers=False,
-            device=tiny.CPU,
             what="",
             counts=Counter(),
         )
@@ -158,7 +156,7 @@ def test_a_blank_sample_is_rated_as_saying_nothing(model: RewardModel, tmp_path:
 
 
 def test_answers_keep_their_rows(model: RewardModel) -> None:
-    found = score_answers(model, ROWS[:2], device=tiny.CPU, what="judge")
+    found = score_answers(model, ROWS[:2], what="judge")
     for row, own in zip(ROWS[:2], found, strict=True):
         assert {name: value for name, value in own.items() if name != "scores"} == row
         assert own["scores"] == pytest.approx(one_by_one(model, row, row["samples"]), abs=1e-5)
@@ -168,11 +166,7 @@ def test_cuts_are_counted_while_rows_are_drawn(tmp_path: Path) -> None:
     short = tiny.reward_model(tmp_path / "backbone", max_length=8)
     write_rows(tmp_path / "samples.jsonl", ROWS)
     counts = Counter[str]()
-    list(
-        score_samples(
-            short, tmp_path / "samples.jsonl", extra_answers=True, device=tiny.CPU, what="", counts=counts
-        )
-    )
+    list(score_samples(short, tmp_path / "samples.jsonl", extra_answers=True, what="", counts=counts))
     long = tiny.encoder(max_length=1000)
     texts = [(row["query"], [*row["samples"], *row.get("extra", {}).values()]) for row in ROWS]
     items = list(long.items(texts, Counter(), where="rows", blanks=True))
@@ -201,7 +195,6 @@ def measured(model: RewardModel, tmp_path: Path) -> tuple[dict[str, Any], list[d
         tmp_path / "test.jsonl",
         truth=tmp_path / "truth.json",
         bins=[10, 4],
-        device=tiny.CPU,
         what="test",
     )
     return metrics, curve, [one_by_one(model, row, row["responses"]) for row in COMPARISONS]
@@ -232,7 +225,7 @@ def test_the_accuracy_of_each_type_by_hand(model: RewardModel, tmp_path: Path) -
     write_rows(tmp_path / "test.jsonl", rows)
     (tmp_path / "truth.json").write_text("{}")
     path, truth = tmp_path / "test.jsonl", tmp_path / "truth.json"
-    metrics, _ = measure(model, path, truth=truth, bins=[10], device=tiny.CPU, what="test")
+    metrics, _ = measure(model, path, truth=truth, bins=[10], what="test")
     rewards = [one_by_one(model, row, row["responses"]) for row in rows]
     right = [float(rewards[i][j] > rewards[k][m]) for (i, j), (k, m) in PAIRS]
     found = metrics["by_type"]
@@ -255,7 +248,7 @@ def test_the_truth_by_hand(tmp_path: Path) -> None:
     write_rows(tmp_path / "test.jsonl", rows)
     (tmp_path / "truth.json").write_text('{"temperature": 2.0}')
     metrics, _ = measure(
-        model, tmp_path / "test.jsonl", truth=tmp_path / "truth.json", bins=[10], device=tiny.CPU, what="test"
+        model, tmp_path / "test.jsonl", truth=tmp_path / "truth.json", bins=[10], what="test"
     )
     rewards = [one_by_one(model, row, row["responses"]) for row in rows]
     true = [[true_reward(row["query"], text) for text in row["responses"]] for row in rows]
@@ -290,7 +283,7 @@ def test_the_truth_by_hand(tmp_path: Path) -> None:
 def test_a_saved_model_is_verified(model: RewardModel, tmp_path: Path) -> None:
     write_rows(tmp_path / "test.jsonl", COMPARISONS)
     save_reward_model(model, tmp_path / "rm", tiny.CARD)
-    found = verify(model, tmp_path / "rm", tmp_path / "test.jsonl", tiny.CPU)
+    found = verify(model, tmp_path / "rm", tmp_path / "test.jsonl")
     assert found == {"rows_compared": 3, "chat_template_equal": 3}
 
 
@@ -301,6 +294,6 @@ def test_a_saved_model_that_differs_is_found(model: RewardModel, tmp_path: Path)
         other.classifier.score.weight += 0.01
     save_reward_model(other, tmp_path / "rm", tiny.CARD)
     with pytest.raises(UserError, match=r"rewards that differ by .* after saving and loading"):
-        verify(model, tmp_path / "rm", tmp_path / "test.jsonl", tiny.CPU)
+        verify(model, tmp_path / "rm", tmp_path / "test.jsonl")
     assert list(read_rows(tmp_path / "test.jsonl")) == COMPARISONS
     assert load_reward_model(tmp_path / "rm").encoder.pooling == "last"

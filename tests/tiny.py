@@ -9,7 +9,8 @@ from transformers import AutoModelForSequenceClassification
 
 from apo.config import Optimiser, Sampling
 from apo.encoding import Encoder, Item
-from apo.models import RewardModel, new_language_model, save_language_model, start_reward_model
+from apo.models import new_language_model, save_language_model, start_reward_model
+from apo.reward_model import RewardModel
 from apo.tokenizer import train_tokenizer
 
 CPU = torch.device("cpu")
