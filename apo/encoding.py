@@ -5,6 +5,7 @@ but `last`, which reads the token before it anyway (a causal model does not see 
 encoded with one leading space and no white space at its ends, as the HH form writes it.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ class Encoder:
     ) -> Iterator[Item]:
         """Encodes (query, responses) pairs in order, and counts what was cut.
 
-        Counts `queries_cut`, `responses_cut` (longer than max_length alone), `items`, `tokens`.
+        Counts `queries_cut`, `responses_cut` (longer than max_length alone), `items`, `tokens`. A line on the
+        terminal says how many responses were cut.
 
         Args:
             where: The file of the texts, for error messages.
@@ -72,7 +74,7 @@ class Encoder:
         Raises:
             UserError: A response has no tokens and `blanks` is off.
         """
-        stream = iter(texts)
+        stream, cut_before = iter(texts), counts["responses_cut"]
         while chunk := list(islice(stream, CHUNK)):
             queries = self._ids([query for query, _ in chunk])
             flat = [ANCHOR + " " + response.strip() for _, responses in chunk for response in responses]
@@ -86,6 +88,12 @@ class Encoder:
                     for response, ids in zip(responses, islice(endings, len(responses)), strict=True)
                 ]
                 yield self._cut(query_ids, response_ids, counts)
+        if cut := counts["responses_cut"] - cut_before:
+            print(
+                f"{where}: {cut} responses are longer than {self.max_length} tokens alone and were "
+                "cut; raise `model.max_length` to keep them whole",
+                file=sys.stderr,
+            )
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         if not texts:

@@ -35,11 +35,7 @@ def sample_budget() -> int:
 
 def arithmetic(device: torch.device) -> torch.autocast:
     """What the layers of a model are computed in on this device."""
-    default = "bf16" if device.type == "cuda" else "float32"
-    name = os.environ.get("APO_PRECISION", default)
-    if name not in ("float32", "bf16"):
-        raise UserError("APO_PRECISION", found=repr(name), expected="float32 or bf16", do="unset it")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=name == "bf16")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=_precision(device) == "bf16")
 
 
 def spare_memory(model: Any) -> None:
@@ -90,8 +86,17 @@ def set_up() -> torch.device:
             expected="a device of this machine",
             do="unset it, or write APO_DEVICE=cpu",
         ) from None
-    FIXED.update(device=device.type, threads=threads, deterministic_algorithms=True)
+    FIXED.update(
+        device=device.type, precision=_precision(device), threads=threads, deterministic_algorithms=True
+    )
     return device
+
+
+def _precision(device: torch.device) -> str:
+    name = os.environ.get("APO_PRECISION", "bf16" if device.type == "cuda" else "float32")
+    if name not in ("float32", "bf16"):
+        raise UserError("APO_PRECISION", found=repr(name), expected="float32 or bf16", do="unset it")
+    return name
 
 
 def _whole_number(name: str, default: int, *, least: int = 1) -> int:

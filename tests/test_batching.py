@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import Gemma2Config, GPTNeoXConfig, LlamaConfig, MistralConfig, Qwen2Config
 
+from apo import batching
 from apo.batching import Batch, collate, micro_batches, plain_items, tree_length
 from apo.encoding import Item
 from apo.reward_model import RewardModel
@@ -184,6 +185,15 @@ def test_micro_batches_by_hand() -> None:
     assert list(micro_batches([8, 8], budget="APO_TOKEN_BUDGET", tokens=16)) == [[0, 1]]  # exactly the budget
     assert list(micro_batches([8, 8], budget="APO_TOKEN_BUDGET", tokens=15)) == [[0], [1]]
     assert list(micro_batches([], budget="APO_TOKEN_BUDGET", tokens=16)) == []
+
+
+def test_a_budget_smaller_than_an_item_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    batching._told.clear()
+    assert list(micro_batches([8, 20, 8], budget="APO_TOKEN_BUDGET", tokens=16)) == [[1], [0, 2]]
+    list(micro_batches([30], budget="APO_TOKEN_BUDGET", tokens=16))
+    assert capsys.readouterr().err == (
+        "APO_TOKEN_BUDGET is 16 tokens and an item has 20: such an item is a micro batch alone\n"
+    )
 
 
 @given(lengths=st.lists(st.integers(1, 50), max_size=40), budget=st.integers(1, 200))

@@ -150,7 +150,9 @@ def test_an_item_that_just_fits_is_not_cut() -> None:
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_a_response_longer_than_max_length_alone_is_cut_and_counted(side: str) -> None:
+def test_a_response_longer_than_max_length_alone_is_cut_counted_and_told(
+    side: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     counts: Counter[str] = Counter()
     long = " ".join("123456789")
     alone = encode(tiny.encoder(), QUERY, long).responses[0]
@@ -161,6 +163,7 @@ def test_a_response_longer_than_max_length_alone_is_cut_and_counted(side: str) -
     assert item.responses[0] == item.responses[2] == [*kept, EOS]
     assert item.longest == 10
     assert counts["responses_cut"] == 2 and counts["queries_cut"] == 1 and counts["items"] == 1
+    assert "2 responses are longer than 10 tokens alone and were cut" in capsys.readouterr().err
 
 
 @settings(max_examples=60, deadline=None)

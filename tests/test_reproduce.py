@@ -49,7 +49,12 @@ def test_a_second_clone_elsewhere_gives_the_same_bytes(first: Path, tmp_path: Pa
     assert ran(output) == set(stages(second)), output
     assert (second / "dvc.lock").read_bytes() == (first / "dvc.lock").read_bytes()
     record = json.loads((second / "models" / "rm_base.provenance.json").read_text())
-    assert record["arithmetic"] == {"device": "cpu", "threads": 2, "deterministic_algorithms": True}
+    assert record["arithmetic"] == {
+        "device": "cpu",
+        "precision": "float32",
+        "threads": 2,
+        "deterministic_algorithms": True,
+    }
     names = sorted(path.name for path in (first / "metrics").glob("*.json"))
     for name in names:
         assert (second / "metrics" / name).read_bytes() == (first / "metrics" / name).read_bytes(), name
