@@ -3,7 +3,8 @@
 APO_DEVICE        cpu, cuda or mps; by default a GPU where there is one
 APO_THREADS       CPU threads of torch, 2 by default (another number changes the last bits of a result)
 APO_TOKEN_BUDGET  tokens of a micro batch, padding included, 16384 by default
-APO_SAMPLE_BUDGET tokens that sampling holds in its cache, 65536 by default
+APO_SAMPLE_BUDGET tokens that sampling holds in its cache at most (a prompt that its samples share counts
+                  once), 65536 by default
 APO_CHECKPOINT_SECONDS  least time between two saved states of a training, 30 by default
 """
 
