@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 from tqdm import tqdm
 from transformers import (
-    DynamicCache,
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
@@ -24,16 +24,28 @@ from apo.batching import micro_batches
 from apo.config import Sampling
 from apo.dialogue import dialogue_to_messages
 from apo.pieces import Pieces
+from apo.prompt_cache import read_prompts, shares_prompts
 
-LEAVE = 0.75  # rows that have ended leave the batch when fewer than this part go on
+BLOCK = 64  # tokens whose probabilities are added up before a draw looks inside
+LOOK = 4  # steps between two looks at which rows have ended; a GPU would wait at every one
 
 
-def draw(scores: Float[Tensor, "seq vocab"], uniform: Float[Tensor, "seq"]) -> Int[Tensor, "seq"]:
-    """The token of each row that the row's own number in [0, 1) draws from softmax(scores)."""
-    cumulative = scores.double().softmax(-1).cumsum(-1)
-    drawn = torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)[:, 0]
-    last = (scores > float("-inf")).long().cumsum(-1).argmax(-1)  # where rounding leads past the end
-    return torch.minimum(drawn, last)
+def draw(scores: Float[Tensor, "row vocab"], uniform: Float[Tensor, "row"]) -> Int[Tensor, "row"]:
+    """The token of each row that the row's own number in [0, 1) draws from softmax(scores).
+
+    It is the first token up to which the probabilities add up to more than the number: looked for among
+    blocks of tokens, then inside the block, in double precision.
+    """
+    if scores.shape[1] % BLOCK:
+        scores = pad(scores, (0, -scores.shape[1] % BLOCK), value=float("-inf"))
+    blocks = scores.softmax(-1).unflatten(-1, (-1, BLOCK))
+    sums = blocks.sum(-1, dtype=torch.double).cumsum(-1)
+    number = uniform.clamp(max=1 - 2**-52)[:, None] * sums[:, -1:]  # less than the last sum, rounded too
+    block = torch.searchsorted(sums, number, right=True)
+    inside = blocks[torch.arange(len(block), device=block.device), block[:, 0]].double()
+    token = torch.searchsorted(inside.cumsum(-1), number - pad(sums, (1, 0)).gather(1, block), right=True)
+    last = BLOCK - 1 - (inside > 0).flip(-1).long().argmax(-1, keepdim=True)  # where rounding leads past it
+    return (block * BLOCK + torch.minimum(token, last))[:, 0]
 
 
 def sample_responses(
@@ -54,10 +66,12 @@ def sample_responses(
     `max_new_tokens`).
     """
     prompts = [_prompt_ids(tokenizer, query, settings, counts) for _, query in queries]
-    lengths = [settings.num_samples * (len(prompt) + settings.max_new_tokens) for prompt in prompts]
+    copies = 1 if shares_prompts(model) else settings.num_samples
+    lengths = [copies * len(p) + settings.num_samples * settings.max_new_tokens for p in prompts]
     answers: list[list[str]] = [[] for _ in queries]
+    budget = machine.sample_budget()
     with tqdm(total=len(queries), desc=what, unit="query", disable=None) as progress:
-        for indices in micro_batches(lengths, budget="APO_SAMPLE_BUDGET", tokens=machine.sample_budget()):
+        for indices in micro_batches(lengths, budget="APO_SAMPLE_BUDGET", tokens=budget):
 
             def answer(indices: list[int] = indices) -> list[list[int]]:
                 numbers = [
@@ -65,13 +79,14 @@ def sample_responses(
                     for i in indices
                     for index in range(settings.num_samples)
                 ]
-                return decode(
-                    model,
-                    [prompts[i] for i in indices],
-                    torch.from_numpy(np.stack(numbers)).to(device),
-                    processors=_processors(settings),
-                    eos_id=tokenizer.eos_token_id,
-                )
+                with machine.memory_for("APO_SAMPLE_BUDGET", budget), machine.arithmetic(device):
+                    return decode(
+                        model,
+                        [prompts[i] for i in indices],
+                        torch.from_numpy(np.stack(numbers)).to(device),
+                        processors=_processors(settings),
+                        eos_id=tokenizer.eos_token_id,
+                    )
 
             rows = pieces.get([what, *indices], answer) if pieces else answer()
             counts["unfinished"] += sum(len(row) == settings.max_new_tokens for row in rows)
@@ -103,52 +118,28 @@ def decode(
     Returns:
         The drawn tokens of each row, without the end token.
     """
-    device, count = uniforms.device, len(uniforms) // len(prompts)
+    device, count, steps = uniforms.device, len(uniforms) // len(prompts), uniforms.shape[1]
     width = max(map(len, prompts))
-    # What pads a prompt is masked, but the repetition penalty sees it: a token that the row has anyway.
-    ids = torch.tensor([p[:1] * (width - len(p)) + p for p in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-    cache = DynamicCache(config=model.config)
-    logits = _next_logits(model, ids, mask, (mask.cumsum(-1) - 1).clamp(min=0), cache)
-    cache.batch_repeat_interleave(count)
-    ids, mask, logits = (x.repeat_interleave(count, 0) for x in (ids, mask, logits))
-    rows = torch.arange(len(uniforms), device=device)  # which rows are still in the batch
-    drawn = torch.full(uniforms.shape, eos_id, device=device)
+    # The repetition penalty sees what pads a prompt: a token that the row has anyway.
+    padded = torch.tensor([p[:1] * (width - len(p)) + p for p in prompts], device=device)
+    text = pad(padded.repeat_interleave(count, 0), (0, steps), value=eos_id)
+    rows = torch.arange(len(text), device=device)  # which are still in the batch
     going = torch.ones_like(rows, dtype=torch.bool)
-    for step in range(uniforms.shape[1]):
-        token = draw(processors(ids, logits), uniforms[rows, step])
-        token = torch.where(going, token, eos_id)
-        drawn[rows, step] = token
+    memory = read_prompts(model, prompts, count)
+    for step in range(width, width + steps):
+        logits = memory.logits(text[rows, step - 1]).float()
+        token = draw(processors(text[rows, :step], logits), uniforms[rows, step - width])
+        text[rows, step] = token
         going &= token != eos_id
-        left = int(going.sum())
-        if not left or step + 1 == uniforms.shape[1]:
-            break
-        ids = torch.cat([ids, token[:, None]], 1)
-        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
-        if left < LEAVE * len(rows):
-            kept = going.nonzero()[:, 0]
-            cache.batch_select_indices(kept)
-            rows, ids, mask, token, going = (x[kept] for x in (rows, ids, mask, token, going))
-        logits = _next_logits(model, token[:, None], mask, mask.sum(-1, keepdim=True) - 1, cache)
+        if (step + 1 - width) % LOOK == 0:
+            if not going.any():
+                break
+            kept = memory.keep(going)
+            rows, going = rows[kept], going[kept]
+    drawn = text[:, width:]
     ends = (drawn == eos_id).long()
-    ends = torch.where(ends.any(-1), ends.argmax(-1), drawn.shape[1])
+    ends = torch.where(ends.any(-1), ends.argmax(-1), steps)  # a row may have gone on until the next look
     return [row[:end] for row, end in zip(drawn.tolist(), ends.tolist(), strict=True)]
-
-
-def _next_logits(
-    model: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache
-) -> Float[Tensor, "seq vocab"]:
-    """Logits of the token after the last one; the cache grows by the ids."""
-    output = model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    logits: Tensor = output.logits[:, -1].float()
-    return logits
 
 
 def _prompt_ids(tokenizer: Any, query: str, settings: Sampling, counts: Counter[str]) -> list[int]:

@@ -4,7 +4,8 @@ APO_DEVICE        cpu, cuda or mps; by default a GPU where there is one
 APO_THREADS       CPU threads of torch, 2 by default (another number changes the last bits of a result)
 APO_TOKEN_BUDGET  tokens of a micro batch, padding included; by default 2048, what the caches of a CPU hold,
                   and 16384 on a GPU
-APO_SAMPLE_BUDGET tokens that sampling holds in its cache, 65536 by default
+APO_SAMPLE_BUDGET tokens that sampling holds in its cache at most (a prompt that its samples share counts
+                  once), 65536 by default
 APO_PRECISION     float32 or bf16; by default bf16 on a GPU (weights, rewards and losses stay in float32)
 APO_GRADIENT_CHECKPOINTING  1 computes the layers again in the backward pass and keeps less, 0 by default
 APO_CHECKPOINT_SECONDS  least time between two saved states of a training, 30 by default

@@ -14,7 +14,7 @@ import tiny
 import torch
 from scipy.stats import chisquare
 
-from apo.generation import draw, sample_responses
+from apo.generation import _generator, draw, sample_responses
 from apo.models import CHAT_TEMPLATE
 
 EOS, PAD = 2, 3
@@ -153,6 +153,32 @@ def test_settings_that_came_with_the_checkpoint_do_not_count() -> None:
     assert sample(model)[0] == base
 
 
+@pytest.mark.parametrize("sharing", [True, False])
+@pytest.mark.parametrize("penalty", [1.0, 1.4])
+def test_a_text_is_what_its_numbers_draw_when_it_is_read_anew_for_each_token(
+    sharing: bool, penalty: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the prompts shared by their samples, and with a copy for each."""
+    if not sharing:
+        monkeypatch.setattr("apo.prompt_cache.SHARING", ())
+    model = peaked(end=2.5, pad=3.0)
+    found, _ = sample(model, num_samples=3, max_new_tokens=12, temperature=1.3, repetition_penalty=penalty)
+    for name, query in QUERIES:
+        for index in range(3):
+            ids = prompt = prompt_ids(query)
+            for number in _generator(1, name, index).random(12):
+                with torch.no_grad():
+                    logits = model(input_ids=torch.tensor([ids])).logits[0, -1].clone()
+                for token in set(ids):
+                    logits[token] = logits[token] / penalty if logits[token] > 0 else logits[token] * penalty
+                cumulative = (logits / 1.3).softmax(-1).cumsum(-1)
+                ids = [*ids, int((cumulative <= number * cumulative[-1]).sum())]
+                if ids[-1] == EOS:
+                    break
+            text = tiny.shared_tokenizer().decode(ids[len(prompt) :], skip_special_tokens=True)
+            assert found[name][index] == text
+
+
 # The distribution
 
 
@@ -253,6 +279,19 @@ def test_draw_by_hand() -> None:
     assert draw(scores, uniform).tolist() == [0, 0, 1, 1, 2, 2]
 
 
+@pytest.mark.parametrize("vocab", [5, 64, 380, 8192])
+def test_draw_inverts_the_cumulative_distribution(vocab: int) -> None:
+    """The same as one search among all tokens, blocks or not."""
+    generator = torch.Generator().manual_seed(1)
+    scores = 4 * torch.randn(300, vocab, generator=generator, dtype=torch.double)
+    scores[:, torch.rand(vocab, generator=generator) < 0.4] = -torch.inf
+    scores[:, vocab // 2] = 1.0
+    uniform = torch.rand(300, generator=generator, dtype=torch.double)
+    cumulative = scores.softmax(-1).cumsum(-1)
+    expected = (cumulative <= (uniform * cumulative[:, -1])[:, None]).sum(-1)
+    assert torch.equal(draw(scores, uniform), expected)
+
+
 def test_what_has_no_probability_is_never_drawn() -> None:
     scores = torch.tensor([-torch.inf, 1.0, -torch.inf, 0.3, -torch.inf])
     uniform = torch.tensor([0.0, 1.0 - 2**-53, *np.random.default_rng(0).random(500)], dtype=torch.float64)
@@ -313,3 +352,14 @@ def test_ends_are_counted(end: bool, unfinished: int) -> None:
 
 def test_no_queries_give_no_responses() -> None:
     assert sample(peaked(), []) == ({}, Counter())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_bf16_samples_are_those_of_rounded_logits(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU computes in; most draws are those of float32."""
+    model = peaked().float()
+    exact, _ = sample(model, num_samples=count, max_new_tokens=2)
+    monkeypatch.setenv("APO_PRECISION", "bf16")
+    rounded, _ = sample(model, num_samples=count, max_new_tokens=2)
+    same = [a == b for name in exact for a, b in zip(exact[name], rounded[name], strict=True)]
+    assert sum(same) >= 0.8 * len(same)

@@ -105,7 +105,7 @@ def sample(stop_after: int | None, monkeypatch: pytest.MonkeyPatch) -> tuple[Any
     counts: Counter[str] = Counter()
     with monkeypatch.context() as patch, pieces_of("sample", "key") as pieces:
         patch.setattr(module, "decode", decode)
-        patch.setenv("APO_SAMPLE_BUDGET", "60")
+        patch.setenv("APO_SAMPLE_BUDGET", "40")
         found = sample_responses(
             tiny.language_model().eval(),
             tiny.shared_tokenizer(),
