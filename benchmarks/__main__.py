@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from apo import machine
 from apo.errors import UserError
-from benchmarks.data import LEARNED_FROM, made_up_texts, prepare, read_texts
+from benchmarks.data import LEARNED_FROM, SIZES, made_up_texts, prepare, read_texts
 from benchmarks.flops import needed
 from benchmarks.jobs import SEED
 from benchmarks.measure import Plan, measure
@@ -47,7 +47,8 @@ def run(todo: list[Plan], source: Path | None) -> dict[str, Any]:
     all_rates = []
     with tempfile.TemporaryDirectory() as temporary:
         for size in dict.fromkeys(plan.size for plan in todo):
-            facts = prepare(Path(temporary) / size, texts, rows=256, queries=64, size=size, seed=SEED)
+            folder = Path(temporary) / size
+            facts = prepare(folder, texts, rows=256, queries=64, sizes=SIZES[size], seed=SEED)
             results["models"][size] = facts.pop("parameters")
             results["data"] = {
                 "source": source.name if source else "made-up words in the lengths of HH"

@@ -75,7 +75,13 @@ def with_others(texts: Sequence[Text], count: int, *, seed: int) -> list[Text]:
 
 
 def prepare(
-    folder: Path, texts: list[Text], *, rows: int, queries: int, size: str, seed: int
+    folder: Path,
+    texts: list[Text],
+    *,
+    rows: int,
+    queries: int,
+    sizes: dict[str, int],
+    seed: int,
 ) -> dict[str, Any]:
     """Writes what every process of the benchmark reads: `backbone/` and the encoded items of every job.
 
@@ -83,16 +89,15 @@ def prepare(
         texts: At least `rows` comparisons.
         rows: Comparisons, and queries that are scored.
         queries: Queries of golden > samples, and queries that are answered.
-        size: A key of `SIZES`.
+        sizes: Of the model, a value of `SIZES`.
 
     Returns:
         Facts about the data.
     """
     texts = random.Random(seed).sample(texts, min(len(texts), LEARNED_FROM))
     tokenizer = train_tokenizer((f"{q} {r}" for q, rs in texts for r in rs), vocab_size=PIECES)
-    heads = SIZES[size]["num_attention_heads"]
-    sizes = SIZES[size] | {"num_key_value_heads": heads, "max_position_embeddings": 2 * MAX_LENGTH}
-    model = new_language_model(tokenizer, seed=seed, rope_theta=10000.0, **sizes)
+    more = {"num_key_value_heads": sizes["num_attention_heads"], "max_position_embeddings": 2 * MAX_LENGTH}
+    model = new_language_model(tokenizer, seed=seed, rope_theta=10000.0, **sizes, **more)
     save_language_model(model, tokenizer, folder / "backbone", "# A model with random weights\n")
     encoder = Encoder(tokenizer, **READING)
     counts: Counter[str] = Counter()

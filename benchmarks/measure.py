@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -40,7 +40,8 @@ class Process:
     def run(self, rows: int) -> dict[str, Any]:
         """One timed run; see `benchmarks.worker`."""
         assert self._process.stdin
-        self._process.stdin.write(f"{rows}\n")
+        with suppress(BrokenPipeError):  # the answer says why
+            self._process.stdin.write(f"{rows}\n")
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -61,9 +62,7 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.__exit__(None, None, None)  # closes the input and waits for the end
         self._errors.close()
 
 
