@@ -28,13 +28,14 @@ PROGRESS = "{percentage:3.0f} %, {elapsed} gone, {remaining} left{postfix}"
 
 def plans(*, quick: bool) -> list[Plan]:
     """An optimiser step of 64 comparisons, and its doubles; for a quick look a quarter of one."""
-    part, repeats, multiples = (4, 1, ()) if quick else (1, 3, (2, 4))
+    part, repeats = (4, 1) if quick else (1, 3)
+    multiples = () if quick else (2, 4)
     return [
         Plan("train_pairs", "train_pairs", "5M", 64 // part, repeats, multiples),
         Plan("train_apo", "train_apo", "5M", 16 // part, repeats, multiples),
-        Plan("score", "score", "5M", 64 // part, repeats, multiples),
+        Plan("score", "score", "5M", 32 // part, repeats, multiples),
         Plan("sample", "sample", "5M", 16 // part, repeats, multiples),
-        Plan("sample_other", "sample_other", "5M", 4, 1),
+        Plan("sample_other", "sample_other", "5M", 8 // part, 1),
         Plan("train_pairs_30m", "train_pairs", "30M", 64 // part, repeats, ways=("plain", "ours")),
     ]
 
@@ -57,7 +58,10 @@ def run(todo: list[Plan], source: Path | None) -> dict[str, Any]:
             for plan in todo:
                 folder = Path(temporary) / plan.size
                 found, rates = measure(plan, folder, progress)
-                flops = 0 if plan.job.startswith("sample") else needed(folder, plan.job, plan.rows)
+                flops = {}
+                if not plan.job.startswith("sample"):  # not bound by them
+                    for name, last in (("fraction", False), ("fraction_last_tokens", True)):
+                        flops[name] = needed(folder, plan.job, plan.rows, last_tokens=last)
                 results[plan.key] = job_results(plan, found, flops=flops, rate=median(rates))
                 all_rates += rates
     results["matmul_gflops"] = median(all_rates) / 1e9

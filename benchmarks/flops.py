@@ -8,11 +8,12 @@ its addition:
     reward           2 x hidden size x responses
 
 and three times that for a training: the gradient of a product is two products of its size. No vocabulary
-projection, no padding, no softmax, no normalisation.
+projection, no padding, no softmax, no normalisation. Of the last layer a reward reads the last token of each
+response alone; `last_tokens` counts the keys and values of all tokens there, and the rest for those only.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,12 +28,18 @@ from benchmarks.jobs import load_items
 SIDE = 4096
 
 
-def linear_parameters(config: Any) -> int:
-    """Weights of the linear layers of a Llama without its vocabulary projection."""
+def layer_flops(config: Any, *, keys: int, queries: int, pairs: int) -> int:
+    """Operations of one layer of a Llama, forward.
+
+    Args:
+        keys: Tokens that have keys and values.
+        queries: Tokens that have all the rest.
+        pairs: Of a query with a key that it sees.
+    """
     hidden, inner = config.hidden_size, config.intermediate_size
-    head = hidden // config.num_attention_heads
-    keys = head * config.num_key_value_heads
-    return int(config.num_hidden_layers * (2 * hidden * hidden + 2 * hidden * keys + 3 * hidden * inner))
+    narrow = hidden // config.num_attention_heads * config.num_key_value_heads
+    linear = 2 * hidden * narrow * keys + (2 * hidden * hidden + 3 * hidden * inner) * queries
+    return int(2 * linear + 4 * hidden * pairs)
 
 
 def visible_pairs(item: Item) -> int:
@@ -42,24 +49,21 @@ def visible_pairs(item: Item) -> int:
     return query * (query + 1) // 2 + own
 
 
-def flops(config: Any, *, tokens: int, pairs: int, rewards: int) -> int:
-    """Operations of one forward pass."""
-    attention = 4 * config.hidden_size * config.num_hidden_layers * pairs
-    return int(2 * linear_parameters(config) * tokens + attention + 2 * config.hidden_size * rewards)
+def reward_flops(config: Any, item: Item, *, last_tokens: bool) -> int:
+    """Operations of the rewards of one tree, forward; see above for `last_tokens`."""
+    tokens, responses = tree_length(item), len(item.responses)
+    whole = layer_flops(config, keys=tokens, queries=tokens, pairs=visible_pairs(item))
+    last = whole
+    if last_tokens:
+        last = layer_flops(config, keys=tokens, queries=responses, pairs=item.plain_tokens)
+    return (config.num_hidden_layers - 1) * whole + last + 2 * int(config.hidden_size) * responses
 
 
-def forward_flops(config: Any, items: Iterable[Item]) -> int:
-    """Operations that the rewards of these items need, without gradients."""
-    return sum(
-        flops(config, tokens=tree_length(item), pairs=visible_pairs(item), rewards=len(item.responses))
-        for item in items
-    )
-
-
-def needed(folder: Path, job: str, rows: int) -> int:
+def needed(folder: Path, job: str, rows: int, *, last_tokens: bool) -> int:
     """Operations of a training or a scoring of the benchmark."""
     config = AutoConfig.from_pretrained(folder / "backbone")
-    forward = forward_flops(config, load_items(folder, job, rows))
+    items = load_items(folder, job, rows)
+    forward = sum(reward_flops(config, item, last_tokens=last_tokens) for item in items)
     return 3 * forward if job.startswith("train") else forward
 
 

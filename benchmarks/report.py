@@ -38,17 +38,19 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
-def job_results(plan: Plan, found: Mapping[str, Measured], *, flops: int, rate: float) -> dict[str, Any]:
+def job_results(
+    plan: Plan, found: Mapping[str, Measured], *, flops: Mapping[str, int], rate: float
+) -> dict[str, Any]:
     """The numbers of one job.
 
     Args:
-        flops: Operations that the computation needs, 0 where they are not what bounds it.
+        flops: Operations that the computation needs, by a name for how they are counted.
         rate: Operations a second of a large matrix multiplication.
 
     Returns:
         `vs_WAY`: seconds of a way over this project's, for sampling seconds a token; `seconds` (medians),
-        `repeats`, `peak_mb`, `imported_mb` and `growth` by way; `matmul_fraction`: what the operations take
-        at the rate, over this project's seconds.
+        `repeats`, `peak_mb`, `imported_mb` and `growth` by way; for every count of operations `matmul_NAME`:
+        the seconds that they take at the rate, over this project's.
     """
     costs = {name: m.median() for name, m in found.items()}
     results: dict[str, Any] = {"job": plan.job, "model": plan.size, "rows": plan.rows}
@@ -69,9 +71,8 @@ def job_results(plan: Plan, found: Mapping[str, Measured], *, flops: int, rate: 
         name: {str(k): _short(m.median(k) / m.median()) for k in m.seconds if k > 1}
         for name, m in found.items()
     }
-    if flops:
-        results["matmul_seconds"] = _short(flops / rate)
-        results["matmul_fraction"] = _short(flops / rate / found["ours"].median())
+    ours = found["ours"].median()
+    results |= {f"matmul_{name}": _short(count / rate / ours) for name, count in flops.items()}
     return results
 
 
@@ -101,8 +102,7 @@ def table(results: Mapping[str, Any]) -> str:
             ratio = "1" if name == "ours" else f"{found[f'vs_{name}']:.2f}"
             growth = [found["growth"][name].get(multiple) for multiple in ("2", "4")]
             lines.append(
-                f"| {TASKS[found['job']]}, {found['model']}, {found['rows']} rows "
-                f"| {WAYS[found['job']][name].title} | {seconds:.2f} | {ratio} "
+                f"| {_task(found)} | {WAYS[found['job']][name].title} | {seconds:.2f} | {ratio} "
                 f"| {found['peak_mb'][name]:,} ({found['imported_mb'][name]:,}) "
                 f"| {' | '.join('' if factor is None else f'{factor:.2f}' for factor in growth)} |"
             )
@@ -110,16 +110,19 @@ def table(results: Mapping[str, Any]) -> str:
         "",
         f"The limit: a product of two 4096 x 4096 matrices runs at {results['matmul_gflops']:.0f} GFLOP/s.",
         "",
-        "| job | what it needs, seconds at that rate | this project, seconds | fraction |",
-        "|---|---|---|---|",
+        "| job | fraction of the time, all layers | the last layer for last tokens alone |",
+        "|---|---|---|",
     ]
-    for found in _jobs(results):
-        if "matmul_fraction" in found:
-            lines.append(
-                f"| {TASKS[found['job']]}, {found['model']} | {found['matmul_seconds']:.2f} "
-                f"| {found['seconds']['ours']:.2f} | {found['matmul_fraction']:.2f} |"
-            )
+    lines += [
+        f"| {_task(found)} | {found['matmul_fraction']:.2f} | {found['matmul_fraction_last_tokens']:.2f} |"
+        for found in _jobs(results)
+        if "matmul_fraction" in found
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _task(found: Mapping[str, Any]) -> str:
+    return f"{TASKS[found['job']]}, {found['model']}, {found['rows']} rows"
 
 
 def _jobs(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

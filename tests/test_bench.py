@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig
 
 from apo.encoding import Item
 from apo.errors import UserError
@@ -150,23 +151,29 @@ def test_plain_loop_pads_to_the_longest_of_like_length(folder: Path) -> None:
 def test_flops_are_those_that_torch_counts(folder: Path) -> None:
     classifier = jobs.load_reward_model(folder).classifier
     classifier.config._attn_implementation = "eager"  # of sdpa on a CPU torch counts nothing
-    ids = torch.randint(4, 300, (1, 37))
+    config, ids = classifier.config, torch.randint(4, 300, (1, 37))
+
+    def reward() -> torch.Tensor:
+        hidden = classifier.base_model(ids, use_cache=False).last_hidden_state
+        found: torch.Tensor = classifier.score(hidden[:, -1]).sum()
+        return found
+
     with FlopCounterMode(display=False) as counter:
-        classifier.score(classifier.base_model(ids, use_cache=False).last_hidden_state[:, -1])
+        reward()
     # Eager attention computes all pairs, also those that are masked.
-    forward = flops.flops(classifier.config, tokens=37, pairs=37 * 37, rewards=1)
+    layer = flops.layer_flops(config, keys=37, queries=37, pairs=37 * 37)
+    forward = config.num_hidden_layers * layer + 2 * config.hidden_size
     assert counter.get_total_flops() == forward
     with FlopCounterMode(display=False) as counter:
-        classifier.score(
-            classifier.base_model(ids, use_cache=False).last_hidden_state[:, -1]
-        ).sum().backward()
+        reward().backward()
     assert counter.get_total_flops() == 3 * forward
 
 
-def test_linear_parameters_are_those_of_the_layers(folder: Path) -> None:
-    classifier = jobs.load_reward_model(folder).classifier
-    layers = [m for m in classifier.base_model.layers.modules() if isinstance(m, torch.nn.Linear)]
-    assert flops.linear_parameters(classifier.config) == sum(m.weight.numel() for m in layers)
+def test_layer_of_few_queries() -> None:
+    """Keys and values of 5 tokens, all the rest of 2: with one key head of two, by hand."""
+    config = LlamaConfig(hidden_size=8, intermediate_size=12, num_attention_heads=2, num_key_value_heads=1)
+    linear = 2 * 5 * (8 * 4 + 8 * 4) + 2 * 2 * (8 * 8 + 8 * 8 + 3 * 8 * 12)
+    assert flops.layer_flops(config, keys=5, queries=2, pairs=9) == linear + 2 * 2 * 9 * 8
 
 
 def test_visible_pairs_of_a_tree() -> None:
@@ -176,13 +183,21 @@ def test_visible_pairs_of_a_tree() -> None:
     assert flops.visible_pairs(item) == seen == 6 + (4 + 5) + 4
 
 
-def test_needed_of_a_training_is_three_times_that_of_rewards(folder: Path) -> None:
-    items = read_items(folder / "score.jsonl")[:5]
+def test_last_tokens_see_the_query_and_their_response(folder: Path) -> None:
     config = jobs.load_reward_model(folder).classifier.config
-    assert flops.needed(folder, "score", 5) == flops.forward_flops(config, items)
-    assert flops.needed(folder, "train_apo", 3) == 3 * flops.forward_flops(
-        config, read_items(folder / "train_apo.jsonl")[:3]
-    )
+    item = Item([1, 2, 3], [[4, 5], [6]])
+    first = flops.layer_flops(config, keys=6, queries=6, pairs=19)
+    assert flops.reward_flops(config, item, last_tokens=False) == 2 * first + 2 * 2 * 32
+    last = flops.layer_flops(config, keys=6, queries=2, pairs=5 + 4)
+    assert flops.reward_flops(config, item, last_tokens=True) == first + last + 2 * 2 * 32
+
+
+def test_needed_of_a_training_is_three_times_that_of_rewards(folder: Path) -> None:
+    config = jobs.load_reward_model(folder).classifier.config
+    for job, times in (("score", 1), ("train_apo", 3), ("train_pairs", 3)):
+        items = read_items(folder / f"{job}.jsonl")[:5]
+        rewards = sum(flops.reward_flops(config, item, last_tokens=True) for item in items)
+        assert flops.needed(folder, job, 5, last_tokens=True) == times * rewards
 
 
 # Data ----------------------------------------------------------------------------------------------
@@ -254,7 +269,7 @@ def test_ratios_are_of_medians() -> None:
         "authors": measured(4.0, 9.0, 5.0, values=[0.7] * 3, more={2: [15.0]}),
         "ours": measured(2.0, 1.0, 2.5, values=[0.7] * 3),
     }
-    results = job_results(plan, found, flops=120, rate=100.0)
+    results = job_results(plan, found, flops={"fraction": 120}, rate=100.0)
     assert results["vs_authors"] == 2.5
     assert results["growth"] == {"authors": {"2": 3.0}, "ours": {}}
     assert results["seconds"] == {"authors": 5.0, "ours": 2.0}
@@ -266,7 +281,7 @@ def test_ratios_are_of_medians() -> None:
 def test_sampling_is_compared_by_token() -> None:
     plan = Plan("sample", "sample", "5M", 16, 1)
     found = {"plain": measured(6.0, values=[300]), "ours": measured(2.0, values=[200])}
-    results = job_results(plan, found, flops=0, rate=1.0)
+    results = job_results(plan, found, flops={}, rate=1.0)
     assert results["vs_plain"] == 2.0
     assert results["vs_in_seconds"] == {"plain": 3.0}
     assert "matmul_fraction" not in results
@@ -325,10 +340,11 @@ def test_every_way_of_a_job_has_a_row_in_the_table() -> None:
             "cut_queries": 0,
             "encoded_queries": 1,
         },
-        "train_pairs": job_results(plan, found, flops=1, rate=1.0),
+        "train_pairs": job_results(plan, found, flops={"fraction": 1, "fraction_last_tokens": 1}, rate=1.0),
         "matmul_gflops": 1.0,
     }
     text = table(results)
+    assert "| RM training, pairs, 5M, 64 rows | 1.00 | 1.00 |" in text
     assert all(f"| {way.title} | 1.00 |" in text for way in WAYS["train_pairs"].values())
     assert (
         len(
