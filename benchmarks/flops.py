@@ -56,7 +56,7 @@ def reward_flops(config: Any, item: Item, *, last_tokens: bool) -> int:
     last = whole
     if last_tokens:
         last = layer_flops(config, keys=tokens, queries=responses, pairs=item.plain_tokens)
-    return (config.num_hidden_layers - 1) * whole + last + 2 * int(config.hidden_size) * responses
+    return int((config.num_hidden_layers - 1) * whole + last + 2 * config.hidden_size * responses)
 
 
 def needed(folder: Path, job: str, rows: int, *, last_tokens: bool) -> int:

@@ -12,14 +12,14 @@ from torch import nn
 from apo.batching import tree_length
 from apo.config import Optimiser
 from apo.encoding import Item
-from apo.models import RewardModel, start_reward_model
+from apo.models import start_reward_model
 from apo.optimise import batches_of
+from apo.reward_model import RewardModel
 from benchmarks.data import READING, read_items
 
 SEED = 7
 COMPARISONS = 64  # in an optimiser step; golden + 4 samples are four of them
 CHECKED = 4  # items on which all ways are compared before anything is timed
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ class NoCheckpoints(Checkpoints):
 
 def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
     """A training to be run; it gives the mean loss of its steps."""
-    device = machine.set_up()
+    machine.set_up()
     training = Training(load_items(folder, job, rows), job == "train_apo")
-    model = load_reward_model(folder).to(device)
+    model = load_reward_model(folder)
     data = [
         Ranked(item, [1.0] + [0.0] * (len(item.responses) - 1), is_apo=training.is_apo)
         for item in training.items
@@ -48,7 +48,6 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
             apo_weight=training.weight,
             adversarial=bradley_terry,
             seed=SEED,
-            device=device,
             what="",
             checkpoints=NoCheckpoints(),
         )
@@ -59,10 +58,10 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
 
 def score(folder: Path, job: str, rows: int) -> Callable[[], list[float]]:
     """A scoring to be run; it gives the rewards in order."""
-    device = machine.set_up()
-    model, items = load_reward_model(folder).to(device).eval(), load_items(folder, job, rows)
+    machine.set_up()
+    model, items = load_reward_model(folder).eval(), load_items(folder, job, rows)
 
     def run() -> list[float]:
-        return [r for found in rewards_of(model, items, device=device, what="") for r in found]
+        return [r for found in rewards_of(model, items, what="") for r in found]
 
     return run
