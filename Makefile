@@ -3,11 +3,12 @@
 # make check   format, lint, types
 # make hermetic   every stage alone with what it declares; part of make test
 # make reproduce  two clones, two runs, the same bytes; part of make test; APO_FULL=1 plays the whole game twice
+# make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick check format setup hermetic reproduce
+.PHONY: repro test quick check format setup hermetic reproduce bench
 setup: .venv/installed
 
 .venv/installed: requirements.txt constraints.txt
@@ -33,6 +34,13 @@ hermetic: setup
 
 reproduce: setup
 	python -m pytest tests/test_reproduce.py
+
+bench: setup .venv/bench
+	python -m benchmarks $(DATA) $(if $(QUICK),--quick)
+
+.venv/bench: benchmarks/requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -r $<
+	@touch $@
 
 check: setup
 	ruff format --check .

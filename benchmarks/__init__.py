@@ -1,0 +1,1 @@
+"""Time and memory of this project beside other ways of doing the same; `make bench`."""

@@ -1,0 +1,93 @@
+"""One command, one table: time and memory of this project beside other ways, measured in one run.
+
+`make bench`, or `python -m benchmarks [FILE] [--quick] [--only KEY ...]`: FILE holds comparisons in any shape
+that `data.source: files` reads; without it, texts are made up in the lengths of Helpful&Harmless. A whole
+run writes `results.json` and the table in README.md; a quick one, and one of some jobs, only prints it.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tqdm import tqdm
+
+from apo import machine
+from apo.errors import UserError
+from benchmarks.data import LEARNED_FROM, SIZES, made_up_texts, prepare, read_texts
+from benchmarks.flops import needed
+from benchmarks.jobs import SEED
+from benchmarks.measure import Plan, measure
+from benchmarks.report import README, RESULTS, job_results, machine_facts, put_into, table
+
+PROGRESS = "{percentage:3.0f} %, {elapsed} gone, {remaining} left{postfix}"
+
+
+def plans(*, quick: bool) -> list[Plan]:
+    """An optimiser step of 64 comparisons, and its doubles; for a quick look a quarter of one."""
+    part, repeats = (4, 1) if quick else (1, 3)
+    multiples = () if quick else (2, 4)
+    found = [
+        Plan("train_pairs", "train_pairs", "5M", 64 // part, repeats, multiples),
+        Plan("train_apo", "train_apo", "5M", 16 // part, repeats, multiples),
+        Plan("score", "score", "5M", 32 // part, repeats, multiples),
+        Plan("sample", "sample", "5M", 16 // part, repeats, multiples),
+        Plan("train_pairs_30m", "train_pairs", "30M", 64 // part, repeats, ways=("plain", "ours")),
+    ]
+    return found if quick else [*found, Plan("sample_other", "sample_other", "5M", 8, 1)]
+
+
+def run(todo: list[Plan], source: Path | None) -> dict[str, Any]:
+    """Prepares the data, measures, and gives the results."""
+    os.environ |= {"APO_DEVICE": "cpu", "APO_PRECISION": "float32"}  # as all the other ways run
+    machine.set_up()
+    results: dict[str, Any] = {"machine": machine_facts(), "models": {}}
+    texts = read_texts(source) if source else made_up_texts(LEARNED_FROM, seed=SEED)
+    all_rates = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for size in dict.fromkeys(plan.size for plan in todo):
+            folder = Path(temporary) / size
+            facts = prepare(folder, texts, rows=256, queries=64, sizes=SIZES[size], seed=SEED)
+            results["models"][size] = facts.pop("parameters")
+            results["data"] = {
+                "source": source.name if source else "made-up words in the lengths of HH"
+            } | facts
+        with tqdm(total=sum(plan.cost for plan in todo), bar_format=PROGRESS) as progress:
+            for plan in todo:
+                folder = Path(temporary) / plan.size
+                found, rates = measure(plan, folder, progress)
+                flops = {}
+                if not plan.job.startswith("sample"):  # not bound by them
+                    for name, last in (("fraction", False), ("fraction_last_tokens", True)):
+                        flops[name] = needed(folder, plan.job, plan.rows, last_tokens=last)
+                results[plan.key] = job_results(plan, found, flops=flops, rate=median(rates))
+                all_rates += rates
+    results["matmul_gflops"] = median(all_rates) / 1e9
+    if "train_pairs_30m" in results:
+        results["matmul_fraction"] = results["train_pairs_30m"]["matmul_fraction"]
+    return results
+
+
+def main(source: Path | None, *, quick: bool, only: list[str]) -> None:
+    """Prints the table; writes it after a whole run."""
+    results = run([plan for plan in plans(quick=quick) if not only or plan.key in only], source)
+    print(table(results))
+    if not (quick or only):
+        RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        README.write_text(put_into(README.read_text(encoding="utf-8"), table(results)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n")[0])
+    parser.add_argument("file", nargs="?", type=Path, help="comparisons; made up without")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the rows, once")
+    parser.add_argument("--only", nargs="*", default=[], choices=[plan.key for plan in plans(quick=False)])
+    arguments = parser.parse_args()
+    try:
+        main(arguments.file, quick=arguments.quick, only=arguments.only)
+    except UserError as error:
+        sys.exit(f"error: {' '.join(str(error).splitlines())}")

@@ -1,0 +1,112 @@
+"""The four jobs, and what all ways of doing them share: items, optimiser steps, settings, weights."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from apo.batching import tree_length
+from apo.config import Optimiser
+from apo.encoding import Item
+from apo.models import start_reward_model
+from apo.optimise import batches_of
+from apo.reward_model import RewardModel
+from benchmarks.data import READING, read_items
+
+SEED = 7
+COMPARISONS = 64  # in an optimiser step; golden + 4 samples are four of them
+CHECKED = 4  # items on which all ways are compared before anything is timed
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is learned from.
+
+    Attributes:
+        items: Chosen and rejected, or golden and samples: the first response is better than each other one.
+        is_apo: Whether they are golden > samples.
+    """
+
+    items: list[Item]
+    is_apo: bool
+
+    @property
+    def weight(self) -> float:
+        """Of a pair, as in the paper: 1, or 0.1 / 4 for golden > sample."""
+        return 0.025 if self.is_apo else 1.0
+
+    @property
+    def settings(self) -> Optimiser:
+        """One pass in steps of `COMPARISONS` comparisons, at a rate that hardly moves the random model."""
+        pairs = len(self.items[0].responses) - 1
+        return Optimiser(
+            optimiser="adamw",
+            lr=1.0e-6,
+            beta2=0.999,
+            epochs=1,
+            batch_size=COMPARISONS // pairs,
+            warmup_steps=0,
+            schedule="constant",
+            weight_decay=0.0,
+            max_grad_norm=1.0,
+        )
+
+    def steps(self) -> list[list[Item]]:
+        """The items of every optimiser step: this project's steps, in random order inside a step."""
+        draw = random.Random(SEED)
+        batches = batches_of([tree_length(item) for item in self.items], self.settings, seed=SEED)
+        return [[self.items[i] for i in draw.sample(batch, len(batch))] for batch in batches]
+
+
+def checked(items: Sequence[Item]) -> list[Item]:
+    """The first items that no way of reading cuts."""
+    return [item for item in items if item.longest < READING["max_length"]][:CHECKED]
+
+
+def load_items(folder: Path, job: str, rows: int) -> list[Item]:
+    """The first `rows` items of a job, all that are compared for 0."""
+    items = read_items(folder / f"{job}.jsonl")
+    return items[:rows] if rows else checked(items)
+
+
+def load_reward_model(folder: Path) -> RewardModel:
+    """The reward model that every way starts from."""
+    return start_reward_model(folder / "backbone", seed=SEED, padding_side="right", **READING)
+
+
+def pair(item: Item) -> list[tuple[list[int], list[int]]]:
+    """Separate comparisons of whole texts: the first response against each other one, repeated for each."""
+    first, *others = item.responses
+    return [(item.prefix + first, item.prefix + other) for other in others]
+
+
+def adamw(model: nn.Module, settings: Optimiser) -> torch.optim.Optimizer:
+    """The optimiser of all ways."""
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.lr,
+        betas=(0.9, settings.beta2),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
+def update(model: nn.Module, optimiser: torch.optim.Optimizer, settings: Optimiser) -> None:
+    """The end of an optimiser step."""
+    nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+
+
+def padded(rows: Sequence[Sequence[int]], *, length: int, pad_id: int) -> dict[str, Any]:
+    """Texts padded on the right, with the mask that a model of transformers takes."""
+    ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(rows), length), dtype=torch.long)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = torch.tensor(row)
+        mask[number, : len(row)] = 1
+    return {"input_ids": ids, "attention_mask": mask}

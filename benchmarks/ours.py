@@ -1,0 +1,67 @@
+"""This project, through the functions that its stages call."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from apo import machine
+from apo.checkpoints import Checkpoints
+from apo.losses import bradley_terry
+from apo.reward_training import Ranked, train_reward_model
+from apo.scoring import rewards_of
+from benchmarks.jobs import SEED, Training, load_items, load_reward_model
+
+
+class NoCheckpoints(Checkpoints):
+    """Saves nothing: neither do the others."""
+
+    def __init__(self) -> None:
+        pass
+
+    def restore(self, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
+        """Nothing to go on from."""
+        return []
+
+    def save_when_due(self, *_: Any, **__: Any) -> None:
+        """Nothing is saved."""
+
+
+def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
+    """A training to be run; it gives the mean loss of its steps."""
+    machine.set_up()
+    training = Training(load_items(folder, job, rows), job == "train_apo")
+    model = load_reward_model(folder)
+    data = [
+        Ranked(item, [1.0] + [0.0] * (len(item.responses) - 1), is_apo=training.is_apo)
+        for item in training.items
+    ]
+
+    def run() -> float:
+        curve = train_reward_model(
+            model,
+            data,
+            training.settings,
+            kl_weight=1.0,
+            apo_weight=training.weight,
+            adversarial=bradley_terry,
+            seed=SEED,
+            what="",
+            checkpoints=NoCheckpoints(),
+        )
+        return sum(row["loss"] for row in curve) / len(curve)
+
+    return run
+
+
+def score(folder: Path, job: str, rows: int) -> Callable[[], list[float]]:
+    """A scoring to be run; it gives the rewards in order."""
+    machine.set_up()
+    model, items = load_reward_model(folder).eval(), load_items(folder, job, rows)
+
+    def run() -> list[float]:
+        return [r for found in rewards_of(model, items, what="") for r in found]
+
+    return run

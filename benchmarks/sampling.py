@@ -1,0 +1,153 @@
+"""Four responses to every query: this project, and `generate` of transformers in a plain loop.
+
+The model is the benchmark's with random weights, and a bias on its end token that makes responses end after
+about `MEAN_TOKENS` tokens: lengths are geometric, nearly as spread as those of Helpful&Harmless.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from apo import machine
+from apo.config import Sampling
+from apo.generation import sample_responses
+from apo.models import load_language_model, load_tokenizer
+from benchmarks.data import read_prompts
+from benchmarks.jobs import CHECKED, SEED
+
+MEAN_TOKENS = 64
+BATCH = 16  # prompts of the plain loop
+SETTINGS = Sampling(
+    origin="actor",
+    prompt="hh",
+    max_queries=0,
+    num_samples=4,
+    temperature=1.2,
+    top_k=0,
+    top_p=1.0,
+    repetition_penalty=1.0,
+    max_new_tokens=256,
+    max_prompt_tokens=256,
+)
+
+
+def load_actor(folder: Path) -> Any:
+    """The language model whose responses end by themselves: a bias on the end token alone."""
+    model = load_language_model(folder / "backbone").eval()
+    vocabulary, hidden = model.lm_head.weight.shape
+    head = nn.Linear(hidden, vocabulary)
+    head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
+    nn.init.zeros_(head.bias)
+    # All other logits are near 0: the end has probability 1 / MEAN_TOKENS after the temperature.
+    chance = 1 / MEAN_TOKENS
+    head.bias.data[model.config.eos_token_id] = SETTINGS.temperature * math.log(
+        chance / (1 - chance) * (vocabulary - 1)
+    )
+    model.lm_head = head
+    return model
+
+
+class CountedTokens:
+    """The tokenizer, counting the tokens that it turns into text."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.tokens = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._tokenizer(*args, **options)
+
+    def batch_decode(self, rows: list[list[int]], **options: Any) -> list[str]:
+        """The texts of the rows."""
+        self.tokens += sum(map(len, rows))
+        texts: list[str] = self._tokenizer.batch_decode(rows, **options)
+        return texts
+
+
+def ours(folder: Path, job: str, rows: int) -> Callable[[], int]:
+    """A sampling to be run; it gives the number of tokens drawn, end tokens left out."""
+    device = machine.set_up()
+    model, tokenizer = load_actor(folder).to(device), CountedTokens(load_tokenizer(folder / "backbone"))
+    queries = [(str(i), query) for i, query in enumerate(read_prompts(folder, rows or CHECKED))]
+
+    def run() -> int:
+        sample_responses(
+            model, tokenizer, queries, SETTINGS, seed=SEED, device=device, what="", counts=Counter()
+        )
+        return tokenizer.tokens
+
+    return run
+
+
+def prompt_ids(tokenizer: Any, query: str) -> list[int]:
+    """A prompt as this project cuts it: on the left, the first token kept."""
+    ids = [tokenizer.bos_token_id, *tokenizer(query, add_special_tokens=False)["input_ids"]]
+    room = SETTINGS.max_prompt_tokens
+    return ids if len(ids) <= room else ids[:1] + ids[len(ids) - room + 1 :]
+
+
+def plain(folder: Path, job: str, rows: int, **options: Any) -> Callable[[], int]:
+    """`generate` on `BATCH` prompts at a time in the order of the file, padded on the left."""
+    model, tokenizer = load_actor(folder), load_tokenizer(folder / "backbone")
+    prompts = [prompt_ids(tokenizer, query) for query in read_prompts(folder, rows or CHECKED)]
+    end = model.config.eos_token_id
+
+    def run() -> int:
+        torch.manual_seed(SEED)
+        tokens = 0
+        for start in range(0, len(prompts), BATCH):
+            batch = prompts[start : start + BATCH]
+            width = max(map(len, batch))
+            ids = torch.tensor([[tokenizer.pad_token_id] * (width - len(p)) + p for p in batch])
+            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch])
+            drawn = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                do_sample=True,
+                temperature=SETTINGS.temperature,
+                top_k=0,
+                top_p=SETTINGS.top_p,
+                num_return_sequences=SETTINGS.num_samples,
+                max_new_tokens=SETTINGS.max_new_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+                **options,
+            )[:, width:]
+            tokenizer.batch_decode(drawn, skip_special_tokens=True)
+            tokens += int(((drawn == end).cumsum(-1) == 0).sum())
+        return tokens
+
+    return run
+
+
+def continuous(folder: Path, job: str, rows: int) -> Callable[[], int]:
+    """`generate_batch`, the continuous batching of transformers, with every prompt four times."""
+    from transformers import GenerationConfig
+
+    model, tokenizer = load_actor(folder), load_tokenizer(folder / "backbone")
+    prompts = [prompt_ids(tokenizer, query) for query in read_prompts(folder, rows or CHECKED)]
+    config = GenerationConfig(
+        do_sample=True,
+        temperature=SETTINGS.temperature,
+        top_k=0,
+        top_p=SETTINGS.top_p,
+        max_new_tokens=SETTINGS.max_new_tokens,
+        eos_token_id=model.config.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+    def run() -> int:
+        repeated = [prompt for prompt in prompts for _ in range(SETTINGS.num_samples)]
+        found = model.generate_batch(inputs=repeated, generation_config=config)
+        rows = [output.generated_tokens for output in found.values()]
+        tokenizer.batch_decode(rows, skip_special_tokens=True)
+        return sum(len(row) - (row[-1:] == [model.config.eos_token_id]) for row in rows)
+
+    return run

@@ -1,0 +1,67 @@
+"""Which ways there are of doing each job; what a way needs is imported where it is run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+Prepare = Callable[..., Callable[[], Any]]  # folder, job, rows to a function that is timed
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a job is done.
+
+    Attributes:
+        title: In the table.
+        function: `module.function` inside this package.
+        cost: Time per row, a guess in any unit for the time left.
+        grows: Whether it is also run on 2 and 4 times the rows.
+        options: For the function.
+    """
+
+    title: str
+    function: str
+    cost: float
+    grows: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Prepare:
+        """The function, ready for folder, job and rows."""
+        module, _, name = self.function.partition(".")
+        return partial(getattr(import_module(f"benchmarks.{module}"), name), **self.options)
+
+
+def _training(authors: float, alone: float, trl: float, plain: float, ours: float) -> dict[str, Way]:
+    return {
+        "authors": Way("authors, micro batch 4", "authors.train", authors, options={"micro_batch": 4}),
+        "authors_mb1": Way("authors, micro batch 1", "authors.train", alone, False, {"micro_batch": 1}),
+        "trl": Way("TRL RewardTrainer, micro batch 4", "trl_trainer.train", trl),
+        "plain": Way("careful plain loop", "plain.train", plain),
+        "ours": Way("this project", "ours.train", ours),
+    }
+
+
+WAYS: dict[str, dict[str, Way]] = {
+    "train_pairs": _training(5, 2.5, 3, 1.6, 1),
+    "train_apo": _training(48, 20, 24, 12, 4),
+    "score": {
+        "authors": Way("authors, micro batch 16", "authors.score", 2),
+        "plain": Way("careful plain loop", "plain.score", 0.5),
+        "ours": Way("this project", "ours.score", 0.25),
+    },
+    "sample": {
+        "plain": Way("plain generate loop, 16 prompts", "sampling.plain", 4),
+        "ours": Way("this project", "sampling.ours", 3),
+    },
+    "sample_other": {
+        "static": Way(
+            "generate, static cache", "sampling.plain", 10, options={"cache_implementation": "static"}
+        ),
+        "continuous": Way("generate_batch, continuous batching", "sampling.continuous", 20),
+        "plain": Way("plain generate loop, 16 prompts", "sampling.plain", 4),
+        "ours": Way("this project", "sampling.ours", 3),
+    },
+    "matmul": {"matmul": Way("a large matrix multiplication", "flops.matmul", 1.0)},
+}
