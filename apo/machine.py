@@ -2,7 +2,7 @@
 
 APO_DEVICE        cpu, cuda or mps; by default a GPU where there is one
 APO_THREADS       CPU threads of torch, 2 by default (another number changes the last bits of a result)
-APO_TOKEN_BUDGET  tokens of a micro batch, padding included; by default 2048, what the caches of a CPU hold,
+APO_TOKEN_BUDGET  tokens of a micro batch, padding included; by default 1024, what the caches of a CPU hold,
                   and 16384 on a GPU
 APO_SAMPLE_BUDGET tokens that sampling holds in its cache at most (a prompt that its samples share counts
                   once), 65536 by default
@@ -26,7 +26,7 @@ FIXED: dict[str, str | int | bool] = {}
 
 def token_budget() -> int:
     """Tokens of a micro batch, padding included."""
-    return _whole_number("APO_TOKEN_BUDGET", 2048 if FIXED.get("device", "cpu") == "cpu" else 16384)
+    return _whole_number("APO_TOKEN_BUDGET", 1024 if FIXED.get("device", "cpu") == "cpu" else 16384)
 
 
 def sample_budget() -> int:

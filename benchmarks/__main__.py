@@ -62,7 +62,7 @@ def run(todo: list[Plan], source: Path | None) -> dict[str, Any]:
                 found, rates = measure(plan, folder, progress)
                 flops = {}
                 if not plan.job.startswith("sample"):  # not bound by them
-                    for name, last in (("fraction", False), ("fraction_last_tokens", True)):
+                    for name, last in (("fraction_all_layers", False), ("fraction", True)):
                         flops[name] = needed(folder, plan.job, plan.rows, last_tokens=last)
                 results[plan.key] = job_results(plan, found, flops=flops, rate=median(rates))
                 all_rates += rates

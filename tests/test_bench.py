@@ -340,7 +340,7 @@ def test_every_way_of_a_job_has_a_row_in_the_table() -> None:
             "cut_queries": 0,
             "encoded_queries": 1,
         },
-        "train_pairs": job_results(plan, found, flops={"fraction": 1, "fraction_last_tokens": 1}, rate=1.0),
+        "train_pairs": job_results(plan, found, flops={"fraction": 1, "fraction_all_layers": 1}, rate=1.0),
         "matmul_gflops": 1.0,
     }
     text = table(results)
