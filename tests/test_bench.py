@@ -17,6 +17,7 @@ from benchmarks import authors, flops, jobs, ours, plain, sampling
 from benchmarks.data import LENGTHS, made_up_texts, prepare, read_items, with_others
 from benchmarks.lengths import triples
 from benchmarks.measure import Measured, Plan, Process, check, measure
+from benchmarks.profile import shares
 from benchmarks.report import BEGIN, END, job_results, put_into, table
 from benchmarks.ways import WAYS
 
@@ -346,3 +347,9 @@ def test_every_way_of_a_job_has_a_row_in_the_table() -> None:
     text = table(results)
     assert "| RM training, pairs, 5M, 64 rows | 1.00 | 1.00 |" in text
     assert all(f"| {way.title} | 1.00 |" in text for way in WAYS["train_pairs"].values())
+
+
+def test_a_profile_shares_out_the_whole_time(folder: Path) -> None:
+    found = shares(folder, "train_apo")
+    assert sum(found.values()) == pytest.approx(1)
+    assert all(0 < found[kind] < 1 for kind in ("matrix products", "attention", "elementwise", "rest"))
