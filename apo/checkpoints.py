@@ -71,10 +71,13 @@ def held(folder: Path) -> Iterator[None]:
     """Holds a computation for this process.
 
     Raises:
-        UserError: Another process runs the same computation.
+        UserError: Another process runs the same computation, or the folder can't be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock: IO[str] = (folder / "lock").open("w")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock: IO[str] = (folder / "lock").open("w")
+    except OSError as error:
+        raise no_room(folder, error) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

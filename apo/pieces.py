@@ -4,8 +4,9 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from io import BufferedRandom
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from apo.checkpoints import folder_of, held, no_room, remove_older
 
@@ -19,7 +20,7 @@ class Pieces:
     belongs to something else (another token budget cuts other pieces), they are computed again.
     """
 
-    def __init__(self, path: Path, stream: BinaryIO) -> None:
+    def __init__(self, path: Path, stream: BufferedRandom) -> None:
         self._path, self._stream = path, stream
         self._reading, self._found = True, 0
 
@@ -43,6 +44,7 @@ class Pieces:
             self._stream.write(json.dumps([key, value]).encode() + b"\n")
             self._stream.flush()
         except OSError as error:
+            self._stream.raw.close()  # else closing it tries once more to write what found no room
             raise no_room(self._path, error) from None
         return value
 
@@ -68,7 +70,10 @@ def pieces_of(name: str, key: str) -> Iterator[Pieces]:
     folder = folder_of(name, key)
     with held(folder):
         path = folder / "pieces.jsonl"
-        path.touch()
+        try:
+            path.touch()
+        except OSError as error:
+            raise no_room(path, error) from None
         with path.open("r+b") as stream:
             yield Pieces(path, stream)
         remove_older(folder)

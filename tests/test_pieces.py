@@ -10,7 +10,7 @@ import tiny
 
 from apo.errors import UserError
 from apo.generation import sample_responses
-from apo.pieces import Pieces, pieces_of
+from apo.pieces import pieces_of
 from apo.scoring import rewards_of
 
 QUERIES = [(f"q{i}", tiny.query(f"What is {i} plus {i}?")) for i in range(9)]
@@ -80,12 +80,21 @@ def test_another_key_or_name_is_another_computation() -> None:
     assert computed == [*range(6)] * 3
 
 
-def test_a_full_disk_is_one_message() -> None:
-    with Path("/dev/full").open("r+b", buffering=0) as full:
-        pieces = Pieces(Path("pieces.jsonl"), full)
-        pieces._reading = False
-        with pytest.raises(UserError, match=r"pieces.jsonl: found No space left.*make room"):
-            pieces.get([1], lambda: 1)
+def test_a_full_disk_is_one_message(own_root: Path) -> None:
+    """Neither the write nor the close of the file behind it raises anything else."""
+    folder = own_root / ".cache" / "checkpoints" / "test-k"
+    folder.mkdir(parents=True)
+    (folder / "pieces.jsonl").symlink_to("/dev/full")
+    message = r"pieces.jsonl: found No space left.*make room"
+    with pytest.raises(UserError, match=message), pieces_of("test", "k") as pieces:
+        pieces._reading = False  # /dev/full reads as zeros without end
+        pieces.get([1], lambda: 1)
+
+
+def test_a_folder_that_can_not_be_made_is_one_message(own_root: Path) -> None:
+    (own_root / ".cache").write_text("a file")
+    with pytest.raises(UserError, match=r"test-k: found (Not a directory|File exists)"):
+        numbers([])
 
 
 def sample(stop_after: int | None, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Counter[str], int]:
