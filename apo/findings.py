@@ -1,0 +1,53 @@
+"""What is wrong with rows of data: counted by code, some of each shown, and dealt with by policy."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal
+
+from apo.errors import UserError
+from apo.records import Row
+
+Policy = Literal["error", "drop", "keep"]
+EXAMPLES = 10  # of each code that are kept as examples
+
+
+class Findings:
+    """The findings in a stream of rows.
+
+    Args:
+        policies: What to do about each code: `error` ends the stage, `drop` leaves the row out, `keep` keeps it.
+        set_in: Where the policies stand, for messages: `data.findings`.
+
+    Attributes:
+        counts: Rows by code, every code of `policies` among them, 0 where there was none.
+        examples: Rows {code, policy, where, found}, the first `EXAMPLES` of each code.
+    """
+
+    def __init__(self, policies: Mapping[str, Policy], *, set_in: str) -> None:
+        self._policies, self._set_in = dict(policies), set_in
+        self.counts: Counter[str] = Counter(dict.fromkeys(policies, 0))
+        self.examples: list[Row] = []
+
+    def keeps(self, code: str, *, where: str, found: str) -> bool:
+        """Counts a finding; whether its row stays.
+
+        Args:
+            code: One of `policies`.
+            where: The row: `data/input/pairs.jsonl:17`.
+            found: What it has, shortened for a reader.
+
+        Raises:
+            UserError: The policy of the code is `error`.
+        """
+        policy = self._policies[code]
+        if policy == "error":
+            raise UserError(
+                where,
+                found=found,
+                expected=f"no row with {code}",
+                do=f"mend the row, or set {self._set_in}.{code} to drop or keep in params.yaml",
+            )
+        self.counts[code] += 1
+        if self.counts[code] <= EXAMPLES:
+            self.examples.append({"code": code, "policy": policy, "where": where, "found": found})
+        return policy == "keep"
