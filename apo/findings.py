@@ -15,7 +15,7 @@ class Findings:
     """The findings in a stream of rows.
 
     Args:
-        policies: What to do about each code: `error` ends the stage, `drop` leaves the row out, `keep` keeps it.
+        policies: What to do about each code: `error` ends the stage, `drop` leaves the row out, `keep` not.
         set_in: Where the policies stand, for messages: `data.findings`.
 
     Attributes:
