@@ -20,7 +20,7 @@ setup: .venv/installed
 
 repro: setup
 	dvc repro
-	@python -m apo.summary metrics
+	@python -m apo.summary metrics params.yaml
 
 quick: setup
 	python -m pytest -m "not slow"

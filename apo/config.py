@@ -67,11 +67,10 @@ class Split(Section):
     without_golden: Literal["error", "skip"]
 
 
-class Optimiser(Section):
-    """What every training has: warm-up, a schedule to zero, clipping by global norm."""
+class Steps(Section):
+    """What every training has but its learning rate: warm-up, a schedule to zero, clipping by global norm."""
 
     optimiser: Literal["adamw", "muon"]
-    lr: Positive
     beta2: Fraction
     epochs: Count
     batch_size: Count
@@ -79,6 +78,12 @@ class Optimiser(Section):
     schedule: Literal["linear", "cosine", "constant"]
     weight_decay: NotNegative
     max_grad_norm: Positive
+
+
+class Optimiser(Steps):
+    """What every training has."""
+
+    lr: Positive
 
 
 class Backbone(Optimiser):
@@ -96,6 +101,16 @@ class FineTuning(Optimiser):
     max_length: Annotated[int, Field(ge=8)]
 
 
+class Alignment(Steps):
+    """Its learning rate is that of the round, under `align_lr`."""
+
+    max_length: Annotated[int, Field(ge=8)]
+
+    def at(self, lr: float) -> FineTuning:
+        """The settings of one round."""
+        return FineTuning(lr=lr, **self.model_dump())
+
+
 class Actor(FineTuning):
     start: str
 
@@ -111,6 +126,11 @@ class Sampling(Section):
     repetition_penalty: Positive
     max_new_tokens: Count
     max_prompt_tokens: Count
+
+
+class Round(Section):
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w-]*$")]
+    prev: str
 
 
 class Convert(Section):
@@ -136,7 +156,7 @@ class Apo(Section):
     num_samples: Count
     kl_coeff: NotNegative
     loss: Literal["ranking", "wgan"]
-    init_from: Literal["backbone", "base_rm"]
+    init_from: Literal["backbone", "base_rm", "previous"]
 
 
 class Score(Section):
@@ -178,6 +198,49 @@ def read_section(params: Path, name: str, kind: type[S]) -> S:
         return kind.model_validate(values)
     except ValidationError as error:
         raise _explain(params, name, error) from None
+
+
+def check_rounds(params: Path) -> None:
+    """Every round of `rounds` follows the one before it, the first one `r0`.
+
+    Raises:
+        UserError: They do not, there is none, or one comes twice.
+    """
+    rounds = read_value(params, "rounds")
+    known = ["r0"]
+    for number, one in enumerate(rounds if isinstance(rounds, list) else [], start=1):
+        try:
+            found = Round.model_validate(one)
+        except ValidationError as error:
+            raise _explain(params, f"rounds[{number - 1}]", error) from None
+        if found.prev != known[-1] or found.id in known:
+            raise UserError(
+                f"{params}: rounds[{number - 1}]",
+                found=f"round {found.id!r} after {found.prev!r}",
+                expected=f"a new id after {known[-1]!r}, the round before it",
+                do="write for example rounds=[{id: r1, prev: r0}, {id: r2, prev: r1}]",
+            )
+        known.append(found.id)
+    if len(known) == 1:
+        raise UserError(
+            f"{params}: rounds",
+            found=repr(rounds)[:60],
+            expected="a list with at least one round",
+            do="write rounds=[{id: r1, prev: r0}]",
+        )
+
+
+def read_number(params: Path, name: str) -> float:
+    """A single leaf that is a number above 0, such as `align_lr.r1`."""
+    value = read_value(params, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise UserError(
+            f"{params}: {name}",
+            found=repr(value),
+            expected="a number above 0",
+            do="write small numbers with a point, 1.0e-6 and not 1e-6",
+        )
+    return float(value)
 
 
 def read_seed(params: Path) -> int:

@@ -69,7 +69,7 @@ def sample_responses(
     What is in `pieces` already is not sampled again. Counts `prompts_cut` and `unfinished` (no end within
     `max_new_tokens`).
     """
-    prompts = [_prompt_ids(tokenizer, query, settings, counts) for _, query in queries]
+    prompts = [prompt_ids(tokenizer, query, settings, counts) for _, query in queries]
     copies = 1 if shares_prompts(model) else settings.num_samples
     lengths = [copies * len(p) + settings.num_samples * settings.max_new_tokens for p in prompts]
     answers: list[list[str]] = [[] for _ in queries]
@@ -146,7 +146,7 @@ def decode(
     return [row[:end] for row, end in zip(drawn.tolist(), ends.tolist(), strict=True)]
 
 
-def _prompt_ids(tokenizer: Any, query: str, settings: Sampling, counts: Counter[str]) -> list[int]:
+def prompt_ids(tokenizer: Any, query: str, settings: Sampling, counts: Counter[str]) -> list[int]:
     """The prompt as ids, cut on the left to `max_prompt_tokens`, the first token kept."""
     if settings.prompt == "chat":
         ids = list(

@@ -108,6 +108,16 @@ def sign_test(wins: int, losses: int) -> float:
     return float(stats.binomtest(wins, wins + losses, 0.5).pvalue)
 
 
+def rank_correlation(first: ArrayLike, second: ArrayLike) -> float | None:
+    """Kendall's tau-b of two rankings of the same things; None where one of them is all equal.
+
+    >>> round(rank_correlation([1, 2, 3], [1, 3, 2]), 4)  # two pairs in the same order, one in the other
+    0.3333
+    """
+    tau = float(stats.kendalltau(first, second).statistic)
+    return None if math.isnan(tau) else tau
+
+
 def _differences(first: ArrayLike, second: ArrayLike) -> np.ndarray:
     one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.ndim != 1 or one.shape != two.shape:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -108,6 +110,38 @@ def write_json(path: Path, content: Any) -> None:
         out.write(_encoded(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2), path))
 
 
+def copy_folder(source: Path, target: Path) -> None:
+    """The same files in another folder, whole or not at all; linked where the file system can.
+
+    Raises:
+        UserError: There is no such folder, or the copy can't be written.
+    """
+    if not source.is_dir():
+        raise UserError(
+            str(source),
+            found="no such folder",
+            expected="a checkpoint",
+            do="run `dvc repro`, which writes it",
+        )
+    temporary = target.with_name(target.name + ".tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, temporary, copy_function=_link_or_copy)
+        temporary.replace(target)
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or a file system without links
+        shutil.copyfile(source, target)
+
+
 def _line(row: Row, path: Path) -> bytes:
     return _encoded(json.dumps(row, ensure_ascii=False, allow_nan=False), path)
 
@@ -141,9 +175,13 @@ def _in_place_of(path: Path) -> Iterator[BinaryIO]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(
-            str(error.filename or path),
-            found=str(error.strerror or error),
-            expected=f"to be able to write {path.name}",
-            do="look at the rights of the file and its folder, and at the space on the disk",
-        ) from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        str(error.filename or path),
+        found=str(error.strerror or error),
+        expected=f"to be able to write {path.name}",
+        do="look at the rights of the file and its folder, and at the space on the disk",
+    )

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from apo.dialogue import cut_runaway
 from apo.errors import UserError
@@ -47,6 +48,35 @@ def from_source(queries: Iterable[Row], samples: Iterable[Row], *, where: str) -
                 do="add them under data.files.samples, or set sample.PART.origin: actor in params.yaml",
             )
         yield {**row, "samples": own["samples"], **({"extra": own["extra"]} if own.get("extra") else {})}
+
+
+def refuse_later_round(llm: Path, part: str) -> None:
+    """The samples that a source brings are those of the LLM before the game.
+
+    Raises:
+        UserError: The LLM is that of a later round, whose samples have to be drawn from it.
+    """
+    if llm.name != "r0":
+        raise UserError(
+            f"params.yaml: sample.{part}.origin",
+            found=f"'source' in the round after {llm.name!r}",
+            expected="'actor': the source's samples are not those of an LLM that the game has aligned",
+            do="play one round (rounds=[{id: r1, prev: r0}]), or let the actor answer",
+        )
+
+
+def answers_of(queries: Iterable[Row], golden: Iterable[Row], *, name: str) -> dict[str, list[Row]]:
+    """The golden answers to the queries as if a language model of that name had given them.
+
+    Returns:
+        One entry, or none where a query has no golden answer: what stands beside each other has to be
+        measured on the same queries.
+    """
+    known = {row["query_id"]: row["golden"] for row in golden}
+    asked = list(queries)
+    if any(row["query_id"] not in known for row in asked):
+        return {}
+    return {name: [{**row, "samples": [known[row["query_id"]]], "made_by": name} for row in asked]}
 
 
 def counted(rows: Iterable[Row], *, origin: str, counts: Counter[str]) -> Iterator[Row]:

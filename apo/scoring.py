@@ -112,10 +112,11 @@ def score_answers(
     rows: Sequence[Row],
     *,
     what: str,
+    key: str,
     pieces: Pieces | None = None,
 ) -> list[Row]:
-    """Answers `{query, samples}` with `scores`, the reward of each."""
+    """Answers `{query, samples}` with the reward of each under `key`."""
     texts = ((row["query"], row["samples"]) for row in rows)
     items = model.encoder.items(texts, Counter(), where=what, blanks=True)
     rewards = rewards_of(model, items, what=what, total=len(rows), pieces=pieces)
-    return [{**row, "scores": found} for row, found in zip(rows, rewards, strict=True)]
+    return [{**row, key: found} for row, found in zip(rows, rewards, strict=True)]

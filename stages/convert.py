@@ -1,6 +1,6 @@
 """convert: golden answers and samples of the RM queries become items golden > samples.
 
-In: `data/raw/golden.jsonl`, the samples of the RM queries. Out: `data/apo/rm.jsonl`, one item a query.
+In: `data/raw/golden.jsonl`, the samples of the RM queries. Out: `data/apo/ROUND.jsonl`, one item a query.
 Metrics: items, pairs, what was cut or dropped. Paper, section 3.2.
 """
 
@@ -13,7 +13,9 @@ from apo.records import read_rows, write_json, write_rows
 from apo.stage import run
 
 
-def main(golden: Path, samples: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
+def main(
+    round: str, golden: Path, samples: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")
+) -> None:
     settings = read_section(params, "convert", Convert)
     counts: Counter[str] = Counter()
     items = convert(
@@ -27,7 +29,7 @@ def main(golden: Path, samples: Path, out: Path, metrics: Path, params: Path = P
         counts=counts,
     )
     write_rows(out, items)
-    write_json(metrics, {"convert": dict(counts)})
+    write_json(metrics, {f"convert_{round}": dict(counts)})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """rjs: rejection sampling, the response with the highest reward to every LLM query.
 
-In: the samples of the LLM queries and the scores of one RM. Out: `data/rjs/RM.jsonl`, one row a query with
-the target, all scores and the margin. Metrics: how many were selected, tied, blank. Paper, section 4.1.
+In: the samples of the LLM queries and the scores of one RM. Out: `data/rjs/ROUND/ARM.jsonl`, one row a query
+with the target, all scores and the margin. Metrics: how many were selected, tied, blank. Paper, section 4.1.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from apo.stage import run
 
 
 def main(
-    rm: str, samples: Path, scores: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")
+    name: str, samples: Path, scores: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")
 ) -> None:
     settings = read_section(params, "rjs", Rjs)
     counts: Counter[str] = Counter()
@@ -27,7 +27,7 @@ def main(
         counts=counts,
     )
     write_rows(out, selected)
-    write_json(metrics, {f"rjs_{rm}": dict(counts)})
+    write_json(metrics, {f"rjs_{name}": dict(counts)})
 
 
 if __name__ == "__main__":

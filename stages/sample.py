@@ -1,7 +1,8 @@
-"""sample: the actor answers the queries of one part, or the source's own samples are taken.
+"""sample: the LLM of the last round answers the queries of one part, or the source's own samples are taken.
 
-In: the actor, the queries, the raw samples. Out: `data/samples/PART.jsonl`, per query its responses, cut at
-a runaway human turn. Metrics: responses, cuts, blanks, length. Paper, section 4.1.
+In: the LLM, the queries, the raw samples. Out: per query its responses, cut at a runaway human turn.
+Instances: `sample_rm` (RM queries, by the game's LLM), `sample` (LLM queries, by the LLM of each arm).
+Metrics: responses, cuts, blanks, length. Paper, section 4.1.
 """
 
 from collections import Counter
@@ -14,13 +15,14 @@ from apo.generation import sample_responses
 from apo.models import load_language_model, load_tokenizer
 from apo.pieces import pieces_of
 from apo.records import read_rows, write_json, write_rows
-from apo.samples import counted, draw, from_source
+from apo.samples import counted, draw, from_source, refuse_later_round
 from apo.stage import run
 
 
 def main(
+    name: str,
     part: str,
-    actor: Path,
+    llm: Path,
     queries: Path,
     raw: Path,
     out: Path,
@@ -32,14 +34,17 @@ def main(
     seed = read_seed(params)
     asked = draw(read_rows(queries), at_most=settings.max_queries, seed=seed)
     if settings.origin == "source":
+        refuse_later_round(llm, part)
         rows = from_source(asked, read_rows(raw), where=str(raw))
     else:
         counts["source_samples_unused"] = sum(1 for _ in read_rows(raw))
         device = machine.set_up()
-        with pieces_of(f"sample_{part}", fingerprint([settings, seed], [actor, queries])) as pieces:
+        # The name is that of the part: in the first round both arms ask the same model, and the second finds
+        # what the first one computed.
+        with pieces_of(f"sample_{part}", fingerprint([settings, seed], [llm, queries])) as pieces:
             responses = sample_responses(
-                load_language_model(actor).to(device).eval(),
-                load_tokenizer(actor),
+                load_language_model(llm).to(device).eval(),
+                load_tokenizer(llm),
                 [(row["query_id"], row["query"]) for row in asked],
                 settings,
                 seed=seed,
@@ -50,7 +55,7 @@ def main(
             )
         rows = ({**row, "samples": texts} for row, texts in zip(asked, responses, strict=True))
     write_rows(out, counted(rows, origin=settings.origin, counts=counts))
-    write_json(metrics, {f"sample_{part}": dict(sorted(counts.items()))})
+    write_json(metrics, {f"sample_{name}": dict(sorted(counts.items()))})
 
 
 if __name__ == "__main__":

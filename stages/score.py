@@ -1,7 +1,8 @@
 """score: one RM gives a reward to every sample of every LLM query.
 
-In: a reward model, the samples of the LLM queries. Out: `data/scores/RM.jsonl`, per query the rewards in
-the order of the samples, in full precision. Metrics: how many, mean and spread. Paper, section 4.1.
+In: a reward model, the samples of the LLM queries. Out: `data/scores/ROUND/ARM.jsonl`, per query the rewards
+in the order of the samples, in full precision. Instances: `score_base` (the base RM, the samples of its arm),
+`score` (the APO RM of the round, those of its arm). Metrics: how many. Paper, section 4.1.
 """
 
 from collections import Counter
@@ -18,23 +19,23 @@ from apo.stage import run
 
 
 def main(
-    rm: str, model: Path, samples: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")
+    name: str, model: Path, samples: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")
 ) -> None:
     settings = read_section(params, "score", Score)
     device = machine.set_up()
     reward_model = load_reward_model(model).to(device).eval()
     counts: Counter[str] = Counter()
-    with pieces_of(f"score_{rm}", fingerprint([settings], [model, samples])) as pieces:
+    with pieces_of(f"score_{name}", fingerprint([settings], [model, samples])) as pieces:
         scored = score_samples(
             reward_model,
             samples,
             extra_answers=settings.extra_answers,
-            what=f"score {rm}",
+            what=f"score {name}",
             counts=counts,
             pieces=pieces,
         )
         write_rows(out, scored)
-    write_json(metrics, {f"score_{rm}": dict(sorted(counts.items()))})
+    write_json(metrics, {f"score_{name}": dict(sorted(counts.items()))})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """train_apo_rm: the reward model that also learns to tell golden answers from the actor's samples.
 
-In: the backbone (and the base RM, for the sequential variant), the comparisons of the RM part, the items
-golden > samples. Out: `models/rm_apo`, its training and reliability curves, its metrics on test and valid.
+In: the backbone (and, for the sequential variants, the base RM and the last round's APO RM), the comparisons
+of the RM part, the items golden > samples of the round. Out: `models/rm_apo/ROUND`, its training and
+reliability curves, its metrics on test and valid.
 Paper, section 3 (Eq. 14 to 17).
 """
 
@@ -14,8 +15,10 @@ from apo.stage import run
 
 
 def main(
+    round: str,
     backbone: Path,
     base_rm: Path,
+    previous: Path,
     train: Path,
     adversarial: Path,
     valid: Path,
@@ -27,9 +30,10 @@ def main(
     params: Path = Path("params.yaml"),
 ) -> None:
     apo = read_section(params, "apo", Apo)
+    starts = {"backbone": backbone, "base_rm": base_rm, "previous": previous}
     train_rm(
-        "apo_rm",
-        start=base_rm if apo.init_from == "base_rm" else backbone,
+        f"apo_rm_{round}",
+        start=starts[apo.init_from],
         comparisons=[train],
         adversarial=adversarial,
         kl_weight=apo.kl_coeff,

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,41 @@ def git(where: Path, *arguments: str) -> None:
 
 def stages(repository: Path) -> dict[str, Any]:
     """Every stage instance with its inputs, outputs and parameters, `${...}` replaced by values."""
-    found = {}
     params = YAML(typ="safe").load((repository / "params.yaml").read_text())
-    for name, stage in YAML(typ="safe").load((repository / "dvc.yaml").read_text())["stages"].items():
-        for item in stage.get("foreach", [None]):
-            body = json.dumps(stage.get("do", stage)).replace("${item}", str(item))
-            for place in set(re.findall(r"\$\{([\w.]+)\}", body)):
-                value = params
-                for key in place.split("."):
-                    value = value[key]
-                body = body.replace("${" + place + "}", value)
-            found[name if item is None else f"{name}@{item}"] = json.loads(body)
+    return expanded(YAML(typ="safe").load((repository / "dvc.yaml").read_text())["stages"], params)
+
+
+def expanded(declared: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """The instances of the declared stages by the names that dvc gives them."""
+    found = {}
+    for name, stage in declared.items():
+        for instance, values in _instances(stage, params):
+            body = json.dumps({"metrics": [], "params": [], **stage.get("do", stage)})
+            for place in set(re.findall(r"\$\{([^}]+)\}", body)):
+                value: Any = params | values
+                for key in re.findall(r"-?\w+", place):
+                    value = value[int(key)] if key.lstrip("-").isdigit() else value[key]
+                body = body.replace("${" + place + "}", str(value))
+            found[f"{name}@{instance}" if instance else name] = json.loads(body)
     return found
+
+
+def _instances(stage: dict[str, Any], params: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Name and template values of each instance."""
+    if "foreach" in stage:
+        return [(key, {"key": key, "item": item}) for key, item in stage["foreach"].items()]
+    if "matrix" not in stage:
+        return [("", {})]
+    sides = []
+    for name, side in stage["matrix"].items():
+        listed = params[side[2:-1]] if isinstance(side, str) else side
+        sides.append(
+            [(name, one, f"{name}{i}" if isinstance(one, dict) else one) for i, one in enumerate(listed)]
+        )
+    return [
+        ("-".join(shown for _, _, shown in chosen), {"item": {name: one for name, one, _ in chosen}})
+        for chosen in product(*sides)
+    ]
 
 
 def downstream(all_stages: dict[str, Any], changed: set[str]) -> set[str]:

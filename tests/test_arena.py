@@ -1,10 +1,21 @@
 """Language models against each other: every number on rows that can be counted by hand."""
 
+from pathlib import Path
+
 import pytest
 
-from apo.arena import compare, compare_all, selection_truth, summarise, with_true_rewards
+from apo.arena import (
+    chosen_truth,
+    compare,
+    compare_all,
+    payoff_row,
+    read_arms,
+    summarise,
+    text_statistics,
+    with_true_rewards,
+)
 from apo.errors import UserError
-from apo.records import Row
+from apo.records import Row, write_rows
 from apo.world import true_reward
 
 SEED = {"seed": 1, "resamples": 500}
@@ -16,6 +27,8 @@ def test_a_duel_by_hand() -> None:
     duel = compare([1.0, 2.0, 3.0], [0.0, 2.0, 5.0], **SEED)
     assert duel["difference"] == pytest.approx((1 + 0 - 2) / 3)
     assert (duel["win"], duel["tie"], duel["lose"]) == (1, 1, 1)
+    assert duel["win_rate"] == 0.5  # (1 + 1/2 + 0) / 3
+    assert 0 <= duel["win_rate_low"] < 0.5 < duel["win_rate_high"] <= 1
     assert duel["sign_test_p"] == 1.0
     # A resample of the differences 1, 0, -2 has a mean between -2 and 1.
     assert -2 <= duel["low"] < duel["difference"] < duel["high"] <= 1
@@ -47,6 +60,9 @@ def test_ties_only_have_no_sign_test() -> None:
         "win": 0,
         "tie": 2,
         "lose": 0,
+        "win_rate": 0.5,
+        "win_rate_low": 0.5,
+        "win_rate_high": 0.5,
     }
 
 
@@ -71,20 +87,38 @@ def _row(name: str, samples: list[str], scores: list[float], query: str = SUM) -
 
 def test_means_are_over_queries_first() -> None:
     rows = [_row("a", ["one two", ""], [1.0, 3.0]), _row("b", ["one two"], [-1.0])]
-    assert summarise(rows) == {
+    found = summarise(rows, **SEED)
+    assert found.pop("score_low") == -1.0 and found.pop("score_high") == 2.0  # both queries the same one
+    assert found == {
         "queries": 2,
         "score_mean": (2.0 - 1.0) / 2,  # not (1 + 3 - 1) / 3
         "words_mean": 4 / 3,
         "blank": 1,
         "distinct": 2 / 3,
+        "distinct_1": 2 / 4,
+        "distinct_2": 1 / 2,
     }
+
+
+def test_divergence_is_summed_over_an_answer_and_averaged_over_its_tokens() -> None:
+    rows = [_row("a", ["x"], [0.0]), _row("b", ["y"], [0.0])]
+    measured = [rows[0] | {"kl": [3.0], "tokens": [4]}, rows[1] | {"kl": [1.0], "tokens": [1]}]
+    found = summarise(measured, **SEED)
+    assert (found["kl_mean"], found["kl_per_token"]) == (2.0, 4 / 5)
+
+
+def test_repetition_counts_what_stood_in_the_same_answer_before() -> None:
+    assert text_statistics(["a b c", "a b c"])["repetition"] == 0.0
+    assert text_statistics(["a b c a b c"])["repetition"] == 1 / 4  # abc bca cab abc
+    assert "repetition" not in text_statistics(["a b"])
+    assert text_statistics(["", " "]) == {"words_mean": 0, "blank": 2, "distinct": 1.0}
 
 
 def test_the_true_reward_stands_beside_the_score_where_it_is_known() -> None:
     rows = with_true_rewards([_row("a", ["Five.", ""], [0.0, 0.0]), _row("b", ["Paris."], [1.0], CAPITAL)])
     assert rows[0]["true_rewards"] == [true_reward(SUM, "Five."), true_reward(SUM, "")]
     assert rows[0]["true_rewards"][0] > rows[0]["true_rewards"][1]
-    found = summarise(rows)
+    found = summarise(rows, **SEED)
     first, second = (sum(row["true_rewards"]) / len(row["true_rewards"]) for row in rows)
     assert found["true_reward_mean"] == pytest.approx((first + second) / 2)
 
@@ -95,7 +129,8 @@ def test_every_pair_is_compared_the_later_against_the_earlier() -> None:
         "llm_base": [_row("a", ["x"], [1.0]), _row("b", ["x"], [1.0])],
         "llm_apo": [_row("a", ["x", "y"], [2.0, 4.0]), _row("b", ["x"], [0.0])],
     }
-    found = compare_all(arms, **SEED)
+    found = compare_all(arms, but=[], **SEED)
+    assert compare_all(arms, but=["actor", "llm_base"], **SEED).keys() == found.keys() - {"llm_base_vs_actor"}
     assert list(found) == ["llm_base_vs_actor", "llm_apo_vs_actor", "llm_apo_vs_llm_base"]
     assert all(duels.keys() == {"score"} for duels in found.values())
     assert found["llm_base_vs_actor"]["score"]["difference"] == 1.0
@@ -110,33 +145,73 @@ def test_every_pair_is_compared_the_later_against_the_earlier() -> None:
 def test_the_truth_decides_a_second_duel_which_may_end_otherwise() -> None:
     worse = with_true_rewards([_row("a", ["Six."], [1.0]), _row("b", ["Seven."], [1.0])])
     right = with_true_rewards([_row("a", ["Five."], [0.0]), _row("b", ["Five."], [0.0])])
-    duel = compare_all({"one": worse, "two": right}, **SEED)["two_vs_one"]
+    duel = compare_all({"one": worse, "two": right}, but=[], **SEED)["two_vs_one"]
     assert duel["score"]["difference"] == -1.0
     assert duel["true_reward"]["difference"] > 0
 
 
-def _selected(name: str, target_index: int, query: str = SUM) -> Row:
+def test_answers_to_other_queries_are_not_compared() -> None:
+    arms = {"one": [_row("a", ["x"], [0.0])], "two": [_row("b", ["x"], [0.0])]}
+    with pytest.raises(UserError, match="answers of one and two: found other queries"):
+        compare_all(arms, but=[], **SEED)
+
+
+def _selected(name: str, target_index: int, scores: list[float], query: str = SUM) -> Row:
     samples = ["Five.", "Six.", "Go away."] if query == SUM else ["Rome.", "Paris."]
-    return {"query_id": name, "query": query, "samples": samples, "target_index": target_index}
+    return _row(name, samples, scores, query) | {"target_index": target_index}
 
 
 def test_the_truth_about_what_was_chosen() -> None:
     five, six, rude = (true_reward(SUM, text) for text in ("Five.", "Six.", "Go away."))
     rome, paris = true_reward(CAPITAL, "Rome."), true_reward(CAPITAL, "Paris.")
-    assert five > six > rude or five > rude >= six
-    base = [_selected("a", 1), _selected("b", 0, CAPITAL), _selected("only base", 0)]
-    apo = [_selected("b", 1, CAPITAL), _selected("only apo", 2), _selected("a", 1)]
-    found = selection_truth(base, apo, **SEED)
+    assert five > six > rude and paris > rome
+    base = [_selected("a", 1, [1.0, 2.0, 0.0]), _selected("b", 0, [1.0, 0.0], CAPITAL)]
+    apo = [_selected("b", 1, [0.0, 1.0], CAPITAL), _selected("a", 2, [0.0, 1.0, 2.0])]
+    found = chosen_truth({"base": base, "apo": apo}, **SEED | {"resamples": 100})
+    random, best = ((five + six + rude) / 3 + (rome + paris) / 2) / 2, (five + paris) / 2
+    assert found["base"]["random"] == pytest.approx(random) == found["apo"]["random"]
+    assert found["base"]["best"] == pytest.approx(best)
+    assert found["base"]["chosen"] == pytest.approx((six + rome) / 2)
+    assert found["apo"]["chosen"] == pytest.approx((paris + rude) / 2)
+    share = ((six + rome) / 2 - random) / (best - random)
+    assert found["base"]["share_of_best"] == pytest.approx(share)
+    # Of three pairs two are in the true order: (2 - 1) / 3; of one none: -1.
+    assert found["base"]["tau"] == pytest.approx((1 / 3 - 1) / 2)
+    assert found["apo"]["tau"] == pytest.approx((1 - 1) / 2)
+
+
+def test_only_queries_of_both_arms_are_compared() -> None:
+    rome, paris = true_reward(CAPITAL, "Rome."), true_reward(CAPITAL, "Paris.")
+    base = [_selected(name, 0, [1.0, 0.0], CAPITAL) for name in ("a", "b", "only base")]
+    apo = [
+        _selected(name, index, [1.0, 0.0], CAPITAL) for name, index in (("b", 1), ("only apo", 1), ("a", 0))
+    ]
+    found = chosen_truth({"base": base, "apo": apo}, **SEED)
     assert found["queries"] == 2
-    assert found["random"] == pytest.approx(((five + six + rude) / 3 + (rome + paris) / 2) / 2)
-    assert found["best"] == pytest.approx((five + paris) / 2)
-    assert found["base"] == pytest.approx((six + rome) / 2)
-    assert found["apo"] == pytest.approx((six + paris) / 2)
-    assert found["same_choice"] == 0.5
     assert found["apo_vs_base"]["difference"] == pytest.approx((paris - rome) / 2)
     assert (found["apo_vs_base"]["win"], found["apo_vs_base"]["tie"]) == (1, 1)
 
 
+def test_equal_rewards_have_no_rank_correlation() -> None:
+    rows = [_selected(name, 0, [1.0, 1.0], CAPITAL) for name in "ab"]
+    assert "tau" not in chosen_truth({"base": rows, "apo": rows}, **SEED)["base"]
+
+
 def test_selections_that_share_no_query_are_refused() -> None:
     with pytest.raises(UserError, match="found no query that both have"):
-        selection_truth([_selected("a", 0)], [_selected("b", 0)], **SEED)
+        chosen_truth(
+            {"base": [_selected("a", 0, [1.0, 0.0, 0.0])], "apo": [_selected("b", 0, [1.0, 0.0, 0.0])]},
+            **SEED,
+        )
+
+
+def test_a_row_of_the_payoff_matrix_is_the_mean_over_queries() -> None:
+    rows = [{"rewards": [1.0, 3.0]}, {"rewards": [-1.0]}]
+    assert payoff_row({"actor": rows}) == {"actor": {"reward_mean": 0.5}}
+
+
+def test_a_folder_of_answers_holds_a_file_for_each_language_model(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="found no answers"):
+        read_arms(tmp_path)
+    write_rows(tmp_path / "llm_apo_r1.jsonl", [_row("a", ["x"], [0.0])])
+    assert read_arms(tmp_path) == {"llm_apo_r1": [_row("a", ["x"], [0.0])]}

@@ -11,7 +11,7 @@ import yaml as pyyaml
 from ruamel.yaml import YAML
 
 from apo import config
-from apo.config import read_count, read_section, read_seed
+from apo.config import check_rounds, read_count, read_number, read_section, read_seed
 from apo.errors import UserError
 
 COMMITTED = Path(__file__).parents[1] / "params.yaml"
@@ -30,7 +30,7 @@ SECTIONS: dict[str, type[config.Section]] = {
     "apo": config.Apo,
     "score": config.Score,
     "rjs": config.Rjs,
-    "align": config.FineTuning,
+    "align": config.Alignment,
     "evaluate": config.Evaluate,
 }
 
@@ -80,7 +80,10 @@ def test_the_committed_file_is_read_in_every_section_and_has_no_other() -> None:
     for name, kind in SECTIONS.items():
         assert read_section(COMMITTED, name, kind).model_dump() == _at(PARAMS, name)
     assert read_seed(COMMITTED) == PARAMS["seed"]
-    assert PARAMS.keys() == {"seed", *(name.split(".")[0] for name in SECTIONS)}
+    assert PARAMS.keys() == {"seed", "rounds", "align_lr", *(name.split(".")[0] for name in SECTIONS)}
+    check_rounds(COMMITTED)
+    for one in PARAMS["rounds"]:
+        assert read_number(COMMITTED, f"align_lr.{one['id']}") == PARAMS["align_lr"][one["id"]]
     assert PARAMS["sample"].keys() == {"rm", "llm", "test"}
 
 
@@ -163,7 +166,7 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, section: str, leaf: st
         ("apo.coeff", float("inf"), "finite"),
         ("apo.kl_coeff", float("nan"), "finite|greater than or equal to 0"),
         ("apo.loss", "hinge", "'ranking' or 'wgan'"),
-        ("apo.init_from", "rm_base", "'backbone' or 'base_rm'"),
+        ("apo.init_from", "rm_base", "'backbone', 'base_rm' or 'previous'"),
         ("score.extra_answers", "yes", "boolean"),
         ("score.extra_answers", 1, "boolean"),
         ("rjs.candidates", "all", "'samples' or 'samples_and_extra'"),
@@ -252,3 +255,53 @@ def test_a_file_that_is_not_there_or_a_folder_says_where_to_run(tmp_path: Path) 
 def test_a_part_that_params_do_not_have_is_named() -> None:
     with pytest.raises(UserError, match=r"params\.yaml: sample\.valid: found no such key"):
         read_section(COMMITTED, "sample.valid", config.Sampling)
+
+
+# Rounds --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rounds", "message"),
+    [
+        ("[]", r"rounds: found \[\]; expected a list with at least one round"),
+        ("r1", "rounds: found 'r1'; expected a list"),
+        ("[r1]", r"rounds\[0\]: found 'r1'"),
+        ("[{id: r1}]", r"rounds\[0\].prev: found no such key"),
+        ("[{id: r1, prev: r0, lr: 0.1}]", r"rounds\[0\].lr: found a parameter that nothing reads"),
+        ("[{id: r2, prev: r1}]", r"rounds\[0\]: found round 'r2' after 'r1'; expected a new id after 'r0'"),
+        (
+            "[{id: r1, prev: r0}, {id: r3, prev: r2}]",
+            r"rounds\[1\]: found round 'r3' after 'r2'; .* after 'r1'",
+        ),
+        ("[{id: r1, prev: r0}, {id: r1, prev: r1}]", r"rounds\[1\]: found round 'r1' after 'r1'"),
+        ("[{id: r0, prev: r0}]", r"rounds\[0\]: found round 'r0'"),
+        ("[{id: a/b, prev: r0}]", r"rounds\[0\].id: found 'a/b'"),
+        ("[{id: 1, prev: r0}]", r"rounds\[0\].id: found 1"),
+    ],
+)
+def test_rounds_that_do_not_chain_are_told(tmp_path: Path, rounds: str, message: str) -> None:
+    (tmp_path / "params.yaml").write_text(f"rounds: {rounds}\n")
+    with pytest.raises(UserError, match=message):
+        check_rounds(tmp_path / "params.yaml")
+
+
+def test_rounds_that_chain_are_any_names(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("rounds: [{id: one, prev: r0}, {id: two-b, prev: one}]\n")
+    check_rounds(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("value", ["0", "-1.0", "1e-6", ".inf", ".nan", "true", "'0.1'", "[0.1]"])
+def test_a_learning_rate_is_a_number_above_0(tmp_path: Path, value: str) -> None:
+    text = f"align_lr: {{r1: {value}}}\n"
+    (tmp_path / "params.yaml").write_text(text)
+    if value == "1e-6":  # a number for YAML 1.2, as dvc reads it
+        assert read_number(tmp_path / "params.yaml", "align_lr.r1") == 1e-6
+        return
+    with pytest.raises(UserError, match=r"align_lr.r1: found .*; expected a number above 0"):
+        read_number(tmp_path / "params.yaml", "align_lr.r1")
+
+
+def test_a_round_without_learning_rate_is_told(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("align_lr: {r1: 0.1}\n")
+    with pytest.raises(UserError, match=r"align_lr.r2: found no such key"):
+        read_number(tmp_path / "params.yaml", "align_lr.r2")

@@ -37,10 +37,10 @@ def play(
     write_rows(folder / "samples.jsonl", sampled)
     write_rows(folder / "golden.jsonl", answers)
     names = ("golden.jsonl", "samples.jsonl", "apo/rm.jsonl", "metrics.json", "params.yaml")
-    main(*(folder / name for name in names))
+    main("r1", *(folder / name for name in names))
     metrics: dict[str, dict[str, int]] = json.loads((folder / "metrics.json").read_text())
-    assert metrics.keys() == {"convert"}
-    return list(read_rows(folder / "apo/rm.jsonl")), metrics["convert"]
+    assert metrics.keys() == {"convert_r1"}
+    return list(read_rows(folder / "apo/rm.jsonl")), metrics["convert_r1"]
 
 
 def test_an_item_is_the_golden_answer_over_every_sample(tmp_path: Path) -> None:

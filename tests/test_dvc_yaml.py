@@ -15,23 +15,31 @@ from typing import Any
 import pytest
 import yaml
 from closure import ROOT, closure, imports_of
+from game import expanded
 
 from apo.provenance import OUTPUTS, SUFFIX
 from apo.splitting import MEASURED_ON
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+PARAMS["rounds"] = [{"id": "r1", "prev": "r0"}, {"id": "r2", "prev": "r1"}]  # what one round hides
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PROMISED = {"split", "sample", "convert", "train_base_rm", "train_apo_rm", "test_rm", "score", "rjs"}
 LIGHT = ["split", "convert", "rjs"]
+# Scripts that more than one stage runs.
+VARIANTS = {
+    "sample": ["sample_rm"],
+    "score": ["score_base"],
+    "answer": ["answer_actor"],
+    "payoff": ["payoff_base"],
+}
 
 
 @dataclass
 class Stage:
-    """One stage, or one instance of a `foreach`, with the templates filled in."""
+    """One stage, or one instance of it, with the templates filled in."""
 
     address: str
     script: str
-    item: str
     desc: str
     params: set[str]
     deps: list[str]
@@ -52,44 +60,27 @@ class Stage:
         return set(self.deps) - self.code
 
 
-def _filled(value: Any, item: str) -> Any:
-    if isinstance(value, dict):
-        return {_filled(key, item): _filled(inner, item) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_filled(inner, item) for inner in value]
-    if not isinstance(value, str):
-        return value
-
-    def fill(match: re.Match[str]) -> str:
-        found: Any = item if match[1] == "item" else PARAMS
-        for key in match[1].split(".") if match[1] != "item" else []:
-            found = found[key]
-        return str(found)
-
-    return re.sub(r"\$\{([^}]+)\}", fill, value)
-
-
 def _stages() -> Iterator[Stage]:
-    for name, body in STAGES.items():
-        for item in body.get("foreach", [""]):
-            filled = _filled(body.get("do", body), item)
-            words = shlex.split(filled["cmd"])
-            assert words[:2] == ["python", "-m"] and words[2] == f"stages.{name}"
-            assert all(flag.startswith("--") for flag in words[3::2])
-            yield Stage(
-                address=f"{name}@{item}" if item else name,
-                script=f"stages/{name}.py",
-                item=item,
-                desc=filled.get("desc", ""),
-                params=set(filled.get("params", [])),
-                deps=filled.get("deps", []),
-                outs=filled.get("outs", []),
-                metrics={path: options for entry in filled["metrics"] for path, options in entry.items()},
-                arguments={f.removeprefix("--"): v for f, v in zip(words[3::2], words[4::2], strict=True)},
-            )
+    for address, filled in expanded(STAGES, PARAMS).items():
+        words = shlex.split(filled["cmd"])
+        assert words[:2] == ["python", "-m"] and words[2].startswith("stages.")
+        script = words[2].removeprefix("stages.")
+        assert address.split("@")[0] in (script, *VARIANTS.get(script, ()))
+        assert all(flag.startswith("--") for flag in words[3::2])
+        yield Stage(
+            address=address,
+            script=f"stages/{script}.py",
+            desc=filled.get("desc", ""),
+            params=set(filled["params"]),
+            deps=filled.get("deps", []),
+            outs=filled.get("outs", []),
+            metrics={path: options for entry in filled["metrics"] for path, options in entry.items()},
+            arguments={f.removeprefix("--"): v for f, v in zip(words[3::2], words[4::2], strict=True)},
+        )
 
 
 ALL = list(_stages())
+READERS = ("read_section", "read_seed", "read_count", "read_number", "check_rounds")
 each = pytest.mark.parametrize("stage", ALL, ids=[stage.address for stage in ALL])
 
 
@@ -119,7 +110,7 @@ def _calls(path: str, *functions: str) -> Iterator[tuple[str, ast.Call]]:
 
 def test_the_stages_that_users_know_are_there() -> None:
     assert STAGES.keys() >= PROMISED
-    assert {f"stages/{name}.py" for name in STAGES} == {
+    assert {stage.script for stage in ALL} == {
         path.relative_to(ROOT).as_posix() for path in ROOT.glob("stages/*.py") if path.stem != "__init__"
     }
 
@@ -134,8 +125,9 @@ def test_the_code_is_what_the_script_imports(stage: Stage) -> None:
 def test_the_parameters_are_those_that_are_read(stage: Stage) -> None:
     read = set()
     for path in stage.code - {"apo/config.py", "apo/world"}:
-        for function, call in _calls(path, "read_section", "read_seed", "read_count"):
-            read.add("seed" if function == "read_seed" else _text(call.args[1], stage.arguments))
+        for function, call in _calls(path, *READERS):
+            fixed = {"read_seed": "seed", "check_rounds": "rounds"}.get(function)
+            read.add(fixed or _text(call.args[1], stage.arguments))
     assert read == stage.params
 
 
@@ -169,7 +161,10 @@ def test_the_provenance_stands_beside_the_output_and_nothing_depends_on_it(stage
 def test_the_command_names_the_parameters_of_main(stage: Stage) -> None:
     main = next(node for node in _parsed(stage.script).body if getattr(node, "name", "") == "main")
     assert isinstance(main, ast.FunctionDef)
-    assert list(stage.arguments) == [argument.arg for argument in main.args.args if argument.arg != "params"]
+    names = [argument.arg for argument in main.args.args]
+    needed = names[: len(names) - len(main.args.defaults)]
+    assert list(stage.arguments)[: len(needed)] == needed
+    assert set(stage.arguments) <= set(names) - {"params"}
 
 
 @each
@@ -187,16 +182,37 @@ def test_every_output_has_one_stage_and_the_stages_have_an_order() -> None:
     graph = {stage.address: {maker[dep] for dep in stage.data if dep in maker} for stage in ALL}
     order = list(TopologicalSorter(graph).static_order())
     assert order[0] == "data"
-    assert order.index("test_rm") < order.index("evaluate")
+    assert order.index("test_rm") < order.index("answer@round0-apo") < order.index("evaluate@round0")
+    assert order.index("align@round0-base") < order.index("sample@round1-base")
 
 
 def test_what_is_made_of_the_test_set_trains_nothing() -> None:
-    """The answers to test queries and the judge are read by `evaluate` alone; nothing trained reads test."""
+    """Answers to test queries and the judge are read by what measures alone; nothing trained reads test."""
+    measuring = ("answer", "answer_actor", "evaluate", "payoff", "payoff_base")
     for stage in ALL:
-        if stage.address != "evaluate":
-            assert not stage.data & {"data/samples/test.jsonl", "models/rm_test"}, stage.address
-        if stage.address.split("@")[0] in ("backbone", "actor", "convert", "score", "rjs", "align"):
+        if stage.address.split("@")[0] in measuring:
+            assert not any(out.startswith(("models/", "data/rjs")) for out in stage.outs)
+            continue
+        assert not any(
+            dep.startswith(("data/answers", "data/evaluate", "models/rm_test")) for dep in stage.data
+        )
+        if not stage.script.startswith(("stages/train", "stages/test_rm")):
             assert not {dep for dep in stage.data if "test" in dep or "valid" in dep}, stage.address
+
+
+def test_the_arms_do_not_touch_each_other() -> None:
+    """What the APO RM makes is read by no stage of the control arm, in any round."""
+    for stage in ALL:
+        if stage.address.endswith("-base") or stage.address.startswith("score_base"):
+            assert not any("apo" in dep for dep in stage.data), stage.address
+        if stage.address.split("@")[0] in ("sample_rm", "convert"):
+            assert not any("base" in dep for dep in stage.data), stage.address
+
+
+def test_an_earlier_round_reads_nothing_of_a_later_one() -> None:
+    for stage in ALL:
+        if "@round0" in stage.address and not stage.address.startswith("payoff"):
+            assert not any("r2" in dep.split("/") for dep in stage.data), stage.address
 
 
 def _trained_and_measured(stage: Stage) -> tuple[set[str], dict[str, str]]:
@@ -215,7 +231,7 @@ def _trained_and_measured(stage: Stage) -> tuple[set[str], dict[str, str]]:
 @pytest.mark.parametrize("name", ["train_base_rm", "train_apo_rm", "test_rm"])
 def test_no_rm_is_measured_on_what_it_is_trained_on(name: str) -> None:
     """`valid` trains the testing RM, so it never measures it; `split` proves all the other pairs disjoint."""
-    (stage,) = (stage for stage in ALL if stage.address == name)
+    stage = next(stage for stage in ALL if stage.address.split("@")[0] == name)
     trained, measured = _trained_and_measured(stage)
     assert measured.keys() == ({"test"} if name == "test_rm" else {"test", "valid"})
     assert trained and not trained & set(measured.values())
@@ -228,15 +244,15 @@ def test_no_rm_is_measured_on_what_it_is_trained_on(name: str) -> None:
 @each
 def test_a_stage_says_what_it_does(stage: Stage) -> None:
     assert len(stage.desc.split()) >= 4
-    assert (ast.get_docstring(_parsed(stage.script)) or "").startswith(f"{stage.address.split('@')[0]}: ")
+    assert (ast.get_docstring(_parsed(stage.script)) or "").startswith(f"{Path(stage.script).stem}: ")
 
 
 @each
 def test_metrics_are_tracked_by_git_and_outputs_by_dvc(stage: Stage) -> None:
-    assert len(stage.metrics) == 1
+    assert len(stage.metrics) == (0 if stage.script == "stages/start.py" else 1)  # it computes nothing
     for path, options in stage.metrics.items():
         assert options == {"cache": False}
-        assert re.fullmatch(r"metrics/\w+\.json", path)
+        assert re.fullmatch(r"metrics/(r\d/)?\w+\.json", path)
     assert all(isinstance(out, str) for out in stage.outs)  # no options: cached, not persistent
 
 
@@ -250,16 +266,18 @@ def _metric_key(stage: Stage) -> set[str]:
     for path in stage.code - {"apo/world"}:
         for _, call in _calls(path, "write_json"):
             if isinstance(call.args[0], ast.Name) and call.args[0].id == "metrics":
-                assert isinstance(call.args[1], ast.Dict)
-                keys |= {_text(key, names) for key in call.args[1].keys if key}
+                content = call.args[1]
+                assert isinstance(content, ast.Dict)
+                keys |= {_text(key, names) for key in content.keys if key}
     return keys
 
 
 def test_every_metrics_file_has_a_key_of_its_own() -> None:
     """Otherwise `dvc exp show` names the columns by their path."""
-    keys = [_metric_key(stage) for stage in ALL]
+    measured = [stage for stage in ALL if stage.metrics]
+    keys = [_metric_key(stage) for stage in measured]
     assert all(len(own) == 1 for own in keys), keys
-    assert len(set.union(*keys)) == len(ALL)
+    assert len(set.union(*keys)) == len(measured)
 
 
 def test_every_parameter_belongs_to_a_stage() -> None:

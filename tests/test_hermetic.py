@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 OTHER_SETTINGS = {
     ("data", "data/input"): "data.source: files or hub",
-    ("train_apo_rm", "models/rm_base"): "apo.init_from: base_rm",
+    ("train_apo_rm@round0", "models/rm_base"): "apo.init_from: base_rm",
+    ("train_apo_rm@round0", "models/rm_apo/r0"): "apo.init_from: previous",
 }
 """Inputs that the settings of the demo do not read, with the setting that does."""
 
@@ -180,8 +181,8 @@ def test_reading_shows_in_the_access_time(tmp_path: Path) -> None:
     ("name", "missing"),
     [
         ("split", "apo/splitting.py"),
-        ("rjs@apo", "data/scores/apo.jsonl"),
-        ("convert", "data/raw/golden.jsonl"),
+        ("rjs@round0-apo", "data/scores/r1/apo.jsonl"),
+        ("convert@round0", "data/raw/golden.jsonl"),
     ],
 )
 def test_what_is_not_declared_is_missed(name: str, missing: str, game: Path, sandbox: Path) -> None:
@@ -194,7 +195,7 @@ def test_what_is_not_declared_is_missed(name: str, missing: str, game: Path, san
 
 
 def test_a_parameter_that_is_not_declared_is_missed(game: Path, sandbox: Path) -> None:
-    stage = stages(game)["convert"]
+    stage = stages(game)["convert@round0"]
     copy_declared(stage, game, sandbox)
     params = YAML(typ="safe").load((game / "params.yaml").read_text())
     kept = declared_parameters(stage, params)

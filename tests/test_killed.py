@@ -23,17 +23,30 @@ from test_hermetic import copy_declared, files_below, written
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
-TRAININGS = ["backbone", "actor", "train_base_rm", "train_apo_rm", "test_rm", "align@base", "align@apo"]
-OTHERS = ["sample@rm", "sample@llm", "sample@test", "score@base", "score@apo", "evaluate"]
+CHECKPOINTS = {
+    "backbone": "backbone",
+    "actor": "actor",
+    "train_base_rm": "base_rm",
+    "train_apo_rm@round0": "apo_rm_r1",
+    "test_rm": "test_rm",
+    "align@round0-base": "align_base_r1",
+    "align@round0-apo": "align_apo_r1",
+    "sample_rm@round0": "sample_rm",
+    "sample@round0-apo": "sample_llm",
+    "score_base@round0": "score_base_r1",
+    "score@round0": "score_apo_r1",
+    "answer@round0-apo": "answer_llm_apo_r1",
+    "payoff@round0": "payoff_r1",
+}
+"""The stages that take long, with the name under which each keeps what it has done so far."""
+
 KILLS = 4  # of each of the 13
 OFTEN = {"APO_CHECKPOINT_SECONDS": "0", "APO_SAMPLE_BUDGET": "2000", "APO_TOKEN_BUDGET": "2000"}
 
 
 def checkpoints_of(repository: Path, stage: str) -> list[Path]:
     """The folders in which a stage keeps what it has done so far."""
-    names = {"train_base_rm": "base_rm", "train_apo_rm": "apo_rm"}
-    name = names.get(stage, stage.replace("@", "_"))
-    return sorted((repository / ".cache" / "checkpoints").glob(f"{name}-*"))
+    return sorted((repository / ".cache" / "checkpoints").glob(f"{CHECKPOINTS[stage]}-*"))
 
 
 def progress_of(folder: Path) -> int:
@@ -80,7 +93,7 @@ def remove_outputs(repository: Path, stage: dict[str, Any]) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("name", [*TRAININGS, *OTHERS])
+@pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_stage_killed_at_random_moments(name: str, played: Path) -> None:
     stage = stages(played)[name]
     for folder in checkpoints_of(played, name):
@@ -170,10 +183,11 @@ def test_control_c_ends_in_one_line_and_goes_on(played: Path) -> None:
     [
         ("train_base_rm", ".cache"),
         ("train_base_rm", "models/rm_base"),
-        ("score@apo", ".cache"),
-        ("sample@rm", "data/samples"),
-        ("align@apo", "models/llm_apo"),
-        ("evaluate", "data/evaluate"),
+        ("score@round0", ".cache"),
+        ("sample@round0-base", "data/samples"),
+        ("align@round0-apo", "models/llm_apo"),
+        ("evaluate@round0", "data/evaluate"),
+        ("start@llm_apo", "models/llm_apo"),
     ],
 )
 def test_a_full_disk(name: str, full: str, played: Path, tmp_path: Path) -> None:

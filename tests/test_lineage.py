@@ -21,9 +21,9 @@ COMMANDS = (
     "split --comparisons data/raw/comparisons.jsonl --golden data/raw/golden.jsonl"
     " --demonstrations data/raw/demonstrations.jsonl --documents data/raw/documents.jsonl"
     " --out data/split --metrics metrics/split.json",
-    "rjs --rm apo --samples data/raw/samples.jsonl --scores own/scores.jsonl"
+    "rjs --name apo_r1 --samples data/raw/samples.jsonl --scores own/scores.jsonl"
     " --out data/rjs/apo.jsonl --metrics metrics/rjs_apo.json",
-    "convert --golden data/raw/golden.jsonl --samples data/rjs/apo.jsonl"
+    "convert --round r1 --golden data/raw/golden.jsonl --samples data/rjs/apo.jsonl"
     " --out data/apo/rm.jsonl --metrics metrics/convert.json",
 )
 

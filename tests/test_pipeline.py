@@ -12,7 +12,10 @@ from small import ROOT, change_params, copy_repository, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # whole games, on a busy machine too
 
-AFTER_APO = {"train_apo_rm", "score@apo", "rjs@apo", "align@apo", "evaluate"}
+AFTER_APO = {
+    *("train_apo_rm@round0", "score@round0", "rjs@round0-apo", "align@round0-apo", "answer@round0-apo"),
+    *("evaluate@round0", "payoff_base", "payoff@round0"),
+}
 
 
 def test_nothing_runs_when_nothing_changed(played: Path) -> None:
@@ -21,21 +24,50 @@ def test_nothing_runs_when_nothing_changed(played: Path) -> None:
 
 def test_metrics_are_finite_numbers_under_unique_keys(played: Path) -> None:
     keys: list[str] = []
-    for path in sorted((played / "metrics").glob("*.json")):
+    for path in sorted((played / "metrics").rglob("*.json")):
         content = json.loads(path.read_text(), parse_constant=pytest.fail)
         keys += content
-    assert len(keys) == len(set(keys)) == len(stages(played))
+    assert len(keys) == len(set(keys)) == sum(bool(stage["metrics"]) for stage in stages(played).values())
 
 
 def test_three_verbs(played: Path) -> None:
     """A changed coefficient runs five stages, shows in the metrics, and set back runs none."""
-    before = json.loads((played / "metrics/train_apo_rm.json").read_text())
+    path = played / "metrics/r1/train_apo_rm.json"
+    before = json.loads(path.read_text())
     assert ran(dvc(played, "exp", "run", "-S", "apo.coeff=0.05")) == AFTER_APO
-    after = json.loads((played / "metrics/train_apo_rm.json").read_text())
-    assert after["apo_rm"]["train"]["final_loss"] != before["apo_rm"]["train"]["final_loss"]
-    assert "apo_rm.train.final_loss" in dvc(played, "metrics", "diff")
+    after = json.loads(path.read_text())
+    assert after["apo_rm_r1"]["train"]["final_loss"] != before["apo_rm_r1"]["train"]["final_loss"]
+    assert "apo_rm_r1.train.final_loss" in dvc(played, "metrics", "diff")
     assert not ran(dvc(played, "exp", "run", "-S", "apo.coeff=0.1"))
-    assert json.loads((played / "metrics/train_apo_rm.json").read_text()) == before
+    assert json.loads(path.read_text()) == before
+
+
+def test_a_second_round_reuses_the_first_and_one_round_runs_nothing(played: Path) -> None:
+    """Only the stages of the new round run, and what looks at the whole game."""
+    two = dvc(played, "exp", "run", "-S", "rounds=[{id:r1,prev:r0},{id:r2,prev:r1}]")
+    looks = {"start@llm_base", "start@llm_apo", "start@rm_apo", "payoff_base", "payoff@round0"}
+    assert ran(two) == {name for name in stages(played) if "@round1" in name} | looks
+    evaluated = json.loads((played / "metrics/r2/evaluate.json").read_text())["evaluate_r2"]
+    assert {
+        "llm_apo_r2_vs_llm_base_r2",
+        "llm_apo_r2_vs_llm_apo_r1",
+        "llm_base_r2_vs_actor",
+    } <= evaluated.keys()
+    assert "llm_apo_r1_vs_llm_base_r1" not in evaluated  # round r1 has it
+    rows = json.loads((played / "metrics/r1/payoff.json").read_text())["payoff_r1"]
+    assert {"actor", "golden", "llm_base_r1", "llm_apo_r1", "llm_base_r2", "llm_apo_r2"} == rows.keys()
+    assert not ran(dvc(played, "exp", "run", "-S", "rounds=[{id:r1,prev:r0}]"))
+    assert not ran(dvc(played, "repro"))
+
+
+def test_rounds_that_do_not_chain_end_before_the_first_one(played: Path) -> None:
+    change_params(
+        played / "params.yaml", {"rounds": [{"id": "r1", "prev": "r0"}, {"id": "r3", "prev": "r0"}]}
+    )
+    done = run(["dvc", "repro"], played)
+    assert done.returncode != 0
+    assert "error: params.yaml: rounds[1]: found round 'r3' after 'r0'; expected a new id" in done.stderr
+    assert not ran(done.stdout + done.stderr) - {"start@llm_base", "start@llm_apo", "start@rm_apo"}
 
 
 def test_experiment_in_its_own_folder(played: Path) -> None:
@@ -100,13 +132,16 @@ def test_readme_table(played: Path, change: str, expected: str) -> None:
     else:
         mentioned = set(expected.split(", "))
         wanted = {s for s in all_stages if s in mentioned or s.split("@")[0] in mentioned}
+        wanted |= {s for s in all_stages if s.endswith("-apo") and f"{s.split('@')[0]} (apo)" in mentioned}
     params = YAML(typ="safe").load((played / "params.yaml").read_text())
     others = {row for row, _ in readme_rows()}
     for leaf, value in leaves(params).items():
         below = leaf == name or leaf.startswith(name + ".")
         own_row = f"`{leaf}`" in others and leaf != name
-        if not below or own_row or leaf in ("backbone.start", "actor.start", "data.dir"):
+        if not below or own_row or leaf in ("backbone.start", "actor.start", "data.dir", "rounds"):
             continue
+        if leaf.startswith("align_lr.") and leaf != "align_lr.r1":
+            continue  # of rounds that are not played
         node: Any = another(value)
         for key in reversed(leaf.split(".")):
             node = {key: node}
@@ -175,9 +210,11 @@ def test_own_files_in_the_authors_shapes(tmp_path: Path, played: Path) -> None:
     (repository / "data/input/samples.json").write_text(json.dumps(samples))
     output = dvc(repository, "repro")
     assert ran(output) == set(stages(repository))
-    metrics = json.loads((repository / "metrics/convert.json").read_text())["convert"]
+    metrics = json.loads((repository / "metrics/r1/convert.json").read_text())["convert_r1"]
     split = json.loads((repository / "metrics/split.json").read_text())["split"]
     assert metrics["pairs"] == 2 * split["rm_queries"] > 0
-    evaluated = json.loads((repository / "metrics/evaluate.json").read_text())["evaluate"]
-    assert "true_reward_mean" not in evaluated["llm_apo"]
+    answered = json.loads((repository / "metrics/r1/answer_apo.json").read_text())["answer_llm_apo_r1"]
+    assert "score_mean" in answered and "true_reward_mean" not in answered
+    evaluated = json.loads((repository / "metrics/r1/evaluate.json").read_text())["evaluate_r1"]
+    assert evaluated["llm_apo_r1_vs_llm_base_r1"].keys() == {"score"}
     assert "truth" not in json.loads((repository / "metrics/test_rm.json").read_text())["test_rm"]["test"]

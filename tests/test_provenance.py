@@ -27,6 +27,7 @@ PARAMS = {
     "rjs": {"candidates": "samples"},
 }
 CONVERT = {
+    "round": "r1",
     "golden": "data/raw/golden.jsonl",
     "samples": "data/samples/rm.jsonl",
     "out": "data/apo/rm.jsonl",

@@ -55,9 +55,8 @@ def test_a_second_clone_elsewhere_gives_the_same_bytes(first: Path, tmp_path: Pa
         "threads": 2,
         "deterministic_algorithms": True,
     }
-    names = sorted(path.name for path in (first / "metrics").glob("*.json"))
-    for name in names:
-        assert (second / "metrics" / name).read_bytes() == (first / "metrics" / name).read_bytes(), name
+    for path in sorted((first / "metrics").rglob("*.json")):
+        assert (second / path.relative_to(first)).read_bytes() == path.read_bytes(), path
 
 
 def test_a_clone_without_data_says_whether_the_lock_is_that_of_code_and_parameters(

@@ -1,0 +1,77 @@
+"""answer: one LLM answers the test queries; the testing RM judges, and the truth where it is known.
+
+In: the LLM, the test queries, the testing RM, and the first actor for the KL to it (or, for the first actor
+itself, the golden answers, which are judged beside it). Instances: `answer_actor`, `answer` (each arm).
+Out: a folder with `NAME.jsonl`, every answer with its scores (and `golden.jsonl`). Metrics: score, true
+reward, length, distinct-n, repetition, KL to the first actor. Paper, section 4.2.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from apo import machine
+from apo.arena import summarise, with_true_rewards
+from apo.checkpoints import fingerprint
+from apo.config import Evaluate, Sampling, read_section, read_seed
+from apo.divergence import with_divergence
+from apo.generation import sample_responses
+from apo.models import load_language_model, load_reward_model, load_tokenizer
+from apo.pieces import pieces_of
+from apo.records import read_rows, write_json, write_parts
+from apo.samples import answers_of, counted, draw
+from apo.scoring import score_answers
+from apo.stage import run
+
+
+def main(
+    name: str,
+    llm: Path,
+    queries: Path,
+    judge: Path,
+    truth: Path,
+    out: Path,
+    metrics: Path,
+    actor: Path | None = None,
+    golden: Path | None = None,
+    params: Path = Path("params.yaml"),
+) -> None:
+    sampling = read_section(params, "sample.test", Sampling)
+    resamples = read_section(params, "evaluate", Evaluate).bootstrap
+    seed, device = read_seed(params), machine.set_up()
+    known = bool(json.loads(truth.read_text(encoding="utf-8")))
+    asked = draw(read_rows(queries), at_most=sampling.max_queries, seed=seed)
+    model, tokenizer = load_language_model(llm).to(device).eval(), load_tokenizer(llm)
+    with pieces_of(f"answer_{name}", fingerprint([sampling, seed], [llm, queries])) as pieces:
+        responses = sample_responses(
+            model,
+            tokenizer,
+            [(row["query_id"], row["query"]) for row in asked],
+            sampling,
+            seed=seed,
+            device=device,
+            what=f"answers of {name}",
+            counts=Counter(),
+            pieces=pieces,
+        )
+    answered = ({**row, "samples": texts} for row, texts in zip(asked, responses, strict=True))
+    arms = {name: list(counted(answered, origin=name, counts=Counter()))}
+    if golden:
+        arms |= answers_of(asked, read_rows(golden), name="golden")
+    if actor:
+        first = load_language_model(actor).to(device).eval()
+        arms[name] = with_divergence(model, first, tokenizer, arms[name], sampling, what=f"KL of {name}")
+    reward_model = load_reward_model(judge).to(device).eval()
+    for arm, rows in arms.items():
+        judged = score_answers(reward_model, rows, what=f"judge {arm}", key="scores")
+        arms[arm] = with_true_rewards(judged) if known else judged
+    write_parts(
+        {arm: out / f"{arm}.jsonl" for arm in arms},
+        ((arm, row) for arm, rows in arms.items() for row in rows),
+    )
+    found = {arm: summarise(rows, seed=seed, resamples=resamples) for arm, rows in arms.items()}
+    write_json(metrics, {f"answer_{name}": found.pop(name) | found})
+
+
+if __name__ == "__main__":
+    run(main)

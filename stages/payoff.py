@@ -1,0 +1,34 @@
+"""payoff: the RM of one round rates the answers of every LLM of the game, of later rounds too.
+
+In: an RM of the game, the answers of all LLMs. Out and metrics: its mean reward of each LLM, one row of the
+payoff matrix RM x LLM, in which over-optimisation shows: an LLM may rise by the RM that trained it and fall
+by the judge. Instances: `payoff_base` (the base RM), `payoff` (the APO RM of each round).
+"""
+
+from pathlib import Path
+
+from apo import machine
+from apo.arena import payoff_row, read_arms
+from apo.checkpoints import fingerprint
+from apo.models import load_reward_model
+from apo.pieces import pieces_of
+from apo.records import write_json, write_rows
+from apo.scoring import score_answers
+from apo.stage import run
+
+
+def main(round: str, rm: Path, answers: Path, out: Path, metrics: Path) -> None:
+    model = load_reward_model(rm).to(machine.set_up()).eval()
+    arms = read_arms(answers)
+    with pieces_of(f"payoff_{round}", fingerprint([], [rm, answers])) as pieces:
+        scored = {
+            name: score_answers(model, rows, what=f"{round} of {name}", key="rewards", pieces=pieces)
+            for name, rows in arms.items()
+        }
+    row = payoff_row(scored)
+    write_rows(out, [{"rm": round, "llm": name, **found} for name, found in row.items()])
+    write_json(metrics, {f"payoff_{round}": row})
+
+
+if __name__ == "__main__":
+    run(main)
