@@ -1,7 +1,7 @@
 """Where a result came from: the tree back to the raw data, every hash on the way held against the files.
 
-    python -m apo.lineage models/rm_apo
-    python -m apo.lineage data/rjs/apo.jsonl
+    python -m apo.lineage models/rm_apo/r1
+    python -m apo.lineage data/rjs/r1/apo.jsonl
 
 To be run in the repository root, on a checkpoint or a records file. Each file is `ok`, `CHANGED` (other bytes
 than recorded), `MISSING`, or `NEW` (in a folder of the stage, but not recorded); `raw` is what no stage

@@ -22,9 +22,9 @@ COMMANDS = (
     " --demonstrations data/raw/demonstrations.jsonl --documents data/raw/documents.jsonl"
     " --out data/split --metrics metrics/split.json",
     "rjs --name apo_r1 --samples data/raw/samples.jsonl --scores own/scores.jsonl"
-    " --out data/rjs/apo.jsonl --metrics metrics/rjs_apo.json",
-    "convert --round r1 --golden data/raw/golden.jsonl --samples data/rjs/apo.jsonl"
-    " --out data/apo/rm.jsonl --metrics metrics/convert.json",
+    " --out data/rjs/r1/apo.jsonl --metrics metrics/rjs_apo.json",
+    "convert --round r1 --golden data/raw/golden.jsonl --samples data/rjs/r1/apo.jsonl"
+    " --out data/apo/r1.jsonl --metrics metrics/convert.json",
 )
 
 
@@ -82,19 +82,19 @@ def bad(output: str) -> dict[str, str]:
 
 
 def test_the_tree_goes_back_to_the_raw_data_and_shows_what_is_shared_once(played: Path) -> None:
-    code, output, errors = ask(played, "data/apo/rm.jsonl")
+    code, output, errors = ask(played, "data/apo/r1.jsonl")
     assert (code, errors) == (0, "")
     lines = output.splitlines()
-    assert lines[0] == "data/apo/rm, made by stage convert"
+    assert lines[0] == "data/apo/r1, made by stage convert"
     assert lines[-1] == "all of it as recorded"
     assert not [word for word in ("CHANGED", "MISSING", "NEW", "no provenance") if word in output]
     expected = [
-        "  wrote  ok      data/apo/rm.jsonl",
+        "  wrote  ok      data/apo/r1.jsonl",
         "  read   ok      data/raw/golden.jsonl",
         "    data/raw, made by stage data",
         "      read   ok      data/input/pairs.jsonl  (raw)",
-        "  read   ok      data/rjs/apo.jsonl",
-        "    data/rjs/apo, made by stage rjs",
+        "  read   ok      data/rjs/r1/apo.jsonl",
+        "    data/rjs/r1/apo, made by stage rjs",
         "      read   ok      data/raw/samples.jsonl",
         "        made by stage data, shown above",
         "      read   ok      own/scores.jsonl  (raw)",
@@ -106,7 +106,7 @@ def test_the_tree_goes_back_to_the_raw_data_and_shows_what_is_shared_once(played
 
 @pytest.mark.parametrize(
     "name",
-    ["data/apo/rm.jsonl", "data/split", "data/split/", "./data/split/test.jsonl", "data/raw.provenance.json"],
+    ["data/apo/r1.jsonl", "data/split", "data/split/", "./data/split/test.jsonl", "data/raw.provenance.json"],
 )
 def test_files_folders_and_provenance_can_be_asked(played: Path, name: str) -> None:
     code, output, errors = ask(played, name)
@@ -139,9 +139,9 @@ def new(name: str) -> Callable[[Path], object]:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
-    "the output": (flip("data/apo/rm.jsonl"), "data/apo/rm.jsonl", "CHANGED", "convert"),
+    "the output": (flip("data/apo/r1.jsonl"), "data/apo/r1.jsonl", "CHANGED", "convert"),
     "its metrics": (flip("metrics/convert.json", 5), "metrics/convert.json", "CHANGED", "convert"),
-    "an input": (flip("data/rjs/apo.jsonl"), "data/rjs/apo.jsonl", "CHANGED", "convert"),
+    "an input": (flip("data/rjs/r1/apo.jsonl"), "data/rjs/r1/apo.jsonl", "CHANGED", "convert"),
     "a raw file, its last byte": (flip("own/scores.jsonl", -1), "own/scores.jsonl", "CHANGED", "rjs"),
     "a raw file far away": (flip("data/input/pairs.jsonl"), "data/input/pairs.jsonl", "CHANGED", "data"),
     "what nothing read": (flip("data/raw/documents.jsonl"), "data/raw/documents.jsonl", "CHANGED", "data"),
@@ -157,7 +157,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
 def test_what_is_not_as_recorded_is_named_and_nothing_else(repository: Path, name: str) -> None:
     damage, file, mark, stage = DAMAGES[name]
     damage(repository)
-    code, output, errors = ask(repository, "data/apo/rm.jsonl")
+    code, output, errors = ask(repository, "data/apo/r1.jsonl")
     assert (code, errors) == (1, "")
     assert bad(output) == {file: f"{mark}, not as stage {stage} recorded it"}
     assert f" {mark:8}{file.removeprefix('params.yaml: ')}" in output
@@ -170,26 +170,26 @@ def test_a_stage_that_ran_again_no_longer_fits_what_was_made_of_it(repository: P
     words = COMMANDS[2].split()
     command = [sys.executable, "-m", f"stages.{words[0]}", *words[1:]]
     subprocess.run(command, cwd=repository, check=True, capture_output=True)
-    assert ask(repository, "data/rjs/apo.jsonl")[0] == 0
-    code, output, _ = ask(repository, "data/apo/rm.jsonl")
+    assert ask(repository, "data/rjs/r1/apo.jsonl")[0] == 0
+    code, output, _ = ask(repository, "data/apo/r1.jsonl")
     assert code == 1
-    assert "  read   CHANGED data/rjs/apo.jsonl" in output
-    assert "      wrote  ok      data/rjs/apo.jsonl" in output
-    assert bad(output) == {"data/rjs/apo.jsonl": "CHANGED, not as stage convert recorded it"}
+    assert "  read   CHANGED data/rjs/r1/apo.jsonl" in output
+    assert "      wrote  ok      data/rjs/r1/apo.jsonl" in output
+    assert bad(output) == {"data/rjs/r1/apo.jsonl": "CHANGED, not as stage convert recorded it"}
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: flip(path.name)(path.parent)])
 def test_an_earlier_provenance_that_is_gone_or_spoilt_is_named(
     repository: Path, damage: Callable[[Path], None]
 ) -> None:
-    damage(repository / "data/rjs/apo.provenance.json")
-    code, output, errors = ask(repository, "data/apo/rm.jsonl")
+    damage(repository / "data/rjs/r1/apo.provenance.json")
+    code, output, errors = ask(repository, "data/apo/r1.jsonl")
     assert (code, errors) == (1, "")
-    assert "  read   ok      data/rjs/apo.jsonl  (no provenance)" in output
-    assert "data/rjs/apo" in output.splitlines()[-1] and "; expected " in output.splitlines()[-1]
-    code, output, errors = ask(repository, "data/rjs/apo.jsonl")
+    assert "  read   ok      data/rjs/r1/apo.jsonl  (no provenance)" in output
+    assert "data/rjs/r1/apo" in output.splitlines()[-1] and "; expected " in output.splitlines()[-1]
+    code, output, errors = ask(repository, "data/rjs/r1/apo.jsonl")
     assert (code, output) == (1, "")
-    assert errors.startswith("error: data/rjs/apo") and len(errors.splitlines()) == 1
+    assert errors.startswith("error: data/rjs/r1/apo") and len(errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_file_without_provenance_is_one_line(played: Path, name: str, found: s
 
 def test_elsewhere_than_in_the_repository_it_says_so(played: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "apo.lineage", str(played / "data/apo/rm.jsonl")],
+        [sys.executable, "-m", "apo.lineage", str(played / "data/apo/r1.jsonl")],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,

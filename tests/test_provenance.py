@@ -98,7 +98,9 @@ def test_the_same_run_gives_the_same_bytes_everywhere(tmp_path: Path) -> None:
 
 def test_an_absolute_path_in_the_repository_is_written_relative_to_it(tmp_path: Path) -> None:
     folder = repository(tmp_path)
-    assert play(folder, "convert", {name: str(folder / path) for name, path in CONVERT.items()}) == ""
+    assert (
+        play(folder, "convert", {n: v if n == "round" else str(folder / v) for n, v in CONVERT.items()}) == ""
+    )
     absolute = (folder / "data/apo/rm.provenance.json").read_bytes()
     assert play(folder, "convert", CONVERT) == ""
     assert (folder / "data/apo/rm.provenance.json").read_bytes() == absolute
