@@ -1,12 +1,13 @@
 """apo/samples.py: the source's samples in the order of the queries; what is cut and counted."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from apo.errors import UserError
-from apo.samples import counted, draw, from_source
+from apo.samples import answers_of, counted, draw, from_source, refuse_later_round
 
 QUERIES = [{"query_id": name, "query": f"query {name}"} for name in "cab"]
 
@@ -91,3 +92,18 @@ def test_some_of_the_queries_by_hash() -> None:
     assert draw(rows, at_most=30, seed=2) != some
     more = draw(rows, at_most=40, seed=1)
     assert all(row in more for row in some)  # a larger number adds queries, it changes none
+
+
+def test_the_sources_samples_are_those_of_the_first_round(tmp_path: Path) -> None:
+    refuse_later_round(tmp_path / "r0", "rm")
+    with pytest.raises(UserError, match=r"sample.rm.origin: found 'source' in the round after 'r1'"):
+        refuse_later_round(tmp_path / "r1", "rm")
+
+
+def test_golden_answers_stand_beside_the_models_where_all_queries_have_one() -> None:
+    queries = [{"query_id": name, "query": "q", "type": ""} for name in ("a", "b")]
+    golden = [{"query_id": name, "query": "q", "golden": name.upper()} for name in ("c", "b", "a")]
+    found = answers_of(queries, golden, name="golden")
+    assert [row["samples"] for row in found["golden"]] == [["A"], ["B"]]
+    assert [row["query_id"] for row in found["golden"]] == ["a", "b"]
+    assert answers_of(queries, golden[:2], name="golden") == {}
