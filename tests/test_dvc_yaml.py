@@ -22,7 +22,7 @@ from apo.splitting import MEASURED_ON
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PROMISED = {"split", "sample", "convert", "train_base_rm", "train_apo_rm", "test_rm", "score", "rjs"}
-LIGHT = ["split", "convert", "rjs"]
+LIGHT = ["split", "convert", "rjs", "judge"]
 
 
 @dataclass
@@ -305,7 +305,7 @@ import importlib, json, sys, time
 start = time.process_time()
 importlib.import_module(sys.argv[1])
 seconds = time.process_time() - start
-heavy = {"torch", "numpy", "pandas", "scipy", "transformers", "datasets", "pyarrow", "dvc"}
+heavy = {"requests", "torch", "numpy", "pandas", "scipy", "transformers", "datasets", "pyarrow", "dvc"}
 print(json.dumps([sorted(heavy & sys.modules.keys()), seconds]))
 """
 

@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 OTHER_SETTINGS = {
     ("data", "data/input"): "data.source: files or hub",
     ("train_apo_rm", "models/rm_base"): "apo.init_from: base_rm",
+    ("judge", "data/evaluate"): "judge.model",
+    ("judge", "apo/intervals.py"): "judge.model",
 }
 """Inputs that the settings of the demo do not read, with the setting that does."""
 
