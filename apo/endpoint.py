@@ -63,8 +63,10 @@ class Endpoint:
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     def without_key(self, text: str) -> str:
-        """A text of the endpoint, which may have sent the key back."""
-        return text.replace(self.key, "[key]") if self.key else text
+        """A text of the endpoint, which may have sent the key back, as it is or as JSON writes it."""
+        for key in filter(None, (self.key, self.key.replace("/", "\\/"))):
+            text = text.replace(key, "[key]")
+        return text
 
     def ask(self, session: Any, body: Body, stop: threading.Event) -> Reply:
         """The answer to one request.
@@ -136,7 +138,7 @@ class Endpoint:
 
     def _said(self, answer: Any) -> str:
         """Status and the beginning of the text, as a line that a terminal can show."""
-        text = " ".join(self.without_key(answer.text).split())
+        text = " ".join(self.without_key(answer.content.decode(errors="replace")).split())
         shown = "".join(char if char.isprintable() else "?" for char in text[:300])
         return f"status {answer.status_code} {shown!r}"
 
@@ -148,11 +150,11 @@ class Endpoint:
         """
         choice = content["choices"][0]
         text = choice["message"].get("content") or ""  # null where a model refuses or only thinks
-        reason, served_by = choice.get("finish_reason"), content.get("model")
-        if not all(isinstance(value, str | None) for value in (text, reason, served_by)):
+        found = (text, choice.get("finish_reason"), content.get("model"))
+        if not all(isinstance(value, str | None) for value in found):
             raise TypeError("texts expected")
-        text.encode()  # half of a surrogate pair is a ValueError
-        return Reply(self.without_key(text), reason, served_by)
+        "".join(filter(None, found)).encode()  # half of a surrogate pair is a ValueError
+        return Reply(*(value and self.without_key(value) for value in found))
 
     def session(self) -> Any:
         """A connection that is kept, for one thread; it sends the key, and nothing of a .netrc file."""

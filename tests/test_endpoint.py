@@ -1,4 +1,4 @@
-"""An endpoint that fails in every way, over real HTTP: asked again or ended in one line; the key stays inside."""
+"""An endpoint that fails in every way, over real HTTP: asked again or ended in one line; its key is safe."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ from apo.errors import UserError
 from apo.judge import request_of
 from apo.replies import ReplyCache, ask_all, key_of
 
-KEY = "sk-very-secret"
+KEY = "sk-very/secret"
 BODY: Body = request_of(settings(), "Which?")
 GOOD = completion("Verdict: A")
 
@@ -207,8 +207,12 @@ def test_the_key_is_shown_nowhere(ask: Ask, capsys: pytest.CaptureFixture[str], 
     printed = capsys.readouterr()
     assert KEY not in str(caught.value) + printed.out + printed.err
     assert "bad key [key]" in printed.err
-    with serving(scripted(completion(f"{KEY}\nVerdict: A"))) as served:
-        assert ask(served.url).text == "[key]\nVerdict: A"
+    with serving(scripted(completion(f"{KEY}\nVerdict: A", model=KEY))) as served:
+        assert ask(served.url) == Reply("[key]\nVerdict: A", "stop", "[key]")
+    escaped = KEY.replace("/", "\\/")
+    script = [error(400, f'{{"key": "{escaped}"}}')]
+    with serving(scripted(*script)) as served, pytest.raises(UserError, match=r'"key": "\[key\]"'):
+        ask(served.url)
     assert KEY not in repr(Endpoint("http://x", KEY, 1.0))
 
 
@@ -347,13 +351,13 @@ def test_what_was_answered_before_a_failure_is_kept(
         monkeypatch.setenv("APO_JUDGE_URL", served.url)
         monkeypatch.setenv("APO_JUDGE_PARALLEL", str(workers))
         with pytest.raises(UserError, match="too long"):
-            ask_all(bodies(40), cache)
-        kept = sum(cache.get(body) is not None for body in bodies(40))
+            ask_all(bodies(12), cache)
+        kept = sum(cache.get(body) is not None for body in bodies(12))
         assert kept == len(served.bodies) - 1
         assert 4 <= kept <= 4 + workers
         mended.append(True)
-        assert len(ask_all(bodies(40), cache)) == 40
-        assert len(served.bodies) == 41
+        assert len(ask_all(bodies(12), cache)) == 12
+        assert len(served.bodies) == 13
     assert not [thread for thread in threading.enumerate() if thread.name == "judge"]
 
 
