@@ -30,13 +30,15 @@ POINTS = {"win": 1, "tie": 0, "lose": -1}
 
 
 class Comparison(NamedTuple):
-    """Two language models' answers to one query, and by how much the testing RM prefers the first."""
+    """Two language models' answers to one query, by how much the testing RM prefers the first, and how many
+    samples the two have beside these, which are not compared."""
 
     query_id: str
     query: str
     names: tuple[str, str]
     answers: tuple[str, str]
     score_difference: float
+    further_samples: int
 
 
 # Questions -----------------------------------------------------------------------------------------
@@ -138,6 +140,7 @@ def verdict_row(settings: Judge, comparison: Comparison, replies: Mapping[str, R
         "second": comparison.names[1],
         "outcome": outcome_of(forward["verdict"], backward["verdict"]) if forward and backward else "tie",
         "score_difference": comparison.score_difference,
+        "further_samples": comparison.further_samples,
         "model": settings.model,
         "forward": forward,
         "backward": backward,
@@ -255,6 +258,7 @@ def comparisons(
                 names,
                 (row["samples"][0], other["samples"][0]),
                 row["scores"][0] - other["scores"][0],
+                len(row["samples"]) + len(other["samples"]) - 2,
             )
 
 
@@ -298,6 +302,7 @@ def _pair(rows: Sequence[Row], *, seed: int, resamples: int) -> dict[str, Any]:
         "identical": len(rows) - len(asked),
         "orders_disagree": sum(row["outcome"] == "tie" and _letters(row) != {"tie"} for row in asked),
         "unjudged": len(rows) - len(judged),
+        "further_samples": sum(row["further_samples"] for row in rows),
         "replies": len(told),
         "replies_unparsable": sum(one["verdict"] is None for one in told),
         "replies_cut": sum(one["cut"] for one in told),

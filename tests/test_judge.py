@@ -139,7 +139,7 @@ def test_a_win_is_one_in_both_orders(forward: str | None, backward: str | None) 
 
 
 def test_the_orders_are_both_asked_and_equal_answers_never() -> None:
-    one = Comparison("q", "query", ("x", "y"), ("of x", "of y"), 0.0)
+    one = Comparison("q", "query", ("x", "y"), ("of x", "of y"), 0.0, 0)
     prompts = [body["messages"][0]["content"] for body in questions(settings(), one)]
     assert [shown(prompt) for prompt in prompts] == [("of x", "of y"), ("of y", "of x")]
     assert questions(settings(), one._replace(answers=("same", "same"))) == ()
@@ -152,7 +152,7 @@ def test_the_orders_are_both_asked_and_equal_answers_never() -> None:
 def test_a_row_tells_which_reply_belongs_to_which_order(
     forward: str, backward: str, outcome: str | None
 ) -> None:
-    one = Comparison("q", "query", ("x", "y"), ("of x", "of y"), 1.5)
+    one = Comparison("q", "query", ("x", "y"), ("of x", "of y"), 1.5, 0)
     asked = questions(settings(), one)
     said = [Reply(f"Verdict: {forward}", "stop", "m-1"), Reply(f"Verdict: {backward}", None, None)]
     row = verdict_row(settings(), one, {key_of(b): r for b, r in zip(asked, said, strict=True)})
@@ -167,7 +167,13 @@ def test_a_row_tells_which_reply_belongs_to_which_order(
 
 def row(outcome: str | None, forward: str | None, backward: str | None, difference: float = 0.0) -> Any:
     told = [{"verdict": verdict, "cut": verdict is None} for verdict in (forward, backward)]
-    base = {"first": "x", "second": "y", "outcome": outcome, "score_difference": difference}
+    base = {
+        "first": "x",
+        "second": "y",
+        "outcome": outcome,
+        "score_difference": difference,
+        "further_samples": 1,
+    }
     return base | {"forward": told[0], "backward": told[1]}
 
 
@@ -188,7 +194,7 @@ def test_metrics_by_hand() -> None:
     assert found["difference"] == (3 - 1) / 8
     assert found["low"] < 0.25 < found["high"]
     assert found["sign_test_p"] == sign_test(3, 1)
-    assert found["identical"] == 1
+    assert (found["identical"], found["further_samples"]) == (1, 9)
     assert found["orders_disagree"] == 2
     assert (found["replies"], found["replies_unparsable"], found["replies_cut"]) == (16, 1, 1)
     # A: 3 wins, 1 of the lost, 2 of the first tie, 1 of the third, 1 of the unjudged; B: 3 + 1.
@@ -253,6 +259,13 @@ def test_comparisons_join_by_query_and_draw_by_seed(tmp_path: Path) -> None:
     assert all(one.score_difference == 1.0 for one in every)  # -2 - -3
     assert len(drawn(4, 1)) == 4 and drawn(4, 1) == [one for one in every if one in drawn(4, 1)]
     assert any(drawn(4, 1) != drawn(4, seed) for seed in range(2, 6))
+
+
+def test_of_several_samples_the_first_is_compared_and_the_others_counted(tmp_path: Path) -> None:
+    arms = read_answers(answers(tmp_path, x=["x"], y=["yy"]))
+    arms["x"]["q0"] |= {"samples": ["x", "other", "third"], "scores": [-1.0, 5.0, 7.0]}
+    (one,) = comparisons(arms, [("y", "x")], max_queries=0, seed=1, where="")
+    assert (one.answers, one.score_difference, one.further_samples) == (("yy", "x"), -1.0, 2)
 
 
 def test_models_that_answered_other_queries(tmp_path: Path) -> None:

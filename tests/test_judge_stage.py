@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from game import dvc, ran
 from judging import COMMITTED, ROOT, Answer, answers, completion, error, prefers, serving
 from small import run
 
@@ -232,7 +233,8 @@ def start(url: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=os.environ | environment, start_new_session=True, **pipes)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=lambda how: how.name)
 def test_a_run_that_is_ended_goes_on(how: signal.Signals) -> None:
     """What was answered is there; only what was under way is asked for once more; the bytes are the same."""
     answers(Path("data/evaluate"), short=[f"a{n}" for n in range(8)], long=[f"bbbb{n}" for n in range(8)])
@@ -281,6 +283,29 @@ def test_a_run_that_is_ended_goes_on(how: signal.Signals) -> None:
     assert Path("data/judge/verdicts.provenance.json").read_text() == first_provenance
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_experiments_share_what_was_answered(played: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of its own, in the workspace, forced; set back to no judge, nothing runs."""
+    monkeypatch.delenv("DVC_ROOT")
+    lock = (played / "dvc.lock").read_bytes()
+    with serving(prefers(lambda a, b: len(b) - len(a))) as served:
+        monkeypatch.setenv("APO_JUDGE_URL", served.url)
+        output = dvc(played, "exp", "run", "--temp", "-S", "judge.model=m", "-S", "judge.max_queries=3")
+        assert ran(output) == {"judge"}
+        asked = len(served.bodies)
+        assert asked > 0
+        output = dvc(played, "exp", "run", "-S", "judge.model=m", "-S", "judge.max_queries=4")
+        assert "answers are there" in output and 0 < len(served.bodies) - asked <= 6
+    monkeypatch.delenv("APO_JUDGE_URL")
+    found = (played / "metrics/judge.json").read_bytes()
+    dvc(played, "repro", "--force", "--single-item", "judge")
+    assert (played / "metrics/judge.json").read_bytes() == found
+    back = ["-S", "judge.model=", "-S", f"judge.max_queries={COMMITTED['max_queries']}"]
+    assert not ran(dvc(played, "exp", "run", *back))
+    assert (played / "dvc.lock").read_bytes() == lock
+
+
 # A real one ----------------------------------------------------------------------------------------
 
 
@@ -294,11 +319,11 @@ def random_judge(folder: Path) -> Path:
         "{{ bos_token }}{% for message in messages %}{{ '\n\nHuman: ' + message['content'] }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '\n\nAssistant:' }}{% endif %}"
     )
-    model = tiny.language_model(seed=5, max_position_embeddings=2048)
+    model = tiny.language_model(seed=3, max_position_embeddings=2048)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 2:
-                parameter *= 8.0
+                parameter *= 50.0  # so that a word far away decides, and by more than a rounding
     letters = tokenizer.convert_tokens_to_ids(["<0x41>", "<0x42>"])
     assert tokenizer.decode(letters) == "AB"
     end = tokenizer.eos_token_id
@@ -385,7 +410,7 @@ def test_transformers_serve(
         wanted.append(tuple(answered_here(folder, prompt) for prompt in shown))
     assert letters == wanted
     assert {letter for pair in wanted for letter in pair} == {"A", "B"}
-    assert {row["outcome"] for row in rows} > {"tie"}  # an order does not always decide
+    assert {row["outcome"] for row in rows} == {"win", "tie"}
     assert all(row["forward"]["served_by"].startswith(str(folder)) for row in rows)
 
     with pytest.raises(UserError, match=r"found status 400 .*Server is pinned to .* for model 'another'"):

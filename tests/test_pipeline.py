@@ -12,7 +12,7 @@ from small import ROOT, change_params, copy_repository, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # whole games, on a busy machine too
 
-AFTER_APO = {"train_apo_rm", "score@apo", "rjs@apo", "align@apo", "evaluate"}
+AFTER_APO = {"train_apo_rm", "score@apo", "rjs@apo", "align@apo", "evaluate", "judge"}
 
 
 def test_nothing_runs_when_nothing_changed(played: Path) -> None:
