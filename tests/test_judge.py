@@ -9,32 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging import COMMITTED, answers, settings, shown
 
+import apo.answers
 import apo.judge
 import apo.replies
+import apo.verdicts
+from apo.answers import Comparison, comparisons, pairs_of, read_answers
 from apo.endpoint import Reply
 from apo.errors import UserError
 from apo.intervals import sign_test
-from apo.judge import (
-    Comparison,
-    check_template,
-    comparisons,
-    outcome_of,
-    pairs_of,
-    prompt_of,
-    questions,
-    read_answers,
-    summarise_verdicts,
-    verdict_of,
-    verdict_row,
-)
+from apo.judge import check_template, prompt_of, questions, verdict_row
 from apo.records import read_rows, write_rows
 from apo.replies import key_of
+from apo.verdicts import outcome_of, summarise_verdicts, verdict_of
 
 TEMPLATE = COMMITTED["prompt"]
 
 
 def test_the_examples_of_the_docstrings() -> None:
-    for module in (apo.judge, apo.replies):
+    for module in (apo.answers, apo.judge, apo.replies, apo.verdicts):
+        assert ">>>" in str(Path(str(module.__file__)).read_text())
         assert doctest.testmod(module).failed == 0
 
 
