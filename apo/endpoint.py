@@ -88,7 +88,7 @@ class Endpoint:
                 wait = wait if failure.after is None else failure.after
                 if attempt == TRIES or wait > LONGEST_WAIT:
                     raise self._gone(failure, attempt) from None
-                print(f"judge: {failure.found}; asks again in {wait:.0f} s", file=sys.stderr)
+                print(f"judge: {failure.found}; asks again in {wait:.1f} s", file=sys.stderr)
                 if stop.wait(wait):
                     raise Stopped from None
         raise AssertionError("the last try returns or raises")
