@@ -171,6 +171,16 @@ class Evaluate(Section):
     bootstrap: Annotated[int, Field(ge=100)]
 
 
+class Judge(Section):
+    model: str
+    prompt: str
+    pairs: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+    max_queries: CountOrZero
+    temperature: NotNegative
+    max_tokens: Count
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
 S = TypeVar("S", bound=Section)
 _consulted: dict[str, Any] = {}
 

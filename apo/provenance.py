@@ -38,8 +38,8 @@ LIBRARIES = {
                 "numpy",
                 "pandas",
             ),
-            *("pyarrow", "pydantic", "ruamel.yaml", "safetensors", "scipy", "sentencepiece", "tokenizers"),
-            *("torch", "tqdm", "transformers"),
+            *("pyarrow", "pydantic", "requests", "ruamel.yaml", "safetensors", "scipy", "sentencepiece"),
+            *("tokenizers", "torch", "tqdm", "transformers"),
         )
     },
     "google.protobuf": "protobuf",

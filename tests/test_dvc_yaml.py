@@ -24,7 +24,7 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 PARAMS["rounds"] = [{"id": "r1", "prev": "r0"}, {"id": "r2", "prev": "r1"}]  # what one round hides
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PROMISED = {"split", "sample", "convert", "train_base_rm", "train_apo_rm", "test_rm", "score", "rjs"}
-LIGHT = ["split", "convert", "rjs"]
+LIGHT = ["split", "convert", "rjs", "judge"]
 # Scripts that more than one stage runs.
 VARIANTS = {
     "sample": ["sample_rm"],
@@ -323,7 +323,7 @@ import importlib, json, sys, time
 start = time.process_time()
 importlib.import_module(sys.argv[1])
 seconds = time.process_time() - start
-heavy = {"torch", "numpy", "pandas", "scipy", "transformers", "datasets", "pyarrow", "dvc"}
+heavy = {"requests", "torch", "numpy", "pandas", "scipy", "transformers", "datasets", "pyarrow", "dvc"}
 print(json.dumps([sorted(heavy & sys.modules.keys()), seconds]))
 """
 

@@ -24,6 +24,8 @@ OTHER_SETTINGS = {
     ("data", "data/input"): "data.source: files or hub",
     ("train_apo_rm@round0", "models/rm_base"): "apo.init_from: base_rm",
     ("train_apo_rm@round0", "models/rm_apo/r0"): "apo.init_from: previous",
+    ("judge", "data/evaluate/r1"): "judge.model",
+    ("judge", "apo/intervals.py"): "judge.model",
 }
 """Inputs that the settings of the demo do not read, with the setting that does."""
 
