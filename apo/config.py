@@ -100,6 +100,13 @@ class Actor(FineTuning):
     start: str
 
 
+class Align(FineTuning):
+    method: Literal["rjs", "rrhf", "dpo"]
+    beta: Positive
+    rank_weight: Positive
+    sft_weight: NotNegative
+
+
 class Sampling(Section):
     origin: Literal["actor", "source"]
     prompt: Literal["hh", "chat"]

@@ -1,13 +1,12 @@
-"""align: the language model is fine-tuned on the responses that one RM chose (RJS).
+"""align: the language model learns from the samples that one RM scored, by RJS, RRHF or DPO.
 
-In: the actor, the selected responses. Out: `models/llm_RM`, its training curve, metrics. Paper, section 4.1.
+In: the actor, its scored samples. Out: `models/llm_RM`, its training curve, metrics. Paper, section 4.1.
 """
 
 from pathlib import Path
 
-from apo.config import FineTuning, read_section, read_seed
-from apo.fine_tuning import fine_tune
-from apo.records import read_rows
+from apo.align_recipe import align_model
+from apo.config import Align, read_section, read_seed
 from apo.stage import run
 
 
@@ -20,12 +19,11 @@ def main(
     metrics: Path,
     params: Path = Path("params.yaml"),
 ) -> None:
-    fine_tune(
+    align_model(
         f"llm_{rm}",
         actor,
-        [(row["prompt"], row["completion"]) for row in read_rows(selected)],
-        read_section(params, "align", FineTuning),
-        source=selected,
+        selected,
+        read_section(params, "align", Align),
         seed=read_seed(params),
         out=out,
         curves=curves,

@@ -30,7 +30,7 @@ SECTIONS: dict[str, type[config.Section]] = {
     "apo": config.Apo,
     "score": config.Score,
     "rjs": config.Rjs,
-    "align": config.FineTuning,
+    "align": config.Align,
     "evaluate": config.Evaluate,
 }
 

@@ -243,9 +243,9 @@ def test_metrics_are_tracked_by_git_and_outputs_by_dvc(stage: Stage) -> None:
 def _metric_key(stage: Stage) -> set[str]:
     """The top-level keys that a stage writes into its metrics file."""
     names = dict(stage.arguments)
-    for function, call in _calls(stage.script, "train_rm", "fine_tune"):
+    for function, call in _calls(stage.script, "train_rm", "fine_tune", "align_model"):
         names["name"] = _text(call.args[0], names)
-        assert function in ("train_rm", "fine_tune")
+        assert function in ("train_rm", "fine_tune", "align_model")
     keys = set()
     for path in stage.code - {"apo/world"}:
         for _, call in _calls(path, "write_json"):
