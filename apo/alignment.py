@@ -133,20 +133,15 @@ def align(
         for indices in _groups([lengths[i] for i in batches[step]]):
             group = [chosen[i] for i in indices]
             found = model([one.item for one in group])
-            device = found.device
-            scores = _padded([one.scores for one in group], math.nan).to(device)
-            known = [reference[batches[step][i]] for i in indices] if reference else []
-            terms = METHODS[settings.method](
-                Responses(
-                    found,
-                    _padded(known, 0.0).to(found) if known else torch.zeros_like(found),
-                    _padded([[len(r) for r in one.item.responses] for one in group], 0).to(device),
-                    scores,
-                    ~scores.isnan(),
-                    **totals,
-                ),
-                settings,
-            )
+            device, dtype = found.device, found.dtype
+            scores = _padded([one.scores for one in group], math.nan, dtype).to(device)
+            tokens = _padded([[len(r) for r in one.item.responses] for one in group], 0, torch.long)
+            before = torch.zeros_like(found)
+            if reference:
+                known = [reference[batches[step][i]] for i in indices]
+                before = _padded(known, 0.0, dtype).to(device)
+            responses = Responses(found, before, tokens.to(device), scores, ~scores.isnan(), **totals)
+            terms = METHODS[settings.method](responses, settings)
             loss = terms.pop("loss")
             seen.append({name: term.detach() for name, term in terms.items()})
             yield loss
@@ -189,5 +184,5 @@ def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
     return micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=machine.token_budget())
 
 
-def _padded(rows: Sequence[Sequence[float]], value: float) -> Tensor:
-    return pad_sequence([torch.tensor(row) for row in rows], True, value)
+def _padded(rows: Sequence[Sequence[float]], value: float, dtype: torch.dtype) -> Tensor:
+    return pad_sequence([torch.tensor(row, dtype=dtype) for row in rows], True, value)

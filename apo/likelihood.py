@@ -64,9 +64,9 @@ class ResponseLikelihood(nn.Module):
                 states = read(self.model.base_model, batch, tree=self.takes_trees).last_hidden_state
             else:
                 states = read(self.model, batch, tree=self.takes_trees).logits
-        logits = states.flatten(0, 1).index_select(0, places).float()
+        logits = states.flatten(0, 1).index_select(0, places).to(self.model.dtype)  # that of the weights
         if self.head_alone:
-            logits = self.model.get_output_embeddings()(logits)  # its weights are float32
+            logits = self.model.get_output_embeddings()(logits)
         return -cross_entropy(logits, tokens.to(device), reduction="none")
 
 
