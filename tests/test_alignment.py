@@ -294,17 +294,18 @@ def test_dpo_is_that_of_trl(run: Run, tmp_path: Path) -> None:
             report_to="none",
             disable_tqdm=True,
         ),
-        train_dataset=Dataset.from_list(
-            [
-                {
-                    "prompt_ids": one.item.prefix,
-                    "chosen_ids": one.item.responses[0],
-                    "rejected_ids": one.item.responses[-1],
-                }
-                for one in data
-            ]
-        ),
+        train_dataset=Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}]),
         processing_class=tiny.tokenizer(),
+    )
+    trainer.train_dataset = Dataset.from_list(  # in the place of a text: ids, as its collator takes them
+        [
+            {
+                "prompt_ids": one.item.prefix,
+                "chosen_ids": one.item.responses[0],
+                "rejected_ids": one.item.responses[-1],
+            }
+            for one in data
+        ]
     )
     trainer.train()
     logged = [row for row in trainer.state.log_history if "loss" in row]
