@@ -101,18 +101,26 @@ class FineTuning(Optimiser):
     max_length: Annotated[int, Field(ge=8)]
 
 
+class Actor(FineTuning):
+    start: str
+
+
 class Alignment(Steps):
     """Its learning rate is that of the round, under `align_lr`."""
 
+    method: Literal["rjs", "rrhf", "dpo"]
+    beta: Positive
+    rank_weight: Positive
+    sft_weight: NotNegative
     max_length: Annotated[int, Field(ge=8)]
 
-    def at(self, lr: float) -> FineTuning:
+    def at(self, lr: float) -> "Align":
         """The settings of one round."""
-        return FineTuning(lr=lr, **self.model_dump())
+        return Align(lr=lr, **self.model_dump())
 
 
-class Actor(FineTuning):
-    start: str
+class Align(Alignment, Optimiser):
+    """The alignment of one round."""
 
 
 class Sampling(Section):

@@ -32,9 +32,9 @@ class RewardModel(nn.Module):
         super().__init__()
         self.classifier = classifier
         self.encoder = encoder
-        self.takes_trees = _takes_trees(classifier, encoder.max_length)
+        self.takes_trees = takes_trees(classifier, encoder.max_length)
         if not self.takes_trees:
-            _say_plain(type(classifier).__name__)
+            say_plain(type(classifier).__name__)
 
     def tokens(self, item: Item) -> int:
         """What an item costs of a token budget."""
@@ -62,63 +62,64 @@ class RewardModel(nn.Module):
         sdpa = self.classifier.config._attn_implementation == "sdpa"
         if self.takes_trees and sdpa and isinstance(base, FAMILY) and pooling in ("last", "eos"):
             return last_hidden(base, batch)
-        hidden = _hidden(self.classifier, batch, tree=self.takes_trees)
+        hidden = read(base, batch, tree=self.takes_trees).last_hidden_state
         return POOLINGS[pooling](hidden, batch.members)
 
 
-def _hidden(classifier: Any, batch: Batch, *, tree: bool) -> Float[Tensor, "item tok hidden"]:
-    """Hidden states of all tokens, through the backbone's own forward."""
+def read(model: Any, batch: Batch, *, tree: bool) -> Any:
+    """What a model of transformers, with or without a head, gives for all tokens of a batch."""
     if not tree:  # one response an item: what it is made of is what is no padding
         mask = batch.members[:, 0].long()
-        plain: Tensor = classifier.base_model(
-            input_ids=batch.input_ids, attention_mask=mask, use_cache=False
-        ).last_hidden_state
-        return plain
+        return model(input_ids=batch.input_ids, attention_mask=mask, use_cache=False)
     attention: Tensor = batch.attention
-    if classifier.config._attn_implementation == "eager":  # adds the mask to the scores
-        lowest = torch.finfo(classifier.dtype).min
-        attention = torch.where(attention, 0.0, lowest).to(classifier.dtype)
-    hidden: Tensor = classifier.base_model(
+    if model.config._attn_implementation == "eager":  # adds the mask to the scores
+        lowest = torch.finfo(model.dtype).min
+        attention = torch.where(attention, 0.0, lowest).to(model.dtype)
+    return model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
         attention_mask=attention,
         use_cache=False,
-    ).last_hidden_state
-    return hidden
+    )
 
 
 @torch.no_grad()
-def _takes_trees(classifier: Any, max_length: int) -> bool:
+def takes_trees(model: Any, max_length: int) -> bool:
     """Whether a small tree gives the hidden states of its separate sequences.
 
     A window of attention shorter than a text would be lost under a tree's mask: no tree then.
+
+    Args:
+        model: Of transformers, with any head.
+        max_length: Longest text in tokens.
     """
-    config = classifier.config
+    config = model.config
     windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
     if any(window is not None and window < max_length for window in windows):
         return False
     low, high = config.vocab_size // 4, config.vocab_size // 2
     ids = torch.linspace(low, high, 9).long().tolist()
     item = Item(ids[:4], [ids[4:6], ids[6:]])
-    training = classifier.training
-    classifier.eval()
+    training = model.training
+    model.eval()
     try:
-        tree = collate([item], pad_id=ids[0]).to(classifier.device)
-        together = _hidden(classifier, tree, tree=True)[0, 4:]
-        plain = collate(plain_items(item), pad_id=ids[0]).to(classifier.device)
-        rows = _hidden(classifier, plain, tree=False)
+        tree = collate([item], pad_id=ids[0]).to(model.device)
+        together = read(model.base_model, tree, tree=True).last_hidden_state[0, 4:]
+        plain = collate(plain_items(item), pad_id=ids[0]).to(model.device)
+        rows = read(model.base_model, plain, tree=False).last_hidden_state
     except (ValueError, TypeError, RuntimeError):  # a mask or positions that its code does not know
         return False
     finally:
-        classifier.train(training)
+        model.train(training)
     apart = torch.cat([rows[0, 4:6], rows[1, 4:7]])
     return bool((together - apart).norm() < 1e-4 * apart.norm())
 
 
 @functools.cache
-def _say_plain(name: str) -> None:
+def say_plain(name: str) -> None:
+    """A line on the terminal, once for each kind of model."""
     print(
         f"{name} can't read all responses of a query as one tree: each is read with its own copy of the "
-        "query, which gives the same rewards more slowly",
+        "query, which gives the same numbers more slowly",
         file=sys.stderr,
     )

@@ -1,14 +1,13 @@
-"""align: the LLM of one arm is fine-tuned on the responses that its RM chose, and plays the next round.
+"""align: the LLM of one arm learns from the samples that its RM scored, by RJS, RRHF or DPO.
 
-In: the LLM of the last round, the selected responses. Out: `models/llm_ARM/ROUND`, its training curve,
-metrics. Paper, section 4.1.
+In: the LLM of the last round, its scored samples. Out: `models/llm_ARM/ROUND`, the actor of the next round,
+its training curve, metrics. Paper, section 4.1.
 """
 
 from pathlib import Path
 
+from apo.align_recipe import align_model
 from apo.config import Alignment, read_number, read_section, read_seed
-from apo.fine_tuning import fine_tune
-from apo.records import read_rows
 from apo.stage import run
 
 
@@ -22,12 +21,11 @@ def main(
     metrics: Path,
     params: Path = Path("params.yaml"),
 ) -> None:
-    fine_tune(
+    align_model(
         f"align_{name}",
         llm,
-        [(row["prompt"], row["completion"]) for row in read_rows(selected)],
+        selected,
         read_section(params, "align", Alignment).at(read_number(params, f"align_lr.{round}")),
-        source=selected,
         seed=read_seed(params),
         out=out,
         curves=curves,

@@ -13,7 +13,7 @@ from transformers import LlamaConfig
 
 from apo.encoding import Item
 from apo.errors import UserError
-from benchmarks import authors, flops, jobs, ours, plain, sampling
+from benchmarks import alignment, authors, flops, jobs, ours, plain, sampling
 from benchmarks.data import LENGTHS, made_up_texts, prepare, read_items, with_others
 from benchmarks.lengths import triples
 from benchmarks.measure import Measured, Plan, Process, check, measure
@@ -74,6 +74,12 @@ def test_same_rewards(folder: Path) -> None:
     assert len(expected) == 4 * jobs.CHECKED
     assert authors.score(folder, "score", 0)() == pytest.approx(expected, abs=1e-5)
     assert plain.score(folder, "score", 0)() == pytest.approx(expected, abs=1e-5)
+
+
+def test_aligning_on_trees_and_on_separate_sequences_costs_the_same_loss(folder: Path) -> None:
+    todo = alignment.ways(folder, read_items(folder / "score.jsonl")[: alignment.QUERIES])
+    assert todo["tree"]() == pytest.approx(todo["separate"](), abs=1e-5)
+    assert todo["plain pass"]() > 3.0  # nats a token of a model with random weights
 
 
 def test_same_items_in_every_step(folder: Path) -> None:

@@ -188,7 +188,7 @@ def test_every_output_has_one_stage_and_the_stages_have_an_order() -> None:
 
 def test_what_is_made_of_the_test_set_trains_nothing() -> None:
     """Answers to test queries and the judge are read by what measures alone; nothing trained reads test."""
-    measuring = ("answer", "answer_actor", "evaluate", "payoff", "payoff_base")
+    measuring = ("answer", "answer_actor", "evaluate", "payoff", "payoff_base", "judge")
     for stage in ALL:
         if stage.address.split("@")[0] in measuring:
             assert not any(out.startswith(("models/", "data/rjs")) for out in stage.outs)
@@ -259,9 +259,9 @@ def test_metrics_are_tracked_by_git_and_outputs_by_dvc(stage: Stage) -> None:
 def _metric_key(stage: Stage) -> set[str]:
     """The top-level keys that a stage writes into its metrics file."""
     names = dict(stage.arguments)
-    for function, call in _calls(stage.script, "train_rm", "fine_tune"):
+    for function, call in _calls(stage.script, "train_rm", "fine_tune", "align_model"):
         names["name"] = _text(call.args[0], names)
-        assert function in ("train_rm", "fine_tune")
+        assert function in ("train_rm", "fine_tune", "align_model")
     keys = set()
     for path in stage.code - {"apo/world"}:
         for _, call in _calls(path, "write_json"):

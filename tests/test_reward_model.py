@@ -164,7 +164,7 @@ def test_a_model_that_looks_ahead_takes_no_tree() -> None:
 
 
 def test_the_plain_layout_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    reward_model._say_plain.cache_clear()
+    reward_model.say_plain.cache_clear()
     for _ in range(2):
         tiny.wrapped(PLAIN["bloom"], pooling="last")
     told = capsys.readouterr().err

@@ -1,0 +1,119 @@
+"""RRHF on four responses a query: one tree against separate sequences, and a plain pass over as many tokens.
+
+`python -m benchmarks.alignment [FILE]`: one optimiser step of 16 queries of the 5M model, each way once, then
+each way again; the ratios of the medians. The plain pass is pretraining's (`apo/language.py`) on texts as
+long as the trees, with the loss on all tokens. Where FILE is left out, words are made up in the lengths of
+Helpful&Harmless.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from apo import machine
+from apo.alignment import align
+from apo.config import Align
+from apo.encoding import Item
+from apo.language import train_language_model
+from apo.likelihood import ResponseLikelihood
+from apo.models import load_language_model, load_tokenizer
+from apo.preferences import Ranking
+from benchmarks.data import LEARNED_FROM, MAX_LENGTH, SIZES, made_up_texts, prepare, read_texts
+from benchmarks.jobs import SEED, load_items
+from benchmarks.ours import NoCheckpoints
+
+QUERIES = 16
+REPEATS = 7
+SETTINGS = Align(
+    method="rrhf",
+    beta=0.1,
+    rank_weight=1.0,
+    sft_weight=1.0,
+    max_length=MAX_LENGTH,
+    optimiser="adamw",
+    lr=1.0e-6,
+    beta2=0.999,
+    epochs=1,
+    batch_size=QUERIES,
+    warmup_steps=0,
+    schedule="constant",
+    weight_decay=0.0,
+    max_grad_norm=1.0,
+)
+
+
+def ways(folder: Path, items: Sequence[Item]) -> dict[str, Callable[[], float]]:
+    """Functions to be timed, each of which takes one step of a model of its own and gives its loss."""
+    device = machine.set_up()
+    pad_id = load_tokenizer(folder / "backbone").pad_token_id
+    data = [Ranking(item, [-float(k) for k in range(len(item.responses))]) for item in items]
+
+    def rrhf(*, tree: bool) -> Callable[[], float]:
+        model = ResponseLikelihood(
+            load_language_model(folder / "backbone"), pad_id=pad_id, max_length=MAX_LENGTH
+        )
+        model.takes_trees = tree
+
+        def run() -> float:
+            curve = align(model, data, SETTINGS, seed=SEED, what="", checkpoints=NoCheckpoints())
+            return curve[0]["loss"]
+
+        return run
+
+    plain = load_language_model(folder / "backbone")
+    texts = [Item(item.prefix[:1], [sum(item.responses, item.prefix[1:])]) for item in items]
+
+    def one_pass() -> float:
+        curve = train_language_model(
+            plain,
+            texts,
+            SETTINGS,
+            pad_id=pad_id,
+            seed=SEED,
+            device=device,
+            what="",
+            checkpoints=NoCheckpoints(),
+        )
+        return curve[0]["loss"]
+
+    return {"tree": rrhf(tree=True), "separate": rrhf(tree=False), "plain pass": one_pass}
+
+
+def measure(folder: Path, items: Sequence[Item], repeats: int) -> dict[str, float]:
+    """Median seconds of each way; the first round, which also compares the losses, is not timed."""
+    todo = ways(folder, items)
+    losses = {name: run() for name, run in todo.items()}
+    if abs(losses["tree"] - losses["separate"]) > 1e-4:
+        raise SystemExit(f"error: the losses differ: {losses}")
+    seconds: dict[str, list[float]] = {name: [] for name in todo}
+    for _ in range(repeats):
+        for name, run in todo.items():
+            began = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(found) for name, found in seconds.items()}
+
+
+def main(source: Path | None) -> None:
+    """Prints the table."""
+    texts = read_texts(source) if source else made_up_texts(LEARNED_FROM, seed=SEED)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        prepare(folder, texts, rows=256, queries=64, sizes=SIZES["5M"], seed=SEED)
+        items = load_items(folder, "score", QUERIES)
+        found = measure(folder, items, REPEATS)
+    tokens = {
+        "tree": sum(len(item.prefix) + sum(map(len, item.responses)) for item in items),
+        "separate": sum(item.plain_tokens for item in items),
+    }
+    print("| way | seconds | times the tree | tokens |\n|---|---|---|---|")
+    for name, seconds in found.items():
+        count = tokens.get(name, tokens["tree"])
+        print(f"| {name} | {seconds:.3f} | {seconds / found['tree']:.2f} | {count} |")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if sys.argv[1:] else None)
