@@ -129,6 +129,7 @@ class Model(Section):
 class RewardTraining(Optimiser):
     eval_steps: CountOrZero
     calibration_bins: Annotated[list[Count], Field(min_length=1)]
+    bootstrap: Annotated[int, Field(ge=100)]
 
 
 class Apo(Section):
@@ -141,6 +142,8 @@ class Apo(Section):
 
 class Score(Section):
     extra_answers: bool
+    max_ece: Annotated[float, Field(ge=0.0, le=1.0)]
+    max_ece_bins: Count
 
 
 class Rjs(Section):
