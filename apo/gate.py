@@ -38,10 +38,10 @@ def check_calibration(name: str, model: Path, calibration: Any, *, limit: float,
     if not isinstance(ece, float) or not math.isfinite(ece):
         if limit >= OFF:
             return {"max_ece": limit}
-        others = [key.removeprefix("ece_") for key in known if key.removeprefix("ece_").isdigit()]
+        others = sorted(int(key[4:]) for key in known if key.startswith("ece_") and key[4:].isdigit())
         raise UserError(
             f"{model}/config.json",
-            found=f"no ECE on valid with {bins} bins, but with {', '.join(others) or 'none'}",
+            found=f"no ECE on valid with {bins} bins, but with {', '.join(map(str, others)) or 'none'}",
             expected="the one that `score.max_ece` limits",
             do="write into `score.max_ece_bins` a number of `rm.calibration_bins`, or take a reward model of "
             "train_base_rm or train_apo_rm; `score.max_ece: 1.0` lets every one pass",

@@ -38,6 +38,18 @@ def test_three_verbs(played: Path) -> None:
     assert json.loads((played / "metrics/train_apo_rm.json").read_text()) == before
 
 
+def test_the_gate_ends_the_run_before_scoring_and_trains_nothing(played: Path) -> None:
+    change_params(played / "params.yaml", {"score": {"max_ece": 0.0}})
+    done = run(["dvc", "repro"], played)
+    assert done.returncode != 0
+    assert len(ran(done.stdout)) == 1 and ran(done.stdout) <= {"score@base", "score@apo"}
+    assert re.search(r"^error: models/rm_\w+, the \w+_rm: found an ECE of 0", done.stderr, flags=re.MULTILINE)
+    assert "Traceback" not in done.stderr
+    # An open gate again, at another limit: scored, and as before, so nothing after it runs.
+    change_params(played / "params.yaml", {"score": {"max_ece": 0.999}})
+    assert ran(dvc(played, "repro")) == {"score@base", "score@apo"}
+
+
 def test_experiment_in_its_own_folder(played: Path) -> None:
     """`--temp` leaves the workspace alone and runs the experiment's own code."""
     output = dvc(played, "exp", "run", "--temp", "-S", "apo.kl_coeff=0.0")
