@@ -83,5 +83,7 @@ def _by_chance(chosen: ArrayLike, rejected: ArrayLike, *, bins: int, seed: int, 
     found = []
     for start in range(0, resamples, rows := max(1, BATCH // size.size)):
         wins = rng.random((min(rows, resamples - start), size.size)) < surer
-        found.append(np.abs((surer - wins) @ into).sum(axis=1) / (2 * size.size))
+        # einsum and not @, whose last bits may depend on the number of threads.
+        gaps = np.einsum("rp,pb->rb", surer - wins, into)
+        found.append(np.abs(gaps).sum(axis=1) / (2 * size.size))
     return float(np.quantile(np.concatenate(found), 0.95))

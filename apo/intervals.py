@@ -115,10 +115,11 @@ def bootstrap_of_sums(
         )
     rng = np.random.default_rng(seed)
     rows = max(1, 10_000_000 // units)
-    values = [
-        statistic(rng.multinomial(units, np.full(units, 1 / units), size=min(rows, resamples - start)) @ sums)
-        for start in range(0, resamples, rows)
-    ]
+    values = []
+    for start in range(0, resamples, rows):
+        times = rng.multinomial(units, np.full(units, 1 / units), size=min(rows, resamples - start))
+        # einsum and not @, whose last bits may depend on the number of threads.
+        values.append(statistic(np.einsum("ru,ut->rt", times.astype(np.float64), sums)))
     low, high = np.quantile(np.concatenate(values), [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high))
 
