@@ -134,9 +134,9 @@ def test_a_temperature_would_let_random_rewards_pass() -> None:
 
 def test_the_limit_of_the_repository_passes_its_demo_and_has_its_bins() -> None:
     assert PARAMS["score"]["max_ece_bins"] in PARAMS["rm"]["calibration_bins"]
-    for name in ("base_rm", "apo_rm"):
-        found = json.loads((ROOT / f"metrics/train_{name}.json").read_text())[name]
-        assert found["valid"]["ece_10"] < 0.75 * PARAMS["score"]["max_ece"]
+    files = [json.loads(path.read_text()) for path in ROOT.glob("metrics/train_*.json")]
+    measured = [found["valid"]["ece_10"] for content in files for found in content.values()]
+    assert len(measured) >= 2 and max(measured) < 0.75 * PARAMS["score"]["max_ece"]
 
 
 # The stages
