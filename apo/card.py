@@ -59,6 +59,7 @@ def reward_model_card(
     parameters: int,
     test: Path,
     metrics: Row,
+    calibration: Row | None,
 ) -> str:
     """The card of a reward model.
 
@@ -69,7 +70,8 @@ def reward_model_card(
         settings: How it reads and was trained, `pooling` among them.
         parameters: Number of its weights.
         test: Comparisons that it was not trained on.
-        metrics: What was measured on them.
+        metrics: What was measured on them, and under `calibrated` what at the temperature.
+        calibration: Of `apo.rm_calibration`; None where there was nothing to fit a temperature on.
     """
     errors = [(k, v) for k, v in metrics.items() if k.startswith("ece_") and k[4:].isdigit()]
     values = [
@@ -112,7 +114,26 @@ def reward_model_card(
         f"95 % interval of the accuracy: {metrics['accuracy_low']:.4f} to {metrics['accuracy_high']:.4f}. "
         "The calibration error compares the probability above with how often the response was preferred; it "
         "holds for comparisons like these.",
+        _temperature(calibration, metrics),
         *LICENCE,
+    )
+
+
+def _temperature(calibration: Row | None, metrics: Row) -> str:
+    """The temperature, and what it does to the numbers on test."""
+    if calibration is None:
+        return (
+            "No temperature was fitted: there are no comparisons that it was neither trained nor tested on."
+        )
+    after = metrics["calibrated"]
+    errors = [f"{k[4:]} bins {v:.4f}" for k, v in after.items() if k.startswith("ece_") and k[4:].isdigit()]
+    bounded = " It is a bound of what is tried, no optimum." if calibration["temperature_bounded"] else ""
+    return (
+        f"The temperature that fits the {calibration['pairs']} pairs of valid best is "
+        f"{calibration['temperature']:.4f}: sigmoid((a - b) / {calibration['temperature']:.4f}).{bounded} On "
+        f"test that gives a negative log-likelihood of {after['nll']:.4f} and an expected calibration error "
+        f"of {', '.join(errors)}. It stands in `config.json` under `apo_calibration`; the rewards are not "
+        "divided by it."
     )
 
 

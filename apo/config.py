@@ -157,6 +157,14 @@ class Model(Section):
 class RewardTraining(Optimiser):
     eval_steps: CountOrZero
     calibration_bins: Annotated[list[Count], Field(min_length=1)]
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
+class Gate(Section):
+    """The part of section `rm` that scoring reads."""
+
+    max_ece: Annotated[float, Field(ge=0.0, le=1.0)]
+    max_ece_bins: Count
 
 
 class Apo(Section):
@@ -204,7 +212,25 @@ def read_section(params: Path, name: str, kind: type[S]) -> S:
     Raises:
         UserError: The file or the section is missing, a key is unknown, missing or of a wrong kind.
     """
-    values = read_value(params, name)
+    return _checked(params, name, kind, read_value(params, name))
+
+
+def read_part(params: Path, name: str, kind: type[S], *, beside: type[Section]) -> S:
+    """The keys of a section that one stage reads, where another stage reads those of `beside`.
+
+    Each key counts as read by itself: a stage declares `rm.max_ece` and does not run again for `rm.lr`.
+
+    Raises:
+        UserError: See `read_section`.
+    """
+    values = _node(params, name)
+    if isinstance(values, dict):
+        values = {key: value for key, value in values.items() if key not in beside.model_fields}
+        _consulted.update({f"{name}.{key}": value for key, value in values.items()})
+    return _checked(params, name, kind, values)
+
+
+def _checked(params: Path, name: str, kind: type[S], values: Any) -> S:
     if not isinstance(values, dict):
         raise UserError(
             f"{params}: {name}",
@@ -293,6 +319,11 @@ def read_value(params: Path, name: str) -> Any:
     Raises:
         UserError: The file can't be read, or there is no such key.
     """
+    _consulted[name] = _node(params, name)
+    return _consulted[name]
+
+
+def _node(params: Path, name: str) -> Any:
     try:
         node: Any = YAML(typ="safe").load(params.read_text(encoding="utf-8"))
     except OSError as error:
@@ -318,7 +349,6 @@ def read_value(params: Path, name: str) -> Any:
                 do="restore it from `git diff params.yaml`",
             )
         node = node[key]
-    _consulted[name] = node
     return node
 
 

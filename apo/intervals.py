@@ -1,6 +1,7 @@
-"""How sure a number is: intervals for a fraction and for a paired difference, a test for wins."""
+"""How sure a number is: intervals for a fraction, a paired difference and sums, a test for wins."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -81,6 +82,46 @@ def paired_bootstrap(
         rng=np.random.default_rng(seed),
     )
     return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
+
+
+def bootstrap_of_sums(
+    sums: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    *,
+    seed: int,
+    resamples: int,
+    confidence: float = 0.95,
+) -> Interval:
+    """Percentile bootstrap interval of a statistic that is a function of sums over units.
+
+    Args:
+        sums: What each unit adds, shape [unit, term]. Units are drawn with replacement, so what belongs
+            together, such as the pairs of one query, has to be one unit.
+        statistic: Totals, shape [resample, term], to values, shape [resample].
+        seed: Of the resampling; the same seed gives the same interval.
+        resamples: How many.
+        confidence: Fraction 0 to 1.
+
+    Raises:
+        UserError: Fewer than two units.
+    """
+    units = len(sums)
+    if units < 2:
+        raise UserError(
+            "bootstrap",
+            found=f"{units} comparisons with a pair",
+            expected="at least 2",
+            do="measure on more comparisons",
+        )
+    rng = np.random.default_rng(seed)
+    rows = max(1, 10_000_000 // units)
+    values = []
+    for start in range(0, resamples, rows):
+        times = rng.multinomial(units, np.full(units, 1 / units), size=min(rows, resamples - start))
+        # einsum and not @, whose last bits may depend on the number of threads.
+        values.append(statistic(np.einsum("ru,ut->rt", times.astype(np.float64), sums)))
+    low, high = np.quantile(np.concatenate(values), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(low), float(high))
 
 
 def win_tie_lose(first: ArrayLike, second: ArrayLike) -> WinTieLose:

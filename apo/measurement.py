@@ -6,15 +6,33 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from apo.calibration import calibration_metrics, one_sided, reliability_curve
-from apo.metrics import item_metrics, pair_metrics, pairs_of
+from apo.metrics import item_metrics, pair_counts, pair_metrics, pairs_of
 from apo.records import Row, read_rows
 from apo.reward_model import RewardModel
 from apo.scoring import rewards_of
+
+
+class Measured(NamedTuple):
+    """What `measure` found.
+
+    Attributes:
+        metrics: Of the model.
+        curve: Rows of its reliability curve.
+        chosen, rejected: Rewards of all pairs.
+        pairs: How many of them each comparison has, in order.
+    """
+
+    metrics: dict[str, Any]
+    curve: list[Row]
+    chosen: np.ndarray
+    rejected: np.ndarray
+    pairs: list[int]
 
 
 def measure(
@@ -24,8 +42,8 @@ def measure(
     truth: Path,
     bins: Sequence[int],
     what: str,
-) -> tuple[dict[str, Any], list[Row]]:
-    """Metrics on a file of comparisons, and the rows of its reliability curve.
+) -> Measured:
+    """Metrics on a file of comparisons, the rows of its reliability curve, and the rewards of its pairs.
 
     Args:
         comparisons: Records that the model was not trained on.
@@ -53,8 +71,13 @@ def measure(
     known = json.loads(truth.read_text(encoding="utf-8"))
     if known:
         metrics["truth"] = _truth(rows, rewards, temperature=known["temperature"], bins=bins)
-    curve = [asdict(part) for part in reliability_curve(*one_sided(chosen, rejected), bins[0], lower=0.5)]
-    return metrics, curve
+    curve = curve_rows(chosen, rejected, bins=bins[0])
+    return Measured(metrics, curve, chosen, rejected, pair_counts(scores))
+
+
+def curve_rows(chosen: np.ndarray, rejected: np.ndarray, *, bins: int) -> list[Row]:
+    """The rows of a one-sided reliability curve."""
+    return [asdict(part) for part in reliability_curve(*one_sided(chosen, rejected), bins, lower=0.5)]
 
 
 def _by_type(rows: list[Row], rewards: list[list[float]]) -> dict[str, dict[str, dict[str, float]]]:

@@ -42,6 +42,15 @@ def pairs_of(
     return np.concatenate(chosen), np.concatenate(rejected)
 
 
+def pair_counts(scores: Sequence[Sequence[float]]) -> list[int]:
+    """How many of the pairs of `pairs_of` each item has.
+
+    >>> pair_counts([[2.0, 1.0, 1.0], [1.0, 1.0]])
+    [2, 0]
+    """
+    return [sum(better > worse for better in item for worse in item) for item in scores]
+
+
 def item_metrics(
     rewards: Sequence[Sequence[float]], scores: Sequence[Sequence[float]]
 ) -> dict[str, int | float]:

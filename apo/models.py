@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -224,11 +224,17 @@ def load_reward_model(folder: Path) -> RewardModel:
     return RewardModel(classifier, Encoder(tokenizer, **settings))
 
 
-def save_reward_model(model: RewardModel, folder: Path, card: str) -> None:
+def save_reward_model(
+    model: RewardModel, folder: Path, card: str, calibration: Mapping[str, Any] | None = None
+) -> None:
     """Writes a reward model with its model card, as `AutoModelForSequenceClassification` opens it.
 
     That class pools the last token only. A model with another pooling says in `architectures` of its
     config.json that it belongs to ours, so that a server refuses it instead of giving other rewards.
+
+    Args:
+        calibration: What `apo.rm_calibration` found, for `apo_calibration` of its config.json: to read, since
+            no reward is changed by it. None leaves the key out.
     """
     encoder, tokenizer = model.encoder, model.encoder.tokenizer
     end = "" if encoder.pooling == "last" else "{{ eos_token }}"
@@ -242,6 +248,9 @@ def save_reward_model(model: RewardModel, folder: Path, card: str) -> None:
         "separator": encoder.separator,
         "truncation_side": encoder.truncation_side,
     }
+    vars(config).pop("apo_calibration", None)  # of the reward model that it started from
+    if calibration is not None:
+        config.apo_calibration = dict(calibration)
     with _new_folder(folder) as temporary:
         model.classifier.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)

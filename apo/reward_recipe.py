@@ -8,7 +8,7 @@ from typing import Any
 from apo import machine
 from apo.card import reward_model_card
 from apo.checkpoints import Checkpoints, fingerprint
-from apo.config import Model, RewardTraining, read_section, read_seed
+from apo.config import Gate, Model, RewardTraining, read_part, read_section, read_seed
 from apo.dialogue import dialogue_to_messages
 from apo.errors import UserError
 from apo.losses import PairLoss, bradley_terry
@@ -18,6 +18,7 @@ from apo.models import load_reward_model, save_reward_model, start_reward_model
 from apo.records import read_rows, write_json
 from apo.reward_model import RewardModel
 from apo.reward_training import Ranked, train_reward_model
+from apo.rm_calibration import after_temperature, calibrate
 from apo.scoring import rewards_of
 from apo.tables import write_csv
 
@@ -47,17 +48,18 @@ def train_rm(
         adversarial: Items golden > samples.
         kl_weight: Of a human pair.
         apo_weight: Of a pair golden > sample.
-        measured_on: Comparisons by name, none of which the model is trained on.
+        measured_on: Comparisons by name, none of which the model is trained on: `test`, and `valid`, where
+            the temperature is fitted; without it there is none.
 
     Raises:
         UserError: Something is wrong with an input; nothing is written then.
     """
     model_settings = read_section(params, "model", Model)
-    settings = read_section(params, "rm", RewardTraining)
+    settings = read_part(params, "rm", RewardTraining, beside=Gate)
     seed = read_seed(params)
     device = machine.set_up()
     files = [start, *comparisons, *([adversarial] if adversarial else [])]
-    training = settings.model_dump(exclude={"calibration_bins"})
+    training = settings.model_dump(exclude={"calibration_bins", "bootstrap"})
     weights = {"kl_weight": kl_weight, "apo_weight": apo_weight, "apo_loss": adversarial_loss.__name__}
     key = fingerprint(
         [model_settings, training, seed, kl_weight, apo_weight, adversarial_loss.__name__],
@@ -84,16 +86,21 @@ def train_rm(
             look_every=settings.eval_steps,
         )
         found: dict[str, Any] = {"train": {**dict(sorted(counts.items())), "final_loss": curve[-1]["loss"]}}
-        reliability = []
-        for split, path in measured_on.items():
-            found[split], rows = measure(
-                model,
-                path,
-                truth=truth,
-                bins=settings.calibration_bins,
-                what=f"{name} {split}",
-            )
-            reliability += [{"split": split, **row} for row in rows]
+        bins = settings.calibration_bins
+        measured = {
+            split: measure(model, path, truth=truth, bins=bins, what=f"{name} {split}")
+            for split, path in measured_on.items()
+        }
+        found |= {split: own.metrics for split, own in measured.items()}
+        curve_of = {"reliability": {split: own.curve for split, own in measured.items()}}
+        calibration = None
+        if "valid" in measured:
+            resamples = settings.bootstrap
+            calibration = calibrate(measured["valid"], bins=bins, seed=seed, resamples=resamples, what=name)
+            after, rows = after_temperature(measured["test"], calibration["temperature"], bins=bins)
+            found["test"]["calibrated"] = after
+            curve_of["reliability_calibrated"] = {"test": rows}
+        found["calibration"] = calibration or {"fitted_on": "nothing"}
         card = reward_model_card(
             out,
             start=start,
@@ -102,11 +109,14 @@ def train_rm(
             parameters=model.classifier.num_parameters(),
             test=measured_on["test"],
             metrics=found["test"],
+            calibration=calibration,
         )
-        save_reward_model(model, out, card)
+        save_reward_model(model, out, card, calibration)
         found["saved"] = verify(model, out, measured_on["test"])
         write_csv(curves / "training.csv", curve)
-        write_csv(curves / "reliability.csv", reliability)
+        for file, curves_of_splits in curve_of.items():
+            rows = [{"split": split, **row} for split, own in curves_of_splits.items() for row in own]
+            write_csv(curves / f"{file}.csv", rows)
         write_json(metrics, {name: found})
         checkpoints.remove_older()
 

@@ -11,11 +11,17 @@ import yaml as pyyaml
 from ruamel.yaml import YAML
 
 from apo import config
-from apo.config import check_rounds, read_count, read_number, read_section, read_seed
+from apo.config import check_rounds, read_count, read_number, read_part, read_section, read_seed
 from apo.errors import UserError
 
 COMMITTED = Path(__file__).parents[1] / "params.yaml"
 PARAMS = YAML(typ="safe").load(COMMITTED.read_text(encoding="utf-8"))
+
+
+class Rm(config.RewardTraining, config.Gate):
+    """The section that two stages read a part of each."""
+
+
 SECTIONS: dict[str, type[config.Section]] = {
     "data": config.Data,
     "split": config.Split,
@@ -26,7 +32,7 @@ SECTIONS: dict[str, type[config.Section]] = {
     "sample.test": config.Sampling,
     "convert": config.Convert,
     "model": config.Model,
-    "rm": config.RewardTraining,
+    "rm": Rm,
     "apo": config.Apo,
     "score": config.Score,
     "rjs": config.Rjs,
@@ -168,6 +174,11 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, section: str, leaf: st
         ("apo.kl_coeff", float("nan"), "finite|greater than or equal to 0"),
         ("apo.loss", "hinge", "'ranking' or 'wgan'"),
         ("apo.init_from", "rm_base", "'backbone', 'base_rm' or 'previous'"),
+        ("rm.bootstrap", 99, "greater than or equal to 100"),
+        ("rm.max_ece", 1.01, "less than or equal to 1"),
+        ("rm.max_ece", -0.1, "greater than or equal to 0"),
+        ("rm.max_ece", float("nan"), "greater than or equal to 0|less than or equal to 1"),
+        ("rm.max_ece_bins", 0, "greater than or equal to 1"),
         ("score.extra_answers", "yes", "boolean"),
         ("score.extra_answers", 1, "boolean"),
         ("rjs.candidates", "all", "'samples' or 'samples_and_extra'"),
@@ -306,3 +317,22 @@ def test_a_round_without_learning_rate_is_told(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("align_lr: {r1: 0.1}\n")
     with pytest.raises(UserError, match=r"align_lr.r2: found no such key"):
         read_number(tmp_path / "params.yaml", "align_lr.r2")
+
+
+# A section of which two stages read a part each -----------------------------------------------------
+
+
+def test_a_part_is_read_by_its_own_keys_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "_consulted", {})
+    gate = read_part(COMMITTED, "rm", config.Gate, beside=config.RewardTraining)
+    assert config.parameters_read() == {f"rm.{key}": value for key, value in gate.model_dump().items()}
+    training = read_part(COMMITTED, "rm", config.RewardTraining, beside=config.Gate)
+    assert gate.model_dump() | training.model_dump() == PARAMS["rm"]
+    assert config.parameters_read() == {f"rm.{key}": value for key, value in PARAMS["rm"].items()}
+
+
+def test_a_key_of_neither_part_is_told_by_both(tmp_path: Path) -> None:
+    path = _write(tmp_path, "rm", "rm.max_ec", 0.1)
+    for one, other in ((config.Gate, config.RewardTraining), (config.RewardTraining, config.Gate)):
+        with pytest.raises(UserError, match=r"rm.max_ec: found a parameter that nothing reads"):
+            read_part(path, "rm", one, beside=other)

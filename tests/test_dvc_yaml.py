@@ -17,6 +17,7 @@ import yaml
 from closure import ROOT, closure, imports_of
 from game import expanded
 
+from apo import config
 from apo.provenance import OUTPUTS, SUFFIX
 from apo.splitting import MEASURED_ON
 
@@ -80,7 +81,7 @@ def _stages() -> Iterator[Stage]:
 
 
 ALL = list(_stages())
-READERS = ("read_section", "read_seed", "read_count", "read_number", "check_rounds")
+READERS = ("read_section", "read_part", "read_seed", "read_count", "read_number", "check_rounds")
 each = pytest.mark.parametrize("stage", ALL, ids=[stage.address for stage in ALL])
 
 
@@ -127,7 +128,12 @@ def test_the_parameters_are_those_that_are_read(stage: Stage) -> None:
     for path in stage.code - {"apo/config.py", "apo/world"}:
         for function, call in _calls(path, *READERS):
             fixed = {"read_seed": "seed", "check_rounds": "rounds"}.get(function)
-            read.add(fixed or _text(call.args[1], stage.arguments))
+            name = fixed or _text(call.args[1], stage.arguments)
+            if function == "read_part":
+                assert isinstance(call.args[2], ast.Name)
+                read |= {f"{name}.{key}" for key in getattr(config, call.args[2].id).model_fields}
+            else:
+                read.add(name)
     assert read == stage.params
 
 

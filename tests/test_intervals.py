@@ -9,7 +9,13 @@ from scipy import stats
 
 from apo import intervals
 from apo.errors import UserError
-from apo.intervals import paired_bootstrap, sign_test, wilson_interval, win_tie_lose
+from apo.intervals import (
+    bootstrap_of_sums,
+    paired_bootstrap,
+    sign_test,
+    wilson_interval,
+    win_tie_lose,
+)
 
 
 def test_doctests() -> None:
@@ -98,3 +104,40 @@ def test_sign_test() -> None:
     assert sign_test(8, 2) == pytest.approx(112 / 1024) == pytest.approx(sign_test(2, 8))
     with pytest.raises(UserError, match="ties only"):
         sign_test(0, 0)
+
+
+# Sums
+
+
+def mean_of(total: np.ndarray) -> np.ndarray:
+    return total[:, 0] / total[:, 1]
+
+
+def test_the_interval_of_a_mean_as_sums_is_that_of_scipy() -> None:
+    values = np.random.default_rng(3).exponential(size=200)
+    sums = np.stack([values, np.ones(200)], axis=1)
+    ours = bootstrap_of_sums(sums, mean_of, seed=1, resamples=9999)
+    theirs = stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(2))
+    assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.01)
+    narrow = bootstrap_of_sums(sums, mean_of, seed=1, resamples=9999, confidence=0.5)
+    assert ours.low < narrow.low < values.mean() < narrow.high < ours.high
+
+
+def test_units_stay_whole() -> None:
+    # Two units, 0 of 1 and 3 of 3: each draw is one of 0/2, 3/4, 6/6.
+    sums = np.array([[0.0, 1.0], [3.0, 3.0]])
+    seen: list[float] = []
+
+    def look(total: np.ndarray) -> np.ndarray:
+        seen.extend(mean_of(total).tolist())
+        return mean_of(total)
+
+    assert bootstrap_of_sums(sums, look, seed=1, resamples=400) == (0.0, 1.0)
+    shares = [seen.count(value) / 400 for value in (0.0, 0.75, 1.0)]
+    assert shares == pytest.approx([0.25, 0.5, 0.25], abs=0.08)
+    assert sum(shares) == 1.0
+
+
+def test_one_unit_has_no_interval() -> None:
+    with pytest.raises(UserError, match="found 1 comparisons"):
+        bootstrap_of_sums(np.ones((1, 2)), mean_of, seed=1, resamples=100)

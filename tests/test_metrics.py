@@ -13,7 +13,7 @@ from apo.metrics import item_metrics, pair_metrics, pairs_of
 
 
 def test_doctests() -> None:
-    assert doctest.testmod(metrics) == (0, 1)
+    assert doctest.testmod(metrics) == (0, 2)
 
 
 def test_values_by_hand() -> None:

@@ -70,6 +70,20 @@ def test_rounds_that_do_not_chain_end_before_the_first_one(played: Path) -> None
     assert not ran(done.stdout + done.stderr) - {"start@llm_base", "start@llm_apo", "start@rm_apo"}
 
 
+def test_the_gate_ends_the_run_before_scoring_and_trains_nothing(played: Path) -> None:
+    change_params(played / "params.yaml", {"rm": {"max_ece": 0.0}})
+    done = run(["dvc", "repro"], played)
+    assert done.returncode != 0
+    assert len(ran(done.stdout)) == 1 and ran(done.stdout) <= {"score_base@round0", "score@round0"}
+    assert re.search(
+        r"^error: models/rm_[\w/]+, of base_r1|apo_r1: found an ECE of 0", done.stderr, flags=re.MULTILINE
+    )
+    assert "Traceback" not in done.stderr
+    # An open gate again, at another limit: scored, and as before, so nothing after it runs.
+    change_params(played / "params.yaml", {"rm": {"max_ece": 0.999}})
+    assert ran(dvc(played, "repro")) == {"score_base@round0", "score@round0"}
+
+
 def test_experiment_in_its_own_folder(played: Path) -> None:
     """`--temp` leaves the workspace alone and runs the experiment's own code."""
     output = dvc(played, "exp", "run", "--temp", "-S", "apo.kl_coeff=0.0")

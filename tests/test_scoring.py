@@ -190,7 +190,7 @@ def measured(model: RewardModel, tmp_path: Path) -> tuple[dict[str, Any], list[d
     """Metrics, reliability curve, and the rewards."""
     write_rows(tmp_path / "test.jsonl", COMPARISONS)
     (tmp_path / "truth.json").write_text("{}")
-    metrics, curve = measure(
+    metrics, curve, *_ = measure(
         model,
         tmp_path / "test.jsonl",
         truth=tmp_path / "truth.json",
@@ -225,7 +225,7 @@ def test_the_accuracy_of_each_type_by_hand(model: RewardModel, tmp_path: Path) -
     write_rows(tmp_path / "test.jsonl", rows)
     (tmp_path / "truth.json").write_text("{}")
     path, truth = tmp_path / "test.jsonl", tmp_path / "truth.json"
-    metrics, _ = measure(model, path, truth=truth, bins=[10], what="test")
+    metrics, *_ = measure(model, path, truth=truth, bins=[10], what="test")
     rewards = [one_by_one(model, row, row["responses"]) for row in rows]
     right = [float(rewards[i][j] > rewards[k][m]) for (i, j), (k, m) in PAIRS]
     found = metrics["by_type"]
@@ -247,7 +247,7 @@ def test_the_truth_by_hand(tmp_path: Path) -> None:
     rows = list(world.comparisons(world.queries(12, "test", set()), 2.0, "test"))
     write_rows(tmp_path / "test.jsonl", rows)
     (tmp_path / "truth.json").write_text('{"temperature": 2.0}')
-    metrics, _ = measure(
+    metrics, *_ = measure(
         model, tmp_path / "test.jsonl", truth=tmp_path / "truth.json", bins=[10], what="test"
     )
     rewards = [one_by_one(model, row, row["responses"]) for row in rows]
