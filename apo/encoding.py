@@ -25,6 +25,10 @@ class Item:
     prefix: list[int]
     responses: list[list[int]]
 
+    def only(self, indices: Sequence[int]) -> "Item":
+        """The item with these of its responses."""
+        return Item(self.prefix, [self.responses[index] for index in indices])
+
     @property
     def plain_tokens(self) -> int:
         """Tokens of the separate sequences together."""
