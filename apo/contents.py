@@ -97,7 +97,7 @@ class Contents:
         return [texts for _, texts in sorted(self._drawn, key=lambda one: one[0])]
 
     def summary(self) -> Row:
-        """All numbers; `words` and `turns` as `quantiles`."""
+        """All numbers; `words` (turn marks are words) and `turns` as `quantiles`."""
         repeated = self.records - len(self._queries)
         found: dict[str, Any] = {
             "kinds": dict(self._kinds.most_common(MANY)),

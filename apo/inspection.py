@@ -173,7 +173,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     document: dict[str, Any] = asdict(report)
-    print(json.dumps(document, indent=2) if options.json else shown(document, sys.stdout))
+    print(
+        json.dumps(document, indent=2) if options.json else shown(document, is_terminal=sys.stdout.isatty())
+    )
     return 0 if report.usable else 1
 
 

@@ -1,16 +1,16 @@
 """A report of `apo.inspection` for a reader, in colour on a terminal."""
 
 import os
-from typing import Any, TextIO
+from typing import Any
 
 COLOURS = {"error": "31", "drop": "33", "keep": "36", "good": "32", "title": "1", "faint": "2"}
 EXAMPLES = 2  # of a finding that are printed; --json has ten
 WIDTH = 150  # characters of a line at most
 
 
-def shown(report: dict[str, Any], stream: TextIO) -> str:
-    """The lines of a report, coloured where the stream is a terminal and NO_COLOR is not set."""
-    colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def shown(report: dict[str, Any], *, is_terminal: bool) -> str:
+    """The lines of a report, coloured on a terminal unless NO_COLOR is set (https://no-color.org)."""
+    colour = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def paint(text: str, kind: str) -> str:
         return f"\x1b[{COLOURS[kind]}m{text}\x1b[0m" if colour else text
