@@ -4,11 +4,13 @@ import hashlib
 import random
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 from apo.dialogue import HUMAN, normalise_query
+from apo.findings import Findings, Policy
 from apo.records import Row
 
 MANY = 20  # of kinds and numbers of responses that are listed
@@ -23,6 +25,25 @@ class Finding:
     policy: str
     count: int
     examples: list[Row] = field(default_factory=list)
+
+
+def lenient(policies: Mapping[str, Policy], *, set_in: str) -> Findings:
+    """Findings that go on where a policy is `error`, which would end a report at its first row."""
+    return Findings(
+        {code: "drop" if policy == "error" else policy for code, policy in policies.items()}, set_in=set_in
+    )
+
+
+def listed(findings: Findings, policies: Mapping[str, Policy]) -> list[Finding]:
+    """What was found at all, with the policies that params.yaml has."""
+    examples: dict[str, list[Row]] = {}
+    for row in findings.examples:
+        examples.setdefault(row["code"], []).append({"where": row["where"], "found": row["found"]})
+    return [
+        Finding(code, policies[code], count, examples[code])
+        for code, count in findings.counts.items()
+        if count
+    ]
 
 
 class Texts(NamedTuple):

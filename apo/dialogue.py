@@ -8,7 +8,6 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from apo.errors import UserError
@@ -125,7 +124,6 @@ class _Separators(dict[int, str]):
 _SEPARATORS = _Separators()
 
 
-@lru_cache(maxsize=1)  # a reader asks for the id, then for the key
 def normalise_query(query: str) -> str:
     """The key by which two queries are the same: case, punctuation and white space don't count.
 

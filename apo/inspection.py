@@ -135,8 +135,9 @@ def inspect(
     except UserError as error:
         report.findings.append(Finding("unreadable", "error", 1, [{"where": "", "found": str(error)}]))
     report.rows, report.kept = counts["rows"], contents.records
-    codes = {f"dropped_{one.code}" for one in report.findings} | {"rows", "kept"}
-    report.changed = {name: count for name, count in sorted(counts.items()) if count and name not in codes}
+    named = {f"{what}_{one.code}" for one in report.findings for what in ("dropped", "kept")}
+    named |= {"rows", "kept"}
+    report.changed = {name: count for name, count in sorted((+counts).items()) if name not in named}
     if report.kept:
         report.contents = contents.summary()
         if tokenizer:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apo.config import Model, RewardTraining, read_section
-from apo.contents import Finding, Texts, quantiles
+from apo.contents import Finding, Texts, lenient, listed, quantiles
 from apo.encoding import Encoder
-from apo.findings import Findings
 from apo.models import open_tokenizer, prepare_tokenizer
 from apo.records import Row
 from apo.token_findings import Comparison, TokenCheck
@@ -29,11 +28,7 @@ def tokens_in(drawn: Sequence[Texts], *, folder: Path, params: Path) -> tuple[Ro
     prepare_tokenizer(tokenizer, pooling=model.pooling, separator=model.separator, where=str(folder))
     encoder = Encoder(tokenizer, **model.model_dump(exclude={"padding_side"}))
     policies = rm.findings.model_dump()
-    # An `error` would end the report at its first row.
-    findings = Findings(
-        {code: "drop" if policy == "error" else policy for code, policy in policies.items()},
-        set_in="rm.findings",
-    )
+    findings = lenient(policies, set_in="rm.findings")
     check = TokenCheck(encoder, findings, unknown_rate=rm.unknown_rate)
     check.look_at_tokenizer(str(folder))
     left = 0
@@ -53,11 +48,4 @@ def tokens_in(drawn: Sequence[Texts], *, folder: Path, params: Path) -> tuple[Ro
         "sequence": quantiles(lengths.sequences),
         "histogram": lengths.histogram(),
     }
-    examples: dict[str, list[Row]] = {}
-    for row in findings.examples:
-        examples.setdefault(row["code"], []).append({"where": row["where"], "found": row["found"]})
-    return found, [
-        Finding(code, policies[code], count, examples[code])
-        for code, count in findings.counts.items()
-        if count
-    ]
+    return found, listed(findings, policies)
