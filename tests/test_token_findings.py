@@ -22,7 +22,7 @@ from apo.findings import EXAMPLES, Findings
 from apo.lengths import ENDS, Lengths
 from apo.models import load_tokenizer, prepare_tokenizer
 from apo.records import read_rows, write_json, write_rows
-from apo.reward_recipe import train_rm
+from apo.reward_recipe import _ranked, train_rm
 from apo.special import ANCHOR
 from apo.token_findings import Comparison, TokenCheck
 
@@ -397,9 +397,19 @@ def test_a_stage_counts_drops_and_writes_them(tmp_path: Path, monkeypatch: pytes
     assert totals == [10, 23, 23]  # all rows that have a pair
 
 
-def test_nothing_left_says_what_dropped_it(tmp_path: Path) -> None:
-    from apo.reward_recipe import _ranked
+def test_scores_stay_with_their_responses(tmp_path: Path) -> None:
+    """The first response goes, and with it the query has its place back."""
+    encoder, path = tiny.encoder(max_length=40), tmp_path / "train.jsonl"
+    row = {"query": QUERY, "responses": ["1 2 3 4 5 6 7 8 9 " * 5, "no", "3"], "scores": [2.0, 0.0, 1.0]}
+    write_rows(path, [row])
+    counts: Counter[str] = Counter()
+    [one] = _ranked(encoder, check_of(encoder, "drop"), [path], counts, is_apo=False)
+    [alone] = encoder.items([(QUERY, ["no", "3"])], Counter(), where="")
+    assert (one.item, one.scores, one.pairs) == (alone, [0.0, 1.0], 1)
+    assert counts == Counter(items=1, human_pairs=1, tokens=alone.plain_tokens)
 
+
+def test_nothing_left_says_what_dropped_it(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     write_rows(path, [{"query": QUERY, "responses": ["3", "3"], "scores": [1.0, 0.0]}])
     check = check_of(tiny.encoder(), "drop")
