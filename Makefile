@@ -3,12 +3,13 @@
 # make check   format, lint, types
 # make hermetic   every stage alone with what it declares; part of make test
 # make reproduce  two clones, two runs, the same bytes; part of make test; APO_FULL=1 plays the whole game twice
+# make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, JSON=1
 # make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick check format setup hermetic reproduce bench
+.PHONY: repro test quick check format setup hermetic reproduce inspect bench
 setup: .venv/installed
 
 .venv/installed: requirements.txt constraints.txt
@@ -34,6 +35,9 @@ hermetic: setup
 
 reproduce: setup
 	python -m pytest tests/test_reproduce.py
+
+inspect: setup
+	@python -m apo.inspection $(DATA) $(if $(MODEL),--tokenizer $(MODEL)) $(if $(KIND),--as $(KIND)) $(if $(JSON),--json)
 
 bench: setup .venv/bench
 	python -m benchmarks $(DATA) $(if $(QUICK),--quick)

@@ -18,6 +18,7 @@ CountOrZero = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Policy = Literal["error", "drop", "keep"]
 
 
 class Section(BaseModel):
@@ -154,7 +155,25 @@ class Model(Section):
     padding_side: Literal["left", "right"]
 
 
+class TokenFindings(Section):
+    """What to do about each code of `apo.token_findings`."""
+
+    equal_responses: Policy
+    repeated_responses: Policy
+    golden_equals_sample: Policy
+    empty_response: Policy
+    response_cut: Policy
+    query_cut_away: Policy
+    special_token_text: Policy
+    special_token_id: Literal["error", "drop"]
+    unknown_tokens: Policy
+    lost_separator: Literal["error", "keep"]
+    pad_is_end_token: Literal["error", "keep"]
+
+
 class RewardTraining(Optimiser):
+    findings: TokenFindings
+    unknown_rate: Fraction
     eval_steps: CountOrZero
     calibration_bins: Annotated[list[Count], Field(min_length=1)]
     bootstrap: Annotated[int, Field(ge=100)]

@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Any
 
 from apo.errors import UserError
+from apo.special import ANCHOR, special_tokens, text_ids
 
-ANCHOR = "\n\nAssistant:"  # every query ends with it; encoding it alone shows where a response begins
 CHUNK = 512  # items whose texts are given to the tokenizer at once
 
 
@@ -24,6 +24,10 @@ class Item:
 
     prefix: list[int]
     responses: list[list[int]]
+
+    def only(self, indices: Sequence[int]) -> "Item":
+        """The item with these of its responses."""
+        return Item(self.prefix, [self.responses[index] for index in indices])
 
     @property
     def plain_tokens(self) -> int:
@@ -74,36 +78,49 @@ class Encoder:
         Raises:
             UserError: A response has no tokens and `blanks` is off.
         """
-        stream, cut_before = iter(texts), counts["responses_cut"]
-        while chunk := list(islice(stream, CHUNK)):
-            queries = self._ids([query for query, _ in chunk])
-            flat = [ANCHOR + " " + response.strip() for _, responses in chunk for response in responses]
-            endings = iter(self._ids(flat))
-            anchor = self._ids([ANCHOR])[0]
-            for query_ids, (query, responses) in zip(queries, chunk, strict=True):
-                response_ids = [
-                    []
-                    if blanks and not response.strip()
-                    else self._after(anchor, ids, response, query, where)
-                    for response, ids in zip(responses, islice(endings, len(responses)), strict=True)
-                ]
-                yield self._cut(query_ids, response_ids, counts)
-        if cut := counts["responses_cut"] - cut_before:
+        cut_before = counts["responses_cut"]
+        for item in self.uncut(texts, where=where, blanks=blanks):
+            yield self.cut(item, counts)
+        self.tell_cut(counts["responses_cut"] - cut_before, where=where)
+
+    def tell_cut(self, cut: int, *, where: str) -> None:
+        """Says on the terminal how many responses of a file were cut."""
+        if cut:
             print(
                 f"{where}: {cut} responses are longer than {self.max_length} tokens alone and were "
                 "cut; raise `model.max_length` to keep them whole",
                 file=sys.stderr,
             )
 
-    def _ids(self, texts: list[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        ids: list[list[int]] = self.tokenizer(
-            texts, add_special_tokens=False, split_special_tokens=True, verbose=False
-        )["input_ids"]
-        return ids
+    def uncut(
+        self, texts: Iterable[tuple[str, Sequence[str]]], *, where: str, blanks: bool = False
+    ) -> Iterator[Item]:
+        """The ids of (query, responses) and nothing else: the query is the prefix, however long.
 
-    def _after(self, anchor: list[int], ids: list[int], response: str, query: str, where: str) -> list[int]:
+        Raises:
+            UserError: As `items`.
+        """
+        stream, special = iter(texts), special_tokens(self.tokenizer, self.separator)
+        [anchor] = text_ids(self.tokenizer, [ANCHOR], special)
+        while part := list(islice(stream, CHUNK)):
+            queries = text_ids(self.tokenizer, [query for query, _ in part], special)
+            flat = [ANCHOR + " " + response.strip() for _, responses in part for response in responses]
+            endings = iter(text_ids(self.tokenizer, flat, special))
+            for query_ids, (query, responses) in zip(queries, part, strict=True):
+                response_ids = [
+                    self._after(anchor, ids, where) if response.strip() else []
+                    for response, ids in zip(responses, islice(endings, len(responses)), strict=True)
+                ]
+                if not blanks and not all(response_ids):
+                    raise UserError(
+                        where,
+                        found=f"a response without tokens to the query {query[-60:]!r}",
+                        expected="a response with text",
+                        do="remove it from the comparison",
+                    )
+                yield Item(query_ids, response_ids)
+
+    def _after(self, anchor: list[int], ids: list[int], where: str) -> list[int]:
         """The ids of a response, those behind the anchor."""
         if ids[: len(anchor)] != anchor:
             raise UserError(
@@ -112,23 +129,25 @@ class Encoder:
                 expected="a token boundary between them",
                 do="set `model.separator` in params.yaml",
             )
-        if not response.strip() or len(ids) == len(anchor):
-            raise UserError(
-                where,
-                found=f"a response without tokens to the query {query[-60:]!r}",
-                expected="a response with text",
-                do="remove it from the comparison",
-            )
         return ids[len(anchor) :]
 
-    def _cut(self, query: list[int], responses: list[list[int]], counts: Counter[str]) -> Item:
-        """Cuts the query once for all responses; a response only when no query token remains."""
+    @property
+    def room(self) -> int:
+        """Tokens that are left for a query and a response beside bos, separator and eos."""
+        return self.max_length - sum(map(len, self._around()))
+
+    def _around(self) -> tuple[list[int], list[int], list[int]]:
+        """bos, separator and eos, each as a list of one id or none."""
         bos = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         separator = [self.tokenizer.convert_tokens_to_ids(self.separator)] if self.separator else []
-        eos = [] if self.pooling == "last" else [self.tokenizer.eos_token_id]
-        room = self.max_length - len(bos) - len(separator) - len(eos)
-        cut_responses = [self._shorten(response, room) for response in responses]
-        kept = self._shorten(query, room - max(map(len, cut_responses)))
+        return bos, separator, [] if self.pooling == "last" else [self.tokenizer.eos_token_id]
+
+    def cut(self, uncut: Item, counts: Counter[str]) -> Item:
+        """An item that fits: the query cut once for all responses, a response when none of it is left."""
+        bos, separator, eos = self._around()
+        room, query, responses = self.room, uncut.prefix, uncut.responses
+        cut_responses = [self.shorten(response, room) for response in responses]
+        kept = self.shorten(query, room - max(map(len, cut_responses)))
         counts["items"] += 1
         counts["queries_cut"] += len(kept) < len(query)
         counts["responses_cut"] += sum(len(c) < len(r) for c, r in zip(cut_responses, responses, strict=True))
@@ -136,7 +155,8 @@ class Encoder:
         counts["tokens"] += item.plain_tokens
         return item
 
-    def _shorten(self, ids: list[int], length: int) -> list[int]:
+    def shorten(self, ids: list[int], length: int) -> list[int]:
+        """At most so many ids, those at the end or, with `truncation_side: right`, at the beginning."""
         if len(ids) <= length:
             return ids
         return ids[len(ids) - length :] if self.truncation_side == "left" else ids[:length]

@@ -29,6 +29,7 @@ from apo.config import Sampling
 from apo.dialogue import dialogue_to_messages
 from apo.pieces import Pieces
 from apo.prompt_cache import read_prompts, shares_prompts
+from apo.special import special_tokens, text_ids
 
 BLOCK = 64  # tokens whose probabilities are added up before a draw looks inside
 LOOK = 4  # steps between two looks at which rows have ended; a GPU would wait at every one
@@ -156,7 +157,7 @@ def prompt_ids(tokenizer: Any, query: str, settings: Sampling, counts: Counter[s
         )
     else:
         bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-        ids = bos + tokenizer(query, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        ids = bos + text_ids(tokenizer, [query], special_tokens(tokenizer))[0]
     if len(ids) <= settings.max_prompt_tokens:
         return ids
     counts["prompts_cut"] += 1

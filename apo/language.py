@@ -15,6 +15,7 @@ from apo.checkpoints import Checkpoints
 from apo.config import Optimiser
 from apo.encoding import Encoder, Item
 from apo.optimise import batches_of, optimise
+from apo.special import special_tokens, text_ids
 
 IGNORED = -100  # a label that costs nothing
 
@@ -23,7 +24,7 @@ def encode_documents(
     tokenizer: Any, texts: Iterable[str], *, max_length: int, counts: Counter[str]
 ) -> Iterator[Item]:
     """Whole texts to learn: `[bos]` as prefix, the text and `[eos]` as its one response; cut on the right."""
-    for ids in tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]:
+    for ids in text_ids(tokenizer, list(texts), special_tokens(tokenizer)):
         counts["documents"] += 1
         counts["documents_cut"] += len(ids) > max_length - 2
         kept = [*ids[: max_length - 2], tokenizer.eos_token_id]

@@ -85,6 +85,11 @@ def load_tokenizer(folder: Path) -> Any:
         UserError: There is none, or it has neither pad nor unknown token.
     """
     check_checkpoint(folder)
+    return open_tokenizer(folder)
+
+
+def open_tokenizer(folder: Path) -> Any:
+    """The same from a folder that need not hold a model."""
     with _readable(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
@@ -98,6 +103,26 @@ def load_tokenizer(folder: Path) -> Any:
             )
         tokenizer.pad_token = spare
     return tokenizer
+
+
+def prepare_tokenizer(tokenizer: Any, *, pooling: str, separator: str, where: str) -> None:
+    """Adds the tokens that a reward model needs, in place.
+
+    Raises:
+        UserError: There is no end token, and the pooling needs one.
+    """
+    if pooling != "last" and tokenizer.eos_token_id is None:
+        raise UserError(
+            where,
+            found=f"a tokenizer without an end token and `model.pooling: {pooling}`",
+            expected="an end token after each response",
+            do="set `eos_token` in its tokenizer_config.json, or take `model.pooling: last`",
+        )
+    if separator and tokenizer.convert_tokens_to_ids(separator) in (None, tokenizer.unk_token_id):
+        tokenizer.add_special_tokens({"additional_special_tokens": [separator]})
+    if pooling == "eos" and tokenizer.pad_token_id == tokenizer.eos_token_id:
+        # `AutoModelForSequenceClassification` pools the last token that is no padding: an end token too.
+        tokenizer.add_special_tokens({"pad_token": "<pad>"})
 
 
 def load_language_model(folder: Path) -> Any:
@@ -178,19 +203,8 @@ def start_reward_model(
     """
     tokenizer = load_tokenizer(folder)
     tokenizer.padding_side, tokenizer.truncation_side = padding_side, truncation_side
-    if pooling != "last" and tokenizer.eos_token_id is None:
-        raise UserError(
-            str(folder),
-            found=f"a tokenizer without an end token and `model.pooling: {pooling}`",
-            expected="an end token after each response",
-            do="set `eos_token` in its tokenizer_config.json, or take `model.pooling: last`",
-        )
     classifier = _classifier(folder, tokenizer, drawn="score.weight")
-    if separator and tokenizer.convert_tokens_to_ids(separator) in (None, tokenizer.unk_token_id):
-        tokenizer.add_special_tokens({"additional_special_tokens": [separator]})
-    if pooling == "eos" and tokenizer.pad_token_id == tokenizer.eos_token_id:
-        # `AutoModelForSequenceClassification` pools the last token that is no padding: an end token too.
-        tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    prepare_tokenizer(tokenizer, pooling=pooling, separator=separator, where=str(folder))
     classifier.config.pad_token_id = tokenizer.pad_token_id
     if len(tokenizer) > classifier.get_input_embeddings().num_embeddings:
         with torch.random.fork_rng(devices=[]):

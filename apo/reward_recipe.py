@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,20 @@ from apo.card import reward_model_card
 from apo.checkpoints import Checkpoints, fingerprint
 from apo.config import Gate, Model, RewardTraining, read_part, read_section, read_seed
 from apo.dialogue import dialogue_to_messages
+from apo.encoding import Encoder
 from apo.errors import UserError
+from apo.findings import Findings
 from apo.losses import PairLoss, bradley_terry
 from apo.measurement import measure
 from apo.metrics import item_metrics
 from apo.models import load_reward_model, save_reward_model, start_reward_model
-from apo.records import read_rows, write_json
+from apo.records import read_rows, write_json, write_rows
 from apo.reward_model import RewardModel
 from apo.reward_training import Ranked, train_reward_model
 from apo.rm_calibration import after_temperature, calibrate
 from apo.scoring import rewards_of
 from apo.tables import write_csv
+from apo.token_findings import Comparison, TokenCheck
 
 
 def train_rm(
@@ -67,9 +71,12 @@ def train_rm(
     )
     model = start_reward_model(start, seed=seed, **model_settings.model_dump()).to(device)
     counts: Counter[str] = Counter()
-    data = _ranked(model, comparisons, counts, is_apo=False)
+    findings = Findings(settings.findings.model_dump(), set_in="rm.findings")
+    check = TokenCheck(model.encoder, findings, unknown_rate=settings.unknown_rate)
+    check.look_at_tokenizer(str(start))
+    data = _ranked(model.encoder, check, comparisons, counts, is_apo=False)
     if adversarial:
-        data += _ranked(model, [adversarial], counts, is_apo=True)
+        data += _ranked(model.encoder, check, [adversarial], counts, is_apo=True)
     look = _look_at(model, measured_on["valid"]) if "valid" in measured_on else None
     with Checkpoints(name, key).exclusive() as checkpoints:
         curve = train_reward_model(
@@ -86,6 +93,7 @@ def train_rm(
             look_every=settings.eval_steps,
         )
         found: dict[str, Any] = {"train": {**dict(sorted(counts.items())), "final_loss": curve[-1]["loss"]}}
+        found["findings"] = dict(findings.counts)
         bins = settings.calibration_bins
         measured = {
             split: measure(model, path, truth=truth, bins=bins, what=f"{name} {split}")
@@ -114,6 +122,8 @@ def train_rm(
         save_reward_model(model, out, card, calibration)
         found["saved"] = verify(model, out, measured_on["test"])
         write_csv(curves / "training.csv", curve)
+        write_csv(curves / "lengths.csv", check.lengths.histogram())
+        write_rows(curves / "findings.jsonl", findings.examples)
         for file, curves_of_splits in curve_of.items():
             rows = [{"split": split, **row} for split, own in curves_of_splits.items() for row in own]
             write_csv(curves / f"{file}.csv", rows)
@@ -121,27 +131,36 @@ def train_rm(
         checkpoints.remove_older()
 
 
-def _ranked(model: RewardModel, paths: Iterable[Path], counts: Counter[str], *, is_apo: bool) -> list[Ranked]:
-    """Encoded items; one without a pair, or whose responses are equal once cut, teaches nothing."""
+def _ranked(
+    encoder: Encoder, check: TokenCheck, paths: Iterable[Path], counts: Counter[str], *, is_apo: bool
+) -> list[Ranked]:
+    """Encoded items without what the findings drop; one without a pair teaches nothing."""
     ranked = []
     for path in paths:
         rows = list(read_rows(path))
-        items = model.encoder.items(((r["query"], r["responses"]) for r in rows), counts, where=str(path))
-        for row, item in zip(rows, items, strict=True):
-            one = Ranked(item, [float(score) for score in row["scores"]], is_apo)
-            if not one.pairs:
+        uncut = encoder.uncut(((r["query"], r["responses"]) for r in rows), where=str(path), blanks=True)
+        cut_before = counts["responses_cut"]
+        for number, (row, ids) in enumerate(zip(rows, uncut, strict=True), start=1):
+            scores = [float(score) for score in row["scores"]]
+            if not Ranked(ids, scores).pairs:
                 counts["dropped_without_pair"] += 1
-            elif all(response == item.responses[0] for response in item.responses):
-                counts["dropped_equal_after_cut"] += 1
-            else:
-                ranked.append(one)
-                counts["apo_pairs" if is_apo else "human_pairs"] += one.pairs
+                continue
+            one = Comparison(row["query"], row["responses"], scores, ids, f"{path}:{number}", is_apo)
+            stays = check.staying(one)
+            kept = Ranked(ids.only(stays), [scores[index] for index in stays], is_apo)
+            if not kept.pairs:
+                counts["dropped_by_findings"] += 1
+                continue
+            ranked.append(replace(kept, item=encoder.cut(kept.item, counts)))
+            counts["apo_pairs" if is_apo else "human_pairs"] += kept.pairs
+        encoder.tell_cut(counts["responses_cut"] - cut_before, where=str(path))
     if not ranked:
         raise UserError(
             ", ".join(map(str, paths)),
             found="no comparison to train on",
             expected="at least one",
-            do="look at the counts in metrics/split.json and metrics/convert.json",
+            do=f"look at the counts in metrics/split.json and metrics/convert.json; rm.findings dropped "
+            f"{counts['dropped_by_findings']}: {dict(+check.findings.counts)}",
         )
     return ranked
 
