@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from apo.errors import UserError
 
 Row = dict[str, Any]
+_on_one_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def read_rows(path: Path, *texts: str) -> Iterator[Row]:
@@ -109,7 +110,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _line(row: Row, path: Path) -> bytes:
-    return _encoded(json.dumps(row, ensure_ascii=False, allow_nan=False), path)
+    return _encoded(_on_one_line(row), path)
 
 
 def _encoded(text: str, path: Path) -> bytes:
