@@ -103,6 +103,16 @@ def write_parts(paths: Mapping[str, Path], rows: Iterable[tuple[str, Row]]) -> d
     return counts
 
 
+def write_list(path: Path, rows: Iterable[Row]) -> int:
+    """Writes rows as one JSON list, a row a line, whole or not at all; returns how many."""
+    count = 0
+    with _in_place_of(path) as out:
+        for count, row in enumerate(rows, start=1):
+            out.write((b",\n" if count > 1 else b"[\n") + _line(row, path).rstrip(b"\n"))
+        out.write(b"\n]\n" if count else b"[]\n")
+    return count
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes one JSON document, indented, whole or not at all. NaN is refused."""
     with _in_place_of(path) as out:
