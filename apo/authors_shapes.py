@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from apo.conversion import authors_pairs
 from apo.errors import UserError
-from apo.exported import kind_of
+from apo.exported import UnfitError, kind_of
 from apo.records import Row
 
 SEPARATOR = "<sep>"
@@ -22,6 +22,7 @@ def to_authors(row: Row, *, where: str) -> Iterator[Row]:
     """
     kind = kind_of(row, where=where)
     if kind == "comparison" and row.get("type") == "apo":
+        comparison_to_authors(row)  # it can be written
         yield from authors_pairs(row, separator=SEPARATOR)
     elif kind == "comparison":
         yield comparison_to_authors(row)
@@ -46,7 +47,7 @@ def comparison_to_authors(row: Row) -> Row:
     """{text: [query<sep>response, ...], scores, query_id, type}.
 
     Raises:
-        UserError: A text holds the separator, so that it could not be read back.
+        UnfitError: A text holds the separator, so that it could not be read back.
     """
     texts = [_joined(row, response) for response in row["responses"]]
     return {"text": texts, "scores": row["scores"], "query_id": row["query_id"], "type": row.get("type", "")}
@@ -55,11 +56,11 @@ def comparison_to_authors(row: Row) -> Row:
 def _joined(row: Row, response: str) -> str:
     text = f"{row['query']}{SEPARATOR}{response}"
     if text.count(SEPARATOR) != 1:
-        raise UserError(
+        raise UnfitError(
             f"query {row['query_id']!r}",
             found=f"a text that contains {SEPARATOR}",
             expected="texts without it: the authors' shape joins query and response by it",
-            do="leave the row out",
+            do="mend the row, or add --leave-out",
         )
     return text
 
@@ -73,17 +74,17 @@ def samples_to_authors(row: Row) -> Row:
     """{query_id, query, sample_0, sample_1, ...} and the other answers under their own names.
 
     Raises:
-        UserError: There is no sample, or another answer has a name under which none is looked for.
+        UnfitError: There is no sample, or another answer has a name under which none is looked for.
     """
     if not row["samples"]:
-        raise _unlike(row, "no samples", "one sample or more", "leave the row out")
+        raise _unlike(row, "no samples", "one sample or more", "mend the row, or add --leave-out")
     for name in row.get("extra", {}):
         if not _ANSWER.fullmatch(name) or _TAKEN.fullmatch(name):
             raise _unlike(
                 row,
                 f"an answer of others under the name {name!r}",
                 "hh_best, or a name with gpt4 or ans_ in it, which the authors' scripts look for",
-                "rename it in the source",
+                "rename it in the source, or add --leave-out",
             )
     return {
         "query_id": row["query_id"],
@@ -115,7 +116,7 @@ def scores_to_authors(row: Row) -> Iterator[Row]:
     """{"id:sample_0": score}, one a sample, then those of the other answers.
 
     Raises:
-        UserError: The id or a name holds the colon at which the authors' scripts split.
+        UnfitError: The id or a name holds the colon at which the authors' scripts split.
     """
     for name in (row["query_id"], *row.get("extra", {})):
         if ":" in name:
@@ -123,11 +124,11 @@ def scores_to_authors(row: Row) -> Iterator[Row]:
                 row,
                 f"':' in {'the id' if name == row['query_id'] else f'the name {name!r}'}",
                 "none: the authors' scripts split 'id:sample_0' there",
-                "rename it in the source",
+                "rename it in the source, or add --leave-out",
             )
     for name, score in {**_numbered(row["scores"]), **row.get("extra", {})}.items():
         yield {f"{row['query_id']}:{name}": score}
 
 
-def _unlike(row: Row, found: str, expected: str, do: str) -> UserError:
-    return UserError(f"query {row['query_id']!r}", found=found, expected=expected, do=do)
+def _unlike(row: Row, found: str, expected: str, do: str) -> UnfitError:
+    return UnfitError(f"query {row['query_id']!r}", found=found, expected=expected, do=do)

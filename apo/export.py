@@ -9,7 +9,8 @@ sft         {prompt, completion} as text, of selections, golden answers and demo
 sft-chat    the same as messages
 chat        {messages}, of the same
 
-All but the first are JSON Lines. What a shape can't hold ends in one error, and nothing is written.
+All but the first are JSON Lines. What a shape can't hold ends in one error, and nothing is written; with
+--leave-out such rows are left out and counted.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from apo.authors_shapes import to_authors
 from apo.errors import UserError
+from apo.exported import UnfitError
 from apo.records import Row, read_numbered_rows, write_list, write_rows
 from apo.trainer_shapes import to_chat, to_chat_pairs, to_chat_sft, to_pairs, to_sft
 
@@ -33,14 +35,16 @@ SHAPES: dict[str, Callable[..., Iterator[Row]]] = {
 }
 
 
-def export(source: Path, target: Path, *, to: str, counts: Counter[str]) -> int:
+def export(source: Path, target: Path, *, to: str, counts: Counter[str], leave_out: bool = False) -> int:
     """Writes a records file in another shape, as a stream; returns how many rows it has then.
 
     Args:
         source: JSON Lines.
         target: Takes its place when it is complete.
         to: One of `SHAPES`.
-        counts: Receives `rows` (read) and `rows_without_pair`, which have nothing to say in the shape.
+        counts: Receives `rows` (read), `rows_without_pair`, which have nothing to say in the shape, and
+            `rows_left_out`.
+        leave_out: Whether a row that the shape can't hold is left out; otherwise it is an error.
 
     Raises:
         UserError: The records are of another kind than the shape needs, or it can't hold one.
@@ -49,11 +53,15 @@ def export(source: Path, target: Path, *, to: str, counts: Counter[str]) -> int:
     def rows() -> Iterator[Row]:
         for number, row in read_numbered_rows(source):
             counts["rows"] += 1
-            empty = True
-            for out in SHAPES[to](row, where=f"{source}:{number}"):
-                empty = False
-                yield out
-            counts["rows_without_pair"] += empty
+            try:
+                written = list(SHAPES[to](row, where=f"{source}:{number}"))
+            except UnfitError:
+                if not leave_out:
+                    raise
+                counts["rows_left_out"] += 1
+                continue
+            counts["rows_without_pair"] += not written
+            yield from written
 
     return (write_list if to == "authors" else write_rows)(target, rows())
 
@@ -63,20 +71,23 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--to", choices=SHAPES, required=True, help="shape to write")
+    parser.add_argument("--leave-out", action="store_true", help="leave rows out that the shape can't hold")
     parser.add_argument("source", type=Path, help="JSON Lines that this pipeline wrote")
     parser.add_argument("target", type=Path, help="file to write")
     options = parser.parse_args(arguments)
     counts: Counter[str] = Counter()
     try:
-        count = export(options.source, options.target, to=options.to, counts=counts)
+        count = export(
+            options.source, options.target, to=options.to, counts=counts, leave_out=options.leave_out
+        )
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
-    without = counts["rows_without_pair"]
-    print(
-        f"{options.target}: {count} rows"
-        + (f"; {without} of {counts['rows']} have no pair" if without else "")
-    )
+    told = [f"{options.target}: {count} rows"]
+    for name, what in (("rows_without_pair", "have no pair"), ("rows_left_out", "are left out")):
+        if counts[name]:
+            told.append(f"{counts[name]} of {counts['rows']} {what}")
+    print("; ".join(told))
     return 0
 
 

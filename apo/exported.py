@@ -5,6 +5,11 @@ from math import isfinite
 from apo.errors import UserError
 from apo.records import Row
 
+
+class UnfitError(UserError):
+    """A record of the right kind that holds what a shape has no place for."""
+
+
 _TEXT, _TEXTS, _NUMBERS, _NAMED = "a text", "a list of texts", "a list of finite numbers", "an object by name"
 _KINDS: dict[str, dict[str, str]] = {  # told from the keys, the first that fits
     "comparison": {"query_id": _TEXT, "query": _TEXT, "responses": _TEXTS, "scores": _NUMBERS},

@@ -9,7 +9,7 @@ from itertools import permutations
 
 from apo.dialogue import dialogue_to_messages, messages_to_dialogue
 from apo.errors import UserError
-from apo.exported import kind_of
+from apo.exported import UnfitError, kind_of
 from apo.records import Row
 from apo.selection import best_first
 
@@ -101,16 +101,19 @@ def _messages(query: str, answers: tuple[str, ...], *, where: str) -> list[dict[
     """The query as messages from which it can be made again.
 
     Raises:
-        UserError: It can't, or an answer holds a turn mark.
+        UnfitError: It can't, or an answer holds a turn mark.
     """
     messages = dialogue_to_messages(query)
     for answer in answers:
-        again, response = messages_to_dialogue([*messages, _said(answer)], where=where)
-        if (again, response) != (query, answer):
-            raise UserError(
+        try:
+            held = messages_to_dialogue([*messages, _said(answer)]) == (query, answer)
+        except UserError:  # two turns of one role, a turn mark in the answer
+            held = False
+        if not held:
+            raise UnfitError(
                 where,
-                found=f"a query that messages can't hold ({query[:60]!r})",
-                expected="turns of user and assistant in turn, each with one space before its text",
-                do="mend the query, or export it as text",
+                found=f"a dialogue that messages can't hold ({query[:60]!r}... and {answer[:20]!r})",
+                expected="turns of user and assistant in turn, one space and no mark before each text",
+                do="mend the row, add --leave-out, or export it as text",
             )
     return messages

@@ -229,6 +229,18 @@ def test_what_messages_cannot_hold_is_refused(query: str, answer: str) -> None:
         list(to_chat(row, where="x:1"))
 
 
+def test_rows_that_a_shape_cannot_hold_are_left_out_on_request_and_counted(tmp_path: Path, capsys) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.json"
+    unfit = {**COMPARISONS[1], "query": "\n\nHuman:Why <sep>?\n\nAssistant:"}
+    write_rows(source, [COMPARISONS[0], unfit, COMPARISONS[1]])
+    for to, rows in (("authors", 2), ("pairs-chat", 4)):
+        assert main(["--to", to, str(source), str(target)]) == 1
+        assert main(["--to", to, "--leave-out", str(source), str(target)]) == 0
+        assert capsys.readouterr().out == f"{target}: {rows} rows; 1 of 3 are left out\n"
+    write_rows(source, GOLDEN)  # of another kind altogether
+    assert main(["--to", "pairs", "--leave-out", str(source), str(target)]) == 1
+
+
 # Round trips of any texts ---------------------------------------------------------------------------
 
 ODD = st.sampled_from(
