@@ -65,6 +65,7 @@ class Split(Section):
     valid_fraction: Fraction
     test_fraction: Fraction
     near_duplicate: Annotated[float, Field(gt=0.0, le=1.0)]
+    shared_first_turn: Literal["keep", "drop"]
     without_golden: Literal["error", "skip"]
 
 

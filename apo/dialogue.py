@@ -7,7 +7,7 @@ Text before the first `\\n\\nHuman:` is a system message.
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from apo.errors import UserError
@@ -123,6 +123,12 @@ class _Separators(dict[int, str]):
 
 _SEPARATORS = _Separators()
 
+# The same for ASCII, which most texts are once their curly quotes are straight: the key is the same, sooner.
+_STRAIGHT = (("\u2019", "'"), ("\u2018", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\xa0", " "))
+_ASCII = bytes(ord(_SEPARATORS[code] or chr(code)) for code in range(128)).lower() + bytes(128)
+_ASCII_DELETED = bytes(code for code in range(128) if not _SEPARATORS[code])
+_ARITHMETIC = re.compile(r"[0-9)]\s?[-*/.%]|-[0-9]")  # wherever _spoken finds some, and in more places
+
 
 def normalise_query(query: str) -> str:
     """The key by which two queries are the same: case, punctuation and white space don't count.
@@ -133,9 +139,33 @@ def normalise_query(query: str) -> str:
     'human whats 7 times 3 assistant'
     """
     if not query.isascii():
-        query = unicodedata.normalize("NFKC", query.casefold())
-    words = _SIGN.sub(_spoken, query.casefold()).translate(_SEPARATORS)
+        for curly, straight in _STRAIGHT:
+            query = query.replace(curly, straight)
+    if query.isascii():
+        counts = any(char in query for char in "0123456789)") and _ARITHMETIC.search(query)
+        words = _SIGN.sub(_spoken, query) if counts else query
+        words = words.encode().translate(_ASCII, _ASCII_DELETED).decode()
+    else:
+        folded = unicodedata.normalize("NFKC", query.casefold()).casefold()
+        words = _SIGN.sub(_spoken, folded).translate(_SEPARATORS)
     return " ".join(words.split())
+
+
+def query_keys(text: str) -> Iterator[list[str]]:
+    """The keys of all queries in a dialogue, piece by piece, in time and memory linear in the text.
+
+    Yields:
+        The words that one more query adds to the key of the query before it: all words so far are its key.
+
+    >>> list(query_keys("\\n\\nHuman: Hi!\\n\\nAssistant: Ho.\\n\\nHuman: No?\\n\\nAssistant: So"))
+    [['human', 'hi', 'assistant'], ['ho', 'human', 'no', 'assistant']]
+    """
+    end, start = text.find(ASSISTANT), 0
+    while end >= 0:
+        # The colon of the mark before it stands before a piece: "Assistant:-5" holds no minus five.
+        yield [*normalise_query(text[start:end]).split(), "assistant"]
+        start = end + len(ASSISTANT) - 1
+        end = text.find(ASSISTANT, start)
 
 
 def query_id_of(query: str) -> str:

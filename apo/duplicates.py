@@ -9,8 +9,7 @@ filtering: Chaudhuri, Ganti and Kaushik, ICDE 2006). The rarest come first, so t
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from itertools import repeat
+from collections.abc import Iterable, Iterator
 from math import ceil
 
 Gram = tuple[str, ...]
@@ -28,9 +27,16 @@ def grams_of(text: str) -> set[Gram]:
     >>> sorted(grams_of("how are you now"))
     [('are', 'you', 'now'), ('how', 'are', 'you')]
     """
-    words = (text if text.isascii() else _UNSPACED.sub(r" \g<0> ", text)).split()
-    grams: set[Gram] = set(zip(words, words[1:], words[2:]))  # noqa: B905 - they end with the shortest
-    return grams or {(word,) for word in words} or {()}
+    words = _words_of(text)
+    return _threes(words) or {(word,) for word in words} or {()}
+
+
+def _words_of(text: str) -> list[str]:
+    return (text if text.isascii() else _UNSPACED.sub(r" \g<0> ", text)).split()
+
+
+def _threes(words: list[str]) -> set[Gram]:
+    return set(zip(words, words[1:], words[2:]))  # noqa: B905 - they end with the shortest
 
 
 class NearDuplicates:
@@ -45,7 +51,9 @@ class NearDuplicates:
         assert 0 < threshold <= 1, threshold
         self._threshold = threshold
         self._texts = list(texts)
-        counts = Counter(gram for text in self._texts for gram in grams_of(text))
+        counts: Counter[Gram] = Counter()
+        for text in self._texts:
+            counts.update(grams_of(text))
         # A gram from now on is its place among all, the rarest first.
         self._place = {gram: place for place, gram in enumerate(sorted(counts, key=counts.__getitem__))}
         self._sets = [tuple(sorted(self._place[gram] for gram in grams_of(text))) for text in self._texts]
@@ -64,12 +72,51 @@ class NearDuplicates:
         >>> NearDuplicates(["a b c d", "a b c e", "a b c"], 0.5).of("a b c d")
         ['a b c d', 'a b c']
         """
-        grams = grams_of(text)
-        known = set(map(self._place.get, grams, repeat(-1)))
-        known.discard(-1)
-        prefix = self._prefix(len(grams)) - (len(grams) - len(known))  # the unknown ones are the rarest
+        if text.isascii():  # otherwise a word may be several
+            spare = self._spare(text.count(" ") + 1)
+            if self._has_unknown(text.rsplit(None, 4 + 3 * spare)[1:], spare):
+                return []
+        return self._near(grams_of(text))
+
+    def along(self, pieces: Iterable[list[str]]) -> Iterator[tuple[str, list[str]]]:
+        """For a text that grows by pieces: each time that texts are near it, its words so far and they.
+
+        >>> list(NearDuplicates(["a b c d", "a b c e"], 0.9).along([["a", "b"], ["c", "d"], ["e"]]))
+        [('a b c d', ['a b c d'])]
+        """
+        said: list[str] = []
+        words: list[str] = []
+        grams: set[Gram] = set()  # of the words that were looked at
+        looked, unknown = 0, 0
+        for piece in pieces:
+            said += piece
+            added = _words_of(" ".join(piece))
+            words += added
+            spare = self._spare(len(words))
+            if self._has_unknown(words[-min(4 + 3 * spare, 64 + 4 * len(added)) :], spare):
+                continue
+            new = _threes(words[max(looked - 2, 0) :]).difference(grams)
+            grams |= new
+            looked, unknown = len(words), unknown + len(new.difference(self._place))
+            if unknown < self._prefix(len(grams)):
+                near = self._near(grams or grams_of(" ".join(words)))
+                if near:
+                    yield " ".join(said), near
+
+    def _spare(self, words: int) -> int:
+        """How many grams of a text of so many words may be in no near-duplicate, at most."""
+        return self._prefix(max(words - 2, 1)) - 1
+
+    def _has_unknown(self, words: list[str], more_than: int) -> bool:
+        """Whether more grams than that are in no text: so many texts are done with a few of their words."""
+        return len(_threes(words).difference(self._place)) > more_than
+
+    def _near(self, grams: set[Gram]) -> list[str]:
+        unknown = grams.difference(self._place)  # the rarest
+        prefix = self._prefix(len(grams)) - len(unknown)
         if prefix <= 0:
             return []
+        known = {self._place[gram] for gram in grams.difference(unknown)}
         rarest = sorted(known)[:prefix]
         candidates = {index for place in rarest for index in self._with.get(place, ())}
         return [self._texts[i] for i in sorted(candidates) if self._is_near(i, known, len(grams))]

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from apo.errors import UserError
 
 Row = dict[str, Any]
+_on_one_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def read_rows(path: Path, *texts: str) -> Iterator[Row]:
@@ -104,6 +105,16 @@ def write_parts(paths: Mapping[str, Path], rows: Iterable[tuple[str, Row]]) -> d
     return counts
 
 
+def write_list(path: Path, rows: Iterable[Row]) -> int:
+    """Writes rows as one JSON list, a row a line, whole or not at all; returns how many."""
+    count = 0
+    with _in_place_of(path) as out:
+        for count, row in enumerate(rows, start=1):
+            out.write((b",\n" if count > 1 else b"[\n") + _line(row, path).rstrip(b"\n"))
+        out.write(b"\n]\n" if count else b"[]\n")
+    return count
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes one JSON document, indented, whole or not at all. NaN is refused."""
     with _in_place_of(path) as out:
@@ -143,7 +154,7 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def _line(row: Row, path: Path) -> bytes:
-    return _encoded(json.dumps(row, ensure_ascii=False, allow_nan=False), path)
+    return _encoded(_on_one_line(row), path)
 
 
 def _encoded(text: str, path: Path) -> bytes:

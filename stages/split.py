@@ -3,8 +3,8 @@
 In: the raw comparisons, golden answers, demonstrations and documents. Out: `data/split/`: comparisons of
 rm_train, llm_train, rm_valid (drawn from the LLM part) and test; the queries that the actor answers;
 demonstrations and documents without the queries of rm_valid and test. Metrics: rows of each part, what
-was moved or dropped, equal and nearly equal queries of what trains and what measures (all 0). Paper,
-section 4.1.
+was moved or dropped, what each kind of query (`type`) got, equal and nearly equal queries of what trains and
+what measures (all 0), and those with the same first turn. Paper, section 4.1.
 """
 
 from collections import Counter
@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apo.config import Split, read_section, read_seed
+from apo.leaks import Leaks, prove_disjoint, unseen
+from apo.queries import Queries, with_golden
 from apo.records import Row, read_rows, write_json, write_parts
-from apo.splitting import Leaks, Queries, prove_disjoint, split_rows, unseen, with_golden
+from apo.splitting import split_rows
 from apo.stage import run
 
 
@@ -30,10 +32,10 @@ def main(
     seed = read_seed(params)
     counts: Counter[str] = Counter()
     proven: dict[str, dict[str, int]] = {}
+    queries = Queries()
     names = {"rm": "rm_train", "llm": "llm_train", "valid": "rm_valid", "test": "test"}
 
     def rows() -> Iterator[tuple[str, Row]]:
-        queries = Queries()
         parted = split_rows(
             lambda: read_rows(comparisons, "query_id", "query", "type", "split"),
             seed=seed,
@@ -41,12 +43,18 @@ def main(
             valid_fraction=settings.valid_fraction,
             test_fraction=settings.test_fraction,
             near_duplicate=settings.near_duplicate,
+            shared_first_turn=settings.shared_first_turn,
             counts=counts,
         )
         yield from ((names[part], row) for part, row in queries.watch(parted))
         queries.prove_none_is_empty()
         overlaps = prove_disjoint(queries.keys())
-        leaks = Leaks(queries.keys(), settings.near_duplicate)
+        leaks = Leaks(
+            queries.keys(),
+            queries.begun,
+            near_duplicate=settings.near_duplicate,
+            shared_first_turn=settings.shared_first_turn,
+        )
         answers = read_rows(golden, "query_id")
         playable = with_golden(queries.of("rm"), answers, without=settings.without_golden, counts=counts)
         yield from (("rm_queries", row) for row in playable)
@@ -56,7 +64,7 @@ def main(
             ("demonstrations", demonstrations, "query"),
             ("documents", documents, "text"),
         ):
-            kept = unseen(read_rows(path, key), leaks.near, name=name, counts=counts)
+            kept = unseen(read_rows(path, key), leaks, name=name, counts=counts)
             yield from leaks.watch(name, kept)
         proven.update(leaks.prove_none())
         proven["overlaps"] = overlaps | proven["overlaps"]
@@ -64,7 +72,7 @@ def main(
     others = ("rm_queries", "llm_queries", "test_queries", "demonstrations", "documents")
     written = write_parts({name: out / f"{name}.jsonl" for name in (*names.values(), *others)}, rows())
     counts.update({name: written[name] for name in others})
-    write_json(metrics, {"split": {**dict(sorted(counts.items())), **proven}})
+    write_json(metrics, {"split": {**dict(sorted(counts.items())), **queries.by_type(), **proven}})
 
 
 if __name__ == "__main__":

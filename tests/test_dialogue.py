@@ -169,3 +169,11 @@ def test_messages_out_of_order_or_malformed_are_refused(messages: list, found: s
         messages_to_dialogue(messages, where="chat.jsonl:3")
     assert str(error.value).startswith("chat.jsonl:3")
     assert found in str(error.value)
+
+
+PIECES = st.sampled_from([*"7a)(*-./% \n\t'`\"", "**", "\u2019", "\u201c", "\xa0", "\u2013", "\u00b2"])
+
+
+@given(st.one_of(st.text(), st.lists(PIECES, max_size=9).map("".join)))
+def test_the_short_way_for_ascii_gives_the_key_of_the_long_one(text: str) -> None:
+    assert normalise_query(text) == normalise_query(f"{text}\n\u200b")  # a character that counts for nothing

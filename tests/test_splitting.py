@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from apo.dialogue import normalise_query
-from apo.duplicates import NearDuplicates
 from apo.errors import UserError
-from apo.splitting import PARTS, Leaks, Queries, assign, prove_disjoint, split_rows, unseen, with_golden
+from apo.leaks import Leaks, prove_disjoint, unseen
+from apo.queries import KINDS, Queries, with_golden
+from apo.splitting import PARTS, assign, beginning_of, split_rows
 
 FRACTIONS = {"seed": 1, "rm_fraction": 0.5, "valid_fraction": 0.1, "test_fraction": 0.2}
 
@@ -25,7 +26,7 @@ def _row(name: object, split: str = "", tail: str = "") -> dict:
 
 def _split(rows: list[dict], **changes: float) -> tuple[list[tuple[str, dict]], Counter[str]]:
     counts: Counter[str] = Counter()
-    settings = {"near_duplicate": 0.9, **FRACTIONS, **changes}
+    settings = {"near_duplicate": 0.9, "shared_first_turn": "keep", **FRACTIONS, **changes}
     return list(split_rows(lambda: iter(rows), **settings, counts=counts)), counts
 
 
@@ -170,7 +171,7 @@ def test_the_rows_are_read_as_a_stream_and_twice() -> None:
             read.append(n)
             yield _row(n)
 
-    pairs = split_rows(rows, **FRACTIONS, near_duplicate=0.9, counts=Counter())
+    pairs = split_rows(rows, **FRACTIONS, near_duplicate=0.9, shared_first_turn="keep", counts=Counter())
     next(pairs)
     assert len(read) == 101
     assert sum(1 for _ in pairs) == 99
@@ -231,11 +232,14 @@ def test_queries_without_golden_answer() -> None:
     assert list(with_golden(queries[1:2], golden, without="error", counts=Counter())) == queries[1:2]
 
 
-def _near(*texts: str) -> NearDuplicates:
-    return NearDuplicates(map(normalise_query, texts), 0.9)
+def _aside(*texts: str, shared_first_turn: str = "keep") -> Leaks:
+    """What is set aside where the queries of test are these."""
+    parts = {part: set(map(normalise_query, texts if part == "test" else ())) for part in PARTS}
+    begun = {part: Counter(map(beginning_of, texts if part == "test" else ())) for part in PARTS}
+    return Leaks(parts, begun, near_duplicate=0.9, shared_first_turn=shared_first_turn)
 
 
-ASIDE = _near(_query("x"))
+ASIDE = _aside(_query("x"))
 
 
 @pytest.mark.parametrize(
@@ -259,14 +263,14 @@ ASIDE = _near(_query("x"))
 )
 def test_what_holds_a_query_that_is_set_aside_is_not_seen(row: dict, kept: bool) -> None:
     counts: Counter[str] = Counter()
-    assert list(unseen([row], ASIDE.of, name="n", counts=counts)) == [row] * kept
-    assert counts == ({} if kept else {"n_dropped": 1})
+    assert list(unseen([row], ASIDE, name="documents", counts=counts)) == [row] * kept
+    assert counts == ({} if kept else {"documents_dropped": 1})
 
 
 def test_a_later_turn_that_is_set_aside_is_not_seen_either() -> None:
     later = _query("x", " Yes\n\nHuman: why?\n\nAssistant:")
     rows = [{"text": f"{_query('x')} Yes"}, {"text": f"{later} so"}, {"query": later, "response": "so"}]
-    kept = list(unseen(rows, _near(later).of, name="n", counts=Counter()))
+    kept = list(unseen(rows, _aside(later), name="documents", counts=Counter()))
     assert kept == rows[:1]
 
 
@@ -343,7 +347,7 @@ def test_the_threshold_decides_what_is_near() -> None:
 
 
 def test_rows_near_what_is_set_aside_are_counted_for_themselves() -> None:
-    near = _near(_long("x")).of
+    aside = _aside(_long("x"))
     rows = [
         {"query": _long("x", "there"), "response": "r"},
         {"text": _long("x", "there") + " Yes\n\nHuman: why?\n\nAssistant: so"},
@@ -352,14 +356,16 @@ def test_rows_near_what_is_set_aside_are_counted_for_themselves() -> None:
         {"text": _long("y") + " Yes"},
     ]
     counts: Counter[str] = Counter()
-    assert list(unseen(rows, near, name="n", counts=counts)) == rows[-1:]
-    assert counts == {"n_dropped_near": 3, "n_dropped": 1}
+    assert list(unseen(rows, aside, name="demonstrations", counts=counts)) == rows[-1:]
+    assert counts == {"demonstrations_dropped_near": 3, "demonstrations_dropped": 1}
 
 
-def _leaks(**parts: str) -> Leaks:
+def _leaks(shared_first_turn: str = "keep", **parts: str) -> Leaks:
     """Of parts with one query each."""
     own = {part: _query(part) for part in PARTS} | parts
-    return Leaks({part: {normalise_query(query)} for part, query in own.items()}, 0.9)
+    keys = {part: {normalise_query(query)} for part, query in own.items()}
+    begun = {part: Counter([beginning_of(query)]) for part, query in own.items()}
+    return Leaks(keys, begun, near_duplicate=0.9, shared_first_turn=shared_first_turn)
 
 
 def test_no_leak_is_zero_for_all_that_is_trained_and_measured() -> None:
@@ -368,7 +374,8 @@ def test_no_leak_is_zero_for_all_that_is_trained_and_measured() -> None:
     assert list(leaks.watch("documents", rows)) == [("documents", row) for row in rows]
     pairs = ["rm_and_test", "rm_and_valid", "llm_and_test", "valid_and_test"]
     pairs += [f"{name}_and_{part}" for name in ("demonstrations", "documents") for part in ("test", "valid")]
-    assert leaks.prove_none() == {name: dict.fromkeys(pairs, 0) for name in ("overlaps", "near_duplicates")}
+    names = ("overlaps", "near_duplicates", "shared_first_turns")
+    assert leaks.prove_none() == {name: dict.fromkeys(pairs, 0) for name in names}
 
 
 @pytest.mark.parametrize(
@@ -411,8 +418,8 @@ from apo.splitting import split_rows
 tail = " an answer\\n\\nHuman: and another question\\n\\nAssistant:" * 8
 rows = [{"query": f"\\n\\nHuman: question {n}\\n\\nAssistant:{tail}", "split": ""} for n in range(10_000)]
 start = time.process_time()
-fractions = {"rm_fraction": 0.5, "valid_fraction": 0.1, "test_fraction": 0.1}
-for _ in split_rows(lambda: rows, seed=1, near_duplicate=0.9, counts=Counter(), **fractions):
+settings = {"rm_fraction": 0.5, "valid_fraction": 0.1, "test_fraction": 0.1, "near_duplicate": 0.9}
+for _ in split_rows(lambda: rows, seed=1, shared_first_turn="keep", counts=Counter(), **settings):
     pass
 print(time.process_time() - start)
 """
@@ -422,3 +429,90 @@ def test_ten_thousand_rows_take_less_than_a_second() -> None:
     # In a process of its own, without the type checks of the tests.
     seconds = subprocess.run([sys.executable, "-c", TIMED], check=True, capture_output=True, text=True).stdout
     assert float(seconds) < 1.0
+
+
+def _branch(name: object, turn: str) -> str:
+    return _query(name, f" Yes\n\nHuman: {turn}\n\nAssistant:")
+
+
+@pytest.mark.parametrize(("given", "own"), [("rm", "rm"), ("llm", "llm"), ("llm", "valid")])
+def test_a_given_row_that_shares_its_first_turn_with_a_test_row_stays_or_goes(given: str, own: str) -> None:
+    valid_fraction = float(own == "valid")
+    rows = [_row(1, "test"), {"query": _branch(1, "why?"), "split": given}, _row(2, given)]
+    pairs, counts = _split(rows, valid_fraction=valid_fraction)
+    assert [part for part, _ in pairs] == ["test", own, own]
+    assert not [name for name in counts if "dropped" in name]
+    pairs, counts = _split(rows, valid_fraction=valid_fraction, shared_first_turn="drop")
+    assert pairs == [("test", rows[0]), (own, rows[2])]
+    assert counts == {"rows": 3, "rows_test": 1, f"rows_{own}": 1, f"dropped_first_turn_test_{own}": 1}
+
+
+def test_a_validation_query_that_goes_for_its_first_turn_keeps_nothing_aside() -> None:
+    rows = [_row(1, "test"), {"query": _branch(1, "why?"), "split": "llm"}]
+    rows += [{"query": _branch(1, "how?"), "split": "rm"}, {"query": _branch(2, "how?"), "split": "rm"}]
+    rows += [_row(2, "llm")]
+    pairs, counts = _split(rows, valid_fraction=1.0, shared_first_turn="drop")
+    assert pairs == [("test", rows[0]), ("valid", rows[4])]
+    dropped = {name: count for name, count in counts.items() if "dropped" in name}
+    assert dropped == {
+        "dropped_first_turn_test_valid": 1,
+        "dropped_first_turn_test_rm": 1,
+        "dropped_first_turn_valid_rm": 1,
+    }
+
+
+def test_first_turns_that_are_shared_are_counted_or_refused() -> None:
+    own = {"rm": _branch("x", "why?"), "valid": _branch("x", "how?"), "test": _branch("x", "who?")}
+    rows = [{"text": _query("x") + " Yes"}, {"text": _query("y") + " Yes"}, {"text": "question x"}]
+    leaks = _leaks(**own)
+    assert [row for _, row in leaks.watch("documents", rows)] == rows
+    shared = leaks.prove_none()["shared_first_turns"]
+    assert {pair for pair, count in shared.items() if count} == {
+        "rm_and_test",
+        "rm_and_valid",
+        "valid_and_test",
+        "documents_and_test",
+        "documents_and_valid",
+    }
+    assert set(shared.values()) == {0, 1}
+    strict = _leaks(shared_first_turn="drop", **own)
+    assert list(unseen(rows, strict, name="documents", counts=Counter())) == rows[1:]
+    with pytest.raises(UserError, match=r"^rm and test: found 1 queries with the same first turn"):
+        strict.prove_none()
+
+
+def test_what_each_kind_got_and_what_it_lacks() -> None:
+    queries = Queries()
+    kinds = [("rm", "a"), ("rm", "a"), ("llm", "a"), ("test", "a"), ("rm", "b"), ("valid", "")]
+    rows = [
+        (part, {"query_id": str(n), "query": _query(n), "type": kind, "split": ""})
+        for n, (part, kind) in enumerate(kinds)
+    ]
+    list(queries.watch([*rows, rows[0]]))
+    assert queries.by_type() == {
+        "types": 3,
+        "types_absent_from_rm": 1,
+        "types_absent_from_llm": 2,
+        "types_absent_from_valid": 2,
+        "types_absent_from_test": 2,
+        "by_type": {
+            "": {"queries": 1, "rm": 0.0, "llm": 0.0, "valid": 1.0, "test": 0.0},
+            "a": {"queries": 4, "rm": 0.5, "llm": 0.25, "valid": 0.0, "test": 0.25},
+            "b": {"queries": 1, "rm": 1.0, "llm": 0.0, "valid": 0.0, "test": 0.0},
+        },
+    }
+
+
+def test_of_many_kinds_the_largest_are_shown() -> None:
+    queries = Queries()
+    names = [f"k{n:03}" for n in range(KINDS + 5)]
+    rows = [(n, name) for name in names for n in range(1 + (name == names[-1]))]
+    list(
+        queries.watch(
+            ("rm", {"query_id": "", "query": _query(f"{name} {n}"), "type": name, "split": ""})
+            for n, name in rows
+        )
+    )
+    found = queries.by_type()
+    assert found["types"] == KINDS + 5 == found["types_absent_from_test"]
+    assert list(found["by_type"]) == [*names[: KINDS - 1], names[-1]]
