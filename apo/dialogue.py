@@ -8,6 +8,8 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import cycle
 from typing import Any
 
 from apo.errors import UserError
@@ -75,9 +77,23 @@ def first_turn(query: str) -> str:
     return _TURN.split(rest, maxsplit=1)[0] if mark else query
 
 
+def turn_out_of_order(query: str) -> int:
+    """The number of the first turn that is not the other side's, the human's first; 0 where all are.
+
+    >>> turn_out_of_order("\\n\\nHuman: Hi\\n\\nHuman: Hello?\\n\\nAssistant:")
+    2
+    """
+    turns = _TURN.findall(query)
+    if turns[::2].count("Human") + turns[1::2].count("Assistant") == len(turns):
+        return 0
+    expected = cycle(("Human", "Assistant"))
+    return next(number for number, turn in enumerate(turns, start=1) if turn != next(expected))
+
+
 # The same query, written differently ---------------------------------------------------------------
 
 _SIGN = re.compile(r"\*\*|[-*/.%\u2013]")
+_COUNTS = re.compile(r"[0-9)]")  # no sign of an ASCII text does arithmetic without one of them
 _SPOKEN = {
     "**": "to the",
     "*": "times",
@@ -124,6 +140,7 @@ class _Separators(dict[int, str]):
 _SEPARATORS = _Separators()
 
 
+@lru_cache(maxsize=64)  # a query is asked for again soon: by its id, by another row
 def normalise_query(query: str) -> str:
     """The key by which two queries are the same: case, punctuation and white space don't count.
 
@@ -132,9 +149,13 @@ def normalise_query(query: str) -> str:
     >>> normalise_query("\\n\\nHuman: What's  7*3?\\n\\nAssistant:")
     'human whats 7 times 3 assistant'
     """
-    if not query.isascii():
+    is_ascii = query.isascii()
+    if not is_ascii:
         query = unicodedata.normalize("NFKC", query.casefold())
-    words = _SIGN.sub(_spoken, query.casefold()).translate(_SEPARATORS)
+    query = query.casefold()
+    if not is_ascii or _COUNTS.search(query):
+        query = _SIGN.sub(_spoken, query)
+    words = query.translate(_SEPARATORS)
     return " ".join(words.split())
 
 
