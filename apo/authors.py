@@ -22,8 +22,8 @@ class Published(NamedTuple):
     sha256: str
 
 
-# The file of all training comparisons is that of the RM part and that of the LLM part together: both parts are
-# read instead. The file for validation is drawn by `split` here.
+# The file of all training comparisons holds those of the RM part and the LLM part, which are read instead:
+# its size is the sum of theirs. What is for validation is drawn by `split` here.
 UNUSED = "unused"
 PUBLISHED = (
     Published(

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to see, and its kind for one row, about which a policy is asked first."""
+"""The one exception that a user is meant to see, and its kind for one row, for which there is a policy."""
 
 
 class UserError(Exception):

@@ -7,10 +7,10 @@ from typing import Any
 from apo.errors import UserError
 from apo.records import Row
 
-MOST_EXPANSION = 100  # times its packed size that a column may unpack to ...
+MOST_EXPANSION = 20  # times its packed size that a column may unpack to ...
 FREE_EXPANSION = 64 * 2**20  # ... beyond these bytes
 LARGEST_COLUMN = 2 * 2**30  # bytes, unpacked, of one column in one row group
-_AT_ONCE = 2**30  # bytes that the rows of one batch may need, if each held the longest text there can be
+_AT_ONCE = 2**27  # bytes of the texts of one batch, if each were the longest that a dictionary can hold
 _BATCH = 1024  # rows
 
 
@@ -27,8 +27,8 @@ def parquet_rows(path: Path, name: str) -> Iterator[Row]:
         with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
             columns = [field.name for field in file.schema_arrow if _is_plain(field.type)]
             for group in range(file.num_row_groups):
-                largest = _largest_column(file.metadata.row_group(group), name)
-                rows = max(1, min(_BATCH, _AT_ONCE // max(largest, 1)))
+                longest = _longest_repeated(file.metadata.row_group(group), name)
+                rows = max(1, min(_BATCH, _AT_ONCE // max(longest, 1)))
                 for batch in file.iter_batches(rows, row_groups=[group], columns=columns):
                     for row in batch.to_pylist():
                         yield {key: value for key, value in row.items() if value is not None}
@@ -55,9 +55,9 @@ def _is_plain(kind: Any) -> bool:
     return any(test(kind) for test in (*plain, types.is_null))
 
 
-def _largest_column(group: Any, name: str) -> int:
-    """Bytes, unpacked, of the largest column of a row group."""
-    largest = 0
+def _longest_repeated(group: Any, name: str) -> int:
+    """Bytes that a text may have which the columns of a row group hold once, for any number of rows."""
+    longest = 0
     for number in range(group.num_columns):
         column = group.column(number)
         packed, unpacked = column.total_compressed_size, column.total_uncompressed_size
@@ -68,5 +68,7 @@ def _largest_column(group: Any, name: str) -> int:
                 expected=f"at most {MOST_EXPANSION} times the packed size and {LARGEST_COLUMN} bytes",
                 do="write it again in smaller row groups, if it is what you want",
             )
-        largest = max(largest, unpacked)
-    return largest
+        if column.has_dictionary_page:
+            dictionary = abs(column.data_page_offset - (column.dictionary_page_offset or 0))
+            longest = max(longest, min(unpacked, dictionary * MOST_EXPANSION))
+    return longest

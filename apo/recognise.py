@@ -77,9 +77,9 @@ class Shape:
 
     @property
     def described(self) -> str:
-        """Its name and keys."""
-        alternatives = (" or ".join(keys) for keys in self.one_of.values())
-        return f"{self.name} ({', '.join([*alternatives, *sorted(self.keys), *filter(None, [self.also])])})"
+        """Its name and keys, of each part the usual one."""
+        usual = (keys[0] for keys in self.one_of.values())
+        return f"{self.name} ({', '.join([*usual, *sorted(self.keys), *filter(None, [self.also])])})"
 
 
 def _prompts_of(present: list[str]) -> list[str]:

@@ -12,9 +12,9 @@ import lzma
 import re
 import zlib
 from collections.abc import Iterator
-from io import BufferedReader, RawIOBase
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from apo.errors import RowError, UserError
 from apo.parquet import parquet_rows
@@ -22,7 +22,8 @@ from apo.records import Row
 
 LONGEST_ROW = 8 * 2**20  # bytes of one row
 MOST_EXPANSION = 100  # times its own size that a packed file may unpack to ...
-FREE_EXPANSION = 64 * 2**20  # ... beyond these bytes, which any file may
+FREE_EXPANSION = 32 * 2**20  # ... beyond these bytes, which any file may
+MOST_BLANK = 100_000  # blank lines in a row
 _DICTIONARY = 256 * 2**20  # bytes that the xz decoder may ask for; `xz -9` asks for 65 MiB
 _PIECE = 2**20
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -104,11 +105,11 @@ def _rows(path: Path, kind: str, name: str) -> Iterator[Placed]:
 # Bytes ---------------------------------------------------------------------------------------------
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedIOBase:
     if path.suffix == ".gz":
-        return cast(BinaryIO, gzip.open(path))
+        return gzip.open(path)
     if path.suffix == ".xz":
-        return cast(BinaryIO, BufferedReader(_Unxz(path)))
+        return BufferedReader(_Unxz(path))
     return path.open("rb")
 
 
@@ -151,7 +152,7 @@ class _Unxz(RawIOBase):
 class _Measured:
     """A stream of unpacked bytes that ends with an error where a packed file turns out to be a bomb."""
 
-    def __init__(self, data: BinaryIO, path: Path, name: str) -> None:
+    def __init__(self, data: BufferedIOBase, path: Path, name: str) -> None:
         self._data, self._name = data, name
         packed = path.stat().st_size if path.suffix in (".gz", ".xz") else None
         self._left = None if packed is None else max(packed * MOST_EXPANSION, FREE_EXPANSION)
@@ -180,7 +181,7 @@ class _Measured:
 
 
 def _line_rows(data: _Measured, name: str) -> Iterator[Placed]:
-    number = 0
+    number = blank = 0
     while line := data.line():
         number += 1
         where = f"{name}:{number}"
@@ -188,7 +189,12 @@ def _line_rows(data: _Measured, name: str) -> Iterator[Placed]:
             raise _too_long(where)
         if number == 1:
             line = line.removeprefix(_BOM)
-        if not line.isspace():
+        blank = blank + 1 if line.isspace() else 0
+        if blank > MOST_BLANK:
+            raise UserError(
+                where, found=f"{MOST_BLANK} blank lines", expected="rows", do="remove the blank lines"
+            )
+        if not blank:
             yield Placed(number, where, _parsed(line, where))
 
 

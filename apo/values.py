@@ -149,7 +149,7 @@ def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
     if isinstance(value, dict):
         value = [value]
     if not isinstance(value, list):
-        refuse("role_order", where, key, type(value).__name__, "a list of messages")
+        refuse("role_order", where, key, f"{type(value).__name__} {_short(value)}", "a list of messages")
     return [_message(one, key, f"{where}: message {number}") for number, one in enumerate(value, start=1)]
 
 
