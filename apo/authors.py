@@ -5,7 +5,6 @@ the user fetches them. They are read only when size and SHA-256 are those of the
 """
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,18 +76,17 @@ PUBLISHED = (
 )
 
 
-def checked_files(folder: Path, *, samples: bool, published: Sequence[Published] = PUBLISHED) -> Files:
+def checked_files(folder: Path, *, samples: bool) -> Files:
     """The published files in a folder, once all of them are what was published.
 
     Args:
         folder: Where the user put them, with the folders of the publication or without.
         samples: Whether the samples are needed.
-        published: What was published.
 
     Raises:
         UserError: One is missing, or of another size or content, or there is a file beside them.
     """
-    places = {path: file for file in published if (path := _place(folder, file))}
+    places = {path: file for file in PUBLISHED if (path := _place(folder, file))}
     others = sorted(
         str(path.relative_to(folder))
         for path in folder.rglob("*")
@@ -98,10 +96,10 @@ def checked_files(folder: Path, *, samples: bool, published: Sequence[Published]
         raise UserError(
             str(folder),
             found=f"{len(others)} files such as {others[0]!r} that the authors did not publish",
-            expected=f"names such as {published[0].path}",
+            expected=f"names such as {PUBLISHED[0].path}",
             do="remove or rename them, or set data.source: files and name them under data.files",
         )
-    needed = [file for file in published if file.kind != UNUSED and (samples or file.kind != "samples")]
+    needed = [file for file in PUBLISHED if file.kind != UNUSED and (samples or file.kind != "samples")]
     missing = [f"{file.path} ({file.size} bytes)" for file in needed if file not in places.values()]
     if missing:
         raise UserError(

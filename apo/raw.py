@@ -156,7 +156,7 @@ class _FileRows:
                 expected="one golden answer a query",
                 do="remove one of them",
             )
-            counts[code] += 1
+            counts[f"dropped_{code}"] += 1
         if self.files.golden:
             counts["queries_without"] = len(asked - seen.keys())
 

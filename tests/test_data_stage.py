@@ -68,10 +68,9 @@ def play(folder: Path, *, seed: int = 1, **data: Any) -> tuple[dict[str, Rows], 
     assert metrics.keys() == {"data"}
     assert metrics["data"]["rows"] == {name: len(rows[name]) for name in NAMES}
     assert metrics["data"]["findings"].keys() == COMMITTED["findings"].keys()
-    dropped = {
-        code: n for code, n in metrics["data"]["findings"].items() if COMMITTED["findings"][code] == "drop"
-    }
-    assert metrics["data"]["dropped"] >= sum(dropped.values()) - dropped["golden_repeated"]
+    policies = params["data"]["findings"]
+    dropped = [n for code, n in metrics["data"]["findings"].items() if policies[code] == "drop"]
+    assert metrics["data"]["dropped"] == sum(dropped)
     found = Counter(row["code"] for row in rows["findings"])
     assert found == {code: min(n, 10) for code, n in metrics["data"]["findings"].items() if n}
     return rows, metrics["data"]
@@ -281,8 +280,31 @@ def test_an_equal_golden_answer_is_left_out_and_counted(tmp_path: Path) -> None:
         golden=["g.jsonl"],
     )
     assert [row["query_id"] for row in rows["golden"]] == ["i0"]
-    assert metrics["files"]["golden"] == {"golden_repeated": 1, "queries_without": 0}
+    assert metrics["files"]["golden"] == {"dropped_golden_repeated": 1, "queries_without": 0}
     assert metrics["findings"]["golden_repeated"] == 1
+
+
+def test_an_id_of_two_queries_and_a_second_golden_answer_can_be_left_out(tmp_path: Path) -> None:
+    golden = [{"query": query(0), "golden": "g"}, {"query": query(0), "golden": "other"}]
+    for name, rows in {
+        "x.jsonl": [SHAPES["own"](0), {**SHAPES["own"](1), "query_id": "i0"}],
+        "g.jsonl": golden,
+    }.items():
+        write(tmp_path / "input" / name, rows)
+    findings = COMMITTED["findings"] | {"id_of_two_queries": "drop", "two_golden": "drop"}
+    files = {"comparisons": ["x.jsonl"], "golden": ["g.jsonl"]}
+    rows, metrics = play(tmp_path, source="files", files=files, findings=findings)
+    assert len(rows["comparisons"]) == len(rows["golden"]) == 1
+    counts = metrics["files"]["comparisons/x.jsonl"]
+    assert (counts["rows"], counts["kept"], counts["dropped_id_of_two_queries"]) == (2, 1, 1)
+    assert metrics["findings"]["two_golden"] == metrics["findings"]["id_of_two_queries"] == 1
+    assert metrics["dropped"] == 2
+
+
+def test_queries_without_golden_answer_are_counted(tmp_path: Path) -> None:
+    files = {"x.jsonl": [SHAPES["own"](n) for n in range(3)], "g.jsonl": [{"query": query(0), "golden": "g"}]}
+    _, metrics = play_files(tmp_path, files, comparisons=["x.jsonl"], golden=["g.jsonl"])
+    assert metrics["files"]["golden"] == {"queries_without": 2}
 
 
 def test_the_same_query_in_two_files_has_one_id(tmp_path: Path) -> None:

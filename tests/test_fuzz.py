@@ -136,7 +136,7 @@ def files(folder: Path, draw: random.Random) -> Iterator[Path]:
         ".xz": lambda data: lzma.compress(data, preset=0),
     }
     while True:
-        kind = draw.choice([".json", ".jsonl", ".json", ".jsonl", ".parquet"])
+        kind = draw.choices([".json", ".jsonl", ".parquet"], [100, 100, 1])[0]
         data = draw.choice({".json": listed, ".jsonl": lines, ".parquet": tables}[kind])
         packing = draw.choice(["", "", "", ".gz", ".xz"]) if kind != ".parquet" else ""
         first = draw.random() < 0.6

@@ -486,6 +486,63 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path, reader: Reader)
         _read(reader, tmp_path / "x.jsonl")
 
 
+LEFT_OUT: list[tuple[str, Reader, dict, dict]] = [
+    ("other_keys", read_comparisons, GOOD, {"query": Q, "responses": ["a", "b"]}),
+    ("not_text", read_comparisons, GOOD, {**GOOD, "query": None}),
+    ("nul_character", read_comparisons, GOOD, {**GOOD, "responses": ["a", "b\0"]}),
+    ("surrogate", read_comparisons, GOOD, {**GOOD, "responses": ["a", "\ud83d"]}),
+    ("bad_score", read_comparisons, GOOD, {**GOOD, "scores": [1, "0"]}),
+    ("score_count", read_comparisons, GOOD, {**GOOD, "scores": [1]}),
+    ("bad_id", read_comparisons, GOOD, {**GOOD, "query_id": 1.5}),
+    ("blank_query", read_comparisons, GOOD, {**GOOD, "query": " "}),
+    ("query_form", read_comparisons, GOOD, {**GOOD, "query": Q + " So"}),
+    ("separator", read_comparisons, JOINED, {**JOINED, "text": ["a", "b"]}),
+    ("no_dialogue", read_comparisons, SHAPES["dialogues"], {"chosen": "a", "rejected": "b"}),
+    ("role_order", read_comparisons, SHAPES["messages"], {**SHAPES["messages"], "chosen": [_user("a")]}),
+    ("turn_mark", read_comparisons, SHAPES["messages"], {**SHAPES["messages"], "chosen": [_user(Q)]}),
+    ("missing_golden", read_golden, {"query": Q, "golden": "a"}, {"query": Q, "golden": None}),
+    ("missing_golden", read_golden, {"query": Q, "golden": "a"}, {"query": Q}),
+]
+
+
+@pytest.mark.parametrize(("code", "reader", "good", "bad"), LEFT_OUT)
+def test_a_malformed_row_ends_it_or_is_left_out(
+    tmp_path: Path, code: str, reader: Reader, good: dict, bad: dict
+) -> None:
+    path = _write(tmp_path / "x.jsonl", [good, bad, good])
+    with pytest.raises(UserError, match=rf"x\.jsonl:2: .*, or set data\.findings\.{code} to drop in params"):
+        _read(reader, path)
+    rows, counts, findings = _read(reader, path, **{code: "drop"})
+    assert len(rows) == 2
+    assert (counts["rows"], counts["kept"], counts[f"dropped_{code}"]) == (3, 2, 1)
+    assert [(one["code"], one["policy"]) for one in findings] == [(code, "drop")]
+    assert findings[0]["where"].startswith(f"{path}:2")
+
+
+@pytest.mark.parametrize(("code", "line"), [("not_utf8", b'{"a": "\xff"}\n'), ("not_json", b'{"a\n')])
+def test_a_line_that_can_not_be_read_ends_it_or_is_left_out(tmp_path: Path, code: str, line: bytes) -> None:
+    path = tmp_path / "x.jsonl"
+    for data in (line + LINE * 2, LINE + line + LINE):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=f"data.findings.{code} to drop"):
+            _read(read_comparisons, path)
+        rows, counts, _ = _read(read_comparisons, path, **{code: "drop"})
+        assert (len(rows), counts["rows"], counts[f"dropped_{code}"]) == (2, 3, 1)
+    path.write_bytes(line)
+    assert _read(read_comparisons, path, **{code: "drop"})[0] == []
+
+
+def test_another_number_of_samples_than_in_the_first_row(tmp_path: Path) -> None:
+    rows = [{"query": Q, "samples": ["a", "b"]}, {"query": OTHER, "samples": ["a"]}]
+    path = _write(tmp_path / "x.jsonl", rows)
+    assert _read(read_samples, path)[1]["kept_sample_count"] == 1
+    assert len(_read(read_samples, path, sample_count="drop")[0]) == 1
+    with pytest.raises(
+        UserError, match="found 1 samples, 2 in the first row; expected no row with sample_count"
+    ):
+        _read(read_samples, path, sample_count="error")
+
+
 # Ids -----------------------------------------------------------------------------------------------
 
 
