@@ -32,10 +32,14 @@ def fetch(hub: Hub, folder: Path, *, watched: Path) -> tuple[Files, dict[str, st
     is_local = Path(hub.path).is_dir()
     _check(hub, watched, is_local=is_local)
     import datasets  # seconds
+    from datasets.exceptions import DatasetsError
     from httpx2 import HTTPError
+    from pyarrow import ArrowException
 
     datasets.disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # the network is tried several times
+    for library in ("huggingface_hub", "datasets"):  # attempts at the network, rows that break off
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    broken = (OSError, ValueError, RuntimeError, AttributeError, TypeError, KeyError, EOFError)
     called = {}
     for name, split in {"train": hub.train, "test": hub.test}.items():
         if not split:
@@ -51,16 +55,16 @@ def fetch(hub: Hub, folder: Path, *, watched: Path) -> tuple[Files, dict[str, st
             _check_builder(builder, hub, is_local=is_local)
             builder.download_and_prepare()
             data = builder.as_dataset(split=split)
-        except (OSError, ValueError, RuntimeError, AttributeError, TypeError, HTTPError) as error:
+            data.to_parquet(folder / f"{name}.parquet")
+        except (*broken, DatasetsError, HTTPError, ArrowException) as error:
+            reason = " ".join(str(error.__cause__ or error).split())[:140]
             raise UserError(
                 "params.yaml: data.hub",
-                found=f"split {split!r} of {hub.path!r} does not load ({' '.join(str(error).split())[:140]})",
+                found=f"split {split!r} of {hub.path!r} does not load ({reason})",
                 expected="a data set in the local cache, or the network",
                 do="check the name, the subset and the split, or fetch it once where there is a network",
             ) from None
-        file = f"{name}.parquet"
-        data.to_parquet(folder / file)
-        called[file] = f"split {split!r} of {hub.path}"
+        called[f"{name}.parquet"] = f"split {split!r} of {hub.path}"
     none: list[str] = []
     files = Files(
         comparisons=["train.parquet"],

@@ -132,6 +132,22 @@ def test_other_formats_are_refused(tmp_path: Path, name: str) -> None:
     refused(play_hub(tmp_path, {"path": "input"}))
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("train.jsonl", lines(PAIRS) + b'{"chosen": '),
+        ("train.jsonl", b"\xff\xfe\n"),
+        ("train.jsonl.gz", b"no gzip"),
+        ("train.parquet", b"PAR1 no parquet PAR1"),
+        ("train.csv", b'a,b\n"x'),
+    ],
+)
+def test_a_broken_data_set_is_one_message(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / name).write_bytes(data)
+    refused(play_hub(tmp_path, {"path": "input"}))
+
+
 def test_a_card_that_leads_out_of_the_data_set_is_refused(tmp_path: Path) -> None:
     (tmp_path / "input").mkdir()
     (tmp_path / "secret.jsonl").write_bytes(lines(PAIRS))
