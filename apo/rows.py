@@ -6,26 +6,20 @@ dialogue and short of what a machine can bear.
 """
 
 import codecs
-import gzip
 import json
 import lzma
 import re
 import zlib
 from collections.abc import Iterator
-from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from apo.errors import RowError, UserError
+from apo.packed import LONGEST_ROW, Measured, opened
 from apo.parquet import parquet_rows
 from apo.records import Row
 
-LONGEST_ROW = 8 * 2**20  # bytes of one row
-MOST_EXPANSION = 100  # times its own size that a packed file may unpack to ...
-FREE_EXPANSION = 32 * 2**20  # ... beyond these bytes, which any file may
 MOST_BLANK = 100_000  # blank lines in a row
-_DICTIONARY = 256 * 2**20  # bytes that the xz decoder may ask for; `xz -9` asks for 65 MiB
-_PIECE = 2**20
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BOM = b"\xef\xbb\xbf"
 _FETCH = "fetch or write the file again"
@@ -96,91 +90,16 @@ def _rows(path: Path, kind: str, name: str) -> Iterator[Placed]:
         for number, row in enumerate(parquet_rows(path, name), start=1):
             yield Placed(number, f"{name}: row {number}", row)
         return
-    with _opened(path) as start:
+    with opened(path) as start:
         is_list = start.read(4096).removeprefix(_BOM).lstrip().startswith(b"[")
-    with _opened(path) as data:
-        yield from (_listed_rows if is_list else _line_rows)(_Measured(data, path, name), name)
-
-
-# Bytes ---------------------------------------------------------------------------------------------
-
-
-def _opened(path: Path) -> BufferedIOBase:
-    if path.suffix == ".gz":
-        return gzip.open(path)
-    if path.suffix == ".xz":
-        return BufferedReader(_Unxz(path))
-    return path.open("rb")
-
-
-class _Unxz(RawIOBase):
-    """What an .xz file holds; the library's own reader has no limit for the memory of the decoder."""
-
-    def __init__(self, path: Path) -> None:
-        self._packed = path.open("rb")
-        self._decoder = self._new_decoder()
-
-    def _new_decoder(self) -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_DICTIONARY)
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._packed.close()
-        super().close()
-
-    def readinto(self, buffer: Any) -> int:
-        """Fills a buffer; 0 at the end of the last of the streams that follow each other."""
-        while True:
-            packed = b""
-            if self._decoder.eof:
-                packed = self._decoder.unused_data.lstrip(b"\0") or self._packed.read(_PIECE).lstrip(b"\0")
-                if not packed:
-                    return 0
-                self._decoder = self._new_decoder()
-            elif self._decoder.needs_input:
-                packed = self._packed.read(_PIECE)
-                if not packed:
-                    raise EOFError("the file ends before the end of its data")
-            data = self._decoder.decompress(packed, max_length=len(buffer))
-            if data:
-                buffer[: len(data)] = data
-                return len(data)
-
-
-class _Measured:
-    """A stream of unpacked bytes that ends with an error where a packed file turns out to be a bomb."""
-
-    def __init__(self, data: BufferedIOBase, path: Path, name: str) -> None:
-        self._data, self._name = data, name
-        packed = path.stat().st_size if path.suffix in (".gz", ".xz") else None
-        self._left = None if packed is None else max(packed * MOST_EXPANSION, FREE_EXPANSION)
-
-    def line(self) -> bytes:
-        """The next line; the caller sees that it is whole."""
-        return self._spent(self._data.readline(LONGEST_ROW + 1))
-
-    def piece(self) -> bytes:
-        return self._spent(self._data.read(_PIECE))
-
-    def _spent(self, data: bytes) -> bytes:
-        if self._left is not None:
-            self._left -= len(data)
-            if self._left < 0:
-                raise UserError(
-                    self._name,
-                    found=f"a packed file that unpacks to more than {MOST_EXPANSION} times its size",
-                    expected="text, which packs to a tenth",
-                    do="unpack it yourself, if it is what you want",
-                )
-        return data
+    with opened(path) as data:
+        yield from (_listed_rows if is_list else _line_rows)(Measured(data, path, name), name)
 
 
 # Lines ---------------------------------------------------------------------------------------------
 
 
-def _line_rows(data: _Measured, name: str) -> Iterator[Placed]:
+def _line_rows(data: Measured, name: str) -> Iterator[Placed]:
     number = blank = 0
     while line := data.line():
         number += 1
@@ -241,7 +160,7 @@ def _no_object(value: Any, where: str) -> RowError:
 # A list --------------------------------------------------------------------------------------------
 
 
-def _listed_rows(data: _Measured, name: str) -> Iterator[Placed]:
+def _listed_rows(data: Measured, name: str) -> Iterator[Placed]:
     number = 0
     try:
         for number, row in enumerate(_JsonList(data).elements(), start=1):
@@ -269,7 +188,7 @@ class _JsonList:
     An element that is not whole in the text at hand is tried again with twice as much of it.
     """
 
-    def __init__(self, data: _Measured) -> None:
+    def __init__(self, data: Measured) -> None:
         self._data = data
         self._decode = codecs.getincrementaldecoder("utf-8-sig")()
         self._text, self._at = "", 0

@@ -16,7 +16,8 @@ import pytest
 
 import apo.parquet
 from apo.errors import RowError, UserError
-from apo.rows import LONGEST_ROW, placed_rows
+from apo.packed import LONGEST_ROW
+from apo.rows import placed_rows
 
 ROW = {"query": "\n\nHuman: Why?\n\nAssistant:", "responses": ["good", "bad"], "scores": [1, 0]}
 LINE = json.dumps(ROW).encode() + b"\n"
@@ -59,7 +60,7 @@ def test_pieces_of_any_size_give_the_same_rows(
 ) -> None:
     values = [{"a": "é😀\\u"}, {}, {"b": [[1.5e-3, True], None]}]
     path = written(tmp_path / "x.json", json.dumps(values, ensure_ascii=False).encode())
-    monkeypatch.setattr("apo.rows._PIECE", size)
+    monkeypatch.setattr("apo.packed.PIECE", size)
     assert rows(path) == values
 
 
@@ -67,7 +68,7 @@ def test_pieces_of_any_size_give_the_same_rows(
 def test_a_number_that_goes_on_is_one_element(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr("apo.rows._PIECE", size)
+    monkeypatch.setattr("apo.packed.PIECE", size)
     found = rows(written(tmp_path / "x.json", b'[12345, "abc", {"a": 1}, null]'))
     assert [one if isinstance(one, dict) else one.found for one in found] == [
         "JSON of type int",
