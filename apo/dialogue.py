@@ -8,6 +8,8 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import cycle
 from typing import Any
 
 from apo.errors import UserError
@@ -75,6 +77,19 @@ def first_turn(query: str) -> str:
     return _TURN.split(rest, maxsplit=1)[0] if mark else query
 
 
+def turn_out_of_order(query: str) -> int:
+    """The number of the first turn that is not the other side's, the human's first; 0 where all are.
+
+    >>> turn_out_of_order("\\n\\nHuman: Hi\\n\\nHuman: Hello?\\n\\nAssistant:")
+    2
+    """
+    turns = _TURN.findall(query)
+    if turns[::2].count("Human") + turns[1::2].count("Assistant") == len(turns):
+        return 0
+    expected = cycle(("Human", "Assistant"))
+    return next(number for number, turn in enumerate(turns, start=1) if turn != next(expected))
+
+
 # The same query, written differently ---------------------------------------------------------------
 
 _SIGN = re.compile(r"\*\*|[-*/.%\u2013]")
@@ -130,6 +145,7 @@ _ASCII_DELETED = bytes(code for code in range(128) if not _SEPARATORS[code])
 _ARITHMETIC = re.compile(r"[0-9)]\s?[-*/.%]|-[0-9]")  # wherever _spoken finds some, and in more places
 
 
+@lru_cache(maxsize=64)  # a query is asked for again soon: by its id, by another row
 def normalise_query(query: str) -> str:
     """The key by which two queries are the same: case, punctuation and white space don't count.
 

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to see."""
+"""The one exception that a user is meant to see, and its kind for one row, for which there is a policy."""
 
 
 class UserError(Exception):
@@ -16,3 +16,22 @@ class UserError(Exception):
 
     def __init__(self, where: str, *, found: str, expected: str, do: str) -> None:
         super().__init__(f"{where}: found {found}; expected {expected}; {do}")
+        self.where, self.found, self.expected, self.do = where, found, expected, do
+
+
+class RowError(UserError):
+    """One row is wrong and the rows after it can still be read.
+
+    Args:
+        code: The kind of finding, a key of `data.findings` in params.yaml.
+        where: The row: `data/input/pairs.jsonl:17`.
+        found: What it has, shortened for a reader.
+        expected: What it should have.
+        do: What the user can do about it.
+    """
+
+    def __init__(
+        self, code: str, where: str, *, found: str, expected: str, do: str = "mend or remove the row"
+    ) -> None:
+        super().__init__(where, found=found, expected=expected, do=do)
+        self.code = code

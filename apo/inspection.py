@@ -17,12 +17,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from apo.contents import Contents, Finding
-from apo.errors import UserError
+from apo.config import Data, read_section
+from apo.contents import Contents, Finding, lenient, listed
+from apo.errors import RowError, UserError
 from apo.inspection_view import shown
 from apo.recognise import DEMONSTRATIONS, Shape, recognise
 from apo.records import Row
-from apo.sources import placed_rows, read_comparisons, read_demonstrations, read_golden, read_samples
+from apo.rows import placed_rows
+from apo.sources import read_comparisons, read_demonstrations, read_golden, read_samples
 
 READERS: dict[str, Callable[..., Iterator[Row]]] = {
     "comparison": read_comparisons,
@@ -64,33 +66,26 @@ class Report:
 
 
 def shapes_of(path: Path) -> list[Shape]:
-    """Every shape that the first row of a file could have.
+    """Every shape that the first row of a file could have, of those rows that can be read.
 
     Raises:
         UserError: The file can't be read, or there is none.
     """
-    first = next(placed_rows(path))
-    return [one for one in DEMONSTRATIONS if one.has_keys_of(first.row)] or [
-        recognise(first.row, DEMONSTRATIONS, first.where)
-    ]
+    for placed in placed_rows(path, str(path)):
+        if not isinstance(placed.row, RowError):
+            return [one for one in DEMONSTRATIONS if one.has_keys_of(placed.row)] or [
+                recognise(placed.row, DEMONSTRATIONS, placed.where)
+            ]
+    return []
 
 
 def records_of(
-    path: Path, kind: str, counts: Counter[str]
+    path: Path, kind: str, counts: Counter[str], params: Path
 ) -> tuple[Iterator[Row], Callable[[], list[Finding]]]:
     """Records as the data stage reads them, and what was found in the rows once all are drawn."""
-    dropped: list[Row] = []
-
-    def found() -> list[Finding]:
-        places: dict[str, list[Row]] = {}
-        for one in dropped:
-            places.setdefault(one["rule"], []).append({"where": f"{path}: row {one['row']}", "found": ""})
-        return [
-            Finding(rule.removeprefix("dropped_"), "drop", counts[rule], examples[:10])
-            for rule, examples in sorted(places.items())
-        ]
-
-    return READERS[kind](path, counts, dropped), found
+    policies = read_section(params, "data", Data).findings.model_dump()
+    findings = lenient(policies, set_in="data.findings")
+    return READERS[kind](path, counts, findings), lambda: listed(findings, policies)
 
 
 # The report -----------------------------------------------------------------------------------------
@@ -116,7 +111,7 @@ def inspect(
     contents, counts = Contents(rows_kept=tokens_of), Counter[str]()
     try:
         shapes = shapes_of(path)
-        report.candidates = [f"{one.kind}: {one.name}" for one in shapes]
+        report.candidates = [f"{one.kind}: {one.described}" for one in shapes]
         kinds = sorted({one.kind for one in shapes})
         if not kind and len(shapes) > 1:
             raise UserError(
@@ -125,8 +120,8 @@ def inspect(
                 expected="one of them",
                 do=f"say which with --as {' or --as '.join(kinds)}, or remove keys",
             )
-        report.kind = kind or kinds[0]
-        records, found = records_of(path, report.kind, counts)
+        report.kind = kind or (kinds or ["comparison"])[0]
+        records, found = records_of(path, report.kind, counts, params)
         try:
             for record in records:
                 contents.add(record, where=f"{path}: row {counts['rows']}")

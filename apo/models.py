@@ -54,11 +54,15 @@ def check_checkpoint(folder: Path) -> None:
             do="give the folder that holds config.json and the safetensors files",
         )
     if not list(folder.glob("*.safetensors")):
+        pickles = sorted(
+            path.name for end in ("bin", "pt", "pth", "ckpt") for path in folder.glob(f"*.{end}")
+        )
         raise UserError(
             str(folder),
-            found="no *.safetensors file",
+            found="no *.safetensors file" + (f" but {pickles[0]}" if pickles else ""),
             expected="weights as safetensors (pickles are not loaded)",
-            do="convert it with transformers: AutoModel.from_pretrained(...).save_pretrained(...)",
+            do="convert it, if you trust it, with transformers: AutoModelForCausalLM.from_pretrained(FOLDER)"
+            ".save_pretrained(NEW_FOLDER), and the tokenizer likewise",
         )
 
 

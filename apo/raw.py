@@ -1,41 +1,46 @@
 """The raw data that a source gives: the same records whatever the source is."""
 
-import re
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from apo.config import Data, Demo, Files, Hub
-from apo.dialogue import query_id_of
-from apo.errors import UserError
+from apo.config import Data, Demo, Files
+from apo.dialogue import cut_runaway, query_id_of
+from apo.errors import RowError, UserError
+from apo.findings import Findings
 from apo.records import Row
-from apo.sources import QueryIds, read_comparisons, read_demonstrations, read_golden, read_samples
+from apo.sources import (
+    Layout,
+    QueryIds,
+    best_response,
+    read_comparisons,
+    read_demonstrations,
+    read_golden,
+    read_samples,
+)
+
+KINDS = ("comparisons", "golden", "samples", "demonstrations", "documents")
 
 
 @dataclass
 class Raw:
-    """Streams of records, to be drained in the order of the fields.
+    """Records as one stream; `counts` is filled while it is drained.
 
     Attributes:
-        comparisons: With `split`, the part that the source gives, or "" where it is to be drawn.
-        golden: Golden answers, at most one a query.
-        samples: Samples that the source brought.
-        demonstrations: Answers on which an actor can be fine-tuned.
-        documents: `{text}`, on which a backbone can be pretrained.
+        rows: Records with their kind: `comparisons`, with `split`, the part that the source gives or ""
+            where it is to be drawn; `golden`, at most one a query; `samples` that the source brought;
+            `demonstrations`, on which an actor can be fine-tuned; `documents` {text}, on which a backbone
+            can be pretrained.
         truth: What is known about the true reward; empty for real data.
-        counts: Per file what was read and what was dropped by which rule.
-        findings: The rows that were dropped, with the name of their file inside its folder.
+        counts: Per file what was read, adjusted and left out.
     """
 
-    comparisons: Iterable[Row]
-    golden: Iterable[Row]
-    samples: Iterable[Row]
-    demonstrations: Iterable[Row]
-    documents: Iterable[Row]
+    rows: Iterator[tuple[str, Row]]
     truth: dict[str, float] = field(default_factory=dict)
     counts: dict[str, Counter[str]] = field(default_factory=dict)
-    findings: list[Row] = field(default_factory=list)
 
 
 def read_demo(demo: Demo, *, seed: int) -> Raw:
@@ -56,27 +61,38 @@ def read_demo(demo: Demo, *, seed: int) -> Raw:
     written = new_queries(demo.documents, "documents")
     ids = QueryIds()
 
-    def named(rows: Iterable[Row], **more: str) -> Iterator[Row]:
+    def named(kind: str, rows: Iterable[Row], **more: str) -> Iterator[tuple[str, Row]]:
         for row in rows:
             query = row["query"]
-            yield {"query_id": ids.canonical(query_id_of(query), query, "demo world"), **row, **more}
+            yield kind, {"query_id": ids.canonical(query_id_of(query), query, "demo world"), **row, **more}
 
-    def comparisons() -> Iterator[Row]:
-        yield from named(world.comparisons(train, demo.temperature, "train"), split="")
-        yield from named(world.comparisons(test, demo.temperature, "test"), split="test")
+    def rows() -> Iterator[tuple[str, Row]]:
+        yield from named("comparisons", world.comparisons(train, demo.temperature, "train"), split="")
+        yield from named("comparisons", world.comparisons(test, demo.temperature, "test"), split="test")
+        yield from named("golden", world.golden([*train, *test]))
+        yield from named("demonstrations", world.demonstrations(shown, "demonstrations"))
+        yield from (("documents", {"text": text}) for text in world.documents(written, "documents"))
 
-    return Raw(
-        comparisons=comparisons(),
-        golden=named(world.golden([*train, *test])),
-        samples=[],
-        demonstrations=named(world.demonstrations(shown, "demonstrations")),
-        documents=({"text": text} for text in world.documents(written, "documents")),
-        truth={"temperature": demo.temperature},
-    )
+    return Raw(rows(), truth={"temperature": demo.temperature})
 
 
-def read_files(files: Files, folder: Path) -> Raw:
-    """Files in the shapes that `apo.recognise` knows, named relative to their folder."""
+def read_files(
+    files: Files,
+    folder: Path,
+    findings: Findings,
+    *,
+    shape: str = "",
+    called: Mapping[str, str] | None = None,
+) -> Raw:
+    """Files in the shapes that `apo.recognise` knows, named relative to their folder.
+
+    Args:
+        files: Their names, and how the columns of the comparisons are called.
+        folder: Where they are.
+        findings: Receives what is found in their rows.
+        shape: The name of the shape of the comparisons, "" where it is recognised.
+        called: What to call a file in messages, where not by its path.
+    """
     if not (files.comparisons or (files.rm and files.llm)):
         raise UserError(
             "params.yaml: data.files",
@@ -84,58 +100,108 @@ def read_files(files: Files, folder: Path) -> Raw:
             expected="file names under `comparisons`, or under both `rm` and `llm`",
             do=f"put the files into {folder} and name them there",
         )
-    for kind, names in files:
+    named = {kind: getattr(files, kind) for kind in Files.model_fields if kind != "columns"}
+    for kind, names in named.items():
         for name in names:
-            _check_name(name, folder, twice=names.count(name) > 1, where=f"params.yaml: data.files.{kind}")
-    raw = Raw([], [], [], [], [])
-    ids = QueryIds()
+            check_name(name, folder, twice=names.count(name) > 1, where=f"params.yaml: data.files.{kind}")
+    counts: dict[str, Counter[str]] = {}
+    return Raw(_FileRows(files, folder, findings, counts, shape, called or {}).all(), counts=counts)
 
-    def rows(reader: Callable[..., Iterator[Row]], names: list[str], kind: str) -> Iterator[Row]:
+
+@dataclass
+class _FileRows:
+    """The rows of all files; one query has one id in all of them."""
+
+    files: Files
+    folder: Path
+    findings: Findings
+    counts: dict[str, Counter[str]]
+    shape: str
+    called: Mapping[str, str]
+    ids: QueryIds = field(default_factory=QueryIds)
+
+    def all(self) -> Iterator[tuple[str, Row]]:
+        files = self.files
+        parts = {"": files.comparisons, "rm": files.rm, "llm": files.llm, "test": files.test}
+        asked: set[str] = set()
+        for part, names in parts.items():
+            for row in self._rows(read_comparisons, names, part or "comparisons"):
+                yield "comparisons", row | {"split": part}
+                asked.add(row["query_id"])
+                if part != "test":
+                    best = cut_runaway(best_response(row["responses"], row["scores"]))[0]
+                    if best:
+                        yield "documents", {"text": f"{row['query']} {best}"}
+        yield from self._golden(asked)
+        yield from (("samples", row) for row in self._rows(read_samples, files.samples, "samples"))
+        for row in self._rows(read_demonstrations, files.demonstrations, "demonstrations"):
+            yield "demonstrations", row
+            yield "documents", {"text": f"{row['query']} {row['response']}"}
+
+    def _golden(self, asked: set[str]) -> Iterator[tuple[str, Row]]:
+        """Golden answers, one a query: the same one again, and another one, are findings."""
+        seen: dict[str, str] = {}
+        counts = self.counts.setdefault("golden", Counter())
+        for row in self._rows(read_golden, self.files.golden, "golden"):
+            query_id, answer = row["query_id"], row["golden"]
+            if query_id not in seen:
+                seen[query_id] = answer
+                yield "golden", row
+                continue
+            code = "golden_repeated" if seen[query_id] == answer else "two_golden"
+            self.findings.keeps(
+                code,
+                where=f"golden answers of query {query_id[:60]!r}",
+                found="two that differ" if code == "two_golden" else f"{answer[:60]!r} twice",
+                expected="one golden answer a query",
+                do="remove one of them",
+            )
+            counts[f"dropped_{code}"] += 1
+        if self.files.golden:
+            counts["queries_without"] = len(asked - seen.keys())
+
+    def _rows(self, reader: Callable[..., Iterator[Row]], names: list[str], kind: str) -> Iterator[Row]:
         for name in names:
-            path = folder / name
-            counts = raw.counts.setdefault(f"{kind}/{name}", Counter())
-            dropped: list[Row] = []
-            for row in reader(path, counts, dropped):
-                query_id = ids.canonical(row["query_id"], row["query"], f"{path}: row {counts['rows']}")
+            path = self.folder / name
+            counts = self.counts.setdefault(f"{kind}/{name}", Counter())
+            layout = Layout(name=self.called.get(name, ""))
+            if reader is read_comparisons:
+                layout = Layout(self.files.columns, self.shape, layout.name)
+            of_file = path.name.partition(".")[0]
+            for row in reader(path, counts, self.findings, layout):
+                where = f"{layout.name or path}: row {counts['rows']}"
+                try:
+                    query_id = self.ids.canonical(row["query_id"], row["query"], where)
+                except RowError as error:
+                    details: dict[str, Any] = {"expected": error.expected, "do": error.do}
+                    self.findings.keeps(error.code, where=where, found=error.found, **details)
+                    counts[f"dropped_{error.code}"] += 1
+                    counts["kept"] -= 1
+                    continue
                 counts["rewritten_ids"] += query_id != row["query_id"]
                 if row.get("type") == "":  # comparisons without a kind: that of their file
-                    row["type"] = path.name.partition(".")[0]
-                yield row | {"query_id": query_id}
-            raw.findings += ({**finding, "file": name} for finding in dropped)
-
-    def comparisons() -> Iterator[Row]:
-        parts = {"": files.comparisons, "rm": files.rm, "llm": files.llm, "test": files.test}
-        for part, names in parts.items():
-            yield from (row | {"split": part} for row in rows(read_comparisons, names, part or "comparisons"))
-
-    def documents() -> Iterator[Row]:
-        """Each training dialogue with its best response, for a backbone from scratch."""
-        for name in [*files.comparisons, *files.rm, *files.llm, *files.demonstrations]:
-            for row in read_demonstrations(folder / name, Counter()):
-                yield {"text": f"{row['query']} {row['response']}"}
-
-    raw.comparisons = comparisons()
-    raw.golden = _once(rows(read_golden, files.golden, "golden"), raw.counts.setdefault("golden", Counter()))
-    raw.samples = rows(read_samples, files.samples, "samples")
-    raw.demonstrations = rows(read_demonstrations, files.demonstrations, "demonstrations")
-    raw.documents = documents()
-    return raw
+                    row["type"] = of_file
+                row["query_id"] = query_id
+                yield row
 
 
-def _check_name(name: str, folder: Path, *, twice: bool, where: str) -> None:
-    """A file that is named once and lies in the folder that DVC watches."""
-    if twice or not _is_inside(folder / name, folder):
+def check_name(name: str, folder: Path, *, twice: bool, where: str) -> None:
+    """A file that is named once and lies in the folder that DVC watches, itself and not a link to it."""
+    if twice or not is_inside(folder / name, folder):
         raise UserError(
             where,
-            found=f"{name!r} {'twice' if twice else f'outside {folder}'}",
+            found=f"{name!r:.200} {'twice' if twice else f'outside {folder}'}",
             expected=f"names of different files inside {folder}, which DVC watches",
-            do="remove one of them" if twice else "move the file there",
+            do="remove one of them" if twice else "move the file there; a link has to stay in the folder",
         )
 
 
-def _is_inside(path: Path, folder: Path) -> bool:
-    """By name: a link inside the folder may lead out of it, as DVC follows it too."""
-    return ".." not in path.parts and path.absolute().is_relative_to(folder.absolute())
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path, as written and with all links followed, stays in a folder."""
+    if ".." in path.parts or "\0" in str(path):
+        return False
+    real = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    return real and path.absolute().is_relative_to(folder.absolute())
 
 
 def refuse_unread(data: Data, folder: Path) -> None:
@@ -151,7 +217,7 @@ def refuse_unread(data: Data, folder: Path) -> None:
             expected="the folder data.dir, which DVC watches",
             do="make it, empty if there are no files of your own, or correct data.dir in params.yaml",
         )
-    if data.source == "files" or (data.source == "hub" and Path(data.hub.path).is_dir()):
+    if data.source in ("files", "authors") or (data.source == "hub" and Path(data.hub.path).is_dir()):
         return
     unread = sorted(
         path.name for path in folder.iterdir() if path.name[0] != "." and path.name != "README.md"
@@ -163,84 +229,3 @@ def refuse_unread(data: Data, folder: Path) -> None:
             expected="no files, or `data.source: files`",
             do="name the files in params.yaml under data.files, or move them away",
         )
-
-
-def read_hub(hub: Hub, folder: Path, *, watched: Path) -> Raw:
-    """Comparisons of a Hugging Face data set at a pinned commit, by way of parquet files in `folder`.
-
-    Args:
-        hub: Which one; `path` may be a folder inside `watched`.
-        folder: For the parquet files, emptied by the caller.
-        watched: `data.dir`: DVC sees changes there and nowhere else.
-
-    Raises:
-        UserError: The revision is no commit, or the data set is neither cached nor reachable.
-    """
-    is_local = Path(hub.path).is_dir()
-    if is_local and not _is_inside(Path(hub.path), watched):
-        raise UserError(
-            "params.yaml: data.hub.path",
-            found=f"the folder {hub.path!r}",
-            expected=f"a folder inside {watched}, which DVC watches, or the name of a data set of the hub",
-            do="move the folder there",
-        )
-    if not hub.train:
-        raise UserError(
-            "params.yaml: data.hub.train",
-            found="''",
-            expected="the name of a split of the data set",
-            do="write for example `train: train`",
-        )
-    if not is_local and not re.fullmatch(r"[0-9a-f]{40}", hub.revision):
-        raise UserError(
-            "params.yaml: data.hub.revision",
-            found=repr(hub.revision),
-            expected="the 40 hexadecimal digits of a commit: a branch can change",
-            do="copy the commit from the page of the data set",
-        )
-    import datasets  # seconds
-
-    splits = {"train": hub.train, "test": hub.test}
-    for name, split in splits.items():
-        if not split:
-            continue
-        try:
-            data = datasets.load_dataset(hub.path, revision=hub.revision or None, split=split)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(
-                "params.yaml: data.hub",
-                found=f"split {split!r} of {hub.path!r} does not load ({' '.join(str(error).split())[:140]})",
-                expected="a data set in the local cache, or the network",
-                do="check the name and the split, or fetch it once where there is a network",
-            ) from None
-        data.to_parquet(folder / f"{name}.parquet")
-    none: list[str] = []
-    files = Files(
-        comparisons=["train.parquet"],
-        rm=none,
-        llm=none,
-        test=["test.parquet"] if hub.test else none,
-        golden=none,
-        samples=none,
-        demonstrations=none,
-    )
-    return read_files(files, folder)
-
-
-def _once(rows: Iterable[Row], counts: Counter[str]) -> Iterator[Row]:
-    """Golden answers, one a query: the same one again is left out and counted, another one is refused."""
-    seen: dict[str, str] = {}
-    for row in rows:
-        query_id, answer = row["query_id"], row["golden"]
-        if query_id not in seen:
-            seen[query_id] = answer
-            yield row
-        elif seen[query_id] == answer:
-            counts["golden_repeated"] += 1
-        else:
-            raise UserError(
-                f"golden answers of query {query_id!r}",
-                found="two that differ",
-                expected="one golden answer a query",
-                do="remove one of them",
-            )

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from apo.config import RowFindings, read_section
 from apo.encoding import Encoder, Item
+from apo.findings import Findings
 from apo.models import new_language_model, save_language_model
 from apo.sources import read_comparisons
 from apo.tokenizer import train_tokenizer
@@ -28,13 +30,15 @@ SIZES = {
     "5M": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 688},
     "30M": {"hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8, "intermediate_size": 1408},
 }
+PARAMS = Path(__file__).parents[1] / "params.yaml"
 LENGTHS = Path(__file__).with_name("hh_lengths.json")
 
 
 def read_texts(path: Path) -> list[Text]:
     """The first two responses of every comparison of a file that the pipeline reads too."""
     texts = []
-    for row in read_comparisons(path, Counter()):
+    policies = read_section(PARAMS, "data.findings", RowFindings).model_dump()
+    for row in read_comparisons(path, Counter(), Findings(policies, set_in="data.findings")):
         order = sorted(range(2), key=lambda k: -row["scores"][k])
         texts.append((row["query"], [row["responses"][k] for k in order]))
     return texts

@@ -1,16 +1,20 @@
 """data: brings the raw data into one form.
 
-In: the demo world of this project, files of the user, or a data set of a hub (params `data`).
+In: the demo world of this project, files of the user or the authors, or a data set of a hub (params `data`).
 Out: `data/raw/`: comparisons, golden, samples, demonstrations, documents, truth. A source that has none
-of a kind leaves its file empty. Metrics: what was read, and what was dropped by which rule.
+of a kind leaves its file empty. Findings: up to ten examples of each thing that was found in the rows.
+Metrics: what was read, what was found, and what was left out.
 """
 
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from apo.config import Data, read_section, read_seed
-from apo.raw import read_demo, read_files, read_hub, refuse_unread
+from apo.authors import checked_files
+from apo.config import Data, RowFindings, read_section, read_seed
+from apo.findings import Findings
+from apo.hub import fetch
+from apo.raw import KINDS, Raw, read_demo, read_files, refuse_unread
 from apo.records import Row, write_json, write_parts
 from apo.stage import run
 
@@ -19,25 +23,40 @@ def main(input: Path, out: Path, metrics: Path, params: Path = Path("params.yaml
     data = read_section(params, "data", Data)
     seed = read_seed(params)
     refuse_unread(data, input)
+    policies = data.findings.model_dump()
+    findings = Findings(policies, set_in="data.findings", never_kept=RowFindings.never_kept())
     with tempfile.TemporaryDirectory() as scratch:
-        if data.source == "demo":
-            raw = read_demo(data.demo, seed=seed)
-        elif data.source == "files":
-            raw = read_files(data.files, input)
-        else:
-            raw = read_hub(data.hub, Path(scratch), watched=input)
+        raw = _read(data, input, Path(scratch), findings, seed=seed)
 
         def rows() -> Iterator[tuple[str, Row]]:
-            for name in names:
-                yield from ((name, row) for row in getattr(raw, name))
-            yield from (("dropped", row) for row in raw.findings)
+            yield from raw.rows
+            yield from (
+                ("findings", {**one, "where": _inside(one["where"], input)}) for one in findings.examples
+            )
 
-        names = ("comparisons", "golden", "samples", "demonstrations", "documents")
-        counts = write_parts({name: out / f"{name}.jsonl" for name in (*names, "dropped")}, rows())
+        counts = write_parts({name: out / f"{name}.jsonl" for name in (*KINDS, "findings")}, rows())
     write_json(out / "truth.json", raw.truth)
     files = {name: dict(sorted(found.items())) for name, found in raw.counts.items()}
-    dropped = counts.pop("dropped")
-    write_json(metrics, {"data": {"rows": counts, "files": files, "dropped": dropped}})
+    del counts["findings"]
+    dropped = sum(n for found in files.values() for name, n in found.items() if name.startswith("dropped_"))
+    found = {"files": files, "dropped": dropped, "findings": dict(findings.counts)}
+    write_json(metrics, {"data": {"rows": counts, **found}})
+
+
+def _read(data: Data, input: Path, scratch: Path, findings: Findings, *, seed: int) -> Raw:
+    if data.source == "demo":
+        return read_demo(data.demo, seed=seed)
+    if data.source == "files":
+        return read_files(data.files, input, findings, shape=data.shape)
+    if data.source == "authors":
+        return read_files(checked_files(input, samples=data.authors.samples), input, findings)
+    files, called = fetch(data.hub, scratch, watched=input)
+    return read_files(files, scratch, findings, shape=data.shape, called=called)
+
+
+def _inside(where: str, folder: Path) -> str:
+    """A place without the folder of the machine: two clones write the same."""
+    return where.removeprefix(f"{folder}/")
 
 
 if __name__ == "__main__":

@@ -293,11 +293,14 @@ CASES = [
     Case("data", "a score that no float holds", row(P, scores=[10**400, 0]), FIFTH + "the score 1000"),
     Case("data", "a text for a score", row(P, scores=["1", 0]), FIFTH + "the score '1'"),
     Case("data", "too few scores", row(P, scores=[1]), FIFTH + "1 values for 2 responses", as_user=True),
-    Case("data", "no scores", row(P, scores=...), FIFTH + "keys .*expected query, responses, scores"),
-    Case("data", "another shape in between", row(P, query=..., prompt="a"), FIFTH + "keys"),
     Case(
-        "data", "no known shape", content(P, b'{"input": "a", "output": "b"}\n'), r":1: found keys .*no known"
+        "data",
+        "no scores",
+        row(P, scores=...),
+        FIFTH + r"keys .*expected responses \(query, responses, scores\)",
     ),
+    Case("data", "another shape in between", row(P, query=..., prompt="a"), FIFTH + "keys"),
+    Case("data", "no known shape", content(P, b'{"in": "a", "out": "b"}\n'), r":1: found keys .*no known"),
     Case("data", "a blank id", row(P, query_id=" "), FIFTH + "query_id ' '"),
     Case("data", "a list for an id", row(P, query_id=[1]), FIFTH + r"query_id \[1\]"),
     Case("data", "a number for a type", row(P, type=3), FIFTH + "int 3 in 'type'"),
@@ -631,9 +634,9 @@ def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"text": [f"{query(4)}<sep>a", f"{query(5)}<sep>b"]}, "dropped_two_queries"),
-        ({"text": [f"{query(4)}<sep>a", f"{query(4)}<sep>a "]}, "dropped_identical_responses"),
-        ({"scores": [1, 1]}, "dropped_no_preference"),
+        ({"text": [f"{query(4)}<sep>a", f"{query(5)}<sep>b"]}, "two_queries"),
+        ({"text": [f"{query(4)}<sep>a", f"{query(4)}<sep>a "]}, "identical_responses"),
+        ({"scores": [1, 1]}, "no_preference"),
     ],
 )
 def test_a_comparison_that_says_nothing_is_left_out_and_counted(
@@ -646,4 +649,5 @@ def test_a_comparison_that_says_nothing_is_left_out_and_counted(
     stages.data.main(**arguments("data", tmp_path))
     metrics = json.loads((tmp_path / "out_metrics" / "m.json").read_text())["data"]
     assert metrics["rows"]["comparisons"] == 29
-    assert metrics["files"]["comparisons/pairs.jsonl"][rule] == metrics["dropped"] == 1
+    assert metrics["files"]["comparisons/pairs.jsonl"][f"dropped_{rule}"] == metrics["dropped"] == 1
+    assert metrics["findings"][rule] == 1

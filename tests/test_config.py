@@ -138,7 +138,9 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, section: str, leaf: st
 @pytest.mark.parametrize(
     ("leaf", "value", "expected"),
     [
-        ("data.source", "csv", "'demo', 'files' or 'hub'"),
+        ("data.source", "csv", "'demo', 'files', 'hub' or 'authors'"),
+        ("data.findings.no_preference", "keep", "such a row holds nothing that could be kept"),
+        ("data.findings.turn_order", "skip", "'error', 'drop' or 'keep'"),
         ("data.demo.comparisons", 0, "greater than or equal to 1"),
         ("data.demo.temperature", 0.0, "greater than 0"),
         ("data.demo.temperature", float("nan"), "finite|greater than 0"),

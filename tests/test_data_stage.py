@@ -22,7 +22,7 @@ from stages.data import main
 ROOT = Path(__file__).parents[1]
 COMMITTED = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))["data"]
 NAMES = ("comparisons", "golden", "samples", "demonstrations", "documents")
-OUTS = {f"{name}.jsonl" for name in (*NAMES, "dropped")} | {"truth.json"}
+OUTS = {f"{name}.jsonl" for name in (*NAMES, "findings")} | {"truth.json"}
 SMALL = {"comparisons": 60, "test_comparisons": 20, "documents": 30, "demonstrations": 15, "temperature": 0.5}
 
 Rows = list[dict[str, Any]]
@@ -63,11 +63,16 @@ def play(folder: Path, *, seed: int = 1, **data: Any) -> tuple[dict[str, Rows], 
     (folder / "params.yaml").write_text(json.dumps(params))
     main(folder / "input", folder / "raw", folder / "metrics.json", folder / "params.yaml")
     assert {path.name for path in (folder / "raw").iterdir()} == OUTS
-    rows = {name: list(read_rows(folder / "raw" / f"{name}.jsonl")) for name in (*NAMES, "dropped")}
+    rows = {name: list(read_rows(folder / "raw" / f"{name}.jsonl")) for name in (*NAMES, "findings")}
     metrics: dict[str, dict[str, Any]] = json.loads((folder / "metrics.json").read_text())
     assert metrics.keys() == {"data"}
     assert metrics["data"]["rows"] == {name: len(rows[name]) for name in NAMES}
-    assert metrics["data"]["dropped"] == len(rows["dropped"])
+    assert metrics["data"]["findings"].keys() == COMMITTED["findings"].keys()
+    policies = params["data"]["findings"]
+    dropped = [n for code, n in metrics["data"]["findings"].items() if policies[code] == "drop"]
+    assert metrics["data"]["dropped"] == sum(dropped)
+    found = Counter(row["code"] for row in rows["findings"])
+    assert found == {code: min(n, 10) for code, n in metrics["data"]["findings"].items() if n}
     return rows, metrics["data"]
 
 
@@ -241,7 +246,9 @@ def test_all_kinds_of_files_in_subfolders_go_where_they_belong(tmp_path: Path) -
         {"query_id": first, "query": query("rm 0"), "samples": ["s", "t"], "extra": {"hh_best": "h"}}
     ]
     assert [row["response"] for row in rows["demonstrations"]] == ["Hello"]
-    assert rows["dropped"] == [{"file": "sft.json", "row": 2, "rule": "dropped_empty_response"}]
+    assert [(row["where"], row["code"]) for row in rows["findings"]] == [
+        ("sft.json: row 2", "empty_response")
+    ]
     texts = [row["text"] for row in rows["documents"]]
     assert len(texts) == 5  # no text of the test file
     assert not any("test" in text for text in texts)
@@ -256,9 +263,10 @@ def test_a_row_that_is_left_out_is_counted_and_listed_once(tmp_path: Path) -> No
     ]
     rows, metrics = play_files(tmp_path, {"x.jsonl": [SHAPES["authors"](0), *bad]}, comparisons=["x.jsonl"])
     rules = ["two_queries", "identical_responses", "no_preference", "empty_response"]
-    assert [(row["row"], row["rule"]) for row in rows["dropped"]] == [
-        (number, f"dropped_{rule}") for number, rule in enumerate(rules, start=2)
+    assert [(row["where"], row["code"]) for row in rows["findings"]] == [
+        (f"x.jsonl:{number}", rule) for number, rule in enumerate(rules, start=2)
     ]
+    assert metrics["dropped"] == 4
     assert all(metrics["files"]["comparisons/x.jsonl"][f"dropped_{rule}"] == 1 for rule in rules)
     assert len(rows["comparisons"]) == len(rows["documents"]) == 1
 
@@ -272,7 +280,31 @@ def test_an_equal_golden_answer_is_left_out_and_counted(tmp_path: Path) -> None:
         golden=["g.jsonl"],
     )
     assert [row["query_id"] for row in rows["golden"]] == ["i0"]
-    assert metrics["files"]["golden"] == {"golden_repeated": 1}
+    assert metrics["files"]["golden"] == {"dropped_golden_repeated": 1, "queries_without": 0}
+    assert metrics["findings"]["golden_repeated"] == 1
+
+
+def test_an_id_of_two_queries_and_a_second_golden_answer_can_be_left_out(tmp_path: Path) -> None:
+    golden = [{"query": query(0), "golden": "g"}, {"query": query(0), "golden": "other"}]
+    for name, rows in {
+        "x.jsonl": [SHAPES["own"](0), {**SHAPES["own"](1), "query_id": "i0"}],
+        "g.jsonl": golden,
+    }.items():
+        write(tmp_path / "input" / name, rows)
+    findings = COMMITTED["findings"] | {"id_of_two_queries": "drop", "two_golden": "drop"}
+    files = {"comparisons": ["x.jsonl"], "golden": ["g.jsonl"]}
+    rows, metrics = play(tmp_path, source="files", files=files, findings=findings)
+    assert len(rows["comparisons"]) == len(rows["golden"]) == 1
+    counts = metrics["files"]["comparisons/x.jsonl"]
+    assert (counts["rows"], counts["kept"], counts["dropped_id_of_two_queries"]) == (2, 1, 1)
+    assert metrics["findings"]["two_golden"] == metrics["findings"]["id_of_two_queries"] == 1
+    assert metrics["dropped"] == 2
+
+
+def test_queries_without_golden_answer_are_counted(tmp_path: Path) -> None:
+    files = {"x.jsonl": [SHAPES["own"](n) for n in range(3)], "g.jsonl": [{"query": query(0), "golden": "g"}]}
+    _, metrics = play_files(tmp_path, files, comparisons=["x.jsonl"], golden=["g.jsonl"])
+    assert metrics["files"]["golden"] == {"queries_without": 2}
 
 
 def test_the_same_query_in_two_files_has_one_id(tmp_path: Path) -> None:
@@ -311,12 +343,23 @@ def test_a_file_outside_the_folder_that_dvc_watches_is_refused(tmp_path: Path, n
         play(tmp_path, source="files", files={"comparisons": [name]})
 
 
-def test_a_link_inside_the_folder_is_read(tmp_path: Path) -> None:
-    write(tmp_path / "elsewhere.jsonl", [SHAPES["own"](0)])
-    (tmp_path / "input").mkdir()
-    (tmp_path / "input" / "x.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+def test_a_link_is_read_where_it_stays_in_the_folder(tmp_path: Path) -> None:
+    write(tmp_path / "input" / "own.jsonl", [SHAPES["own"](0)])
+    (tmp_path / "input" / "x.jsonl").symlink_to(tmp_path / "input" / "own.jsonl")
     rows, _ = play(tmp_path, source="files", files={"comparisons": ["x.jsonl"]})
     assert len(rows["comparisons"]) == 1
+    (tmp_path / "input" / "own.jsonl").rename(tmp_path / "elsewhere.jsonl")
+    (tmp_path / "input" / "x.jsonl").unlink()
+    (tmp_path / "input" / "x.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+    with pytest.raises(UserError, match=r"'x\.jsonl' outside .*a link has to stay in the folder"):
+        play(tmp_path, source="files", files={"comparisons": ["x.jsonl"]})
+    (tmp_path / "input" / "x.jsonl").unlink()
+    (tmp_path / "input" / "sub").symlink_to(tmp_path)
+    with pytest.raises(UserError, match=r"'sub/elsewhere\.jsonl' outside"):
+        play(tmp_path, source="files", files={"comparisons": ["sub/elsewhere.jsonl"]})
+    (tmp_path / "input" / "x.jsonl").symlink_to("x.jsonl")
+    with pytest.raises(UserError, match="no such file"):
+        play(tmp_path, source="files", files={"comparisons": ["x.jsonl"]})
 
 
 # A data set ----------------------------------------------------------------------------------------
@@ -351,8 +394,8 @@ def test_a_local_data_set_is_loaded_without_a_network(tmp_path: Path, suffix: st
     comparisons = list(read_rows(tmp_path / "raw" / "comparisons.jsonl"))
     assert [row["query"] for row in comparisons] == [query(n) for n in [*range(4), "of test"]]
     assert [row["split"] for row in comparisons] == [""] * 4 + ["test"]
-    dropped = list(read_rows(tmp_path / "raw" / "dropped.jsonl"))
-    assert dropped == [{"file": "train.parquet", "row": 5, "rule": "dropped_two_queries"}]
+    (found,) = read_rows(tmp_path / "raw" / "findings.jsonl")
+    assert (found["where"], found["code"]) == ("split 'train' of input/hh: row 5", "two_queries")
 
 
 # Samples of the source -----------------------------------------------------------------------------

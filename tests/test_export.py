@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_sources import as_committed
 
 from apo.authors_shapes import golden_to_authors, samples_to_authors, to_authors
 from apo.dialogue import ASSISTANT, HUMAN, cut_runaway, has_turn_marks, query_id_of
@@ -50,7 +51,7 @@ def test_the_authors_shape_comes_back_the_same(tmp_path: Path, reader, rows: lis
     source, target = tmp_path / "in.jsonl", tmp_path / "new" / "out.json"
     write_rows(source, rows)
     assert main(["--to", "authors", str(source), str(target)]) == 0
-    back = list(reader(target, Counter()))
+    back = list(reader(target, Counter(), as_committed()))
     assert back == rows
     assert [list(row) for row in back] == [list(row) for row in rows]
     assert isinstance(json.loads(target.read_text(encoding="utf-8")), list)
@@ -107,7 +108,7 @@ def test_pairs_come_back_as_comparisons(tmp_path: Path) -> None:
     write_rows(source, COMPARISONS)
     assert export(source, target, to="pairs", counts=Counter()) == 4
     assert list(read_rows(target))[-1] == {"prompt": OTHER, "chosen": " y", "rejected": " x\n\ny"}
-    assert all(row["scores"] == [1.0, 0.0] for row in read_comparisons(target, Counter()))
+    assert all(row["scores"] == [1.0, 0.0] for row in read_comparisons(target, Counter(), as_committed()))
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,7 @@ def there_and_back(rows: list[dict], to: str, reader: Any) -> list[dict]:
         source, target = Path(folder) / "in.jsonl", Path(folder) / f"out.json{'l' * (to != 'authors')}"
         write_rows(source, rows)
         export(source, target, to=to, counts=Counter())
-        return list(reader(target, Counter()))
+        return list(reader(target, Counter(), as_committed()))
 
 
 @given(st.lists(COMPARISON, min_size=1, max_size=3))

@@ -100,7 +100,7 @@ def test_every_kind_of_file_is_recognised(tmp_path: Path, kind: str) -> None:
 def test_what_the_pipeline_exports_is_understood(pairs: Path, tmp_path: Path) -> None:
     own = [row | {"query_id": f"q{index}"} for index, row in enumerate(ROWS)]
     write_rows(tmp_path / "own.jsonl", own)
-    export(tmp_path / "own.jsonl", tmp_path / "authors.json", to="authors")
+    export(tmp_path / "own.jsonl", tmp_path / "authors.json", to="authors", counts=Counter())
     assert report_of(tmp_path / "authors.json").contents == report_of(pairs).contents
 
 

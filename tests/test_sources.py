@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from apo.config import RowFindings, read_section
 from apo.dialogue import query_id_of
 from apo.errors import UserError
-from apo.sources import QueryIds, read_comparisons, read_demonstrations, read_golden, read_samples
+from apo.findings import Findings
+from apo.sources import Layout, QueryIds, read_comparisons, read_demonstrations, read_golden, read_samples
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 real_data = pytest.mark.skipif(
@@ -57,11 +59,21 @@ def _write(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def _read(reader: Reader, path: Path) -> tuple[list[dict], dict[str, int], list[dict]]:
+POLICIES = read_section(Path(__file__).parents[1] / "params.yaml", "data.findings", RowFindings).model_dump()
+
+
+def as_committed(**policies: str) -> Findings:
+    """As committed, but for the ones given."""
+    return Findings({**POLICIES, **policies}, set_in="data.findings", never_kept=RowFindings.never_kept())
+
+
+def _read(
+    reader: Reader, path: Path, layout: Layout | None = None, **policies: str
+) -> tuple[list[dict], dict[str, int], list[dict]]:
     counts: Counter[str] = Counter()
-    findings: list[dict] = []
-    rows = list(reader(path, counts, findings))
-    return rows, {rule: count for rule, count in counts.items() if count}, findings
+    findings = as_committed(**policies)
+    rows = list(reader(path, counts, findings, layout))
+    return rows, {rule: count for rule, count in counts.items() if count}, findings.examples
 
 
 def _user(content: str) -> dict:
@@ -117,7 +129,7 @@ def test_lines_under_the_name_json_a_byte_order_mark_and_blank_lines_are_read(tm
 def test_lines_are_read_as_a_stream(tmp_path: Path) -> None:
     path = _write(tmp_path / "x.jsonl", [SHAPES["own"]] * 2)
     path.write_text(path.read_text() + "broken\n")
-    rows = read_comparisons(path, Counter())
+    rows = read_comparisons(path, Counter(), as_committed())
     assert next(rows) == WANTED
     assert next(rows) == WANTED
     with pytest.raises(UserError, match=r"x\.jsonl:3"):
@@ -173,7 +185,9 @@ def test_a_dropped_row_is_counted_and_listed(tmp_path: Path, rule: str) -> None:
     rows, counts, findings = _read(read_comparisons, path)
     assert rows == [WANTED] * 2
     assert (counts["rows"], counts["kept"], counts[rule]) == (3, 2, 1)
-    assert findings == [{"file": str(path), "row": 2, "rule": rule}]
+    assert [(one["code"], one["policy"], one["where"]) for one in findings] == [
+        (rule.removeprefix("dropped_"), "drop", f"{path}:2")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +203,7 @@ def test_a_comparison_of_two_queries_is_dropped(tmp_path: Path, row: dict) -> No
     rows, counts, findings = _read(read_comparisons, _write(tmp_path / "x.json", [row]))
     assert rows == []
     assert counts["dropped_two_queries"] == 1
-    assert findings[0]["row"] == 1
+    assert findings[0]["where"].endswith("x.json: row 1")
 
 
 def test_some_equal_responses_stay(tmp_path: Path) -> None:
@@ -217,7 +231,7 @@ def test_golden_answers(tmp_path: Path) -> None:
     rows, counts, findings = _read(read_golden, path)
     assert rows == [{"query_id": "1", "query": Q, "golden": "so", "type": "t"}]
     assert counts["dropped_empty_response"] == 1
-    assert findings == [{"file": str(path), "row": 2, "rule": "dropped_empty_response"}]
+    assert [(one["code"], one["where"]) for one in findings] == [("empty_response", f"{path}: row 2")]
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.parquet"])
@@ -237,7 +251,7 @@ def test_samples_stand_in_the_order_of_their_numbers(tmp_path: Path, name: str) 
         "cut_runaway": 2,
         "stripped_responses": 2,
         "blank_samples": 2,
-        "short_sample_rows": 2,
+        "kept_sample_count": 1,
     }
 
 
@@ -330,7 +344,12 @@ DAMAGED_ROWS: list[tuple[Reader, dict, dict, str]] = [
     ),
     (read_comparisons, SHAPES["whole"], {**SHAPES["whole"], "text": ["a", "b"]}, "text that is no dialogue"),
     (read_comparisons, SHAPES["prompt"], {**SHAPES["prompt"], "rejected": None}, "null in 'rejected'"),
-    (read_comparisons, SHAPES["prompt"], {**SHAPES["prompt"], "chosen": [_answer("a")]}, "list [{'role'"),
+    (
+        read_comparisons,
+        SHAPES["prompt"],
+        {**SHAPES["prompt"], "chosen": [_answer("a")]},
+        "list [{...}] in 'chosen'",
+    ),
     (
         read_comparisons,
         SHAPES["messages"],
@@ -342,7 +361,7 @@ DAMAGED_ROWS: list[tuple[Reader, dict, dict, str]] = [
         read_comparisons,
         SHAPES["prompt messages"],
         {**SHAPES["prompt messages"], "prompt": 3},
-        "int in 'prompt'",
+        "int 3 in 'prompt'",
     ),
     (
         read_comparisons,
@@ -467,6 +486,63 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path, reader: Reader)
         _read(reader, tmp_path / "x.jsonl")
 
 
+LEFT_OUT: list[tuple[str, Reader, dict, dict]] = [
+    ("other_keys", read_comparisons, GOOD, {"query": Q, "responses": ["a", "b"]}),
+    ("not_text", read_comparisons, GOOD, {**GOOD, "query": None}),
+    ("nul_character", read_comparisons, GOOD, {**GOOD, "responses": ["a", "b\0"]}),
+    ("surrogate", read_comparisons, GOOD, {**GOOD, "responses": ["a", "\ud83d"]}),
+    ("bad_score", read_comparisons, GOOD, {**GOOD, "scores": [1, "0"]}),
+    ("score_count", read_comparisons, GOOD, {**GOOD, "scores": [1]}),
+    ("bad_id", read_comparisons, GOOD, {**GOOD, "query_id": 1.5}),
+    ("blank_query", read_comparisons, GOOD, {**GOOD, "query": " "}),
+    ("query_form", read_comparisons, GOOD, {**GOOD, "query": Q + " So"}),
+    ("separator", read_comparisons, JOINED, {**JOINED, "text": ["a", "b"]}),
+    ("no_dialogue", read_comparisons, SHAPES["dialogues"], {"chosen": "a", "rejected": "b"}),
+    ("role_order", read_comparisons, SHAPES["messages"], {**SHAPES["messages"], "chosen": [_user("a")]}),
+    ("turn_mark", read_comparisons, SHAPES["messages"], {**SHAPES["messages"], "chosen": [_user(Q)]}),
+    ("missing_golden", read_golden, {"query": Q, "golden": "a"}, {"query": Q, "golden": None}),
+    ("missing_golden", read_golden, {"query": Q, "golden": "a"}, {"query": Q}),
+]
+
+
+@pytest.mark.parametrize(("code", "reader", "good", "bad"), LEFT_OUT)
+def test_a_malformed_row_ends_it_or_is_left_out(
+    tmp_path: Path, code: str, reader: Reader, good: dict, bad: dict
+) -> None:
+    path = _write(tmp_path / "x.jsonl", [good, bad, good])
+    with pytest.raises(UserError, match=rf"x\.jsonl:2: .*, or set data\.findings\.{code} to drop in params"):
+        _read(reader, path)
+    rows, counts, findings = _read(reader, path, **{code: "drop"})
+    assert len(rows) == 2
+    assert (counts["rows"], counts["kept"], counts[f"dropped_{code}"]) == (3, 2, 1)
+    assert [(one["code"], one["policy"]) for one in findings] == [(code, "drop")]
+    assert findings[0]["where"].startswith(f"{path}:2")
+
+
+@pytest.mark.parametrize(("code", "line"), [("not_utf8", b'{"a": "\xff"}\n'), ("not_json", b'{"a\n')])
+def test_a_line_that_can_not_be_read_ends_it_or_is_left_out(tmp_path: Path, code: str, line: bytes) -> None:
+    path = tmp_path / "x.jsonl"
+    for data in (line + LINE * 2, LINE + line + LINE):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=f"data.findings.{code} to drop"):
+            _read(read_comparisons, path)
+        rows, counts, _ = _read(read_comparisons, path, **{code: "drop"})
+        assert (len(rows), counts["rows"], counts[f"dropped_{code}"]) == (2, 3, 1)
+    path.write_bytes(line)
+    assert _read(read_comparisons, path, **{code: "drop"})[0] == []
+
+
+def test_another_number_of_samples_than_in_the_first_row(tmp_path: Path) -> None:
+    rows = [{"query": Q, "samples": ["a", "b"]}, {"query": OTHER, "samples": ["a"]}]
+    path = _write(tmp_path / "x.jsonl", rows)
+    assert _read(read_samples, path)[1]["kept_sample_count"] == 1
+    assert len(_read(read_samples, path, sample_count="drop")[0]) == 1
+    with pytest.raises(
+        UserError, match="found 1 samples, 2 in the first row; expected no row with sample_count"
+    ):
+        _read(read_samples, path, sample_count="error")
+
+
 # Ids -----------------------------------------------------------------------------------------------
 
 
@@ -502,7 +578,14 @@ REAL = [
     pytest.param(
         read_comparisons,
         "hh_harmless_train/harmless-base.train.first40000.jsonl.xz",
-        {"rows": 40_000, "kept": 39_952, "dropped_empty_response": 48, "stripped_responses": 119},
+        {
+            "rows": 40_000,
+            "kept": 39_952,
+            "dropped_empty_response": 48,
+            "stripped_responses": 119,
+            "kept_replacement_character": 1,
+            "kept_turn_order": 145,
+        },
         marks=pytest.mark.slow,
     ),
     (
@@ -513,6 +596,7 @@ REAL = [
             "kept": 2_303,
             "dropped_empty_response": 4,
             "dropped_two_queries": 5,
+            "kept_turn_order": 4,
             "stripped_responses": 4,
         },
     ),
@@ -524,16 +608,23 @@ REAL = [
             "kept": 2_339,
             "dropped_empty_response": 4,
             "dropped_two_queries": 9,
+            "kept_turn_order": 6,
             "stripped_responses": 4,
         },
     ),
     (
         read_comparisons,
         "apo_native/llm.pairs.json.xz",
-        {"rows": 3_677, "kept": 3_676, "dropped_identical_responses": 1, "stripped_responses": 309},
+        {
+            "rows": 3_677,
+            "kept": 3_676,
+            "dropped_identical_responses": 1,
+            "stripped_responses": 309,
+            "kept_replacement_character": 1,
+        },
     ),
     (read_golden, "apo_native/rm.golden.json.xz", {"rows": 367, "kept": 367}),
-    (read_samples, "apo_native/rm.sample.json.xz", {"rows": 367, "kept": 367, "short_sample_rows": 1}),
+    (read_samples, "apo_native/rm.sample.json.xz", {"rows": 367, "kept": 367, "kept_sample_count": 1}),
     (read_demonstrations, "apo_native/rm.sample.json.xz", {"rows": 367, "kept": 4 * 366 + 3}),
 ]
 
@@ -544,13 +635,14 @@ def test_real_files_give_the_known_counts(reader: Reader, name: str, wanted: dic
     rows, counts, findings = _read(reader, SHARED / name)
     assert counts == wanted
     assert len(rows) == counts["kept"]
-    assert len(findings) == sum(count for rule, count in counts.items() if rule.startswith("dropped"))
+    found = {rule: count for rule, count in counts.items() if rule.startswith(("dropped_", "kept_"))}
+    assert len(findings) == sum(min(count, 10) for count in found.values())
 
 
 @real_data
 def test_real_ids_agree_between_the_files_of_one_set() -> None:
     ids = QueryIds()
     for reader, kind in [(read_comparisons, "pairs"), (read_golden, "golden"), (read_samples, "sample")]:
-        for row in reader(SHARED / f"apo_native/rm.{kind}.json.xz", Counter()):
+        for row in reader(SHARED / f"apo_native/rm.{kind}.json.xz", Counter(), as_committed()):
             assert ids.canonical(row["query_id"], row["query"], kind) == row["query_id"]
     assert ids.rewritten == 0
