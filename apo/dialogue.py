@@ -142,6 +142,7 @@ _SEPARATORS = _Separators()
 _STRAIGHT = (("\u2019", "'"), ("\u2018", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\xa0", " "))
 _ASCII = bytes(ord(_SEPARATORS[code] or chr(code)) for code in range(128)).lower() + bytes(128)
 _ASCII_DELETED = bytes(code for code in range(128) if not _SEPARATORS[code])
+_NUMBER = re.compile(r"[0-9)]")
 _ARITHMETIC = re.compile(r"[0-9)]\s?[-*/.%]|-[0-9]")  # wherever _spoken finds some, and in more places
 
 
@@ -158,7 +159,7 @@ def normalise_query(query: str) -> str:
         for curly, straight in _STRAIGHT:
             query = query.replace(curly, straight)
     if query.isascii():
-        counts = any(char in query for char in "0123456789)") and _ARITHMETIC.search(query)
+        counts = _NUMBER.search(query) and _ARITHMETIC.search(query)
         words = _SIGN.sub(_spoken, query) if counts else query
         words = words.encode().translate(_ASCII, _ASCII_DELETED).decode()
     else:
