@@ -1,6 +1,7 @@
 # make repro   set up and play the whole game
 # make test    set up and run all tests; `make quick` leaves out the slow ones
 # make check   format, lint, types
+# make fuzz    100,000 damaged files for every reader, half an hour
 # make hermetic   every stage alone with what it declares; part of make test
 # make reproduce  two clones, two runs, the same bytes; part of make test; APO_FULL=1 plays the whole game twice
 # make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, JSON=1
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick check format setup hermetic reproduce inspect bench
+.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect bench
 setup: .venv/installed
 
 .venv/installed: requirements.txt constraints.txt
@@ -24,11 +25,14 @@ repro: setup
 	@python -m apo.summary metrics params.yaml
 
 quick: setup
-	python -m pytest -m "not slow"
+	python -m pytest -m "not slow and not fuzz"
 
 test: setup
-	python -m pytest -m "not slow"
+	python -m pytest -m "not slow and not fuzz"
 	python -m pytest -m slow
+
+fuzz: setup
+	python -m pytest -m fuzz
 
 hermetic: setup
 	python -m pytest tests/test_hermetic.py

@@ -68,6 +68,7 @@ MAINS: dict[str, Callable[..., None]] = {
     "convert": stages.convert.main,
     "rjs": stages.rjs.main,
 }
+NAMED = {"convert": {"round": "r1"}, "rjs": {"name": "apo_r1"}}  # arguments that are no paths
 INPUTS = {
     "data": {"input": "input"},
     "split": {name: f"raw/{name}.jsonl" for name in ("comparisons", "golden", "demonstrations", "documents")},
@@ -87,7 +88,7 @@ def prepare(folder: Path) -> None:
 def arguments(stage: str, folder: Path) -> dict[str, Any]:
     out = "out" if stage in ("data", "split") else "out/rows.jsonl"
     names = {**INPUTS[stage], "out": out, "metrics": "out_metrics/m.json", "params": "params.yaml"}
-    return {key: folder / name for key, name in names.items()} | ({"rm": "apo"} if stage == "rjs" else {})
+    return {key: folder / name for key, name in names.items()} | NAMED.get(stage, {})
 
 
 # Damage --------------------------------------------------------------------------------------------

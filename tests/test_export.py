@@ -460,6 +460,7 @@ def test_datasets_and_pandas_open_every_export(tmp_path: Path, rows: list[dict],
     assert set(frame.columns) == {key for row in expected for key in row}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "to"), [(COMPARISONS, "authors"), (COMPARISONS, "pairs-chat"), (GOLDEN, "sft")]
 )

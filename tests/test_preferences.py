@@ -72,7 +72,7 @@ def test_what_says_nothing_is_dropped_and_counted() -> None:
 def test_samples_that_are_equal_once_cut_are_identical() -> None:
     story = "Once upon a time a quick brown fox jumped over the lazy dog."
     found, counts = ranked(([story, story + " That was a good day."], [1.0, 0.0]), max_length=8)
-    ids = encoder()._ids([story, story + " That was a good day."])
+    ids = encoder().tokenizer([story, story + " That was a good day."], add_special_tokens=False)["input_ids"]
     assert ids[0][-6:] != ids[1][-6:]  # the sides that stay, left truncation
     assert len(found) == 1 and counts["responses_cut"] == 2
     assert found[0].item.longest == 8
