@@ -293,14 +293,13 @@ def test_every_parameter_belongs_to_a_stage() -> None:
 
 
 def test_an_experiment_leaves_the_comments_of_params_yaml(tmp_path: Path) -> None:
-    """`dvc exp run -S` writes the file anew; set back, it is what is committed."""
-    from dvc.utils.serialize import modify_yaml
+    """`dvc exp run -S` writes the file anew, every list too; set back, it is what is committed."""
+    from dvc.utils.hydra import apply_overrides
 
     path = tmp_path / "params.yaml"
     path.write_bytes((ROOT / "params.yaml").read_bytes())
     for value in (0.05, PARAMS["apo"]["coeff"]):
-        with modify_yaml(str(path)) as params:
-            params["apo"]["coeff"] = value
+        apply_overrides(path, [f"apo.coeff={value}"])
     assert path.read_bytes() == (ROOT / "params.yaml").read_bytes()
 
 
