@@ -89,13 +89,14 @@ class NearDuplicates:
         >>> list(NearDuplicates(["a b c d", "a b c e"], 0.9).along([["a", "b"], ["c", "d"], ["e"]]))
         [('a b c d', ['a b c d'])]
         """
-        said = [" ".join(piece) for piece in pieces]
+        parts = [(piece, " ".join(piece)) for piece in pieces]
+        said = [text for _, text in parts]
         whole = " ".join(said)
-        known = self._found.get(whole)
+        known = self._found.get(whole) if parts else None
         words: list[str] = []
         ends: list[int] = []
-        for piece in said if known is None else said[:-1]:
-            words += _words_of(piece)
+        for piece, text in parts if known is None else parts[:-1]:
+            words += piece if text.isascii() else _words_of(text)
             ends.append(len(words))
         for number, near in self._near_beginnings(words, ends):
             yield " ".join(said[: number + 1]), near
@@ -110,6 +111,8 @@ class NearDuplicates:
             ends: How many words each beginning has, the shortest first.
         """
         candidates = self._candidates(words, ends)
+        if not candidates:
+            return
         distinct: set[str] = set()
         grams: set[Gram] = set()
         seen = looked = 0  # so many words are in these two
@@ -131,9 +134,13 @@ class NearDuplicates:
 
     def _candidates(self, words: list[str], ends: list[int]) -> list[int]:
         """The texts that have an anchor in a beginning of this one, in their order."""
-        short = chain.from_iterable(_grams_in(words[:end]) for end in ends if end < 3)
-        anchors = set(filter(self._anchored.__contains__, chain(_threes(words), short)))
-        return sorted({index for gram in anchors for index in self._anchored[gram]})
+        anchors = set(filter(self._anchored.__contains__, _threes(words)))
+        for end in ends:
+            if end > 2:
+                break
+            anchors.update(_grams_in(words[:end]) & self._anchored.keys())
+        size = max(len(words), 1)
+        return sorted({i for gram in anchors for i in self._anchored[gram] if self._least[i] <= size})
 
     def _is_near(self, index: int, grams: set[Gram]) -> bool:
         if not self._least[index] <= len(grams) <= self._most[index]:

@@ -39,8 +39,9 @@ def prove_disjoint(parts: Mapping[str, Set[str]]) -> dict[str, int]:
 class Leaks:
     """Counts the queries that something is trained on and, equal or nearly so, measured on.
 
-    It looks at what is written, whatever left rows out before; what it counts must be 0. The queries that
-    share no more than their first turn with one that measures are counted too.
+    It looks at what is written, whatever left rows out before; what it counts must be 0. What is near a text
+    may have been found before: that follows from the texts alone, not from what was decided about them. The
+    queries that share no more than their first turn with one that measures are counted too.
 
     Args:
         parts: The keys of the queries of each part.
@@ -60,7 +61,9 @@ class Leaks:
         self._begun, self._is_leak = begun, shared_first_turn == "drop"
         measuring = {part for others in MEASURED_ON.values() for part in others}
         self._part_of = {key: part for part in sorted(measuring) for key in parts[part]}
-        self._near = near_duplicates_among(self._part_of, near_duplicate)
+        self._near = near_duplicates_among(
+            self._part_of, near_duplicate
+        )  # and maybe others, which measure nothing
         # Remembered for the proof, which asks about a row right after `unseen` did.
         self._queries_near = lru_cache(maxsize=2)(self._look_along)
         pairs = [f"{name}_and_{other}" for name, others in MEASURED_ON.items() for other in others]
