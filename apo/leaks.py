@@ -61,9 +61,8 @@ class Leaks:
         self._begun, self._is_leak = begun, shared_first_turn == "drop"
         measuring = {part for others in MEASURED_ON.values() for part in others}
         self._part_of = {key: part for part in sorted(measuring) for key in parts[part]}
-        self._near = near_duplicates_among(
-            self._part_of, near_duplicate
-        )  # and maybe others, which measure nothing
+        # Maybe there are more texts in it, which measure nothing.
+        self._near = near_duplicates_among(self._part_of, near_duplicate)
         # Remembered for the proof, which asks about a row right after `unseen` did.
         self._queries_near = lru_cache(maxsize=2)(self._look_along)
         pairs = [f"{name}_and_{other}" for name, others in MEASURED_ON.items() for other in others]
