@@ -1,16 +1,17 @@
 """Which texts are nearly the same: an exact join, in which nothing is left to chance.
 
 A text is the set of its word 3-grams. Two texts are near-duplicates where the Jaccard similarity of their
-sets, |A and B| / |A or B|, is at least a threshold t. Since |A or B| >= |A|, they share ceil(t |A|) grams or
-more; with the grams of both in one order, the first that they share is then among the first
-|A| - ceil(t |A|) + 1 of A, and likewise of B. Only texts that share one of these are compared (prefix
-filtering: Chaudhuri, Ganti and Kaushik, ICDE 2006). The rarest come first, so that these are few.
+sets, |A and B| / |A or B|, is at least a threshold t. Since |A or B| >= |B|, they share ceil(t |B|) grams or
+more; so of any |B| - ceil(t |B|) + 1 grams of B one is in A. Those are the anchors of B: only a text that
+holds one of them is compared with B (prefix filtering: Chaudhuri, Ganti and Kaushik, ICDE 2006). They are the
+rarest of its grams, so that few texts do.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from math import ceil
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
+from math import ceil, floor
 
 Gram = tuple[str, ...]
 
@@ -27,16 +28,19 @@ def grams_of(text: str) -> set[Gram]:
     >>> sorted(grams_of("how are you now"))
     [('are', 'you', 'now'), ('how', 'are', 'you')]
     """
-    words = _words_of(text)
-    return _threes(words) or {(word,) for word in words} or {()}
+    return _grams_in(_words_of(text))
 
 
 def _words_of(text: str) -> list[str]:
     return (text if text.isascii() else _UNSPACED.sub(r" \g<0> ", text)).split()
 
 
-def _threes(words: list[str]) -> set[Gram]:
-    return set(zip(words, words[1:], words[2:]))  # noqa: B905 - they end with the shortest
+def _grams_in(words: list[str]) -> set[Gram]:
+    return set(_threes(words)) or {(word,) for word in words} or {()}
+
+
+def _threes(words: list[str]) -> Iterator[Gram]:
+    return zip(words, words[1:], words[2:])  # noqa: B905 - they end with the shortest
 
 
 class NearDuplicates:
@@ -51,20 +55,20 @@ class NearDuplicates:
         assert 0 < threshold <= 1, threshold
         self._threshold = threshold
         self._texts = list(texts)
-        counts: Counter[Gram] = Counter()
-        for text in self._texts:
-            counts.update(grams_of(text))
-        # A gram from now on is its place among all, the rarest first.
-        self._place = {gram: place for place, gram in enumerate(sorted(counts, key=counts.__getitem__))}
-        self._sets = [tuple(sorted(self._place[gram] for gram in grams_of(text))) for text in self._texts]
-        self._with: dict[int, list[int]] = {}
-        for index, places in enumerate(self._sets):
-            for place in places[: self._prefix(len(places))]:
-                self._with.setdefault(place, []).append(index)
+        self._grams = [grams_of(text) for text in self._texts]
+        # A near-duplicate shares so many grams with a text, and has so many at most.
+        self._least = [ceil(threshold * len(grams) - _ROUNDING) for grams in self._grams]
+        self._most = [floor(len(grams) / threshold + _ROUNDING) for grams in self._grams]
+        self._anchored: dict[Gram, list[int]] = {}
+        frequency = _frequencies(self._grams)
+        for index, (grams, least) in enumerate(zip(self._grams, self._least, strict=True)):
+            for gram in sorted(grams, key=frequency.__getitem__)[: len(grams) - least + 1]:
+                self._anchored.setdefault(gram, []).append(index)
+        self._found: dict[str, list[str]] = {}  # what `of` said before
 
-    def _prefix(self, size: int) -> int:
-        """How many of a text's grams, rarest first, hold one that a near-duplicate has too."""
-        return size - ceil(self._threshold * size - _ROUNDING) + 1
+    def holds(self, texts: Iterable[str], threshold: float) -> bool:
+        """Whether all of these texts are in it, at this threshold."""
+        return threshold == self._threshold and set(self._texts).issuperset(texts)
 
     def of(self, text: str) -> list[str]:
         """The texts that are near-duplicates of this one, in their order; one that is equal is among them.
@@ -72,11 +76,12 @@ class NearDuplicates:
         >>> NearDuplicates(["a b c d", "a b c e", "a b c"], 0.5).of("a b c d")
         ['a b c d', 'a b c']
         """
-        if text.isascii():  # otherwise a word may be several
-            spare = self._spare(text.count(" ") + 1)
-            if self._has_unknown(text.rsplit(None, 4 + 3 * spare)[1:], spare):
-                return []
-        return self._near(grams_of(text))
+        found = self._found.get(text)
+        if found is None:
+            words = _words_of(text)
+            found = next((near for _, near in self._near_beginnings(words, [len(words)])), [])
+            self._found[text] = found
+        return found
 
     def along(self, pieces: Iterable[list[str]]) -> Iterator[tuple[str, list[str]]]:
         """For a text that grows by pieces: each time that texts are near it, its words so far and they.
@@ -84,46 +89,82 @@ class NearDuplicates:
         >>> list(NearDuplicates(["a b c d", "a b c e"], 0.9).along([["a", "b"], ["c", "d"], ["e"]]))
         [('a b c d', ['a b c d'])]
         """
-        said: list[str] = []
+        parts = [(piece, " ".join(piece)) for piece in pieces]
+        said = [text for _, text in parts]
+        whole = " ".join(said)
+        known = self._found.get(whole) if parts else None
         words: list[str] = []
-        grams: set[Gram] = set()  # of the words that were looked at
-        looked, unknown = 0, 0
-        for piece in pieces:
-            said += piece
-            added = _words_of(" ".join(piece))
-            words += added
-            spare = self._spare(len(words))
-            if self._has_unknown(words[-min(4 + 3 * spare, 64 + 4 * len(added)) :], spare):
+        ends: list[int] = []
+        for piece, text in parts if known is None else parts[:-1]:
+            words += piece if text.isascii() else _words_of(text)
+            ends.append(len(words))
+        for number, near in self._near_beginnings(words, ends):
+            yield " ".join(said[: number + 1]), near
+        if known:
+            yield whole, known
+
+    def _near_beginnings(self, words: list[str], ends: list[int]) -> Iterator[tuple[int, list[str]]]:
+        """Which beginnings of a text are near some of the texts: their place among the ends, and those texts.
+
+        Args:
+            words: Of the text.
+            ends: How many words each beginning has, the shortest first.
+        """
+        candidates = self._candidates(words, ends)
+        if not candidates:
+            return
+        distinct: set[str] = set()
+        grams: set[Gram] = set()
+        seen = looked = 0  # so many words are in these two
+        for number, end in enumerate(ends):
+            if all(self._least[index] > max(end, 1) for index in candidates):
+                continue  # it is too short
+            distinct.update(words[seen:end])
+            seen = end
+            # Each word that is new, but for the first two, ends a gram that is new.
+            candidates = [index for index in candidates if self._most[index] >= len(distinct) - 2]
+            if all(self._least[index] > max(end, 1) for index in candidates):
                 continue
-            new = _threes(words[max(looked - 2, 0) :]).difference(grams)
-            grams |= new
-            looked, unknown = len(words), unknown + len(new.difference(self._place))
-            if unknown < self._prefix(len(grams)):
-                near = self._near(grams or grams_of(" ".join(words)))
-                if near:
-                    yield " ".join(said), near
+            grams.update(_threes(words[max(looked - 2, 0) : end]))
+            looked = end
+            own = grams or _grams_in(words[:end])
+            near = [self._texts[index] for index in candidates if self._is_near(index, own)]
+            if near:
+                yield number, near
 
-    def _spare(self, words: int) -> int:
-        """How many grams of a text of so many words may be in no near-duplicate, at most."""
-        return self._prefix(max(words - 2, 1)) - 1
+    def _candidates(self, words: list[str], ends: list[int]) -> list[int]:
+        """The texts that have an anchor in a beginning of this one, in their order."""
+        anchors = set(filter(self._anchored.__contains__, _threes(words)))
+        for end in ends:
+            if end > 2:
+                break
+            anchors.update(_grams_in(words[:end]) & self._anchored.keys())
+        size = max(len(words), 1)
+        return sorted({i for gram in anchors for i in self._anchored[gram] if self._least[i] <= size})
 
-    def _has_unknown(self, words: list[str], more_than: int) -> bool:
-        """Whether more grams than that are in no text: so many texts are done with a few of their words."""
-        return len(_threes(words).difference(self._place)) > more_than
-
-    def _near(self, grams: set[Gram]) -> list[str]:
-        unknown = grams.difference(self._place)  # the rarest
-        prefix = self._prefix(len(grams)) - len(unknown)
-        if prefix <= 0:
-            return []
-        known = {self._place[gram] for gram in grams.difference(unknown)}
-        rarest = sorted(known)[:prefix]
-        candidates = {index for place in rarest for index in self._with.get(place, ())}
-        return [self._texts[i] for i in sorted(candidates) if self._is_near(i, known, len(grams))]
-
-    def _is_near(self, index: int, known: set[int], size: int) -> bool:
-        places = self._sets[index]
-        if not size * self._threshold - _ROUNDING <= len(places) <= size / self._threshold + _ROUNDING:
+    def _is_near(self, index: int, grams: set[Gram]) -> bool:
+        if not self._least[index] <= len(grams) <= self._most[index]:
             return False
-        shared = len(known.intersection(places))
-        return shared / (size + len(places) - shared) >= self._threshold
+        shared = len(grams & self._grams[index])
+        return shared / (len(grams) + len(self._grams[index]) - shared) >= self._threshold
+
+
+def _frequencies(sets: list[set[Gram]]) -> dict[Gram, int]:
+    """For each gram, in how many sets it is times in how many grams the rarest of its words is."""
+    counts = Counter(chain.from_iterable(sets))
+    words = Counter(chain.from_iterable(counts))
+    return {gram: count * min(map(words.__getitem__, gram), default=1) for gram, count in counts.items()}
+
+
+_last: list[NearDuplicates] = []
+
+
+def near_duplicates_among(texts: Collection[str], threshold: float) -> NearDuplicates:
+    """The texts, maybe among others: those asked for last, where all of these are there.
+
+    What is near a text follows from the texts and the threshold alone. So whoever asks may share what was
+    made, and what was found, with others.
+    """
+    if not _last or not _last[0].holds(texts, threshold):
+        _last[:] = [NearDuplicates(texts, threshold)]
+    return _last[0]

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Literal
 
 from apo.dialogue import ASSISTANT, query_keys
-from apo.duplicates import NearDuplicates
+from apo.duplicates import near_duplicates_among
 from apo.errors import UserError
 from apo.records import Row
 from apo.splitting import MEASURED_ON, beginning_of
@@ -39,8 +39,9 @@ def prove_disjoint(parts: Mapping[str, Set[str]]) -> dict[str, int]:
 class Leaks:
     """Counts the queries that something is trained on and, equal or nearly so, measured on.
 
-    It looks at what is written, whatever left rows out before; what it counts must be 0. The queries that
-    share no more than their first turn with one that measures are counted too.
+    It looks at what is written, whatever left rows out before; what it counts must be 0. What is near a text
+    may have been found before: that follows from the texts alone, not from what was decided about them. The
+    queries that share no more than their first turn with one that measures are counted too.
 
     Args:
         parts: The keys of the queries of each part.
@@ -60,7 +61,8 @@ class Leaks:
         self._begun, self._is_leak = begun, shared_first_turn == "drop"
         measuring = {part for others in MEASURED_ON.values() for part in others}
         self._part_of = {key: part for part in sorted(measuring) for key in parts[part]}
-        self._near = NearDuplicates(self._part_of, near_duplicate)
+        # Maybe there are more texts in it, which measure nothing.
+        self._near = near_duplicates_among(self._part_of, near_duplicate)
         # Remembered for the proof, which asks about a row right after `unseen` did.
         self._queries_near = lru_cache(maxsize=2)(self._look_along)
         pairs = [f"{name}_and_{other}" for name, others in MEASURED_ON.items() for other in others]
@@ -89,7 +91,7 @@ class Leaks:
             key == other
             for key, others in self._queries_near(_text_of(row))
             for other in others
-            if self._part_of[other] in MEASURED_ON[name]
+            if self._part_of.get(other) in MEASURED_ON[name]
         ]
         if found:
             return "dropped" if any(found) else "dropped_near"
@@ -117,7 +119,7 @@ class Leaks:
 
     def _count(self, name: str, key: str, near: Iterable[str]) -> None:
         for other in near:
-            if self._part_of[other] in MEASURED_ON[name]:
+            if self._part_of.get(other) in MEASURED_ON[name]:
                 pair = f"{name}_and_{self._part_of[other]}"
                 (self._equal if key == other else self._close)[pair] += 1
                 self._examples.setdefault(pair, (key, other))

@@ -11,11 +11,11 @@ nearly the same is left out of the training.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal, cast
 
 from apo.dialogue import first_turn, normalise_query
-from apo.duplicates import NearDuplicates
+from apo.duplicates import near_duplicates_among
 from apo.errors import UserError
 from apo.records import Row
 
@@ -29,13 +29,13 @@ MEASURED_ON: dict[str, tuple[Part, ...]] = {  # what models are measured on that
     "documents": ("test", "valid"),
 }
 
-key_of = lru_cache(maxsize=64)(normalise_query)  # rows are looked at several times, one soon after the other
+key_of = cache(normalise_query)  # rows are read twice, and the keys of all are needed in the end
 
 
 @lru_cache(maxsize=64)
 def beginning_of(query: str) -> bytes:
     """A digest of the first human turn: the same for all dialogues that branch from it."""
-    return _digest(normalise_query(first_turn(query)))
+    return hashlib.blake2b(key_of(first_turn(query)).encode(), digest_size=16).digest()
 
 
 def assign(
@@ -111,31 +111,28 @@ def split_rows(
     def begins(query: str) -> bytes:
         return beginning_of(query) if shared_first_turn == "drop" else b""
 
-    claims: dict[bytes, int] = {}
+    claims: dict[str, int] = {}  # by key
     drawn = bytearray()  # the part of each row before any other row was looked at
-    measuring: dict[bytes, str] = {}  # keys of queries that may be valid's or test's
-    begun: dict[bytes, set[bytes]] = {}  # and their first turns
+    begun: dict[str, set[bytes]] = {}  # the first turns of queries that may be valid's or test's
     for number, row in enumerate(rows(), start=1):
         _check_given(row, number)
         drawn.append(PARTS.index(own_part(row)))
         claim = drawn[-1] + (len(PARTS) if row["split"] else 0)
         key = key_of(row["query"])
-        digest = _digest(key)
-        claims[digest] = max(claims.get(digest, 0), claim)
+        claims[key] = max(claims.get(key, 0), claim)
         if PARTS[drawn[-1]] in ("valid", "test"):
-            measuring[digest] = key
-            begun.setdefault(digest, set()).add(begins(row["query"]))
+            begun.setdefault(key, set()).add(begins(row["query"]))
 
-    def final(digest: bytes) -> Part:
-        return PARTS[claims[digest] % len(PARTS)]
+    def final(key: str) -> Part:
+        return PARTS[claims[key] % len(PARTS)]
 
     def measuring_in(part: Part) -> dict[str, set[bytes]]:
-        return {measuring[one]: begun[one] for one in measuring if final(one) == part}
+        return {key: beginnings for key, beginnings in begun.items() if final(key) == part}
 
     aside = _Aside(measuring_in("test"), measuring_in("valid"), near_duplicate)
     for row, index in zip(rows(), drawn, strict=True):
         key = key_of(row["query"])
-        own, part = PARTS[index], final(_digest(key))
+        own, part = PARTS[index], final(key)
         counts["rows"] += 1
         if own != part and part == "test":
             counts["dropped_in_test"] += 1
@@ -155,7 +152,7 @@ class _Aside:
     def __init__(self, tests: dict[str, set[bytes]], valids: dict[str, set[bytes]], threshold: float) -> None:
         self._part_of: dict[str, Part] = dict.fromkeys(tests, "test")
         self._part_of.update(dict.fromkeys(valids, "valid"))
-        self._near = NearDuplicates(self._part_of, threshold)
+        self._near = near_duplicates_among(self._part_of, threshold)
         self._begun: dict[Part, set[bytes]] = {"test": set().union(*tests.values()), "valid": set()}
         for key, beginnings in valids.items():
             kept = {one for one in beginnings if not self.why_not(key, one, "valid")}
@@ -190,7 +187,3 @@ def _check_given(row: Row, number: int) -> None:
             expected="'rm', 'llm' or 'test', or '' to draw one",
             do="correct the row, or the parameter that names the part of its file",
         )
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.blake2b(key.encode(), digest_size=16).digest()

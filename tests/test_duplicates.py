@@ -1,6 +1,7 @@
 """Near-duplicates: all pairs that comparing everything with everything finds, and no other."""
 
 import random
+import time
 from fractions import Fraction
 from itertools import product
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apo.duplicates import NearDuplicates, grams_of
+from apo.duplicates import NearDuplicates, grams_of, near_duplicates_among
 
 THRESHOLDS = [0.1, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 1.0]
 
@@ -137,3 +138,44 @@ def test_being_near_goes_both_ways() -> None:
     texts = _texts(3, 50)
     found = {text: NearDuplicates([text], 0.7) for text in texts}
     assert all(bool(found[a].of(b)) == bool(found[b].of(a)) for a, b in product(texts, texts))
+
+
+PIECES = st.lists(st.lists(st.sampled_from(["a", "b", "c", "吗", "é吗"]), min_size=1, max_size=5), max_size=5)
+
+
+@given(st.lists(PIECES, max_size=6), PIECES, st.sampled_from(THRESHOLDS), st.lists(st.integers(0, 5)))
+def test_what_is_near_a_growing_text_is_what_comparing_everything_finds(
+    indexed: list[list[list[str]]], pieces: list[list[str]], threshold: float, asked: list[int]
+) -> None:
+    """Whatever was asked before."""
+    texts = [" ".join(word for piece in text for word in piece) for text in indexed]
+    texts.append(" ".join(word for piece in pieces[:-1] for word in piece))
+    near = NearDuplicates(texts, threshold)
+    beginnings = [" ".join(word for piece in pieces[: n + 1] for word in piece) for n in range(len(pieces))]
+    for place in asked:
+        near.of(beginnings[place % len(pieces)] if pieces else "")
+
+    def jaccard(one: str, other: str) -> Fraction:
+        sets = grams_of(one), grams_of(other)
+        return Fraction(len(sets[0] & sets[1]), len(sets[0] | sets[1]))
+
+    least = Fraction(str(threshold))
+    expected = [(own, [text for text in texts if jaccard(own, text) >= least]) for own in beginnings]
+    assert list(near.along(pieces)) == [(own, found) for own, found in expected if found]
+    assert [(own, near.of(own)) for own in beginnings] == expected
+
+
+def test_an_index_is_shared_where_it_holds_all_the_texts_at_the_same_threshold() -> None:
+    first = near_duplicates_among(["a b c d", "e f g h"], 0.9)
+    assert near_duplicates_among(["e f g h"], 0.9) is first
+    assert near_duplicates_among(["e f g h"], 0.8) is not first
+    assert near_duplicates_among(["e f g h", "i"], 0.8).of("i") == ["i"]
+
+
+def test_a_long_dialogue_takes_time_in_proportion() -> None:
+    """Of 20,000 turns, half of which are elsewhere, too, in fives."""
+    turns = [[f"w{n}", f"w{n + 1}", "so", "assistant"] for n in range(20_000)]
+    near = NearDuplicates([" ".join(map(" ".join, turns[n : n + 5])) for n in range(0, 10_000, 5)], 0.9)
+    start = time.process_time()
+    assert [len(own.split()) for own, _ in near.along(turns)] == [20]
+    assert time.process_time() - start < 2

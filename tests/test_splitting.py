@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from apo.dialogue import normalise_query
+from apo.duplicates import near_duplicates_among
 from apo.errors import UserError
 from apo.leaks import Leaks, prove_disjoint, unseen
 from apo.queries import KINDS, Queries, with_golden
@@ -408,6 +409,16 @@ def test_rows_that_leak_are_counted_and_refused(name: str, part: str) -> None:
     assert [row for _, row in leaks.watch(name, rows)] == rows
     with pytest.raises(UserError, match=rf"^{name} and {part}: found 1 equal queries and 2 near-duplicates,"):
         leaks.prove_none()
+
+
+def test_texts_of_an_index_made_for_more_of_them_measure_nothing() -> None:
+    parts = {part: normalise_query(_query(part)) for part in PARTS}
+    near_duplicates_among([*parts.values(), normalise_query(_long("x"))], 0.9)
+    leaks = _leaks(rm=_long("x", "there"))
+    rows = [{"text": _long("x", "there") + " Yes"}, {"text": _long("x") + " Yes"}]
+    assert list(unseen(rows, leaks, name="documents", counts=Counter())) == rows
+    assert [row for _, row in leaks.watch("documents", rows)] == rows
+    leaks.prove_none()
 
 
 TIMED = """
