@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from apo.errors import UserError
 from apo.intervals import paired_bootstrap, rank_correlation, sign_test, win_tie_lose
-from apo.records import Row, read_rows
+from apo.records import Row
 
 
 def with_true_rewards(rows: Sequence[Row]) -> list[Row]:
@@ -18,23 +17,6 @@ def with_true_rewards(rows: Sequence[Row]) -> list[Row]:
     return [
         {**row, "true_rewards": [true_reward(row["query"], text) for text in row["samples"]]} for row in rows
     ]
-
-
-def read_arms(folder: Path) -> dict[str, list[Row]]:
-    """The answers of every language model in a folder, by its name, which is that of the file.
-
-    Raises:
-        UserError: There are none.
-    """
-    arms = {path.stem: list(read_rows(path, "query_id", "query")) for path in sorted(folder.glob("*.jsonl"))}
-    if not arms:
-        raise UserError(
-            str(folder),
-            found="no answers",
-            expected="a JSON Lines file for each language model",
-            do="run `dvc repro`: stages answer_actor, answer and evaluate write them",
-        )
-    return arms
 
 
 def summarise(rows: Sequence[Row], *, seed: int, resamples: int) -> dict[str, float]:
@@ -210,10 +192,3 @@ def _one_choice(rows: Sequence[Row]) -> dict[str, float]:
         found["share_of_best"] = (chosen - random) / (best - random)
     taus = [tau for row in rows if (tau := rank_correlation(row["scores"], row["true_rewards"])) is not None]
     return found | ({"tau": fmean(taus)} if taus else {})
-
-
-def payoff_row(arms: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, float]]:
-    """What one RM thinks of every language model: its mean reward of the answers of each."""
-    return {
-        name: {"reward_mean": fmean(fmean(row["rewards"]) for row in rows)} for name, rows in arms.items()
-    }

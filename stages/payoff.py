@@ -8,9 +8,9 @@ by the judge. Instances: `payoff_base` (the base RM), `payoff` (the APO RM of ea
 from pathlib import Path
 
 from apo import machine
-from apo.arena import payoff_row, read_arms
 from apo.checkpoints import fingerprint
 from apo.models import load_reward_model
+from apo.payoff import payoff_row, read_arms
 from apo.pieces import pieces_of
 from apo.records import write_json, write_rows
 from apo.scoring import score_answers

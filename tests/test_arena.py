@@ -8,13 +8,12 @@ from apo.arena import (
     chosen_truth,
     compare,
     compare_all,
-    payoff_row,
-    read_arms,
     summarise,
     text_statistics,
     with_true_rewards,
 )
 from apo.errors import UserError
+from apo.payoff import payoff_row, read_arms
 from apo.records import Row, write_rows
 from apo.world import true_reward
 

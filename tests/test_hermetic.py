@@ -20,12 +20,14 @@ from small import ROOT, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
+STARTS = [("llm_base", "actor"), ("llm_apo", "actor"), ("rm_apo", "rm_base")]
 OTHER_SETTINGS = {
     ("data", "data/input"): "data.source: files or hub",
     ("train_apo_rm@round0", "models/rm_base"): "apo.init_from: base_rm",
     ("train_apo_rm@round0", "models/rm_apo/r0"): "apo.init_from: previous",
     ("judge", "data/evaluate/r1"): "judge.model",
     ("judge", "apo/intervals.py"): "judge.model",
+    **{(f"start@{to}", f"models/{name}"): "linked, which is no reading" for to, name in STARTS},
 }
 """Inputs that the settings of the demo do not read, with the setting that does."""
 
