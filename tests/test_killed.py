@@ -186,7 +186,7 @@ def test_control_c_ends_in_one_line_and_goes_on(played: Path) -> None:
         ("score@round0", ".cache"),
         ("sample@round0-base", "data/samples"),
         ("align@round0-apo", "models/llm_apo"),
-        ("evaluate@round0", "data/evaluate"),
+        ("answer@round0-apo", "data/answers"),
         ("start@llm_apo", "models/llm_apo"),
     ],
 )
@@ -232,14 +232,17 @@ def start_queue(repository: Path, **environment: str) -> None:
     subprocess.run(["dvc", "queue", "start"], cwd=repository, env=env, check=True, **nowhere)
 
 
+STAGE = "train_apo_rm@round0"  # the one that is killed in an experiment
+
+
 @pytest.mark.parametrize("queue", [False, True], ids=["temp", "queue"])
 def test_an_experiment_in_its_own_folder_goes_on(queue: bool, played: Path) -> None:
     """`DVC_ROOT` is the repository that the experiment was started from, so its checkpoints survive."""
     value = "kl_coeff=0.25" if queue else "kl_coeff=0.5"
-    before = set(checkpoints_of(played, "train_apo_rm"))
+    before = set(checkpoints_of(played, STAGE))
 
     def begun() -> bool:
-        return any(map(progress_of, set(checkpoints_of(played, "train_apo_rm")) - before))
+        return any(map(progress_of, set(checkpoints_of(played, STAGE)) - before))
 
     run_it = ["dvc", "exp", "run", "--queue" if queue else "--temp", "-S", f"apo.{value}"]
     often = {"APO_CHECKPOINT_SECONDS": "0"}
@@ -259,14 +262,14 @@ def test_an_experiment_in_its_own_folder_goes_on(queue: bool, played: Path) -> N
         kill(process)
     run(["dvc", "queue", "remove", "--all"], played)
     output = dvc(played, "exp", "run", "--temp", "-S", f"apo.{value}", **often)
-    assert "apo_rm: goes on after step" in output, output
+    assert "apo_rm_r1: goes on after step" in output, output
     name = re.search(r"Ran experiment\(s\): (\S+)", output)
     assert name
     dvc(played, "exp", "apply", name[1])
-    found = files_below(played, written(stages(played)["train_apo_rm"]))
-    for folder in set(checkpoints_of(played, "train_apo_rm")) - before:
+    found = files_below(played, written(stages(played)[STAGE]))
+    for folder in set(checkpoints_of(played, STAGE)) - before:
         shutil.rmtree(folder)
-    stage = stages(played)["train_apo_rm"]
+    stage = stages(played)[STAGE]
     remove_outputs(played, stage)
     assert run(["sh", "-c", stage["cmd"]], played).returncode == 0
     assert files_below(played, written(stage)) == found
