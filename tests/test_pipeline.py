@@ -145,11 +145,11 @@ def row_of(leaf: str) -> str:
 
 
 def stages_of(words: str, all_stages: dict[str, Any]) -> set[str]:
-    """`align` is all its instances, `align (apo)` those of the game's arm."""
+    """`align` is all its instances, `align (apo)` those with that in their name."""
     found = set()
     for word in words.split(", "):
-        name, arm, _ = (*word.removesuffix(")").split(" ("), "", "")[:3]
-        mine = {s for s in all_stages if s.split("@")[0] == name and (not arm or s.endswith(f"-{arm}"))}
+        name, _, part = word.removesuffix(")").partition(" (")
+        mine = {s for s in all_stages if s.split("@")[0] == name and part in s.partition("@")[2]}
         assert mine, word
         found |= mine
     return found
