@@ -49,6 +49,6 @@ def played(game: Path) -> Iterator[Path]:
     from game import dvc, git
 
     yield game
-    git(game, "checkout", "-q", "--force", ".")
+    git(game, "reset", "-q", "--hard")  # dvc may have staged its lock
     git(game, "clean", "-fdq")
     dvc(game, "checkout", "--force")
