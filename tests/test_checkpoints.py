@@ -1,4 +1,4 @@
-"""apo/checkpoints.py: a killed training goes on to the same bytes; another training starts anew."""
+"""apo/resume/states.py: a killed training goes on to the same bytes; another training starts anew."""
 
 import itertools
 import subprocess
@@ -12,13 +12,13 @@ import tiny
 import torch
 from torch import Tensor, nn
 
-from apo import checkpoints as module
-from apo.checkpoints import Checkpoints, fingerprint
 from apo.errors import UserError
-from apo.language import encode_documents, train_language_model
 from apo.losses import bradley_terry
-from apo.optimise import optimise
-from apo.reward_training import Ranked, train_reward_model
+from apo.resume import states as module
+from apo.resume.states import Checkpoints, fingerprint
+from apo.training.language import encode_documents, train_language_model
+from apo.training.optimise import optimise
+from apo.training.reward_training import Ranked, train_reward_model
 
 STEPS = 6
 

@@ -19,7 +19,7 @@ from game import expanded
 
 from apo import config
 from apo.provenance import OUTPUTS, SUFFIX
-from apo.splitting import MEASURED_ON
+from apo.split.splitting import MEASURED_ON
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 PARAMS["rounds"] = [{"id": "r1", "prev": "r0"}, {"id": "r2", "prev": "r1"}]  # what one round hides
