@@ -132,10 +132,10 @@ def tables(rates: Rates) -> str:
     """What stands between the markers of docs/scale.md."""
     text = lengths()
     lines = [
-        f"A query has {text.query:.0f} tokens, a response {text.response:.0f}; {SAMPLES} samples of {NEW_TOKENS} new "
-        f"tokens; micro batches of {BUDGET:,} tokens. Rates of one GPU: {rates.flops:.2g} operations and "
+        f"A query has {text.query:.0f} tokens, a response {text.response:.0f}; {SAMPLES} samples of {NEW_TOKENS} "
+        f"new tokens; micro batches of {BUDGET:,} tokens. Rates of one GPU: {rates.flops:.2g} operations and "
         f"{rates.bandwidth:.2g} bytes a second, {rates.memory / GIB:.0f} GiB.\n",
-        "| RM | weights | AdamW's states | activations | one GPU | ZeRO-3 on 8 | ZeRO-3 on 64 | LoRA, one GPU |",
+        "| RM | weights | AdamW's states | activations | one GPU | ZeRO-3, 8 | ZeRO-3, 64 | LoRA, one GPU |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in SHAPES:
