@@ -74,9 +74,8 @@ def tree_flops(shape: SimpleNamespace, text: Text, responses: int) -> float:
     """Forward operations of a query with so many responses as one tree of mean lengths."""
     tokens = text.query + responses * text.response
     pairs = text.query**2 / 2 + responses * text.response * (text.query + text.response / 2)
-    return (
-        layer_flops(shape, keys=int(tokens), queries=int(tokens), pairs=int(pairs)) * shape.num_hidden_layers
-    )
+    one = layer_flops(shape, keys=int(tokens), queries=int(tokens), pairs=int(pairs))
+    return float(one * shape.num_hidden_layers)
 
 
 def stage_hours(shape: SimpleNamespace, text: Text, comparisons: int, rates: Rates) -> dict[str, float]:
@@ -132,8 +131,8 @@ def tables(rates: Rates) -> str:
     """What stands between the markers of docs/scale.md."""
     text = lengths()
     lines = [
-        f"A query has {text.query:.0f} tokens, a response {text.response:.0f}; {SAMPLES} samples of {NEW_TOKENS} "
-        f"new tokens; micro batches of {BUDGET:,} tokens. Rates of one GPU: {rates.flops:.2g} operations and "
+        f"A query has {text.query:.0f} tokens, a response {text.response:.0f}; {SAMPLES} samples of "
+        f"{NEW_TOKENS} new tokens; micro batches of {BUDGET:,} tokens. Rates of one GPU: {rates.flops:.2g} operations and "
         f"{rates.bandwidth:.2g} bytes a second, {rates.memory / GIB:.0f} GiB.\n",
         "| RM | weights | AdamW's states | activations | one GPU | ZeRO-3, 8 | ZeRO-3, 64 | LoRA, one GPU |",
         "|---|---|---|---|---|---|---|---|",
