@@ -132,7 +132,8 @@ def tables(rates: Rates) -> str:
     text = lengths()
     lines = [
         f"A query has {text.query:.0f} tokens, a response {text.response:.0f}; {SAMPLES} samples of "
-        f"{NEW_TOKENS} new tokens; micro batches of {BUDGET:,} tokens. Rates of one GPU: {rates.flops:.2g} operations and "
+        f"{NEW_TOKENS} new tokens; micro batches of {BUDGET:,} tokens. "
+        f"Rates of one GPU: {rates.flops:.2g} operations and "
         f"{rates.bandwidth:.2g} bytes a second, {rates.memory / GIB:.0f} GiB.\n",
         "| RM | weights | AdamW's states | activations | one GPU | ZeRO-3, 8 | ZeRO-3, 64 | LoRA, one GPU |",
         "|---|---|---|---|---|---|---|---|",
