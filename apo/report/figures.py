@@ -14,7 +14,7 @@ from apo.report.runs import Curve
 from apo.report.tables import llms
 
 Spec = dict[str, Any]
-POINTS = 150  # of a training curve, each the mean of the steps around it
+POINTS = 60  # of a training curve, each the mean of the steps around it
 COLOURS = ["#4a7fd4", "#d9792e", "#2f9e77", "#b45fa5", "#9a8f2a", "#7d8590"]
 CONFIG: Spec = {
     "background": None,

@@ -30,10 +30,9 @@
   };
   const choices = (row) => Object.values(row.chosen);
   const about = (row) => {
-    const parts = [row.round, row.split, row.kind, ...Object.entries(row.chosen).map(([who, i]) => `${who} chose ${row.answers[i].by}`)];
-    const measure = order.value.split(" ")[0];
-    const value = row.measures[measure in measures ? measure : "disagreement"];
-    if (value !== undefined) parts.push(`${measures[measure] ?? "disagreement"} ${number(value)}`);
+    const measure = order.value.split(" ")[0] || "disagreement", value = row.measures[measure];
+    const measured = value === undefined ? "" : `${measure === "disagreement" ? "disagreement " : ""}${number(value)}`;
+    const parts = [measured, row.round, row.split, row.kind, ...Object.entries(row.chosen).map(([who, i]) => `${who} chose ${row.answers[i].by}`)];
     return parts.filter(Boolean).join(" · ");
   };
 

@@ -139,9 +139,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], label: str, kind:
     )
 
 
-def _folded(table: Table) -> str:
+def _folded(table: Table, kind: str = "") -> str:
     title = f'{escape(table.title)}<span class="note">{len(table.rows)}</span>'
-    return f"<details><summary>{title}</summary>{_table(table.head, table.rows, table.title)}</details>"
+    inside = _table(table.head, table.rows, table.title, kind)
+    return f"<details><summary>{title}</summary>{inside}</details>"
 
 
 def _figures(run: Run, rounds: Sequence[str]) -> str:
@@ -188,13 +189,19 @@ def _about_transcripts(rows: Sequence[Row], shown: Sequence[Row]) -> str:
 
 def _parameters(metrics: Mapping[str, Any], settings: Mapping[str, Any], rounds: Sequence[str]) -> str:
     ran = [stage for key, stage in stages_of(rounds).items() if key in metrics]
-    text = f"<p>{len(rounds)} {'round' if len(rounds) == 1 else 'rounds'}: {escape(', '.join(rounds))}. "
-    text += f"Stages with metrics: {escape(', '.join(ran)) or 'none'}.</p>"
+    shared = [stage for stage in ran if " of round " not in stage]
+    lists = [["all rounds", ", ".join(shared) or "none"]]
+    for one in rounds:
+        own = [stage.split(" of ")[0] for stage in ran if stage.endswith(f" of round {one}")]
+        lists.append([f"round {one}", ", ".join(own) or "none"])
+    text = _table(["", "stages that left metrics"], lists, "Stages", "texts")
     if "judge" in metrics and not metrics["judge"].get("questions"):
         text += '<p class="note">No judge from outside was named (<code>judge.model</code>).</p>'
+    single = [
+        parameters(name, values)[0] for name, values in settings.items() if not isinstance(values, dict)
+    ]
+    text += _table(["parameter", "value"], single, "Parameters", "texts")
     for section, values in settings.items():
-        rows = parameters(section, values)
-        title = f'{escape(section)}<span class="note">{len(rows)}</span>'
-        table = _table(["parameter", "value"], rows, section, "texts")
-        text += f"<details><summary>{title}</summary>{table}</details>"
+        if isinstance(values, dict):
+            text += _folded(Table(section, "", ["parameter", "value"], parameters(section, values)), "texts")
     return text

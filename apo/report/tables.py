@@ -56,10 +56,10 @@ def bounds(found: Found, key: str) -> tuple[str | None, str | None]:
 def tables(metrics: Found, rounds: Sequence[str]) -> list[Table]:
     """All of them that have a row, without columns in which nothing stands."""
     made = [
+        duels(metrics, rounds),
+        language_models(metrics, rounds),
         reward_models(metrics, rounds),
         by_kind(metrics, rounds),
-        language_models(metrics, rounds),
-        duels(metrics, rounds),
         choices(metrics, rounds),
         payoff(metrics, rounds),
         judge(metrics),
@@ -207,10 +207,10 @@ def payoff(metrics: Found, rounds: Sequence[str]) -> Table:
             gains = [None if of.get(llm) is None else of[llm] - start for llm in columns]
             rows.append([name, *("" if gain is None else f"{gain:+.3f}" for gain in gains)])
     note = (
-        "Mean gain over the actor. An LLM that rises by the RM that trained it and falls by the testing RM "
-        "has learned its mistakes."
+        "Mean gain of each LLM over the actor, in the rewards of each RM. An LLM that rises by the RM that "
+        "trained it and falls by the testing RM has learned its mistakes."
     )
-    return Table("What every reward model thinks of every language model", note, ["gain by", *columns], rows)
+    return Table("Payoff matrix", note, ["gain by", *columns], rows)
 
 
 def judge(metrics: Found) -> Table:
