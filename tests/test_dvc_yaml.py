@@ -18,14 +18,17 @@ from closure import ROOT, closure, imports_of
 from game import expanded
 
 from apo import config
+from apo.plots.joining import COLUMNS
 from apo.provenance import OUTPUTS, SUFFIX
 from apo.split.splitting import MEASURED_ON
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 PARAMS["rounds"] = [{"id": "r1", "prev": "r0"}, {"id": "r2", "prev": "r1"}]  # what one round hides
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STAGES = PIPELINE["stages"]
 PROMISED = {"split", "sample", "convert", "train_base_rm", "train_apo_rm", "test_rm", "score", "rjs"}
-LIGHT = ["split", "convert", "rjs", "judge"]
+LIGHT = ["split", "convert", "rjs", "judge", "curves_base", "curves"]
+COMPUTE_NOTHING = {"stages/start.py", "stages/curves_base.py", "stages/curves.py", "stages/plots.py"}
 # Scripts that more than one stage runs.
 VARIANTS = {
     "sample": ["sample_rm"],
@@ -194,7 +197,8 @@ def test_every_output_has_one_stage_and_the_stages_have_an_order() -> None:
 
 def test_what_is_made_of_the_test_set_trains_nothing() -> None:
     """Answers to test queries and the judge are read by what measures alone; nothing trained reads test."""
-    measuring = ("answer", "answer_actor", "evaluate", "payoff", "payoff_base", "judge")
+    measuring = {"answer", "answer_actor", "evaluate", "payoff", "payoff_base", "judge"}
+    measuring |= {"curves_base", "curves", "plots"}
     for stage in ALL:
         if stage.address.split("@")[0] in measuring:
             assert not any(out.startswith(("models/", "data/rjs")) for out in stage.outs)
@@ -255,7 +259,7 @@ def test_a_stage_says_what_it_does(stage: Stage) -> None:
 
 @each
 def test_metrics_are_tracked_by_git_and_outputs_by_dvc(stage: Stage) -> None:
-    assert len(stage.metrics) == (0 if stage.script == "stages/start.py" else 1)  # it computes nothing
+    assert len(stage.metrics) == (0 if stage.script in COMPUTE_NOTHING else 1)
     for path, options in stage.metrics.items():
         assert options == {"cache": False}
         assert re.fullmatch(r"metrics/(r\d/)?\w+\.json", path)
@@ -284,6 +288,37 @@ def test_every_metrics_file_has_a_key_of_its_own() -> None:
     keys = [_metric_key(stage) for stage in measured]
     assert all(len(own) == 1 for own in keys), keys
     assert len(set.union(*keys)) == len(measured)
+
+
+def test_every_plot_has_data_and_a_template() -> None:
+    """A plot draws a column of a table that stage plots writes, and its paths are the same for any rounds."""
+    (out,) = {place for stage in ALL if stage.script == "stages/plots.py" for place in stage.outs[:1]}
+    drawn = set()
+    for entry in PIPELINE["plots"]:
+        ((name, plot),) = entry.items()
+        ((path, column),) = plot["y"].items()
+        table = Path(path)
+        assert table.parent.as_posix() == out and table.suffix == ".csv", name
+        assert {plot["x"], column} <= set(COLUMNS[table.stem]), name
+        drawn.add(table.stem)
+        template = json.loads((ROOT / f".dvc/plots/{plot['template']}.json").read_text(encoding="utf-8"))
+        assert template["data"] == {"values": "<DVC_METRIC_DATA>"}
+        assert all(plot[key].strip() for key in ("title", "x_label", "y_label")), name
+        assert "rev" in _fields(template) | ({"rev"} if "<DVC_METRIC_COLOR>" in str(template) else set()), name
+        # What the template draws besides x and y is a column too, or computed inside it.
+        own = {"x", "y", "rev", "series"} | set(COLUMNS[table.stem])
+        assert _fields(template) - {"<DVC_METRIC_X>"} <= own, name
+    assert drawn == COLUMNS.keys()
+
+
+def _fields(node: Any) -> set[str]:
+    """The names under `field` anywhere in a template."""
+    if isinstance(node, list):
+        return set().union(*map(_fields, node))
+    if not isinstance(node, dict):
+        return set()
+    own = {node["field"]} if isinstance(node.get("field"), str) else set()
+    return own.union(*map(_fields, node.values()))
 
 
 def test_every_parameter_belongs_to_a_stage() -> None:

@@ -26,11 +26,10 @@ def round_width(span: float, *, at_most: int) -> float:
     >>> round_width(7.3, at_most=40)  # 0.1 would need 73 bins
     0.2
     """
-    if span <= 0:
+    if span < 1e-12:  # all the same, but for rounding
         return 1.0
     power = math.floor(math.log10(span / at_most))
-    width = next(w for w in (float(f"{m}e{power}") for m in (1, 2, 5, 10, 20)) if w * at_most >= span)
-    return width
+    return next(w for w in (float(f"{m}e{power}") for m in (1, 2, 5, 10, 20)) if w * at_most >= span)
 
 
 def histogram_rows(groups: Mapping[str, ArrayLike]) -> list[Row]:
@@ -114,14 +113,11 @@ def answer_curves(arms: Mapping[str, Sequence[Row]], key: str) -> dict[str, list
     """
     rewards = {name: [one for row in rows for one in row[key]] for name, rows in arms.items()}
     written = [row for name, rows in arms.items() if name != "golden" for row in rows]
-    known = bool(written) and "true_rewards" in written[0]
-    pairs = (
-        [pair for row in written for pair in zip(row[key], row["true_rewards"], strict=True)] if known else []
-    )
-    return {
-        "golden_samples": histogram_rows(rewards),
-        "truth": truth_rows(*zip(*pairs, strict=True)) if pairs else [],
-    }
+    truth: list[Row] = []
+    if written and "true_rewards" in written[0]:
+        own, true = ([one for row in written for one in row[name]] for name in (key, "true_rewards"))
+        truth = truth_rows(own, true)
+    return {"golden_samples": histogram_rows(rewards), "truth": truth}
 
 
 def truth_rows(rewards: ArrayLike, true: ArrayLike) -> list[Row]:
