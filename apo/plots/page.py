@@ -7,7 +7,7 @@ scripts, 0.9 MB of others' code, come out of the installed package vl-convert-py
 import sys
 from pathlib import Path
 
-VEGA_LITE = "5.21"  # the newest of the major version that DVC's own templates are written for
+VEGA_LITE = "6.4"  # the newest in the package; it draws the specifications of version 5 that DVC makes
 PAGE = Path(__file__).with_name("page.html")
 
 
