@@ -29,7 +29,9 @@ def test_a_round_width(span: float, at_most: int, width: float) -> None:
 def test_a_histogram_by_hand() -> None:
     """A span of 4 takes bins of 0.1; -1.0 begins a bin, 3.0 too."""
     rows = histogram_rows({"chosen": [3.0, 0.05, 0.0, 0.09], "rejected": [-1.0]})
-    filled = [(row["kind"], row["lower"], row["upper"], row["reward"], row["count"]) for row in rows if row["count"]]
+    filled = [
+        (row["kind"], row["lower"], row["upper"], row["reward"], row["count"]) for row in rows if row["count"]
+    ]
     assert filled == [
         ("chosen", 0.0, 0.1, 0.05, 3),
         ("chosen", 3.0, 3.1, 3.05, 1),
@@ -82,7 +84,9 @@ def test_the_margin_bins_add_up_to_the_accuracy(pairs: list[tuple[float, float]]
     assert sum(row["pairs"] for row in rows) == whole["pairs"]
     right = sum(row["pairs"] * row["accuracy"] for row in rows)
     assert right / whole["pairs"] == pytest.approx(whole["accuracy"])
-    assert all(0.5 <= row["probability"] <= 1 and row["low"] <= row["accuracy"] <= row["high"] for row in rows)
+    assert all(
+        0.5 <= row["probability"] <= 1 and row["low"] <= row["accuracy"] <= row["high"] for row in rows
+    )
 
 
 def test_true_reward_by_reward_by_hand() -> None:

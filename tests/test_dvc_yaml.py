@@ -304,7 +304,9 @@ def test_every_plot_has_data_and_a_template() -> None:
         template = json.loads((ROOT / f".dvc/plots/{plot['template']}.json").read_text(encoding="utf-8"))
         assert template["data"] == {"values": "<DVC_METRIC_DATA>"}
         assert all(plot[key].strip() for key in ("title", "x_label", "y_label")), name
-        assert "rev" in _fields(template) | ({"rev"} if "<DVC_METRIC_COLOR>" in str(template) else set()), name
+        assert "rev" in _fields(template) | ({"rev"} if "<DVC_METRIC_COLOR>" in str(template) else set()), (
+            name
+        )
         # What the template draws besides x and y is a column too, or computed inside it.
         own = {"x", "y", "rev", "series"} | set(COLUMNS[table.stem])
         assert _fields(template) - {"<DVC_METRIC_X>"} <= own, name
