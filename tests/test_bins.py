@@ -1,6 +1,7 @@
 """apo/measuring/bins.py and rounds.py: bins by hand, counts that add up."""
 
 import math
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_a_histogram_by_hand() -> None:
         assert [own[0]["lower"], own[-1]["upper"]] == [-1.1, 3.2]  # an empty bin at each end
         assert len(own) == 43
         assert own[0]["count"] == own[-1]["count"] == 0
-        assert all(first["upper"] == second["lower"] for first, second in zip(own, own[1:], strict=False))
+        assert all(first["upper"] == second["lower"] for first, second in pairwise(own))
 
 
 @settings(max_examples=40)
@@ -63,7 +64,7 @@ def test_a_histogram_holds_every_reward_once(chosen: list[float], rejected: list
 
 
 def test_accuracy_by_margin_by_hand() -> None:
-    """Margins 0, 0.03, -0.04, 1.55 and -1.6: 16 bins of 0.1 don't reach 1.6's own, so two of 0.1 and the last."""
+    """Margins 0, 0.03, -0.04, 1.55 and -1.6 in bins of 0.1; on an edge: the bin above."""
     rows = margin_rows([0.0, 0.03, 0.0, 2.0, 0.0], [0.0, 0.0, 0.04, 0.45, 1.6])
     assert [(row["lower"], row["upper"], row["pairs"], row["accuracy"]) for row in rows] == [
         (0.0, 0.1, 3, pytest.approx((0.5 + 1 + 0) / 3)),
