@@ -1,5 +1,6 @@
 """`dvc plots show` and `dvc plots diff` without a network, looked at in a browser."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -15,9 +16,10 @@ from test_hermetic import offline
 
 from apo.plots.joining import COLUMNS
 from apo.plots.page import main as write_page
-from apo.tables import read_csv, write_csv
+from apo.tables import write_csv
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+CURVES = {"base_rm": "train_base_rm", "test_rm": "test_rm", "apo_rm_r1": "r1/train_apo_rm"}
 PLOTS: dict[str, Any] = {
     name: plot
     for entry in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
@@ -111,7 +113,11 @@ def test_the_tables_say_what_the_metrics_say(played: Path) -> None:
         trained = [row for row in own["reliability"] if row["kind"] == "as trained"]
         gaps = [abs(float(r["probability"]) - float(r["frequency"])) * int(r["count"]) for r in trained]
         assert sum(gaps) / test["pairs"] == pytest.approx(test["ece_onesided_10"])
-        assert len(own["rm_training"]) == len(read_csv_of(played, model))
+        curve = read_csv(played / f"metrics/curves/{CURVES[model]}/training.csv")
+        assert [row["step"] for row in own["rm_training"]] == [
+            row["step"] for row in curve
+        ]  # too few to thin
+        assert all(0 <= float(row["accuracy"]) <= 1 for row in curve if row["accuracy"])
         assert float(own["rm_training"][-1]["loss"]) == metrics[model]["train"]["final_loss"]
     for row in tables["rounds"]:
         measured = (
@@ -127,9 +133,9 @@ def test_the_tables_say_what_the_metrics_say(played: Path) -> None:
     )
 
 
-def read_csv_of(repository: Path, model: str) -> list[dict[str, str]]:
-    folder = {"base_rm": "train_base_rm", "test_rm": "test_rm", "apo_rm_r1": "r1/train_apo_rm"}[model]
-    return read_csv(repository / f"metrics/curves/{folder}/training.csv")
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
 
 
 def test_plots_diff_of_an_experiment_with_another_round(played: Path, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Plots of the whole game: curves of all its models as tables, and the page that shows them."""
+"""What `dvc plots` draws: the curves of all models as tables, and the page that shows them."""

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from statistics import fmean
 
 from apo.measuring.intervals import wilson_interval
 from apo.measuring.rounds import START
 from apo.records import Row
-from apo.tables import read_csv
 
 POINTS = 100  # of a training curve, at most
+CALIBRATED = "at its temperature"
 Table = list[dict[str, str]]
 COLUMNS: Mapping[str, Sequence[str]] = {
     "rm_training": ("model", "step", "loss", "accuracy"),
@@ -25,46 +24,48 @@ COLUMNS: Mapping[str, Sequence[str]] = {
 """The tables, with the columns that stand there even if no model has a row."""
 
 
-def models_of(rounds: Sequence[str]) -> list[str]:
-    """The models of a game in the order in which they are shown.
+def trainings_of(rounds: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The LLMs and the RMs of a game in the order in which they are shown, with the names of their curves.
 
-    >>> models_of(["r1"])
-    ['backbone', 'actor', 'base_rm', 'test_rm', 'apo_rm_r1', 'llm_base_r1', 'llm_apo_r1']
+    >>> trainings_of(["r1"])[1]["apo_rm_r1"]
+    'r1/train_apo_rm/training'
     """
-    own = [f"{kind}_{round}" for round in rounds for kind in ("apo_rm", "llm_base", "llm_apo")]
-    return ["backbone", "actor", "base_rm", "test_rm", *own]
+    llms = {"backbone": "backbone", "actor": "actor"}
+    llms |= {f"llm_{arm}_{round}": f"{round}/align_{arm}" for round in rounds for arm in ("base", "apo")}
+    rms = {"base_rm": "train_base_rm/training", "test_rm": "test_rm/training"}
+    return llms, rms | {f"apo_rm_{round}": f"{round}/train_apo_rm/training" for round in rounds}
 
 
-def join(folder: Path, rounds: Sequence[str]) -> dict[str, list[Row]]:
-    """The tables of COLUMNS, of what `apo.plots.gathering` gathered.
+def join(curves: Mapping[str, Table], rounds: Sequence[str]) -> dict[str, list[Row]]:
+    """The tables of COLUMNS.
 
     Args:
-        folder: `MODEL/TABLE.csv`; a model without a table, such as a checkpoint that was not trained, has no
-            rows in it.
+        curves: Rows of the curve files of a run by name, such as `r1/train_apo_rm/training`. A model without
+            one, such as a checkpoint that was not trained, has no rows in it.
         rounds: The ids of the rounds, in order.
     """
-    names = models_of(rounds)
+    llms, rms = trainings_of(rounds)
+    folders = {name: path.removesuffix("/training") for name, path in rms.items()}
+    judging = {"base_rm": "payoff_base", "test_rm": f"{rounds[-1]}/evaluate"}
+    judging |= {f"apo_rm_{round}": f"{round}/payoff" for round in rounds}
 
-    def of_all(file: str, rows: Callable[[Table], Iterable[Row]], models: Sequence[str] = names) -> list[Row]:
-        found = [(name, folder / name / f"{file}.csv") for name in models]
-        return [
-            {"model": name, **row} for name, path in found if path.is_file() for row in rows(read_csv(path))
-        ]
+    def of_all(paths: Mapping[str, str], table: str, rows: Callable[[Table], Iterable[Row]]) -> list[Row]:
+        found = [(name, curves.get(f"{path}{table}", [])) for name, path in paths.items()]
+        return [{"model": name, **row} for name, own in found for row in rows(own)]
 
-    judges = [name for name in names if "rm" in name.split("_")]
     order = [START, *rounds]
-    played = of_all("rounds", by_measure)
+    played = by_measure(curves.get(f"{rounds[-1]}/evaluate/rounds", []))
     return {
-        "rm_training": of_all("training", thinned, judges),
-        "llm_training": of_all("training", thinned, [name for name in names if name not in judges]),
+        "rm_training": of_all(rms, "", thinned),
+        "llm_training": of_all(llms, "", thinned),
         "reliability": [
-            *of_all("reliability", lambda rows: reliability(rows, kind="as trained")),
-            *of_all("reliability_calibrated", lambda rows: reliability(rows, kind="at its temperature")),
+            *of_all(folders, "/reliability", lambda rows: reliability(rows, kind="as trained")),
+            *of_all(folders, "/reliability_calibrated", lambda rows: reliability(rows, kind=CALIBRATED)),
         ],
-        **{
-            name: of_all(name, lambda rows: rows)
-            for name in ("rewards", "margins", "golden_samples", "truth")
-        },
+        "rewards": of_all(folders, "/rewards", iter),
+        "margins": of_all(folders, "/margins", iter),
+        "golden_samples": of_all(judging, "/golden_samples", iter),
+        "truth": of_all(judging, "/truth", iter),
         "rounds": sorted(played, key=lambda row: order.index(row["round"])),
     }
 
