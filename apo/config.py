@@ -58,6 +58,7 @@ class Hub(Section):
 
 class Authors(Section):
     samples: bool
+    urls: dict[str, str]
 
 
 Refused = Literal["error", "drop"]  # of rows that can't be used
@@ -323,8 +324,8 @@ def _checked(params: Path, name: str, kind: type[S], values: Any) -> S:
         raise _explain(params, name, error) from None
 
 
-def check_rounds(params: Path) -> None:
-    """Every round of `rounds` follows the one before it, the first one `r0`.
+def check_rounds(params: Path) -> list[str]:
+    """The ids of `rounds`, in order; every round follows the one before it, the first one `r0`.
 
     Raises:
         UserError: They do not, there is none, or one comes twice.
@@ -351,6 +352,7 @@ def check_rounds(params: Path) -> None:
             expected="a list with at least one round",
             do="write rounds=[{id: r1, prev: r0}]",
         )
+    return known[1:]
 
 
 def read_number(params: Path, name: str) -> float:

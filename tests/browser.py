@@ -81,7 +81,8 @@ def opened(file: Path, *, width: int = 1280, height: int = 900) -> Iterator[tupl
                 "console",
                 lambda said: seen.errors.append(said.text) if said.type in {"error", "warning"} else None,
             )
-            page.goto(file.resolve().as_uri(), wait_until="networkidle")
+            page.goto(file.resolve().as_uri())
+            page.wait_for_load_state("networkidle")  # half a second without a request
             yield page, seen
         finally:
             browser.close()

@@ -18,12 +18,14 @@ from closure import ROOT, closure, imports_of
 from game import expanded
 
 from apo import config
+from apo.plots.joining import COLUMNS
 from apo.provenance import OUTPUTS, SUFFIX
 from apo.split.splitting import MEASURED_ON
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 PARAMS["rounds"] = [{"id": "r1", "prev": "r0"}, {"id": "r2", "prev": "r1"}]  # what one round hides
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STAGES = PIPELINE["stages"]
 PROMISED = {"split", "sample", "convert", "train_base_rm", "train_apo_rm", "test_rm", "score", "rjs"}
 LIGHT = ["split", "convert", "rjs", "judge", "gather_start", "gather"]
 # Scripts that more than one stage runs.
@@ -81,7 +83,7 @@ def _stages() -> Iterator[Stage]:
 
 
 ALL = list(_stages())
-MEASURES_NOTHING = ("start", "gather_start", "gather")
+MEASURES_NOTHING = ("start", "gather_start", "gather", "plots")
 READERS = ("read_section", "read_part", "read_seed", "read_count", "read_number", "read_all", "check_rounds")
 each = pytest.mark.parametrize("stage", ALL, ids=[stage.address for stage in ALL])
 
@@ -197,7 +199,7 @@ def test_every_output_has_one_stage_and_the_stages_have_an_order() -> None:
         for stage in ALL
     }
     order = list(TopologicalSorter(graph).static_order())
-    assert order[0] == "data" and order[-1] == "report"
+    assert order[0] == "data" and set(order[-2:]) == {"report", "plots"}
     assert order.index("test_rm") < order.index("answer@round0-apo") < order.index("evaluate@round0")
     assert order.index("align@round0-base") < order.index("sample@round1-base")
 
@@ -214,6 +216,7 @@ def test_what_is_made_of_the_test_set_trains_nothing() -> None:
         "gather_start",
         "gather",
         "report",
+        "plots",
     )
     for stage in ALL:
         if stage.address.split("@")[0] in measuring:
@@ -306,6 +309,37 @@ def test_every_metrics_file_has_a_key_of_its_own() -> None:
     assert len(set.union(*keys)) == len(measured)
 
 
+def test_every_plot_has_data_and_a_template() -> None:
+    """A plot draws a column of a table that stage plots writes, and its paths are the same for any rounds."""
+    (out,) = {place for stage in ALL if stage.script == "stages/plots.py" for place in stage.outs[:1]}
+    drawn = set()
+    for entry in PIPELINE["plots"]:
+        ((name, plot),) = entry.items()
+        ((path, column),) = plot["y"].items()
+        table = Path(path)
+        assert table.parent.as_posix() == out and table.suffix == ".csv", name
+        assert {plot["x"], column} <= set(COLUMNS[table.stem]), name
+        drawn.add(table.stem)
+        template = json.loads((ROOT / f".dvc/plots/{plot['template']}.json").read_text(encoding="utf-8"))
+        assert template["data"] == {"values": "<DVC_METRIC_DATA>"}
+        assert all(plot[key].strip() for key in ("title", "x_label", "y_label")), name
+        assert "rev" in _fields(template) or "<DVC_METRIC_COLOR>" in str(template), name
+        # What the template draws besides x and y is a column too, or computed inside it.
+        own = {"x", "y", "rev", "series", "order"} | set(COLUMNS[table.stem])
+        assert _fields(template) - {"<DVC_METRIC_X>"} <= own, name
+    assert drawn == COLUMNS.keys()
+
+
+def _fields(node: Any) -> set[str]:
+    """The names under `field` anywhere in a template."""
+    if isinstance(node, list):
+        return set().union(*map(_fields, node))
+    if not isinstance(node, dict):
+        return set()
+    own = {node["field"]} if isinstance(node.get("field"), str) else set()
+    return own.union(*map(_fields, node.values()))
+
+
 def test_every_parameter_belongs_to_a_stage() -> None:
     declared = set.union(*(stage.params for stage in ALL))
     assert {name.split(".")[0] for name in declared} == PARAMS.keys()
@@ -338,7 +372,16 @@ def test_imports_point_one_way() -> None:
 
 def test_leaves_need_little() -> None:
     """What the method is made of can be read, tested and replaced alone."""
-    for leaf in ("errors", "config", "dialogue", "losses", "pooling", "intervals", "records", "tables"):
+    for leaf in (
+        "errors",
+        "config",
+        "dialogue",
+        "losses",
+        "model/pooling",
+        "measuring/intervals",
+        "records",
+        "tables",
+    ):
         rest = closure(ROOT / f"apo/{leaf}.py") - {f"apo/{leaf}.py", "apo/errors.py"}
         assert not rest, (leaf, rest)
 

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # whole games, on a 
 
 AFTER_APO = {
     *("train_apo_rm@round0", "score@round0", "rjs@round0-apo", "align@round0-apo", "answer@round0-apo"),
-    *("evaluate@round0", "payoff_base", "payoff@round0", "judge", "gather@round0", "report"),
+    *("evaluate@round0", "payoff_base", "payoff@round0", "judge", "gather@round0", "report", "plots"),
 }
 
 
@@ -46,7 +46,7 @@ def test_a_second_round_reuses_the_first_and_one_round_runs_nothing(played: Path
     """Only the stages of the new round run, and what looks at the whole game."""
     two = dvc(played, "exp", "run", "-S", "rounds=[{id:r1,prev:r0},{id:r2,prev:r1}]")
     looks = {"start@llm_base", "start@llm_apo", "start@rm_apo", "payoff_base", "payoff@round0", "judge"}
-    looks |= {"gather@round0", "report"}
+    looks |= {"gather@round0", "report", "plots"}
     assert ran(two) == {name for name in stages(played) if "@round1" in name} | looks
     evaluated = json.loads((played / "metrics/r2/evaluate.json").read_text())["evaluate_r2"]
     assert {
