@@ -179,6 +179,28 @@ def _write_metrics(folder: Path) -> None:
     (curves / "test_rm/reliability.csv").write_text(
         "split,lower,upper,count,probability,frequency\ntest,0.5,0.6,10,0.55,0.5\ntest,0.6,0.7,0,,\n"
     )
+    bins = "lower,upper,reward,count,share\nchosen,0,1,0.5,1,0.25\nchosen,1,2,1.5,3,0.75\n"
+    of_bins = "lower,upper,margin,pairs,accuracy,low,high,probability\n0,1,0.5,9,0.6,0.4,0.8,0.62\n"
+    of_truth = "lower,upper,reward,true_reward,count,low,high\n0,1,0.5,-1.0,1,,\n1,2,1.5,1.0,9,0.5,1.5\n"
+    of_rounds = "round,arm,llm,score,score_low,score_high\n" + "".join(
+        f"{one},{arm},llm,{score},{score - 0.1},{score + 0.1}\n"
+        for one, arm, score in (
+            ("r0", "base", 1.0),
+            ("r0", "apo", 1.0),
+            ("r1", "base", 2.0),
+            ("r1", "apo", 3.0),
+        )
+    )
+    for name, text in (
+        ("train_base_rm/rewards", "kind," + bins),
+        ("train_base_rm/margins", of_bins),
+        ("r1/payoff/golden_samples", "kind," + bins),
+        ("r1/payoff/truth", of_truth),
+        ("payoff_base/truth", "lower,upper,reward,true_reward,count,low,high\n"),
+        ("r1/evaluate/rounds", of_rounds),
+    ):
+        (curves / name).parent.mkdir(parents=True, exist_ok=True)
+        (curves / f"{name}.csv").write_text(text)
     (curves / "test_rm/novel.csv").write_text("a,b\n1,2\n")
 
 

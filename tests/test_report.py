@@ -270,7 +270,7 @@ def test_a_whole_run_says_who_won_and_lacks_nothing(folder: Path) -> None:
     assert "r1: llm_apo beats llm_base by the testing RM: +0.500, 95 % interval +0.250 to +0.750" in text
     assert "This run is not whole" not in text
     assert "No judge from outside was named" in text
-    assert "apo.coeff" in text and "Not drawn: test_rm/novel." in text
+    assert "apo.coeff" in text and "Not drawn: test_rm/novel, payoff_base/truth." in text
 
 
 def test_a_run_that_lacks_stages_says_which_and_shows_the_rest(folder: Path) -> None:
@@ -371,11 +371,16 @@ def test_every_curve_is_drawn_or_named(folder: Path) -> None:
         "Training loss, language models in alignment",
         "Training loss, backbone",
         "Training loss, actor",
-        "Reliability, test_rm",
+        "The game by round, testing RM, r1",
+        "Reliability, testing RM",
+        "Rewards of chosen and rejected, base RM",
+        "Accuracy by margin, with the promised probability, base RM",
+        "Rewards of golden answers and of the LLMs', APO RM, r1",
+        "True reward by reward, APO RM, r1",
     ]
-    assert not_drawn(run.curves) == ["test_rm/novel"]
+    assert not_drawn(run.curves) == ["test_rm/novel", "payoff_base/truth"]  # one unknown, one without rows
     assert all(one.svg.startswith("<svg ") and "<script" not in one.svg for one in drawn)
     assert figures(run.curves, run.metrics, ["r1"]) == drawn
-    for name in ("train_base_rm", "test_rm", "r1, train_apo_rm"):
+    for name in ("base RM", "testing RM", "APO RM, r1"):
         assert f">{name}</text>" in drawn[1].svg
     assert figures({}, {}, ["r1"]) == []

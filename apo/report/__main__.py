@@ -28,7 +28,7 @@ START = (
     "payoff_base",
     "judge",
 )
-CURVES = ("backbone.csv", "actor.csv", "train_base_rm", "test_rm")
+CURVES = ("backbone.csv", "actor.csv", "train_base_rm", "test_rm", "payoff_base")
 
 
 def gather_all(rounds: list[str]) -> Run:

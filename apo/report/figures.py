@@ -15,7 +15,8 @@ from apo.report.tables import llms
 
 Spec = dict[str, Any]
 POINTS = 60  # of a training curve, each the mean of the steps around it
-COLOURS = ["#4a7fd4", "#d9792e", "#2f9e77", "#b45fa5", "#9a8f2a", "#7d8590"]
+GREY = "#7d8590"
+COLOURS = ["#4a7fd4", "#d9792e", "#2f9e77", "#b45fa5", "#9a8f2a", GREY]
 CONFIG: Spec = {
     "background": None,
     "font": "Liberation Sans",  # comes with vl_convert, so that widths are the same on every machine
@@ -37,12 +38,14 @@ class Figure:
 def figures(curves: Mapping[str, Curve], metrics: Mapping[str, Any], rounds: Sequence[str]) -> list[Figure]:
     """Every plot that the curves and metrics allow, always the same bytes."""
     drawn = [scores(metrics, rounds), losses("reward models", _trainings(curves, "training"))]
+    earlier = {f"{one}/evaluate/rounds" for one in rounds[:-1]}  # the last one holds them
     drawn.append(losses("language models in alignment", _trainings(curves, "align_")))
     drawn += [losses(name, {name: curves[name]}) for name in ("backbone", "actor") if name in curves]
-    for name, rows in curves.items():
-        draw = BY_FILE.get(name.rpartition("/")[2])
-        if draw and rows:
-            drawn.append(draw(name.rpartition("/")[0].replace("/", ", "), rows))
+    for file, draw in BY_FILE.items():
+        for name, rows in curves.items():
+            folder, _, last = name.rpartition("/")
+            if last == file and rows and name not in earlier:
+                drawn.append(draw(whose(folder), rows))
     return [Figure(caption, _svg(spec)) for caption, spec in filter(None, drawn)]
 
 
@@ -56,6 +59,27 @@ def not_drawn(curves: Mapping[str, Curve]) -> list[str]:
     ]
 
 
+def whose(folder: str) -> str:
+    """The model that the curves in a folder are of.
+
+    >>> whose("r1/payoff"), whose("train_base_rm"), whose("r2/align_apo")
+    ('APO RM, r1', 'base RM', 'llm_apo, r2')
+    """
+    round, _, stage = folder.rpartition("/")
+    name = WHOSE.get(stage, stage.replace("align_", "llm_"))
+    return f"{name}, {round}" if round else name
+
+
+WHOSE = {
+    "train_base_rm": "base RM",
+    "payoff_base": "base RM",
+    "train_apo_rm": "APO RM",
+    "payoff": "APO RM",
+    "test_rm": "testing RM",
+    "evaluate": "testing RM",
+}
+
+
 def _trainings(curves: Mapping[str, Curve], begins: str) -> dict[str, Curve]:
     return {name: rows for name, rows in curves.items() if name.rpartition("/")[2].startswith(begins)}
 
@@ -63,7 +87,7 @@ def _trainings(curves: Mapping[str, Curve], begins: str) -> dict[str, Curve]:
 def losses(of: str, curves: Mapping[str, Curve]) -> tuple[str, Spec] | None:
     """Training loss by optimiser step, a line for each training."""
     values = [
-        {"step": step, "loss": loss, "of": name.removesuffix("/training").replace("/", ", ")}
+        {"step": step, "loss": loss, "of": whose(name.removesuffix("/training"))}
         for name, rows in curves.items()
         for step, loss in thinned(
             [(float(row["step"]), float(row["loss"])) for row in rows if row.get("loss")]
@@ -86,7 +110,7 @@ def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[t
     """At most so many points, each the mean of neighbours.
 
     >>> thinned([(1, 4.0), (2, 2.0), (3, 7.0)], most=2)
-    [(1.5, 3.0), (3, 7.0)]
+    [(1.5, 3.0), (3.0, 7.0)]
     """
     size = -(-len(points) // most)
     if size <= 1:
@@ -124,7 +148,7 @@ def _reliability(caption: str, rows: Curve) -> tuple[str, Spec]:
     }
     diagonal = {
         "data": {"values": [{"x": 0.5, "y": 0.5}, {"x": 1.0, "y": 1.0}]},
-        "mark": {"type": "line", "color": "#7d8590", "strokeDash": [4, 4], "strokeWidth": 1},
+        "mark": {"type": "line", "color": GREY, "strokeDash": [4, 4], "strokeWidth": 1},
         "encoding": {
             "x": {"field": "x", "type": "quantitative"},
             "y": {"field": "y", "type": "quantitative"},
@@ -186,12 +210,97 @@ def scores(metrics: Mapping[str, Any], rounds: Sequence[str]) -> tuple[str, Spec
     return caption, _plot(values, layer=layers, height={"step": 30})
 
 
+def histograms(what: str) -> Callable[[str, Curve], tuple[str, Spec]]:
+    """How often an RM gave which reward, a line for each kind of response."""
+
+    def draw(of: str, rows: Curve) -> tuple[str, Spec]:
+        values = [{"reward": float(r["reward"]), "share": float(r["share"]), "of": r["kind"]} for r in rows]
+        encoding = {
+            "x": _axis("reward", "reward", zero=False),
+            "y": _axis("share", "share of the responses"),
+            "color": {"field": "of", "type": "nominal", "sort": None},
+        }
+        line = {"type": "line", "strokeWidth": 1.5, "interpolate": "step"}
+        return f"{what}, {of}", _plot(values, mark=line, encoding=encoding)
+
+    return draw
+
+
+def margins(of: str, rows: Curve) -> tuple[str, Spec]:
+    """How often an RM is right, by how sure it is, beside what its margin promises."""
+    values = _numbers(rows, "margin", "accuracy", "low", "high", "probability")
+    promised = {
+        "mark": {"type": "line", "strokeWidth": 1.5, "color": GREY, "strokeDash": [4, 4]},
+        "encoding": {"x": _axis("margin", "margin"), "y": _axis("probability", "", zero=False)},
+    }
+    layers = [promised, *_points("margin", "margin", "accuracy", "part ordered right")]
+    return f"Accuracy by margin, with the promised probability, {of}", _plot(values, layer=layers)
+
+
+def truth(of: str, rows: Curve) -> tuple[str, Spec]:
+    """The true reward of the LLMs' answers, by the reward that an RM gives them."""
+    values = _numbers(rows, "reward", "true_reward", "low", "high")
+    layers = _points("reward", "reward", "true_reward", "true reward")
+    return f"True reward by reward, {of}", _plot(values, layer=layers)
+
+
+def game(of: str, rows: Curve) -> tuple[str, Spec]:
+    """The LLM of each arm from round to round, by the testing RM."""
+    values = [
+        {"round": row["round"], "of": row["arm"], **{key: float(row[key]) for key in SCORE}}
+        for row in rows
+        if row["score"]
+    ]
+    x = {"field": "round", "type": "ordinal", "sort": None, "title": "round", "axis": {"labelAngle": 0}}
+    colour = {"field": "of", "type": "nominal", "sort": None}
+    y = _axis("score_low", "score by the testing RM", zero=False)
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "rule"},
+            "encoding": {"x": x, "y": y, "y2": {"field": "score_high"}, "color": colour},
+        },
+        {
+            "mark": {"type": "line", "point": True, "strokeWidth": 1.5},
+            "encoding": {"x": x, "y": y | {"field": "score"}, "color": colour},
+        },
+    ]
+    return f"The game by round, {of}", _plot(values, layer=layers)
+
+
+SCORE = ("score", "score_low", "score_high")
+
+
 # The name of a curve file, without folder and ending: what is drawn of it, given whose it is and its rows.
 BY_FILE: dict[str, Callable[[str, Curve], tuple[str, Spec]]] = {
+    "rounds": game,
     "reliability": reliability,
     "reliability_calibrated": reliability_calibrated,
+    "rewards": histograms("Rewards of chosen and rejected"),
+    "margins": margins,
+    "golden_samples": histograms("Rewards of golden answers and of the LLMs'"),
+    "truth": truth,
     "lengths": lengths,
 }
+
+
+def _points(x: str, x_title: str, y: str, y_title: str) -> list[Spec]:
+    """Points with the interval `low` to `high` of each."""
+    across, up = _axis(x, x_title, zero=False), _axis(y, y_title, zero=False)
+    return [
+        {
+            "mark": {"type": "rule", "color": COLOURS[0]},
+            "encoding": {"x": across, "y": up | {"field": "low"}, "y2": {"field": "high"}},
+        },
+        {
+            "mark": {"type": "line", "color": COLOURS[0], "strokeWidth": 1.5, "point": {"color": COLOURS[0]}},
+            "encoding": {"x": across, "y": up},
+        },
+    ]
+
+
+def _numbers(rows: Curve, *keys: str) -> list[Spec]:
+    """The rows as numbers, without what is absent."""
+    return [{key: float(row[key]) for key in keys if row.get(key)} for row in rows]
 
 
 def _axis(field: str, title: str, *, zero: bool = True, scale: Spec | None = None) -> Spec:
