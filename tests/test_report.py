@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -270,7 +271,7 @@ def test_a_whole_run_says_who_won_and_lacks_nothing(folder: Path) -> None:
     assert "r1: llm_apo beats llm_base by the testing RM: +0.500, 95 % interval +0.250 to +0.750" in text
     assert "This run is not whole" not in text
     assert "No judge from outside was named" in text
-    assert "apo.coeff" in text and "Not drawn: test_rm/novel, payoff_base/truth." in text
+    assert "apo.coeff" in text and "Not drawn: payoff_base/truth, test_rm/novel." in text
 
 
 def test_a_run_that_lacks_stages_says_which_and_shows_the_rest(folder: Path) -> None:
@@ -321,6 +322,14 @@ def test_json_in_the_page_is_read_as_it_was_and_ends_no_element(content: Any) ->
     text = as_json(content)
     assert json.loads(text) == content
     assert not re.search("[<>&\u2028\u2029]", text)
+
+
+def test_the_stages_make_the_page_that_the_command_makes(folder: Path) -> None:
+    """Whichever way the files are gathered."""
+    run = gather_all(["r1"])
+    for part, name in ((run.curves, "curves"), (run.metrics, "metrics")):
+        other = replace(run, **{name: dict(reversed(part.items()))})
+        assert page_of(other) == page_of(run), name
 
 
 def test_no_text_of_the_data_becomes_html(folder: Path) -> None:
@@ -378,7 +387,7 @@ def test_every_curve_is_drawn_or_named(folder: Path) -> None:
         "Rewards of golden answers and of the LLMs', APO RM, r1",
         "True reward by reward, APO RM, r1",
     ]
-    assert not_drawn(run.curves) == ["test_rm/novel", "payoff_base/truth"]  # one unknown, one without rows
+    assert not_drawn(run.curves) == ["payoff_base/truth", "test_rm/novel"]  # one without rows, one unknown
     assert all(one.svg.startswith("<svg ") and "<script" not in one.svg for one in drawn)
     assert figures(run.curves, run.metrics, ["r1"]) == drawn
     for name in ("base RM", "testing RM", "APO RM, r1"):

@@ -37,6 +37,7 @@ class Figure:
 
 def figures(curves: Mapping[str, Curve], metrics: Mapping[str, Any], rounds: Sequence[str]) -> list[Figure]:
     """Every plot that the curves and metrics allow, always the same bytes."""
+    curves = {name: curves[name] for name in sorted(curves, key=lambda name: (_round(name, rounds), name))}
     drawn = [scores(metrics, rounds), losses("reward models", _trainings(curves, "training"))]
     earlier = {f"{one}/evaluate/rounds" for one in rounds[:-1]}  # the last one holds them
     drawn.append(losses("language models in alignment", _trainings(curves, "align_")))
@@ -54,9 +55,15 @@ def not_drawn(curves: Mapping[str, Curve]) -> list[str]:
     drawn = {*_trainings(curves, "training"), *_trainings(curves, "align_"), "backbone", "actor"}
     return [
         name
-        for name, rows in curves.items()
+        for name, rows in sorted(curves.items())
         if name not in drawn and not (rows and name.rpartition("/")[2] in BY_FILE)
     ]
+
+
+def _round(name: str, rounds: Sequence[str]) -> int:
+    """The place of the round that a curve is of, 0 for none."""
+    first = name.partition("/")[0]
+    return rounds.index(first) + 1 if first in rounds else 0
 
 
 def whose(folder: str) -> str:
