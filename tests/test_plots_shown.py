@@ -145,6 +145,7 @@ def test_plots_diff_of_an_experiment_with_another_round(played: Path, tmp_path: 
     assert {"curves@round0", "curves@round1", "plots"} <= ran(output) <= set(stages(played))
     with opened(drawn(played, "diff", "HEAD", "other"), width=1400) as (page, seen):
         texts = charts(page, seen, tmp_path / "diff.png")
+        assert page.locator("#rewards g.cell > g").count() == 2 * 4  # revisions, RMs; one place is empty
     for name in PLOTS:
         assert "HEAD" in texts[name] and "other" in texts[name], (name, texts[name])
     for name in ("rm_loss", "rm_accuracy", "reliability", "margins", "rewards", "golden_samples", "truth"):
