@@ -110,7 +110,7 @@ def test_every_plot_has_the_models_that_belong_to_it() -> None:
 
 
 def test_a_model_that_one_revision_lacks_leaves_its_place_empty() -> None:
-    """Vega fills the places of a grid one after the other; were it missing, others would stand under its name."""
+    """Vega fills a grid one place after the other: were one missing, others would stand under its name."""
     models = {"HEAD": ["base_rm"], "other": ["base_rm", "apo_rm_r2"]}
     rows = [
         {"rev": rev, "model": model, "kind": kind, "reward": str(reward), "share": "0.5", "count": "1"}
