@@ -316,7 +316,7 @@ def test_a_broken_metrics_file_is_told_in_one_line(folder: Path) -> None:
 # The page ------------------------------------------------------------------------------------------
 
 
-@given(st.recursive(st.text() | st.floats(allow_nan=False, allow_infinity=False), st.lists))
+@given(st.lists(st.text(st.characters() | st.sampled_from("<>&\u2028\u2029\\/!-"))))
 def test_json_in_the_page_is_read_as_it_was_and_ends_no_element(content: Any) -> None:
     text = as_json(content)
     assert json.loads(text) == content
@@ -345,10 +345,9 @@ def test_the_page_is_always_the_same_and_asks_for_nothing(folder: Path) -> None:
     assert "default-src 'none'" in page
 
 
-@pytest.mark.parametrize("name", ["stages.report", "stages.gather", "apo.report.__main__"])
-def test_it_needs_no_torch(name: str) -> None:
-    look = "import importlib, sys; importlib.import_module(sys.argv[1]); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", look, name], cwd=ROOT).returncode == 0
+def test_it_needs_no_torch() -> None:
+    look = "import sys, stages.report, stages.gather, apo.report.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], cwd=ROOT).returncode == 0
 
 
 # Plots ---------------------------------------------------------------------------------------------
