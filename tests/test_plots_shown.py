@@ -141,8 +141,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 def test_plots_diff_of_an_experiment_with_another_round(played: Path, tmp_path: Path) -> None:
     """One chart shows both revisions, though they have other numbers of rounds; the tables have one place."""
     rounds = "rounds=[{id:r1,prev:r0},{id:r2,prev:r1}]"
-    output = dvc(played, "exp", "run", "-n", "other", "-S", "apo.coeff=0.5", "-S", rounds)
-    assert {"curves@round0", "curves@round1", "plots"} <= ran(output) <= set(stages(played))
+    output = dvc(played, "exp", "run", "-n", "other", "-S", rounds)
+    assert {"gather@round0", "gather@round1", "plots"} <= ran(output) <= set(stages(played))
     with opened(drawn(played, "diff", "HEAD", "other"), width=1400) as (page, seen):
         texts = charts(page, seen, tmp_path / "diff.png")
         assert page.locator("#rewards g.cell > g").count() == 2 * 4  # revisions, RMs; one place is empty
