@@ -1,9 +1,16 @@
-"""apo/plots: the tables that are drawn, by hand."""
+"""apo/plots: the tables that are drawn, by hand, and a template."""
 
+import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+
+import vl_convert
+from closure import ROOT
+from dvc_render.vega import VegaRenderer
 
 from apo.measuring.intervals import wilson_interval
 from apo.plots.joining import COLUMNS, POINTS, by_measure, join, reliability, thinned
+from apo.plots.page import VEGA_LITE
 from apo.tables import write_csv
 
 
@@ -100,3 +107,34 @@ def test_every_plot_has_the_models_that_belong_to_it() -> None:
     ]
     assert [row["llm"] for row in tables["rounds"]] == ["llm_base_r0", "llm_base_r2", "llm_base_r10"]
     assert tables["truth"] == tables["margins"] == []
+
+
+def test_a_model_that_one_revision_lacks_leaves_its_place_empty() -> None:
+    """Vega fills a grid one place after the other: were one missing, others would stand under its name."""
+    models = {"HEAD": ["base_rm"], "other": ["base_rm", "apo_rm_r2"]}
+    rows = [
+        {"rev": rev, "model": model, "kind": kind, "reward": str(reward), "share": "0.5", "count": "1"}
+        for rev, own in models.items()
+        for model in own
+        for kind in ("chosen", "rejected")
+        for reward in (0.5, 1.5)
+    ]
+    plot = {"x": "reward", "y": "share", "title": "rewards", "x_label": "reward", "y_label": "share"}
+    folder = str(ROOT / ".dvc/plots")
+    renderer = VegaRenderer(rows, "rewards", template="histograms", template_dir=folder, **plot)
+    svg = vl_convert.vegalite_to_svg(renderer.get_filled_template(), vl_version=VEGA_LITE)
+    root = ElementTree.fromstring(svg)
+    (grid,) = [group for group in root.iter() if "cell" in (group.get("class") or "").split()]
+    areas = [
+        [path for group in cell.iter() if "mark-area" in (group.get("class") or "") for path in group]
+        for cell in grid
+    ]
+    shown = [
+        {
+            re.sub(r".*revision: (\w+); model: (\w+);.*", r"\1 \2", path.get("aria-label") or "")
+            for path in own
+        }
+        for own in areas
+    ]
+    assert shown == [{"HEAD base_rm"}, {"HEAD apo_rm_r2"}, {"other base_rm"}, {"other apo_rm_r2"}]
+    assert [all(path.get("d") for path in own) for own in areas] == [True, False, True, True]
