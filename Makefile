@@ -11,7 +11,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test quick fuzz check format setup hermetic reproduce inspect bench
-setup: .venv/installed
+setup: .venv/installed .dvc/plots/page.html
 
 .venv/installed: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
@@ -19,6 +19,10 @@ setup: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -r requirements.txt
 	@touch $@
+
+# The page of `dvc plots`, with the scripts of Vega inside.
+.dvc/plots/page.html: .venv/installed apo/plots/page.py apo/plots/page.html
+	$(BIN)/python -m apo.plots.page $@
 
 repro: setup
 	dvc repro

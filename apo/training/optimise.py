@@ -84,6 +84,7 @@ def optimise(
     checkpoints: Checkpoints,
     look: Callable[[int], dict[str, float]] | None = None,
     look_every: int = 0,
+    after_step: Callable[[], dict[str, float]] | None = None,
 ) -> list[dict[str, float]]:
     """Trains and goes on from the last checkpoint of the same training.
 
@@ -93,6 +94,7 @@ def optimise(
             denominator of the whole step, so that their sum is the loss of the step.
         what: Name on the progress line.
         look: Called every `look_every` steps and after the last one; its numbers join the curve.
+        after_step: Called after every step, when its micro batches are done; its numbers join the curve.
 
     Returns:
         The curve: a row with `step`, `loss`, `lr` for every step.
@@ -129,6 +131,8 @@ def optimise(
                 do="lower the learning rate of this stage in params.yaml",
             )
         row: dict[str, Any] = {"step": step + 1, "loss": loss, "lr": rate}
+        if after_step:
+            row |= after_step()
         if look and look_every and ((step + 1) % look_every == 0 or step + 1 == steps):
             model.eval()
             row |= look(step)

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from apo import machine
 from apo.config import Optimiser
-from apo.losses import PairLoss, apo_loss_sums
+from apo.losses import PairLoss, apo_loss_sums, pairs_in_order
 from apo.model.batching import micro_batches
 from apo.model.encoding import Item
 from apo.model.reward_model import RewardModel
@@ -56,28 +56,44 @@ def train_reward_model(
         adversarial: Loss of a pair golden > sample.
 
     Returns:
-        The curve of `optimise`.
+        The curve of `optimise`, with `accuracy`, the fraction of the step's human pairs that were in order
+        before the update, a tie counted half, and `golden_accuracy`, that of its pairs golden > sample; each
+        is absent in a step without such pairs.
     """
 
     def micro_losses(step: int) -> Iterator[Tensor]:
         chosen = [data[i] for i in batches[step]]
         pairs = sum(one.pairs for one in chosen)  # the denominator: all pairs of the optimiser step
         lengths = [model.tokens(one.item) for one in chosen]
+        in_order.clear()
         for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=machine.token_budget()):
             group = [chosen[i] for i in indices]
             rewards = model.rewards([one.item for one in group])
             scores = pad_sequence([torch.tensor(one.scores) for one in group], True, math.nan)
+            scores, mask = scores.to(rewards.device), ~scores.isnan().to(rewards.device)
+            is_apo = torch.tensor([one.is_apo for one in group]).to(rewards.device)
+            right = pairs_in_order(rewards.detach(), scores, mask=mask)
+            in_order.append(torch.stack([right[~is_apo].sum(), right[is_apo].sum()]))
             sums = apo_loss_sums(
                 rewards,
-                scores.to(rewards.device),
-                mask=~scores.isnan().to(rewards.device),
-                is_apo=torch.tensor([one.is_apo for one in group]).to(rewards.device),
+                scores,
+                mask=mask,
+                is_apo=is_apo,
                 kl_weight=kl_weight,
                 apo_weight=apo_weight,
                 adversarial=adversarial,
             )
             yield sums.total / pairs
+        for name, kind in (("accuracy", False), ("golden_accuracy", True)):
+            pairs_of_kind[name] = sum(one.pairs for one in chosen if one.is_apo == kind)
 
+    def accuracies() -> dict[str, float]:
+        right = torch.stack(in_order).sum(dim=0).tolist()
+        counts = zip(pairs_of_kind.items(), right, strict=True)
+        return {name: found / pairs for (name, pairs), found in counts if pairs}
+
+    in_order: list[Tensor] = []  # of the micro batches of a step, [human, golden > sample]
+    pairs_of_kind: dict[str, int] = {}
     batches = batches_of([model.tokens(one.item) for one in data], settings, seed=seed)
     machine.spare_memory(model.classifier)
     return optimise(
@@ -89,4 +105,5 @@ def train_reward_model(
         checkpoints=checkpoints,
         look=look,
         look_every=look_every,
+        after_step=accuracies,
     )
