@@ -26,7 +26,7 @@ from torch import nn
 from apo import machine
 from apo.errors import UserError
 
-CODE = Path(__file__).parent
+CODE = Path(__file__).parents[1]
 SHARE = 0.02  # the part of a training's time that saving may take
 
 
