@@ -42,7 +42,7 @@ def wanted() -> bool:
 
 
 def ranks(piece: str) -> tuple[int, int]:
-    """Rank and number of the processes that do a piece of work together; (0, 1) for one that does it alone."""
+    """Rank and number of the processes that share a piece of work; (0, 1) for one that does it alone."""
     if os.environ.get(PIECE) != piece:
         return 0, 1
     try:
@@ -103,7 +103,7 @@ def report(error: UserError) -> None:
 
 
 def leave() -> NoReturn:
-    """Ends a rank that has done its part. Interpreters with a gloo group may abort at their end: none here."""
+    """Ends a rank that has done its part, without the interpreter's own end, in which gloo may abort."""
     distributed = sys.modules.get("torch.distributed")  # imported by those that use it
     if distributed and distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
@@ -137,7 +137,7 @@ def _passed_on(process: subprocess.Popen[bytes]) -> str:
     """Passes on what the ranks say, until all have ended; the end of it."""
     assert process.stderr is not None
     last: deque[bytes] = deque(maxlen=64)
-    while chunk := process.stderr.raw.read(65536):  # type: ignore[attr-defined]
+    while chunk := os.read(process.stderr.fileno(), 65536):
         os.write(2, chunk)
         last.append(chunk)
     process.wait()
