@@ -41,9 +41,14 @@ def wanted() -> bool:
     return bool(os.environ.get("APO_LAUNCH", "").strip()) and not inside()
 
 
+def mine(piece: str) -> bool:
+    """Whether this process is a rank that was started for this piece of work."""
+    return os.environ.get(PIECE) == piece
+
+
 def ranks(piece: str) -> tuple[int, int]:
     """Rank and number of the processes that share a piece of work; (0, 1) for one that does it alone."""
-    if os.environ.get(PIECE) != piece:
+    if not mine(piece):
         return 0, 1
     try:
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
