@@ -4,6 +4,7 @@ The saved state is that of one process, whole and without pickles: a training go
 processes, and what it ends with is a checkpoint like any other.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -145,6 +146,7 @@ def _deepspeed(device: torch.device) -> Any:
     """The library, with its processes met."""
     import deepspeed
 
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     meet(device)
     if device.type == "cpu":
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # would be compiled first
