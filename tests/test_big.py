@@ -1,0 +1,147 @@
+"""Many rows in little memory: what each stage keeps of a row is bounded, whatever its texts are."""
+
+import json
+import random
+import tracemalloc
+from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+import stages.convert
+import stages.data
+import stages.rjs
+import stages.split
+from apo.dialogue import normalise_query, query_id_of, turn_out_of_order
+from apo.records import read_rows, write_rows
+from benchmarks import big, many
+
+PARAMS = YAML(typ="safe").load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
+KEPT = 900  # bytes of a row: digests, ids and places, with the room that dicts leave
+TEXT = 3000  # characters of each text of a row, of which there are five and more
+
+
+def text(draw: random.Random) -> str:
+    return " ".join(f"{draw.getrandbits(40):010x}" for _ in range(TEXT // 11))
+
+
+def rows(number: int) -> Iterator[tuple[str, str, list[str]]]:
+    """An id, a query and three responses, all of them different and long."""
+    draw = random.Random(1)
+    for _ in range(number):
+        query = f"\n\nHuman: {text(draw)}\n\nAssistant:"
+        yield query_id_of(query), query, [text(draw) for _ in range(3)]
+
+
+def prepare(folder: Path, number: int) -> None:
+    """What all the stages read."""
+    pairs = ({"chosen": q + " " + r[0], "rejected": q + " " + r[1]} for _, q, r in rows(number))
+    write_rows(folder / "input" / "pairs.jsonl", pairs)
+    write_rows(folder / "input" / "golden.jsonl", ({"query": q, "golden": r[2]} for _, q, r in rows(number)))
+    samples = ({"query_id": i, "query": q, "samples": r} for i, q, r in rows(number))
+    write_rows(folder / "samples.jsonl", samples)
+    scores = ({"query_id": i, "scores": [0.5, -1.0, 0.25]} for i, _, _ in rows(number))
+    write_rows(folder / "scores.jsonl", scores)
+    files = PARAMS["data"]["files"] | {"comparisons": ["pairs.jsonl"], "golden": ["golden.jsonl"]}
+    params = PARAMS | {"data": PARAMS["data"] | {"source": "files", "files": files}}
+    params |= {"split": PARAMS["split"] | {"test_fraction": 0.01, "valid_fraction": 0.01}}
+    params |= {"apo": PARAMS["apo"] | {"num_samples": 3}}
+    (folder / "params.yaml").write_text(json.dumps(params))
+
+
+def bring(folder: Path) -> None:
+    stages.data.main(folder / "input", folder / "raw", folder / "m.json", folder / "params.yaml")
+
+
+def split(folder: Path) -> None:
+    raw = [folder / "raw" / f"{name}.jsonl" for name in stages_of_raw]
+    stages.split.main(*raw, folder / "split", folder / "m.json", folder / "params.yaml")
+
+
+def convert(folder: Path) -> None:
+    golden, samples = folder / "raw" / "golden.jsonl", folder / "samples.jsonl"
+    stages.convert.main(
+        "r1", golden, samples, folder / "apo.jsonl", folder / "m.json", folder / "params.yaml"
+    )
+
+
+def rjs(folder: Path) -> None:
+    samples, scores = folder / "samples.jsonl", folder / "scores.jsonl"
+    stages.rjs.main("a", samples, scores, folder / "rjs.jsonl", folder / "m.json", folder / "params.yaml")
+
+
+stages_of_raw = ("comparisons", "golden", "demonstrations", "documents")
+
+
+def peak(stage: Callable[[Path], None], folder: Path) -> int:
+    """Bytes that Python and numpy held at most, above what they held before."""
+    tracemalloc.start()
+    try:
+        stage(folder)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_a_stage_keeps_of_a_row_is_bounded_and_holds_no_text(tmp_path: Path) -> None:
+    sizes = (700, 1400)
+    found: dict[str, list[int]] = {}
+    for number in (sizes[0], *sizes):  # the first time more is imported and remembered
+        folder = tmp_path / str(number)
+        prepare(folder, number)
+        for stage in (bring, split, convert, rjs):
+            found.setdefault(stage.__name__, []).append(peak(stage, folder))
+        assert sum(1 for _ in read_rows(folder / "rjs.jsonl")) == number
+        assert sum(1 for _ in read_rows(folder / "apo.jsonl")) == number
+    growth = {name: (more - less) / (sizes[1] - sizes[0]) for name, (_, less, more) in found.items()}
+    assert max(growth.values()) < KEPT, growth
+
+
+# What the benchmark reads
+
+
+def test_made_up_dialogues_are_of_several_turns_and_some_nearly_the_same() -> None:
+    texts = list(many.dialogues(2000, seed=3))
+    assert texts == list(many.dialogues(2000, seed=3))
+    assert not any(turn_out_of_order(query) for query, _ in texts)
+    keys = [normalise_query(query) for query, _ in texts]
+    assert 0.9 < len(set(keys)) / len(keys) < 0.99
+    assert 0.15 < sum(query.count("Human:") > 1 for query, _ in texts) / len(texts) < 0.5
+    words = [key.split() for key in keys]
+    near = sum(len(a) == len(b) and sum(map(str.__ne__, a, b)) == 1 for a, b in pairwise(words))
+    assert 20 < near < 100
+
+
+def test_as_many_samples_as_golden_answers_and_the_same_queries() -> None:
+    found: dict[str, list[Any]] = {}
+    for name, row in many.rows(300):
+        found.setdefault(name, []).append(row)
+    golden, samples = found["golden"], found["samples"]
+    assert [row["query"] for row in golden] == [row["query"] for row in samples]
+    assert [row["query_id"] for row in samples] == [row["query_id"] for row in found["scores"]]
+    assert len(found["comparisons"]) == len({row["query_id"] for row in samples}) == 300
+    assert all(len(row["samples"]) == 4 and all(row["samples"]) for row in samples)
+    compared = {row["chosen"].rpartition("Assistant:")[0] for row in found["comparisons"]}
+    assert compared <= {row["query"].removesuffix("Assistant:") for row in golden}
+
+
+def test_the_table_has_a_line_for_each_stage() -> None:
+    found: dict[int, dict[str, Any]] = {n: dict.fromkeys(big.STAGES, (n / 1000, 99.6)) for n in (1000, 10**6)}
+    lines = big.table(found).splitlines()
+    assert lines[0] == "| stage | 1,000 rows | 1,000,000 rows |"
+    assert lines[2] == "| data | 1.0 s, 100 MB | 1,000.0 s, 100 MB |"
+    assert len(lines) == 2 + len(big.STAGES)
+
+
+@pytest.mark.parametrize("stage", big.STAGES)
+def test_the_stages_take_the_arguments_that_are_given(stage: str, tmp_path: Path) -> None:
+    import importlib
+    import inspect
+
+    words = big.arguments(stage, tmp_path)
+    parameters = inspect.signature(importlib.import_module(f"stages.{stage}").main).parameters
+    assert {word.removeprefix("--") for word in words[::2]} == set(parameters)
+    assert len(list(islice(words, 1, None, 2))) == len(parameters)
