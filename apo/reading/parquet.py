@@ -32,7 +32,7 @@ def parquet_rows(path: Path, name: str) -> Iterator[Row]:
         UserError: It is no whole parquet file, or one that unpacks to more than a bound.
     """
     command = [sys.executable, "-m", "apo.reading.parquet", os.fspath(path)]
-    paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": paths}
     ) as process:
