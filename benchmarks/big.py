@@ -1,8 +1,8 @@
 """Time and memory of the stages that read rows, for more and more of them: `make big`.
 
 `python -m benchmarks.big ROWS ... [--only STAGE ...]`: so many comparisons and so many queries with four
-samples are made up (`benchmarks.many`) and go through data, split, convert, score and rjs, each in a process of
-its own. What was measured for the sizes of the table goes to `big.json`, and the table from there to README.md.
+samples are made up (`benchmarks.many`) and go through data, split, convert, score and rjs, each in a process
+of its own. What was measured for the sizes of the table goes to `big.json`, and from there to README.md.
 """
 
 import argparse

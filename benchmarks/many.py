@@ -56,9 +56,10 @@ def dialogues(number: int, *, seed: int) -> Iterator[Text]:
 
 
 def rows(number: int) -> Iterator[tuple[str, Row]]:
-    """So many comparisons, and as many golden answers, samples and scores: each query of theirs once, and more.
+    """So many comparisons, and as many golden answers, samples and scores.
 
-    Comparisons are whole dialogues, as Anthropic publishes them.
+    Comparisons are whole dialogues, as Anthropic publishes them; the others are of their queries, each once,
+    and of some more.
     """
     draw = random.Random(f"scores {SEED}")
     seen: set[bytes] = set()
