@@ -124,16 +124,14 @@ class Dealt(Pieces):
     """
 
     def __init__(
-        self, path: Path, stream: BinaryIO, found: Found, share: Path, ranks: tuple[int, int]
+        self, path: Path, stream: BinaryIO, found: Found, share: BinaryIO, ranks: tuple[int, int]
     ) -> None:
         super().__init__(path, stream, found)
-        self._share_path, (self._rank, self._world) = share, ranks
-        self._share = share.open("wb")
+        self._share, (self._rank, self._world) = share, ranks
         self._dealt = self._own = 0
 
-    def close(self) -> None:
+    def end(self) -> None:
         """Says so where there were fewer pieces than ranks."""
-        self._share.close()
         if not self._own:
             name = self._path.parent.name
             print(f"{name}: rank {self._rank} of {self._world} had nothing to do", file=sys.stderr)
@@ -159,7 +157,7 @@ class Dealt(Pieces):
             return elsewhere()
         self._own += 1
         value = compute()
-        append(self._share, [key, value, queries], self._share_path)
+        append(self._share, [key, value, queries], self._path.parent)
         return value
 
 
@@ -205,8 +203,9 @@ def pieces_of(name: str, key: str, *, queries: int = 0) -> Iterator[Pieces]:
 
 @contextlib.contextmanager
 def _for_a_rank(path: Path, ranks: tuple[int, int]) -> Iterator[Dealt]:
-    with path.open("rb") as stream, Found(path.parent) as found:
-        dealt = Dealt(path, stream, found, share_of(path.parent, ranks[0]), ranks)
+    share = share_of(path.parent, ranks[0])
+    with path.open("rb") as stream, Found(path.parent) as found, share.open("wb") as own:
+        dealt = Dealt(path, stream, found, own, ranks)
         with contextlib.suppress(launch.Done):
             yield dealt
-        dealt.close()
+        dealt.end()
