@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import deque
 from pathlib import Path
 from typing import NoReturn
 
@@ -141,12 +140,12 @@ def _no_launcher(found: str) -> UserError:
 def _passed_on(process: subprocess.Popen[bytes]) -> str:
     """Passes on what the ranks say, until all have ended; the end of it."""
     assert process.stderr is not None
-    last: deque[bytes] = deque(maxlen=64)
+    last = b""
     while chunk := os.read(process.stderr.fileno(), 65536):
         os.write(2, chunk)
-        last.append(chunk)
+        last = (last + chunk)[-65536:]
     process.wait()
-    return b"".join(last).decode(errors="replace")
+    return last.decode(errors="replace")
 
 
 def _reason(said: Path, last: str, code: int) -> UserError:

@@ -127,6 +127,24 @@ def test_a_rank_that_fails_ends_all_with_its_reason(stage: Path, how: str, messa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["well", "killed"])
+def test_two_machines(stage: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are this one, and ssh is a shell; the ranks meet over the network and share a folder."""
+    (stage / "ssh").write_text('#!/bin/sh\ntest "$1 $2" = "-tt second" && exec sh -c "$3"\n')
+    (stage / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stage}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PORT", "29517")
+    launcher = f"bash {ROOT / 'configs' / 'two_nodes.sh'} 127.0.0.1 second 1"
+    began = time.monotonic()
+    code, last = ended(stage, launcher, how)
+    if how == "well":
+        assert (code, (stage / "out.txt").read_text()) == (0, "0 of 2,1 of 2")
+    else:
+        assert code == 1 and last.startswith("error: APO_LAUNCH: found rank 1 killed by SIGKILL"), last
+        assert time.monotonic() - began < 50
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["outer", "launcher"])
 def test_no_rank_outlives_who_started_it(stage: Path, victim: str) -> None:
     process = start(stage, TORCHRUN, "wait")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import LlamaConfig
 
+from apo import launch
 from apo.errors import UserError
 from apo.resume.states import Checkpoints
 from apo.training.optimise import STRETCH, batches_of, learning_rate, optimise, optimisers_for
@@ -262,3 +263,26 @@ def test_the_look_joins_the_curve_when_it_is_due(new_checkpoints: Callable[[], C
     assert not model.training  # as it is measured afterwards
     never = run(line(), tiny.optimiser(), squares(model), new_checkpoints(), look=look)
     assert all(row.keys() == {"step", "loss", "lr"} for row in never)
+
+
+def test_more_processes_than_items_is_one_message(
+    new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "ranks", lambda piece: (0, 25))
+    model = line()
+    with pytest.raises(UserError, match=r"APO_LAUNCH: found 25 processes for 24 items; expected no more"):
+        run(model, tiny.optimiser(), squares(model), new_checkpoints())
+
+
+def test_terms_beside_the_loss_join_the_curve(
+    new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is the sum over the micro batches of a step."""
+    model = line()
+
+    def loss_of(step: list[int], items: list[int]) -> dict[str, Tensor]:
+        return squares(model)(step, items) | {"half": torch.tensor(len(items) / 16)}
+
+    monkeypatch.setenv("APO_TOKEN_BUDGET", "3")
+    curve = run(model, tiny.optimiser(), loss_of, new_checkpoints())
+    assert [row["half"] for row in curve] == [0.5, 0.5, 0.5]

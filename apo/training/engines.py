@@ -75,7 +75,7 @@ class Whole:
         if world > 1:
             meet(next(model.parameters()).device)
             self._module = DistributedDataParallel(
-                self._module, broadcast_buffers=False, gradient_as_bucket_view=True
+                self._module, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
 
     def begin(self, checkpoints: Checkpoints) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ The saved state is that of one process, whole and without pickles: a training go
 processes, and what it ends with is a checkpoint like any other.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +45,7 @@ class Sharded:
             self._engine, *_ = deepspeed.initialize(
                 model=self._module, optimizer=self._optimiser, config=self._config
             )
+            self._begin_moments()
             if state:
                 self._restore_optimiser(state)
             return curve_in(state)
@@ -65,8 +67,8 @@ class Sharded:
 
     def tensors(self) -> dict[str, Tensor]:
         """The state that one process would have, gathered parameter by parameter; empty but for the first."""
+        import deepspeed
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-        from deepspeed.zero import GatheredParameters
 
         tensors: dict[str, Tensor] = {}
         whole: dict[int, Tensor] = {}
@@ -77,7 +79,7 @@ class Sharded:
                 parts = {part: safe_get_full_optimizer_state(parameter, part) for part in MOMENTS}
                 parts["step"] = self._steps()
             else:
-                with GatheredParameters([parameter], enabled=self._parts_weights):
+                with deepspeed.zero.GatheredParameters([parameter], enabled=self._parts_weights):
                     whole[id(parameter)] = parameter.detach().float().clone()
             if self._rank:
                 whole.clear()
@@ -89,15 +91,18 @@ class Sharded:
                 tensors[f"model/{name}"] = whole.get(id(value), value.detach()).cpu().clone()
         return tensors
 
-    def _restore_optimiser(self, state: Any) -> None:
-        """Puts float32 weights and moments of AdamW where DeepSpeed keeps this process's part of them."""
-        from deepspeed import utils
-
+    def _begin_moments(self) -> None:
+        """What AdamW makes at its first step. At stage 2 DeepSpeed would look for it too early, and once."""
         for flat in self._flats():
             moments = {part: torch.zeros_like(flat) for part in MOMENTS}
             self._states()[flat] = {"step": torch.zeros((), device=flat.device), **moments}
         if not self._parts_weights:
             self._engine.optimizer._lazy_init_hp_params_optimizer_state()
+
+    def _restore_optimiser(self, state: Any) -> None:
+        """Puts float32 weights and moments of AdamW where DeepSpeed keeps this process's part of them."""
+        from deepspeed import utils
+
         for name, parameter in self._model.named_parameters():
             if not parameter.requires_grad:
                 continue
@@ -141,6 +146,7 @@ def _deepspeed(device: torch.device) -> Any:
     """The library, with its processes met."""
     import deepspeed
 
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     meet(device)
     if device.type == "cpu":
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # would be compiled first
