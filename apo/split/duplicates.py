@@ -13,8 +13,6 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from math import ceil, floor
 
-from apo.split.anchors import Anchors
-
 Gram = tuple[str, ...]
 
 # Thai to Tibetan, Burmese, Khmer, kana, Chinese: no white space between words, so each character is one.
@@ -59,6 +57,8 @@ class NearDuplicates:
     """
 
     def __init__(self, texts: Iterable[str], threshold: float) -> None:
+        from apo.split.anchors import Anchors  # with numpy, which only this needs
+
         assert 0 < threshold <= 1, threshold
         self._threshold = threshold
         self._texts = list(texts)
