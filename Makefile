@@ -5,12 +5,13 @@
 # make hermetic   every stage alone with what it declares; part of make test
 # make reproduce  two clones, two runs, the same bytes; part of make test; APO_FULL=1 plays the whole game twice
 # make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, JSON=1
+# make big     time and memory of the stages that read rows, up to a million of them, an hour; SIZES='10000 100000'
 # make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect bench
+.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect bench big
 setup: .venv/installed .dvc/plots/page.html
 
 .venv/installed: requirements.txt constraints.txt
@@ -53,6 +54,9 @@ bench: setup .venv/bench
 .venv/bench: benchmarks/requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -r $<
 	@touch $@
+
+big: setup
+	python -m benchmarks.big $(or $(SIZES),10000 100000 1000000)
 
 check: setup
 	ruff format --check .

@@ -3,11 +3,12 @@
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Literal
 
 from apo.dialogue import cut_runaway
 from apo.errors import UserError
-from apo.records import Row
+from apo.records import Row, decoded, parse_row, read_placed_rows
 
 COUNTS = (
     "queries",  # rows of samples read
@@ -25,35 +26,57 @@ COUNTS = (
 )
 
 
-def golden_answers(rows: Iterable[Row], *, where: str) -> dict[str, str]:
-    """Golden answers by query id, from rows `{query_id, golden}`.
+class GoldenAnswers(Mapping[str, str]):
+    """Golden answers by query id, read from their file again when they are asked for, inside a `with`.
+
+    Memory is the id and the place of each row.
 
     Args:
-        rows: The rows, one a line of the file.
-        where: The file, for error messages.
+        path: Rows `{query_id, golden}`.
 
     Raises:
         UserError: A row without an answer, or an id twice.
     """
-    golden: dict[str, str] = {}
-    for number, row in enumerate(rows, start=1):
-        query_id, answer = str(row["query_id"]), row.get("golden")
-        if not isinstance(answer, str) or not answer.strip():
-            raise UserError(
-                f"{where}:{number}",
-                found=f"no golden answer for query {query_id!r}",
-                expected="text under 'golden'",
-                do="add the answer or remove the row together with the query's samples",
-            )
-        if query_id in golden:
-            raise UserError(
-                f"{where}:{number}",
-                found=f"query_id {query_id!r} for a second time",
-                expected="one golden answer a query",
-                do="remove one of the two rows",
-            )
-        golden[query_id] = answer
-    return golden
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._places: dict[str, int] = {}
+        for number, place, row in read_placed_rows(path, "query_id"):
+            query_id, answer = row["query_id"], row.get("golden")
+            if not isinstance(answer, str) or not answer.strip():
+                raise UserError(
+                    f"{path}:{number}",
+                    found=f"no golden answer for query {query_id!r}",
+                    expected="text under 'golden'",
+                    do="add the answer or remove the row together with the query's samples",
+                )
+            if query_id in self._places:
+                raise UserError(
+                    f"{path}:{number}",
+                    found=f"query_id {query_id!r} for a second time",
+                    expected="one golden answer a query",
+                    do="remove one of the two rows",
+                )
+            self._places[query_id] = place
+        self._lines = path.open("rb")
+
+    def __enter__(self) -> "GoldenAnswers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+
+    def __getitem__(self, query_id: str) -> str:
+        where = str(self._path)
+        self._lines.seek(self._places[query_id])
+        answer: str = parse_row(decoded(self._lines.readline(), where=where), where=where)["golden"]
+        return answer
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def convert(
@@ -75,7 +98,7 @@ def convert(
 
     Args:
         samples_rows: Rows `{query_id, query, samples: [..]}`, one a line of the file.
-        golden_by_id: The golden answer of every query, see `golden_answers`.
+        golden_by_id: The golden answer of every query, see `GoldenAnswers`.
         num_samples: How many samples a query has, before any is left out.
         short_samples: What a query with fewer is: an error, or kept as it is. More is always an error.
         pick: All samples, or one of those left, drawn by `seed` and query id (order-independent).

@@ -185,6 +185,11 @@ def query_keys(text: str) -> Iterator[list[str]]:
         end = text.find(ASSISTANT, start)
 
 
+def digest_of(text: str) -> bytes:
+    """Sixteen bytes for a text: what of many texts is kept in memory, where equal or not is the question."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
 def query_id_of(query: str) -> str:
     """An id for a query that came without one: the same for the same normalised query."""
     return "q-" + hashlib.sha256(normalise_query(query).encode()).hexdigest()[:12]

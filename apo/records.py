@@ -24,20 +24,16 @@ def read_rows(path: Path, *texts: str) -> Iterator[Row]:
     Raises:
         UserError: The file is missing, a line is not a JSON object, or a text is not there.
     """
-    for number, row in read_numbered_rows(path):
-        for key in texts:
-            if not isinstance(row.get(key), str):
-                raise UserError(
-                    f"{path}:{number}",
-                    found=f"{row[key]!r:.40} under {key!r}" if key in row else f"no key {key!r}",
-                    expected="a text",
-                    do="run `dvc repro`, which writes the file again, or mend the row",
-                )
-        yield row
+    return (row for _, _, row in read_placed_rows(path, *texts))
 
 
 def read_numbered_rows(path: Path) -> Iterator[tuple[int, Row]]:
     """Rows with their line numbers, counted from 1."""
+    return ((number, row) for number, _, row in read_placed_rows(path))
+
+
+def read_placed_rows(path: Path, *texts: str) -> Iterator[tuple[int, int, Row]]:
+    """Rows with their line numbers, counted from 1, and the byte at which their line begins."""
     if not path.is_file():
         raise UserError(
             str(path),
@@ -45,10 +41,21 @@ def read_numbered_rows(path: Path) -> Iterator[tuple[int, Row]]:
             expected="a JSON Lines file",
             do="run `dvc repro`: an earlier stage writes it",
         )
+    place = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             where = f"{path}:{number}"
-            yield number, parse_row(decoded(line, where=where), where=where)
+            row = parse_row(decoded(line, where=where), where=where)
+            for key in texts:
+                if not isinstance(row.get(key), str):
+                    raise UserError(
+                        where,
+                        found=f"{row[key]!r:.40} under {key!r}" if key in row else f"no key {key!r}",
+                        expected="a text",
+                        do="run `dvc repro`, which writes the file again, or mend the row",
+                    )
+            yield number, place, row
+            place += len(line)
 
 
 def decoded(data: bytes, *, where: str) -> str:

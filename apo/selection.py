@@ -41,8 +41,8 @@ def select(
     Args:
         sample_rows: `{query_id, query, samples: [..]}`, and `extra: {name: text}` for answers from elsewhere.
         score_rows: `{query_id, scores: [..]}` in the order of the samples, and `extra: {name: reward}`,
-            for all extra answers or, where they are no candidates, for none; queries in any order, all
-            held in memory.
+            for all extra answers or, where they are no candidates, for none; queries in any order, those that
+            come before their samples held in memory.
         include_extra: Whether extra answers are candidates; they then follow the samples in the row's
             `samples` and `scores`, sorted by name.
         samples_at: The file of the samples, for error messages.
@@ -54,13 +54,13 @@ def select(
             number, a sample is no text.
     """
     counts.update(dict.fromkeys(COUNTS, 0))
-    scores_of = _by_id(score_rows, where=scores_at)
+    scores_of = _Scores(score_rows, where=scores_at)
     seen: set[str] = set()
     for number, row in enumerate(sample_rows, start=1):
         line = f"{samples_at}:{number}"
         query_id = str(row["query_id"])
         _refuse_twice(query_id, seen, where=line)
-        score_line, score_row = scores_of.pop(query_id, (0, {}))
+        score_line, score_row = scores_of.take(query_id)
         if not score_line:
             raise UserError(
                 line,
@@ -106,11 +106,12 @@ def select(
             "scores": scores,
             "margin": margin,
         }
-    if scores_of:
-        query_id, (score_line, _) = next(iter(scores_of.items()))
+    left = scores_of.left()
+    if left:
+        query_id, score_line = next(iter(left.items()))
         raise UserError(
             f"{scores_at}:{score_line}",
-            found=f"scores of {len(scores_of)} queries such as {query_id!r} that {samples_at} does not have",
+            found=f"scores of {len(left)} queries such as {query_id!r} that {samples_at} does not have",
             expected="scores for the queries of the samples only",
             do="score these samples again",
         )
@@ -126,15 +127,38 @@ def best_first(texts: list[str], scores: list[float]) -> list[int]:
     return sorted(filled, key=lambda index: -scores[index])  # a stable sort keeps the order of ties
 
 
-def _by_id(rows: Iterable[Row], *, where: str) -> dict[str, tuple[int, Row]]:
-    """Rows with their line numbers by query id."""
-    found: dict[str, tuple[int, Row]] = {}
-    seen: set[str] = set()
-    for number, row in enumerate(rows, start=1):
-        query_id = str(row["query_id"])
-        _refuse_twice(query_id, seen, where=f"{where}:{number}")
-        found[query_id] = (number, row)
-    return found
+class _Scores:
+    """Rows with their line numbers by query id, read as far as they are asked for.
+
+    Raises:
+        UserError: An id comes twice.
+    """
+
+    def __init__(self, rows: Iterable[Row], *, where: str) -> None:
+        self._rows, self._where = enumerate(rows, start=1), where
+        self._seen: set[str] = set()
+        self._waiting: dict[str, tuple[int, Row]] = {}
+
+    def take(self, query_id: str) -> tuple[int, Row]:
+        """The row of a query with its line number, 0 where there is none; a query is asked for once."""
+        if query_id not in self._waiting and query_id not in self._seen:
+            for other, number, row in self._read():
+                self._waiting[other] = (number, row)
+                if other == query_id:
+                    break
+        return self._waiting.pop(query_id, (0, {}))
+
+    def left(self) -> dict[str, int]:
+        """The line numbers of those that nobody asked for."""
+        return {query_id: number for query_id, (number, _) in self._waiting.items()} | {
+            query_id: number for query_id, number, _ in self._read()
+        }
+
+    def _read(self) -> Iterator[tuple[str, int, Row]]:
+        for number, row in self._rows:
+            query_id = str(row["query_id"])
+            _refuse_twice(query_id, self._seen, where=f"{self._where}:{number}")
+            yield query_id, number, row
 
 
 def _refuse_twice(query_id: str, seen: set[str], *, where: str) -> None:

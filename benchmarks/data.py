@@ -45,7 +45,12 @@ def read_texts(path: Path) -> list[Text]:
 
 
 def made_up_texts(number: int, *, seed: int) -> list[Text]:
-    """Random words in the numbers that Helpful&Harmless has.
+    """The first of `made_up`."""
+    return list(itertools.islice(made_up(seed), number))
+
+
+def made_up(seed: int) -> Iterator[Text]:
+    """Random words in the numbers that Helpful&Harmless has, without end.
 
     The words of query, chosen and rejected response come as a triple from `hh_lengths.json`
     (`benchmarks.lengths`). Words are made of syllables and as unequally frequent as those of a language, so
@@ -60,11 +65,9 @@ def made_up_texts(number: int, *, seed: int) -> list[Text]:
     def some(count: int) -> str:
         return " ".join(draw.choices(words, cum_weights=frequency, k=count))
 
-    texts = []
-    for _ in range(number):
+    while True:
         query, chosen, rejected = draw.choice(triples)
-        texts.append((f"\n\nHuman: {some(query)}\n\nAssistant:", [some(chosen), some(rejected)]))
-    return texts
+        yield f"\n\nHuman: {some(query)}\n\nAssistant:", [some(chosen), some(rejected)]
 
 
 def with_others(texts: Sequence[Text], count: int, *, seed: int) -> list[Text]:

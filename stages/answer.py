@@ -41,8 +41,9 @@ def main(
     seed, device = read_seed(params), machine.set_up()
     known = bool(json.loads(truth.read_text(encoding="utf-8")))
     asked = draw(read_rows(queries), at_most=sampling.max_queries, seed=seed)
-    model, tokenizer = load_language_model(llm).to(device).eval(), load_tokenizer(llm)
-    with pieces_of(f"answer_{name}", fingerprint([sampling, seed], [llm, queries])) as pieces:
+    key = fingerprint([sampling, seed], [llm, queries])
+    with pieces_of(f"answer_{name}", key, queries=len(asked)) as pieces:
+        model, tokenizer = load_language_model(llm).to(device).eval(), load_tokenizer(llm)
         responses = sample_responses(
             model,
             tokenizer,

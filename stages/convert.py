@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from apo.config import Convert, read_count, read_section, read_seed
-from apo.conversion import convert, golden_answers
+from apo.conversion import GoldenAnswers, convert
 from apo.records import read_rows, write_json, write_rows
 from apo.stage import run
 
@@ -18,17 +18,18 @@ def main(
 ) -> None:
     settings = read_section(params, "convert", Convert)
     counts: Counter[str] = Counter()
-    items = convert(
-        read_rows(samples, "query_id", "query"),
-        golden_answers(read_rows(golden, "query_id"), where=str(golden)),
-        num_samples=read_count(params, "apo.num_samples"),
-        short_samples=settings.short_samples,
-        pick=settings.pick,
-        seed=read_seed(params),
-        where=str(samples),
-        counts=counts,
-    )
-    write_rows(out, items)
+    with GoldenAnswers(golden) as answers:
+        items = convert(
+            read_rows(samples, "query_id", "query"),
+            answers,
+            num_samples=read_count(params, "apo.num_samples"),
+            short_samples=settings.short_samples,
+            pick=settings.pick,
+            seed=read_seed(params),
+            where=str(samples),
+            counts=counts,
+        )
+        write_rows(out, items)
     write_json(metrics, {f"convert_{round}": dict(counts)})
 
 

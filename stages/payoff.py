@@ -21,9 +21,10 @@ from apo.tables import write_csv
 
 
 def main(round: str, rm: Path, answers: Path, out: Path, curves: Path, metrics: Path) -> None:
-    model = load_reward_model(rm).to(machine.set_up()).eval()
-    arms = read_arms(answers)
-    with pieces_of(f"payoff_{round}", fingerprint([], [rm, answers])) as pieces:
+    arms, device = read_arms(answers), machine.set_up()
+    total = sum(map(len, arms.values()))
+    with pieces_of(f"payoff_{round}", fingerprint([], [rm, answers]), queries=total) as pieces:
+        model = load_reward_model(rm).to(device).eval()
         scored = {
             name: score_answers(model, rows, what=f"{round} of {name}", key="rewards", pieces=pieces)
             for name, rows in arms.items()

@@ -41,7 +41,8 @@ def main(
         device = machine.set_up()
         # The name is that of the part: in the first round both arms ask the same model, and the second finds
         # what the first one computed.
-        with pieces_of(f"sample_{part}", fingerprint([settings, seed], [llm, queries])) as pieces:
+        key = fingerprint([settings, seed], [llm, queries])
+        with pieces_of(f"sample_{part}", key, queries=len(asked)) as pieces:
             responses = sample_responses(
                 load_language_model(llm).to(device).eval(),
                 load_tokenizer(llm),

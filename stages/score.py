@@ -14,7 +14,7 @@ from apo.config import Gate, RewardTraining, Score, read_part, read_section
 from apo.measuring.gate import check_calibration
 from apo.measuring.scoring import score_samples
 from apo.model.checkpoint import load_reward_model
-from apo.records import write_json, write_rows
+from apo.records import read_rows, write_json, write_rows
 from apo.resume.pieces import pieces_of
 from apo.resume.states import fingerprint
 from apo.stage import run
@@ -25,21 +25,22 @@ def main(
 ) -> None:
     settings = read_section(params, "score", Score)
     device = machine.set_up()
-    reward_model = load_reward_model(model).to(device).eval()
+    reward_model = load_reward_model(model).eval()
     calibration = vars(reward_model.classifier.config).get("apo_calibration")
     limit = read_part(params, "rm", Gate, beside=RewardTraining)
     gate = check_calibration(name, model, calibration, limit=limit.max_ece, bins=limit.max_ece_bins)
     counts: Counter[str] = Counter()
-    with pieces_of(f"score_{name}", fingerprint([settings], [model, samples])) as pieces:
+    key, queries = fingerprint([settings], [model, samples]), sum(1 for _ in read_rows(samples))
+    with pieces_of(f"score_{name}", key, queries=queries) as pieces:
         scored = score_samples(
-            reward_model,
+            reward_model.to(device),
             samples,
             extra_answers=settings.extra_answers,
             what=f"score {name}",
             counts=counts,
             pieces=pieces,
         )
-        write_rows(out, scored)
+        write_rows(out, pieces.whole(scored))
     write_json(metrics, {f"score_{name}": {**dict(sorted(counts.items())), **gate}})
 
 

@@ -35,9 +35,12 @@ def main(
     queries = Queries()
     names = {"rm": "rm_train", "llm": "llm_train", "valid": "rm_valid", "test": "test"}
 
+    def compared() -> Iterator[Row]:
+        return read_rows(comparisons, "query_id", "query", "type", "split")
+
     def rows() -> Iterator[tuple[str, Row]]:
         parted = split_rows(
-            lambda: read_rows(comparisons, "query_id", "query", "type", "split"),
+            compared,
             seed=seed,
             rm_fraction=settings.rm_fraction,
             valid_fraction=settings.valid_fraction,
@@ -46,20 +49,19 @@ def main(
             shared_first_turn=settings.shared_first_turn,
             counts=counts,
         )
-        yield from ((names[part], row) for part, row in queries.watch(parted))
+        answers = read_rows(golden, "query_id")
+        watched = queries.watch(parted)
+        playable = with_golden(watched, answers, without=settings.without_golden, counts=counts)
+        yield from ((names.get(name, name), row) for name, row in playable)
         queries.prove_none_is_empty()
-        overlaps = prove_disjoint(queries.keys())
+        overlaps = prove_disjoint(queries.shared)
         leaks = Leaks(
-            queries.keys(),
+            queries.measuring,
+            queries.again(compared()),
             queries.begun,
             near_duplicate=settings.near_duplicate,
             shared_first_turn=settings.shared_first_turn,
         )
-        answers = read_rows(golden, "query_id")
-        playable = with_golden(queries.of("rm"), answers, without=settings.without_golden, counts=counts)
-        yield from (("rm_queries", row) for row in playable)
-        yield from (("llm_queries", row) for row in queries.of("llm"))
-        yield from (("test_queries", row) for row in queries.of("test"))
         for name, path, key in (
             ("demonstrations", demonstrations, "query"),
             ("documents", documents, "text"),

@@ -1,12 +1,14 @@
 """apo/conversion.py: golden > samples items, every drop counted, the authors' flat pairs."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from apo.conversion import COUNTS, authors_pairs, convert, golden_answers
+from apo.conversion import COUNTS, GoldenAnswers, authors_pairs, convert
 from apo.errors import UserError
+from apo.records import write_rows
 
 QUERY = "\n\nHuman: Q\n\nAssistant:"
 
@@ -124,14 +126,25 @@ def test_refusals_say_where() -> None:
         run([{"query_id": "a", "query": QUERY}], {"a": "gold"})
 
 
-def test_golden_answers() -> None:
-    rows = [{"query_id": 1, "golden": "x"}, {"query_id": "b", "golden": "y"}]
-    assert golden_answers(rows, where="g.jsonl") == {"1": "x", "b": "y"}
-    with pytest.raises(UserError, match=r"g.jsonl:3: found query_id 'b' for a second time"):
-        golden_answers([*rows, {"query_id": "b", "golden": "y"}], where="g.jsonl")
+def golden_answers(folder: Path, rows: list[dict[str, Any]]) -> dict[str, str]:
+    write_rows(folder / "g.jsonl", (row | {"query_id": str(row["query_id"])} for row in rows))
+    with GoldenAnswers(folder / "g.jsonl") as found:
+        assert len(found) == len(rows)
+        return {query_id: found[query_id] for query_id in sorted(found)}
+
+
+def test_golden_answers(tmp_path: Path) -> None:
+    rows = [
+        {"query_id": "1", "golden": "x"},
+        {"query_id": "é", "golden": "yé\n"},
+        {"query_id": "0", "golden": "z"},
+    ]
+    assert golden_answers(tmp_path, rows) == {"1": "x", "é": "yé\n", "0": "z"}
+    with pytest.raises(UserError, match=r"g.jsonl:4: found query_id '0' for a second time"):
+        golden_answers(tmp_path, [*rows, {"query_id": "0", "golden": "y"}])
     for bad in ({"query_id": "c"}, {"query_id": "c", "golden": " "}, {"query_id": "c", "golden": None}):
         with pytest.raises(UserError, match=r"g.jsonl:1: found no golden answer for query 'c'"):
-            golden_answers([bad], where="g.jsonl")
+            golden_answers(tmp_path, [bad])
 
 
 def test_authors_pairs_refuse_the_separator_in_a_text() -> None:
@@ -157,7 +170,7 @@ OURS = {
 }
 
 
-def test_converter_of_the_authors(vectors) -> None:
+def test_converter_of_the_authors(vectors, tmp_path: Path) -> None:
     cases = vectors("apo_data_converter")
     for case in cases:
         rows = [
@@ -168,9 +181,9 @@ def test_converter_of_the_authors(vectors) -> None:
         options = {"num_samples": 4}
         if case["name"] in REFUSED:
             with pytest.raises(UserError, match=REFUSED[case["name"]]):
-                run(rows, golden_answers(case["golden"], where="g.jsonl"), **options)
+                run(rows, golden_answers(tmp_path, case["golden"]), **options)
             continue
-        items, _ = run(rows, golden_answers(case["golden"], where="g.jsonl"), **options)
+        items, _ = run(rows, golden_answers(tmp_path, case["golden"]), **options)
         pairs = [pair for item in items for pair in authors_pairs(item)]
         if case["name"] in OURS:
             assert pairs != case["output"], "no difference any more"

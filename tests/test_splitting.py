@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import combinations
 
 import pytest
 
@@ -101,7 +102,7 @@ def test_every_row_is_given_or_counted_and_parts_are_disjoint() -> None:
     for part, row in pairs:
         keys[part].add(normalise_query(row["query"]))
     assert all(counts[f"rows_{part}"] == sum(p == part for p, _ in pairs) for part in keys)
-    assert set(prove_disjoint(keys).values()) == {0}
+    assert not [pair for pair in combinations(keys, 2) if keys[pair[0]] & keys[pair[1]]]
 
 
 @pytest.mark.parametrize(
@@ -155,13 +156,17 @@ def test_a_fraction_outside_its_range_is_refused(name: str, value: float) -> Non
 
 
 def test_an_overlap_names_an_example() -> None:
-    assert prove_disjoint({"rm": {"a"}, "llm": {"b"}, "test": set()}) == {
-        "rm_and_llm": 0,
-        "rm_and_test": 0,
-        "llm_and_test": 0,
+    _, queries = _watched([("rm", "a"), ("llm", "b"), ("test", "c"), ("rm", "A")])
+    assert prove_disjoint(queries.shared) == {
+        f"{one}_and_{other}": 0 for one, other in combinations(PARTS, 2)
     }
-    with pytest.raises(UserError, match=r"llm and test: found 1 queries in both, such as 'b'"):
-        prove_disjoint({"rm": {"a"}, "llm": {"b", "c"}, "test": {"b"}})
+    _, queries = _watched(
+        [("test", "d"), ("rm", "a"), ("test", "b"), ("llm", "b"), ("llm", "D!"), ("llm", "c")]
+    )
+    assert {pair for pair, shared in queries.shared.items() if shared} == {("llm", "test")}
+    wanted = r"llm and test: found 2 queries in both, such as 'human question b assistant'"
+    with pytest.raises(UserError, match=wanted):
+        prove_disjoint(queries.shared)
 
 
 def test_the_rows_are_read_as_a_stream_and_twice() -> None:
@@ -179,36 +184,47 @@ def test_the_rows_are_read_as_a_stream_and_twice() -> None:
     assert len(read) == 200
 
 
-def _watched(rows: list[tuple[str, str]]) -> tuple[list[tuple[str, dict]], Queries]:
-    """Rows (part, name of the question), seen by `Queries`."""
-    queries = Queries()
-    numbered = [
+def _numbered(rows: list[tuple[str, str]]) -> list[tuple[str, dict]]:
+    """Rows (part, name of the question) as a split gives them."""
+    return [
         (part, {"query_id": f"{part}{n}", "query": _query(name), "type": "t", "split": "", "scores": [n]})
         for n, (part, name) in enumerate(rows)
     ]
-    return list(queries.watch(numbered)), queries
+
+
+def _watched(rows: list[tuple[str, str]]) -> tuple[list[tuple[str, dict]], Queries]:
+    """The rows, seen by `Queries`."""
+    queries = Queries()
+    return list(queries.watch(_numbered(rows))), queries
 
 
 def test_watching_passes_rows_on_without_their_given_part() -> None:
     rows, _ = _watched([("rm", "x"), ("test", "y")])
     assert rows == [
         ("rm", {"query_id": "rm0", "query": _query("x"), "type": "t", "scores": [0]}),
+        ("rm_queries", {"query_id": "rm0", "query": _query("x"), "type": "t"}),
         ("test", {"query_id": "test1", "query": _query("y"), "type": "t", "scores": [1]}),
+        ("test_queries", {"query_id": "test1", "query": _query("y"), "type": "t"}),
     ]
 
 
 def test_the_queries_of_a_part_are_distinct_and_in_order() -> None:
-    _, queries = _watched([("rm", "b"), ("llm", "c"), ("rm", "a"), ("rm", "B!"), ("rm", "a")])
-    assert queries.of("rm") == [
-        {"query_id": "rm0", "query": _query("b"), "type": "t"},
-        {"query_id": "rm2", "query": _query("a"), "type": "t"},
+    rows = [("rm", "b"), ("llm", "c"), ("rm", "a"), ("rm", "B!"), ("rm", "a"), ("test", "f"), ("test", "e")]
+    found, queries = _watched([*rows, ("valid", "d"), ("valid", "D")])
+    assert [(name, row["query_id"]) for name, row in found if name not in PARTS] == [
+        ("rm_queries", "rm0"),
+        ("llm_queries", "llm1"),
+        ("rm_queries", "rm2"),
+        ("test_queries", "test5"),
+        ("test_queries", "test6"),
     ]
-    assert queries.keys() == {
-        "rm": {normalise_query(_query("a")), normalise_query(_query("b"))},
-        "llm": {normalise_query(_query("c"))},
-        "valid": set(),
-        "test": set(),
+    assert {part: list(keys) for part, keys in queries.measuring.items()} == {
+        "valid": [normalise_query(_query("d"))],
+        "test": [normalise_query(_query("f")), normalise_query(_query("e"))],
     }
+    raw = [{"query": _query(name)} for name in ("z", "a", "b", "B", "c", "d", "e", "f")]
+    parts = [("rm", "a"), ("rm", "b"), ("llm", "c"), ("valid", "d"), ("test", "e"), ("test", "f")]
+    assert list(queries.again(raw)) == [(part, normalise_query(_query(name))) for part, name in parts]
 
 
 @pytest.mark.parametrize("lacking", PARTS)
@@ -223,21 +239,26 @@ def test_no_empty_part_is_well() -> None:
 
 
 def test_queries_without_golden_answer() -> None:
-    queries = [{"query_id": name} for name in "abcd"]
+    queries = [("rm_queries", {"query_id": name}) for name in "abcd"]
     golden = [{"query_id": name, "golden": "g"} for name in "dbz"]
     counts: Counter[str] = Counter()
     assert list(with_golden(queries, golden, without="skip", counts=counts)) == [queries[1], queries[3]]
     assert counts == {"rm_queries_without_golden": 2}
     with pytest.raises(UserError, match=r"query 'a' of the RM part: found no golden answer.*skip"):
         list(with_golden(queries, golden, without="error", counts=Counter()))
-    assert list(with_golden(queries[1:2], golden, without="error", counts=Counter())) == queries[1:2]
+    others = [("rm", {"query_id": "a"}), ("llm_queries", {"query_id": "a"}), queries[1]]
+    assert list(with_golden(others, golden, without="error", counts=Counter())) == others
 
 
 def _aside(*texts: str, shared_first_turn: str = "keep") -> Leaks:
     """What is set aside where the queries of test are these."""
     parts = {part: set(map(normalise_query, texts if part == "test" else ())) for part in PARTS}
     begun = {part: Counter(map(beginning_of, texts if part == "test" else ())) for part in PARTS}
-    return Leaks(parts, begun, near_duplicate=0.9, shared_first_turn=shared_first_turn)
+    return Leaks(parts, _trained(parts), begun, near_duplicate=0.9, shared_first_turn=shared_first_turn)
+
+
+def _trained(parts: dict[str, set[str]]) -> Iterator[tuple[str, str]]:
+    return ((part, key) for part, keys in parts.items() for key in keys)
 
 
 ASIDE = _aside(_query("x"))
@@ -366,7 +387,7 @@ def _leaks(shared_first_turn: str = "keep", **parts: str) -> Leaks:
     own = {part: _query(part) for part in PARTS} | parts
     keys = {part: {normalise_query(query)} for part, query in own.items()}
     begun = {part: Counter([beginning_of(query)]) for part, query in own.items()}
-    return Leaks(keys, begun, near_duplicate=0.9, shared_first_turn=shared_first_turn)
+    return Leaks(keys, _trained(keys), begun, near_duplicate=0.9, shared_first_turn=shared_first_turn)
 
 
 def test_no_leak_is_zero_for_all_that_is_trained_and_measured() -> None:

@@ -1,5 +1,6 @@
 """Rewards of encoded items, in the order in which they come."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -41,7 +42,8 @@ def rewards_of(
     """
     stream = iter(items)
     done = 0  # the progress line counts only where it is shown
-    with tqdm(total=total, desc=what, unit="query", disable=None if what else True) as progress:
+    quiet = True if not what or (pieces and pieces.quiet) else None
+    with tqdm(total=total, desc=what, unit="query", disable=quiet) as progress:
         while window := list(islice(stream, WINDOW)):
             rewards: list[list[float]] = [[] for _ in window]
             lengths = [model.tokens(item) for item in window]
@@ -50,7 +52,12 @@ def rewards_of(
                 def reward(indices: list[int] = indices) -> list[list[float]]:
                     return _rewards(model, [window[i] for i in indices], what)
 
-                found = pieces.get([what, done, *indices], reward) if pieces else reward()
+                def elsewhere(indices: list[int] = indices) -> list[list[float]]:
+                    return [[math.nan] * len(window[i].responses) for i in indices]
+
+                key = [what, done, *indices]
+                count = len(indices)
+                found = pieces.get(key, reward, queries=count, elsewhere=elsewhere) if pieces else reward()
                 for index, row in zip(indices, found, strict=True):
                     rewards[index] = row
                 progress.update(len(indices))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from apo.config import Data, Demo, Files
-from apo.dialogue import cut_runaway, query_id_of
+from apo.dialogue import cut_runaway, digest_of, query_id_of
 from apo.errors import RowError, UserError
 from apo.reading.findings import Findings
 from apo.reading.sources import (
@@ -140,15 +140,16 @@ class _FileRows:
 
     def _golden(self, asked: set[str]) -> Iterator[tuple[str, Row]]:
         """Golden answers, one a query: the same one again, and another one, are findings."""
-        seen: dict[str, str] = {}
+        seen: dict[str, bytes] = {}
         counts = self.counts.setdefault("golden", Counter())
         for row in self._rows(read_golden, self.files.golden, "golden"):
             query_id, answer = row["query_id"], row["golden"]
+            digest = digest_of(answer)
             if query_id not in seen:
-                seen[query_id] = answer
+                seen[query_id] = digest
                 yield "golden", row
                 continue
-            code = "golden_repeated" if seen[query_id] == answer else "two_golden"
+            code = "golden_repeated" if seen[query_id] == digest else "two_golden"
             self.findings.keeps(
                 code,
                 where=f"golden answers of query {query_id[:60]!r}",

@@ -5,7 +5,6 @@ plain from the file, its layout. The counter gets `rows` (read), `kept` (given),
 `kept_CODE` for every finding.
 """
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from apo.dialogue import cut_runaway, normalise_query, query_id_of, turn_out_of_order
+from apo.dialogue import cut_runaway, digest_of, normalise_query, query_id_of, turn_out_of_order
 from apo.errors import RowError
 from apo.reading.findings import Findings
 from apo.reading.recognise import COMPARISONS, DEMONSTRATIONS, GOLDEN, SAMPLES, Shape, recognise
@@ -285,7 +284,7 @@ class QueryIds:
         Raises:
             RowError: The id was given to another query before.
         """
-        digest = hashlib.blake2b(normalise_query(query).encode(), digest_size=16).digest()
+        digest = digest_of(normalise_query(query))
         if self._query_of.setdefault(query_id, digest) != digest:
             raise RowError(
                 "id_of_two_queries",

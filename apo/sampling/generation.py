@@ -75,7 +75,8 @@ def sample_responses(
     lengths = [copies * len(p) + settings.num_samples * settings.max_new_tokens for p in prompts]
     answers: list[list[str]] = [[] for _ in queries]
     budget = machine.sample_budget()
-    with tqdm(total=len(queries), desc=what, unit="query", disable=None) as progress:
+    quiet = True if pieces and pieces.quiet else None
+    with tqdm(total=len(queries), desc=what, unit="query", disable=quiet) as progress:
         for indices in micro_batches(lengths, budget="APO_SAMPLE_BUDGET", tokens=budget):
 
             def answer(indices: list[int] = indices) -> list[list[int]]:
@@ -93,7 +94,11 @@ def sample_responses(
                         eos_id=tokenizer.eos_token_id,
                     )
 
-            rows = pieces.get([what, *indices], answer) if pieces else answer()
+            def elsewhere(indices: list[int] = indices) -> list[list[int]]:
+                return [[] for _ in range(len(indices) * settings.num_samples)]
+
+            key, count = [what, *indices], len(indices)
+            rows = pieces.get(key, answer, queries=count, elsewhere=elsewhere) if pieces else answer()
             counts["unfinished"] += sum(len(row) == settings.max_new_tokens for row in rows)
             texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
             for place, i in enumerate(indices):

@@ -8,9 +8,9 @@ rarest of its grams, so that few texts do.
 """
 
 import re
-from collections import Counter
+from array import array
 from collections.abc import Collection, Iterable, Iterator
-from itertools import chain
+from functools import lru_cache
 from math import ceil, floor
 
 Gram = tuple[str, ...]
@@ -19,6 +19,7 @@ Gram = tuple[str, ...]
 _UNSPACED = re.compile(
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
 )
+GRAMS_KEPT = 4096  # texts whose grams are kept once they were compared
 _ROUNDING = 1e-9  # t |A| may come out a little above a whole number; what is compared is decided exactly
 
 
@@ -46,25 +47,28 @@ def _threes(words: list[str]) -> Iterator[Gram]:
 class NearDuplicates:
     """Texts among which those near to another one are found.
 
+    Memory is the texts, and 12 bytes for each anchor and some more for a filter before them: anchors are
+    found by a number of 64 bits made of their words, and texts that share one are compared by their words.
+    So two grams with one number cost time, never a wrong answer.
+
     Args:
         texts: Normalised: what does not count is gone.
         threshold: Least Jaccard similarity, above 0 to 1; at 1 the sets have to be equal.
     """
 
     def __init__(self, texts: Iterable[str], threshold: float) -> None:
+        from apo.split.anchors import Anchors  # with numpy, which only this needs
+
         assert 0 < threshold <= 1, threshold
         self._threshold = threshold
         self._texts = list(texts)
-        self._grams = [grams_of(text) for text in self._texts]
+        self._grams = lru_cache(maxsize=GRAMS_KEPT)(lambda index: grams_of(self._texts[index]))
+        sizes = [len(grams_of(text)) for text in self._texts]
         # A near-duplicate shares so many grams with a text, and has so many at most.
-        self._least = [ceil(threshold * len(grams) - _ROUNDING) for grams in self._grams]
-        self._most = [floor(len(grams) / threshold + _ROUNDING) for grams in self._grams]
-        self._anchored: dict[Gram, list[int]] = {}
-        frequency = _frequencies(self._grams)
-        for index, (grams, least) in enumerate(zip(self._grams, self._least, strict=True)):
-            for gram in sorted(grams, key=frequency.__getitem__)[: len(grams) - least + 1]:
-                self._anchored.setdefault(gram, []).append(index)
-        self._found: dict[str, list[str]] = {}  # what `of` said before
+        self._least = array("i", (ceil(threshold * size - _ROUNDING) for size in sizes))
+        self._most = array("i", (floor(size / threshold + _ROUNDING) for size in sizes))
+        wanted = [size - least + 1 for size, least in zip(sizes, self._least, strict=True)]
+        self._anchors = Anchors(lambda: map(_words_of, self._texts), wanted)
 
     def holds(self, texts: Iterable[str], threshold: float) -> bool:
         """Whether all of these texts are in it, at this threshold."""
@@ -76,12 +80,8 @@ class NearDuplicates:
         >>> NearDuplicates(["a b c d", "a b c e", "a b c"], 0.5).of("a b c d")
         ['a b c d', 'a b c']
         """
-        found = self._found.get(text)
-        if found is None:
-            words = _words_of(text)
-            found = next((near for _, near in self._near_beginnings(words, [len(words)])), [])
-            self._found[text] = found
-        return found
+        words = _words_of(text)
+        return next((near for _, near in self._near_beginnings(words, [len(words)])), [])
 
     def along(self, pieces: Iterable[list[str]]) -> Iterator[tuple[str, list[str]]]:
         """For a text that grows by pieces: each time that texts are near it, its words so far and they.
@@ -89,19 +89,16 @@ class NearDuplicates:
         >>> list(NearDuplicates(["a b c d", "a b c e"], 0.9).along([["a", "b"], ["c", "d"], ["e"]]))
         [('a b c d', ['a b c d'])]
         """
-        parts = [(piece, " ".join(piece)) for piece in pieces]
-        said = [text for _, text in parts]
-        whole = " ".join(said)
-        known = self._found.get(whole) if parts else None
         words: list[str] = []
+        said: list[str] = []
         ends: list[int] = []
-        for piece, text in parts if known is None else parts[:-1]:
+        for piece in pieces:
+            text = " ".join(piece)
+            said.append(text)
             words += piece if text.isascii() else _words_of(text)
             ends.append(len(words))
         for number, near in self._near_beginnings(words, ends):
             yield " ".join(said[: number + 1]), near
-        if known:
-            yield whole, known
 
     def _near_beginnings(self, words: list[str], ends: list[int]) -> Iterator[tuple[int, list[str]]]:
         """Which beginnings of a text are near some of the texts: their place among the ends, and those texts.
@@ -110,7 +107,9 @@ class NearDuplicates:
             words: Of the text.
             ends: How many words each beginning has, the shortest first.
         """
-        candidates = self._candidates(words, ends)
+        size = max(len(words), 1)
+        found = self._anchors.in_beginnings(words, ends)
+        candidates = [index for index in found if self._least[index] <= size]
         if not candidates:
             return
         distinct: set[str] = set()
@@ -132,28 +131,12 @@ class NearDuplicates:
             if near:
                 yield number, near
 
-    def _candidates(self, words: list[str], ends: list[int]) -> list[int]:
-        """The texts that have an anchor in a beginning of this one, in their order."""
-        anchors = set(filter(self._anchored.__contains__, _threes(words)))
-        for end in ends:
-            if end > 2:
-                break
-            anchors.update(_grams_in(words[:end]) & self._anchored.keys())
-        size = max(len(words), 1)
-        return sorted({i for gram in anchors for i in self._anchored[gram] if self._least[i] <= size})
-
     def _is_near(self, index: int, grams: set[Gram]) -> bool:
         if not self._least[index] <= len(grams) <= self._most[index]:
             return False
-        shared = len(grams & self._grams[index])
-        return shared / (len(grams) + len(self._grams[index]) - shared) >= self._threshold
-
-
-def _frequencies(sets: list[set[Gram]]) -> dict[Gram, int]:
-    """For each gram, in how many sets it is times in how many grams the rarest of its words is."""
-    counts = Counter(chain.from_iterable(sets))
-    words = Counter(chain.from_iterable(counts))
-    return {gram: count * min(map(words.__getitem__, gram), default=1) for gram, count in counts.items()}
+        other = self._grams(index)
+        shared = len(grams & other)
+        return shared / (len(grams) + len(other) - shared) >= self._threshold
 
 
 _last: list[NearDuplicates] = []

@@ -3,28 +3,29 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from functools import lru_cache
-from itertools import combinations
 from typing import Literal
 
 from apo.dialogue import ASSISTANT, query_keys
 from apo.errors import UserError
 from apo.records import Row
 from apo.split.duplicates import near_duplicates_among
-from apo.split.splitting import MEASURED_ON, beginning_of
+from apo.split.splitting import MEASURED_ON, Part, beginning_of
 
 
-def prove_disjoint(parts: Mapping[str, Set[str]]) -> dict[str, int]:
+def prove_disjoint(shared_by: Mapping[tuple[Part, Part], Set[str]]) -> dict[str, int]:
     """How many keys each pair of parts shares, by names joined with `_and_`: always 0.
 
-    >>> prove_disjoint({"rm": {"a"}, "test": {"b"}})
+    >>> prove_disjoint({("rm", "test"): set()})
     {'rm_and_test': 0}
+
+    Args:
+        shared_by: The keys that two parts share.
 
     Raises:
         UserError: Two parts share a key.
     """
     overlaps = {}
-    for one, other in combinations(parts, 2):
-        shared = parts[one] & parts[other]
+    for (one, other), shared in shared_by.items():
         if shared:
             raise UserError(
                 f"{one} and {other}",
@@ -44,7 +45,8 @@ class Leaks:
     queries that share no more than their first turn with one that measures are counted too.
 
     Args:
-        parts: The keys of the queries of each part.
+        measuring: The keys of the queries of each part that measures.
+        trained: The key of each query with its part; read once, as a stream.
         begun: How many of them have each first turn, see `beginning_of`.
         near_duplicate: Jaccard similarity from which two queries are near-duplicates.
         shared_first_turn: Whether a shared first turn is a leak (`drop`).
@@ -52,15 +54,15 @@ class Leaks:
 
     def __init__(
         self,
-        parts: Mapping[str, Set[str]],
+        measuring: Mapping[Part, Iterable[str]],
+        trained: Iterable[tuple[Part, str]],
         begun: Mapping[str, Mapping[bytes, int]],
         *,
         near_duplicate: float,
         shared_first_turn: Literal["keep", "drop"],
     ) -> None:
         self._begun, self._is_leak = begun, shared_first_turn == "drop"
-        measuring = {part for others in MEASURED_ON.values() for part in others}
-        self._part_of = {key: part for part in sorted(measuring) for key in parts[part]}
+        self._part_of: dict[str, Part] = {key: part for part in sorted(measuring) for key in measuring[part]}
         # Maybe there are more texts in it, which measure nothing.
         self._near = near_duplicates_among(self._part_of, near_duplicate)
         # Remembered for the proof, which asks about a row right after `unseen` did.
@@ -68,13 +70,13 @@ class Leaks:
         pairs = [f"{name}_and_{other}" for name, others in MEASURED_ON.items() for other in others]
         self._equal, self._close, self._first = (dict.fromkeys(pairs, 0) for _ in range(3))
         self._examples: dict[str, tuple[str, str]] = {}
-        for part in parts:
+        for part, key in trained:
             if part in MEASURED_ON:
-                for key in parts[part]:
-                    self._count(part, key, self._near.of(key))
-            for other in MEASURED_ON.get(part, ()):
-                shared = begun[part].keys() & begun[other].keys()
-                self._first[f"{part}_and_{other}"] = sum(begun[part][one] for one in shared)
+                self._count(part, key, self._near.of(key))
+        for name in begun:
+            for other in MEASURED_ON.get(name, ()):
+                shared = begun[name].keys() & begun[other].keys()
+                self._first[f"{name}_and_{other}"] = sum(begun[name][one] for one in shared)
 
     def why_not(self, name: str, row: Row) -> str | None:
         """What keeps a demonstration or a document from training: `dropped`, `dropped_near`, or nothing.

@@ -1,0 +1,100 @@
+"""Time and memory of the stages that read rows, for more and more of them: `make big`.
+
+`python -m benchmarks.big ROWS ... [--only STAGE ...]`: so many comparisons and so many queries with four
+samples are made up (`benchmarks.many`) and go through data, split, convert, score and rjs, each in a process
+of its own. What was measured for the sizes of the table goes to `big.json`, and from there to README.md.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- made by make big -->\n", "<!-- end of make big -->\n"
+RESULTS = Path(__file__).with_name("big.json")
+SIZES = (10_000, 100_000, 1_000_000)
+STAGES: dict[str, dict[str, str]] = {  # what each reads and writes, in the folder
+    "data": {"input": "input", "out": "raw"},
+    "split": {
+        **{name: f"raw/{name}.jsonl" for name in ("comparisons", "golden", "demonstrations", "documents")},
+        "out": "split",
+    },
+    "convert": {"golden": "raw/golden.jsonl", "samples": "samples.jsonl", "out": "apo/r1.jsonl"},
+    "score": {"model": "rm", "samples": "samples.jsonl", "out": "scored/r1.jsonl"},
+    "rjs": {"samples": "samples.jsonl", "scores": "scores.jsonl", "out": "rjs/r1.jsonl"},
+}
+NAMED = {"convert": {"round": "r1"}, "score": {"name": "big"}, "rjs": {"name": "big"}}
+
+Cost = tuple[float, float]  # seconds of the processor, which other work does not change, and MB at most
+
+
+def main(sizes: Iterable[int], only: Iterable[str]) -> None:
+    """Measures and prints; what belongs to the table is written."""
+    found: dict[int, dict[str, Cost]] = {}
+    for size in sizes:
+        with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+            run("benchmarks.many", folder, str(size))
+            for stage in only:
+                cost = run(f"stages.{stage}", *arguments(stage, Path(folder)))
+                found.setdefault(size, {})[stage] = cost
+                print(f"{size} rows, {stage}: {cost[0]:.1f} s, {cost[1]:.0f} MB", flush=True)
+                if size in SIZES:
+                    record(size, stage, cost)
+    print(table(found))
+
+
+def record(size: int, stage: str, cost: Cost) -> None:
+    """Writes the cost to the results, and the table of all of them to the README."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    results.setdefault(str(size), {})[stage] = [round(cost[0], 1), round(cost[1])]
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert end, "benchmarks/README.md has lost its markers"
+    found = {size: results[str(size)] for size in SIZES if str(size) in results}
+    README.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}", encoding="utf-8")
+
+
+def arguments(stage: str, folder: Path) -> list[str]:
+    """What dvc.yaml would say, for files in a folder."""
+    paths = {name: str(folder / path) for name, path in STAGES[stage].items()}
+    paths |= {"metrics": str(folder / f"{stage}.json"), "params": str(folder / "params.yaml")}
+    named = NAMED.get(stage, {}) | paths
+    return [word for name, value in named.items() for word in (f"--{name}", value)]
+
+
+def run(module: str, *words: str) -> Cost:
+    """A module in a process of its own. Its peak is never below what this process holds, which is little."""
+    process = subprocess.Popen([sys.executable, "-m", module, *words], cwd=Path(__file__).parents[1])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"error: {module} ended with {process.returncode}")
+    peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return usage.ru_utime + usage.ru_stime, peak
+
+
+def table(found: Mapping[int, Mapping[str, Sequence[float]]]) -> str:
+    """Seconds and memory of each stage by rows."""
+    head = "".join(f" {size:,} rows |" for size in found)
+    lines = [f"| stage |{head}", f"|---|{'---|' * len(found)}"]
+    for stage in STAGES:
+        cells = (
+            f" {costs[stage][0]:,.1f} s, {costs[stage][1]:,.0f} MB |" if stage in costs else " |"
+            for costs in found.values()
+        )
+        lines.append(f"| {stage} |{''.join(cells)}")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.big", description=__doc__.partition("\n")[0])
+    parser.add_argument("rows", nargs="+", type=int)
+    parser.add_argument("--only", nargs="+", default=list(STAGES), choices=STAGES, help="in their order")
+    options = parser.parse_args()
+    main(options.rows, options.only)
