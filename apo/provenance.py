@@ -38,6 +38,7 @@ LIBRARIES = {
                 "jaxtyping",
                 "numpy",
                 "pandas",
+                "peft",
             ),
             *("pyarrow", "pydantic", "requests", "ruamel.yaml", "safetensors", "scipy", "sentencepiece"),
             *("tokenizers", "torch", "tqdm", "transformers"),

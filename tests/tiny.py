@@ -41,6 +41,7 @@ READING: dict[str, Any] = {
     "truncation_side": "left",
     "padding_side": "right",
 }
+NO_LORA: dict[str, Any] = {"rank": 0, "alpha": 16.0, "targets": []}
 
 
 def query(text: str) -> str:

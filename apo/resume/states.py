@@ -39,7 +39,9 @@ def loaded_code() -> list[Path]:
 def fingerprint(settings: Iterable[Any], files: Iterable[Path]) -> str:
     """A hash over settings (by their representation), the content of files and folders, and the code."""
     digest = hashlib.sha256()
-    versions = [f"{name} {metadata.version(name)}" for name in ("torch", "transformers", "tokenizers")]
+    versions = [
+        f"{name} {metadata.version(name)}" for name in ("torch", "transformers", "tokenizers", "peft")
+    ]
     digest.update(repr([*versions, *settings]).encode())
     for path in files:
         members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -111,6 +113,13 @@ def no_room(path: Path, error: Exception) -> UserError:
     )
 
 
+def _trained(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The state of a model without weights that are frozen: no step changes them."""
+    parameters = model.named_parameters(remove_duplicate=False)
+    frozen = {name for name, parameter in parameters if not parameter.requires_grad}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+
+
 class Checkpoints:
     """The state of one training, saved now and then and found again by the same training.
 
@@ -135,7 +144,8 @@ class Checkpoints:
             return []
         with safe_open(path, framework="pt") as state:
             curve: list[dict[str, Any]] = json.loads(state.metadata()["curve"])
-            model.load_state_dict({n: state.get_tensor(f"model/{n}") for n in model.state_dict()})
+            weights = {name: state.get_tensor(f"model/{name}") for name in _trained(model)}
+            model.load_state_dict(weights, strict=False)  # frozen weights are those that it starts from
             keys = [key.split("/") for key in state.keys() if key.startswith("optimiser/")]  # noqa: SIM118
             for optimiser in optimisers:
                 owned = {id(p) for group in optimiser.param_groups for p in group["params"]}
@@ -159,7 +169,7 @@ class Checkpoints:
         began = time.monotonic()
         if not last and began - self._saved_at < max(machine.checkpoint_seconds(), self._cost / SHARE):
             return
-        tensors = {f"model/{n}": t.clone() for n, t in model.state_dict().items()}
+        tensors = {f"model/{n}": t.clone() for n, t in _trained(model).items()}
         for optimiser in optimisers:
             for name, parameter in model.named_parameters():
                 for part, value in optimiser.state.get(parameter, {}).items():
