@@ -15,7 +15,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from apo.errors import UserError
-from apo.records import write_text
 
 DEMO = "demo"
 FOLDER = Path("presets")
@@ -48,9 +47,13 @@ def switch(name: str, *, params: Path, folder: Path) -> list[str]:
     for one in dict.fromkeys([DEMO, name]):
         path = folder / f"{one}.yaml"
         _write_over(content, _read(path), where=str(path))
-    write_text(params, _dumped(content))
+    temporary = params.with_name(params.name + ".tmp")
+    temporary.write_text(_dumped(content), encoding="utf-8")
+    temporary.replace(params)
     after = dict(_leaves(content))
-    return [f"{key}: {_shown(before[key])} -> {_shown(after[key])}" for key in after if after[key] != before[key]]
+    return [
+        f"{key}: {_shown(before[key])} -> {_shown(after[key])}" for key in after if after[key] != before[key]
+    ]
 
 
 def _write_over(content: Any, values: Any, *, where: str, above: str = "") -> None:
