@@ -192,6 +192,7 @@ class Align(Alignment, Optimiser):
 
 class Sampling(Section):
     origin: Literal["actor", "source"]
+    backend: Literal["transformers", "vllm"]
     prompt: Literal["hh", "chat"]
     max_queries: CountOrZero
     num_samples: Count

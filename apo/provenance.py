@@ -41,7 +41,7 @@ LIBRARIES = {
                 "peft",
             ),
             *("pyarrow", "pydantic", "requests", "ruamel.yaml", "safetensors", "scipy", "sentencepiece"),
-            *("tokenizers", "torch", "tqdm", "transformers"),
+            *("tokenizers", "torch", "tqdm", "transformers", "vllm"),
         )
     },
     "google.protobuf": "protobuf",

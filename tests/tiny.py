@@ -126,6 +126,7 @@ def sampling(**changes: Any) -> Sampling:
     """Settings of drawing responses: two a query, from the model's own distribution."""
     values = {
         "origin": "actor",
+        "backend": "transformers",
         "prompt": "hh",
         "max_queries": 0,
         "num_samples": 2,
