@@ -6,12 +6,13 @@
 # make reproduce  two clones, two runs, the same bytes; part of make test; APO_FULL=1 plays the whole game twice
 # make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, JSON=1
 # make big     time and memory of the stages that read rows, up to a million of them, an hour; SIZES='10000 100000'
+# make preset   the parameters of a preset: NAME=demo, hh_1b or paper
 # make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect bench big
+.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect preset bench big
 setup: .venv/installed .dvc/plots/page.html
 
 .venv/installed: requirements.txt constraints.txt
@@ -47,6 +48,9 @@ reproduce: setup
 
 inspect: setup
 	@python -m apo.inspection $(DATA) $(if $(MODEL),--tokenizer $(MODEL)) $(if $(KIND),--as $(KIND)) $(if $(JSON),--json)
+
+preset: setup
+	@python -m apo.preset $(NAME)
 
 bench: setup .venv/bench
 	python -m benchmarks $(DATA) $(if $(QUICK),--quick)

@@ -138,6 +138,14 @@ class Steps(Section):
     max_grad_norm: Positive
 
 
+class Lora(Section):
+    """Adapters in the place of all weights; see `apo.model.lora`."""
+
+    rank: CountOrZero
+    alpha: Positive
+    targets: list[str]
+
+
 class Optimiser(Steps):
     """What every training has."""
 
@@ -171,6 +179,7 @@ class Alignment(Steps):
     rank_weight: Positive
     sft_weight: NotNegative
     max_length: Annotated[int, Field(ge=8)]
+    lora: Lora
 
     def at(self, lr: float) -> "Align":
         """The settings of one round."""
@@ -183,6 +192,7 @@ class Align(Alignment, Optimiser):
 
 class Sampling(Section):
     origin: Literal["actor", "source"]
+    backend: Literal["transformers", "vllm"]
     prompt: Literal["hh", "chat"]
     max_queries: CountOrZero
     num_samples: Count
@@ -229,6 +239,7 @@ class TokenFindings(Section):
 
 
 class RewardTraining(Optimiser):
+    lora: Lora
     findings: TokenFindings
     unknown_rate: Fraction
     eval_steps: CountOrZero

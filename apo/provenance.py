@@ -38,9 +38,10 @@ LIBRARIES = {
                 "jaxtyping",
                 "numpy",
                 "pandas",
+                "peft",
             ),
             *("pyarrow", "pydantic", "requests", "ruamel.yaml", "safetensors", "scipy", "sentencepiece"),
-            *("tokenizers", "torch", "tqdm", "transformers"),
+            *("tokenizers", "torch", "tqdm", "transformers", "vllm"),
         )
     },
     "google.protobuf": "protobuf",

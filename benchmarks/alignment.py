@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from apo import machine
-from apo.config import Align
+from apo.config import Align, Lora
 from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.model.encoding import Item
 from apo.model.likelihood import ResponseLikelihood
@@ -28,6 +28,7 @@ from benchmarks.ours import NoCheckpoints
 QUERIES = 16
 REPEATS = 7
 SETTINGS = Align(
+    lora=Lora(rank=0, alpha=1.0, targets=[]),
     method="rrhf",
     beta=0.1,
     rank_weight=1.0,

@@ -24,6 +24,7 @@ MEAN_TOKENS = 64
 BATCH = 16  # prompts of the plain loop
 SETTINGS = Sampling(
     origin="actor",
+    backend="transformers",
     prompt="hh",
     max_queries=0,
     num_samples=4,

@@ -19,7 +19,7 @@ from apo.model.checkpoint import load_language_model, load_reward_model, load_to
 from apo.records import read_rows, write_json, write_parts
 from apo.resume.pieces import pieces_of
 from apo.resume.states import fingerprint
-from apo.sampling.generation import sample_responses
+from apo.sampling.backends import respond
 from apo.sampling.samples import answers_of, counted, draw
 from apo.stage import run
 
@@ -43,10 +43,8 @@ def main(
     asked = draw(read_rows(queries), at_most=sampling.max_queries, seed=seed)
     key = fingerprint([sampling, seed], [llm, queries])
     with pieces_of(f"answer_{name}", key, queries=len(asked)) as pieces:
-        model, tokenizer = load_language_model(llm).to(device).eval(), load_tokenizer(llm)
-        responses = sample_responses(
-            model,
-            tokenizer,
+        responses = respond(
+            llm,
             [(row["query_id"], row["query"]) for row in asked],
             sampling,
             seed=seed,
@@ -60,7 +58,8 @@ def main(
     if golden:
         arms |= answers_of(asked, read_rows(golden), name="golden")
     if actor:
-        first = load_language_model(actor).to(device).eval()
+        model, first = (load_language_model(one).to(device).eval() for one in (llm, actor))
+        tokenizer = load_tokenizer(llm)
         arms[name] = with_divergence(model, first, tokenizer, arms[name], sampling, what=f"KL of {name}")
     reward_model = load_reward_model(judge).to(device).eval()
     for arm, rows in arms.items():

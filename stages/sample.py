@@ -10,11 +10,10 @@ from pathlib import Path
 
 from apo import machine
 from apo.config import Sampling, read_section, read_seed
-from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.records import read_rows, write_json, write_rows
 from apo.resume.pieces import pieces_of
 from apo.resume.states import fingerprint
-from apo.sampling.generation import sample_responses
+from apo.sampling.backends import respond
 from apo.sampling.samples import counted, draw, from_source, refuse_later_round
 from apo.stage import run
 
@@ -43,9 +42,8 @@ def main(
         # what the first one computed.
         key = fingerprint([settings, seed], [llm, queries])
         with pieces_of(f"sample_{part}", key, queries=len(asked)) as pieces:
-            responses = sample_responses(
-                load_language_model(llm).to(device).eval(),
-                load_tokenizer(llm),
+            responses = respond(
+                llm,
                 [(row["query_id"], row["query"]) for row in asked],
                 settings,
                 seed=seed,

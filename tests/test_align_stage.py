@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file
 
 from apo.config import Align
 from apo.errors import UserError
@@ -47,7 +48,14 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
     tiny.backbone(tmp_path / "actor")
 
     def run(rows: list[dict[str, Any]], out: str = "llm", **changes: Any) -> dict[str, Any]:
-        own = {"method": "rjs", "beta": 0.1, "rank_weight": 1.0, "sft_weight": 1.0, "max_length": 64}
+        own = {
+            "method": "rjs",
+            "beta": 0.1,
+            "rank_weight": 1.0,
+            "sft_weight": 1.0,
+            "max_length": 64,
+            "lora": tiny.NO_LORA,
+        }
         settings: Align = tiny.optimiser(Align, **(own | {"epochs": 12, "lr": 3e-3, "batch_size": 3}))
         section = settings.model_dump() | changes
         rates = {"r1": section.pop("lr")}
@@ -116,6 +124,27 @@ def test_what_teaches_nothing_is_dropped_and_counted(play: Play) -> None:
     with pytest.raises(UserError, match=r"rjs.jsonl: found .* 3 queries \(1 blank, 1 identical, 1 tied\)"):
         play(nothing, "none")
     assert not Path("none").exists() and not Path("none.json").exists()
+
+
+@pytest.mark.parametrize("method", OWN)
+def test_each_method_aligns_by_adapters_alone(play: Play, method: str) -> None:
+    """The other weights stay, and the first loss is that of all weights: adapters start at 0."""
+    play(ROWS, "whole", method=method)
+    lora = {"rank": 4, "alpha": 16.0, "targets": ["q_proj", "v_proj", "up_proj"]}
+    found = play(ROWS, method=method, lora=lora)
+    assert found["trained_weights"] == 2 * 4 * ((32 + 32) * 2 + (32 + 64))
+    assert preference("llm") > preference("actor") + 0.5
+    actor, aligned = (load_file(f"{name}/model.safetensors") for name in ("actor", "llm"))
+    changed = {name for name, tensor in actor.items() if not torch.equal(tensor, aligned[name])}
+    assert {name.split(".")[-2] for name in changed} == set(lora["targets"]) and len(changed) == 6
+    assert Path("llm/adapter/adapter_model.safetensors").is_file() and not Path("whole/adapter").exists()
+    first = [Path(f"{name}.csv").read_text().splitlines()[:2] for name in ("whole", "llm")]
+    assert first[0] == first[1]
+
+
+def test_an_unknown_layer_is_one_message(play: Play) -> None:
+    with pytest.raises(UserError, match=r"align.lora.targets: found 'q', which is no linear layer of Llama"):
+        play(ROWS, lora={"rank": 4, "alpha": 16.0, "targets": ["q"]})
 
 
 def test_an_empty_file_is_one_message(play: Play) -> None:

@@ -24,7 +24,14 @@ Run = Callable[..., list[dict[str, float]]]
 
 
 def settings(method: str, **changes: Any) -> Align:
-    own = {"method": method, "beta": 0.2, "rank_weight": 2.0, "sft_weight": 0.5, "max_length": 64}
+    own = {
+        "method": method,
+        "beta": 0.2,
+        "rank_weight": 2.0,
+        "sft_weight": 0.5,
+        "max_length": 64,
+        "lora": tiny.NO_LORA,
+    }
     made: Align = tiny.optimiser(Align, **(own | changes))
     return made
 

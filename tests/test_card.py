@@ -14,6 +14,7 @@ import stages.actor
 import stages.backbone
 from apo.card import language_model_card
 from apo.config import FineTuning
+from apo.errors import UserError
 from apo.records import write_json, write_rows
 from apo.training.fine_tuning import fine_tune
 from apo.training.reward_recipe import train_rm
@@ -97,6 +98,28 @@ def test_the_card_of_a_reward_model_holds_what_the_stage_measured(repository: Pa
     assert metrics["saved"]["rows_compared"] == 4
     assert str(repository) not in text and "sha256" not in text
     assert run_example(text)["reward"].isfinite()
+
+
+def test_adapters_stand_beside_the_merged_model_and_on_its_card(repository: Path) -> None:
+    whole = train()
+    assert "`lora`" not in Path("models/rm_base/README.md").read_text()
+    assert not Path("models/rm_base/adapter").exists() and "trained_weights" not in whole["train"]
+    params = json.loads(Path("params.yaml").read_text())
+    params["rm"]["lora"] = {"rank": 2, "alpha": 4.0, "targets": ["v_proj"]}
+    Path("params.yaml").write_text(json.dumps(params))
+    found = train()
+    assert found["train"]["trained_weights"] == 2 * 2 * (32 + 32) + 32  # two layers, and the head
+    assert found["saved"]["rows_compared"] == 4
+    assert '- `lora`: {"rank": 2, "alpha": 4.0, "targets": ["v_proj"]}\n' in Path(
+        "models/rm_base/README.md"
+    ).read_text(encoding="utf-8")
+    config = json.loads(Path("models/rm_base/adapter/adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "models/backbone"
+    assert str(repository) not in json.dumps(config)
+    params["rm"]["lora"]["targets"] = ["values"]
+    Path("params.yaml").write_text(json.dumps(params))
+    with pytest.raises(UserError, match=r"params.yaml: rm.lora.targets: found 'values', which is no linear"):
+        train()
 
 
 def test_the_same_training_gives_the_same_card(repository: Path) -> None:

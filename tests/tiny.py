@@ -41,6 +41,7 @@ READING: dict[str, Any] = {
     "truncation_side": "left",
     "padding_side": "right",
 }
+NO_LORA: dict[str, Any] = {"rank": 0, "alpha": 16.0, "targets": []}
 
 
 def query(text: str) -> str:
@@ -125,6 +126,7 @@ def sampling(**changes: Any) -> Sampling:
     """Settings of drawing responses: two a query, from the model's own distribution."""
     values = {
         "origin": "actor",
+        "backend": "transformers",
         "prompt": "hh",
         "max_queries": 0,
         "num_samples": 2,

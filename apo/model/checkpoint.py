@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from apo.errors import UserError
 from apo.model.encoding import Encoder
 from apo.model.pooling import POOLINGS
 from apo.model.reward_model import RewardModel
+
+Writer = Callable[[Path], None]
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -150,12 +152,20 @@ def new_language_model(tokenizer: Any, *, seed: int, rope_theta: float, **sizes:
         return LlamaForCausalLM(config)
 
 
-def save_language_model(model: Any, tokenizer: Any, folder: Path, card: str) -> None:
-    """Writes a language model with its tokenizer and model card, whole or not at all."""
+def save_language_model(
+    model: Any, tokenizer: Any, folder: Path, card: str, more: Writer | None = None
+) -> None:
+    """Writes a language model with its tokenizer and model card, whole or not at all.
+
+    Args:
+        more: Writes what else belongs into the folder.
+    """
     with _new_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         (temporary / "README.md").write_text(card, encoding="utf-8")
+        if more:
+            more(temporary)
 
 
 def _classifier(folder: Path, tokenizer: Any, *, drawn: str = "") -> Any:
@@ -243,7 +253,11 @@ def load_reward_model(folder: Path) -> RewardModel:
 
 
 def save_reward_model(
-    model: RewardModel, folder: Path, card: str, calibration: Mapping[str, Any] | None = None
+    model: RewardModel,
+    folder: Path,
+    card: str,
+    calibration: Mapping[str, Any] | None = None,
+    more: Writer | None = None,
 ) -> None:
     """Writes a reward model with its model card, as `AutoModelForSequenceClassification` opens it.
 
@@ -253,6 +267,7 @@ def save_reward_model(
     Args:
         calibration: What `rm_calibration` found, for `apo_calibration` of its config.json: to read,
             since no reward is changed by it. None leaves the key out.
+        more: Writes what else belongs into the folder.
     """
     encoder, tokenizer = model.encoder, model.encoder.tokenizer
     end = "" if encoder.pooling == "last" else "{{ eos_token }}"
@@ -273,6 +288,8 @@ def save_reward_model(
         model.classifier.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         (temporary / "README.md").write_text(card, encoding="utf-8")
+        if more:
+            more(temporary)
         if encoder.pooling not in ("last", "eos"):
             path = temporary / "config.json"
             written = json.loads(path.read_text(encoding="utf-8"))

@@ -39,7 +39,9 @@ def loaded_code() -> list[Path]:
 def fingerprint(settings: Iterable[Any], files: Iterable[Path]) -> str:
     """A hash over settings (by their representation), the content of files and folders, and the code."""
     digest = hashlib.sha256()
-    versions = [f"{name} {metadata.version(name)}" for name in ("torch", "transformers", "tokenizers")]
+    versions = [
+        f"{name} {metadata.version(name)}" for name in ("torch", "transformers", "tokenizers", "peft")
+    ]
     digest.update(repr([*versions, *settings]).encode())
     for path in files:
         members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -112,6 +114,13 @@ def no_room(path: Path, error: Exception) -> UserError:
         expected="room for what the stage has computed so far",
         do="make room; `dvc repro` then goes on from the last checkpoint",
     )
+
+
+def _trained(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The state of a model without weights that are frozen: no step changes them."""
+    parameters = model.named_parameters(remove_duplicate=False)
+    frozen = {name for name, parameter in parameters if not parameter.requires_grad}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
 class Checkpoints:
@@ -210,14 +219,15 @@ def curve_in(state: Any) -> list[dict[str, Any]]:
 
 def restore_weights(state: Any, model: nn.Module) -> None:
     """Puts weights and random state of an opened state in place; the provenance learns where it ran."""
-    model.load_state_dict({name: state.get_tensor(f"model/{name}") for name in model.state_dict()})
+    weights = {name: state.get_tensor(f"model/{name}") for name in _trained(model)}
+    model.load_state_dict(weights, strict=False)  # frozen weights are those that it starts from
     torch.set_rng_state(state.get_tensor("rng"))
     machine.FIXED.update(json.loads(state.metadata().get("where", "{}")))
 
 
 def tensors_of(model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """The weights, and what the optimisers keep for each of them."""
-    tensors = {f"model/{n}": t.clone() for n, t in model.state_dict().items()}
+    """The trained weights, and what the optimisers keep for each of them."""
+    tensors = {f"model/{n}": t.clone() for n, t in _trained(model).items()}
     for optimiser in optimisers:
         for name, parameter in model.named_parameters():
             for part, value in optimiser.state.get(parameter, {}).items():

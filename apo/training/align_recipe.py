@@ -10,6 +10,7 @@ from apo.errors import UserError
 from apo.model.checkpoint import load_language_model, load_tokenizer, save_language_model
 from apo.model.encoding import Encoder
 from apo.model.likelihood import ResponseLikelihood
+from apo.model.lora import add_adapters, merge_adapters, trained_weights
 from apo.records import read_rows, write_json
 from apo.resume.states import Checkpoints, fingerprint
 from apo.tables import write_csv
@@ -42,10 +43,14 @@ def align_model(
     """
     device = machine.set_up()
     tokenizer = load_tokenizer(start)
-    language_model = load_language_model(start).to(device)
+    language_model = load_language_model(start)
+    tuner = add_adapters(language_model, settings.lora, seed=seed, where="align.lora")
+    language_model = language_model.to(device)
     model = ResponseLikelihood(language_model, pad_id=tokenizer.pad_token_id, max_length=settings.max_length)
     encoder = Encoder(tokenizer, settings.max_length, pooling="eos", separator="", truncation_side="left")
     counts: Counter[str] = Counter()
+    if tuner:
+        counts["trained_weights"] = trained_weights(language_model)
     data = list(ranked_queries(read_rows(scored, "query"), encoder, counts, where=str(scored)))
     if not data:
         dropped = ", ".join(f"{n} {k.rpartition('_')[2]}" for k, n in counts.items() if "dropped" in k and n)
@@ -59,14 +64,15 @@ def align_model(
         counts["pairs"] = sum(learned_from(one, settings.method).pairs for one in data)
     with Checkpoints(name, fingerprint([settings, seed], [start, scored])).exclusive() as checkpoints:
         curve = align(model, data, settings, seed=seed, what=name, checkpoints=checkpoints)
+        adapter = merge_adapters(tuner)
         card = language_model_card(
             out,
             start=start,
             trained_on={scored: len(data)},
-            settings=settings.model_dump(),
+            settings=settings.model_dump(exclude=set() if tuner else {"lora"}),
             parameters=language_model.num_parameters(),
         )
-        save_language_model(language_model, tokenizer, out, card)
+        save_language_model(language_model, tokenizer, out, card, adapter.save if adapter else None)
         write_csv(curves, curve)
         last = curve[-LAST:]
         final = {f"final_{key}": sum(row[key] for row in last) / len(last) for key in last[0]}

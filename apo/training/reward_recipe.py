@@ -19,6 +19,7 @@ from apo.measuring.scoring import rewards_of
 from apo.metrics import item_metrics
 from apo.model.checkpoint import load_reward_model, save_reward_model, start_reward_model
 from apo.model.encoding import Encoder
+from apo.model.lora import add_adapters, merge_adapters, trained_weights
 from apo.model.reward_model import RewardModel
 from apo.model.token_findings import Comparison, TokenCheck
 from apo.reading.findings import Findings
@@ -64,14 +65,19 @@ def train_rm(
     seed = read_seed(params)
     device = machine.set_up()
     files = [start, *comparisons, *([adversarial] if adversarial else [])]
-    training = settings.model_dump(exclude={"calibration_bins", "bootstrap"})
+    apart = {"calibration_bins", "bootstrap", *(() if settings.lora.rank else ("lora",))}
+    training = settings.model_dump(exclude=apart)
     weights = {"kl_weight": kl_weight, "apo_weight": apo_weight, "apo_loss": adversarial_loss.__name__}
     key = fingerprint(
         [model_settings, training, seed, kl_weight, apo_weight, adversarial_loss.__name__],
         files + ([measured_on["valid"]] if settings.eval_steps and "valid" in measured_on else []),
     )
-    model = start_reward_model(start, seed=seed, **model_settings.model_dump()).to(device)
+    model = start_reward_model(start, seed=seed, **model_settings.model_dump())
+    tuner = add_adapters(model.classifier, settings.lora, seed=seed, where="rm.lora")
+    model = model.to(device)
     counts: Counter[str] = Counter()
+    if tuner:
+        counts["trained_weights"] = trained_weights(model)
     findings = Findings(settings.findings.model_dump(), set_in="rm.findings")
     check = TokenCheck(model.encoder, findings, unknown_rate=settings.unknown_rate)
     check.look_at_tokenizer(str(start))
@@ -93,6 +99,7 @@ def train_rm(
             look=look,
             look_every=settings.eval_steps,
         )
+        adapter = merge_adapters(tuner)
         found: dict[str, Any] = {"train": {**dict(sorted(counts.items())), "final_loss": curve[-1]["loss"]}}
         found["findings"] = dict(findings.counts)
         bins = settings.calibration_bins
@@ -120,7 +127,7 @@ def train_rm(
             metrics=found["test"],
             calibration=calibration,
         )
-        save_reward_model(model, out, card, calibration)
+        save_reward_model(model, out, card, calibration, adapter.save if adapter else None)
         found["saved"] = verify(model, out, measured_on["test"])
         write_csv(curves / "training.csv", curve)
         write_csv(curves / "lengths.csv", check.lengths.histogram())
