@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from apo import gpus
 from apo.errors import UserError
 from apo.provenance import project_code, write_provenance
 
@@ -26,6 +27,7 @@ def run(main: Callable[..., None]) -> None:
         parser.add_argument(f"--{name}", type=kind, required=required, default=parameter.default)
     try:
         arguments, code = vars(parser.parse_args()), project_code()
+        gpus.take_one()
         main(**arguments)
         write_provenance(Path(inspect.getfile(main)).stem, arguments, code)
     except UserError as error:
