@@ -1,7 +1,8 @@
-"""One GPU for each of the stages that run at a time: `dvc queue start -j 4` starts four tasks in one environment.
+"""One GPU for each of the stages that run at a time: `dvc queue start -j 4` starts four tasks in one
+environment.
 
-APO_GPUS  the GPUs that stages may take, in the words of CUDA_VISIBLE_DEVICES: 0,1,2,3. Without it a stage sees
-          what the environment shows.
+APO_GPUS  the GPUs that stages may take, in the words of CUDA_VISIBLE_DEVICES: 0,1,2,3. Without it a stage
+          sees what the environment shows.
 
 A GPU is taken by an flock on a file of its name, in a folder that all processes of this user on this machine
 share. The system gives it back when the process has ended, however it did.
@@ -23,8 +24,8 @@ _TAKEN = "APO_GPU_TAKEN"  # the open file, told to what this process becomes and
 def take_one() -> None:
     """Takes a GPU of APO_GPUS and runs this process again from its start, where it sees no other one.
 
-    Waits while all are taken. A stage that did not import torch computes on no GPU and takes none, nor does one
-    with another APO_DEVICE, nor a process that a stage with a GPU has started. It has to start again because
+    Waits while all are taken. A stage that did not import torch computes on no GPU and takes none, nor does
+    one with another APO_DEVICE, nor a process that a stage with a GPU has started. It starts again because
     CUDA counts the GPUs once, and a library may have asked for them on import.
 
     Raises:
