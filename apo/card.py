@@ -47,8 +47,8 @@ answer = tokenizer.decode(ids[0, prompt["input_ids"].shape[1] :], skip_special_t
 LICENCE = (
     "## Licence",
     "No licence is claimed for these weights, so the head of this card names none. The licences of the "
-    "checkpoint that it started from and of the data that it was trained on bind it; nobody has looked them up "
-    "here. Do that before you give it away, and write the result under `license` in the head.",
+    "checkpoint that it started from and of the data that it was trained on bind it; nobody has looked them "
+    "up here. Do that before you give it away, and write the result under `license` in the head.",
 )
 
 
