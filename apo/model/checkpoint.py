@@ -43,6 +43,10 @@ CHAT_TEMPLATE = (
 )
 
 
+def _template(*, separator: str, end: str) -> str:
+    return CHAT_TEMPLATE.replace("{{ SEPARATOR }}", separator).replace("{{ END }}", end)
+
+
 def check_checkpoint(folder: Path) -> None:
     """Raises UserError when a folder is no checkpoint that can be loaded safely."""
     if not (folder / "config.json").is_file():
@@ -151,7 +155,12 @@ def new_language_model(tokenizer: Any, *, seed: int, rope_theta: float, **sizes:
 
 
 def save_language_model(model: Any, tokenizer: Any, folder: Path, card: str) -> None:
-    """Writes a language model with its tokenizer and model card, whole or not at all."""
+    """Writes a language model with its tokenizer and model card, whole or not at all.
+
+    A tokenizer without a chat template gets that of the dialogues here, with an end token after the last
+    answer.
+    """
+    tokenizer.chat_template = tokenizer.chat_template or _template(separator="", end="{{ eos_token }}")
     with _new_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
@@ -256,9 +265,7 @@ def save_reward_model(
     """
     encoder, tokenizer = model.encoder, model.encoder.tokenizer
     end = "" if encoder.pooling == "last" else "{{ eos_token }}"
-    tokenizer.chat_template = CHAT_TEMPLATE.replace("{{ SEPARATOR }}", encoder.separator).replace(
-        "{{ END }}", end
-    )
+    tokenizer.chat_template = _template(separator=encoder.separator, end=end)
     config = model.classifier.config
     config.apo = {
         "max_length": encoder.max_length,
