@@ -3,10 +3,10 @@
     PYTHONPATH=.cache/rewardbench python tests/score_with_rewardbench.py --model models/rm_base \\
       --dataset dialogues.jsonl --load_json --not_quantized --torch_dtype float32
 
-RewardBench 0.1.4 asks for transformers 4.51.0. Its reading of data, its use of the chat template, its scoring and
-its accuracy run here as they are. Three things do not and have a stand-in: the table of other people's reward
-models, of which the entry for every `AutoModelForSequenceClassification` is kept; `wandb` and `pkg_resources`,
-which it imports for uploads; and, without a GPU, its fixed "cuda" is the CPU.
+RewardBench 0.1.4 asks for transformers 4.51.0. Its reading of data, its use of the chat template, its
+scoring and its accuracy run here as they are. Three things do not and have a stand-in: the table of other
+people's reward models, of which the entry for every `AutoModelForSequenceClassification` is kept; `wandb` and
+`pkg_resources`, which it imports for uploads; and, without a GPU, its fixed "cuda" is the CPU.
 """
 
 import importlib

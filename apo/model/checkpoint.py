@@ -31,13 +31,14 @@ transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 logging.getLogger("transformers").setLevel(logging.ERROR)
 
-# '\n\nHuman: ...\n\nAssistant: ...', the text that is scored.
+# '\n\nHuman: ...\n\nAssistant: ...', the text that is scored: a single space before the last response.
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'user' %}{{ '\\n\\nHuman: ' + message['content'] }}"
     "{% elif message['role'] == 'assistant' %}"
-    "{{ '\\n\\nAssistant:' }}{% if loop.last %}{{ SEPARATOR }}{% endif %}{{ ' ' + message['content'] }}"
-    "{% if loop.last %}{{ END }}{% endif %}"
+    "{{ '\\n\\nAssistant:' }}{% if loop.last %}{{ SEPARATOR }}"
+    "{% if message['content'] | trim %}{{ ' ' + message['content'] | trim }}{% endif %}{{ END }}"
+    "{% else %}{{ ' ' + message['content'] }}{% endif %}"
     "{% else %}{{ message['content'] }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '\\n\\nAssistant:' }}{% endif %}"
 )
