@@ -5,12 +5,13 @@
 # make hermetic   every stage alone with what it declares; part of make test
 # make reproduce  two clones, two runs, the same bytes; part of make test; APO_FULL=1 plays the whole game twice
 # make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, JSON=1
+# make interop  checkpoints and files in the code of others: transformers, TRL, RewardBench; part of make test
 # make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect bench
+.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect interop bench
 setup: .venv/installed
 
 .venv/installed: requirements.txt constraints.txt
@@ -27,7 +28,7 @@ repro: setup
 quick: setup
 	python -m pytest -m "not slow and not fuzz"
 
-test: setup
+test: setup .venv/rewardbench
 	python -m pytest -m "not slow and not fuzz"
 	python -m pytest -m slow
 
@@ -42,6 +43,14 @@ reproduce: setup
 
 inspect: setup
 	@python -m apo.inspection $(DATA) $(if $(MODEL),--tokenizer $(MODEL)) $(if $(KIND),--as $(KIND)) $(if $(JSON),--json)
+
+interop: setup .venv/rewardbench
+	python -m pytest tests/test_interop.py
+
+# It asks for an older transformers, so it comes without what it asks for, into a folder of its own.
+.venv/rewardbench: tests/rewardbench.requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet --no-deps --upgrade --target $@ -r $<
+	@touch $@
 
 bench: setup .venv/bench
 	python -m benchmarks $(DATA) $(if $(QUICK),--quick)

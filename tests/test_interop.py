@@ -26,7 +26,8 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.filterwarnings("default"),  # of the libraries of others, about each other
 ]
-REWARDBENCH = Path(__file__).parents[1] / ".venv" / "rewardbench"
+ROOT = Path(__file__).parents[1]
+REWARDBENCH = ROOT / ".venv" / "rewardbench"
 COMPARISONS = [
     {
         "query_id": f"q{n}",
@@ -231,13 +232,25 @@ def examples() -> list[dict[str, list[dict[str, str]]]]:
 
 def rewardbench(folder: Path, dataset: Path) -> tuple[list[dict[str, Any]], float]:
     """What its command writes about each pair, and the accuracy that it tells."""
-    script = Path(__file__).parent / "score_with_rewardbench.py"
     options = ["--load_json", "--not_quantized", "--torch_dtype", "float32", "--batch_size", "4"]
     done = subprocess.run(
-        [sys.executable, str(script), "--model", "rm", "--dataset", str(dataset), *options],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.rewardbench",
+            "--model",
+            "rm",
+            "--dataset",
+            str(dataset),
+            *options,
+        ],
         cwd=folder,
         env=os.environ
-        | {"PYTHONPATH": str(REWARDBENCH), "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")},
+        | {
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{REWARDBENCH}",
+            "HF_HUB_OFFLINE": "1",
+            "HF_HOME": str(folder / "hf"),
+        },
         capture_output=True,
         text=True,
     )

@@ -1,6 +1,6 @@
 """RewardBench's own command, `rewardbench --model ... --dataset ...`, with the libraries of this environment.
 
-    PYTHONPATH=.cache/rewardbench python tests/score_with_rewardbench.py --model models/rm_base \\
+    PYTHONPATH=.venv/rewardbench python -m benchmarks.rewardbench --model models/rm_apo/r1 \\
       --dataset dialogues.jsonl --load_json --not_quantized --torch_dtype float32
 
 RewardBench 0.1.4 asks for transformers 4.51.0. Its reading of data, its use of the chat template, its
@@ -30,7 +30,10 @@ def stand_in(name: str, **content: Any) -> ModuleType:
 
 def main() -> None:
     spec = importlib.util.find_spec("rewardbench")
-    assert spec is not None and spec.origin is not None, "make interop installs it"
+    if spec is None or spec.origin is None:
+        sys.exit(
+            "error: RewardBench is not installed: run `make interop`, and set PYTHONPATH=.venv/rewardbench"
+        )
     folder = Path(spec.origin).parent / "models"
     stand_in("wandb")
     stand_in("pkg_resources")
