@@ -1,4 +1,4 @@
-"""The README's sections about checkpoints, sharing and sweeps: every command is run, and prints what it says."""
+"""The README on checkpoints, sharing and sweeps: every command is run, and prints what it says."""
 
 import json
 import os
