@@ -7,12 +7,13 @@
 # make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, JSON=1
 # make big     time and memory of the stages that read rows, up to a million of them, an hour; SIZES='10000 100000'
 # make preset   the parameters of a preset: NAME=demo, hh_1b or paper
+# make interop  checkpoints and files in the code of others: transformers, TRL, RewardBench; part of make test
 # make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect preset bench big
+.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect preset interop bench big
 setup: .venv/installed .dvc/plots/page.html
 
 .venv/installed: requirements.txt constraints.txt
@@ -33,7 +34,7 @@ repro: setup
 quick: setup
 	python -m pytest -m "not slow and not fuzz"
 
-test: setup
+test: setup .venv/rewardbench
 	python -m pytest -m "not slow and not fuzz"
 	python -m pytest -m slow
 
@@ -51,6 +52,14 @@ inspect: setup
 
 preset: setup
 	@python -m apo.preset $(NAME)
+
+interop: setup .venv/rewardbench
+	python -m pytest tests/test_interop.py
+
+# It asks for an older transformers, so it comes without what it asks for, into a folder of its own.
+.venv/rewardbench: tests/rewardbench.requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet --no-deps --upgrade --target $@ -r $<
+	@touch $@
 
 bench: setup .venv/bench
 	python -m benchmarks $(DATA) $(if $(QUICK),--quick)

@@ -40,13 +40,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained("{folder}")
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
-prompt = tokenizer("\\n\\nHuman: What is the capital of France?\\n\\nAssistant:", return_tensors="pt")
+prompt = tokenizer.apply_chat_template(
+    [{{"role": "user", "content": "What is the capital of France?"}}],
+    add_generation_prompt=True,
+    return_tensors="pt",
+    return_dict=True,
+)
 ids = model.generate(prompt["input_ids"], attention_mask=prompt["attention_mask"], max_new_tokens=64)
 answer = tokenizer.decode(ids[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
 """
 LICENCE = (
     "## Licence",
-    "The licences of the data that it was trained on and of the checkpoint that it started from bind it too.",
+    "No licence is claimed for these weights, so the head of this card names none. The licences of the "
+    "checkpoint that it started from and of the data that it was trained on bind it; nobody has looked them "
+    "up here. Do that before you give it away, and write the result under `license` in the head.",
 )
 
 

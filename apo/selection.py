@@ -34,7 +34,8 @@ def select(
     """One row per query: the candidate with the highest reward that is not blank, and all scores.
 
     A row is `{query_id, query, prompt, completion, target, target_index, samples, scores, margin}`: `prompt`
-    is the query and `completion` the target, so that it serves for supervised fine-tuning as it stands.
+    is the query and `completion` a space and the target, so that both together are the dialogue and it
+    serves for supervised fine-tuning as it stands.
     `margin` is the distance to the second best candidate, null where there is none. A tie goes to the lowest
     index. Samples are cut at a runaway `Human:` turn first, so that no target holds an invented turn.
 
@@ -99,7 +100,7 @@ def select(
             "query_id": query_id,
             "query": row["query"],
             "prompt": row["query"],
-            "completion": texts[best],
+            "completion": f" {texts[best]}",
             "target": texts[best],
             "target_index": best,
             "samples": texts,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from apo import launch
+from apo import gpus, launch
 from apo.errors import UserError
 from apo.provenance import project_code, write_provenance
 
@@ -31,6 +31,7 @@ def run(main: Callable[..., None]) -> None:
         _run_rank(main, arguments)
     try:
         code = project_code()
+        gpus.take_one()
         main(**arguments)
         write_provenance(Path(inspect.getfile(main)).stem, arguments, code)
     except UserError as error:

@@ -97,6 +97,7 @@ def test_the_card_of_a_reward_model_holds_what_the_stage_measured(repository: Pa
     assert f"- Expected calibration error (10 bins): {test['ece_10']:.4f}\n" in text
     assert metrics["saved"]["rows_compared"] == 4
     assert str(repository) not in text and "sha256" not in text
+    assert "license" not in front and "No licence is claimed for these weights" in text
     assert run_example(text)["reward"].isfinite()
 
 
@@ -159,6 +160,7 @@ def test_the_card_of_a_language_model_says_what_it_learned_from(repository: Path
     assert card.data.eval_results is None
     assert "\n- `data/rjs/apo.jsonl`, 2 rows\n" in card.text
     assert f"\n- `lr`: {settings.lr}\n" in card.text
+    assert card.data.license is None and "No licence is claimed for these weights" in card.text
     assert isinstance(run_example(card.text)["answer"], str)
 
 

@@ -413,3 +413,21 @@ def test_a_stage_script_is_a_recipe(path: Path) -> None:
     allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.If)
     assert all(isinstance(node, allowed) for node in body)
     assert isinstance(body[-1], ast.If) and ast.unparse(body[-1].test) == "__name__ == '__main__'"
+
+
+def test_dvc_and_an_editor_read_the_file() -> None:
+    """By the schema of dvc; and without repeats in lists, as that of its editor extension asks."""
+    from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
+
+    content = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    COMPILED_MULTI_STAGE_SCHEMA(content)
+    for name, declared in STAGES.items():
+        stage = declared.get("do", declared)
+        for kind in ("deps", "params", "outs"):
+            listed = stage.get(kind, [])
+            assert len(listed) == len(set(map(str, listed))), (name, kind)
+        sides = stage.get("matrix", {}).values()
+        assert all(isinstance(side, list) or re.fullmatch(r"\$\{.*?\}", side) for side in sides), name
+    for name, artifact in content["artifacts"].items():
+        assert re.fullmatch(r"[a-z0-9]([a-z0-9-/]*[a-z0-9])?", name)
+        assert artifact.keys() == {"path", "type", "desc", "labels"}

@@ -15,7 +15,14 @@ from test_sources import as_committed
 from apo.dialogue import ASSISTANT, HUMAN, cut_runaway, has_turn_marks, query_id_of
 from apo.errors import UserError
 from apo.export.authors import golden_to_authors, samples_to_authors, to_authors
-from apo.export.trainers import to_chat, to_chat_pairs, to_chat_sft, to_pairs, to_sft
+from apo.export.trainers import (
+    to_chat,
+    to_chat_pairs,
+    to_chat_sft,
+    to_dialogues,
+    to_pairs,
+    to_sft,
+)
 from apo.export.write import SHAPES, export, main
 from apo.reading.sources import read_comparisons, read_demonstrations, read_golden, read_samples
 from apo.records import read_rows, write_rows
@@ -155,7 +162,7 @@ SELECTION = {
     "query_id": "a",
     "query": Q,
     "prompt": Q,
-    "completion": "s1",
+    "completion": " s1",
     "target": "s1",
     "target_index": 1,
     "samples": ["s0", "s1", " ", "s3"],
@@ -176,6 +183,12 @@ def test_a_selection_is_its_best_against_its_worst() -> None:
             "prompt": DIALOGUE,
             "chosen": [{"role": "assistant", "content": "s1"}],
             "rejected": [{"role": "assistant", "content": "s3"}],
+        }
+    ]
+    assert list(to_dialogues({**SELECTION, "query": OTHER}, where="x:1")) == [
+        {
+            "chosen": [*DIALOGUE, {"role": "assistant", "content": "s1"}],
+            "rejected": [*DIALOGUE, {"role": "assistant", "content": "s3"}],
         }
     ]
 
@@ -427,6 +440,7 @@ OPENED = [
     (COMPARISONS, "authors"),
     (COMPARISONS, "pairs"),
     (COMPARISONS, "pairs-chat"),
+    (COMPARISONS, "dialogues"),
     ([APO], "authors"),
     (GOLDEN, "authors"),
     (GOLDEN, "sft"),

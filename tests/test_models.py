@@ -26,6 +26,7 @@ from apo.model.checkpoint import (
     save_reward_model,
     start_reward_model,
 )
+from apo.sampling.generation import prompt_ids
 
 DIALOGUES = [
     ("\n\nHuman: What is 1 plus 2?\n\nAssistant:", "3, my friend."),
@@ -77,6 +78,36 @@ def test_a_stock_loader_gives_the_same_rewards(start: Path, pooling: str, separa
     with torch.inference_mode():
         assert stock(**batch).logits[:, 0].tolist() == pytest.approx(expected, abs=1e-5)
     assert rewards(load_reward_model(start.parent / "rm")) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["last", "eos"])
+@pytest.mark.parametrize("response", ["7", "  7 \n", "\n\n7", "", " \n"])
+def test_white_space_around_a_response_is_no_part_of_it(start: Path, response: str, pooling: str) -> None:
+    model = tiny.reward_model(start, pooling=pooling, separator="<sep>")
+    save_reward_model(model, start.parent / "rm", tiny.CARD)
+    ids = load_tokenizer(start.parent / "rm").apply_chat_template(
+        messages_of(DIALOGUES[1][0], response), return_dict=False
+    )
+    texts = [(DIALOGUES[1][0], [response])]
+    [item] = model.encoder.items(texts, Counter(), where="rows", blanks=True)
+    assert ids == item.prefix + item.responses[0]
+
+
+def test_a_language_model_brings_the_template_that_it_is_prompted_with(start: Path) -> None:
+    """Its prompt is that of sampling, and its answer ends as in training; one of its own is kept."""
+    tokenizer = load_tokenizer(start)
+    query, answer = DIALOGUES[1]
+    settings = tiny.sampling()
+    prompt = tokenizer.apply_chat_template(
+        dialogue_to_messages(query), add_generation_prompt=True, return_dict=False
+    )
+    assert prompt == prompt_ids(tokenizer, query, settings, Counter())
+    whole = tokenizer.apply_chat_template(messages_of(query, answer), return_dict=False)
+    assert whole[: len(prompt)] == prompt and whole[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(whole[len(prompt) : -1]) == f" {answer}"
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    save_language_model(load_language_model(start), tokenizer, start, tiny.CARD)
+    assert load_tokenizer(start).chat_template == "{{ messages[0]['content'] }}"
 
 
 @pytest.mark.parametrize("pooling", ["last", "eos"])

@@ -52,7 +52,7 @@ def test_the_row() -> None:
             "query_id": "a",
             "query": "qa",
             "prompt": "qa",
-            "completion": "y",
+            "completion": " y",
             "target": "y",
             "target_index": 1,
             "samples": ["x", "y", "z"],
@@ -100,7 +100,7 @@ def test_a_runaway_turn_does_not_become_a_target() -> None:
         [samples("a", "x\n\nHuman: more", "\n\nHuman: only a turn", "y\nHumanity")],
         [scores("a", 1.0, 9.0, 0.0)],
     )
-    assert rows[0]["samples"] == ["x", "", "y\nHumanity"] and rows[0]["completion"] == "x"
+    assert rows[0]["samples"] == ["x", "", "y\nHumanity"] and rows[0]["completion"] == " x"
     assert (counts["samples_cut"], counts["samples_blank"]) == (2, 1)
 
 

@@ -34,6 +34,12 @@ def to_chat_pairs(row: Row, *, where: str) -> Iterator[Row]:
         yield {"prompt": prompt, "chosen": [_said(chosen)], "rejected": [_said(rejected)]}
 
 
+def to_dialogues(row: Row, *, where: str) -> Iterator[Row]:
+    """{chosen, rejected} as whole conversations, each a list of messages."""
+    for pair in to_chat_pairs(row, where=where):
+        yield {side: pair["prompt"] + pair[side] for side in ("chosen", "rejected")}
+
+
 def to_sft(row: Row, *, where: str) -> Iterator[Row]:
     """{prompt, completion} of a selection, a golden answer or a demonstration.
 

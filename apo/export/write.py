@@ -5,6 +5,7 @@
 authors     the authors' scripts: one JSON list; the kind of the records is told from their keys
 pairs       {prompt, chosen, rejected} as text: a comparison's strict orders, a selection's best and worst
 pairs-chat  the same as messages
+dialogues   {chosen, rejected} of the same, each the whole conversation as messages
 sft         {prompt, completion} as text, of selections, golden answers and demonstrations
 sft-chat    the same as messages
 chat        {messages}, of the same
@@ -22,13 +23,21 @@ from pathlib import Path
 from apo.errors import UserError
 from apo.export.authors import to_authors
 from apo.export.kinds import UnfitError
-from apo.export.trainers import to_chat, to_chat_pairs, to_chat_sft, to_pairs, to_sft
+from apo.export.trainers import (
+    to_chat,
+    to_chat_pairs,
+    to_chat_sft,
+    to_dialogues,
+    to_pairs,
+    to_sft,
+)
 from apo.records import Row, read_numbered_rows, write_list, write_rows
 
 SHAPES: dict[str, Callable[..., Iterator[Row]]] = {
     "authors": to_authors,
     "pairs": to_pairs,
     "pairs-chat": to_chat_pairs,
+    "dialogues": to_dialogues,
     "sft": to_sft,
     "sft-chat": to_chat_sft,
     "chat": to_chat,

@@ -33,16 +33,21 @@ transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 logging.getLogger("transformers").setLevel(logging.ERROR)
 
-# '\n\nHuman: ...\n\nAssistant: ...', the text that is scored.
+# '\n\nHuman: ...\n\nAssistant: ...', the text that is scored: a single space before the last response.
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'user' %}{{ '\\n\\nHuman: ' + message['content'] }}"
     "{% elif message['role'] == 'assistant' %}"
-    "{{ '\\n\\nAssistant:' }}{% if loop.last %}{{ SEPARATOR }}{% endif %}{{ ' ' + message['content'] }}"
-    "{% if loop.last %}{{ END }}{% endif %}"
+    "{{ '\\n\\nAssistant:' }}{% if loop.last %}{{ SEPARATOR }}"
+    "{% if message['content'] | trim %}{{ ' ' + message['content'] | trim }}{% endif %}{{ END }}"
+    "{% else %}{{ ' ' + message['content'] }}{% endif %}"
     "{% else %}{{ message['content'] }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '\\n\\nAssistant:' }}{% endif %}"
 )
+
+
+def _template(*, separator: str, end: str) -> str:
+    return CHAT_TEMPLATE.replace("{{ SEPARATOR }}", separator).replace("{{ END }}", end)
 
 
 def check_checkpoint(folder: Path) -> None:
@@ -157,9 +162,13 @@ def save_language_model(
 ) -> None:
     """Writes a language model with its tokenizer and model card, whole or not at all.
 
+    A tokenizer without a chat template gets that of the dialogues here, with an end token after the last
+    answer.
+
     Args:
         more: Writes what else belongs into the folder.
     """
+    tokenizer.chat_template = tokenizer.chat_template or _template(separator="", end="{{ eos_token }}")
     with _new_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
@@ -271,9 +280,7 @@ def save_reward_model(
     """
     encoder, tokenizer = model.encoder, model.encoder.tokenizer
     end = "" if encoder.pooling == "last" else "{{ eos_token }}"
-    tokenizer.chat_template = CHAT_TEMPLATE.replace("{{ SEPARATOR }}", encoder.separator).replace(
-        "{{ END }}", end
-    )
+    tokenizer.chat_template = _template(separator=encoder.separator, end=end)
     config = model.classifier.config
     config.apo = {
         "max_length": encoder.max_length,
