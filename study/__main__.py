@@ -1,7 +1,7 @@
 """One command, the study: `make study`, or `python -m study [--quick] [--workers N] [--report]`.
 
-Plays every game of `settings.yaml` that has no result yet, in `.cache/study/`, then writes `results.json` and
-`docs/results.md`. Stopped and started again, it goes on with the next game. A quick run only prints.
+Plays every game of `settings.yaml` that has no result yet, in `.cache/study/`, then writes `results.jsonl`
+and `docs/results.md`. Stopped and started again, it goes on with the next game. A quick run only prints.
 """
 
 import argparse
@@ -9,21 +9,51 @@ import sys
 from pathlib import Path
 
 from apo.errors import UserError
-from study.run import cores, run
-from study.settings import quick_settings, read_settings
+from apo.records import read_rows, write_rows
+from study.numbers import Row, row_of
+from study.play import ROOT
+from study.report import blocks, put_into
+from study.run import cores, read_kept, run
+from study.settings import Settings, quick_settings, read_settings
 
-FOLDER = Path(".cache/study")
+FOLDER = ROOT / ".cache/study"
+RESULTS = Path(__file__).with_name("results.jsonl")
+PAGE = ROOT / "docs/results.md"
 
 
 def main(*, quick: bool, report_only: bool, workers: int) -> None:
     """Plays and reports."""
     settings = read_settings()
-    folder = FOLDER.absolute()
+    folder = FOLDER
     if quick:
         settings, folder = quick_settings(settings), folder / "quick"
     failed = 0 if report_only else run(settings, folder, workers)
+    rows = [row_of(result) for result in read_kept(settings, folder)]
+    if quick:
+        print("\n\n".join(f"{name}\n{text}" for name, text in blocks(rows, settings).items()))
+    else:
+        report(rows, settings)
     if failed:
         sys.exit(f"error: {failed} games failed, see above; the next `make study` tries them again")
+
+
+def report(rows: list[Row], settings: Settings) -> None:
+    """Writes the numbers and the page; without a result of this code, the page from the numbers as they are.
+
+    Raises:
+        UserError: There are no numbers.
+    """
+    if rows:
+        write_rows(RESULTS, rows)
+    elif not RESULTS.is_file():
+        raise UserError(
+            str(RESULTS),
+            found="nothing",
+            expected="the numbers of a study",
+            do="run `make study` without --report",
+        )
+    page = put_into(PAGE.read_text(encoding="utf-8"), blocks(list(read_rows(RESULTS)), settings), PAGE)
+    PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

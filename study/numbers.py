@@ -1,4 +1,4 @@
-"""From a kept result to the numbers that the report is made of, the rows of `results.json`."""
+"""From a kept result to the numbers that the report is made of, the rows of `results.jsonl`."""
 
 from typing import Any
 
