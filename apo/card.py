@@ -31,7 +31,7 @@ reward = model(**ids).logits[0, 0]
 OTHER_POOLING = """\
 from pathlib import Path
 
-from apo.models import load_reward_model  # the pooling is not one of Hugging Face's classes
+from apo.model.checkpoint import load_reward_model  # the pooling is not one of Hugging Face's classes
 
 model = load_reward_model(Path("{folder}"))
 """
@@ -71,7 +71,7 @@ def reward_model_card(
         parameters: Number of its weights.
         test: Comparisons that it was not trained on.
         metrics: What was measured on them, and under `calibrated` what at the temperature.
-        calibration: Of `apo.rm_calibration`; None where there was nothing to fit a temperature on.
+        calibration: Of `apo.measuring.rm_calibration`; None where there was nothing to fit a temperature on.
     """
     errors = [(k, v) for k, v in metrics.items() if k.startswith("ece_") and k[4:].isdigit()]
     values = [

@@ -212,7 +212,7 @@ class Model(Section):
 
 
 class TokenFindings(Section):
-    """What to do about each code of `apo.token_findings`."""
+    """What to do about each code of `apo.model.token_findings`."""
 
     equal_responses: Policy
     repeated_responses: Policy

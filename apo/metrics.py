@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from apo.errors import UserError
-from apo.intervals import wilson_interval
+from apo.measuring.intervals import wilson_interval
 
 
 def pairs_of(

@@ -1,7 +1,7 @@
 """RRHF on four responses a query: one tree against separate sequences, and a plain pass over as many tokens.
 
 `python -m benchmarks.alignment [FILE]`: one optimiser step of 16 queries of the 5M model, each way once, then
-each way again; the ratios of the medians. The plain pass is pretraining's (`apo/language.py`) on texts as
+each way again; the ratios of the medians. The plain pass is pretraining's (`language.py`) on texts as
 long as the trees, with the loss on all tokens. Where FILE is left out, words are made up in the lengths of
 Helpful&Harmless.
 """
@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from apo import machine
-from apo.alignment import align
 from apo.config import Align
-from apo.encoding import Item
-from apo.language import train_language_model
-from apo.likelihood import ResponseLikelihood
-from apo.models import load_language_model, load_tokenizer
-from apo.preferences import Ranking
+from apo.model.checkpoint import load_language_model, load_tokenizer
+from apo.model.encoding import Item
+from apo.model.likelihood import ResponseLikelihood
+from apo.training.alignment import align
+from apo.training.language import train_language_model
+from apo.training.preferences import Ranking
 from benchmarks.data import LEARNED_FROM, MAX_LENGTH, SIZES, made_up_texts, prepare, read_texts
 from benchmarks.jobs import SEED, load_items
 from benchmarks.ours import NoCheckpoints

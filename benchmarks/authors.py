@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from apo.encoding import Item
-from apo.models import load_language_model, load_tokenizer
+from apo.model.checkpoint import load_language_model, load_tokenizer
+from apo.model.encoding import Item
 from benchmarks.data import MAX_LENGTH, texts_of
 from benchmarks.jobs import Training, adamw, load_items, load_reward_model, padded, pair, update
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from apo.config import RowFindings, read_section
-from apo.encoding import Encoder, Item
-from apo.findings import Findings
-from apo.models import new_language_model, save_language_model
-from apo.sources import read_comparisons
-from apo.tokenizer import train_tokenizer
+from apo.model.checkpoint import new_language_model, save_language_model
+from apo.model.encoding import Encoder, Item
+from apo.model.tokenizer import train_tokenizer
+from apo.reading.findings import Findings
+from apo.reading.sources import read_comparisons
 
 Text = tuple[str, list[str]]  # a query and its responses, the better one first
 

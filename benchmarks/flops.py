@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from apo.batching import tree_length
-from apo.encoding import Item
+from apo.model.batching import tree_length
+from apo.model.encoding import Item
 from benchmarks.jobs import load_items
 
 SIDE = 4096

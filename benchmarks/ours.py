@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from apo import machine
-from apo.checkpoints import Checkpoints
 from apo.losses import bradley_terry
-from apo.reward_training import Ranked, train_reward_model
-from apo.scoring import rewards_of
+from apo.measuring.scoring import rewards_of
+from apo.resume.states import Checkpoints
+from apo.training.reward_training import Ranked, train_reward_model
 from benchmarks.jobs import SEED, Training, load_items, load_reward_model
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from apo.encoding import Item
+from apo.model.encoding import Item
 from benchmarks.data import texts_of
 from benchmarks.jobs import Training, adamw, load_items, load_reward_model, padded, update
 

@@ -15,8 +15,8 @@ from torch import nn
 
 from apo import machine
 from apo.config import Sampling
-from apo.generation import sample_responses
-from apo.models import load_language_model, load_tokenizer
+from apo.model.checkpoint import load_language_model, load_tokenizer
+from apo.sampling.generation import sample_responses
 from benchmarks.data import read_prompts
 from benchmarks.jobs import CHECKED, SEED
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from datasets import Dataset
 from trl import RewardConfig, RewardTrainer
 
-from apo.models import load_tokenizer
+from apo.model.checkpoint import load_tokenizer
 from benchmarks.jobs import COMPARISONS, Training, load_items, load_reward_model, pair
 
 MICRO_BATCH = 4

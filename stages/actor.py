@@ -8,11 +8,11 @@ from pathlib import Path
 
 from apo.card import language_model_card
 from apo.config import Actor, read_section, read_seed
-from apo.fine_tuning import fine_tune
-from apo.models import load_language_model, load_tokenizer, save_language_model
+from apo.model.checkpoint import load_language_model, load_tokenizer, save_language_model
 from apo.records import read_rows, write_json
 from apo.stage import run
 from apo.tables import write_csv
+from apo.training.fine_tuning import fine_tune
 
 
 def main(

@@ -6,9 +6,9 @@ its training curve, metrics. Paper, section 4.1.
 
 from pathlib import Path
 
-from apo.align_recipe import align_model
 from apo.config import Alignment, read_number, read_section, read_seed
 from apo.stage import run
+from apo.training.align_recipe import align_model
 
 
 def main(

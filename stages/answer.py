@@ -11,16 +11,16 @@ from collections import Counter
 from pathlib import Path
 
 from apo import machine
-from apo.arena import summarise, with_true_rewards
-from apo.checkpoints import fingerprint
 from apo.config import Evaluate, Sampling, read_section, read_seed
-from apo.divergence import with_divergence
-from apo.generation import sample_responses
-from apo.models import load_language_model, load_reward_model, load_tokenizer
-from apo.pieces import pieces_of
+from apo.measuring.arena import summarise, with_true_rewards
+from apo.measuring.divergence import with_divergence
+from apo.measuring.scoring import score_answers
+from apo.model.checkpoint import load_language_model, load_reward_model, load_tokenizer
 from apo.records import read_rows, write_json, write_parts
-from apo.samples import answers_of, counted, draw
-from apo.scoring import score_answers
+from apo.resume.pieces import pieces_of
+from apo.resume.states import fingerprint
+from apo.sampling.generation import sample_responses
+from apo.sampling.samples import answers_of, counted, draw
 from apo.stage import run
 
 

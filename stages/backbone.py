@@ -9,15 +9,15 @@ from pathlib import Path
 
 from apo import machine
 from apo.card import language_model_card
-from apo.checkpoints import Checkpoints, fingerprint
 from apo.config import Backbone, read_section, read_seed
 from apo.errors import UserError
-from apo.language import encode_documents, train_language_model
-from apo.models import load_language_model, load_tokenizer, new_language_model, save_language_model
+from apo.model.checkpoint import load_language_model, load_tokenizer, new_language_model, save_language_model
+from apo.model.tokenizer import train_tokenizer
 from apo.records import read_rows, write_json
+from apo.resume.states import Checkpoints, fingerprint
 from apo.stage import run
 from apo.tables import write_csv
-from apo.tokenizer import train_tokenizer
+from apo.training.language import encode_documents, train_language_model
 
 
 def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:

@@ -10,11 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from apo.authors import checked_files
 from apo.config import Data, RowFindings, read_section, read_seed
-from apo.findings import Findings
-from apo.hub import fetch
-from apo.raw import KINDS, Raw, read_demo, read_files, refuse_unread
+from apo.reading.authors import checked_files
+from apo.reading.findings import Findings
+from apo.reading.hub import fetch
+from apo.reading.raw import KINDS, Raw, read_demo, read_files, refuse_unread
 from apo.records import Row, write_json, write_parts
 from apo.stage import run
 

@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from apo.arena import chosen_truth, compare_all
 from apo.config import Evaluate, read_section, read_seed
-from apo.payoff import read_arms
+from apo.measuring.arena import chosen_truth, compare_all
+from apo.measuring.payoff import read_arms
 from apo.records import read_rows, write_json, write_parts
 from apo.stage import run
 

@@ -8,12 +8,12 @@ by the judge. Instances: `payoff_base` (the base RM), `payoff` (the APO RM of ea
 from pathlib import Path
 
 from apo import machine
-from apo.checkpoints import fingerprint
-from apo.models import load_reward_model
-from apo.payoff import payoff_row, read_arms
-from apo.pieces import pieces_of
+from apo.measuring.payoff import payoff_row, read_arms
+from apo.measuring.scoring import score_answers
+from apo.model.checkpoint import load_reward_model
 from apo.records import write_json, write_rows
-from apo.scoring import score_answers
+from apo.resume.pieces import pieces_of
+from apo.resume.states import fingerprint
 from apo.stage import run
 
 

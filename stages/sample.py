@@ -9,13 +9,13 @@ from collections import Counter
 from pathlib import Path
 
 from apo import machine
-from apo.checkpoints import fingerprint
 from apo.config import Sampling, read_section, read_seed
-from apo.generation import sample_responses
-from apo.models import load_language_model, load_tokenizer
-from apo.pieces import pieces_of
+from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.records import read_rows, write_json, write_rows
-from apo.samples import counted, draw, from_source, refuse_later_round
+from apo.resume.pieces import pieces_of
+from apo.resume.states import fingerprint
+from apo.sampling.generation import sample_responses
+from apo.sampling.samples import counted, draw, from_source, refuse_later_round
 from apo.stage import run
 
 

@@ -1,6 +1,6 @@
 """score: one RM gives a reward to every sample of every LLM query.
 
-In: a reward model, which has to pass the gate (`apo/gate.py`), the samples of the LLM queries. Out:
+In: a reward model, which has to pass the gate (`apo/measuring/gate.py`), the samples of the LLM queries. Out:
 `data/scores/ROUND/ARM.jsonl`, per query the rewards in the order of the samples, in full precision.
 Instances: `score_base` (the base RM, the samples of its arm), `score` (the APO RM of the round, those of its
 arm). Metrics: how many, and the calibration error at the gate. Paper, section 4.1.
@@ -10,13 +10,13 @@ from collections import Counter
 from pathlib import Path
 
 from apo import machine
-from apo.checkpoints import fingerprint
 from apo.config import Gate, RewardTraining, Score, read_part, read_section
-from apo.gate import check_calibration
-from apo.models import load_reward_model
-from apo.pieces import pieces_of
+from apo.measuring.gate import check_calibration
+from apo.measuring.scoring import score_samples
+from apo.model.checkpoint import load_reward_model
 from apo.records import write_json, write_rows
-from apo.scoring import score_samples
+from apo.resume.pieces import pieces_of
+from apo.resume.states import fingerprint
 from apo.stage import run
 
 

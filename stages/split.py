@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apo.config import Split, read_section, read_seed
-from apo.leaks import Leaks, prove_disjoint, unseen
-from apo.queries import Queries, with_golden
 from apo.records import Row, read_rows, write_json, write_parts
-from apo.splitting import split_rows
+from apo.split.leaks import Leaks, prove_disjoint, unseen
+from apo.split.queries import Queries, with_golden
+from apo.split.splitting import split_rows
 from apo.stage import run
 
 

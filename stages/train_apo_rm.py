@@ -10,8 +10,8 @@ from pathlib import Path
 
 from apo.config import Apo, read_section
 from apo.losses import PAIR_LOSSES
-from apo.reward_recipe import train_rm
 from apo.stage import run
+from apo.training.reward_recipe import train_rm
 
 
 def main(

@@ -13,10 +13,10 @@ import torch
 
 from apo.config import Align
 from apo.errors import UserError
-from apo.likelihood import ResponseLikelihood
-from apo.models import load_language_model
-from apo.preferences import COUNTS
+from apo.model.checkpoint import load_language_model
+from apo.model.likelihood import ResponseLikelihood
 from apo.records import write_rows
+from apo.training.preferences import COUNTS
 from stages.align import main
 
 GOOD, PLAIN, BAD = "A good dog.", "A dog.", "A bad one."

@@ -1,4 +1,4 @@
-"""apo/alignment.py: the loss of a step by hand, in any micro batches; what is learned; killed or not."""
+"""alignment.py: the loss of a step by hand, in any micro batches; what is learned; killed or not."""
 
 import math
 from collections.abc import Callable
@@ -10,13 +10,13 @@ import tiny
 import torch
 from torch import Tensor
 
-from apo import alignment
-from apo.alignment import align, learned_from
-from apo.checkpoints import Checkpoints
 from apo.config import Align
-from apo.encoding import Item
-from apo.likelihood import ResponseLikelihood
-from apo.preferences import Ranking
+from apo.model.encoding import Item
+from apo.model.likelihood import ResponseLikelihood
+from apo.resume.states import Checkpoints
+from apo.training import alignment
+from apo.training.alignment import align, learned_from
+from apo.training.preferences import Ranking
 
 METHODS = ("rjs", "rrhf", "dpo")
 each = pytest.mark.parametrize("method", METHODS)

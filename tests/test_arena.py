@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from apo.arena import (
+from apo.errors import UserError
+from apo.measuring.arena import (
     chosen_truth,
     compare,
     compare_all,
@@ -12,8 +13,7 @@ from apo.arena import (
     text_statistics,
     with_true_rewards,
 )
-from apo.errors import UserError
-from apo.payoff import payoff_row, read_arms
+from apo.measuring.payoff import payoff_row, read_arms
 from apo.records import Row, write_rows
 from apo.world import true_reward
 

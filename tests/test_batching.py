@@ -1,4 +1,4 @@
-"""apo/batching.py: a tree gives the rewards and gradients of its separate sequences."""
+"""apo/model/batching.py: a tree gives the rewards and gradients of its separate sequences."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import Gemma2Config, GPTNeoXConfig, LlamaConfig, MistralConfig, Qwen2Config
 
-from apo import batching
-from apo.batching import Batch, collate, micro_batches, plain_items, tree_length
-from apo.encoding import Item
-from apo.optimise import batches_of
-from apo.reward_model import RewardModel
+from apo.model import batching
+from apo.model.batching import Batch, collate, micro_batches, plain_items, tree_length
+from apo.model.encoding import Item
+from apo.model.reward_model import RewardModel
+from apo.training.optimise import batches_of
 
 PAD = 3
 SMALL = {

@@ -11,8 +11,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig
 
-from apo.encoding import Item
 from apo.errors import UserError
+from apo.model.encoding import Item
 from benchmarks import alignment, authors, flops, jobs, ours, plain, sampling
 from benchmarks.data import LENGTHS, made_up_texts, prepare, read_items, with_others
 from benchmarks.lengths import triples

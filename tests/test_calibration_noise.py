@@ -1,12 +1,12 @@
-"""apo/calibration_noise.py: the interval covers, comparisons stay whole, chance is what simulation says."""
+"""calibration_noise.py: the interval covers, comparisons stay whole, chance is what simulation says."""
 
 import numpy as np
 import pytest
 from scipy import special
 
 from apo.calibration import both_orders, calibration_error
-from apo.calibration_noise import sure_ece
 from apo.errors import UserError
+from apo.measuring.calibration_noise import sure_ece
 
 
 def drawn(seed: int, pairs: int, *, factor: float) -> np.ndarray:
@@ -81,7 +81,7 @@ def test_the_seed_alone_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     margin = drawn(5, 80, factor=1.5)
     assert sure(margin) == sure(margin) != sure(margin, seed=2)
     whole = sure(margin)
-    monkeypatch.setattr("apo.calibration_noise.BATCH", 80 * 7)  # drawn in pieces
+    monkeypatch.setattr("apo.measuring.calibration_noise.BATCH", 80 * 7)  # drawn in pieces
     assert sure(margin) == whole
 
 

@@ -14,9 +14,9 @@ import stages.actor
 import stages.backbone
 from apo.card import language_model_card
 from apo.config import FineTuning
-from apo.fine_tuning import fine_tune
 from apo.records import write_json, write_rows
-from apo.reward_recipe import train_rm
+from apo.training.fine_tuning import fine_tune
+from apo.training.reward_recipe import train_rm
 
 ROOT = Path(__file__).parents[1]
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""apo/checkpoints.py: a killed training goes on to the same bytes; another training starts anew."""
+"""apo/resume/states.py: a killed training goes on to the same bytes; another training starts anew."""
 
 import itertools
 import subprocess
@@ -12,13 +12,13 @@ import tiny
 import torch
 from torch import Tensor, nn
 
-from apo import checkpoints as module
-from apo.checkpoints import Checkpoints, fingerprint
 from apo.errors import UserError
-from apo.language import encode_documents, train_language_model
 from apo.losses import bradley_terry
-from apo.optimise import optimise
-from apo.reward_training import Ranked, train_reward_model
+from apo.resume import states as module
+from apo.resume.states import Checkpoints, fingerprint
+from apo.training.language import encode_documents, train_language_model
+from apo.training.optimise import optimise
+from apo.training.reward_training import Ranked, train_reward_model
 
 STEPS = 6
 
@@ -283,13 +283,13 @@ def test_a_fingerprint_is_that_of_settings_content_and_code(
 
 def test_the_code_is_what_is_imported_of_this_package() -> None:
     """And not the rest: a change to another stage's code leaves a killed training its state."""
-    look = "import stages.train_base_rm as s; from apo import checkpoints as c; print(*c.loaded_code())"
+    look = "import stages.train_base_rm as s; from apo.resume import states as c; print(*c.loaded_code())"
     done = subprocess.run(
         [sys.executable, "-c", look], cwd=module.CODE.parent, capture_output=True, text=True, check=True
     )
     found = {Path(name).relative_to(module.CODE).as_posix() for name in done.stdout.split()}
-    assert {"losses.py", "optimise.py", "checkpoints.py"} < found
-    assert not {"generation.py", "world/world.py", "arena.py"} & found
+    assert {"losses.py", "training/optimise.py", "resume/states.py"} < found
+    assert not {"sampling/generation.py", "world/world.py", "measuring/arena.py"} & found
 
 
 def test_a_fingerprint_does_not_depend_on_where_the_files_are(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from apo.dialogue import normalise_query, query_id_of
 from apo.errors import UserError
 from apo.records import read_rows
-from apo.samples import counted, from_source
+from apo.sampling.samples import counted, from_source
 from apo.world import preference_probability, true_reward
 from stages.data import main
 

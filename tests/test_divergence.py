@@ -1,4 +1,4 @@
-"""apo/divergence.py: KL of two models along answers, by hand and against what the models themselves give."""
+"""divergence.py: KL of two models along answers, by hand and against what the models themselves give."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ import tiny
 import torch
 from torch import Tensor
 
-from apo.divergence import token_divergence, with_divergence
+from apo.measuring.divergence import token_divergence, with_divergence
 
 ROWS = [
     {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apo.duplicates import NearDuplicates, grams_of, near_duplicates_among
+from apo.split.duplicates import NearDuplicates, grams_of, near_duplicates_among
 
 THRESHOLDS = [0.1, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 1.0]
 

@@ -19,7 +19,7 @@ from game import expanded
 
 from apo import config
 from apo.provenance import OUTPUTS, SUFFIX
-from apo.splitting import MEASURED_ON
+from apo.split.splitting import MEASURED_ON
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 PARAMS["rounds"] = [{"id": "r1", "prev": "r0"}, {"id": "r2", "prev": "r1"}]  # what one round hides
@@ -318,7 +318,16 @@ def test_imports_point_one_way() -> None:
 
 def test_leaves_need_little() -> None:
     """What the method is made of can be read, tested and replaced alone."""
-    for leaf in ("errors", "config", "dialogue", "losses", "pooling", "intervals", "records", "tables"):
+    for leaf in (
+        "errors",
+        "config",
+        "dialogue",
+        "losses",
+        "model/pooling",
+        "measuring/intervals",
+        "records",
+        "tables",
+    ):
         rest = closure(ROOT / f"apo/{leaf}.py") - {f"apo/{leaf}.py", "apo/errors.py"}
         assert not rest, (leaf, rest)
 

@@ -1,4 +1,4 @@
-"""apo/encoding.py: what the ids of an item are, what is cut, and what is counted."""
+"""apo/model/encoding.py: what the ids of an item are, what is cut, and what is counted."""
 
 from collections import Counter
 from typing import Any
@@ -8,8 +8,8 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apo.encoding import CHUNK, Encoder, Item
 from apo.errors import UserError
+from apo.model.encoding import CHUNK, Encoder, Item
 
 QUERY = tiny.query("What is 1 plus 2?")
 BOS, EOS = 1, 2

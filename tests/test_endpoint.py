@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from judging import Answer, completion, error, serving, settings
 
-from apo import endpoint
-from apo.endpoint import Body, Endpoint, Reply, Stopped, endpoint_of_environment
 from apo.errors import UserError
-from apo.judge import request_of
-from apo.replies import ReplyCache, ask_all, key_of
+from apo.judge import endpoint
+from apo.judge.asking import request_of
+from apo.judge.endpoint import Body, Endpoint, Reply, Stopped, endpoint_of_environment
+from apo.judge.replies import ReplyCache, ask_all, key_of
 
 KEY = "sk-very/secret"
 BODY: Body = request_of(settings(), "Which?")

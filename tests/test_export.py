@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_sources import as_committed
 
-from apo.authors_shapes import golden_to_authors, samples_to_authors, to_authors
 from apo.dialogue import ASSISTANT, HUMAN, cut_runaway, has_turn_marks, query_id_of
 from apo.errors import UserError
-from apo.export import SHAPES, export, main
+from apo.export.authors import golden_to_authors, samples_to_authors, to_authors
+from apo.export.trainers import to_chat, to_chat_pairs, to_chat_sft, to_pairs, to_sft
+from apo.export.write import SHAPES, export, main
+from apo.reading.sources import read_comparisons, read_demonstrations, read_golden, read_samples
 from apo.records import read_rows, write_rows
 from apo.selection import select
-from apo.sources import read_comparisons, read_demonstrations, read_golden, read_samples
-from apo.trainer_shapes import to_chat, to_chat_pairs, to_chat_sft, to_pairs, to_sft
 
 Q = "\n\nHuman: Why?\n\nAssistant:"
 OTHER = "\n\nHuman: Hi\n\nAssistant: Ho\n\nHuman: “ß”\n\nAssistant:"

@@ -1,9 +1,9 @@
-"""apo/findings.py: every finding is counted, the first ten of a code are shown, its policy decides."""
+"""reading/findings.py: every finding is counted, the first ten of a code are shown, its policy decides."""
 
 import pytest
 
 from apo.errors import UserError
-from apo.findings import Findings
+from apo.reading.findings import Findings
 
 
 def test_policies_decide_and_all_are_counted() -> None:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from apo.config import RowFindings, read_section
 from apo.errors import UserError
-from apo.findings import Findings
-from apo.recognise import PROMPTS
-from apo.sources import Layout, read_comparisons, read_demonstrations, read_golden, read_samples
+from apo.reading.findings import Findings
+from apo.reading.recognise import PROMPTS
+from apo.reading.sources import Layout, read_comparisons, read_demonstrations, read_golden, read_samples
 
 POLICIES = read_section(Path(__file__).parents[1] / "params.yaml", "data.findings", RowFindings).model_dump()
 LENIENT = {code: "keep" if policy == "keep" else "drop" for code, policy in POLICIES.items()}

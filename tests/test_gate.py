@@ -1,4 +1,4 @@
-"""apo/gate.py, apo/rm_calibration.py: what an RM stage writes of its calibration, and where `score` stops."""
+"""gate.py, rm_calibration.py: what an RM stage writes of its calibration, and where `score` stops."""
 
 import csv
 import json
@@ -20,12 +20,12 @@ import stages.train_apo_rm
 import stages.train_base_rm
 from apo.calibration import both_orders, calibration_error
 from apo.errors import UserError
-from apo.gate import check_calibration
-from apo.measurement import Measured, measure
+from apo.measuring.gate import check_calibration
+from apo.measuring.measurement import Measured, measure
+from apo.measuring.rm_calibration import after_temperature, calibrate
 from apo.metrics import pair_counts, pair_metrics, pairs_of
-from apo.models import load_reward_model
+from apo.model.checkpoint import load_reward_model
 from apo.records import read_rows, write_json, write_rows
-from apo.rm_calibration import after_temperature, calibrate
 
 ROOT = Path(__file__).parents[1]
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""apo/generation.py: samples are draws from the model, each a function of seed, query and index alone.
+"""sampling/generation.py: samples are draws from the model, each a function of seed, query and index alone.
 
 The models are in float64 here. In float32 the last bits of a logit depend on the rows beside it, so that a
 draw that falls within about 1e-7 of the border between two tokens can come out as the other one: about one
@@ -14,8 +14,8 @@ import tiny
 import torch
 from scipy.stats import chisquare
 
-from apo.generation import _generator, draw, sample_responses
-from apo.models import CHAT_TEMPLATE
+from apo.model.checkpoint import CHAT_TEMPLATE
+from apo.sampling.generation import _generator, draw, sample_responses
 
 EOS, PAD = 2, 3
 QUERIES = [
@@ -160,7 +160,7 @@ def test_a_text_is_what_its_numbers_draw_when_it_is_read_anew_for_each_token(
 ) -> None:
     """With the prompts shared by their samples, and with a copy for each."""
     if not sharing:
-        monkeypatch.setattr("apo.prompt_cache.SHARING", ())
+        monkeypatch.setattr("apo.sampling.prompt_cache.SHARING", ())
     model = peaked(end=2.5, pad=3.0)
     found, _ = sample(model, num_samples=3, max_new_tokens=12, temperature=1.3, repetition_penalty=penalty)
     for name, query in QUERIES:

@@ -26,7 +26,7 @@ OTHER_SETTINGS = {
     ("train_apo_rm@round0", "models/rm_base"): "apo.init_from: base_rm",
     ("train_apo_rm@round0", "models/rm_apo/r0"): "apo.init_from: previous",
     ("judge", "data/evaluate/r1"): "judge.model",
-    ("judge", "apo/intervals.py"): "judge.model",
+    ("judge", "apo/measuring/intervals.py"): "judge.model",
     **{(f"start@{to}", f"models/{name}"): "linked, which is no reading" for to, name in STARTS},
 }
 """Inputs that the settings of the demo do not read, with the setting that does."""
@@ -184,7 +184,7 @@ def test_reading_shows_in_the_access_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "missing"),
     [
-        ("split", "apo/splitting.py"),
+        ("split", "apo/split/splitting.py"),
         ("rjs@round0-apo", "data/scores/r1/apo.jsonl"),
         ("convert@round0", "data/raw/golden.jsonl"),
     ],

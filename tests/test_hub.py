@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-import apo.authors
-from apo.authors import PUBLISHED, Published, checked_files
+import apo.reading.authors
 from apo.errors import UserError
+from apo.reading.authors import PUBLISHED, Published, checked_files
 from apo.records import read_rows
 from stages.data import main
 
@@ -201,7 +201,7 @@ def publish(folder: Path, monkeypatch: pytest.MonkeyPatch, *, flat: bool = False
         path.write_text(json.dumps(rows))
         data = path.read_bytes()
         published.append(Published(kind, name, len(data), hashlib.sha256(data).hexdigest()))
-    monkeypatch.setattr(apo.authors, "PUBLISHED", tuple(published))
+    monkeypatch.setattr(apo.reading.authors, "PUBLISHED", tuple(published))
 
 
 @pytest.mark.parametrize("flat", [True, False])

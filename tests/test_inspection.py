@@ -1,4 +1,4 @@
-"""apo/inspection.py: the report of a file, by hand, and what it says of one that can't be used."""
+"""apo/inspection/report.py: the report of a file, by hand, and what it says of one that can't be used."""
 
 import gzip
 import json
@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import tiny
 
-from apo.contents import Contents, quantiles
-from apo.export import export
-from apo.inspection import Report, inspect, main
-from apo.inspection_view import shown
+from apo.export.write import export
+from apo.inspection.contents import Contents, quantiles
+from apo.inspection.report import Report, inspect, main
+from apo.inspection.view import shown
 from apo.records import write_rows
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""apo/intervals.py against SciPy and against numbers by hand."""
+"""apo/measuring/intervals.py against SciPy and against numbers by hand."""
 
 import doctest
 import math
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from apo import intervals
 from apo.errors import UserError
-from apo.intervals import (
+from apo.measuring import intervals
+from apo.measuring.intervals import (
     bootstrap_of_sums,
     paired_bootstrap,
     sign_test,

@@ -9,24 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging import COMMITTED, answers, settings, shown
 
-import apo.answers
-import apo.judge
-import apo.replies
-import apo.verdicts
-from apo.answers import Comparison, comparisons, pairs_of, read_answers
-from apo.endpoint import Reply
+import apo.judge.answers
+import apo.judge.asking
+import apo.judge.replies
+import apo.judge.verdicts
 from apo.errors import UserError
-from apo.intervals import sign_test
-from apo.judge import check_template, prompt_of, questions, verdict_row
+from apo.judge.answers import Comparison, comparisons, pairs_of, read_answers
+from apo.judge.asking import check_template, prompt_of, questions, verdict_row
+from apo.judge.endpoint import Reply
+from apo.judge.replies import key_of
+from apo.judge.verdicts import outcome_of, summarise_verdicts, verdict_of
+from apo.measuring.intervals import sign_test
 from apo.records import read_rows, write_rows
-from apo.replies import key_of
-from apo.verdicts import outcome_of, summarise_verdicts, verdict_of
 
 TEMPLATE = COMMITTED["prompt"]
 
 
 def test_the_examples_of_the_docstrings() -> None:
-    for module in (apo.answers, apo.judge, apo.replies, apo.verdicts):
+    for module in (apo.judge.answers, apo.judge.asking, apo.judge.replies, apo.judge.verdicts):
         assert ">>>" in str(Path(str(module.__file__)).read_text())
         assert doctest.testmod(module).failed == 0
 

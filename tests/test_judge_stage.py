@@ -20,8 +20,8 @@ from game import dvc, ran
 from judging import COMMITTED, ROOT, Answer, answers, completion, error, prefers, serving
 from small import run
 
-from apo import endpoint
 from apo.errors import UserError
+from apo.judge import endpoint
 from apo.records import read_rows
 from stages.judge import main
 

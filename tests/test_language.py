@@ -1,4 +1,4 @@
-"""apo/language.py: which tokens cost what, the denominator, and that a text can be learned."""
+"""apo/training/language.py: which tokens cost what, the denominator, and that a text can be learned."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,9 +9,9 @@ import pytest
 import tiny
 import torch
 
-from apo.checkpoints import Checkpoints
-from apo.encoding import Item
-from apo.language import (
+from apo.model.encoding import Item
+from apo.resume.states import Checkpoints
+from apo.training.language import (
     IGNORED,
     collate_texts,
     encode_answers,

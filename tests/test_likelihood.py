@@ -1,4 +1,4 @@
-"""apo/likelihood.py: a tree's log-likelihoods and gradients are those of its separate sequences."""
+"""apo/model/likelihood.py: a tree's log-likelihoods and gradients are those of its separate sequences."""
 
 import doctest
 from typing import Any
@@ -20,11 +20,12 @@ from transformers import (
     Qwen2Config,
 )
 
-from apo import likelihood, machine
-from apo.batching import tree_length
-from apo.encoding import Item
-from apo.language import collate_texts, token_loss_sum
-from apo.likelihood import ResponseLikelihood, predictors
+from apo import machine
+from apo.model import likelihood
+from apo.model.batching import tree_length
+from apo.model.encoding import Item
+from apo.model.likelihood import ResponseLikelihood, predictors
+from apo.training.language import collate_texts, token_loss_sum
 
 SMALL: dict[str, Any] = {
     "vocab_size": 380,
@@ -109,7 +110,7 @@ def test_which_layout_and_which_logits(family: str) -> None:
 
 
 def test_one_response_costs_what_the_loss_of_a_text_is() -> None:
-    """The same number as `apo/language.py` has, which is tested by hand."""
+    """The same number as `apo/training/language.py` has, which is tested by hand."""
     model = made(TREES["llama"])
     items = tiny.random_items(5, [1, 1, 1, 1])
     ids, attention, labels = collate_texts(items, pad_id=3)

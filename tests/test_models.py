@@ -1,4 +1,4 @@
-"""apo/models.py: a checkpoint is a Hugging Face model; broken ones are refused; seeds decide alone."""
+"""checkpoint.py: a checkpoint is a Hugging Face model; broken ones are refused; seeds decide alone."""
 
 import json
 import shutil
@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaForSequenceClassification
 
-from apo import models
-from apo.batching import collate
 from apo.dialogue import dialogue_to_messages
 from apo.errors import UserError
-from apo.models import (
+from apo.model import checkpoint as models
+from apo.model.batching import collate
+from apo.model.checkpoint import (
     RewardModel,
     load_language_model,
     load_reward_model,
@@ -102,7 +102,7 @@ def test_another_pooling_says_whose_it_is_and_loads_through_ours(start: Path, po
     folder = start.parent / "rm"
     save_reward_model(model, folder, tiny.CARD)
     config = json.loads((folder / "config.json").read_text())
-    assert config["architectures"] == ["apo.reward_model.RewardModel"]
+    assert config["architectures"] == ["apo.model.reward_model.RewardModel"]
     assert config["apo"]["pooling"] == pooling
     assert rewards(load_reward_model(folder)) == pytest.approx(rewards(model), abs=1e-6)
     stock = AutoModelForSequenceClassification.from_pretrained(folder).eval()

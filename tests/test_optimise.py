@@ -1,4 +1,4 @@
-"""apo/optimise.py: which items a step has, at which learning rate, and what a step does."""
+"""apo/training/optimise.py: which items a step has, at which learning rate, and what a step does."""
 
 import math
 from collections import Counter
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import LlamaConfig
 
-from apo.checkpoints import Checkpoints
 from apo.errors import UserError
-from apo.optimise import STRETCH, batches_of, learning_rate, optimise, optimisers_for
+from apo.resume.states import Checkpoints
+from apo.training.optimise import STRETCH, batches_of, learning_rate, optimise, optimisers_for
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""apo/pieces.py: a killed sampling or scoring goes on where it was, and ends in the same numbers."""
+"""apo/resume/pieces.py: a killed sampling or scoring goes on where it was, and ends in the same numbers."""
 
 import json
 from collections import Counter
@@ -9,9 +9,9 @@ import pytest
 import tiny
 
 from apo.errors import UserError
-from apo.generation import sample_responses
-from apo.pieces import pieces_of
-from apo.scoring import rewards_of
+from apo.measuring.scoring import rewards_of
+from apo.resume.pieces import pieces_of
+from apo.sampling.generation import sample_responses
 
 QUERIES = [(f"q{i}", tiny.query(f"What is {i} plus {i}?")) for i in range(9)]
 
@@ -99,7 +99,7 @@ def test_a_folder_that_can_not_be_made_is_one_message(own_root: Path) -> None:
 
 def sample(stop_after: int | None, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Counter[str], int]:
     """Responses, counts, and how many batches were decoded."""
-    import apo.generation as module
+    import apo.sampling.generation as module
 
     decoded = 0
     true_decode = module.decode
@@ -173,7 +173,7 @@ def test_what_was_scored_is_found_again_with_or_without_a_progress_line(
     own_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same keys in a terminal and in a log, and other keys in each window of items."""
-    monkeypatch.setattr("apo.scoring.WINDOW", 3)
+    monkeypatch.setattr("apo.measuring.scoring.WINDOW", 3)
     model = tiny.reward_model(tmp_path / "backbone").eval()
     items = tiny.random_items(1, [2, 2, 2, 2, 2, 2])
     for what in ("score", ""):  # a name shows a line in a terminal, no name shows none

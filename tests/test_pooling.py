@@ -1,4 +1,4 @@
-"""apo/pooling.py: values by hand, and the authors' pooling case by case."""
+"""apo/model/pooling.py: values by hand, and the authors' pooling case by case."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from apo.pooling import POOLINGS, last_position, pool_average, pool_last, pool_max
+from apo.model.pooling import POOLINGS, last_position, pool_average, pool_last, pool_max
 
 PAD, EOS = 3, 2
 # Where theirs is another number, and why. In all of them ours follows from which tokens are there.

@@ -1,12 +1,12 @@
-"""apo/preferences.py: which responses are learned from, in which order, and what is dropped is counted."""
+"""preferences.py: which responses are learned from, in which order, and what is dropped is counted."""
 
 from collections import Counter
 from typing import Any
 
 import tiny
 
-from apo.encoding import Encoder, Item
-from apo.preferences import COUNTS, Ranking, ranked_queries
+from apo.model.encoding import Encoder, Item
+from apo.training.preferences import COUNTS, Ranking, ranked_queries
 
 QUERY = tiny.query("Who are you?")
 EOS = 2

@@ -1,4 +1,4 @@
-"""apo/prompt_cache.py: the logits of reading every text anew, whichever rows leave, in any model."""
+"""apo/sampling/prompt_cache.py: the logits of reading every text anew, whichever rows leave, in any model."""
 
 import copy
 from typing import Any
@@ -15,8 +15,8 @@ from transformers import (
     Qwen3Config,
 )
 
-import apo.prompt_cache as module
-from apo.prompt_cache import RepeatedPrompts, SharedPrompts, read_prompts, shares_prompts
+import apo.sampling.prompt_cache as module
+from apo.sampling.prompt_cache import RepeatedPrompts, SharedPrompts, read_prompts, shares_prompts
 
 SIZES: dict[str, Any] = {
     "vocab_size": 50,

@@ -1,4 +1,4 @@
-"""apo/reward_model.py, apo/last_layer.py: two layouts, one shortcut, the same rewards and gradients."""
+"""reward_model.py, last_layer.py: two layouts, one shortcut, the same rewards and gradients."""
 
 from collections import Counter
 from typing import Any
@@ -17,11 +17,12 @@ from transformers import (
     Qwen2Config,
 )
 
-from apo import machine, reward_model
-from apo.batching import collate, tree_length
-from apo.encoding import Item
+from apo import machine
 from apo.errors import UserError
-from apo.reward_model import RewardModel
+from apo.model import reward_model
+from apo.model.batching import collate, tree_length
+from apo.model.encoding import Item
+from apo.model.reward_model import RewardModel
 
 SMALL: dict[str, Any] = {
     "vocab_size": 380,

@@ -1,4 +1,4 @@
-"""apo/reward_training.py: the loss of a step by hand, what is learned, and what does not matter."""
+"""apo/training/reward_training.py: the loss of a step by hand, what is learned, and what does not matter."""
 
 import math
 from collections import Counter
@@ -11,13 +11,13 @@ import tiny
 import torch
 from torch import Tensor
 
-from apo.batching import collate, plain_items
-from apo.checkpoints import Checkpoints
 from apo.losses import PairLoss, bradley_terry, wgan
+from apo.measuring.scoring import rewards_of
 from apo.metrics import item_metrics
-from apo.reward_model import RewardModel
-from apo.reward_training import Ranked, train_reward_model
-from apo.scoring import rewards_of
+from apo.model.batching import collate, plain_items
+from apo.model.reward_model import RewardModel
+from apo.resume.states import Checkpoints
+from apo.training.reward_training import Ranked, train_reward_model
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def test_the_second_step_too(train: Callable[..., Any], tmp_path: Path) -> None:
     settings = tiny.optimiser(batch_size=3, lr=1e-12)  # the model stays as it is
     before = tiny.reward_model(tmp_path / "backbone")
     _, curve = train(data, settings)
-    from apo.batching import tree_length
-    from apo.optimise import batches_of
+    from apo.model.batching import tree_length
+    from apo.training.optimise import batches_of
 
     for row, batch in zip(
         curve, batches_of([tree_length(one.item) for one in data], settings, seed=1), strict=True

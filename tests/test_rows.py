@@ -1,4 +1,4 @@
-"""apo/rows.py and apo/parquet.py: bounds, streams, and files that are no files."""
+"""apo/reading/rows.py and apo/reading/parquet.py: bounds, streams, and files that are no files."""
 
 import gzip
 import json
@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-import apo.parquet
+import apo.reading.parquet
 from apo.errors import RowError, UserError
-from apo.packed import LONGEST_ROW
-from apo.rows import placed_rows
+from apo.reading.packed import LONGEST_ROW
+from apo.reading.rows import placed_rows
 
 ROW = {"query": "\n\nHuman: Why?\n\nAssistant:", "responses": ["good", "bad"], "scores": [1, 0]}
 LINE = json.dumps(ROW).encode() + b"\n"
@@ -60,7 +60,7 @@ def test_pieces_of_any_size_give_the_same_rows(
 ) -> None:
     values = [{"a": "é😀\\u"}, {}, {"b": [[1.5e-3, True], None]}]
     path = written(tmp_path / "x.json", json.dumps(values, ensure_ascii=False).encode())
-    monkeypatch.setattr("apo.packed.PIECE", size)
+    monkeypatch.setattr("apo.reading.packed.PIECE", size)
     assert rows(path) == values
 
 
@@ -68,7 +68,7 @@ def test_pieces_of_any_size_give_the_same_rows(
 def test_a_number_that_goes_on_is_one_element(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr("apo.packed.PIECE", size)
+    monkeypatch.setattr("apo.reading.packed.PIECE", size)
     found = rows(written(tmp_path / "x.json", b'[12345, "abc", {"a": 1}, null]'))
     assert [one if isinstance(one, dict) else one.found for one in found] == [
         "JSON of type int",
@@ -133,7 +133,7 @@ class Limited:
         "import resource, sys; from pathlib import Path; from collections import Counter\n"
         "resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)\n"
         "from apo.config import RowFindings, read_section; from apo.errors import UserError\n"
-        "from apo.findings import Findings; from apo.sources import read_comparisons\n"
+        "from apo.reading.findings import Findings; from apo.reading.sources import read_comparisons\n"
         "policies = read_section(Path('params.yaml'), 'data.findings', RowFindings).model_dump()\n"
         "findings = Findings(policies, set_in='data.findings')\n"
         "try: print(sum(1 for _ in read_comparisons(Path(sys.argv[1]), Counter(), findings)), 'rows')\n"
@@ -316,8 +316,8 @@ def test_groups_of_rows_follow_each_other(tmp_path: Path) -> None:
 
 def test_small_batches_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = parquet(tmp_path / "x.parquet", {"n": list(range(100)), "t": ["x" * n for n in range(100)]})
-    monkeypatch.setattr(apo.parquet, "_AT_ONCE", 1)
-    assert list(apo.parquet.rows_of(path)) == rows(path) != []
+    monkeypatch.setattr(apo.reading.parquet, "_AT_ONCE", 1)
+    assert list(apo.reading.parquet.rows_of(path)) == rows(path) != []
 
 
 # What is no file -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""apo/samples.py: the source's samples in the order of the queries; what is cut and counted."""
+"""apo/sampling/samples.py: the source's samples in the order of the queries; what is cut and counted."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from apo.errors import UserError
-from apo.samples import answers_of, counted, draw, from_source, refuse_later_round
+from apo.sampling.samples import answers_of, counted, draw, from_source, refuse_later_round
 
 QUERIES = [{"query_id": name, "query": f"query {name}"} for name in "cab"]
 

@@ -1,4 +1,4 @@
-"""apo/scoring.py, and what is measured with it (apo/measurement.py, verify in apo/reward_recipe.py)."""
+"""scoring.py, and what is measured with it (measurement.py, verify in reward_recipe.py)."""
 
 import json
 import math
@@ -10,16 +10,16 @@ import pytest
 import tiny
 import torch
 
-from apo import scoring
 from apo.calibration import calibration_error
-from apo.encoding import Item
 from apo.errors import UserError
-from apo.measurement import measure
-from apo.models import load_reward_model, save_reward_model
+from apo.measuring import scoring
+from apo.measuring.measurement import measure
+from apo.measuring.scoring import rewards_of, score_answers, score_samples
+from apo.model.checkpoint import load_reward_model, save_reward_model
+from apo.model.encoding import Item
+from apo.model.reward_model import RewardModel
 from apo.records import read_rows, write_rows
-from apo.reward_model import RewardModel
-from apo.reward_recipe import verify
-from apo.scoring import rewards_of, score_answers, score_samples
+from apo.training.reward_recipe import verify
 from apo.world import World, best_accuracy, true_reward
 
 

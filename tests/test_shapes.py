@@ -10,8 +10,8 @@ import pytest
 from apo.config import RowFindings, read_section
 from apo.dialogue import query_id_of
 from apo.errors import UserError
-from apo.findings import Findings
-from apo.sources import Layout, read_comparisons, read_demonstrations
+from apo.reading.findings import Findings
+from apo.reading.sources import Layout, read_comparisons, read_demonstrations
 
 POLICIES = read_section(Path(__file__).parents[1] / "params.yaml", "data.findings", RowFindings).model_dump()
 Q = "\n\nHuman: Why?\n\nAssistant:"

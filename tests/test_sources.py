@@ -15,8 +15,15 @@ import pytest
 from apo.config import RowFindings, read_section
 from apo.dialogue import query_id_of
 from apo.errors import UserError
-from apo.findings import Findings
-from apo.sources import Layout, QueryIds, read_comparisons, read_demonstrations, read_golden, read_samples
+from apo.reading.findings import Findings
+from apo.reading.sources import (
+    Layout,
+    QueryIds,
+    read_comparisons,
+    read_demonstrations,
+    read_golden,
+    read_samples,
+)
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 real_data = pytest.mark.skipif(
@@ -566,7 +573,8 @@ def test_an_id_for_two_queries_is_refused(query_id: str) -> None:
 
 def test_the_readers_are_light() -> None:
     code = (
-        "import sys, apo.sources, apo.splitting, apo.export; print({'torch', 'pyarrow'} & set(sys.modules))"
+        "import sys, apo.reading.sources, apo.split.splitting, apo.export.write; "
+        "print({'torch', 'pyarrow'} & set(sys.modules))"
     )
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert shown == "set()\n"

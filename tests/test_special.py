@@ -1,4 +1,4 @@
-"""apo/special.py: the text of a special token is text, whatever the tokenizer."""
+"""apo/model/special.py: the text of a special token is text, whatever the tokenizer."""
 
 from collections import Counter
 from typing import Any
@@ -9,8 +9,8 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apo.encoding import Encoder
-from apo.special import ANCHOR, special_tokens, text_ids, written
+from apo.model.encoding import Encoder
+from apo.model.special import ANCHOR, special_tokens, text_ids, written
 
 TOKENIZERS = {
     "sentencepiece": tiny.tokenizer(),

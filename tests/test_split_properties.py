@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apo.dialogue import ASSISTANT, HUMAN, normalise_query, query_keys
-from apo.duplicates import NearDuplicates
-from apo.splitting import assign, beginning_of, split_rows
+from apo.split.duplicates import NearDuplicates
+from apo.split.splitting import assign, beginning_of, split_rows
 
 FRACTIONS = {"rm_fraction": 0.5, "valid_fraction": 0.3, "test_fraction": 0.3}
 

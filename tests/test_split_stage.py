@@ -12,7 +12,7 @@ import stages.split
 from apo.dialogue import normalise_query, query_id_of
 from apo.errors import UserError
 from apo.records import read_rows, write_rows
-from apo.splitting import split_rows
+from apo.split.splitting import split_rows
 from stages.data import main as bring
 from stages.split import main
 

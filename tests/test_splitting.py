@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from apo.dialogue import normalise_query
-from apo.duplicates import near_duplicates_among
 from apo.errors import UserError
-from apo.leaks import Leaks, prove_disjoint, unseen
-from apo.queries import KINDS, Queries, with_golden
-from apo.splitting import PARTS, assign, beginning_of, split_rows
+from apo.split.duplicates import near_duplicates_among
+from apo.split.leaks import Leaks, prove_disjoint, unseen
+from apo.split.queries import KINDS, Queries, with_golden
+from apo.split.splitting import PARTS, assign, beginning_of, split_rows
 
 FRACTIONS = {"seed": 1, "rm_fraction": 0.5, "valid_fraction": 0.1, "test_fraction": 0.2}
 
@@ -424,7 +424,7 @@ def test_texts_of_an_index_made_for_more_of_them_measure_nothing() -> None:
 TIMED = """
 import time
 from collections import Counter
-from apo.splitting import split_rows
+from apo.split.splitting import split_rows
 
 tail = " an answer\\n\\nHuman: and another question\\n\\nAssistant:" * 8
 rows = [{"query": f"\\n\\nHuman: question {n}\\n\\nAssistant:{tail}", "split": ""} for n in range(10_000)]

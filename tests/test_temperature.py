@@ -1,4 +1,4 @@
-"""apo/temperature.py: closed forms, generic optimisers, logistic regression, what has no optimum."""
+"""measuring/temperature.py: closed forms, generic optimisers, logistic regression, what has no optimum."""
 
 import doctest
 import math
@@ -8,11 +8,11 @@ import pytest
 from scipy import optimize, special
 from sklearn.linear_model import LogisticRegression
 
-from apo import temperature
 from apo.calibration import both_orders, calibration_error
 from apo.errors import UserError
+from apo.measuring import temperature
+from apo.measuring.temperature import HIGHEST, LOWEST, calibrated_metrics, fit_temperature
 from apo.metrics import pair_metrics
-from apo.temperature import HIGHEST, LOWEST, calibrated_metrics, fit_temperature
 
 
 def fitted(margin: list[float] | np.ndarray) -> temperature.Temperature:

@@ -1,4 +1,4 @@
-"""apo/token_findings.py: what is found in comparisons that are tokens, by hand, and what each policy does."""
+"""token_findings.py: what is found in comparisons that are tokens, by hand, and what each policy does."""
 
 import json
 from collections import Counter
@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import normalizers
 
-from apo.batching import collate
 from apo.config import TokenFindings
-from apo.encoding import Encoder
 from apo.errors import UserError
-from apo.findings import EXAMPLES, Findings
-from apo.lengths import ENDS, Lengths
-from apo.models import load_tokenizer, prepare_tokenizer
+from apo.model.batching import collate
+from apo.model.checkpoint import load_tokenizer, prepare_tokenizer
+from apo.model.encoding import Encoder
+from apo.model.lengths import ENDS, Lengths
+from apo.model.special import ANCHOR
+from apo.model.token_findings import Comparison, TokenCheck
+from apo.reading.findings import EXAMPLES, Findings
 from apo.records import read_rows, write_json, write_rows
-from apo.reward_recipe import _ranked, train_rm
-from apo.special import ANCHOR
-from apo.token_findings import Comparison, TokenCheck
+from apo.training.reward_recipe import _ranked, train_rm
 
 CODES = list(TokenFindings.model_fields)
 QUERY = tiny.query("What is 1 plus 2?")

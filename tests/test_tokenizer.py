@@ -1,4 +1,4 @@
-"""apo/tokenizer.py: the tokenizer that is saved is the one that sentencepiece trained."""
+"""apo/model/tokenizer.py: the tokenizer that is saved is the one that sentencepiece trained."""
 
 import io
 from pathlib import Path
@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apo.errors import UserError
-from apo.models import load_tokenizer
-from apo.tokenizer import TURNS, train_tokenizer
+from apo.model.checkpoint import load_tokenizer
+from apo.model.tokenizer import TURNS, train_tokenizer
 
 SAMPLES = [
     *tiny.TEXTS,

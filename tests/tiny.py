@@ -8,10 +8,10 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from apo.config import Optimiser, Sampling
-from apo.encoding import Encoder, Item
-from apo.models import new_language_model, save_language_model, start_reward_model
-from apo.reward_model import RewardModel
-from apo.tokenizer import train_tokenizer
+from apo.model.checkpoint import new_language_model, save_language_model, start_reward_model
+from apo.model.encoding import Encoder, Item
+from apo.model.reward_model import RewardModel
+from apo.model.tokenizer import train_tokenizer
 
 CPU = torch.device("cpu")
 CARD = "# A model\n"

@@ -1,0 +1,1 @@
+"""Records in the shapes of other tools: `python -m apo.export`."""

@@ -1,0 +1,5 @@
+import sys
+
+from apo.export.write import main
+
+sys.exit(main())

@@ -1,0 +1,134 @@
+"""Records in the shapes that the authors' scripts read and write (Linear95/APO@4282775)."""
+
+import re
+from collections.abc import Iterator
+
+from apo.conversion import authors_pairs
+from apo.errors import UserError
+from apo.export.kinds import UnfitError, kind_of
+from apo.records import Row
+
+SEPARATOR = "<sep>"
+# Names under which their scorer, and `apo.reading.recognise`, take a text for an answer.
+_ANSWER = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
+_TAKEN = re.compile(r"sample_\d+|query|query_id|type|target|scores|samples|golden")
+
+
+def to_authors(row: Row, *, where: str) -> Iterator[Row]:
+    """A record of any kind in the authors' shape of that kind.
+
+    Raises:
+        UserError: The keys are those of no kind, or a text can't be written in the shape.
+    """
+    kind = kind_of(row, where=where)
+    if kind == "comparison" and row.get("type") == "apo":
+        comparison_to_authors(row)  # it can be written
+        yield from authors_pairs(row, separator=SEPARATOR)
+    elif kind == "comparison":
+        yield comparison_to_authors(row)
+    elif kind == "golden":
+        yield golden_to_authors(row)
+    elif kind == "samples":
+        yield samples_to_authors(row)
+    elif kind == "selection":
+        yield selection_to_authors(row)
+    elif kind == "scores":
+        yield from scores_to_authors(row)
+    else:
+        raise UserError(
+            where,
+            found="a demonstration",
+            expected="a record of which the authors' scripts have a shape",
+            do="export it with --to sft or --to chat",
+        )
+
+
+def comparison_to_authors(row: Row) -> Row:
+    """{text: [query<sep>response, ...], scores, query_id, type}.
+
+    Raises:
+        UnfitError: A text holds the separator, so that it could not be read back.
+    """
+    texts = [_joined(row, response) for response in row["responses"]]
+    return {"text": texts, "scores": row["scores"], "query_id": row["query_id"], "type": row.get("type", "")}
+
+
+def _joined(row: Row, response: str) -> str:
+    text = f"{row['query']}{SEPARATOR}{response}"
+    if text.count(SEPARATOR) != 1:
+        raise UnfitError(
+            f"query {row['query_id']!r}",
+            found=f"a text that contains {SEPARATOR}",
+            expected="texts without it: the authors' shape joins query and response by it",
+            do="mend the row, or add --leave-out",
+        )
+    return text
+
+
+def golden_to_authors(row: Row) -> Row:
+    """{query_id, query, golden, type}."""
+    return {key: row[key] for key in ("query_id", "query", "golden", "type") if key in row}
+
+
+def samples_to_authors(row: Row) -> Row:
+    """{query_id, query, sample_0, sample_1, ...} and the other answers under their own names.
+
+    Raises:
+        UnfitError: There is no sample, or another answer has a name under which none is looked for.
+    """
+    if not row["samples"]:
+        raise _unlike(row, "no samples", "one sample or more", "mend the row, or add --leave-out")
+    for name in row.get("extra", {}):
+        if not _ANSWER.fullmatch(name) or _TAKEN.fullmatch(name):
+            raise _unlike(
+                row,
+                f"an answer of others under the name {name!r}",
+                "hh_best, or a name with gpt4 or ans_ in it, which the authors' scripts look for",
+                "rename it in the source, or add --leave-out",
+            )
+    return {
+        "query_id": row["query_id"],
+        "query": row["query"],
+        **_numbered(row["samples"]),
+        **row.get("extra", {}),
+    }
+
+
+def _numbered(values: list[str] | list[float]) -> Row:
+    return {f"sample_{index}": value for index, value in enumerate(values)}
+
+
+def selection_to_authors(row: Row) -> Row:
+    """What their rejection sampling writes: the samples, `target`, and `scores` by the samples' names.
+
+    Other answers that were candidates have no name in a selection; they are its last samples.
+    """
+    return {
+        "query_id": row["query_id"],
+        "query": row["query"],
+        **_numbered(row["samples"]),
+        "target": row["target"],
+        "scores": _numbered(row["scores"]),
+    }
+
+
+def scores_to_authors(row: Row) -> Iterator[Row]:
+    """{"id:sample_0": score}, one a sample, then those of the other answers.
+
+    Raises:
+        UnfitError: The id or a name holds the colon at which the authors' scripts split.
+    """
+    for name in (row["query_id"], *row.get("extra", {})):
+        if ":" in name:
+            raise _unlike(
+                row,
+                f"':' in {'the id' if name == row['query_id'] else f'the name {name!r}'}",
+                "none: the authors' scripts split 'id:sample_0' there",
+                "rename it in the source, or add --leave-out",
+            )
+    for name, score in {**_numbered(row["scores"]), **row.get("extra", {})}.items():
+        yield {f"{row['query_id']}:{name}": score}
+
+
+def _unlike(row: Row, found: str, expected: str, do: str) -> UnfitError:
+    return UnfitError(f"query {row['query_id']!r}", found=found, expected=expected, do=do)

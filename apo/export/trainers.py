@@ -1,0 +1,119 @@
+"""Records in the shapes that TRL's trainers read: pairs, prompts with completions, messages.
+
+Plain text continues: prompt + chosen, and prompt + completion, is the dialogue as the models here read it, so
+a response begins with the space behind `Assistant:`.
+"""
+
+from collections.abc import Iterator
+from itertools import permutations
+
+from apo.dialogue import dialogue_to_messages, messages_to_dialogue
+from apo.errors import UserError
+from apo.export.kinds import UnfitError, kind_of
+from apo.records import Row
+from apo.selection import best_first
+
+
+def to_pairs(row: Row, *, where: str) -> Iterator[Row]:
+    """{prompt, chosen, rejected}: of a comparison every strict order, of a selection its best and its worst.
+
+    The worst is the last of the samples that are not blank, by their scores. Where that is the same text, or
+    has the same score, there is no pair.
+
+    Raises:
+        UserError: The record is neither.
+    """
+    for chosen, rejected in _ordered(row, where=where):
+        yield {"prompt": row["query"], "chosen": f" {chosen}", "rejected": f" {rejected}"}
+
+
+def to_chat_pairs(row: Row, *, where: str) -> Iterator[Row]:
+    """The same with lists of messages."""
+    for chosen, rejected in _ordered(row, where=where):
+        prompt = _messages(row["query"], (chosen, rejected), where=where)
+        yield {"prompt": prompt, "chosen": [_said(chosen)], "rejected": [_said(rejected)]}
+
+
+def to_sft(row: Row, *, where: str) -> Iterator[Row]:
+    """{prompt, completion} of a selection, a golden answer or a demonstration.
+
+    Raises:
+        UserError: The record is none of these.
+    """
+    answer = _answer(row, where=where)
+    yield {"prompt": row["query"], "completion": f" {answer}"}
+
+
+def to_chat_sft(row: Row, *, where: str) -> Iterator[Row]:
+    """The same with lists of messages."""
+    answer = _answer(row, where=where)
+    yield {"prompt": _messages(row["query"], (answer,), where=where), "completion": [_said(answer)]}
+
+
+def to_chat(row: Row, *, where: str) -> Iterator[Row]:
+    """{messages}: the whole conversation."""
+    answer = _answer(row, where=where)
+    yield {"messages": [*_messages(row["query"], (answer,), where=where), _said(answer)]}
+
+
+def _ordered(row: Row, *, where: str) -> Iterator[tuple[str, str]]:
+    """Better and worse responses."""
+    kind = kind_of(row, where=where)
+    if kind == "comparison":
+        texts, scores = row["responses"], row["scores"]
+        for better, worse in permutations(range(len(texts)), 2):
+            if scores[better] > scores[worse]:
+                yield texts[better], texts[worse]
+    elif kind == "selection":
+        texts, scores = row["samples"], row["scores"]
+        ranked = best_first(texts, scores)
+        if ranked and scores[ranked[0]] > scores[ranked[-1]] and texts[ranked[0]] != texts[ranked[-1]]:
+            yield texts[ranked[0]], texts[ranked[-1]]
+    else:
+        raise UserError(
+            where,
+            found=f"{kind} with keys {sorted(row)}",
+            expected="a comparison: query, responses, scores; or a selection: query, samples, scores, target",
+            do="export a file of comparisons, or one that rjs wrote",
+        )
+
+
+_ANSWER_OF = {"selection": "target", "golden": "golden", "demonstration": "response"}
+
+
+def _answer(row: Row, *, where: str) -> str:
+    kind = kind_of(row, where=where)
+    if kind not in _ANSWER_OF:
+        raise UserError(
+            where,
+            found=f"{kind} with keys {sorted(row)}",
+            expected="a selection, a golden answer or a demonstration",
+            do="export a file that has one answer a row, such as data/rjs/apo.jsonl",
+        )
+    return str(row[_ANSWER_OF[kind]])
+
+
+def _said(answer: str) -> Row:
+    return {"role": "assistant", "content": answer}
+
+
+def _messages(query: str, answers: tuple[str, ...], *, where: str) -> list[dict[str, str]]:
+    """The query as messages from which it can be made again.
+
+    Raises:
+        UnfitError: It can't, or an answer holds a turn mark.
+    """
+    messages = dialogue_to_messages(query)
+    for answer in answers:
+        try:
+            held = messages_to_dialogue([*messages, _said(answer)]) == (query, answer)
+        except UserError:  # two turns of one role, a turn mark in the answer
+            held = False
+        if not held:
+            raise UnfitError(
+                where,
+                found=f"a dialogue that messages can't hold ({query[:60]!r}... and {answer[:20]!r})",
+                expected="turns of user and assistant in turn, one space and no mark before each text",
+                do="mend the row, add --leave-out, or export it as text",
+            )
+    return messages

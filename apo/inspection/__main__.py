@@ -1,0 +1,5 @@
+import sys
+
+from apo.inspection.report import main
+
+sys.exit(main())

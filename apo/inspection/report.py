@@ -1,0 +1,175 @@
+"""What is in a file of preference data: read as the pipeline reads it, nothing written.
+
+    python -m apo.inspection pairs.jsonl
+    python -m apo.inspection pairs.jsonl --tokenizer models/backbone --json
+
+Shape, rows kept, findings with examples and what params.yaml does about each, kinds, turns, lengths, scores,
+queries that come twice. The exit code is 0 where the file can be used as it is, and 1 where it can't be read,
+could be of several kinds, has no row that is kept, or has a finding whose policy is `error`.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from apo.config import Data, read_section
+from apo.errors import RowError, UserError
+from apo.inspection.contents import Contents, Finding, lenient, listed
+from apo.inspection.view import shown
+from apo.reading.recognise import DEMONSTRATIONS, Shape, recognise
+from apo.reading.rows import placed_rows
+from apo.reading.sources import read_comparisons, read_demonstrations, read_golden, read_samples
+from apo.records import Row
+
+READERS: dict[str, Callable[..., Iterator[Row]]] = {
+    "comparison": read_comparisons,
+    "golden": read_golden,
+    "samples": read_samples,
+    "demonstration": read_demonstrations,
+}
+
+
+@dataclass
+class Report:
+    """All that is known about a file.
+
+    Attributes:
+        candidates: Kinds and shapes that its first row could have, as `kind: keys`.
+        kind: The one that it was read as, "" where that is not known.
+        rows: Rows read.
+        kept: Records that they gave.
+        changed: What was changed or noted while reading, by name.
+        findings: What was found in rows, in tokens, and what kept it from being read.
+        contents: See `apo.inspection.contents`.
+        tokens: See `apo.inspection.tokens`, {} without a tokenizer.
+        usable: Whether the pipeline would take it as it is.
+    """
+
+    file: str
+    candidates: list[str] = field(default_factory=list)
+    kind: str = ""
+    rows: int = 0
+    kept: int = 0
+    changed: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    contents: Row = field(default_factory=dict)
+    tokens: Row = field(default_factory=dict)
+    usable: bool = False
+
+
+# How files are read ---------------------------------------------------------------------------------
+
+
+def shapes_of(path: Path) -> list[Shape]:
+    """Every shape that the first row of a file could have, of those rows that can be read.
+
+    Raises:
+        UserError: The file can't be read, or there is none.
+    """
+    for placed in placed_rows(path, str(path)):
+        if not isinstance(placed.row, RowError):
+            return [one for one in DEMONSTRATIONS if one.has_keys_of(placed.row)] or [
+                recognise(placed.row, DEMONSTRATIONS, placed.where)
+            ]
+    return []
+
+
+def records_of(
+    path: Path, kind: str, counts: Counter[str], params: Path
+) -> tuple[Iterator[Row], Callable[[], list[Finding]]]:
+    """Records as the data stage reads them, and what was found in the rows once all are drawn."""
+    policies = read_section(params, "data", Data).findings.model_dump()
+    findings = lenient(policies, set_in="data.findings")
+    return READERS[kind](path, counts, findings), lambda: listed(findings, policies)
+
+
+# The report -----------------------------------------------------------------------------------------
+
+
+def inspect(
+    path: Path, *, kind: str = "", tokenizer: Path | None = None, tokens_of: int, params: Path
+) -> Report:
+    """Reads a file and says what is in it.
+
+    Args:
+        path: A file in one of the shapes of `apo.reading.recognise`.
+        kind: What to read it as, "" for what it is recognised as.
+        tokenizer: A folder with a tokenizer; its tokens are judged as `model` and `rm` of params.yaml say.
+        tokens_of: Rows whose tokens are looked at, drawn from all; 0 for all.
+        params: params.yaml.
+
+    Raises:
+        UserError: Something is wrong with the tokenizer or params.yaml. What is wrong with the file is in the
+            report.
+    """
+    report = Report(str(path))
+    contents, counts = Contents(rows_kept=tokens_of), Counter[str]()
+    try:
+        shapes = shapes_of(path)
+        report.candidates = [f"{one.kind}: {one.described}" for one in shapes]
+        kinds = sorted({one.kind for one in shapes})
+        if not kind and len(shapes) > 1:
+            raise UserError(
+                str(path),
+                found=f"a first row that could be {' or '.join(report.candidates)}",
+                expected="one of them",
+                do=f"say which with --as {' or --as '.join(kinds)}, or remove keys",
+            )
+        report.kind = kind or (kinds or ["comparison"])[0]
+        records, found = records_of(path, report.kind, counts, params)
+        try:
+            for record in records:
+                contents.add(record, where=f"{path}: row {counts['rows']}")
+        finally:
+            report.findings += found()
+    except UserError as error:
+        report.findings.append(Finding("unreadable", "error", 1, [{"where": "", "found": str(error)}]))
+    report.rows, report.kept = counts["rows"], contents.records
+    named = {f"{what}_{one.code}" for one in report.findings for what in ("dropped", "kept")}
+    named |= {"rows", "kept"}
+    report.changed = {name: count for name, count in sorted((+counts).items()) if name not in named}
+    if report.kept:
+        report.contents = contents.summary()
+        if tokenizer:
+            from apo.inspection.tokens import tokens_in  # seconds
+
+            report.tokens, more = tokens_in(contents.drawn, folder=tokenizer, params=params)
+            report.findings += more
+    report.usable = report.kept > 0 and not any(one.policy == "error" for one in report.findings)
+    return report
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path, help="any file that data.files could name")
+    parser.add_argument("--as", dest="kind", choices=sorted(READERS), default="", help="what to read it as")
+    parser.add_argument("--tokenizer", type=Path, help="folder with a tokenizer, to look at tokens too")
+    parser.add_argument(
+        "--tokens-of", type=int, default=10_000, help="rows drawn to look at their tokens, 0 for all"
+    )
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="where the policies stand")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
+    try:
+        report = inspect(
+            options.file,
+            kind=options.kind,
+            tokenizer=options.tokenizer,
+            tokens_of=max(options.tokens_of, 0),
+            params=options.params,
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    document: dict[str, Any] = asdict(report)
+    print(
+        json.dumps(document, indent=2) if options.json else shown(document, is_terminal=sys.stdout.isatty())
+    )
+    return 0 if report.usable else 1

@@ -1,0 +1,1 @@
+"""Rewards of what is written, and how good models are."""

@@ -1,0 +1,111 @@
+"""Items to tensors: one tree per query, in micro batches of a token budget.
+
+A tree is the query followed by all its responses. Position ids restart behind the query and the
+attention mask lets a response see the query and itself, so that every reward and every gradient is
+the one that separate sequences would give, while the query is computed once.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from apo.model.encoding import Item
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trees padded to the longest one.
+
+    Attributes:
+        input_ids: Token ids.
+        position_ids: Positions as in the separate sequences.
+        attention: Which token (row) sees which (column); nothing sees padding but padding.
+        members: Which tokens make up the sequence of each response.
+        mask: Which responses are there.
+    """
+
+    input_ids: Int[Tensor, "item tok"]
+    position_ids: Int[Tensor, "item tok"]
+    attention: Bool[Tensor, "item 1 tok tok"]
+    members: Bool[Tensor, "item resp tok"]
+    mask: Bool[Tensor, "item resp"]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+def tree_length(item: Item) -> int:
+    """Tokens of the query and of all its responses."""
+    return len(item.prefix) + sum(map(len, item.responses))
+
+
+def plain_items(item: Item) -> list[Item]:
+    """The layout without sharing: one item for each response."""
+    return [Item(item.prefix, [response]) for response in item.responses]
+
+
+def collate(items: Sequence[Item], *, pad_id: int) -> Batch:
+    """Pads trees on the right and builds their masks."""
+    length = max(map(tree_length, items))
+    widest = max(len(item.responses) for item in items)
+    input_ids = torch.full((len(items), length), pad_id, dtype=torch.long)
+    position_ids = torch.zeros((len(items), length), dtype=torch.long)
+    segment = torch.full((len(items), length), -1, dtype=torch.long)  # 0 query, 1.. responses, -1 padding
+    mask = torch.zeros((len(items), widest), dtype=torch.bool)
+    for row, item in enumerate(items):
+        ids = list(item.prefix)
+        positions = list(range(len(item.prefix)))
+        segments = [0] * len(item.prefix)
+        for index, response in enumerate(item.responses, start=1):
+            ids += response
+            positions += range(len(item.prefix), len(item.prefix) + len(response))
+            segments += [index] * len(response)
+        input_ids[row, : len(ids)] = torch.tensor(ids)
+        position_ids[row, : len(ids)] = torch.tensor(positions)
+        segment[row, : len(ids)] = torch.tensor(segments)
+        mask[row, : len(item.responses)] = True
+    keys, queries = segment[:, None, :], segment[:, :, None]
+    causal = torch.ones((length, length), dtype=torch.bool).tril()
+    attention = causal & ((keys == queries) | (keys == 0))
+    numbers = torch.arange(1, widest + 1)[None, :, None]
+    members = ((keys == numbers) | (keys == 0)) & mask[:, :, None]
+    return Batch(input_ids, position_ids, attention[:, None], members, mask)
+
+
+def micro_batches(lengths: Sequence[int], *, budget: str, tokens: int) -> Iterator[list[int]]:
+    """Indices in groups of similar length whose padded size stays within the budget.
+
+    One that is longer than the budget makes a group of its own, and a line on the terminal says so.
+
+    Args:
+        budget: The variable of the environment that holds the budget.
+        tokens: Its value.
+    """
+    if lengths and max(lengths) > tokens:
+        _say_larger(budget, tokens, max(lengths))
+    group: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if group and (len(group) + 1) * lengths[group[0]] > tokens:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+_told: set[str] = set()
+
+
+def _say_larger(budget: str, tokens: int, longest: int) -> None:
+    """One line a process."""
+    if budget not in _told:
+        _told.add(budget)
+        print(
+            f"{budget} is {tokens} tokens and an item has {longest}: such an item is a micro batch alone",
+            file=sys.stderr,
+        )

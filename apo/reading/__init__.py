@@ -1,0 +1,1 @@
+"""Files and data sets of others, in any shape: records, and what was found wrong."""

@@ -1,0 +1,1 @@
+"""What a stage that was killed finds again."""

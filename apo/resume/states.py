@@ -1,0 +1,180 @@
+"""State outside the outputs, so that a killed computation goes on where it was.
+
+DVC removes the outputs of a stage before it runs it. The state therefore lives in `.cache/` of the
+repository, in a folder whose name is a hash of everything that the stage computes from. That of a training
+holds tensors only (safetensors): weights, both moments of AdamW, the state of the random generator.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from apo import machine
+from apo.errors import UserError
+
+CODE = Path(__file__).parents[1]
+SHARE = 0.02  # the part of a training's time that saving may take
+
+
+def loaded_code() -> list[Path]:
+    """The files of this package that are imported: a state of other code is another computation."""
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return sorted({path for name in files if name and (path := Path(name)).is_relative_to(CODE)})
+
+
+def fingerprint(settings: Iterable[Any], files: Iterable[Path]) -> str:
+    """A hash over settings (by their representation), the content of files and folders, and the code."""
+    digest = hashlib.sha256()
+    versions = [f"{name} {metadata.version(name)}" for name in ("torch", "transformers", "tokenizers")]
+    digest.update(repr([*versions, *settings]).encode())
+    for path in files:
+        members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for member in members:
+            _add(digest, str(member.relative_to(path)), member)
+    for path in loaded_code():
+        _add(digest, str(path.relative_to(CODE)), path)
+    return digest.hexdigest()[:24]
+
+
+def _add(digest: Any, name: str, path: Path) -> None:
+    digest.update(name.encode() + b"\0")
+    with path.open("rb") as stream:
+        digest.update(hashlib.file_digest(stream, "sha256").digest())
+
+
+def folder_of(name: str, key: str) -> Path:
+    """Where a computation keeps what it has done so far.
+
+    Args:
+        name: The stage.
+        key: `fingerprint` of what it computes from; another key is another computation.
+    """
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "checkpoints" / f"{name}-{key}"
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Holds a computation for this process.
+
+    Raises:
+        UserError: Another process runs the same computation, or the folder can't be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock: IO[str] = (folder / "lock").open("w")
+    except OSError as error:
+        raise no_room(folder, error) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                str(folder),
+                found="another process that runs this stage",
+                expected="one at a time",
+                do="wait for it or end it: `pgrep -af stages.`",
+            ) from None
+        yield
+
+
+def remove_older(folder: Path) -> None:
+    """Removes what other computations of the same stage left, all but the four newest."""
+    name = folder.name.rsplit("-", 1)[0]
+    others = sorted(folder.parent.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime)
+    for other in others[:-4]:
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def no_room(path: Path, error: Exception) -> UserError:
+    """A checkpoint that could not be written."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return UserError(
+        str(path),
+        found=reason[:120],
+        expected="room for what the stage has computed so far",
+        do="make room; `dvc repro` then goes on from the last checkpoint",
+    )
+
+
+class Checkpoints:
+    """The state of one training, saved now and then and found again by the same training.
+
+    Args:
+        name, key: See `folder_of`.
+    """
+
+    def __init__(self, name: str, key: str) -> None:
+        self.folder = folder_of(name, key)
+        self._saved_at, self._cost = time.monotonic(), 0.0
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator["Checkpoints"]:
+        """Holds the training for this process; see `held`."""
+        with held(self.folder):
+            yield self
+
+    def restore(self, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
+        """Puts the last saved state into model and optimisers; the curve so far, empty at the start."""
+        path = self.folder / "state.safetensors"
+        if not path.is_file():
+            return []
+        with safe_open(path, framework="pt") as state:
+            curve: list[dict[str, Any]] = json.loads(state.metadata()["curve"])
+            model.load_state_dict({n: state.get_tensor(f"model/{n}") for n in model.state_dict()})
+            keys = [key.split("/") for key in state.keys() if key.startswith("optimiser/")]  # noqa: SIM118
+            for optimiser in optimisers:
+                owned = {id(p) for group in optimiser.param_groups for p in group["params"]}
+                for name, parameter in model.named_parameters():
+                    parts = [key[2] for key in keys if key[1] == name and id(parameter) in owned]
+                    for part in parts:
+                        value = state.get_tensor(f"optimiser/{name}/{part}").to(parameter.device)
+                        optimiser.state[parameter][part] = value
+            torch.set_rng_state(state.get_tensor("rng"))
+        return curve
+
+    def save_when_due(
+        self,
+        model: nn.Module,
+        optimisers: Sequence[torch.optim.Optimizer],
+        curve: list[dict[str, Any]],
+        *,
+        last: bool,
+    ) -> None:
+        """Saves when enough time has passed, at most a `SHARE` of it for saving, and after the last step."""
+        began = time.monotonic()
+        if not last and began - self._saved_at < max(machine.checkpoint_seconds(), self._cost / SHARE):
+            return
+        tensors = {f"model/{n}": t.clone() for n, t in model.state_dict().items()}
+        for optimiser in optimisers:
+            for name, parameter in model.named_parameters():
+                for part, value in optimiser.state.get(parameter, {}).items():
+                    tensors[f"optimiser/{name}/{part}"] = torch.as_tensor(value).clone()
+        tensors["rng"] = torch.get_rng_state()
+        temporary = self.folder / "state.tmp"
+        try:
+            save_file(tensors, temporary, metadata={"curve": json.dumps(curve)})
+        except (OSError, SafetensorError) as error:
+            temporary.unlink(missing_ok=True)
+            raise no_room(temporary, error) from None
+        temporary.replace(self.folder / "state.safetensors")
+        self._saved_at = time.monotonic()
+        self._cost = self._saved_at - began if machine.checkpoint_seconds() else 0.0
+
+    def remove_older(self) -> None:
+        """Removes the states of other trainings of the same stage; see `remove_older`."""
+        remove_older(self.folder)

@@ -1,0 +1,1 @@
+"""Which query goes where, and the proof that nothing is measured on what trained it."""

@@ -1,0 +1,1 @@
+"""Trainings of reward models and language models."""

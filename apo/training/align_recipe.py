@@ -1,0 +1,75 @@
+"""Alignment from checkpoint and scored samples to checkpoint, curve and metrics."""
+
+from collections import Counter
+from pathlib import Path
+
+from apo import machine
+from apo.card import language_model_card
+from apo.config import Align
+from apo.errors import UserError
+from apo.model.checkpoint import load_language_model, load_tokenizer, save_language_model
+from apo.model.encoding import Encoder
+from apo.model.likelihood import ResponseLikelihood
+from apo.records import read_rows, write_json
+from apo.resume.states import Checkpoints, fingerprint
+from apo.tables import write_csv
+from apo.training.alignment import align, learned_from
+from apo.training.preferences import ranked_queries
+
+LAST = 20  # steps of which the metrics are means
+
+
+def align_model(
+    name: str,
+    start: Path,
+    scored: Path,
+    settings: Align,
+    *,
+    seed: int,
+    out: Path,
+    curves: Path,
+    metrics: Path,
+) -> None:
+    """Aligns the language model in `start` with the scores of its samples.
+
+    Args:
+        name: The key in the metrics.
+        start: The checkpoint to start from; for DPO the reference too.
+        scored: Rows `{query, samples, scores}` of stage rjs.
+
+    Raises:
+        UserError: No query says which response is better, or the checkpoint is none.
+    """
+    device = machine.set_up()
+    tokenizer = load_tokenizer(start)
+    language_model = load_language_model(start).to(device)
+    model = ResponseLikelihood(language_model, pad_id=tokenizer.pad_token_id, max_length=settings.max_length)
+    encoder = Encoder(tokenizer, settings.max_length, pooling="eos", separator="", truncation_side="left")
+    counts: Counter[str] = Counter()
+    data = list(ranked_queries(read_rows(scored, "query"), encoder, counts, where=str(scored)))
+    if not data:
+        dropped = ", ".join(f"{n} {k.rpartition('_')[2]}" for k, n in counts.items() if "dropped" in k and n)
+        raise UserError(
+            str(scored),
+            found=f"nothing to learn from in {counts['queries']} queries ({dropped or 'the file is empty'})",
+            expected="queries with at least two different samples and scores",
+            do="look at the samples; raise `sample.llm.num_samples` or `sample.llm.temperature`",
+        )
+    if settings.method != "rjs":
+        counts["pairs"] = sum(learned_from(one, settings.method).pairs for one in data)
+    with Checkpoints(name, fingerprint([settings, seed], [start, scored])).exclusive() as checkpoints:
+        curve = align(model, data, settings, seed=seed, what=name, checkpoints=checkpoints)
+        card = language_model_card(
+            out,
+            start=start,
+            trained_on={scored: len(data)},
+            settings=settings.model_dump(),
+            parameters=language_model.num_parameters(),
+        )
+        save_language_model(language_model, tokenizer, out, card)
+        write_csv(curves, curve)
+        last = curve[-LAST:]
+        final = {f"final_{key}": sum(row[key] for row in last) / len(last) for key in last[0]}
+        del final["final_step"], final["final_lr"]
+        write_json(metrics, {name: {**final, **dict(sorted(counts.items()))}})
+        checkpoints.remove_older()

@@ -1,0 +1,77 @@
+"""Supervised fine-tuning of a language model on answers, saved with its curve and metrics."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from apo import machine
+from apo.card import language_model_card
+from apo.config import FineTuning
+from apo.errors import UserError
+from apo.model.checkpoint import load_language_model, load_tokenizer, save_language_model
+from apo.records import write_json
+from apo.resume.states import Checkpoints, fingerprint
+from apo.tables import write_csv
+from apo.training.language import encode_answers, train_language_model
+
+
+def fine_tune(
+    name: str,
+    start: Path,
+    answers: Sequence[tuple[str, str]],
+    settings: FineTuning,
+    *,
+    source: Path,
+    seed: int,
+    out: Path,
+    curves: Path,
+    metrics: Path,
+) -> None:
+    """Trains on (query, response) pairs; the loss is on the response alone.
+
+    Args:
+        name: The key in the metrics.
+        start: The checkpoint to start from.
+        answers: What to learn.
+        source: The file that they come from.
+
+    Raises:
+        UserError: There is nothing to learn, or the checkpoint is none.
+    """
+    if not answers:
+        raise UserError(
+            str(source),
+            found="no answers",
+            expected="answers to fine-tune on",
+            do="name a file of answers under data.files.demonstrations, or give an own checkpoint",
+        )
+    device = machine.set_up()
+    tokenizer = load_tokenizer(start)
+    model = load_language_model(start).to(device)
+    counts: Counter[str] = Counter()
+    items = list(
+        encode_answers(tokenizer, answers, max_length=settings.max_length, counts=counts, where=str(source))
+    )
+    with Checkpoints(name, fingerprint([settings, seed], [start, source])).exclusive() as checkpoints:
+        curve = train_language_model(
+            model,
+            items,
+            settings,
+            pad_id=tokenizer.pad_token_id,
+            seed=seed,
+            device=device,
+            what=name,
+            checkpoints=checkpoints,
+        )
+        card = language_model_card(
+            out,
+            start=start,
+            trained_on={source: len(answers)},
+            settings=settings.model_dump(exclude={"start"}),
+            parameters=model.num_parameters(),
+        )
+        save_language_model(model, tokenizer, out, card)
+        write_csv(curves, curve)
+        tail = [row["loss"] for row in curve[-20:]]
+        write_json(metrics, {name: {"final_loss": sum(tail) / len(tail), **dict(sorted(counts.items()))}})
+        checkpoints.remove_older()

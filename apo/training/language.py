@@ -1,0 +1,105 @@
+"""Training of language models on texts: pretraining from scratch and supervised fine-tuning."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from apo import machine
+from apo.config import Optimiser
+from apo.model.batching import micro_batches
+from apo.model.encoding import Encoder, Item
+from apo.model.special import special_tokens, text_ids
+from apo.resume.states import Checkpoints
+from apo.training.optimise import batches_of, optimise
+
+IGNORED = -100  # a label that costs nothing
+
+
+def encode_documents(
+    tokenizer: Any, texts: Iterable[str], *, max_length: int, counts: Counter[str]
+) -> Iterator[Item]:
+    """Whole texts to learn: `[bos]` as prefix, the text and `[eos]` as its one response; cut on the right."""
+    for ids in text_ids(tokenizer, list(texts), special_tokens(tokenizer)):
+        counts["documents"] += 1
+        counts["documents_cut"] += len(ids) > max_length - 2
+        kept = [*ids[: max_length - 2], tokenizer.eos_token_id]
+        counts["tokens"] += len(kept)
+        yield Item([tokenizer.bos_token_id], [kept])
+
+
+def encode_answers(
+    tokenizer: Any,
+    rows: Iterable[tuple[str, str]],
+    *,
+    max_length: int,
+    counts: Counter[str],
+    where: str,
+) -> Iterator[Item]:
+    """(query, response) to learn: the query as the prefix, the response and `[eos]` as the one response."""
+    encoder = Encoder(tokenizer, max_length, pooling="eos", separator="", truncation_side="left")
+    yield from encoder.items(((query, [response]) for query, response in rows), counts, where=where)
+
+
+def token_loss_sum(
+    logits: Float[Tensor, "seq tok vocab"], labels: Int[Tensor, "seq tok"]
+) -> Float[Tensor, ""]:
+    """Sum of -log p(token | tokens before it) over the labelled tokens, in nats; the caller divides."""
+    return cross_entropy(
+        logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+def collate_texts(items: Sequence[Item], *, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, attention mask and labels (the response's tokens alone), padded on the right."""
+    length = max(item.longest for item in items)
+    ids = torch.full((len(items), length), pad_id)
+    labels = torch.full((len(items), length), IGNORED)
+    attention = torch.zeros((len(items), length), dtype=torch.bool)
+    for row, item in enumerate(items):
+        sequence = torch.tensor(item.prefix + item.responses[0])
+        ids[row, : len(sequence)] = sequence
+        attention[row, : len(sequence)] = True
+        labels[row, len(item.prefix) : len(sequence)] = sequence[len(item.prefix) :]
+    return ids, attention, labels
+
+
+def train_language_model(
+    model: Any,
+    items: Sequence[Item],
+    settings: Optimiser,
+    *,
+    pad_id: int,
+    seed: int,
+    device: torch.device,
+    what: str,
+    checkpoints: Checkpoints,
+) -> list[dict[str, float]]:
+    """Minimises the mean loss of the labelled tokens of each optimiser step; the curve of `optimise`."""
+
+    def micro_losses(step: int) -> Iterator[Tensor]:
+        chosen = [items[i] for i in batches[step]]
+        tokens = sum(len(item.responses[0]) for item in chosen)  # the denominator
+        lengths = [item.longest for item in chosen]
+        for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=machine.token_budget()):
+            ids, attention, labels = collate_texts([chosen[i] for i in indices], pad_id=pad_id)
+            with machine.arithmetic(device):
+                logits = model(
+                    input_ids=ids.to(device), attention_mask=attention.to(device), use_cache=False
+                ).logits
+            yield token_loss_sum(logits.float(), labels.to(device)) / tokens
+
+    machine.spare_memory(model)
+    batches = batches_of([item.longest for item in items], settings, seed=seed)
+    return optimise(
+        model,
+        settings,
+        steps=len(batches),
+        micro_losses=micro_losses,
+        what=what,
+        checkpoints=checkpoints,
+    )
