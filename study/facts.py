@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from apo.arena import chosen_truth, with_true_rewards
+from apo.measuring.arena import chosen_truth, with_true_rewards
 from apo.records import Row, read_rows
 from apo.world.language import words
 from apo.world.reading import read_query
