@@ -21,13 +21,16 @@ RESULTS = Path(__file__).with_name("results.jsonl")
 PAGE = ROOT / "docs/results.md"
 
 
-def main(*, quick: bool, report_only: bool, workers: int) -> None:
+def main(*, quick: bool, report_only: bool, workers: int, seeds: list[int]) -> None:
     """Plays and reports."""
     settings = read_settings()
     folder = FOLDER
     if quick:
         settings, folder = quick_settings(settings), folder / "quick"
-    failed = 0 if report_only else run(settings, folder, workers)
+    mine = settings.model_copy(
+        update={"seeds": [seed for seed in settings.seeds if seed in seeds or not seeds]}
+    )
+    failed = 0 if report_only else run(mine, folder, workers)
     rows = [row_of(result) for result in read_kept(settings, folder)]
     if quick:
         print("\n\n".join(f"{name}\n{text}" for name, text in blocks(rows, settings).items()))
@@ -61,8 +64,14 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="tiny games, two seeds; prints, writes nothing")
     parser.add_argument("--report", action="store_true", help="play nothing, report what is there")
     parser.add_argument("--workers", type=int, default=cores(), help="games at a time, one thread each")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[], help="these alone; others elsewhere")
     arguments = parser.parse_args()
     try:
-        main(quick=arguments.quick, report_only=arguments.report, workers=arguments.workers)
+        main(
+            quick=arguments.quick,
+            report_only=arguments.report,
+            workers=arguments.workers,
+            seeds=arguments.seeds,
+        )
     except UserError as error:
         sys.exit(f"error: {' '.join(str(error).splitlines())}")

@@ -65,7 +65,7 @@ def run(settings: Settings, folder: Path, workers: int) -> int:
     progress = Progress(todo, workers)
     copies: SimpleQueue[Path] = SimpleQueue()
     for number in range(workers):
-        copies.put(make_copy(folder / f"copy{number}", cache))
+        copies.put(make_copy(folder / f"copy-{os.getpid()}-{number}", cache))
 
     def work(line: list[Game], python: Path) -> int:
         copy = copies.get()
@@ -75,10 +75,10 @@ def run(settings: Settings, folder: Path, workers: int) -> int:
                 key = key_of(game, code)
                 begun = time.monotonic()
                 try:
-                    play(game, copy, folder / f"{copy.name}.log", python)
+                    play(game, copy, copy.with_suffix(".log"), python)
                     found = facts(copy)
                 except UserError as error:
-                    shutil.copy2(folder / f"{copy.name}.log", folder / f"failed-{key[:12]}.log")
+                    copy.with_suffix(".log").rename(folder / f"failed-{key[:12]}.log")
                     progress.ended(game, time.monotonic() - begun, f", FAILED: {error}")
                     failed += 1
                     continue
@@ -96,6 +96,11 @@ def run(settings: Settings, folder: Path, workers: int) -> int:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+        finally:
+            while not copies.empty():
+                copy = copies.get()
+                shutil.rmtree(copy)
+                copy.with_suffix(".log").unlink(missing_ok=True)
 
 
 def kept(game: Game, code: str, seconds: float, found: dict[str, Any]) -> dict[str, Any]:
