@@ -6,11 +6,12 @@
 # make reproduce  two clones, two runs, the same bytes; part of make test; APO_FULL=1 plays the whole game twice
 # make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, JSON=1
 # make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
+# make study   ten seeds of small games, base against APO, and docs/results.md from them; hours; QUICK=1 for a look
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect bench
+.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect bench study
 setup: .venv/installed
 
 .venv/installed: requirements.txt constraints.txt
@@ -49,6 +50,9 @@ bench: setup .venv/bench
 .venv/bench: benchmarks/requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -r $<
 	@touch $@
+
+study: setup
+	python -m study $(if $(QUICK),--quick)
 
 check: setup
 	ruff format --check .
