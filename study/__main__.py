@@ -14,23 +14,20 @@ from study.numbers import Row, row_of
 from study.play import ROOT
 from study.report import blocks, put_into
 from study.run import cores, read_kept, run
-from study.settings import Settings, quick_settings, read_settings
+from study.settings import Settings, part_of, quick_settings, read_settings
 
 FOLDER = ROOT / ".cache/study"
 RESULTS = Path(__file__).with_name("results.jsonl")
 PAGE = ROOT / "docs/results.md"
 
 
-def main(*, quick: bool, report_only: bool, workers: int, seeds: list[int]) -> None:
+def main(*, quick: bool, report_only: bool, workers: int, seeds: list[int], only: list[str]) -> None:
     """Plays and reports."""
     settings = read_settings()
     folder = FOLDER
     if quick:
         settings, folder = quick_settings(settings), folder / "quick"
-    mine = settings.model_copy(
-        update={"seeds": [seed for seed in settings.seeds if seed in seeds or not seeds]}
-    )
-    failed = 0 if report_only else run(mine, folder, workers)
+    failed = 0 if report_only else run(part_of(settings, seeds=seeds, names=only), folder, workers)
     rows = [row_of(result) for result in read_kept(settings, folder)]
     if quick:
         print("\n\n".join(f"{name}\n{text}" for name, text in blocks(rows, settings).items()))
@@ -65,6 +62,7 @@ if __name__ == "__main__":
     parser.add_argument("--report", action="store_true", help="play nothing, report what is there")
     parser.add_argument("--workers", type=int, default=cores(), help="games at a time, one thread each")
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="these alone; others elsewhere")
+    parser.add_argument("--only", nargs="*", default=[], help="methods and places of the map by their names")
     arguments = parser.parse_args()
     try:
         main(
@@ -72,6 +70,7 @@ if __name__ == "__main__":
             report_only=arguments.report,
             workers=arguments.workers,
             seeds=arguments.seeds,
+            only=arguments.only,
         )
     except UserError as error:
         sys.exit(f"error: {' '.join(str(error).splitlines())}")

@@ -101,6 +101,30 @@ def quick_settings(settings: Settings) -> Settings:
     )
 
 
+def part_of(settings: Settings, *, seeds: list[int], names: list[str]) -> Settings:
+    """Some seeds, and some methods and places of the map by their names; empty for all.
+
+    Raises:
+        UserError: A seed or a name is not in the settings.
+    """
+    known = [*settings.methods, *(place.name for place in settings.map)]
+    unknown = [str(one) for one in (*seeds, *names) if one not in (*settings.seeds, *known)]
+    if unknown:
+        raise UserError(
+            "--seeds and --only",
+            found=", ".join(unknown),
+            expected=f"some of {', '.join(map(str, (*settings.seeds, *known)))}",
+            do="correct it, or add it to study/settings.yaml",
+        )
+    return settings.model_copy(
+        update={
+            "seeds": [seed for seed in settings.seeds if seed in seeds or not seeds],
+            "methods": {name: one for name, one in settings.methods.items() if name in names or not names},
+            "map": [place for place in settings.map if place.name in names or not names],
+        }
+    )
+
+
 def games(settings: Settings) -> Iterator[list[Game]]:
     """The games in lists, each of which one worker plays in its order.
 

@@ -19,7 +19,7 @@ from study.comparing import APO, BASE, arms, between, of_arm, played
 from study.facts import golden_against_samples, points
 from study.preloaded import PreloadedPython
 from study.report import END, blocks, put_into
-from study.settings import Game, games, quick_settings, read_settings
+from study.settings import Game, games, part_of, quick_settings, read_settings
 from study.statistics import holm, mean_interval, paired, sign_flip
 
 # Statistics ----------------------------------------------------------------------------------------
@@ -264,6 +264,19 @@ def test_the_order_of_play() -> None:
         (settings.map[0].name, seed) for seed in settings.seeds
     ]
     assert len({play.key_of(game, "code") for line in lines for game in line}) == sum(map(len, lines))
+
+
+def test_a_part_of_the_study() -> None:
+    part = part_of(read_settings(), seeds=[3, 2], names=["dpo", "WGAN"])
+    assert [[(game.name, game.seed) for game in line] for line in games(part)] == [
+        [("dpo", 2)],
+        [("dpo", 3)],
+        [("WGAN", 2)],
+        [("WGAN", 3)],
+    ]
+    assert part_of(read_settings(), seeds=[], names=[]) == read_settings()
+    with pytest.raises(UserError, match="found 77, gan; expected some of 1, .* rjs, rrhf, dpo, coeff 0.5,"):
+        part_of(read_settings(), seeds=[77, 1], names=["gan"])
 
 
 def test_a_result_is_kept_for_the_same_code_and_parameters_alone() -> None:
