@@ -244,12 +244,12 @@ def test_blocks_on_the_page(tmp_path: Path) -> None:
 
 def test_every_change_is_of_a_key_that_is_there(tmp_path: Path) -> None:
     for settings in (read_settings(), quick_settings(read_settings())):
-        for game in itertools.chain.from_iterable(games(settings)):
+        for game in itertools.chain.from_iterable(games(settings.model_copy(update={"seeds": [7]}))):
             params = tmp_path / "params.yaml"
             params.write_bytes((ROOT / "params.yaml").read_bytes())
             play.change(params, game.changes)
             loaded = YAML(typ="safe").load(params.read_text(encoding="utf-8"))
-            assert loaded["seed"] == game.seed
+            assert loaded["seed"] == 7
             assert loaded["rounds"][1] == {"id": "r2", "prev": "r1"}
     with pytest.raises(UserError, match=r"apo\.coef;"):
         play.change(params, {"apo.coef": 1.0})
@@ -275,7 +275,7 @@ def test_a_part_of_the_study() -> None:
         [("WGAN", 3)],
     ]
     assert part_of(read_settings(), seeds=[], names=[]) == read_settings()
-    with pytest.raises(UserError, match="found 77, gan; expected some of 1, .* rjs, rrhf, dpo, coeff 0.5,"):
+    with pytest.raises(UserError, match=r"found 77, gan; expected some of 1, .* rjs, rrhf, dpo, coeff 0\.5,"):
         part_of(read_settings(), seeds=[77, 1], names=["gan"])
 
 
