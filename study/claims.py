@@ -8,6 +8,7 @@ from study.comparing import APO, Row, arms, between, of_arm, played
 from study.statistics import Paired, paired
 
 HOLDS, FAILS, OPEN = "holds here", "does not hold here", "cannot be decided at this size"
+UNPLAYED = "not played"
 SAME = 0.01
 """Accuracies closer than this count as the same; APO gains 0.037 in the paper."""
 
@@ -32,9 +33,9 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """By `judge`; open where nothing was played."""
+        """By `judge`."""
         if self.found is None:
-            return OPEN
+            return UNPLAYED
         return judge(self.found.low, self.found.high, side=self.side, paper=self.paper)
 
 

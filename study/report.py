@@ -50,14 +50,19 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def games_table(rows: Sequence[Row], settings: Settings) -> str:
-    """How many games of each kind were played, out of how many, and how long one took."""
+    """How many seeds of each were played, and how long a game took (on one thread, beside other work).
+
+    A game after the first of its seed finds in the cache what they have in common.
+    """
     lines = []
     for kind, names in (("method", list(settings.methods)), ("condition", [c.name for c in settings.map])):
-        found = [row for row in rows if row["kind"] == kind]
-        if found:
-            seconds = f"{fmean(row['seconds'] for row in found):.0f}"
-            lines.append([kind, f"{len(found)} of {len(names) * len(settings.seeds)}", seconds])
-    return table(["games", "played", "seconds a game, one thread beside other work, on average"], lines)
+        for name in names:
+            seconds = [game["seconds"] for game in played(rows, kind, name).values()]
+            if seconds:
+                lines.append(
+                    [kind, name, f"{len(seconds)} of {len(settings.seeds)}", f"{fmean(seconds):.0f}"]
+                )
+    return table(["", "", "seeds played", "seconds a game"], lines)
 
 
 def rm_table(rows: Sequence[Row]) -> str:
@@ -100,8 +105,8 @@ def claims_table(rows: Sequence[Row]) -> str:
     lines = []
     for claim in claims(rows):
         found = claim.found
-        number = "not played" if found is None else f"{_difference(found)}, {found.seeds} seeds"
-        lines.append([claim.text, f"{claim.measured}: {number}", f"**{claim.verdict}**"])
+        number = "" if found is None else f": {_difference(found)}, {found.seeds} seeds"
+        lines.append([claim.text, f"{claim.measured}{number}", f"**{claim.verdict}**"])
     return table(["the paper", "here", "verdict"], lines)
 
 

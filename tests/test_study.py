@@ -14,7 +14,7 @@ from small import ROOT, copy_repository, run
 
 from apo.errors import UserError
 from study import play
-from study.claims import FAILS, HOLDS, OPEN, claims, ece_and_choice, judge
+from study.claims import FAILS, HOLDS, OPEN, UNPLAYED, claims, ece_and_choice, judge
 from study.comparing import APO, BASE, arms, between, of_arm, played
 from study.facts import golden_against_samples, points
 from study.preloaded import PreloadedPython
@@ -188,7 +188,7 @@ def test_claims_by_name_meet_their_games() -> None:
     assert by_text["golden > samples alone ("].verdict == FAILS  # claimed worse, made up better
     turned = {claim.text[:24]: claim for claim in claims(made_up(**{"GAIL (kl_coeff 0)": -0.05}))}
     assert turned["golden > samples alone ("].verdict == HOLDS
-    assert all(claim.verdict == OPEN for claim in claims([]))
+    assert all(claim.verdict == UNPLAYED for claim in claims([]))
 
 
 def test_ece_and_choice_of_opposite_order() -> None:
@@ -216,16 +216,25 @@ def test_the_report() -> None:
         "| rjs | 1 | true reward | 0.500 | 0.512 | +0.013 (+0.010 to +0.015) | 0.125 | 4 |"
         in made["language models"]
     )
-    assert "| method | 12 of 30 |" in made["games"]
+    assert made["map"].endswith("Of 17 places, those with p below 0.01: none.")
+    assert "| method | rrhf | 4 of 10 | 10 |" in made["games"]
     for text in made.values():
-        assert len({line.count("|") for line in text.splitlines()}) == 1
+        assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
+
+
+def test_the_report_names_the_places_where_one_is_better() -> None:
+    made = blocks(made_up(seeds=8, WGAN=-0.1, **{"coeff 0.5": 0.0}), read_settings())
+    found = made["map"].splitlines()[-1]
+    assert "WGAN (base is better; Holm 0.125);" in found  # 16 of 17 have 2 / 256, which are 16 x 0.0078
+    assert "baseline (APO is better; Holm 0.125);" in found
+    assert "coeff 0.5" not in found
 
 
 def test_a_half_played_study_is_reported() -> None:
     made = blocks([row for row in made_up() if row["kind"] == "method" and row["seed"] < 3], read_settings())
-    assert "not played" in made["claims"]
-    assert len(made["map"].splitlines()) == 3  # head, line, baseline
-    assert blocks([], read_settings())["map"].count("\n") == 1
+    assert "| test accuracy, GAIL minus base | **not played** |" in made["claims"]
+    assert made["map"].count("\n|") == 2  # line, baseline
+    assert "Of 0 places" in blocks([], read_settings())["map"]
 
 
 def test_blocks_on_the_page(tmp_path: Path) -> None:
@@ -326,7 +335,7 @@ def test_a_quick_study_is_played(tmp_path: Path) -> None:
     assert "10 games, 0 of them kept from before" in first.stdout
     assert "10 of 10: " in first.stdout
     report = first.stdout.partition("games\n|")[2]
-    assert "| method | 6 of 6 |" in report
+    assert "| method | dpo | 2 of 2 |" in report
     assert "| baseline | baseline | 2 |" in report
     again = run(command, repository)
     assert "10 games, 10 of them kept from before" in again.stdout
