@@ -150,7 +150,13 @@ def map_table(rows: Sequence[Row], settings: Settings) -> str:
         "p",
         "Holm",
     ]
-    return table(head, lines)
+    below = [
+        f"{name} ({'APO' if chosen.difference > 0 else 'base'} is better; Holm {_p(p)})"
+        for (_, name, _, chosen), p in zip(known, corrected, strict=True)
+        if chosen.p < 0.01
+    ]
+    said = "; ".join(below) or "none"
+    return f"{table(head, lines)}\n\nOf {len(known)} places, those with p below 0.01: {said}."
 
 
 def points_table(rows: Sequence[Row]) -> str:

@@ -225,8 +225,8 @@ def test_the_report() -> None:
 def test_the_report_names_the_places_where_one_is_better() -> None:
     made = blocks(made_up(seeds=8, WGAN=-0.1, **{"coeff 0.5": 0.0}), read_settings())
     found = made["map"].splitlines()[-1]
-    assert "WGAN (base is better; Holm 0.125);" in found  # 16 of 17 have 2 / 256, which are 16 x 0.0078
-    assert "baseline (APO is better; Holm 0.125);" in found
+    assert "WGAN (base is better; Holm 0.133);" in found  # 17 x 2 / 256
+    assert "baseline (APO is better; Holm 0.133);" in found
     assert "coeff 0.5" not in found
 
 
