@@ -12,7 +12,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test quick fuzz check format setup hermetic reproduce inspect bench study
-setup: .venv/installed
+setup: .venv/installed .dvc/plots/page.html
 
 .venv/installed: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
@@ -20,6 +20,10 @@ setup: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -r requirements.txt
 	@touch $@
+
+# The page of `dvc plots`, with the scripts of Vega inside.
+.dvc/plots/page.html: .venv/installed apo/plots/page.py apo/plots/page.html
+	$(BIN)/python -m apo.plots.page $@
 
 repro: setup
 	dvc repro

@@ -274,6 +274,10 @@ class Judge(Section):
     bootstrap: Annotated[int, Field(ge=100)]
 
 
+class Report(Section):
+    max_transcripts: CountOrZero
+
+
 S = TypeVar("S", bound=Section)
 _consulted: dict[str, Any] = {}
 
@@ -321,8 +325,8 @@ def _checked(params: Path, name: str, kind: type[S], values: Any) -> S:
         raise _explain(params, name, error) from None
 
 
-def check_rounds(params: Path) -> None:
-    """Every round of `rounds` follows the one before it, the first one `r0`.
+def check_rounds(params: Path) -> list[str]:
+    """The ids of `rounds`, in order; every round follows the one before it, the first one `r0`.
 
     Raises:
         UserError: They do not, there is none, or one comes twice.
@@ -349,6 +353,7 @@ def check_rounds(params: Path) -> None:
             expected="a list with at least one round",
             do="write rounds=[{id: r1, prev: r0}]",
         )
+    return known[1:]
 
 
 def read_number(params: Path, name: str) -> float:
@@ -400,9 +405,37 @@ def read_value(params: Path, name: str) -> Any:
     return _consulted[name]
 
 
+def read_all(params: Path) -> dict[str, Any]:
+    """Every section of the file, as plain Python and not checked: for a reader."""
+    found = _document(params)
+    if not isinstance(found, dict):
+        raise UserError(
+            str(params),
+            found="no sections",
+            expected="those as committed",
+            do="look at `git diff params.yaml`",
+        )
+    _consulted.update(found)
+    return found
+
+
 def _node(params: Path, name: str) -> Any:
+    node = _document(params)
+    for key in name.split("."):
+        if not isinstance(node, dict) or key not in node:
+            raise UserError(
+                f"{params}: {name}",
+                found="no such key",
+                expected="every parameter written out",
+                do="restore it from `git diff params.yaml`",
+            )
+        node = node[key]
+    return node
+
+
+def _document(params: Path) -> Any:
     try:
-        node: Any = YAML(typ="safe").load(params.read_text(encoding="utf-8"))
+        return YAML(typ="safe").load(params.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
             str(params),
@@ -417,16 +450,6 @@ def _node(params: Path, name: str) -> Any:
             expected="YAML",
             do="mend the line that is named",
         ) from None
-    for key in name.split("."):
-        if not isinstance(node, dict) or key not in node:
-            raise UserError(
-                f"{params}: {name}",
-                found="no such key",
-                expected="every parameter written out",
-                do="restore it from `git diff params.yaml`",
-            )
-        node = node[key]
-    return node
 
 
 def _explain(params: Path, name: str, error: ValidationError) -> UserError:

@@ -44,6 +44,18 @@ def count_pairs(scores: Float[Tensor, "item resp"], *, mask: Bool[Tensor, "item 
     return ordered_pairs(scores, mask=mask).sum()
 
 
+def pairs_in_order(
+    rewards: Float[Tensor, "item resp"],
+    scores: Float[Tensor, "item resp"],
+    *,
+    mask: Bool[Tensor, "item resp"],
+) -> Float[Tensor, "item"]:
+    """How many pairs (s_i > s_j) of each item have r_i > r_j; a tie r_i = r_j counts half."""
+    pairs = ordered_pairs(scores, mask=mask)
+    margin = rewards.unsqueeze(2) - rewards.unsqueeze(1)
+    return torch.where(pairs, (margin.sign() + 1) / 2, 0.0).sum(dim=(1, 2))
+
+
 def pair_loss_sums(
     rewards: Float[Tensor, "item resp"],
     scores: Float[Tensor, "item resp"],

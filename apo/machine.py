@@ -8,6 +8,8 @@ APO_SAMPLE_BUDGET tokens that sampling holds in its cache at most (a prompt that
                   once), 65536 by default
 APO_PRECISION     float32 or bf16; by default bf16 on a GPU (weights, rewards and losses stay in float32)
 APO_GRADIENT_CHECKPOINTING  1 computes the layers again in the backward pass and keeps less, 0 by default
+APO_DEEPSPEED     a configuration of DeepSpeed such as configs/zero3.json, for trainings on several processes;
+                  APO_LAUNCH starts these, see apo/launch.py
 APO_CHECKPOINT_SECONDS  least time between two saved states of a training, 30 by default
 """
 
@@ -18,6 +20,7 @@ from typing import Any
 
 import torch
 
+from apo import launch
 from apo.errors import UserError
 
 FIXED: dict[str, str | int | bool] = {}
@@ -36,7 +39,7 @@ def sample_budget() -> int:
 
 def arithmetic(device: torch.device) -> torch.autocast:
     """What the layers of a model are computed in on this device."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=_precision(device) == "bf16")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision(device) == "bf16")
 
 
 def spare_memory(model: Any) -> None:
@@ -77,23 +80,28 @@ def set_up() -> torch.device:
     if default == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns that it finds no GPU
     name = os.environ.get("APO_DEVICE", default)
+    if name == "cuda" and launch.inside():
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # each rank has a GPU of its own
     try:
         device = torch.device(name)
+        if device.index is not None:
+            torch.cuda.set_device(device)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             "APO_DEVICE",
             found=f"{name!r} ({str(error).splitlines()[0][:80]})",
             expected="a device of this machine",
-            do="unset it, or write APO_DEVICE=cpu",
+            do="unset it, or write APO_DEVICE=cpu; APO_LAUNCH starts at most one process a GPU",
         ) from None
     FIXED.update(
-        device=device.type, precision=_precision(device), threads=threads, deterministic_algorithms=True
+        device=device.type, precision=precision(device), threads=threads, deterministic_algorithms=True
     )
     return device
 
 
-def _precision(device: torch.device) -> str:
+def precision(device: torch.device) -> str:
+    """`float32` or `bf16`: what layers are computed in on this device."""
     name = os.environ.get("APO_PRECISION", "bf16" if device.type == "cuda" else "float32")
     if name not in ("float32", "bf16"):
         raise UserError("APO_PRECISION", found=repr(name), expected="float32 or bf16", do="unset it")

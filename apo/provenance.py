@@ -23,6 +23,7 @@ from apo.records import Row, write_json
 SUFFIX = ".provenance.json"
 OUTPUTS = ("out", "curves", "metrics")  # parameters of `main` that name what a stage writes
 ROOT = Path(__file__).resolve().parents[1]
+CODE = (".py", ".html", ".css", ".js")  # a module, and what stands beside it under its name
 # Import names of the libraries in requirements.txt, with the name of their package where it is another.
 LIBRARIES = {
     **{
@@ -43,6 +44,7 @@ LIBRARIES = {
         )
     },
     "google.protobuf": "protobuf",
+    "vl_convert": "vl-convert-python",
     "yaml": "pyyaml",
 }
 
@@ -79,9 +81,10 @@ def relative(path: Path) -> str:
 def project_code() -> dict[str, str]:
     """The SHA-256 of every module of the project; asked before a stage starts, it is what the stage runs.
 
-    A package's file with nothing but a docstring is left out, as in dvc.yaml.
+    What stands beside a module under its name is a part of it. A package's file with nothing but a docstring
+    is left out, as in dvc.yaml.
     """
-    files = [path for name in ("apo", "stages") for path in files_of(ROOT / name) if path.suffix == ".py"]
+    files = [path for name in ("apo", "stages") for path in files_of(ROOT / name) if path.suffix in CODE]
     code = [f for f in files if f.name != "__init__.py" or len(ast.parse(f.read_bytes()).body) > 1]
     return {file.relative_to(ROOT).as_posix(): sha256_of(file) for file in code}
 
@@ -102,7 +105,7 @@ def write_provenance(stage: str, arguments: Mapping[str, Path | str], code: Mapp
     content = {
         "arguments": {n: relative(v) if isinstance(v, Path) else v for n, v in arguments.items()},
         "arithmetic": dict(machine.FIXED) if machine else {},
-        "code": {name: digest for name, digest in code.items() if name in loaded},
+        "code": {name: digest for name, digest in code.items() if name.rpartition(".")[0] in loaded},
         "inputs": _hashes(path for name, path in paths.items() if name not in (*OUTPUTS, "params")),
         "libraries": {n: metadata.version(n) for module, n in LIBRARIES.items() if module in sys.modules},
         "outputs": _hashes(paths[name] for name in OUTPUTS if name in paths),
@@ -164,10 +167,10 @@ def _hashes(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def _loaded_code() -> set[str]:
-    """The project's modules in this process, as paths relative to the repository."""
+    """The project's modules in this process, as paths relative to the repository without their ending."""
     own = [m for name, m in sys.modules.items() if name.split(".")[0] in ("__main__", "apo", "stages")]
     files = [Path(file).resolve() for module in own if (file := getattr(module, "__file__", None))]
-    return {file.relative_to(ROOT).as_posix() for file in files if file.is_relative_to(ROOT)}
+    return {file.relative_to(ROOT).with_suffix("").as_posix() for file in files if file.is_relative_to(ROOT)}
 
 
 def remote_data(parameters: Mapping[str, Any]) -> dict[str, str] | None:

@@ -121,6 +121,12 @@ def write_json(path: Path, content: Any) -> None:
         out.write(_encoded(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2), path))
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a text, whole or not at all."""
+    with _in_place_of(path) as out:
+        out.write(_encoded(text, path).removesuffix(b"\n"))
+
+
 def copy_folder(source: Path, target: Path) -> None:
     """The same files in another folder, whole or not at all; linked where the file system can.
 

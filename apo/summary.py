@@ -45,7 +45,7 @@ def main(folder: Path, params: Path) -> None:
         print(table.to_string(float_format="%.3f", na_rep=""), end="\n\n")
     for one in rounds:
         print(verdict(metrics[f"evaluate_{one}"], one))
-    print("more: dvc metrics show; answers with their scores: data/evaluate/")
+    print("more: data/report/report.html in a browser; dvc metrics show; answers with scores: data/evaluate/")
 
 
 def reward_models(metrics: dict[str, Any], rounds: list[str]) -> pandas.DataFrame:

@@ -7,9 +7,16 @@ from typing import Any
 import pandas
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows as CSV under a temporary name and renames; absent values stay empty."""
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Writes rows as CSV under a temporary name and renames; absent values stay empty.
+
+    Args:
+        path: The file.
+        rows: What a row lacks stays empty, as does None.
+        columns: Columns that stand first, also where no row has them; the others follow as they occur.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    pandas.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    every = dict.fromkeys([*columns, *(key for row in rows for key in row)])
+    pandas.DataFrame(rows, columns=list(every)).to_csv(temporary, index=False, lineterminator="\n")
     temporary.replace(path)

@@ -2,7 +2,9 @@
 
 In: what the last round's evaluation held, the answers of this round's LLMs, the responses that each RM
 chose. Out: a folder with the answers of every LLM so far. Metrics: per pair of LLMs, by the testing RM and
-by the true reward; and (demo) how well each RM ranks and chooses the samples of its arm. Paper, section 4.2.
+by the true reward; and (demo) how well each RM ranks and chooses the samples of its arm. Curves: the LLMs
+round by round, the testing RM's rewards of golden answers and samples, and (demo) the true reward against
+them. Paper, section 4.2.
 """
 
 import json
@@ -11,9 +13,12 @@ from typing import Any
 
 from apo.config import Evaluate, read_section, read_seed
 from apo.measuring.arena import chosen_truth, compare_all
+from apo.measuring.bins import TRUTH, answer_curves
 from apo.measuring.payoff import read_arms
+from apo.measuring.rounds import round_rows
 from apo.records import read_rows, write_json, write_parts
 from apo.stage import run
+from apo.tables import write_csv
 
 
 def main(
@@ -25,6 +30,7 @@ def main(
     rjs_apo: Path,
     truth: Path,
     out: Path,
+    curves: Path,
     metrics: Path,
     params: Path = Path("params.yaml"),
 ) -> None:
@@ -40,6 +46,9 @@ def main(
         {name: out / f"{name}.jsonl" for name in arms},
         ((name, row) for name, rows in arms.items() for row in rows),
     )
+    tables = answer_curves(arms, "scores") | {"rounds": round_rows(arms, seed=seed, resamples=resamples)}
+    for name, rows in tables.items():
+        write_csv(curves / f"{name}.csv", rows, TRUTH if name == "truth" else ())
     write_json(metrics, {f"evaluate_{round}": found})
 
 

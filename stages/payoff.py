@@ -2,12 +2,14 @@
 
 In: an RM of the game, the answers of all LLMs. Out and metrics: its mean reward of each LLM, one row of the
 payoff matrix RM x LLM, in which over-optimisation shows: an LLM may rise by the RM that trained it and fall
-by the judge. Instances: `payoff_base` (the base RM), `payoff` (the APO RM of each round).
+by the judge. Curves: histograms of its rewards of golden answers and of each LLM's, and (demo) the true
+reward against its reward. Instances: `payoff_base` (the base RM), `payoff` (the APO RM of each round).
 """
 
 from pathlib import Path
 
 from apo import machine
+from apo.measuring.bins import TRUTH, answer_curves
 from apo.measuring.payoff import payoff_row, read_arms
 from apo.measuring.scoring import score_answers
 from apo.model.checkpoint import load_reward_model
@@ -15,9 +17,10 @@ from apo.records import write_json, write_rows
 from apo.resume.pieces import pieces_of
 from apo.resume.states import fingerprint
 from apo.stage import run
+from apo.tables import write_csv
 
 
-def main(round: str, rm: Path, answers: Path, out: Path, metrics: Path) -> None:
+def main(round: str, rm: Path, answers: Path, out: Path, curves: Path, metrics: Path) -> None:
     model = load_reward_model(rm).to(machine.set_up()).eval()
     arms = read_arms(answers)
     with pieces_of(f"payoff_{round}", fingerprint([], [rm, answers])) as pieces:
@@ -27,6 +30,8 @@ def main(round: str, rm: Path, answers: Path, out: Path, metrics: Path) -> None:
         }
     row = payoff_row(scored)
     write_rows(out, [{"rm": round, "llm": name, **found} for name, found in row.items()])
+    for name, rows in answer_curves(scored, "rewards").items():
+        write_csv(curves / f"{name}.csv", rows, TRUTH if name == "truth" else ())
     write_json(metrics, {f"payoff_{round}": row})
 
 

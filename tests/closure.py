@@ -25,7 +25,10 @@ def imports_of(path: Path) -> set[Path]:
 
 
 def closure(path: Path) -> set[str]:
-    """The file and all it needs, as dvc.yaml writes it; `__init__.py` with only a docstring is left out."""
+    """The file and all it needs, as dvc.yaml writes it; `__init__.py` with only a docstring is left out.
+
+    What stands beside a module under its name, such as page.css beside page.py, is read by it.
+    """
     seen, open_ = set(), [path]
     while open_:
         current = open_.pop()
@@ -39,5 +42,5 @@ def closure(path: Path) -> set[str]:
         if package:
             names.add(package)
         elif file.name != "__init__.py" or len(ast.parse(file.read_text(encoding="utf-8")).body) > 1:
-            names.add(name)
+            names |= {beside.relative_to(ROOT).as_posix() for beside in file.parent.glob(f"{file.stem}.*")}
     return names

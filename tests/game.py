@@ -67,15 +67,24 @@ def _instances(stage: dict[str, Any], params: dict[str, Any]) -> list[tuple[str,
     ]
 
 
+def written(stage: dict[str, Any]) -> list[str]:
+    """Outputs and metrics of a stage."""
+    return [*stage["outs"], *(name for metric in stage["metrics"] for name in metric)]
+
+
 def downstream(all_stages: dict[str, Any], changed: set[str]) -> set[str]:
     """The changed stages and every one that depends on an output of theirs."""
     affected = set(changed)
     while True:
-        outs = {out for name in affected for out in all_stages[name]["outs"]}
+        outs = {out for name in affected for out in written(all_stages[name])}
         more = {
             name
             for name, stage in all_stages.items()
-            if any(dep == out or dep.startswith(out + "/") for dep in stage["deps"] for out in outs)
+            if any(
+                f"{dep}/".startswith(f"{out}/") or out.startswith(f"{dep}/")
+                for dep in stage["deps"]
+                for out in outs
+            )
         }
         if more <= affected:
             return affected

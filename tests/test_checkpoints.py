@@ -3,7 +3,6 @@
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from apo.errors import UserError
 from apo.losses import bradley_terry
 from apo.resume import states as module
-from apo.resume.states import Checkpoints, fingerprint
+from apo.resume.states import Checkpoints, fingerprint, tensors_of
 from apo.training.language import encode_documents, train_language_model
 from apo.training.optimise import optimise
 from apo.training.reward_training import Ranked, train_reward_model
@@ -47,18 +46,19 @@ def train(
     generator = torch.Generator().manual_seed(7)
     x = torch.randn(steps, 16, 4, generator=generator)
 
-    def micro_losses(step: int) -> Iterator[Tensor]:
-        if step == kill_before:
+    def loss_of(items: list[int], micro: list[int]) -> dict[str, Tensor]:
+        if items == [kill_before]:
             raise Killed
-        computed.append(step)
-        yield (model(x[step]) - 1).square().mean()
+        computed.extend(items)
+        return {"loss": (model(x[micro[0]]) - 1).square().mean()}
 
     with Checkpoints("test", key).exclusive() as checkpoints:
         curve = optimise(
             model,
             tiny.optimiser(optimiser=kind, schedule="linear", weight_decay=0.1, warmup_steps=2),
-            steps=steps,
-            micro_losses=micro_losses,
+            batches=[[step] for step in range(steps)],
+            lengths=[1] * steps,
+            loss_of=loss_of,
             what="test",
             checkpoints=checkpoints,
         )
@@ -145,7 +145,8 @@ def test_saving_takes_a_fiftieth_of_the_time_at_most(monkeypatch: pytest.MonkeyP
     checkpoints = Checkpoints("test", "slow")
     for _ in range(1000):
         now += 1.0
-        checkpoints.save_when_due(model, [], [], last=False)
+        if checkpoints.due(last=False):
+            checkpoints.save([], lambda: tensors_of(model, []), where={}, writes=True)
     assert saves[0] == 30.0
     assert all(150.0 <= later - earlier - 3.0 <= 151.0 for earlier, later in itertools.pairwise(saves))
     assert len(saves) == 7
@@ -223,15 +224,15 @@ def test_a_killed_language_model_ends_in_the_same_bits(monkeypatch: pytest.Monke
         return model.state_dict(), curve
 
     weights, curve = run("whole")
-    saved = Checkpoints.save_when_due
+    saved = Checkpoints.save
 
-    def save_and_die(self: Checkpoints, *args: Any, **more: Any) -> None:
-        saved(self, *args, **more)
-        if len(args[2]) == 3:  # the curve
+    def save_and_die(self: Checkpoints, curve: list[Any], *args: Any, **more: Any) -> None:
+        saved(self, curve, *args, **more)
+        if len(curve) == 3:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save_when_due", save_and_die)
+        patch.setattr(Checkpoints, "save", save_and_die)
         with pytest.raises(Killed):
             run("killed")
     again, again_curve = run("killed")

@@ -39,6 +39,7 @@ SECTIONS: dict[str, type[config.Section]] = {
     "align": config.Alignment,
     "evaluate": config.Evaluate,
     "judge": config.Judge,
+    "report": config.Report,
 }
 
 

@@ -18,14 +18,16 @@ from closure import ROOT, closure, imports_of
 from game import expanded
 
 from apo import config
+from apo.plots.joining import COLUMNS
 from apo.provenance import OUTPUTS, SUFFIX
 from apo.split.splitting import MEASURED_ON
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 PARAMS["rounds"] = [{"id": "r1", "prev": "r0"}, {"id": "r2", "prev": "r1"}]  # what one round hides
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STAGES = PIPELINE["stages"]
 PROMISED = {"split", "sample", "convert", "train_base_rm", "train_apo_rm", "test_rm", "score", "rjs"}
-LIGHT = ["split", "convert", "rjs", "judge"]
+LIGHT = ["split", "convert", "rjs", "judge", "gather_start", "gather"]
 # Scripts that more than one stage runs.
 VARIANTS = {
     "sample": ["sample_rm"],
@@ -54,7 +56,7 @@ class Stage:
 
     @property
     def provenance(self) -> str:
-        return self.arguments["out"].removesuffix(".jsonl") + SUFFIX
+        return self.arguments["out"].removesuffix(".jsonl").removesuffix(".html") + SUFFIX
 
     @property
     def data(self) -> set[str]:
@@ -81,7 +83,8 @@ def _stages() -> Iterator[Stage]:
 
 
 ALL = list(_stages())
-READERS = ("read_section", "read_part", "read_seed", "read_count", "read_number", "check_rounds")
+MEASURES_NOTHING = ("start", "gather_start", "gather", "plots")
+READERS = ("read_section", "read_part", "read_seed", "read_count", "read_number", "read_all", "check_rounds")
 each = pytest.mark.parametrize("stage", ALL, ids=[stage.address for stage in ALL])
 
 
@@ -104,6 +107,8 @@ def _text(node: ast.expr, names: dict[str, str]) -> str:
 
 
 def _calls(path: str, *functions: str) -> Iterator[tuple[str, ast.Call]]:
+    if not path.endswith(".py"):
+        return
     for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in functions:
             yield node.func.id, node
@@ -127,6 +132,9 @@ def test_the_parameters_are_those_that_are_read(stage: Stage) -> None:
     read = set()
     for path in stage.code - {"apo/config.py", "apo/world"}:
         for function, call in _calls(path, *READERS):
+            if function == "read_all":
+                read |= set(PARAMS)
+                continue
             fixed = {"read_seed": "seed", "check_rounds": "rounds"}.get(function)
             name = fixed or _text(call.args[1], stage.arguments)
             if function == "read_part":
@@ -175,7 +183,8 @@ def test_the_command_names_the_parameters_of_main(stage: Stage) -> None:
 
 @each
 def test_inputs_come_from_earlier_stages_or_are_sources(stage: Stage) -> None:
-    made = {out for other in ALL for out in other.outs}
+    made = {out for other in ALL for out in [*other.outs, *other.metrics]}
+    made |= {dep for dep in stage.data if any(out.startswith(f"{dep}/") for out in made)}  # a folder of them
     sources = {PARAMS["data"]["dir"], PARAMS["backbone"]["start"], PARAMS["actor"]["start"]}
     assert stage.data <= made | sources
     assert not stage.data & set(stage.outs)
@@ -184,17 +193,31 @@ def test_inputs_come_from_earlier_stages_or_are_sources(stage: Stage) -> None:
 def test_every_output_has_one_stage_and_the_stages_have_an_order() -> None:
     outs = [out for stage in ALL for out in [*stage.outs, *stage.metrics]]
     assert len(outs) == len(set(outs))
-    maker = {out: stage.address for stage in ALL for out in stage.outs}
-    graph = {stage.address: {maker[dep] for dep in stage.data if dep in maker} for stage in ALL}
+    maker = {out: stage.address for stage in ALL for out in [*stage.outs, *stage.metrics]}
+    graph = {
+        stage.address: {maker[out] for out in maker for dep in stage.data if f"{out}/".startswith(f"{dep}/")}
+        for stage in ALL
+    }
     order = list(TopologicalSorter(graph).static_order())
-    assert order[0] == "data"
+    assert order[0] == "data" and set(order[-2:]) == {"report", "plots"}
     assert order.index("test_rm") < order.index("answer@round0-apo") < order.index("evaluate@round0")
     assert order.index("align@round0-base") < order.index("sample@round1-base")
 
 
 def test_what_is_made_of_the_test_set_trains_nothing() -> None:
     """Answers to test queries and the judge are read by what measures alone; nothing trained reads test."""
-    measuring = ("answer", "answer_actor", "evaluate", "payoff", "payoff_base", "judge")
+    measuring = (
+        "answer",
+        "answer_actor",
+        "evaluate",
+        "payoff",
+        "payoff_base",
+        "judge",
+        "gather_start",
+        "gather",
+        "report",
+        "plots",
+    )
     for stage in ALL:
         if stage.address.split("@")[0] in measuring:
             assert not any(out.startswith(("models/", "data/rjs")) for out in stage.outs)
@@ -255,7 +278,7 @@ def test_a_stage_says_what_it_does(stage: Stage) -> None:
 
 @each
 def test_metrics_are_tracked_by_git_and_outputs_by_dvc(stage: Stage) -> None:
-    assert len(stage.metrics) == (0 if stage.script == "stages/start.py" else 1)  # it computes nothing
+    assert len(stage.metrics) == (0 if Path(stage.script).stem in MEASURES_NOTHING else 1)
     for path, options in stage.metrics.items():
         assert options == {"cache": False}
         assert re.fullmatch(r"metrics/(r\d/)?\w+\.json", path)
@@ -284,6 +307,37 @@ def test_every_metrics_file_has_a_key_of_its_own() -> None:
     keys = [_metric_key(stage) for stage in measured]
     assert all(len(own) == 1 for own in keys), keys
     assert len(set.union(*keys)) == len(measured)
+
+
+def test_every_plot_has_data_and_a_template() -> None:
+    """A plot draws a column of a table that stage plots writes, and its paths are the same for any rounds."""
+    (out,) = {place for stage in ALL if stage.script == "stages/plots.py" for place in stage.outs[:1]}
+    drawn = set()
+    for entry in PIPELINE["plots"]:
+        ((name, plot),) = entry.items()
+        ((path, column),) = plot["y"].items()
+        table = Path(path)
+        assert table.parent.as_posix() == out and table.suffix == ".csv", name
+        assert {plot["x"], column} <= set(COLUMNS[table.stem]), name
+        drawn.add(table.stem)
+        template = json.loads((ROOT / f".dvc/plots/{plot['template']}.json").read_text(encoding="utf-8"))
+        assert template["data"] == {"values": "<DVC_METRIC_DATA>"}
+        assert all(plot[key].strip() for key in ("title", "x_label", "y_label")), name
+        assert "rev" in _fields(template) or "<DVC_METRIC_COLOR>" in str(template), name
+        # What the template draws besides x and y is a column too, or computed inside it.
+        own = {"x", "y", "rev", "series", "order"} | set(COLUMNS[table.stem])
+        assert _fields(template) - {"<DVC_METRIC_X>"} <= own, name
+    assert drawn == COLUMNS.keys()
+
+
+def _fields(node: Any) -> set[str]:
+    """The names under `field` anywhere in a template."""
+    if isinstance(node, list):
+        return set().union(*map(_fields, node))
+    if not isinstance(node, dict):
+        return set()
+    own = {node["field"]} if isinstance(node.get("field"), str) else set()
+    return own.union(*map(_fields, node.values()))
 
 
 def test_every_parameter_belongs_to_a_stage() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from game import stages
+from game import stages, written
 from ruamel.yaml import YAML
 from small import ROOT, run
 
@@ -97,11 +97,6 @@ def files_below(root: Path, names: list[str]) -> dict[str, bytes]:
         members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         found |= {member.relative_to(root).as_posix(): member.read_bytes() for member in members}
     return found
-
-
-def written(stage: dict[str, Any]) -> list[str]:
-    """Outputs and metrics of a stage."""
-    return [*stage["outs"], *(name for metric in stage["metrics"] for name in metric)]
 
 
 def all_files(root: Path) -> set[str]:

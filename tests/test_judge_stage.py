@@ -292,7 +292,7 @@ def test_experiments_share_what_was_answered(played: Path, monkeypatch: pytest.M
     with serving(prefers(lambda a, b: len(b) - len(a))) as served:
         monkeypatch.setenv("APO_JUDGE_URL", served.url)
         output = dvc(played, "exp", "run", "--temp", "-S", "judge.model=m", "-S", "judge.max_queries=3")
-        assert ran(output) == {"judge"}
+        assert ran(output) == {"judge", "report"}
         asked = len(served.bodies)
         assert asked > 0
         output = dvc(played, "exp", "run", "-S", "judge.model=m", "-S", "judge.max_queries=4")

@@ -18,6 +18,7 @@ from apo.losses import (
     count_pairs,
     ordered_pairs,
     pair_loss_sums,
+    pairs_in_order,
     ranking_loss_sum,
     wgan,
 )
@@ -54,6 +55,16 @@ def test_a_tie_in_reward_costs_ln_2() -> None:
     assert ranking_loss_sum(row(3.0, 3.0), scores, mask=everything(scores)).item() == pytest.approx(
         math.log(2)
     )
+
+
+def test_pairs_in_order_by_hand() -> None:
+    """Of the pairs of the first item, (5, 5), (5, 7) and (5, 7), one is a tie and two are the wrong way."""
+    scores = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [1.0, 1.0, 0.0]])
+    rewards = torch.tensor([[5.0, 5.0, 7.0], [7.0, 6.0, 5.0], [0.0, 9.0, 4.0]])
+    mask = everything(scores)
+    assert pairs_in_order(rewards, scores, mask=mask).tolist() == [0.5, 3.0, 1.0]
+    mask[1, 1] = False  # only 3 > 1 is left of the second
+    assert pairs_in_order(rewards, scores, mask=mask).tolist() == [0.5, 1.0, 1.0]
 
 
 def test_the_better_response_ahead_costs_less_than_behind() -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import LlamaConfig
 
+from apo import launch
 from apo.errors import UserError
 from apo.resume.states import Checkpoints
 from apo.training.optimise import STRETCH, batches_of, learning_rate, optimise, optimisers_for
@@ -122,44 +123,55 @@ def data(count: int = 24) -> tuple[Tensor, Tensor]:
     return x, x @ torch.tensor([[1.0], [-2.0], [0.5]], dtype=torch.float64) + 0.3
 
 
-def squares(model: nn.Module, cut: int) -> Callable[[int], Iterator[Tensor]]:
-    """Mean squared error of 8 rows a step, in micro batches of `cut` rows."""
+def squares(model: nn.Module) -> Callable[..., dict[str, Tensor]]:
+    """Mean squared error of the rows of a step."""
     x, y = data()
 
-    def micro_losses(step: int) -> Iterator[Tensor]:
-        for start in range(8 * step, 8 * step + 8, cut):
-            part = slice(start, start + cut)
-            yield (model(x[part]) - y[part]).square().sum() / 8
+    def loss_of(step: list[int], items: list[int]) -> dict[str, Tensor]:
+        return {"loss": (model(x[items]) - y[items]).square().sum() / len(step)}
 
-    return micro_losses
+    return loss_of
 
 
 def run(
-    model: nn.Module, settings: Any, micro_losses: Any, checkpoints: Checkpoints, **more: Any
+    model: nn.Module, settings: Any, loss_of: Any, checkpoints: Checkpoints, **more: Any
 ) -> list[dict[str, float]]:
+    """Three steps of 8 rows."""
+    batches = [list(range(start, start + 8)) for start in (0, 8, 16)]
     return optimise(
-        model, settings, steps=3, micro_losses=micro_losses, what="test", checkpoints=checkpoints, **more
+        model,
+        settings,
+        batches=batches,
+        lengths=[1] * 24,
+        loss_of=loss_of,
+        what="test",
+        checkpoints=checkpoints,
+        **more,
     )
 
 
 @pytest.mark.parametrize("cut", [1, 2, 8])
 def test_micro_batches_do_not_change_the_training(
-    cut: int, new_checkpoints: Callable[[], Checkpoints]
+    cut: int, new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = tiny.optimiser(weight_decay=0.1, max_grad_norm=0.5, schedule="linear")
     whole, parts = line(), line()
-    curve = run(whole, settings, squares(whole, 8), new_checkpoints())
-    again = run(parts, settings, squares(parts, cut), new_checkpoints())
+    curve = run(whole, settings, squares(whole), new_checkpoints())
+    monkeypatch.setenv("APO_TOKEN_BUDGET", str(cut))
+    again = run(parts, settings, squares(parts), new_checkpoints())
     assert [row["loss"] for row in again] == pytest.approx([row["loss"] for row in curve], rel=1e-6)
     for a, b in zip(parts.parameters(), whole.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=1e-6, atol=0)
 
 
-def test_a_training_is_that_of_a_plain_loop(new_checkpoints: Callable[[], Checkpoints]) -> None:
+def test_a_training_is_that_of_a_plain_loop(
+    new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """AdamW, the mean loss of 8 rows, clipping at 0.5, linear from 0.02: written out once more."""
     settings = tiny.optimiser(lr=0.02, beta2=0.9, weight_decay=0.1, max_grad_norm=0.5, schedule="linear")
     model, plain = line(), line()
-    curve = run(model, settings, squares(model, 2), new_checkpoints())
+    monkeypatch.setenv("APO_TOKEN_BUDGET", "2")
+    curve = run(model, settings, squares(model), new_checkpoints())
     x, y = data()
     groups = [
         {"params": [plain.weight], "weight_decay": 0.1},
@@ -203,8 +215,8 @@ def test_weight_decay_shrinks_matrices_alone(new_checkpoints: Callable[[], Check
     nn.init.ones_(model[0].bias)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
 
-    def nothing(step: int) -> Iterator[Tensor]:
-        yield torch.stack([(p * 0.0).sum() for p in model.parameters()]).sum()
+    def nothing(step: list[int], items: list[int]) -> dict[str, Tensor]:
+        return {"loss": torch.stack([(p * 0.0).sum() for p in model.parameters()]).sum()}
 
     run(model, tiny.optimiser(lr=0.1, weight_decay=0.5), nothing, new_checkpoints())
     for name, parameter in model.named_parameters():
@@ -216,7 +228,7 @@ def test_frozen_parameters_stay(new_checkpoints: Callable[[], Checkpoints]) -> N
     model = line()
     model.bias.requires_grad_(False)
     before = model.bias.clone()
-    run(model, tiny.optimiser(), squares(model, 8), new_checkpoints())
+    run(model, tiny.optimiser(), squares(model), new_checkpoints())
     assert torch.equal(model.bias, before)
 
 
@@ -226,14 +238,13 @@ def test_a_loss_that_is_no_number_ends_the_training(
 ) -> None:
     model = line()
 
-    def micro_losses(step: int) -> Iterator[Tensor]:
-        yield from squares(model, 8)(step)
-        if step == 1:
-            yield model.weight.sum() * 0 + bad
+    def loss_of(step: list[int], items: list[int]) -> dict[str, Tensor]:
+        own = squares(model)(step, items)["loss"]
+        return {"loss": own + bad if 8 in items else own}
 
     checkpoints = new_checkpoints()
     with pytest.raises(UserError, match=r"test: found a loss of .* at step 2; .*lower the learning rate"):
-        run(model, tiny.optimiser(), micro_losses, checkpoints)
+        run(model, tiny.optimiser(), loss_of, checkpoints)
     assert all(p.isfinite().all() for p in model.parameters())  # the step was not taken
     assert not (checkpoints.folder / "state.safetensors").exists()
 
@@ -246,9 +257,32 @@ def test_the_look_joins_the_curve_when_it_is_due(new_checkpoints: Callable[[], C
         modes.append(model.training)
         return {"seen": float(step)}
 
-    curve = run(model, tiny.optimiser(), squares(model, 8), new_checkpoints(), look=look, look_every=2)
+    curve = run(model, tiny.optimiser(), squares(model), new_checkpoints(), look=look, look_every=2)
     assert [row.get("seen") for row in curve] == [None, 1.0, 2.0]  # every second, and the last
     assert modes == [False, False]
     assert not model.training  # as it is measured afterwards
-    never = run(line(), tiny.optimiser(), squares(model, 8), new_checkpoints(), look=look)
+    never = run(line(), tiny.optimiser(), squares(model), new_checkpoints(), look=look)
     assert all(row.keys() == {"step", "loss", "lr"} for row in never)
+
+
+def test_more_processes_than_items_is_one_message(
+    new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "ranks", lambda piece: (0, 25))
+    model = line()
+    with pytest.raises(UserError, match=r"APO_LAUNCH: found 25 processes for 24 items; expected no more"):
+        run(model, tiny.optimiser(), squares(model), new_checkpoints())
+
+
+def test_terms_beside_the_loss_join_the_curve(
+    new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is the sum over the micro batches of a step."""
+    model = line()
+
+    def loss_of(step: list[int], items: list[int]) -> dict[str, Tensor]:
+        return squares(model)(step, items) | {"half": torch.tensor(len(items) / 16)}
+
+    monkeypatch.setenv("APO_TOKEN_BUDGET", "3")
+    curve = run(model, tiny.optimiser(), loss_of, new_checkpoints())
+    assert [row["half"] for row in curve] == [0.5, 0.5, 0.5]

@@ -166,7 +166,7 @@ def test_the_provenance_stands_beside_the_output(tmp_path: Path) -> None:
 
 def test_every_library_that_is_pinned_can_be_recorded() -> None:
     text = (ROOT / "requirements.txt").read_text().split("# development")[0]
-    pinned = set(re.findall(r"^([\w.]+)==", text, flags=re.MULTILINE))
+    pinned = set(re.findall(r"^([\w.-]+)==", text, flags=re.MULTILINE))
     assert set(LIBRARIES.values()) == pinned | {"pyarrow"}
     for package in LIBRARIES.values():
         assert metadata.version(package)

@@ -108,6 +108,22 @@ def test_the_loss_of_a_step_by_hand(
     assert curve[0]["loss"] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("budget", [1, 40, 16384])
+def test_the_accuracy_of_a_step_is_that_of_its_human_pairs_before_it(
+    train: Callable[..., Any], tmp_path: Path, budget: int
+) -> None:
+    data = mixture()
+    before = tiny.reward_model(tmp_path / "backbone")
+    rewards = list(rewards_of(before, [one.item for one in data], what=""))
+    for name, kind in (("accuracy", False), ("golden_accuracy", True)):
+        own = [i for i, one in enumerate(data) if one.is_apo == kind]
+        expected = item_metrics([rewards[i] for i in own], [data[i].scores for i in own])["accuracy"]
+        _, curve = train(data, budget=budget)
+        assert curve[0][name] == pytest.approx(expected)
+    _, human = train([one for one in data if not one.is_apo], budget=budget)
+    assert human[0].keys() == {"step", "loss", "lr", "accuracy"}  # no pair golden > sample, no number
+
+
 def test_the_second_step_too(train: Callable[..., Any], tmp_path: Path) -> None:
     """Each step has a denominator of its own: the pairs of its items."""
     data = mixture()

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from apo import machine
 from apo.model.batching import collate, plain_items, tree_length
 from apo.model.encoding import Item
-from apo.model.reward_model import read, say_plain, takes_trees
+from apo.model.reward_model import at_least_float32, read, say_plain, takes_trees
 
 
 class ResponseLikelihood(nn.Module):
@@ -67,7 +67,7 @@ class ResponseLikelihood(nn.Module):
         logits = states.flatten(0, 1).index_select(0, places).to(self.model.dtype)  # that of the weights
         if self.head_alone:
             logits = self.model.get_output_embeddings()(logits)
-        return -cross_entropy(logits, tokens.to(device), reduction="none")
+        return -cross_entropy(at_least_float32(logits), tokens.to(device), reduction="none")
 
 
 def predictors(items: Sequence[Item], *, width: int) -> Int[Tensor, "label"]:

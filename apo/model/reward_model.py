@@ -55,6 +55,7 @@ class RewardModel(nn.Module):
         with machine.arithmetic(batch.input_ids.device):
             pooled = self._pooled(batch)
         rewards: Tensor = self.classifier.score(pooled.to(self.classifier.score.weight.dtype)).squeeze(-1)
+        rewards = at_least_float32(rewards)
         return torch.where(batch.mask, rewards, 0.0)
 
     def _pooled(self, batch: Batch) -> Float[Tensor, "item resp hidden"]:
@@ -64,6 +65,11 @@ class RewardModel(nn.Module):
             return last_hidden(base, batch)
         hidden = read(base, batch, tree=self.takes_trees).last_hidden_state
         return POOLINGS[pooling](hidden, batch.members)
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """The values in float32 where weights are in less, as DeepSpeed's bf16 has them."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def read(model: Any, batch: Batch, *, tree: bool) -> Any:

@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -21,9 +21,9 @@ from typing import IO, Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
-from apo import machine
+from apo import launch, machine
 from apo.errors import UserError
 
 CODE = Path(__file__).parents[1]
@@ -68,11 +68,14 @@ def folder_of(name: str, key: str) -> Path:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Holds a computation for this process.
+    """Holds a computation for this process; a rank is held by the process that started it.
 
     Raises:
         UserError: Another process runs the same computation, or the folder can't be written to.
     """
+    if launch.inside():
+        yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock: IO[str] = (folder / "lock").open("w")
@@ -128,14 +131,27 @@ class Checkpoints:
         with held(self.folder):
             yield self
 
-    def restore(self, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
-        """Puts the last saved state into model and optimisers; the curve so far, empty at the start."""
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Any]:
+        """The last saved state, from which tensors are read one by one; None at the start."""
         path = self.folder / "state.safetensors"
         if not path.is_file():
-            return []
+            yield None
+            return
         with safe_open(path, framework="pt") as state:
-            curve: list[dict[str, Any]] = json.loads(state.metadata()["curve"])
-            model.load_state_dict({n: state.get_tensor(f"model/{n}") for n in model.state_dict()})
+            yield state
+
+    def curve(self) -> list[dict[str, Any]]:
+        """The curve of the last saved state, empty at the start."""
+        with self.opened() as state:
+            return curve_in(state)
+
+    def restore(self, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
+        """Puts the last saved state into model and optimisers; the curve so far, empty at the start."""
+        with self.opened() as state:
+            if state is None:
+                return []
+            restore_weights(state, model)
             keys = [key.split("/") for key in state.keys() if key.startswith("optimiser/")]  # noqa: SIM118
             for optimiser in optimisers:
                 owned = {id(p) for group in optimiser.param_groups for p in group["params"]}
@@ -144,37 +160,66 @@ class Checkpoints:
                     for part in parts:
                         value = state.get_tensor(f"optimiser/{name}/{part}").to(parameter.device)
                         optimiser.state[parameter][part] = value
-            torch.set_rng_state(state.get_tensor("rng"))
-        return curve
+            return curve_in(state)
 
-    def save_when_due(
+    def due(self, *, last: bool) -> bool:
+        """Whether enough time has passed, so that at most a `SHARE` of it goes to saving; and at the end."""
+        least = max(machine.checkpoint_seconds(), self._cost / SHARE)
+        return last or time.monotonic() - self._saved_at >= least
+
+    def save(
         self,
-        model: nn.Module,
-        optimisers: Sequence[torch.optim.Optimizer],
         curve: list[dict[str, Any]],
+        tensors: Callable[[], dict[str, Tensor]],
         *,
-        last: bool,
+        where: dict[str, Any],
+        writes: bool,
     ) -> None:
-        """Saves when enough time has passed, at most a `SHARE` of it for saving, and after the last step."""
+        """Saves a state.
+
+        Args:
+            curve: So far.
+            tensors: Gathers the state; of several processes, all do it.
+            where: On what it was computed, for the provenance; empty for one process.
+            writes: Whether this is the process that writes it.
+        """
         began = time.monotonic()
-        if not last and began - self._saved_at < max(machine.checkpoint_seconds(), self._cost / SHARE):
-            return
-        tensors = {f"model/{n}": t.clone() for n, t in model.state_dict().items()}
-        for optimiser in optimisers:
-            for name, parameter in model.named_parameters():
-                for part, value in optimiser.state.get(parameter, {}).items():
-                    tensors[f"optimiser/{name}/{part}"] = torch.as_tensor(value).clone()
-        tensors["rng"] = torch.get_rng_state()
-        temporary = self.folder / "state.tmp"
-        try:
-            save_file(tensors, temporary, metadata={"curve": json.dumps(curve)})
-        except (OSError, SafetensorError) as error:
-            temporary.unlink(missing_ok=True)
-            raise no_room(temporary, error) from None
-        temporary.replace(self.folder / "state.safetensors")
+        found = tensors()
+        if writes:
+            metadata = {"curve": json.dumps(curve)} | ({"where": json.dumps(where)} if where else {})
+            temporary = self.folder / "state.tmp"
+            try:
+                save_file(found | {"rng": torch.get_rng_state()}, temporary, metadata=metadata)
+            except (OSError, SafetensorError) as error:
+                temporary.unlink(missing_ok=True)
+                raise no_room(temporary, error) from None
+            temporary.replace(self.folder / "state.safetensors")
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - began if machine.checkpoint_seconds() else 0.0
 
     def remove_older(self) -> None:
         """Removes the states of other trainings of the same stage; see `remove_older`."""
         remove_older(self.folder)
+
+
+def curve_in(state: Any) -> list[dict[str, Any]]:
+    """The curve of an opened state; empty for None."""
+    rows: list[dict[str, Any]] = json.loads(state.metadata()["curve"]) if state else []
+    return rows
+
+
+def restore_weights(state: Any, model: nn.Module) -> None:
+    """Puts weights and random state of an opened state in place; the provenance learns where it ran."""
+    model.load_state_dict({name: state.get_tensor(f"model/{name}") for name in model.state_dict()})
+    torch.set_rng_state(state.get_tensor("rng"))
+    machine.FIXED.update(json.loads(state.metadata().get("where", "{}")))
+
+
+def tensors_of(model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """The weights, and what the optimisers keep for each of them."""
+    tensors = {f"model/{n}": t.clone() for n, t in model.state_dict().items()}
+    for optimiser in optimisers:
+        for name, parameter in model.named_parameters():
+            for part, value in optimiser.state.get(parameter, {}).items():
+                tensors[f"optimiser/{name}/{part}"] = torch.as_tensor(value).clone()
+    return tensors

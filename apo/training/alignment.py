@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from apo import machine
+from apo import launch, machine
 from apo.alignment_losses import (
     best_responses,
     dpo_sum,
@@ -26,6 +26,7 @@ from apo.losses import pair_loss_sums
 from apo.model.batching import micro_batches
 from apo.model.likelihood import ResponseLikelihood
 from apo.resume.states import Checkpoints
+from apo.training.engines import Terms, meet, summed
 from apo.training.optimise import batches_of, optimise
 from apo.training.preferences import Ranking
 
@@ -42,10 +43,6 @@ class Responses:
     queries: int
     pairs: int
     best_tokens: int
-
-
-Terms = dict[str, Tensor]
-"""`loss`, the part of the step's loss, and parts of the numbers that join the curve."""
 
 
 def rjs(batch: Responses, settings: Align) -> Terms:
@@ -118,47 +115,36 @@ def align(
     """
     learned = [learned_from(one, settings.method) for one in data]
     lengths = [model.tokens(one.item) for one in learned]
-    batches = batches_of(lengths, settings, seed=seed)
-    reference = _log_likelihoods(model, learned, what) if settings.method == "dpo" else []
-    seen: list[Terms] = []  # of the micro batches of a step
+    reference: list[list[float]] = []
+    if settings.method == "dpo" and not launch.wanted():  # else the processes that it starts need it
+        reference = _log_likelihoods(model, learned, what)
 
-    def micro_losses(step: int) -> Iterator[Tensor]:
-        seen.clear()
-        chosen = [learned[i] for i in batches[step]]
+    def loss_of(step: list[int], items: list[int]) -> Terms:
         totals = {
-            "queries": len(chosen),
-            "pairs": sum(one.pairs for one in chosen),
-            "best_tokens": sum(len(one.item.responses[0]) for one in chosen),
+            "queries": len(step),
+            "pairs": sum(learned[i].pairs for i in step),
+            "best_tokens": sum(len(learned[i].item.responses[0]) for i in step),
         }
-        for indices in _groups([lengths[i] for i in batches[step]]):
-            group = [chosen[i] for i in indices]
-            found = model([one.item for one in group])
-            device, dtype = found.device, found.dtype
-            scores = _padded([one.scores for one in group], math.nan, dtype).to(device)
-            tokens = _padded([[len(r) for r in one.item.responses] for one in group], 0, torch.long)
-            before = torch.zeros_like(found)
-            if reference:
-                known = [reference[batches[step][i]] for i in indices]
-                before = _padded(known, 0.0, dtype).to(device)
-            responses = Responses(found, before, tokens.to(device), scores, ~scores.isnan(), **totals)
-            terms = METHODS[settings.method](responses, settings)
-            loss = terms.pop("loss")
-            seen.append({name: term.detach() for name, term in terms.items()})
-            yield loss
-
-    def look(step: int) -> dict[str, float]:
-        return {name: torch.stack([terms[name] for terms in seen]).sum().item() for name in seen[0]}
+        group = [learned[i] for i in items]
+        found = model([one.item for one in group])
+        device, dtype = found.device, found.dtype
+        scores = _padded([one.scores for one in group], math.nan, dtype).to(device)
+        tokens = _padded([[len(r) for r in one.item.responses] for one in group], 0, torch.long)
+        before = torch.zeros_like(found)
+        if reference:
+            before = _padded([reference[i] for i in items], 0.0, dtype).to(device)
+        responses = Responses(found, before, tokens.to(device), scores, ~scores.isnan(), **totals)
+        return METHODS[settings.method](responses, settings)
 
     machine.spare_memory(model.model)
     return optimise(
         model,
         settings,
-        steps=len(batches),
-        micro_losses=micro_losses,
+        batches=batches_of(lengths, settings, seed=seed),
+        lengths=lengths,
+        loss_of=loss_of,
         what=what,
         checkpoints=checkpoints,
-        look=look,
-        look_every=1,
     )
 
 
@@ -166,18 +152,25 @@ def align(
 def _log_likelihoods(model: ResponseLikelihood, data: Sequence[Ranking], what: str) -> list[list[float]]:
     """Those of all responses as the model stands, which is left as it is."""
     model.eval()
-    found: list[list[float]] = [[] for _ in data]
-    lengths = [model.tokens(one.item) for one in data]
+    rank, world = launch.ranks(what)
+    own = range(rank, len(data), world)  # of several processes each reads its share
+    found: list[list[float]] = [[0.0] * len(one.scores) for one in data]
+    lengths = [model.tokens(data[i].item) for i in own]
+    quiet = rank > 0 or None
     with (
-        tqdm(total=len(data), desc=f"{what} reference", unit="query", disable=None) as progress,
+        tqdm(total=len(own), desc=f"{what} reference", unit="query", disable=quiet) as progress,
         machine.memory_for("APO_TOKEN_BUDGET", machine.token_budget()),
     ):
         for indices in _groups(lengths):
-            values = model([data[i].item for i in indices]).tolist()
+            values = model([data[own[i]].item for i in indices]).tolist()
             for index, row in zip(indices, values, strict=True):
-                found[index] = row[: len(data[index].scores)]
+                found[own[index]] = row[: len(data[own[index]].scores)]
             progress.update(len(indices))
-    return found
+    if world == 1:
+        return found
+    meet(model.model.device)
+    numbers = iter(summed([value for row in found for value in row], model.model.device))
+    return [[next(numbers) for _ in row] for row in found]
 
 
 def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -11,10 +11,10 @@ from torch.nn.functional import cross_entropy
 
 from apo import machine
 from apo.config import Optimiser
-from apo.model.batching import micro_batches
 from apo.model.encoding import Encoder, Item
 from apo.model.special import special_tokens, text_ids
 from apo.resume.states import Checkpoints
+from apo.training.engines import Terms
 from apo.training.optimise import batches_of, optimise
 
 IGNORED = -100  # a label that costs nothing
@@ -81,25 +81,23 @@ def train_language_model(
 ) -> list[dict[str, float]]:
     """Minimises the mean loss of the labelled tokens of each optimiser step; the curve of `optimise`."""
 
-    def micro_losses(step: int) -> Iterator[Tensor]:
-        chosen = [items[i] for i in batches[step]]
-        tokens = sum(len(item.responses[0]) for item in chosen)  # the denominator
-        lengths = [item.longest for item in chosen]
-        for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=machine.token_budget()):
-            ids, attention, labels = collate_texts([chosen[i] for i in indices], pad_id=pad_id)
-            with machine.arithmetic(device):
-                logits = model(
-                    input_ids=ids.to(device), attention_mask=attention.to(device), use_cache=False
-                ).logits
-            yield token_loss_sum(logits.float(), labels.to(device)) / tokens
+    def loss_of(step: list[int], chosen: list[int]) -> Terms:
+        tokens = sum(len(items[i].responses[0]) for i in step)  # the denominator
+        ids, attention, labels = collate_texts([items[i] for i in chosen], pad_id=pad_id)
+        with machine.arithmetic(device):
+            logits = model(
+                input_ids=ids.to(device), attention_mask=attention.to(device), use_cache=False
+            ).logits
+        return {"loss": token_loss_sum(logits.float(), labels.to(device)) / tokens}
 
     machine.spare_memory(model)
-    batches = batches_of([item.longest for item in items], settings, seed=seed)
+    lengths = [item.longest for item in items]
     return optimise(
         model,
         settings,
-        steps=len(batches),
-        micro_losses=micro_losses,
+        batches=batches_of(lengths, settings, seed=seed),
+        lengths=lengths,
+        loss_of=loss_of,
         what=what,
         checkpoints=checkpoints,
     )

@@ -1,18 +1,23 @@
 """The training loop that every training shares: optimiser steps over micro batches, resumable."""
 
+import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
-from apo import machine
+from apo import launch, machine
 from apo.config import Optimiser
 from apo.errors import UserError
 from apo.resume.states import Checkpoints
+from apo.training.engines import Engine, LossOf, Whole, summed
+from apo.training.shares import shares
+from apo.training.zero import Sharded
+from apo.training.zero_config import deepspeed_config
 
 STRETCH = 32  # optimiser steps whose items are sorted by length together
 
@@ -78,8 +83,9 @@ def optimise(
     model: nn.Module,
     settings: Optimiser,
     *,
-    steps: int,
-    micro_losses: Callable[[int], Iterable[Tensor]],
+    batches: Sequence[list[int]],
+    lengths: Sequence[int],
+    loss_of: LossOf,
     what: str,
     checkpoints: Checkpoints,
     look: Callable[[int], dict[str, float]] | None = None,
@@ -87,40 +93,62 @@ def optimise(
 ) -> list[dict[str, float]]:
     """Trains and goes on from the last checkpoint of the same training.
 
+    Where the environment names a launcher, its processes train together (see `apo.launch`) and this one takes
+    over the trained weights.
+
     Args:
         model: On its device; trained in place.
-        micro_losses: For a step, the losses of its micro batches, each already divided by the
-            denominator of the whole step, so that their sum is the loss of the step.
+        batches: The items of every optimiser step.
+        lengths: Tokens of every item.
+        loss_of: For the items of a step and those of one of its micro batches, the terms of the latter:
+            `loss`, already divided by the denominator of the whole step, so that their sum is the loss of the
+            step, and parts of other numbers, whose sums join the curve.
         what: Name on the progress line.
         look: Called every `look_every` steps and after the last one; its numbers join the curve.
 
     Returns:
-        The curve: a row with `step`, `loss`, `lr` for every step.
+        The curve: a row with `step`, `loss`, `lr` and the other terms for every step.
 
     Raises:
-        UserError: A loss is not finite.
+        UserError: A loss is not finite; the processes can't train together.
     """
-    optimisers = optimisers_for(model, settings)
-    curve = checkpoints.restore(model, optimisers)
-    if curve:
+    parted = deepspeed_config(settings, next(model.parameters()).device)
+    shared = launch.wanted() and len(checkpoints.curve()) < len(batches)
+    if shared:
+        with _off_its_device(model):
+            launch.start(what, checkpoints.folder)
+    rank, world = launch.ranks(what)
+    _enough_items(world, len(lengths))
+    optimisers = optimisers_for(model, settings) if not launch.wanted() else []
+    if parted and launch.mine(what):
+        engine: Engine = Sharded(model, loss_of, optimisers[0], parted, rank=rank, world=world)
+    else:
+        norm = settings.max_grad_norm
+        engine = Whole(model, loss_of, optimisers, max_grad_norm=norm, rank=rank, world=world)
+    curve, steps = engine.begin(checkpoints), len(batches)
+    if curve and rank == 0 and not shared:
         tqdm.write(f"{what}: goes on after step {len(curve)} of {steps}", file=sys.stderr)
     model.train()
-    progress = tqdm(range(len(curve), steps), initial=len(curve), total=steps, desc=what, disable=None)
+    left = range(len(curve), steps)
+    quiet = rank > 0 or None
+    progress = tqdm(left, initial=len(curve), total=steps, desc=what, disable=quiet)
     for step in progress:
+        if world > 1:
+            torch.manual_seed(step * world + rank)  # of dropout
         rate = learning_rate(step, steps, settings)
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-        losses = []
-        with machine.memory_for("APO_TOKEN_BUDGET", machine.token_budget()):
-            for micro in micro_losses(step):
-                micro.backward()
-                losses.append(micro.detach())
-        nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-        for optimiser in optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        loss = sum(torch.stack(losses).tolist())  # the one time in a step that the host waits for the device
+        items, budget = batches[step], machine.token_budget()
+        parts = shares([lengths[i] for i in items], world=world, budget="APO_TOKEN_BUDGET", tokens=budget)
+        with machine.memory_for("APO_TOKEN_BUDGET", budget):
+            micros = [([items[place] for place in micro.places], micro.counts) for micro in parts[rank]]
+            found = engine.gradients(items, micros)
+        engine.update(rate)
+        columns = {name: torch.stack([terms[name] for terms in found]) for name in found[0]}
+        loss = sum(columns.pop("loss").tolist())  # the one time in a step that the host waits for the device
+        others = {name: column.sum().item() for name, column in columns.items()}
+        due = checkpoints.due(last=step + 1 == steps)
+        if world > 1:
+            sums = summed([loss, *others.values(), float(due and rank == 0)], found[0]["loss"].device)
+            loss, others, due = sums[0], dict(zip(others, sums[1:-1], strict=True)), sums[-1] > 0
         if not math.isfinite(loss):
             raise UserError(
                 what,
@@ -128,13 +156,37 @@ def optimise(
                 expected="a finite loss",
                 do="lower the learning rate of this stage in params.yaml",
             )
-        row: dict[str, Any] = {"step": step + 1, "loss": loss, "lr": rate}
+        row: dict[str, Any] = {"step": step + 1, "loss": loss, "lr": rate} | others
         if look and look_every and ((step + 1) % look_every == 0 or step + 1 == steps):
             model.eval()
             row |= look(step)
             model.train()
         curve.append(row)
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        checkpoints.save_when_due(model, optimisers, curve, last=step + 1 == steps)
+        if due:
+            checkpoints.save(curve, engine.tensors, where=engine.where, writes=rank == 0)
+    if launch.mine(what):
+        raise launch.Done
     model.eval()
     return curve
+
+
+@contextlib.contextmanager
+def _off_its_device(model: nn.Module) -> Iterator[None]:
+    """Leaves the memory of the device to others for a while."""
+    device = next(model.parameters()).device
+    model.to("cpu")
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    yield
+    model.to(device)
+
+
+def _enough_items(world: int, items: int) -> None:
+    if world > items:
+        raise UserError(
+            "APO_LAUNCH",
+            found=f"{world} processes for {items} items",
+            expected="no more processes than items to train on",
+            do="start fewer, or unset it",
+        )

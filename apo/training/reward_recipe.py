@@ -12,6 +12,7 @@ from apo.config import Gate, Model, RewardTraining, read_part, read_section, rea
 from apo.dialogue import dialogue_to_messages
 from apo.errors import UserError
 from apo.losses import PairLoss, bradley_terry
+from apo.measuring.bins import histogram_rows, margin_rows
 from apo.measuring.measurement import measure
 from apo.measuring.rm_calibration import after_temperature, calibrate
 from apo.measuring.scoring import rewards_of
@@ -127,6 +128,11 @@ def train_rm(
         for file, curves_of_splits in curve_of.items():
             rows = [{"split": split, **row} for split, own in curves_of_splits.items() for row in own]
             write_csv(curves / f"{file}.csv", rows)
+        pairs = measured["test"]
+        write_csv(
+            curves / "rewards.csv", histogram_rows({"chosen": pairs.chosen, "rejected": pairs.rejected})
+        )
+        write_csv(curves / "margins.csv", margin_rows(pairs.chosen, pairs.rejected))
         write_json(metrics, {name: found})
         checkpoints.remove_older()
 

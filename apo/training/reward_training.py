@@ -1,20 +1,19 @@
 """Training of reward models: comparisons and golden > samples, side by side in every optimiser step."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from apo import machine
 from apo.config import Optimiser
-from apo.losses import PairLoss, apo_loss_sums
-from apo.model.batching import micro_batches
+from apo.losses import PairLoss, apo_loss_sums, pairs_in_order
 from apo.model.encoding import Item
 from apo.model.reward_model import RewardModel
 from apo.resume.states import Checkpoints
+from apo.training.engines import Terms
 from apo.training.optimise import batches_of, optimise
 
 
@@ -56,35 +55,42 @@ def train_reward_model(
         adversarial: Loss of a pair golden > sample.
 
     Returns:
-        The curve of `optimise`.
+        The curve of `optimise`, with `accuracy`, the fraction of the step's human pairs that were in order
+        before the update, a tie counted half, and `golden_accuracy`, that of its pairs golden > sample; each
+        is absent in a step without such pairs.
     """
 
-    def micro_losses(step: int) -> Iterator[Tensor]:
-        chosen = [data[i] for i in batches[step]]
-        pairs = sum(one.pairs for one in chosen)  # the denominator: all pairs of the optimiser step
-        lengths = [model.tokens(one.item) for one in chosen]
-        for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=machine.token_budget()):
-            group = [chosen[i] for i in indices]
-            rewards = model.rewards([one.item for one in group])
-            scores = pad_sequence([torch.tensor(one.scores) for one in group], True, math.nan)
-            sums = apo_loss_sums(
-                rewards,
-                scores.to(rewards.device),
-                mask=~scores.isnan().to(rewards.device),
-                is_apo=torch.tensor([one.is_apo for one in group]).to(rewards.device),
-                kl_weight=kl_weight,
-                apo_weight=apo_weight,
-                adversarial=adversarial,
-            )
-            yield sums.total / pairs
+    def loss_of(step: list[int], items: list[int]) -> Terms:
+        pairs = sum(data[i].pairs for i in step)  # the denominator: all pairs of the optimiser step
+        group = [data[i] for i in items]
+        rewards = model.rewards([one.item for one in group])
+        scores = pad_sequence([torch.tensor(one.scores) for one in group], True, math.nan)
+        scores, mask = scores.to(rewards.device), ~scores.isnan().to(rewards.device)
+        is_apo = torch.tensor([one.is_apo for one in group]).to(rewards.device)
+        sums = apo_loss_sums(
+            rewards,
+            scores,
+            mask=mask,
+            is_apo=is_apo,
+            kl_weight=kl_weight,
+            apo_weight=apo_weight,
+            adversarial=adversarial,
+        )
+        right = pairs_in_order(rewards.detach(), scores, mask=mask).double()
+        terms = {"loss": sums.total / pairs}
+        for name, kind in (("accuracy", False), ("golden_accuracy", True)):
+            if count := sum(data[i].pairs for i in step if data[i].is_apo == kind):
+                terms[name] = right[is_apo == kind].sum() / count
+        return terms
 
-    batches = batches_of([model.tokens(one.item) for one in data], settings, seed=seed)
+    lengths = [model.tokens(one.item) for one in data]
     machine.spare_memory(model.classifier)
     return optimise(
         model,
         settings,
-        steps=len(batches),
-        micro_losses=micro_losses,
+        batches=batches_of(lengths, settings, seed=seed),
+        lengths=lengths,
+        loss_of=loss_of,
         what=what,
         checkpoints=checkpoints,
         look=look,

@@ -1,0 +1,323 @@
+"""The curves of a run as plots: Vega-Lite specifications, drawn to SVG without a browser or a network.
+
+`BY_FILE` says what is drawn of a curve file of which name; `figures` adds what is drawn of all together.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import vl_convert
+
+from apo.report.runs import Curve
+from apo.report.tables import llms
+
+Spec = dict[str, Any]
+POINTS = 60  # of a training curve, each the mean of the steps around it
+GREY = "#7d8590"
+COLOURS = ["#4a7fd4", "#d9792e", "#2f9e77", "#b45fa5", "#9a8f2a", GREY]
+CONFIG: Spec = {
+    "background": None,
+    "font": "Liberation Sans",  # comes with vl_convert, so that widths are the same on every machine
+    "view": {"stroke": None},
+    "axis": {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "tickCount": 5},
+    "legend": {"orient": "bottom", "title": None, "labelFontSize": 11, "columns": 3, "labelLimit": 220},
+    "range": {"category": COLOURS},
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot: its caption and the SVG."""
+
+    caption: str
+    svg: str
+
+
+def figures(curves: Mapping[str, Curve], metrics: Mapping[str, Any], rounds: Sequence[str]) -> list[Figure]:
+    """Every plot that the curves and metrics allow, always the same bytes."""
+    curves = {name: curves[name] for name in sorted(curves, key=lambda name: (_round(name, rounds), name))}
+    drawn = [scores(metrics, rounds), losses("reward models", _trainings(curves, "training"))]
+    earlier = {f"{one}/evaluate/rounds" for one in rounds[:-1]}  # the last one holds them
+    drawn.append(losses("language models in alignment", _trainings(curves, "align_")))
+    drawn += [losses(name, {name: curves[name]}) for name in ("backbone", "actor") if name in curves]
+    for file, draw in BY_FILE.items():
+        for name, rows in curves.items():
+            folder, _, last = name.rpartition("/")
+            if last == file and rows and name not in earlier:
+                drawn.append(draw(whose(folder), rows))
+    return [Figure(caption, _svg(spec)) for caption, spec in filter(None, drawn)]
+
+
+def not_drawn(curves: Mapping[str, Curve]) -> list[str]:
+    """The curve files that no plot shows."""
+    drawn = {*_trainings(curves, "training"), *_trainings(curves, "align_"), "backbone", "actor"}
+    return [
+        name
+        for name, rows in sorted(curves.items())
+        if name not in drawn and not (rows and name.rpartition("/")[2] in BY_FILE)
+    ]
+
+
+def _round(name: str, rounds: Sequence[str]) -> int:
+    """The place of the round that a curve is of, 0 for none."""
+    first = name.partition("/")[0]
+    return rounds.index(first) + 1 if first in rounds else 0
+
+
+def whose(folder: str) -> str:
+    """The model that the curves in a folder are of.
+
+    >>> whose("r1/payoff"), whose("train_base_rm"), whose("r2/align_apo")
+    ('APO RM, r1', 'base RM', 'llm_apo, r2')
+    """
+    round, _, stage = folder.rpartition("/")
+    name = WHOSE.get(stage, stage.replace("align_", "llm_"))
+    return f"{name}, {round}" if round else name
+
+
+WHOSE = {
+    "train_base_rm": "base RM",
+    "payoff_base": "base RM",
+    "train_apo_rm": "APO RM",
+    "payoff": "APO RM",
+    "test_rm": "testing RM",
+    "evaluate": "testing RM",
+}
+
+
+def _trainings(curves: Mapping[str, Curve], begins: str) -> dict[str, Curve]:
+    return {name: rows for name, rows in curves.items() if name.rpartition("/")[2].startswith(begins)}
+
+
+def losses(of: str, curves: Mapping[str, Curve]) -> tuple[str, Spec] | None:
+    """Training loss by optimiser step, a line for each training."""
+    values = [
+        {"step": step, "loss": loss, "of": whose(name.removesuffix("/training"))}
+        for name, rows in curves.items()
+        for step, loss in thinned(
+            [(float(row["step"]), float(row["loss"])) for row in rows if row.get("loss")]
+        )
+    ]
+    if not values:
+        return None
+    return f"Training loss, {of}", _plot(
+        values,
+        mark={"type": "line", "strokeWidth": 1.5},
+        encoding={
+            "x": _axis("step", "optimiser step"),
+            "y": _axis("loss", "loss", zero=False),
+            "color": {"field": "of", "type": "nominal", "legend": {} if len(curves) > 1 else None},
+        },
+    )
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:
+    """At most so many points, each the mean of neighbours.
+
+    >>> thinned([(1, 4.0), (2, 2.0), (3, 7.0)], most=2)
+    [(1.5, 3.0), (3.0, 7.0)]
+    """
+    size = -(-len(points) // most)
+    if size <= 1:
+        return list(points)
+    groups = [points[i : i + size] for i in range(0, len(points), size)]
+    return [(fmean(x for x, _ in group), fmean(y for _, y in group)) for group in groups]
+
+
+def reliability(of: str, rows: Curve) -> tuple[str, Spec]:
+    """How often the RM is right at each of its probabilities; on the diagonal it is calibrated."""
+    return _reliability(f"Reliability, {of}", rows)
+
+
+def reliability_calibrated(of: str, rows: Curve) -> tuple[str, Spec]:
+    """The same with the temperature fitted on valid."""
+    return _reliability(f"Reliability with temperature, {of}", rows)
+
+
+def _reliability(caption: str, rows: Curve) -> tuple[str, Spec]:
+    values = [
+        {
+            "probability": float(r["probability"]),
+            "frequency": float(r["frequency"]),
+            "pairs": int(r["count"]),
+            "of": r["split"],
+        }
+        for r in rows
+        if r["probability"] and r["frequency"]
+    ]
+    scale = {"domain": [0.5, 1.0]}
+    encoding = {
+        "x": _axis("probability", "probability of the preferred one", scale=scale),
+        "y": _axis("frequency", "part ordered right", scale={"zero": False}),
+        "color": {"field": "of", "type": "nominal"},
+    }
+    diagonal = {
+        "data": {"values": [{"x": 0.5, "y": 0.5}, {"x": 1.0, "y": 1.0}]},
+        "mark": {"type": "line", "color": GREY, "strokeDash": [4, 4], "strokeWidth": 1},
+        "encoding": {
+            "x": {"field": "x", "type": "quantitative"},
+            "y": {"field": "y", "type": "quantitative"},
+        },
+    }
+    size = {"field": "pairs", "type": "quantitative", "legend": None, "scale": {"range": [15, 150]}}
+    layers = [
+        diagonal,
+        {"mark": {"type": "line", "strokeWidth": 1.5}, "encoding": encoding},
+        {"mark": {"type": "point", "filled": True, "opacity": 1}, "encoding": encoding | {"size": size}},
+    ]
+    return caption, _plot(values, layer=layers)
+
+
+def lengths(of: str, rows: Curve) -> tuple[str, Spec]:
+    """How many of what the RM was trained on have which length."""
+    values = [
+        {"from": int(row["from"]), "count": int(row[key]), "of": key}
+        for row in rows
+        for key in ("queries", "responses", "sequences")
+        if row.get(key)
+    ]
+    return f"Lengths of the training data, {of}", _plot(
+        values,
+        mark={"type": "line", "strokeWidth": 1.5, "interpolate": "step-after"},
+        encoding={
+            "x": _axis("from", "tokens, from", scale={"type": "symlog"}),
+            "y": _axis("count", "texts"),
+            "color": {"field": "of", "type": "nominal"},
+        },
+    )
+
+
+def scores(metrics: Mapping[str, Any], rounds: Sequence[str]) -> tuple[str, Spec] | None:
+    """The score of every LLM by the testing RM with its interval."""
+    values = [
+        {"llm": name, "score": one["score_mean"], "low": one["score_low"], "high": one["score_high"]}
+        for name, one in llms(metrics, rounds).items()
+        if "score_mean" in one
+    ]
+    if not values:
+        return None
+    y = {"field": "llm", "type": "nominal", "sort": None, "title": None}
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "rule", "color": COLOURS[0], "strokeWidth": 2},
+            "encoding": {
+                "y": y,
+                "x": _axis("low", "score by the testing RM", zero=False),
+                "x2": {"field": "high"},
+            },
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1, "color": COLOURS[0]},
+            "encoding": {"y": y, "x": _axis("score", "score by the testing RM", zero=False)},
+        },
+    ]
+    caption = "Language models by the testing RM, with 95 % intervals"
+    return caption, _plot(values, layer=layers, height={"step": 30})
+
+
+def histograms(what: str) -> Callable[[str, Curve], tuple[str, Spec]]:
+    """How often an RM gave which reward, a line for each kind of response."""
+
+    def draw(of: str, rows: Curve) -> tuple[str, Spec]:
+        values = [{"reward": float(r["reward"]), "share": float(r["share"]), "of": r["kind"]} for r in rows]
+        encoding = {
+            "x": _axis("reward", "reward", zero=False),
+            "y": _axis("share", "share of the responses"),
+            "color": {"field": "of", "type": "nominal", "sort": None},
+        }
+        line = {"type": "line", "strokeWidth": 1.5, "interpolate": "step"}
+        return f"{what}, {of}", _plot(values, mark=line, encoding=encoding)
+
+    return draw
+
+
+def margins(of: str, rows: Curve) -> tuple[str, Spec]:
+    """How often an RM is right, by how sure it is, beside what its margin promises."""
+    values = _numbers(rows, "margin", "accuracy", "low", "high", "probability")
+    promised = {
+        "mark": {"type": "line", "strokeWidth": 1.5, "color": GREY, "strokeDash": [4, 4]},
+        "encoding": {"x": _axis("margin", "margin"), "y": _axis("probability", "", zero=False)},
+    }
+    layers = [promised, *_points("margin", "margin", "accuracy", "part ordered right")]
+    return f"Accuracy by margin, with the promised probability, {of}", _plot(values, layer=layers)
+
+
+def truth(of: str, rows: Curve) -> tuple[str, Spec]:
+    """The true reward of the LLMs' answers, by the reward that an RM gives them."""
+    values = _numbers(rows, "reward", "true_reward", "low", "high")
+    layers = _points("reward", "reward", "true_reward", "true reward")
+    return f"True reward by reward, {of}", _plot(values, layer=layers)
+
+
+def game(of: str, rows: Curve) -> tuple[str, Spec]:
+    """The LLM of each arm from round to round, by the testing RM."""
+    values = [
+        {"round": row["round"], "of": row["arm"], **{key: float(row[key]) for key in SCORE}}
+        for row in rows
+        if row["score"]
+    ]
+    x = {"field": "round", "type": "ordinal", "sort": None, "title": "round", "axis": {"labelAngle": 0}}
+    colour = {"field": "of", "type": "nominal", "sort": None}
+    y = _axis("score_low", "score by the testing RM", zero=False)
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "rule"},
+            "encoding": {"x": x, "y": y, "y2": {"field": "score_high"}, "color": colour},
+        },
+        {
+            "mark": {"type": "line", "point": True, "strokeWidth": 1.5},
+            "encoding": {"x": x, "y": y | {"field": "score"}, "color": colour},
+        },
+    ]
+    return f"The game by round, {of}", _plot(values, layer=layers)
+
+
+SCORE = ("score", "score_low", "score_high")
+
+
+# The name of a curve file, without folder and ending: what is drawn of it, given whose it is and its rows.
+BY_FILE: dict[str, Callable[[str, Curve], tuple[str, Spec]]] = {
+    "rounds": game,
+    "reliability": reliability,
+    "reliability_calibrated": reliability_calibrated,
+    "rewards": histograms("Rewards of chosen and rejected"),
+    "margins": margins,
+    "golden_samples": histograms("Rewards of golden answers and of the LLMs'"),
+    "truth": truth,
+    "lengths": lengths,
+}
+
+
+def _points(x: str, x_title: str, y: str, y_title: str) -> list[Spec]:
+    """Points with the interval `low` to `high` of each."""
+    across, up = _axis(x, x_title, zero=False), _axis(y, y_title, zero=False)
+    return [
+        {
+            "mark": {"type": "rule", "color": COLOURS[0]},
+            "encoding": {"x": across, "y": up | {"field": "low"}, "y2": {"field": "high"}},
+        },
+        {
+            "mark": {"type": "line", "color": COLOURS[0], "strokeWidth": 1.5, "point": {"color": COLOURS[0]}},
+            "encoding": {"x": across, "y": up},
+        },
+    ]
+
+
+def _numbers(rows: Curve, *keys: str) -> list[Spec]:
+    """The rows as numbers, without what is absent."""
+    return [{key: float(row[key]) for key in keys if row.get(key)} for row in rows]
+
+
+def _axis(field: str, title: str, *, zero: bool = True, scale: Spec | None = None) -> Spec:
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale or {"zero": zero}}
+
+
+def _plot(values: list[Spec], **rest: Any) -> Spec:
+    return {"data": {"values": values}, "width": 280, "height": 200, **rest}
+
+
+def _svg(spec: Spec) -> str:
+    drawn: str = vl_convert.vegalite_to_svg(spec | {"config": CONFIG}, vl_version="6.4")
+    return drawn

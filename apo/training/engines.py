@@ -1,0 +1,123 @@
+"""What computes the gradients of a step and takes it: this process alone, or together with others.
+
+Several processes each compute the losses of their share of the step's items; gradients and losses are summed.
+With DistributedDataParallel each holds the whole model; with DeepSpeed (`apo.training.zero`) a part of it.
+"""
+
+import contextlib
+import datetime
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from apo.resume.states import Checkpoints, tensors_of
+
+Terms = dict[str, Tensor]
+"""`loss`, the part of a step's loss that a micro batch adds, and parts of other numbers for the curve."""
+LossOf = Callable[[list[int], list[int]], Terms]
+"""The terms of some items of a step: all items of the step, those of the micro batch."""
+PATIENCE = datetime.timedelta(minutes=30)
+"""How long a process waits for the others; a rank that died is seen by the launcher within a second."""
+
+
+class MicroBatch(nn.Module):
+    """The loss of a micro batch as a module, which is what DistributedDataParallel and DeepSpeed wrap."""
+
+    def __init__(self, model: nn.Module, loss_of: LossOf) -> None:
+        super().__init__()
+        self.model, self.loss_of = model, loss_of
+
+    def forward(self, step: list[int], items: list[int], counts: bool) -> Terms:
+        """The terms; only the loss has a gradient. Where the items don't count, all are 0."""
+        terms = {n: t if n == "loss" else t.detach() for n, t in self.loss_of(step, items).items()}
+        return terms if counts else {name: term * 0.0 for name, term in terms.items()}
+
+
+class Engine(Protocol):
+    """One way to train."""
+
+    where: dict[str, Any]  # what the provenance says of it
+
+    def begin(self, checkpoints: Checkpoints) -> list[dict[str, Any]]:
+        """Goes on from the last saved state; the curve so far."""
+
+    def gradients(self, step: list[int], micros: Sequence[tuple[list[int], bool]]) -> list[Terms]:
+        """Adds up the gradients of the step's micro batches (items, whether they count); their terms."""
+
+    def update(self, rate: float) -> None:
+        """Takes the optimiser step."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state to save, in the process that writes it; every process calls it."""
+
+
+class Whole:
+    """Every process holds the whole model; DistributedDataParallel sums the gradients of several."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_of: LossOf,
+        optimisers: Sequence[torch.optim.Optimizer],
+        *,
+        max_grad_norm: float,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._model, self._optimisers, self._max_grad_norm = model, optimisers, max_grad_norm
+        self._rank, self._world = rank, world
+        self._module: Any = MicroBatch(model, loss_of)
+        self.where = {"engine": "ddp", "processes": world} if world > 1 else {}
+        if world > 1:
+            meet(next(model.parameters()).device)
+            self._module = DistributedDataParallel(
+                self._module, forward_sync_buffers=False, gradient_as_bucket_view=True
+            )
+
+    def begin(self, checkpoints: Checkpoints) -> list[dict[str, Any]]:
+        """Every process reads the whole state."""
+        return checkpoints.restore(self._model, self._optimisers)
+
+    def gradients(self, step: list[int], micros: Sequence[tuple[list[int], bool]]) -> list[Terms]:
+        """Processes meet in the last micro batch."""
+        found = []
+        for number, (items, counts) in enumerate(micros, start=1):
+            early = isinstance(self._module, DistributedDataParallel) and number < len(micros)
+            with self._module.no_sync() if early else contextlib.nullcontext():
+                terms = self._module(step, items, counts)
+                (
+                    terms["loss"] * self._world if self._world > 1 else terms["loss"]
+                ).backward()  # means to sums
+            found.append({name: term.detach() for name, term in terms.items()})
+        return found
+
+    def update(self, rate: float) -> None:
+        """Clips, steps, and forgets the gradients."""
+        nn.utils.clip_grad_norm_(self._model.parameters(), self._max_grad_norm)
+        for optimiser in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The first process has all of it."""
+        return tensors_of(self._model, self._optimisers) if self._rank == 0 else {}
+
+
+def meet(device: torch.device) -> None:
+    """Joins the other processes that the launcher started, once."""
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+
+
+def summed(values: Sequence[float], device: torch.device) -> list[float]:
+    """The sums of numbers over all processes."""
+    vector = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(vector)
+    found: list[float] = vector.tolist()
+    return found
