@@ -9,11 +9,12 @@
 # make preset   the parameters of a preset: NAME=demo, hh_1b or paper
 # make interop  checkpoints and files in the code of others: transformers, TRL, RewardBench; part of make test
 # make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
+# make study   ten seeds of small games, base against APO, and docs/results.md from them; hours; QUICK=1 for a look
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect preset interop bench big
+.PHONY: repro test quick fuzz check format setup hermetic reproduce inspect preset interop bench big study
 setup: .venv/installed .dvc/plots/page.html
 
 .venv/installed: requirements.txt constraints.txt
@@ -70,6 +71,9 @@ bench: setup .venv/bench
 
 big: setup
 	python -m benchmarks.big $(or $(SIZES),10000 100000 1000000)
+
+study: setup
+	python -m study $(if $(QUICK),--quick)
 
 check: setup
 	ruff format --check .

@@ -33,6 +33,7 @@ class Demo(Section):
     documents: Count
     demonstrations: Count
     temperature: Positive
+    golden_flaws: Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Files(Section):

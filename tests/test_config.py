@@ -145,6 +145,7 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, section: str, leaf: st
         ("data.demo.comparisons", 0, "greater than or equal to 1"),
         ("data.demo.temperature", 0.0, "greater than 0"),
         ("data.demo.temperature", float("nan"), "finite|greater than 0"),
+        ("data.demo.golden_flaws", 1.1, "less than or equal to 1"),
         ("split.rm_fraction", 1.5, "less than 1"),
         ("split.rm_fraction", 1.0, "less than 1"),
         ("split.valid_fraction", -0.1, "greater than or equal to 0"),

@@ -23,7 +23,14 @@ ROOT = Path(__file__).parents[1]
 COMMITTED = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))["data"]
 NAMES = ("comparisons", "golden", "samples", "demonstrations", "documents")
 OUTS = {f"{name}.jsonl" for name in (*NAMES, "findings")} | {"truth.json"}
-SMALL = {"comparisons": 60, "test_comparisons": 20, "documents": 30, "demonstrations": 15, "temperature": 0.5}
+SMALL = {
+    "comparisons": 60,
+    "test_comparisons": 20,
+    "documents": 30,
+    "demonstrations": 15,
+    "temperature": 0.5,
+    "golden_flaws": 0.0,
+}
 
 Rows = list[dict[str, Any]]
 
@@ -160,6 +167,16 @@ def test_more_comparisons_leave_the_earlier_ones_as_they_are(
     more, _ = play(tmp_path, demo=SMALL | {"comparisons": 90})
     assert more["comparisons"][:60] == rows["comparisons"][:60]
     assert more["comparisons"][90:] == rows["comparisons"][60:]
+
+
+def test_flawed_golden_answers_change_nothing_else(
+    demo: tuple[Path, dict[str, Rows], dict], tmp_path: Path
+) -> None:
+    _, rows, _ = demo
+    flawed, _ = play(tmp_path, demo=SMALL | {"golden_flaws": 0.5})
+    assert {name for name in rows if rows[name] != flawed[name]} == {"golden"}
+    changed = sum(one != other for one, other in zip(rows["golden"], flawed["golden"], strict=True))
+    assert 25 <= changed <= 55  # of 80
 
 
 def test_hidden_files_and_the_readme_are_no_data(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ FRACTIONS = {"test_fraction": 0.2, "valid_fraction": 0.2}
 
 def test_the_demo_is_split_as_the_parameters_say(tmp_path: Path) -> None:
     demo = {"comparisons": 300, "test_comparisons": 50, "documents": 100, "demonstrations": 60}
-    data = PARAMS["data"] | {"demo": demo | {"temperature": 1.0}}
+    data = PARAMS["data"] | {"demo": demo | {"temperature": 1.0, "golden_flaws": 0.0}}
     (tmp_path / "params.yaml").write_text(json.dumps({"seed": 1, "data": data, "split": PARAMS["split"]}))
     (tmp_path / "input").mkdir()
     params = tmp_path / "params.yaml"

@@ -136,7 +136,7 @@ def test_a_stranger_is_refused(text: str) -> None:
 
 
 def test_every_text_is_read_scored_and_in_the_vocabulary() -> None:
-    answers = [row["golden"] for row in WORLD.golden(QUERIES)]
+    answers = [row["golden"] for row in WORLD.golden(QUERIES, 0.0)]
     answers += [row["response"] for row in WORLD.demonstrations(QUERIES, "test")]
     answers += [response for row in ROWS for response in row["responses"]]
     asked = QUERIES * 2 + [query for query in QUERIES for _ in range(2)]
@@ -151,7 +151,7 @@ def test_every_text_is_read_scored_and_in_the_vocabulary() -> None:
 
 
 def test_the_expert_is_as_good_as_possible_and_the_unaligned_actor_is_not() -> None:
-    expert = [true_reward(row["query"], row["golden"]) for row in WORLD.golden(QUERIES)]
+    expert = [true_reward(row["query"], row["golden"]) for row in WORLD.golden(QUERIES, 0.0)]
     rounds = [
         [true_reward(row["query"], row["response"]) for row in WORLD.demonstrations(QUERIES, f"try {k}")]
         for k in range(4)
@@ -240,6 +240,23 @@ def test_documents_hold_each_dialogue_and_right_answers() -> None:
         assert true_reward(ask(question), f" {answer}") == 2.0, text
 
 
+def test_flaws_of_golden_answers() -> None:
+    expert, some, more, all_of_them = (
+        list(WORLD.golden(QUERIES[:400], part)) for part in (0.0, 0.3, 0.6, 1.0)
+    )
+    worth = [
+        [true_reward(row["query"], row["golden"]) for row in rows] for rows in (expert, some, all_of_them)
+    ]
+    assert set(worth[0]) == {3.0}
+    # A writer of the comparisons is as good as the expert now and then, so fewer than the part are worse.
+    assert 0.2 < sum(one < 3.0 for one in worth[1]) / 400 < 0.3
+    assert sum(worth[2]) / 400 < 1.5
+    # What is not flawed is the expert's answer still, and what is flawed in a part is so in a larger one.
+    flawed = [{i for i, row in enumerate(rows) if row != expert[i]} for rows in (some, more, all_of_them)]
+    assert flawed[0] < flawed[1] < flawed[2]
+    assert all(some[i] == more[i] == all_of_them[i] for i in flawed[0])
+
+
 def test_what_is_written_about_a_query_depends_on_nothing_else() -> None:
     assert list(WORLD.comparisons(QUERIES[50:60], 1.0, "test")) == ROWS[50:60]
     assert list(WORLD.comparisons(QUERIES[50:60], 1.0, "other")) != ROWS[50:60]
@@ -250,13 +267,14 @@ def test_same_texts_in_any_process_without_heavy_imports() -> None:
     code = (
         "import sys, json, hashlib; from apo.world import World; w = World(7);"
         "q = w.queries(200, 'test', set());"
-        "rows = [*w.comparisons(q, 1.0, 'a'), *w.golden(q), *w.demonstrations(q, 'a'), *w.documents(q, 'a')];"
+        "rows = [*w.comparisons(q, 1.0, 'a'), *w.golden(q, 0.0)];"
+        "rows += [*w.demonstrations(q, 'a'), *w.documents(q, 'a')];"
         "digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest();"
         "print(digest, 'torch' in sys.modules, 'numpy' in sys.modules)"
     )
     rows = [
         *WORLD.comparisons(QUERIES[:200], 1.0, "a"),
-        *WORLD.golden(QUERIES[:200]),
+        *WORLD.golden(QUERIES[:200], 0.0),
         *WORLD.demonstrations(QUERIES[:200], "a"),
         *WORLD.documents(QUERIES[:200], "a"),
     ]

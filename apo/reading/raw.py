@@ -69,7 +69,7 @@ def read_demo(demo: Demo, *, seed: int) -> Raw:
     def rows() -> Iterator[tuple[str, Row]]:
         yield from named("comparisons", world.comparisons(train, demo.temperature, "train"), split="")
         yield from named("comparisons", world.comparisons(test, demo.temperature, "test"), split="test")
-        yield from named("golden", world.golden([*train, *test]))
+        yield from named("golden", world.golden([*train, *test], demo.golden_flaws))
         yield from named("demonstrations", world.demonstrations(shown, "demonstrations"))
         yield from (("documents", {"text": text}) for text in world.documents(written, "documents"))
 

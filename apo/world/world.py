@@ -57,11 +57,17 @@ class World:
             scores = [1.0, 0.0] if prefers_a else [0.0, 1.0]
             yield {"query": query.text, "responses": [a, b], "scores": scores, "type": query.kind}
 
-    def golden(self, queries: Iterable[Query]) -> Iterator[dict[str, str]]:
-        """The expert's answer to each query."""
+    def golden(self, queries: Iterable[Query], flaws: float) -> Iterator[dict[str, str]]:
+        """The expert's answer to each query, or in a part `flaws` of them one as in the comparisons.
+
+        The draw is one of its own: an answer by the expert is the same whatever the part, and the queries
+        of a smaller part are among those of a larger one.
+        """
         for query in queries:
+            flawed = self._rng("golden flaws", query.text).random() < flaws
             rng = self._rng("golden", query.text)
-            yield {"query": query.text, "golden": write(query, EXPERT.style(rng), rng), "type": query.kind}
+            text = write(query, (ANNOTATED if flawed else EXPERT).style(rng), rng)
+            yield {"query": query.text, "golden": text, "type": query.kind}
 
     def demonstrations(self, queries: Iterable[Query], purpose: str) -> Iterator[dict[str, str]]:
         """An answer to each query as a chatbot gives it before alignment."""
