@@ -58,6 +58,7 @@ class Hub(Section):
 
 class Authors(Section):
     samples: bool
+    urls: dict[str, str]
 
 
 Refused = Literal["error", "drop"]  # of rows that can't be used

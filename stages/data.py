@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apo.config import Data, RowFindings, read_section, read_seed
-from apo.reading.authors import checked_files
+from apo.reading.authors import checked_files, fetched_files
+from apo.reading.download import repository_cache
 from apo.reading.findings import Findings
 from apo.reading.hub import fetch
 from apo.reading.raw import KINDS, Raw, read_demo, read_files, refuse_unread
@@ -48,6 +49,10 @@ def _read(data: Data, input: Path, scratch: Path, findings: Findings, *, seed: i
         return read_demo(data.demo, seed=seed)
     if data.source == "files":
         return read_files(data.files, input, findings, shape=data.shape)
+    if data.source == "authors" and data.authors.urls:
+        kept = repository_cache()
+        files, called = fetched_files(data.authors.urls, kept, samples=data.authors.samples)
+        return read_files(files, kept, findings, called=called)
     if data.source == "authors":
         return read_files(checked_files(input, samples=data.authors.samples), input, findings)
     files, called = fetch(data.hub, scratch, watched=input)

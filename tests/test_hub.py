@@ -1,6 +1,5 @@
-"""data.source hub and authors: real local data sets through the same call, files checked before reading."""
+"""data.source hub: real local data sets through the same call, files checked before reading."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -11,9 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-import apo.reading.authors
 from apo.errors import UserError
-from apo.reading.authors import PUBLISHED, Published, checked_files
 from apo.records import read_rows
 from stages.data import main
 
@@ -176,92 +173,3 @@ def test_a_path_that_is_no_name_is_refused(tmp_path: Path, path: str) -> None:
     (tmp_path / "params.yaml").write_text(json.dumps({"seed": 1, "data": data}))
     with pytest.raises(UserError, match=r"data\.hub(\.path)?: found"):
         main(tmp_path / "input", tmp_path / "raw", tmp_path / "m.json", tmp_path / "params.yaml")
-
-
-# The authors' files --------------------------------------------------------------------------------
-
-JOINED = [{"text": [f"{query(n)}<sep>good", f"{query(n)}<sep>bad"], "scores": [1.0, 0.0]} for n in range(9)]
-CONTENT: dict[str, list[dict[str, Any]]] = {
-    "hh-split/rm_data/rm.train.json": JOINED[:3],
-    "hh-split/llm_data/llm.train.json": JOINED[3:6],
-    "hh-split/eval_data/test.json": JOINED[6:],
-    "hh-split/rm_data/rm.golden.json": [{"query": query(n), "golden": "best"} for n in range(3)],
-    "hh-split/rm_data/rm.sample.json": [{"query": query(0), "sample_0": "s", "sample_1": "t"}],
-    "hh-split/all.train.json": JOINED[:6],
-}
-KINDS = ("rm", "llm", "test", "golden", "samples", "unused")
-
-
-def publish(folder: Path, monkeypatch: pytest.MonkeyPatch, *, flat: bool = False) -> None:
-    """Small files in the place of the published ones."""
-    published = []
-    for kind, (name, rows) in zip(KINDS, CONTENT.items(), strict=True):
-        path = folder / (Path(name).name if flat else name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(rows))
-        data = path.read_bytes()
-        published.append(Published(kind, name, len(data), hashlib.sha256(data).hexdigest()))
-    monkeypatch.setattr(apo.reading.authors, "PUBLISHED", tuple(published))
-
-
-@pytest.mark.parametrize("flat", [True, False])
-def test_the_authors_files_are_read_once_they_are_theirs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat: bool
-) -> None:
-    publish(tmp_path / "input", monkeypatch, flat=flat)
-    data = COMMITTED | {"source": "authors", "authors": {"samples": True}}
-    (tmp_path / "params.yaml").write_text(json.dumps({"seed": 1, "data": data}))
-    main(tmp_path / "input", tmp_path / "raw", tmp_path / "m.json", tmp_path / "params.yaml")
-    rows = list(read_rows(tmp_path / "raw" / "comparisons.jsonl"))
-    assert [row["split"] for row in rows] == ["rm"] * 3 + ["llm"] * 3 + ["test"] * 3
-    assert len(list(read_rows(tmp_path / "raw" / "golden.jsonl"))) == 3
-    assert [row["samples"] for row in read_rows(tmp_path / "raw" / "samples.jsonl")] == [["s", "t"]]
-
-
-def test_samples_are_not_needed_and_the_unused_file_may_lack(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish(tmp_path, monkeypatch)
-    (tmp_path / "hh-split/rm_data/rm.sample.json").unlink()
-    (tmp_path / "hh-split/all.train.json").unlink()
-    files = checked_files(tmp_path, samples=False)
-    assert (files.samples, files.rm) == ([], ["hh-split/rm_data/rm.train.json"])
-    with pytest.raises(UserError, match=r"found no hh-split/rm_data/rm\.sample\.json \(\d+ bytes\)"):
-        checked_files(tmp_path, samples=True)
-
-
-def test_changed_files_are_refused_before_anything_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish(tmp_path, monkeypatch)
-    path = tmp_path / "hh-split/rm_data/rm.golden.json"
-    data = path.read_bytes()
-    for changed, found in [
-        (data.replace(b"best", b"rest"), "SHA-256 [0-9a-f]{64}"),
-        (data + b" ", r"\d+ bytes"),
-    ]:
-        path.write_bytes(changed)
-        with pytest.raises(
-            UserError, match=rf"rm\.golden\.json: found {found}; expected the {len(data)} bytes"
-        ):
-            checked_files(tmp_path, samples=False)
-
-
-def test_other_files_beside_them_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(tmp_path, monkeypatch)
-    (tmp_path / "more.json").write_text("[]")
-    with pytest.raises(UserError, match=r"1 files such as 'more\.json' that the authors did not publish"):
-        checked_files(tmp_path, samples=False)
-
-
-def test_an_empty_folder_names_all_that_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"found no hh-split/rm_data/hh_split_rm\.train\.json .*and 3 more"):
-        checked_files(tmp_path, samples=False)
-
-
-def test_the_table_of_what_was_published_is_whole() -> None:
-    assert len({file.path for file in PUBLISHED}) == len(PUBLISHED) == 8
-    assert all(len(file.sha256) == 64 and int(file.sha256, 16) and file.size > 10**6 for file in PUBLISHED)
-    sizes = {file.kind: file.size for file in PUBLISHED if file.kind in ("rm", "llm")}
-    whole = next(file.size for file in PUBLISHED if file.path.endswith("hh_cleaned_origin.train.json"))
-    assert abs(whole - sum(sizes.values())) < 1000  # one list instead of two

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apo.model.encoding import Encoder
-from apo.model.special import ANCHOR, special_tokens, text_ids, written
+from apo.model.special import ANCHOR, chat_ids, special_tokens, text_ids, written
 
 TOKENIZERS = {
     "sentencepiece": tiny.tokenizer(),
@@ -93,3 +93,30 @@ def test_reserved_tokens_without_a_role_are_special() -> None:
 def test_written_finds_the_longest() -> None:
     assert written(["<s", "<s>"]).findall("<s> <s") == ["<s>", "<s"]
     assert not written([]).search("anything")
+
+
+# A template as many have it: special tokens of its own, contents trimmed, the first one repeated at the end.
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}"
+    "[{{ m['role'] }}] {{ m['content'] | trim }}{{ eos_token }}{% endfor %}"
+    "{{ messages[0]['content'] }}[assistant]"
+)
+
+
+@each
+@settings(max_examples=100, deadline=None)
+@given(parts=st.lists(st.sampled_from([*PARTS[:4], "a", "b", " "]), max_size=8))
+def test_only_the_template_sets_special_tokens(tokenizer: Any, parts: list[str]) -> None:
+    tokenizer.chat_template = TEMPLATE
+    messages = [{"role": "user", "content": "".join(parts)}]
+    ids = chat_ids(tokenizer, messages)
+    assert [number for number in ids if number in (1, 2, 3)] == [1, 2]
+    if not set(PARTS[:3]) & set(parts):
+        assert ids == tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+
+
+def test_a_special_token_in_a_message_by_hand() -> None:
+    tokenizer = odd.unigram()
+    tokenizer.chat_template = "{{ bos_token }}{{ messages[0]['content'] }}{{ eos_token }}"
+    ids = chat_ids(tokenizer, [{"role": "user", "content": "a</s>b"}])
+    assert tokenizer.convert_ids_to_tokens(ids) == ["<s>", "a", "<", "/", "s", ">", "b", "</s>"]

@@ -68,7 +68,9 @@ def export(source: Path, target: Path, *, to: str, counts: Counter[str], leave_o
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m apo.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--to", choices=SHAPES, required=True, help="shape to write")
     parser.add_argument("--leave-out", action="store_true", help="leave rows out that the shape can't hold")

@@ -146,7 +146,9 @@ def inspect(
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m apo.inspection",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", type=Path, help="any file that data.files could name")
     parser.add_argument("--as", dest="kind", choices=sorted(READERS), default="", help="what to read it as")

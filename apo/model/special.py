@@ -46,6 +46,33 @@ def text_ids(tokenizer: Any, texts: list[str], special: Mapping[str, int]) -> li
     return found
 
 
+def chat_ids(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:
+    """The ids of a conversation that the assistant is to go on with, by the chat template of the tokenizer.
+
+    The template's own special tokens are tokens; the text of one in a message is text.
+    """
+    special = special_tokens(tokenizer)
+    texts = [message["content"] for message in messages]
+    sign = next(sign for sign in map(chr, range(0xE000, 0xF8FF)) if not any(sign in text for text in texts))
+    found: list[str] = []  # in the messages, each replaced by its number between two signs
+
+    def numbered(match: re.Match[str]) -> str:
+        found.append(match[0])
+        return f"{sign}{len(found) - 1}{sign}"
+
+    marked = [
+        message | {"content": written(special).sub(numbered, message["content"])} for message in messages
+    ]
+    rendered = tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False)
+    ids: list[int] = []
+    for place, part in enumerate(re.split(f"{sign}([0-9]+){sign}", rendered)):
+        if place % 2:
+            ids += text_ids(tokenizer, [found[int(part)]], special)[0]
+        elif part:
+            ids += tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"]
+    return ids
+
+
 def _encoded(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     ids: list[list[int]] = tokenizer(
         texts, add_special_tokens=False, split_special_tokens=True, verbose=False

@@ -1,15 +1,17 @@
 """The files that the authors of the paper published: what they are called, and what they must hash to.
 
 Their page (github.com/Linear95/APO, data/README.md) leads to a shared folder of a cloud service, from where
-the user fetches them. They are read only when size and SHA-256 are those of the files as published.
+the user fetches them, or gives the address of each. They are read only when size and SHA-256 are those of the
+files as published.
 """
 
-import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from apo.config import Files
 from apo.errors import UserError
+from apo.reading.download import download, sha256_of
 
 
 class Published(NamedTuple):
@@ -99,7 +101,7 @@ def checked_files(folder: Path, *, samples: bool) -> Files:
             expected=f"names such as {PUBLISHED[0].path}",
             do="remove or rename them, or set data.source: files and name them under data.files",
         )
-    needed = [file for file in PUBLISHED if file.kind != UNUSED and (samples or file.kind != "samples")]
+    needed = _needed(samples)
     missing = [f"{file.path} ({file.size} bytes)" for file in needed if file not in places.values()]
     if missing:
         raise UserError(
@@ -110,7 +112,54 @@ def checked_files(folder: Path, *, samples: bool) -> Files:
         )
     for path, file in places.items():
         _check(path, file)
-    names = {file: str(path.relative_to(folder)) for path, file in places.items()}
+    return _files(needed, {file: str(path.relative_to(folder)) for path, file in places.items()})
+
+
+def fetched_files(urls: Mapping[str, str], folder: Path, *, samples: bool) -> tuple[Files, dict[str, str]]:
+    """The published files, each from an address that the user gives and kept.
+
+    Args:
+        urls: Address by name, with the folders of the publication or without.
+        folder: Where they are kept, under their published paths.
+        samples: Whether the samples are needed.
+
+    Returns:
+        Their names in that folder, and what to call each in messages.
+
+    Raises:
+        UserError: A name that is none of theirs, one that is missing, or what is fetched is another file.
+    """
+    addresses: dict[Published, str] = {}
+    for name, url in urls.items():
+        file = next((file for file in PUBLISHED if name in (file.path, Path(file.path).name)), None)
+        if file is None or file in addresses or not url.startswith(("http://", "https://")):
+            raise UserError(
+                "params.yaml: data.authors.urls",
+                found=f"{name[:100]!r}: {url[:100]!r}",
+                expected=f"names such as {Path(PUBLISHED[0].path).name}, each once, and https://...",
+                do="correct it, or write {} and put the files into data.dir",
+            )
+        addresses[file] = url
+    needed = _needed(samples)
+    if missing := [Path(file.path).name for file in needed if file not in addresses]:
+        raise UserError(
+            "params.yaml: data.authors.urls",
+            found=f"no address of {', '.join(missing)}",
+            expected=f"one for each of {len(needed)} files",
+            do="add them, or write {} and put the files into data.dir",
+        )
+    for file in needed:
+        url, name = addresses[file], Path(file.path).name
+        download(url, folder / file.path, size=file.size, sha256=file.sha256, called=name)
+    return _files(needed, {file: file.path for file in needed}), {file.path: file.path for file in needed}
+
+
+def _needed(samples: bool) -> list[Published]:
+    return [file for file in PUBLISHED if file.kind != UNUSED and (samples or file.kind != "samples")]
+
+
+def _files(needed: list[Published], names: Mapping[Published, str]) -> Files:
+    """Names by what the files are, as `read_files` takes them."""
     of = {kind: [names[file] for file in needed if file.kind == kind] for kind in Files.model_fields}
     return Files.model_validate({**of, "columns": {}})
 
@@ -126,8 +175,7 @@ def _check(path: Path, file: Published) -> None:
     size = path.stat().st_size
     digest = ""
     if size == file.size:
-        with path.open("rb") as data:
-            digest = hashlib.file_digest(data, "sha256").hexdigest()
+        digest = sha256_of(path)
     if digest != file.sha256:
         found = f"SHA-256 {digest}" if digest else f"{size} bytes"
         raise UserError(

@@ -2,9 +2,11 @@
 
 import gzip
 import lzma
-from io import BufferedIOBase, BufferedReader, RawIOBase
+from io import BufferedIOBase, BufferedReader, FileIO, RawIOBase
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from apo.errors import UserError
 
@@ -16,18 +18,49 @@ _DICTIONARY = 256 * 2**20  # bytes that the xz decoder may ask for; `xz -9` asks
 
 
 def opened(path: Path) -> BufferedIOBase:
+    file = BufferedReader(_Watched(path), PIECE)
     if path.suffix == ".gz":
-        return gzip.open(path)
+        return _Gunzipped(file)
     if path.suffix == ".xz":
-        return BufferedReader(_Unxz(path))
-    return path.open("rb")
+        return BufferedReader(_Unxz(file))
+    return file
+
+
+class _Watched(FileIO):
+    """A file that shows on a terminal how much of it is read, once that has taken a while."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        size = path.stat().st_size
+        self._bar = tqdm(total=size, desc=path.name, unit="B", unit_scale=True, delay=2, disable=None)
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        self._bar.update(count)
+        return count
+
+    def close(self) -> None:
+        self._bar.close()
+        super().close()
+
+
+class _Gunzipped(gzip.GzipFile):
+    """What a .gz file holds; closing it closes the file, which the library leaves open."""
+
+    def __init__(self, packed: BufferedIOBase) -> None:
+        super().__init__(fileobj=packed)
+        self._packed = packed
+
+    def close(self) -> None:
+        super().close()
+        self._packed.close()
 
 
 class _Unxz(RawIOBase):
     """What an .xz file holds; the library's own reader has no limit for the memory of the decoder."""
 
-    def __init__(self, path: Path) -> None:
-        self._packed = path.open("rb")
+    def __init__(self, packed: BufferedIOBase) -> None:
+        self._packed = packed
         self._decoder = self._new_decoder()
 
     def _new_decoder(self) -> lzma.LZMADecompressor:

@@ -218,7 +218,13 @@ def refuse_unread(data: Data, folder: Path) -> None:
             expected="the folder data.dir, which DVC watches",
             do="make it, empty if there are no files of your own, or correct data.dir in params.yaml",
         )
-    if data.source in ("files", "authors") or (data.source == "hub" and Path(data.hub.path).is_dir()):
+    in_folder = {
+        "demo": False,
+        "files": True,
+        "hub": Path(data.hub.path).is_dir(),
+        "authors": not data.authors.urls,
+    }
+    if in_folder[data.source]:
         return
     unread = sorted(
         path.name for path in folder.iterdir() if path.name[0] != "." and path.name != "README.md"

@@ -27,7 +27,7 @@ from apo import machine
 from apo.config import Sampling
 from apo.dialogue import dialogue_to_messages
 from apo.model.batching import micro_batches
-from apo.model.special import special_tokens, text_ids
+from apo.model.special import chat_ids, special_tokens, text_ids
 from apo.resume.pieces import Pieces
 from apo.sampling.prompt_cache import read_prompts, shares_prompts
 
@@ -155,11 +155,7 @@ def decode(
 def prompt_ids(tokenizer: Any, query: str, settings: Sampling, counts: Counter[str]) -> list[int]:
     """The prompt as ids, cut on the left to `max_prompt_tokens`, the first token kept."""
     if settings.prompt == "chat":
-        ids = list(
-            tokenizer.apply_chat_template(
-                dialogue_to_messages(query), add_generation_prompt=True, return_dict=False
-            )
-        )
+        ids = chat_ids(tokenizer, dialogue_to_messages(query))
     else:
         bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         ids = bos + text_ids(tokenizer, [query], special_tokens(tokenizer))[0]
