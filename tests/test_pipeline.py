@@ -23,14 +23,14 @@ def test_nothing_runs_when_nothing_changed(played: Path) -> None:
 
 
 def test_where_it_runs_is_no_parameter(played: Path) -> None:
-    """Processes, engine and precision come from the environment: dvc sees the same command and runs nothing."""
+    """Processes, engine and precision come from the environment: dvc sees no change and runs nothing."""
     where = {"APO_LAUNCH": "torchrun --standalone --nproc_per_node 2", "APO_DEEPSPEED": "configs/zero3.json"}
     assert "up to date" in dvc(played, "status", **where, APO_PRECISION="bf16")
     assert ran(dvc(played, "repro", **where, APO_PRECISION="bf16")) == set()
 
 
 def test_a_stage_trained_on_two_processes(played: Path) -> None:
-    """What dvc knows of its inputs stays; its outputs are other bytes, with a word on where they come from."""
+    """What dvc knows of its inputs stays; its outputs say on how many processes they were made."""
     before = YAML(typ="safe").load((played / "dvc.lock").read_text())["stages"]["train_base_rm"]
     repro = ["repro", "--force", "--single-item", "train_base_rm"]
     dvc(played, *repro, APO_LAUNCH="torchrun --standalone --nproc_per_node 2", APO_DEVICE="cpu")
