@@ -18,6 +18,7 @@ import pytest
 import tiny
 from ruamel.yaml import YAML
 
+import stages.answer
 import stages.payoff
 import stages.sample
 import stages.score
@@ -214,7 +215,8 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for arm, start in (("actor", 0), ("apo", 3)):
         write_rows(tmp_path / "answers" / f"{arm}.jsonl", samples[start:])
     sampling = {"num_samples": 2, "max_new_tokens": 24, "max_queries": 0}
-    params = PARAMS | {"sample": {"rm": PARAMS["sample"]["rm"] | sampling}}
+    params = PARAMS | {"sample": {part: PARAMS["sample"][part] | sampling for part in ("rm", "test")}}
+    (tmp_path / "truth.json").write_text("{}")
     params |= {"rm": PARAMS["rm"] | {"max_ece": 1.0}}
     (tmp_path / "params.yaml").write_text(json.dumps(params))
     (tmp_path / "raw.jsonl").touch()
@@ -239,13 +241,19 @@ def payoff(out: str) -> None:
     stages.payoff.main("r1", Path("rm"), Path("answers"), Path(f"{out}.jsonl"), Path(f"{out}.json"))
 
 
+def answer(out: str) -> None:
+    at = [Path("llm/r0"), Path("queries.jsonl"), Path("rm"), Path("truth.json")]
+    stages.answer.main("llm", *at, Path(f"{out}.answers"), Path(f"{out}.json"))
+    Path(f"{out}.answers", "llm.jsonl").rename(f"{out}.jsonl")
+
+
 def forget(folder: Path) -> None:
     """Removes what was computed."""
     for path in folder.glob(".cache/checkpoints/*/*.jsonl"):
         path.unlink()
 
 
-@pytest.mark.parametrize("stage", [sample, score, payoff])
+@pytest.mark.parametrize("stage", [sample, score, payoff, answer])
 def test_a_stage_writes_the_same_bytes_in_any_number_of_ranks(
     models: Path, share: Any, stage: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

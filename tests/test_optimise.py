@@ -274,6 +274,17 @@ def test_more_processes_than_items_is_one_message(
         run(model, tiny.optimiser(), squares(model), new_checkpoints())
 
 
+def test_a_launcher_that_starts_nothing_is_one_message(
+    new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is trained then, and no untrained model passes for a trained one."""
+    monkeypatch.setenv("APO_LAUNCH", "true")
+    monkeypatch.setattr(launch, "start", lambda piece, folder: None)
+    model = line()
+    with pytest.raises(UserError, match=r"APO_LAUNCH: found a launcher that ended well after 0 of 3 steps"):
+        run(model, tiny.optimiser(), squares(model), new_checkpoints())
+
+
 def test_terms_beside_the_loss_join_the_curve(
     new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
 ) -> None:

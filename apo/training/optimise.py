@@ -117,6 +117,7 @@ def optimise(
     if shared:
         with _off_its_device(model):
             launch.start(what, checkpoints.folder)
+        _trained(len(checkpoints.curve()), len(batches))
     rank, world = launch.ranks(what)
     _enough_items(world, len(lengths))
     optimisers = optimisers_for(model, settings) if not launch.wanted() else []
@@ -180,6 +181,16 @@ def _off_its_device(model: nn.Module) -> Iterator[None]:
         torch.cuda.empty_cache()
     yield
     model.to(device)
+
+
+def _trained(done: int, steps: int) -> None:
+    if done < steps:
+        raise UserError(
+            "APO_LAUNCH",
+            found=f"a launcher that ended well after {done} of {steps} steps",
+            expected="it to start this stage and to wait for its end",
+            do="write APO_LAUNCH='torchrun --standalone --nproc_per_node 2'",
+        )
 
 
 def _enough_items(world: int, items: int) -> None:
