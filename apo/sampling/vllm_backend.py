@@ -162,7 +162,7 @@ class _Engine:
                 "params.yaml: sample.PART.backend",
                 found="'vllm', which is not installed",
                 expected="the packages of requirements-vllm.txt, in an environment of their own, and a GPU",
-                do="run the pipeline in it (README, 'vLLM as the sampler'), or write transformers",
+                do="run the pipeline in it (docs/training.md), or write transformers",
             )
         import vllm
 

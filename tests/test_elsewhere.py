@@ -1,4 +1,4 @@
-"""The README on checkpoints, sharing and sweeps: every command is run, and prints what it says."""
+"""docs/elsewhere.md on checkpoints, sharing and sweeps: every command is run, and prints what it says."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from apo.records import write_rows
 from apo.selection import select
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/elsewhere.md").read_text(encoding="utf-8")
 STAGES = """\
 stages:
   toy:
@@ -32,7 +32,7 @@ stages:
 
 
 def section(title: str) -> str:
-    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    return PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
 def blocks(title: str, kind: str) -> list[str]:
@@ -127,7 +127,7 @@ def test_rewardbench_reads_the_export(repository: Path, tmp_path: Path) -> None:
 
 
 def test_the_servers_are_given_folders_of_the_pipeline() -> None:
-    """They are not run here, which the README says."""
+    """They are not run here, which the page says."""
     last = blocks("Use a checkpoint elsewhere", "sh")[-1]
     assert set(re.findall(r"models/\S+", last)) == {"models/rm_apo/r1", "models/llm_apo/r1"}
     assert "vLLM was not run here" in section("Use a checkpoint elsewhere")
