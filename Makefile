@@ -30,7 +30,6 @@ setup: .venv/installed .dvc/plots/page.html
 
 repro: setup
 	dvc repro
-	@python -m apo.summary metrics params.yaml
 
 quick: setup
 	python -m pytest -m "not slow and not fuzz"

@@ -28,6 +28,20 @@ def main(folder: Path, params: Path) -> None:
     metrics: dict[str, Any] = {}
     for path in [*folder.glob("*.json"), *(p for one in rounds for p in (folder / one).glob("*.json"))]:
         metrics |= json.loads(path.read_text(encoding="utf-8"))
+    print(summary(metrics, rounds, where=str(folder)))
+
+
+def summary(metrics: dict[str, Any], rounds: list[str], *, where: str) -> str:
+    """The tables, and who won in each round.
+
+    Args:
+        metrics: The metrics files as one document.
+        rounds: Names of the rounds.
+        where: The metrics are from, for the message.
+
+    Raises:
+        UserError: Those of a stage are missing.
+    """
     wanted = ["base_rm", "test_rm", "answer_actor", "payoff_r0"]
     for one in rounds:
         wanted += [
@@ -36,16 +50,20 @@ def main(folder: Path, params: Path) -> None:
     missing = [name for name in wanted if name not in metrics]
     if missing:
         raise UserError(
-            str(folder),
+            where,
             found=f"no metrics of {', '.join(missing)}",
             expected="those of a whole run",
             do="run `dvc repro`",
         )
-    for table in (reward_models(metrics, rounds), language_models(metrics, rounds), payoff(metrics, rounds)):
-        print(table.to_string(float_format="%.3f", na_rep=""), end="\n\n")
-    for one in rounds:
-        print(verdict(metrics[f"evaluate_{one}"], one))
-    print("more: data/report/report.html in a browser; dvc metrics show; answers with scores: data/evaluate/")
+    tables = (reward_models(metrics, rounds), language_models(metrics, rounds), payoff(metrics, rounds))
+    return "\n".join(
+        [
+            *(table.to_string(float_format="%.3f", na_rep="") + "\n" for table in tables),
+            *(verdict(metrics[f"evaluate_{one}"], one) for one in rounds),
+            "more: data/report/report.html in a browser; dvc metrics show; answers with scores: "
+            "data/evaluate/",
+        ]
+    )
 
 
 def reward_models(metrics: dict[str, Any], rounds: list[str]) -> pandas.DataFrame:

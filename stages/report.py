@@ -2,17 +2,18 @@
 
 In: what was gathered of all rounds, and what looks at the whole game: the payoff of the base RM with its
 curves, the verdicts of a judge. Out: `data/report/report.html`. Metrics: transcripts shown and left out, and
-how often the two RMs chose the same sample.
+how often the two RMs chose the same sample. Prints the summary of the run.
 """
 
 from pathlib import Path
 
-from apo.config import Report, read_all, read_section, read_seed
+from apo.config import Report, read_all, read_section, read_seed, read_value
 from apo.records import write_json, write_text
 from apo.report.counting import at_most, count
 from apo.report.page import build_page
 from apo.report.runs import read_found, read_run
 from apo.stage import run
+from apo.summary import summary
 
 
 def main(
@@ -29,6 +30,8 @@ def main(
     shown = at_most(whole.transcripts, limit, seed=seed)
     write_text(out, build_page(whole, shown, read_all(params)))
     write_json(metrics, {"report": count(whole.transcripts, shown)})
+    rounds = [one["id"] for one in read_value(params, "rounds")]
+    print(summary(whole.metrics, rounds, where=str(gathered)))
 
 
 if __name__ == "__main__":
