@@ -19,6 +19,7 @@ from apo.sampling.vllm_backend import (
     engine_arguments,
     requests,
     response_ids,
+    sample_with_vllm,
     seed_of,
     tensor_parallel,
 )
@@ -185,6 +186,15 @@ def test_what_was_sampled_before_needs_no_engine(tmp_path: Path, monkeypatch: py
     assert counts == {"unfinished": 1, "prompts_cut": 3}
     assert machine.FIXED["sampler"] == "vllm" and machine.FIXED.pop("tensor_parallel") == 1
     del machine.FIXED["sampler"]
+
+
+def test_a_launcher_beside_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    with pieces_of("sample", "key") as pieces:
+        monkeypatch.setattr("apo.launch.inside", lambda: True)
+        given: dict[str, Any] = {"seed": 1, "what": "x", "counts": Counter(), "pieces": pieces}
+        with pytest.raises(UserError, match=r"APO_LAUNCH: found a launcher, and sample.PART.backend: vllm"):
+            sample_with_vllm(tmp_path, None, [], settings(), **given)
 
 
 # vLLM's own classes, where they can be imported

@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from apo import machine
+from apo import launch, machine
 from apo.config import Sampling
 from apo.errors import UserError
 from apo.resume.pieces import Pieces
@@ -40,8 +40,15 @@ def sample_with_vllm(
     """As `apo.sampling.generation.sample_responses`, by the model in the folder `llm`.
 
     Raises:
-        UserError: vLLM is not installed, or gives up on a request.
+        UserError: vLLM is not installed, or gives up on a request, or a launcher started this process.
     """
+    if launch.inside():
+        raise UserError(
+            "APO_LAUNCH",
+            found="a launcher, and sample.PART.backend: vllm",
+            expected="one process: vLLM lays the model over GPUs itself",
+            do="unset APO_LAUNCH where a stage samples with vLLM, and set APO_TENSOR_PARALLEL",
+        )
     prompts = [prompt_ids(tokenizer, query, settings, counts) for _, query in queries]
     answers: list[list[str]] = []
     with (
