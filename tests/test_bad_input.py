@@ -370,9 +370,7 @@ CASES = [
     Case("data", "a bad seed", setting("seed", -1), r"params\.yaml: seed: found -1"),
     Case("data", "no place to write", out_is_a_file, r"found (File exists|Not a directory)"),
     Case("data", "no right to write", no_rights, "out.*: found Permission denied", skip=os.geteuid() == 0),
-    Case(
-        "split", "no raw data", no_folder("raw"), r"raw/comparisons\.jsonl: found no such file", as_user=True
-    ),
+    Case("split", "no raw data", no_folder("raw"), r"raw/\w+\.jsonl: found no such file", as_user=True),
     Case("split", "a folder", a_folder("raw/golden.jsonl"), r"raw/golden\.jsonl: found a folder"),
     Case(
         "split",

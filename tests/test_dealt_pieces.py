@@ -238,7 +238,8 @@ def score(out: str) -> None:
 
 
 def payoff(out: str) -> None:
-    stages.payoff.main("r1", Path("rm"), Path("answers"), Path(f"{out}.jsonl"), Path(f"{out}.json"))
+    at = [Path("rm"), Path("answers"), Path(f"{out}.jsonl"), Path(f"{out}.curves")]
+    stages.payoff.main("r1", *at, Path(f"{out}.json"))
 
 
 def answer(out: str) -> None:
