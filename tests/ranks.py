@@ -93,6 +93,7 @@ def train(case: dict[str, Any], backbone: Path) -> nn.Module:
         )
     else:
         own = {"method": case["what"], "beta": 0.5, "rank_weight": 1.0, "sft_weight": 1.0, "max_length": 64}
+        own["lora"] = tiny.NO_LORA
         model = ResponseLikelihood(tiny.language_model(), pad_id=3, max_length=64)
         data_ = [Ranking(item, [float(-i) for i in range(len(item.responses))]) for item in items]
         settings = tiny.optimiser(Align, **(changes | own))

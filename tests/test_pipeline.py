@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # whole games, on a 
 
 AFTER_APO = {
     *("train_apo_rm@round0", "score@round0", "rjs@round0-apo", "align@round0-apo", "answer@round0-apo"),
-    *("evaluate@round0", "payoff_base", "payoff@round0", "judge"),
+    *("evaluate@round0", "payoff_base", "payoff@round0", "judge", "gather@round0", "report", "plots"),
 }
 
 
@@ -70,6 +70,7 @@ def test_a_second_round_reuses_the_first_and_one_round_runs_nothing(played: Path
     """Only the stages of the new round run, and what looks at the whole game."""
     two = dvc(played, "exp", "run", "-S", "rounds=[{id:r1,prev:r0},{id:r2,prev:r1}]")
     looks = {"start@llm_base", "start@llm_apo", "start@rm_apo", "payoff_base", "payoff@round0", "judge"}
+    looks |= {"gather@round0", "report", "plots"}
     assert ran(two) == {name for name in stages(played) if "@round1" in name} | looks
     evaluated = json.loads((played / "metrics/r2/evaluate.json").read_text())["evaluate_r2"]
     assert {
@@ -103,9 +104,9 @@ def test_the_gate_ends_the_run_before_scoring_and_trains_nothing(played: Path) -
         r"^error: models/rm_[\w/]+, of base_r1|apo_r1: found an ECE of 0", done.stderr, flags=re.MULTILINE
     )
     assert "Traceback" not in done.stderr
-    # An open gate again, at another limit: scored, and as before, so nothing after it runs.
+    # An open gate again, at another limit: scored, and as before, so only the report runs, which tells it.
     change_params(played / "params.yaml", {"rm": {"max_ece": 0.999}})
-    assert ran(dvc(played, "repro")) == {"score_base@round0", "score@round0"}
+    assert ran(dvc(played, "repro")) == {"score_base@round0", "score@round0", "gather@round0", "report"}
 
 
 def test_experiment_in_its_own_folder(played: Path) -> None:
