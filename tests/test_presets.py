@@ -143,7 +143,7 @@ def test_dvc_takes_a_preset(tmp_path: Path, name: str) -> None:
     assert told.returncode == 0 and f"values changed to preset {name}" in told.stdout
     all_stages = stages(copy)
     for stage in all_stages.values():  # dvc looks at the outputs of a stage before that of the next one
-        for out in stage["outs"]:
+        for out in [*stage["outs"], *stage["metrics"]]:
             path = copy / (next(iter(out)) if isinstance(out, dict) else out)
             (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
             if path.suffix:
