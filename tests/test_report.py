@@ -8,6 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -312,6 +313,16 @@ def test_a_broken_metrics_file_is_told_in_one_line(folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
     assert done.returncode == 1 and done.stderr.startswith("error: metrics/split.json: found no JSON object")
     assert done.stderr.count("\n") == 1 and not Path("report.html").exists()
+
+
+def test_plots_are_files_too(folder: Path) -> None:
+    main(Path("report.html"), Path("plots"))
+    run = gather_all(["r1"])
+    drawn = {path.name: path.read_text(encoding="utf-8") for path in Path("plots").iterdir()}
+    wanted = figures(run.curves, run.metrics, ["r1"])
+    assert len(drawn) == len(wanted) > 3
+    assert all(ElementTree.fromstring(svg).tag.endswith("svg") for svg in drawn.values())
+    assert "reliability-base-rm.svg" in drawn
 
 
 # The page ------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """`python -m apo.report report.html`: the report on what is there of a run in this folder.
 
 It reads the files of the stages where they stand, shows those that it finds and says which are missing. Stage
-`report` makes the same page of a whole run.
+`report` makes the same page of a whole run. With `--plots FOLDER` each plot is written as an SVG file too.
 """
 
 import argparse
+import re
 import sys
 from functools import reduce
 from pathlib import Path
@@ -13,6 +14,7 @@ from apo.config import Report, check_rounds, read_all, read_section, read_seed
 from apo.errors import UserError
 from apo.records import write_text
 from apo.report.counting import at_most
+from apo.report.figures import figures
 from apo.report.gathering import gather_round
 from apo.report.page import build_page
 from apo.report.runs import Run, read_found
@@ -59,7 +61,7 @@ def gather_here(one: str) -> Run:
     )
 
 
-def main(out: Path, params: Path = Path("params.yaml")) -> None:
+def main(out: Path, plots: Path | None = None, params: Path = Path("params.yaml")) -> None:
     check_rounds(params)
     settings, limit = read_all(params), read_section(params, "report", Report).max_transcripts
     rounds = [one["id"] for one in settings["rounds"]]
@@ -67,12 +69,20 @@ def main(out: Path, params: Path = Path("params.yaml")) -> None:
     shown = at_most(run.transcripts, limit, seed=read_seed(params))
     write_text(out, build_page(run, shown, settings))
     print(f"{out}: {len(shown)} of {len(run.transcripts)} transcripts")
+    if plots:
+        drawn = figures(run.curves, run.metrics, rounds)
+        for figure in drawn:
+            name = re.sub(r"\W+", "-", figure.caption.lower()).strip("-")
+            write_text(plots / f"{name}.svg", figure.svg.replace("<svg ", "<svg style='background:#fff' ", 1))
+        print(f"{plots}: {len(drawn)} plots")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="the report on what is there of a run")
     parser.add_argument("out", type=Path, help="the HTML file to write")
+    parser.add_argument("--plots", type=Path, help="a folder for the plots, each an SVG file")
+    arguments = parser.parse_args()
     try:
-        main(parser.parse_args().out)
+        main(arguments.out, arguments.plots)
     except UserError as error:
         sys.exit(f"error: {' '.join(str(error).splitlines())}")
