@@ -322,7 +322,7 @@ def test_plots_are_files_too(folder: Path) -> None:
     wanted = figures(run.curves, run.metrics, ["r1"])
     assert len(drawn) == len(wanted) > 3
     assert all(ElementTree.fromstring(svg).tag.endswith("svg") for svg in drawn.values())
-    assert "reliability-base-rm.svg" in drawn
+    assert "language-models-by-the-testing-rm-with-95-intervals.svg" in drawn
 
 
 # The page ------------------------------------------------------------------------------------------
