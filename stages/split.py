@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from tqdm import tqdm
+
 from apo.config import Split, read_section, read_seed
 from apo.records import Row, read_rows, write_json, write_parts
 from apo.split.leaks import Leaks, prove_disjoint, unseen
@@ -35,8 +37,16 @@ def main(
     queries = Queries()
     names = {"rm": "rm_train", "llm": "llm_train", "valid": "rm_valid", "test": "test"}
 
+    read: list[int] = []  # how many comparisons there are, once they have been read
+
     def compared() -> Iterator[Row]:
-        return read_rows(comparisons, "query_id", "query", "type", "split")
+        rows = read_rows(comparisons, "query_id", "query", "type", "split")
+        total = read[0] if read else None
+        progress = tqdm(rows, desc="split", total=total, unit="row", delay=2, disable=None)
+        number = 0
+        for number, row in enumerate(progress, start=1):  # noqa: B007 - how many there were
+            yield row
+        read.append(number)
 
     def rows() -> Iterator[tuple[str, Row]]:
         parted = split_rows(
