@@ -115,6 +115,22 @@ def test_the_gate_ends_the_run_before_scoring_and_trains_nothing(played: Path) -
     }
 
 
+def test_the_ablations_of_the_readme_can_be_queued(played: Path) -> None:
+    """Each line as it stands there."""
+    block = (
+        (ROOT / "README.md").read_text(encoding="utf-8").split("### The paper's ablations")[1].split("```")[1]
+    )
+    lines = [line for line in block.splitlines() if line.startswith("dvc exp run --queue")]
+    assert len(lines) > 6
+    for line in lines:
+        done = run(["bash", "-c", line], played)
+        assert done.returncode == 0, (line, done.stderr)
+    queued = dvc(played, "queue", "status")
+    assert queued.count("Queued") == len(lines) + 3  # the sweep of coeff is four
+    assert all(name in queued for name in ("gail", "wgan", "sequential", "rrhf", "dpo", "no-samples"))
+    dvc(played, "queue", "remove", "--queued")
+
+
 def test_experiment_in_its_own_folder(played: Path) -> None:
     """`--temp` leaves the workspace alone and runs the experiment's own code."""
     output = dvc(played, "exp", "run", "--temp", "-S", "apo.kl_coeff=0.0")
