@@ -93,10 +93,8 @@ def run(settings: Settings, folder: Path, workers: int) -> int:
         lines = [pool.submit(work, line, python.folder) for line in lists]
         try:
             return sum(line.result() for line in as_completed(lines))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
         finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # what was not begun, when one of them failed
             while not copies.empty():
                 copy = copies.get()
                 shutil.rmtree(copy)

@@ -273,8 +273,7 @@ def test_the_reference_is_computed_once_and_without_gradients(run: Run) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # of a library that the pipeline does not use
 def test_dpo_is_that_of_trl(run: Run, tmp_path: Path) -> None:
-    """The same losses, accuracies and margins at every one of three steps; TRL is installed by make bench."""
-    pytest.importorskip("trl")
+    """The same losses, accuracies and margins at every one of three steps."""
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 

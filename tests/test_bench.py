@@ -1,6 +1,5 @@
 """The benchmark's ways compute the same, each at the cost that it claims."""
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +51,6 @@ def test_same_loss(folder: Path, job: str, train: Callable[..., Callable[[], flo
     assert train(folder, job, 0)() == pytest.approx(ours.train(folder, job, 0)(), abs=1e-6)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="TRL is installed by make bench")
 @pytest.mark.filterwarnings("ignore")  # of a library that the pipeline does not use
 @pytest.mark.parametrize("job", TRAINING)
 def test_same_loss_in_trl(folder: Path, job: str) -> None:
