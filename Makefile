@@ -61,12 +61,8 @@ interop: setup .venv/rewardbench
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet --no-deps --upgrade --target $@ -r $<
 	@touch $@
 
-bench: setup .venv/bench
+bench: setup
 	python -m benchmarks $(DATA) $(if $(QUICK),--quick)
-
-.venv/bench: benchmarks/requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -r $<
-	@touch $@
 
 big: setup
 	python -m benchmarks.big $(or $(SIZES),10000 100000 1000000)
