@@ -291,7 +291,14 @@ def test_columns_that_are_neither_text_nor_number_are_not_read(tmp_path: Path) -
         "nested": [{"a": ["x"], "b": None}],
     }
     found = rows(parquet(tmp_path / "x.parquet", columns))
-    assert found == [{"prompt": "Why?", "scores": [1.0, None], "nested": {"a": ["x"], "b": None}}]
+    unread = {"when": {"not read": "timestamp[us]"}, "raw": {"not read": "binary"}}
+    assert found == [{"prompt": "Why?", "scores": [1.0, None], "nested": {"a": ["x"], "b": None}} | unread]
+
+
+def test_of_a_record_in_parquet_the_texts_are_read(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "Why?", "image": b"x"}]
+    found = rows(parquet(tmp_path / "x.parquet", {"chosen": [talk], "map": [{"a": 1}]}))
+    assert found == [{"chosen": [{"role": "user", "content": "Why?"}], "map": {"a": 1}}]
 
 
 def test_a_file_over_which_the_library_breaks_down_is_one_error(tmp_path: Path) -> None:

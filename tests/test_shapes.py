@@ -343,7 +343,7 @@ BAD_LABELS = [
     ("PKU-Alignment/PKU-SafeRLHF", {"better_response_id": None}, "found None in 'better"),
     ("stanfordnlp/SHP", {"labels": "1"}, "found str in 'labels'"),
     ("stanfordnlp/SHP", {"labels": -1}, "found int in 'labels'"),
-    ("lmsys/chatbot_arena_conversations", {"winner": "a"}, "found str 'a' in 'winner'"),
+    ("lmsys/chatbot_arena_conversations", {"winner": "c"}, "found str 'c' in 'winner'"),
     ("lmsys/chatbot_arena_conversations", {"winner": None}, "found NoneType"),
     ("nvidia/HelpSteer2 preferences", {"preference_strength": None}, "found null in 'preference_strength'"),
     ("nvidia/HelpSteer2 preferences", {"preference_strength": float("nan")}, "found the score nan"),

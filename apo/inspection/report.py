@@ -21,7 +21,7 @@ from apo.config import Data, read_section
 from apo.errors import RowError, UserError
 from apo.inspection.contents import Contents, Finding, lenient, listed
 from apo.inspection.view import shown
-from apo.reading.recognise import DEMONSTRATIONS, Shape, recognise
+from apo.reading.recognise import DEMONSTRATIONS, Shape, matching, recognise
 from apo.reading.rows import placed_rows
 from apo.reading.sources import read_comparisons, read_demonstrations, read_golden, read_samples
 from apo.records import Row
@@ -73,7 +73,7 @@ def shapes_of(path: Path) -> list[Shape]:
     """
     for placed in placed_rows(path, str(path)):
         if not isinstance(placed.row, RowError):
-            return [one for one in DEMONSTRATIONS if one.has_keys_of(placed.row)] or [
+            return matching(placed.row, DEMONSTRATIONS) or [
                 recognise(placed.row, DEMONSTRATIONS, placed.where)
             ]
     return []

@@ -26,7 +26,10 @@ _END, _BAD = b"end\n", b"bad "  # what the process says at the end, where a row 
 
 
 def parquet_rows(path: Path, name: str) -> Iterator[Row]:
-    """Rows as dicts, without the values that are null and the columns that are neither text nor number.
+    """Rows as dicts, without the values that are null.
+
+    A column that holds neither texts nor numbers is not read: its value is {"not read": its type}. Of records
+    those fields are read that do.
 
     Raises:
         UserError: It is no whole parquet file, or one that unpacks to more than a bound.
@@ -60,27 +63,50 @@ def rows_of(path: Path) -> Iterator[Row]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
-        columns = [field.name for field in file.schema_arrow if _is_plain(field.type)]
+        names = file.schema_arrow.names
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"the column {twice[:40]!r} twice")
+        kinds = [(name, list(_leaves(file.schema_arrow.field(name).type))) for name in names]
+        leaves = [kind for _, found in kinds for kind in found]
+        if len(leaves) != len(file.schema):
+            raise ValueError("columns that are not those of its metadata")
+        columns = [file.schema.column(number).path for number, kind in enumerate(leaves) if _is_plain(kind)]
+        unread = {
+            name: {"not read": str(file.schema_arrow.field(name).type)[:60]}
+            for name, found in kinds
+            if not any(map(_is_plain, found))
+        }
         for group in range(file.num_row_groups):
             longest = _longest_repeated(file.metadata.row_group(group))
             rows = max(1, min(_BATCH, _AT_ONCE // max(longest, 1)))
             for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
                 for row in batch.to_pylist():
-                    yield {key: value for key, value in row.items() if value is not None}
+                    yield {key: value for key, value in row.items() if value is not None} | unread
+
+
+def _leaves(kind: Any) -> Iterator[Any]:
+    """The types of the values that lists and records are made of, in the order of the columns of the file."""
+    from pyarrow import BaseExtensionType, types
+
+    if isinstance(kind, BaseExtensionType):
+        yield from _leaves(kind.storage_type)
+    elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        yield from _leaves(kind.value_type)
+    elif types.is_struct(kind):
+        for number in range(kind.num_fields):
+            yield from _leaves(kind.field(number).type)
+    elif types.is_map(kind):
+        yield from (None, None)  # its keys and its values
+    else:
+        yield kind.value_type if types.is_dictionary(kind) else kind
 
 
 def _is_plain(kind: Any) -> bool:
-    """Whether values are texts, numbers, or lists and records of them; others are not read."""
+    """Whether values are texts or numbers; others are not read."""
     from pyarrow import types
 
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return _is_plain(kind.value_type)
-    if types.is_struct(kind):
-        return all(_is_plain(kind.field(number).type) for number in range(kind.num_fields))
-    if types.is_dictionary(kind):
-        return _is_plain(kind.value_type)
     plain = (types.is_string, types.is_large_string, types.is_boolean, types.is_integer, types.is_null)
-    return any(test(kind) for test in (*plain, types.is_float32, types.is_float64))
+    return kind is not None and any(test(kind) for test in (*plain, types.is_float32, types.is_float64))
 
 
 def _longest_repeated(group: Any) -> int:

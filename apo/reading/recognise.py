@@ -3,10 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from apo.errors import UserError
 from apo.reading import shapes as say
+from apo.reading.misfits import known_misfit
 from apo.reading.shapes import SEPARATOR as SEPARATOR
+from apo.reading.sides import sides_in
 from apo.records import Row
 
 # Keys under which public sets have what is asked, and what else belongs to it.
@@ -53,6 +56,15 @@ class Shape:
             and any(map(self.some_key.fullmatch, row))
         )
 
+    def binds(self, row: Row, where: str) -> tuple[say.Parse, frozenset[str]]:
+        """From the first row of a file the function that reads all its rows, and the keys that it needs.
+
+        Raises:
+            UserError: A part is there under several keys.
+        """
+        names = self.names_in(row, where)
+        return self.bind(row, names), frozenset(names.values())
+
     def names_in(self, row: Row, where: str) -> dict[str, str]:
         """The key that stands for each part.
 
@@ -63,17 +75,20 @@ class Shape:
         for part, keys in self.one_of.items():
             present = [key for key in keys if key in row]
             if part == "prompt":
-                present = _prompts_of(present)
+                present = _prompts_of(present, row)
             if len(present) > 1:
-                raise UserError(
-                    where,
-                    found=f"keys {say.shown(row)}, of which {' and '.join(present)} could each be the {part}",
-                    expected=f"one of: {', '.join(present)}",
-                    do=f"say which under data.files.columns (data.hub.columns), such as "
-                    f"`{part}: {present[0]}`, with the other columns of {self.described}",
-                )
+                raise self._several(part, present, row, where)
             names[part] = present[0]
         return names
+
+    def _several(self, part: str, present: list[str], row: Row, where: str) -> UserError:
+        return UserError(
+            where,
+            found=f"keys {say.shown(row)}, of which {' and '.join(present)} could each be the {part}",
+            expected=f"one of: {', '.join(present)}",
+            do=f"say which under data.files.columns (data.hub.columns), such as "
+            f"`{part}: {present[0]}`, with the other columns of {self.described}",
+        )
 
     @property
     def described(self) -> str:
@@ -82,14 +97,68 @@ class Shape:
         return f"{self.name} ({', '.join([*usual, *sorted(self.keys), *filter(None, [self.also])])})"
 
 
-def _prompts_of(present: list[str]) -> list[str]:
+@dataclass(frozen=True)
+class TwoSides(Shape):
+    """Answers under two names that differ in their end, see `apo.reading.sides`; other shapes come first."""
+
+    def has_keys_of(self, row: Row, *, is_named: bool = False) -> bool:
+        """Whether there are two answers, what is asked, and something that says which is better."""
+        asked = any(key in row for key in PROMPTS)
+        return any(
+            asked or isinstance(row[sides.first], list | dict) or _TALK.match(sides.first)
+            for sides in sides_in(row)
+        )
+
+    def binds(self, row: Row, where: str) -> tuple[say.Parse, frozenset[str]]:
+        """As for any shape; all the keys of the two sides are needed."""
+        ways = sides_in(row)
+        if len(ways) > 1:
+            raise UserError(
+                where,
+                found=f"keys {say.shown(row)}, which can be read in several ways: "
+                + "; ".join(f"{one.first}, {one.second} by {' and '.join(one.verdict)}" for one in ways[:6]),
+                expected="one of them",
+                do="say which under data.files.columns (data.hub.columns), such as `response_a: "
+                f"{ways[0].first}`, `response_b: {ways[0].second}`, `winner: {ways[0].verdict[0]}`, "
+                "and the prompt",
+            )
+        (sides,) = ways
+        present = _prompts_of([key for key in PROMPTS if key in row], row | {"chosen": row[sides.first]})
+        prompt = {"prompt": present[0]} if present else {}
+        if len(present) > 1:
+            raise self._several("prompt", present, row, where)
+        needs = {sides.first, sides.second, *sides.verdict, *prompt.values()}
+        return say.two_sides(sides)(row, prompt), frozenset(needs)
+
+
+_TALK = re.compile(r"conv|messages")
+
+
+def _prompts_of(present: list[str], row: Row) -> list[str]:
     """Which of the keys are what is asked, where several are there."""
+    if len(present) > 1 and any(map(_is_whole, map(row.get, _PAIR["chosen"].split()))):
+        return present[:1]  # it is asked in the conversations themselves
     if "instruction" in present and "input" in present:  # what the instruction is about
         present = [key for key in present if key != "input"]
     for beside in ("query", "conversations"):  # the same in our form, or the whole
         if len(present) > 1 and beside in present:
             present = [key for key in present if key != beside]
     return present
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a conversation has what was asked in it."""
+    return isinstance(value, list) and any(
+        isinstance(one, dict) and (one.get("role") == "user" or one.get("from") in ("human", "user"))
+        for one in value
+    )
+
+
+def matching(row: Row, shapes: Sequence[Shape], *, is_named: bool = False) -> list[Shape]:
+    """The shapes that a row has: two sides only where no other shape of their kind fits."""
+    fits = [shape for shape in shapes if shape.has_keys_of(row, is_named=is_named)]
+    kinds = {shape.kind for shape in fits if not isinstance(shape, TwoSides)}
+    return [shape for shape in fits if not isinstance(shape, TwoSides) or shape.kind not in kinds]
 
 
 def recognise(row: Row, shapes: Sequence[Shape], where: str, *, name: str = "") -> Shape:
@@ -112,9 +181,11 @@ def recognise(row: Row, shapes: Sequence[Shape], where: str, *, name: str = "") 
             expected="'' or one of: " + "; ".join(shape.described for shape in shapes),
             do="write the name of one of them, or '' and it is recognised",
         )
-    matches = [shape for shape in allowed if shape.has_keys_of(row, is_named=bool(name))]
+    matches = matching(row, allowed, is_named=bool(name))
     if len(matches) == 1:
         return matches[0]
+    if not matches and (error := known_misfit(row, where)):
+        raise error
     problem = "that are of several shapes at once" if matches else "of no known shape"
     raise UserError(
         where,
@@ -134,8 +205,8 @@ def _shape(kind: str, name: str, keys: str, bind: say.Bind, *, without: str = ""
 
 _PROMPT = " ".join(PROMPTS)
 _PAIR = {
-    "chosen": "chosen chosen_response response_chosen",
-    "rejected": "rejected rejected_response response_rejected",
+    "chosen": "chosen chosen_response response_chosen response_j",
+    "rejected": "rejected rejected_response response_rejected response_k",
 }
 COMPARISONS = [
     _shape("comparison", "responses", "query responses scores", say.always(say.own_comparison)),
@@ -172,7 +243,16 @@ COMPARISONS = [
     _shape("comparison", "history", "history human_ref_A human_ref_B labels", say.history),
     _shape("comparison", "answers", "answers", say.listed("answers"), prompt=_PROMPT),
     _shape("comparison", "completions", "completions", say.listed("completions"), prompt=_PROMPT),
+    _shape("comparison", "summaries", "info summaries choice", say.summaries),
     _shape("comparison", "arena", "conversation_a conversation_b winner", say.arena),
+    TwoSides(
+        "comparison",
+        "two sides",
+        frozenset(),
+        lambda first, names: say.two_sides(sides_in(first)[0])(first, names),
+        {},
+        also="prompt, response_a, response_b, winner",
+    ),
 ]
 GOLDEN = [_shape("golden", "golden", "query golden", say.always(say.golden))]
 SAMPLES = [

@@ -1,8 +1,8 @@
 """The rows of a file of other people, whatever its format, read as a stream within bounds.
 
-`.json` (a list, or one object a line), `.jsonl`, both also as `.gz` and `.xz`, and `.parquet`. Whatever the
-bytes are, the result is rows or one message; memory is that of a few rows. The bounds are far beyond any
-dialogue and short of what a machine can bear.
+`.json` (a list, or one object a line), `.jsonl`, `.csv`, `.tsv`, these also as `.gz` and `.xz`, and
+`.parquet`. Whatever the bytes are, the result is rows or one message; memory is that of a few rows. The
+bounds are far beyond any dialogue and short of what a machine can bear.
 """
 
 import codecs
@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from apo.errors import RowError, UserError
+from apo.reading.disguise import refuse_disguised
 from apo.reading.packed import LONGEST_ROW, Measured, opened
 from apo.reading.parquet import parquet_rows
+from apo.reading.tables import DELIMITERS, table_rows
 from apo.records import Row
 
 MOST_BLANK = 100_000  # blank lines in a row
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BOM = b"\xef\xbb\xbf"
 _FETCH = "fetch or write the file again"
-_PLAIN_ENDS = (".json", ".jsonl", ".ndjson")
+_PLAIN_ENDS = (".json", ".jsonl", ".ndjson", *DELIMITERS)
 
 
 class Placed(NamedTuple):
@@ -79,20 +81,27 @@ def _kind_of(path: Path, name: str) -> str:
         raise UserError(
             name,
             found=f"a file name that ends in {path.suffix!r}",
-            expected=".json or .jsonl (also .gz, .xz), or .parquet",
+            expected=".json, .jsonl, .csv or .tsv (also .gz, .xz), or .parquet",
             do="convert or rename the file",
         )
     return kind
 
 
 def _rows(path: Path, kind: str, name: str) -> Iterator[Placed]:
+    with path.open("rb") as raw:
+        refuse_disguised(raw.read(4096), name, packed=kind == ".parquet" or kind != path.suffix)
     if kind == ".parquet":
         for number, row in enumerate(parquet_rows(path, name), start=1):
             yield Placed(number, f"{name}: row {number}", row)
         return
     with opened(path) as start:
-        is_list = start.read(4096).removeprefix(_BOM).lstrip().startswith(b"[")
+        beginning = start.read(4096)
+    refuse_disguised(beginning, name, packed=False)
+    is_list = beginning.removeprefix(_BOM).lstrip().startswith(b"[")
     with opened(path) as data:
+        if kind in DELIMITERS:
+            yield from map(Placed._make, table_rows(Measured(data, path, name), DELIMITERS[kind], name))
+            return
         yield from (_listed_rows if is_list else _line_rows)(Measured(data, path, name), name)
 
 
@@ -128,7 +137,7 @@ def _too_long(where: str) -> UserError:
 
 def _parsed(line: bytes, where: str) -> Row | RowError:
     try:
-        row = json.loads(line.decode())
+        row = _DECODER.decode(line.decode())
     except UnicodeDecodeError as error:
         return RowError(
             "not_utf8",
@@ -146,6 +155,19 @@ def _parsed(line: bytes, where: str) -> Row | RowError:
             do="mend or remove the line; a file cut off in the middle has to be fetched again",
         )
     return row if isinstance(row, dict) else _no_object(row, where)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Row:
+    """An object of JSON, no key of which comes twice: which of two values counts, nobody can know."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [key for key, _ in pairs]
+        twice = next(key for key in names if names.count(key) > 1)
+        raise ValueError(f"the key {twice[:40]!r} twice in one object")
+    return row
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
 
 
 def _no_object(value: Any, where: str) -> RowError:
@@ -248,6 +270,3 @@ class _JsonList:
                 raise ValueError(f"a row of more than {LONGEST_ROW} characters")
             self._at = end
             return value
-
-
-_DECODER = json.JSONDecoder()

@@ -1,17 +1,20 @@
 """What one row of each shape says: the functions that turn it into queries, responses and scores."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from apo.dialogue import HUMAN
+from apo.dialogue import ASSISTANT, HUMAN
 from apo.errors import RowError
+from apo.reading.sides import Sides, scores_of, verdict_in
 from apo.reading.values import (
     answered,
     list_in,
     messages_in,
     number_in,
+    number_of_cell,
     query_in,
     refuse,
     scores_in,
@@ -92,19 +95,65 @@ def _of_pairs(pairs: Sequence[tuple[str, str]], scores: list[float]) -> Found:
 
 
 def pair(first: Row, names: Names) -> Parse:
-    """A prompt with a chosen and a rejected answer, as texts or as messages."""
+    """A prompt with a chosen and a rejected answer: texts, messages, or a list of texts for each side."""
     sides = (names["chosen"], names["rejected"])
-    if isinstance(first[sides[0]], list | dict):
+    grades = _grades_beside(first, sides)
+    if any(_is_list_of_texts(first[side]) for side in sides):
+        parse = _of_lists(sides, names)
+    elif isinstance(first[sides[0]], list | dict):
 
-        def parse_messages(row: Row, where: str, counts: Counter[str]) -> Found:
-            return _of_pairs([_conversation(row, side, where, names) for side in sides], [1.0, 0.0])
+        def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+            return _of_pairs([_conversation(row, side, where, counts, names) for side in sides], [1.0, 0.0])
 
-        return parse_messages
+    else:
+
+        def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+            return _prompted(row, sides, [1.0, 0.0], where, counts, names)
+
+    def counted(row: Row, where: str, counts: Counter[str]) -> Found:
+        found = parse(row, where, counts)
+        _compare_grades(row, grades, counts)
+        return found
+
+    return counted if grades else parse
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], str)
+
+
+def _of_lists(sides: tuple[str, str], names: Names) -> Parse:
+    """Several answers chosen, several rejected: each of the first is better than each of the second."""
 
     def parse(row: Row, where: str, counts: Counter[str]) -> Found:
-        return _prompted(row, sides, [1.0, 0.0], where, counts, names)
+        texts = [texts_in({side: _listed(row[side])}, side, where) for side in sides]
+        scores = [1.0] * len(texts[0]) + [0.0] * len(texts[1])
+        return _answers_to(row, [*texts[0], *texts[1]], scores, where, counts, names)
 
     return parse
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _grades_beside(first: Row, sides: tuple[str, str]) -> tuple[str, str] | None:
+    """Keys of the grades that chosen and rejected were given, such as score_chosen and score_rejected."""
+    forms = [form for word in ("score", "rating", "avg_rating") for form in (f"{word}_{{}}", f"{{}}_{word}")]
+    forms += [form.replace("_", "-") for form in forms]
+    for form in forms:
+        keys = (form.format("chosen"), form.format("rejected"))
+        if first.keys() >= {*keys} and not {*keys} & {*sides}:
+            return keys
+    return None
+
+
+def _compare_grades(row: Row, grades: tuple[str, str] | None, counts: Counter[str]) -> None:
+    """Counts pairs whose grades say nothing, or the opposite; the pair stays as it is given."""
+    chosen, rejected = (number_of_cell(row.get(key)) for key in grades or ("", ""))
+    if all(isinstance(one, int | float) and not isinstance(one, bool) for one in (chosen, rejected)):
+        counts["pairs_graded_alike"] += chosen == rejected
+        counts["pairs_graded_the_other_way"] += chosen < rejected
 
 
 def whole_pair(first: Row, names: Names) -> Parse:
@@ -132,7 +181,7 @@ def _answers_to(
 ) -> Found:
     """Answers to one prompt, which is a text, perhaps with its context and a system text, or messages."""
     key = names["prompt"]
-    prompt = row[key]
+    prompt = _said_in(row[key])
     if isinstance(prompt, list | dict):
         before = _with_system(messages_in(prompt, key, where), row, where)
         turns = [
@@ -144,8 +193,19 @@ def _answers_to(
     if query == prompt and all(response.startswith(query) for response in responses):
         counts["prompts_repeated_in_answers"] += 1
         responses = [response[len(query) :] for response in responses]
+    if any(response.startswith(HUMAN) and ASSISTANT in response for response in responses):
+        found, expected = "a whole dialogue", "an answer to the prompt"
+        do = "leave the prompt out or set data.shape to dialogues, or remove the row"
+        refuse("turn_mark", where, "answers", found, expected, do)
     system = _system_of(row, where)
     return Found([system + query], responses, scores, {})
+
+
+def _said_in(prompt: Any) -> Any:
+    """The text of a question that is a record, as openai/webgpt_comparisons has it."""
+    if isinstance(prompt, dict) and isinstance(prompt.get("full_text"), str):
+        return prompt["full_text"]
+    return prompt
 
 
 def _in_context(prompt: Any, row: Row, names: Names, where: str) -> Any:
@@ -173,23 +233,36 @@ def _with_system(messages: list[dict[str, str]], row: Row, where: str) -> list[d
     return [{"role": "system", "content": system}, *messages]
 
 
-def _conversation(row: Row, key: str, where: str, names: Names) -> tuple[str, str]:
-    """Messages under a key, behind those of the prompt where it is given and not repeated in them."""
+def _conversation(row: Row, key: str, where: str, counts: Counter[str], names: Names) -> tuple[str, str]:
+    """Messages under a key, behind those of the prompt as far as they are not repeated in them."""
     if row[key] == []:
         refuse("not_text", where, key, "list []", "a list that is not empty")
     messages = messages_in(row[key], key, where)
-    prompt = row.get(names.get("prompt", ""), [])
-    if isinstance(prompt, str):
-        prompt = [{"role": "user", "content": prompt}]
-    before = messages_in(prompt, names.get("prompt", ""), where)
-    if messages[: len(before)] != before and not _is_asked(messages, before):
-        messages = before + messages
-    return answered(_with_system(messages, row, where), where)
+    before = _before(row, messages, where, counts, names)
+    return answered(_with_system([*before, *messages], row, where), where)
 
 
-def _is_asked(messages: list[dict[str, str]], before: list[dict[str, str]]) -> bool:
-    """Whether messages begin with a system message and then with the prompt."""
-    return messages[0]["role"] == "system" and messages[1 : 1 + len(before)] == before
+def _before(
+    row: Row, messages: list[dict[str, str]], where: str, counts: Counter[str], names: Names
+) -> list[dict[str, str]]:
+    """The messages of the prompt that come before a conversation which may begin with them, or be whole."""
+    key = names.get("prompt", "")
+    prompt = _said_in(row.get(key, []))
+    asks = any(message["role"] == "user" for message in messages)
+    if isinstance(prompt, str) or prompt is None:
+        if asks:  # it is whole; the prompt is one of its turns
+            said = [message["content"].strip() for message in messages]
+            counts["prompts_beside_conversations"] += bool(prompt) and str(prompt).strip() not in said
+            return []
+        text = text_in(prompt, key, where)
+        if not text.strip():
+            refuse("blank_query", where, key, "a blank text", "a query")
+        return [{"role": "user", "content": text}]
+    before = messages_in(prompt, key, where)
+    if messages[0]["role"] == "system" and messages[1 : 1 + len(before)] == before:
+        return []
+    overlap = range(min(len(before), len(messages)), 0, -1)
+    return before[: -next((n for n in overlap if before[-n:] == messages[:n]), 0) or None]
 
 
 # Public preference sets ----------------------------------------------------------------------------
@@ -199,7 +272,7 @@ def indexed(first: Row, names: Names) -> Parse:
     """Two responses and the index of the better one, as PKU-SafeRLHF has it."""
 
     def parse(row: Row, where: str, counts: Counter[str]) -> Found:
-        better = row[names["better"]]
+        better = number_of_cell(row[names["better"]])
         if better not in (0, 1) or isinstance(better, bool):
             found = f"{better!r:.40}" if isinstance(better, int | float | None) else type(better).__name__
             refuse("bad_score", where, names["better"], found, "0 or 1, the index of the better response")
@@ -235,7 +308,7 @@ def history(first: Row, names: Names) -> Parse:
     """A post with two comments, label 1 where A is preferred, as the Stanford Human Preferences have it."""
 
     def parse(row: Row, where: str, counts: Counter[str]) -> Found:
-        label = row["labels"]
+        label = number_of_cell(row["labels"])
         if label not in (0, 1) or isinstance(label, bool):
             refuse("bad_score", where, "labels", f"{type(label).__name__}", "1 where A is preferred, or 0")
         scores = [float(label), 1.0 - float(label)]
@@ -276,12 +349,69 @@ def arena(first: Row, names: Names) -> Parse:
     """Two conversations and the winner, as Chatbot Arena has it."""
 
     def parse(row: Row, where: str, counts: Counter[str]) -> Found:
-        winner = row["winner"]
-        if not isinstance(winner, str) or not winner.startswith(("model_a", "model_b", "tie")):
-            expected = "'model_a', 'model_b' or 'tie'"
-            refuse("bad_score", where, "winner", f"{type(winner).__name__} {str(winner)[:40]!r}", expected)
-        sides = [_conversation(row, side, where, {}) for side in ("conversation_a", "conversation_b")]
-        return _of_pairs(sides, [float(winner == "model_a"), float(winner == "model_b")])
+        scores = verdict_in(row["winner"], "winner", ("a", "b"), where)
+        keys = ("conversation_a", "conversation_b")
+        return _of_pairs([_conversation(row, key, where, counts, {}) for key in keys], scores)
+
+    return parse
+
+
+def two_sides(sides: Sides) -> Bind:
+    """Two answers under names of `apo.reading.sides`: texts, conversations, or all turns as JSON in texts."""
+    keys = (sides.first, sides.second)
+
+    def bind(first: Row, names: Names) -> Parse:
+        def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+            scores = scores_of(row, sides, where)
+            if isinstance(first[keys[0]], list | dict):
+                return _of_pairs([_conversation(row, key, where, counts, names) for key in keys], scores)
+            if all(_turns(first.get(key)) for key in (names["prompt"], *keys)):
+                return _of_pairs([_alternating(row, names["prompt"], key, where) for key in keys], scores)
+            return _prompted(row, keys, scores, where, counts, names)
+
+        return parse
+
+    return bind
+
+
+def _turns(value: Any) -> list[Any]:
+    """The turns of one side that a text holds as a JSON list of texts; none where it is another text."""
+    if not isinstance(value, str) or not value.startswith(('["', "[null")):
+        return []
+    try:
+        turns = json.loads(value)
+    except (ValueError, RecursionError):
+        return []
+    return turns if isinstance(turns, list) else []
+
+
+def _alternating(row: Row, prompt: str, key: str, where: str) -> tuple[str, str]:
+    """A conversation of which one text holds what was asked, another what was answered."""
+    asked, said = _turns(row[prompt]), _turns(row[key])
+    if len(asked) != len(said) or not asked:
+        found = f"{len(said)} turns for {len(asked)} questions"
+        refuse("role_order", where, key, found, "a JSON list with one answer for each question")
+    messages = []
+    for question, answer in zip(asked, said, strict=True):
+        messages.append({"role": "user", "content": text_in(question, prompt, where)})
+        messages.append({"role": "assistant", "content": text_in(answer, key, where)})
+    return answered(messages_in(messages, key, where), where)
+
+
+def summaries(first: Row, names: Names) -> Parse:
+    """Two summaries of a post and which is better, as openai/summarize_from_feedback has it."""
+
+    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+        both, about = list_in(row, "summaries", where), row["info"]
+        if len(both) != 2 or not all(isinstance(one, dict) and "text" in one for one in both):
+            refuse("not_text", where, "summaries", f"{len(both)} entries", "two records with a text each")
+        if not isinstance(about, dict):
+            refuse("not_text", where, "info", type(about).__name__, "a record with a post or an article")
+        parts = [about.get("title"), about.get("post") or about.get("article")]
+        query = "\n\n".join(text_in(part, "info", where) for part in parts if part not in (None, ""))
+        scores = verdict_in(row["choice"], "choice", ("0", "1"), where)
+        responses = [text_in(one["text"], "summaries", where) for one in both]
+        return Found([query_in(query, "info", where, counts)], responses, scores, {})
 
     return parse
 
@@ -325,10 +455,14 @@ def _answers_by_name(answers: dict[str, Any], where: str) -> dict[str, str]:
 def demonstration(first: Row, names: Names) -> Parse:
     """A prompt and its answer, as texts or as messages."""
     key = names["answer"]
-    if isinstance(first[key], list | dict):
-        return conversation(key, names)
+    talks = isinstance(first[key], list | dict)
 
     def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+        if row.get("label") is False:
+            expected = "an answer to learn from"
+            refuse("bad_score", where, "label", "false, for an answer that nobody wants", expected)
+        if talks:
+            return _of_pairs([_conversation(row, key, where, counts, names)], [])
         return _prompted(row, (key,), [], where, counts, names)
 
     return parse
@@ -338,7 +472,7 @@ def conversation(key: str, names: Names) -> Parse:
     """A conversation whose last message is the answer."""
 
     def parse(row: Row, where: str, counts: Counter[str]) -> Found:
-        return _of_pairs([_conversation(row, key, where, names)], [])
+        return _of_pairs([_conversation(row, key, where, counts, names)], [])
 
     return parse
 

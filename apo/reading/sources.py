@@ -19,7 +19,7 @@ from apo.reading.findings import Findings
 from apo.reading.recognise import COMPARISONS, DEMONSTRATIONS, GOLDEN, SAMPLES, Shape, recognise
 from apo.reading.rows import Placed, placed_rows
 from apo.reading.shapes import Found, shown, with_columns
-from apo.reading.values import text_in
+from apo.reading.values import text_in, with_conversations
 from apo.records import Row
 
 LONGEST_TEXT = 1_000_000  # characters of one query or response
@@ -62,8 +62,7 @@ class _Source:
             return
         self._named = layout.shape
         self.shape = recognise(first, shapes, placed.where, name=layout.shape)
-        names = self.shape.names_in(first, placed.where)
-        self._parse, self._needs = self.shape.bind(first, names), frozenset(names.values())
+        self._parse, self._needs = self.shape.binds(first, placed.where)
         self._keys = first.keys()
         self._rows = chain([(placed, first)], rows)
 
@@ -86,8 +85,9 @@ class _Source:
             try:
                 if isinstance(placed.row, RowError):
                     raise placed.row
-                columns = self._layout.columns
-                yield placed, with_columns(placed.row, columns, placed.where) if columns else placed.row
+                columns, where = self._layout.columns, placed.where
+                row = with_columns(placed.row, columns, where) if columns else placed.row
+                yield placed, with_conversations(row, where, self.counts)
             except RowError as error:
                 self._refuse(error)
 

@@ -1,13 +1,17 @@
 """Values of a row, checked: texts, lists, numbers, queries, conversations. What is wrong is a RowError."""
 
+import json
 import math
+import re
 from collections import Counter
 from typing import Any, NoReturn
 
 from apo.dialogue import ASSISTANT, HUMAN, has_turn_marks, messages_to_dialogue, split_dialogue
 from apo.errors import RowError, UserError
+from apo.reading.tables import Cell
 from apo.records import Row
 
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 # ShareGPT's names of the roles beside those of chat templates.
 _ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant"}
 
@@ -44,7 +48,8 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_short(one) for one in value[:4])}]"[:40] if _is_flat(value) else "[...]"
     if isinstance(value, dict):
-        return "{...}" if value else "{}"
+        unread = isinstance(value.get("not read"), str)
+        return f"a column that is not read ({value['not read']})" if unread else "{...}" if value else "{}"
     return "a number of many digits" if isinstance(value, int) and abs(value) >= 10**40 else f"{value!r:.40}"
 
 
@@ -66,11 +71,18 @@ def texts_in(row: Row, key: str, where: str) -> list[str]:
 
 
 def number_in(value: Any, key: str, where: str) -> float:
-    """A finite number; True and False are none."""
+    """A finite number; True and False are none, and a text is one in a table only."""
+    value = number_of_cell(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
         found = "null" if value is None else f"the score {_digits(value)}"
         refuse("bad_score", where, key, found, "finite numbers")
     return float(value)
+
+
+def number_of_cell(value: Any) -> Any:
+    """The number that a cell of a table holds; any other value as it is."""
+    text = value.strip() if isinstance(value, Cell) else ""
+    return float(text) if len(text) < 40 and _NUMBER.fullmatch(text) else value
 
 
 def _digits(value: Any) -> str:
@@ -143,6 +155,29 @@ def _as_row_error(code: str, error: UserError) -> RowError:
 
 # Conversations -------------------------------------------------------------------------------------
 
+_AS_TEXT = re.compile(r"""\[\s*\{\s*(["'])(role|content|from|value)\1\s*:""")
+
+
+def with_conversations(row: Row, where: str, counts: Counter[str]) -> Row:
+    """The row with the conversations in it that are written as JSON in a text, as tables have them.
+
+    Raises:
+        RowError: A text holds a conversation as Python writes it.
+    """
+    written = [key for key, value in row.items() if isinstance(value, str) and _AS_TEXT.match(value)]
+    for key in written:
+        try:
+            row = row | {key: json.loads(row[key])}
+        except (ValueError, RecursionError):
+            found, expected = (
+                f"messages written as a text ({_short(row[key])})",
+                "a list of messages, or JSON",
+            )
+            refuse("not_text", where, key, found, expected, "write the file from the lists, as JSON Lines")
+    if written:
+        counts["conversations_in_texts"] += len(written)
+    return row
+
 
 def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
     """Messages as {role, content}, also where they are written as {from, value}, or are one alone."""
@@ -157,6 +192,7 @@ def _message(message: Any, key: str, where: str) -> dict[str, str]:
     names = ("from", "value") if isinstance(message, dict) and "value" in message else ("role", "content")
     role, content = (message.get(name) for name in names) if isinstance(message, dict) else (None, None)
     role = _ROLES.get(role, role) if isinstance(role, str) else None
+    content = _joined_parts(content)
     if role not in ("system", "user", "assistant") or not isinstance(content, str):
         raise RowError(
             "role_order",
@@ -174,6 +210,23 @@ def _message(message: Any, key: str, where: str) -> dict[str, str]:
             do="split the content into one message a turn",
         )
     return {"role": role, "content": text_in(content, key, where)}
+
+
+def _joined_parts(content: Any) -> Any:
+    """A content in parts as one text where all parts are texts, each a paragraph; as it is elsewhere."""
+    if not isinstance(content, list) or not content:
+        return content
+    texts = [part.get("text") if _is_text_part(part) else None for part in content]
+    return "\n\n".join(map(str, texts)) if all(isinstance(text, str) for text in texts) else content
+
+
+def _is_text_part(part: Any) -> bool:
+    """{type: text, text}, other keys of it empty: no image, no file."""
+    return (
+        isinstance(part, dict)
+        and part.get("type", "text") == "text"
+        and not any(value for key, value in part.items() if key not in ("type", "text"))
+    )
 
 
 def _message_found(message: Any, key: str) -> str:
