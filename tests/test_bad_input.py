@@ -251,7 +251,7 @@ CASES = [
     ),
     Case("data", "empty parquet", pairs("x.parquet", b""), r"x\.parquet: found no readable parquet"),
     Case(
-        "data", "another format", pairs("x.csv", b"a,b\n"), r"x\.csv: found a file name that ends in '\.csv'"
+        "data", "another format", pairs("x.txt", b"a,b\n"), r"x\.txt: found a file name that ends in '\.txt'"
     ),
     Case(
         "data",
@@ -264,7 +264,7 @@ CASES = [
         "data",
         "UTF-16",
         content(P, jsonl(COMPARISONS).decode().encode("utf-16")),
-        r"pairs\.jsonl:1: found byt",
+        r"pairs\.jsonl: found text in UTF-16",
     ),
     Case("data", "NUL", row(P, responses=["a\0", "b"]), FIFTH + "a NUL character in 'responses'"),
     Case("data", "lone surrogate", row(P, responses=["\ud800", "b"]), FIFTH + "half of a surrogate pair"),

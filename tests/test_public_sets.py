@@ -573,3 +573,105 @@ def test_a_set_is_named_by_its_columns(tmp_path: Path, name: str) -> None:
         read(tmp_path / "x.jsonl", [row])
     ((found,), _) = read(tmp_path / "x.jsonl", [row], columns=columns)
     assert (found["query"], order(found)) == (Q, "good > bad")
+
+
+# What is refused ------------------------------------------------------------------------------------
+
+KTO = {"prompt": "Why?", "completion": "good", "label": True}
+SIDES = {"prompt": "Why?", "response_a": "good", "response_b": "bad"}
+MESSAGES = "[{'role': 'user', 'content': 'Why?'}, {'role': 'assistant', 'content': 'good'}]"
+REFUSED: dict[str, tuple[Row, str]] = {
+    "trl-lib/kto-mix-14k": (KTO, "one answer .* as KTO takes them"),
+    "the same as messages": (KTO | {"prompt": asked("x")[:1], "completion": asked("x")[1:]}, "as KTO takes"),
+    "PKU-Alignment/BeaverTails": ({"prompt": "Why?", "response": "x", "is_safe": False}, "as KTO takes them"),
+    "OpenAssistant/oasst1": (
+        {"message_id": "m", "parent_id": None, "text": "Why?", "role": "prompter"},
+        "a tree of messages",
+    ),
+    "OpenAssistant/oasst1, trees": ({"message_tree_id": "m", "prompt": {"text": "Why?"}}, "a tree of mess"),
+    "rows in an object": ({"data": [{"prompt": "Why?", **PAIR}]}, "all rows under 'data'"),
+    "other letters": ({"Prompt": "Why?", "Chosen": "a", "Rejected": "b"}, "'prompt': keys are compared"),
+    "TRL, implicit": (PAIR, "text that is no dialogue"),
+    "a number for a letter": (SIDES | {"winner": 1}, "a number of the better one, or its letter"),
+    "an index for a number": (
+        {"prompt": "Why?", "output_1": "a", "output_2": "b", "preference": 0},
+        "found 0 in 'preference' for answers that end in '1' and '2'",
+    ),
+    "a verdict that is none": (SIDES | {"winner": "model_a_strong"}, "found str 'model_a_strong'"),
+    "messages as Python writes them": (
+        {"prompt": "Why?", "chosen": MESSAGES, "rejected": MESSAGES},
+        "messages written as a text",
+    ),
+    "whole dialogues behind a prompt": (
+        {"prompt": "Why?", "chosen": f"{Q} good", "rejected": f"{Q} bad"},
+        "a whole dialogue",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_comparison_is_told(tmp_path: Path, name: str) -> None:
+    row, message = REFUSED[name]
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / "x.jsonl", [row])
+
+
+def test_ties_are_counted_and_grades_are_compared(tmp_path: Path) -> None:
+    verdicts = ["tie", "both_bad", "tie (bothbad)", "Tie", "model_b", "A"]
+    found, counts = read(tmp_path / "x.jsonl", [SIDES | {"winner": one} for one in verdicts])
+    assert ([one["scores"] for one in found], counts["dropped_no_preference"]) == ([[0, 1], [1, 0]], 4)
+    grades = [{"score_chosen": 1, "score_rejected": other} for other in (0, 1, 2)]
+    _, counts = read(tmp_path / "x.jsonl", [{"prompt": "Why?", **PAIR} | one for one in grades])
+    assert (counts["pairs_graded_alike"], counts["pairs_graded_the_other_way"], counts["kept"]) == (1, 1, 3)
+
+
+def test_messages_before_and_in_a_conversation_are_joined_once(tmp_path: Path) -> None:
+    for taken in range(4):
+        row = {side: talk(answer)[taken:] for side, answer in PAIR.items()} | {"prompt": talk("x")[:-1]}
+        ((found,), _) = read(tmp_path / "x.jsonl", [row])
+        assert (found["query"], order(found)) == (TALK, "good > bad")
+
+
+# Tables and files in disguise -----------------------------------------------------------------------
+
+
+def test_a_table_is_read_with_its_numbers_and_lines(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b'\xef\xbb\xbfprompt,response_0,response_1,better\r\n"Why, ""so""\n?",bad,good,1\r\n')
+    ((found,), _) = read(path)
+    assert (found["query"], order(found)) == ('\n\nHuman: Why, "so"\n?\n\nAssistant:', "good > bad")
+    (tmp_path / "x.tsv").write_text(
+        "prompt\tscore_0\tscore_1\tresponse_0\tresponse_1\nWhy?\t9\t10\tbad\tgood\n"
+    )
+    assert order(read(tmp_path / "x.tsv")[0][0]) == "good > bad"
+    path.write_text(
+        'id,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n1,"[""Why?""]",'
+        '"[""bad""]","[""good""]",0,1,0\n'
+    )
+    assert order(read(path)[0][0]) == "good > bad"
+
+
+BROKEN = {
+    "a.csv": (b'prompt,chosen,rejected\nWhy?,"good,bad\n', "no row of a table"),
+    "b.csv": (b"prompt,chosen,chosen\n1,2,3\n", "the column 'chosen' twice"),
+    "c.csv": (b"prompt,chosen,rejected\nWhy?,good\n", "found 2 values"),
+    "d.csv": (b"prompt,chosen,rejected\n\xfc,a,b\n", "not UTF-8"),
+    "e.csv": (b"prompt,chosen,rejected\n", "no rows"),
+    "a.jsonl": (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+    "a.parquet": (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+    "a.jsonl.gz": (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+    "b.jsonl": (b"\n<!DOCTYPE html><html>404", "a web page"),
+    "c.json": (b"PK\x03\x04...", "a zip archive"),
+    "d.jsonl": ("{}".encode("utf-16"), "text in UTF-16"),
+    "e.jsonl": (gzip.compress(b"{}"), "gzip data"),
+    "f.jsonl": (b'{"prompt": "a", "chosen": "b", "chosen": "c", "rejected": "d"}', "the key 'chosen' twice"),
+    "f.json": (b'[{"prompt": "a", "chosen": "b", "chosen": "c"}]', "the key 'chosen' twice"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_file_that_is_another_thing_is_told(tmp_path: Path, name: str) -> None:
+    data, message = BROKEN[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / name)

@@ -20,12 +20,12 @@ _OUR_KEYS = (
 
 def known_misfit(row: Row, where: str) -> UserError | None:
     """What a row of no shape is, where that is known."""
-    if {"message_id", "parent_id", "text", "role"} <= row.keys():
+    if {"message_id", "parent_id", "text", "role"} <= row.keys() or "message_tree_id" in row:
         return UserError(
             where,
-            found="one message of a tree, which stands in other rows (message_id, parent_id)",
+            found="a tree of messages, or one message of it",
             expected="rows that hold what is compared: a prompt with its answers",
-            do="take the file of whole trees (.trees.jsonl.gz), or join the answers to one parent in a row",
+            do="write the answers to one message in a row: {prompt: [messages], answers: [{text, rank}, ...]}",
         )
     wrapper = next((key for key in row if len(row) <= 5 and _is_rows(row[key])), None)
     if wrapper is not None:
@@ -60,4 +60,8 @@ def known_misfit(row: Row, where: str) -> UserError | None:
 
 
 def _is_rows(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value[:3])
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(one, dict) and not {"role", "from"} & one.keys() for one in value[:3])
+    )
