@@ -67,6 +67,8 @@ WHOLE: list[list[dict[str, Any]]] = [
     [{"prompt": "é\U0001f600", "answers": [{"answer": "a", "rank": 1}, {"answer": "b", "rank": 2}]}] * 2,
     [{"query": Q, "golden": "a"}] * 2,
     [{"query": Q, "sample_0": "a", "sample_1": "b\n\nHuman: c", "hh_best": "d"}] * 2,
+    [{"prompt": "Why?", "response_a": "a", "response_b": "b", "winner": "model_a"}] * 2,
+    [{"prompt": '["Why?"]', "response_a": '["a"]', "response_b": '["b"]', "winner_a": 1, "winner_b": 0}] * 2,
     [{"messages": [message("user", "Why?"), message("assistant", "so")]}] * 2,
 ]
 TOKENS = [
@@ -179,6 +181,7 @@ NAMES += [
 ]
 NAMES += ["messages", "response_0", "response_1", "response_2", "better_response_id", "preference_strength"]
 NAMES += ["history", "human_ref_A", "human_ref_B", "labels", "answers", "completions", "conversation_a"]
+NAMES += ["response_a", "response_b", "winner_a", "winner_b", "preference", "label", "info", "summaries"]
 NAMES += ["conversation_b", "winner", "score_0", "score_1", "query_id", "type", "system", "answer"]
 TEXTS = st.sampled_from(
     ["", " ", "a", "b", Q, f"{Q} a", f"{Q} b", f"{Q}<sep>a", "\ud800", "\0", "\n\nHuman:", "tie"]
