@@ -25,7 +25,7 @@ def known_misfit(row: Row, where: str) -> UserError | None:
             where,
             found="a tree of messages, or one message of it",
             expected="rows that hold what is compared: a prompt with its answers",
-            do="write the answers to a message in one row: {prompt: [messages], answers: [{text, rank}, ...]}",
+            do="write the answers to a message in one row: {prompt: messages, answers: [{text, rank}, ...]}",
         )
     wrapper = next((key for key in row if len(row) <= 5 and _is_rows(row[key])), None)
     if wrapper is not None:
