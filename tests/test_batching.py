@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import Gemma2Config, LlamaConfig
 
 from apo.model import batching
-from apo.model.batching import Batch, collate, micro_batches, plain_items, tree_length
+from apo.model.batching import Batch, collate, micro_batches, plain_items, rectangle, tree_length
 from apo.model.encoding import Item
 from apo.training.optimise import batches_of
 
@@ -125,6 +125,11 @@ def test_members_by_hand() -> None:
         [[1, 1, 1, 1, 0], [1, 1, 0, 0, 1]],
         [[1, 1, 0, 0, 0], [0, 0, 0, 0, 0]],
     ]
+
+
+def test_a_rectangle_by_hand() -> None:
+    found = rectangle([[3, 1], [2], [4, 5, 6]], 9, torch.long)
+    assert found.dtype == torch.long and found.tolist() == [[3, 1, 9], [2, 9, 9], [4, 5, 6]]
 
 
 def test_to_moves_every_tensor() -> None:
