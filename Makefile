@@ -11,6 +11,8 @@
 # make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
 # make study   ten seeds of small games, base against APO, and docs/results.md from them; hours; QUICK=1 for a look
 PYTHON ?= python3
+# As many files of tests at a time as there are cores, up to four, and one thread for each: more of them would wait for each other.
+TESTS := APO_THREADS=1 OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist loadfile
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -32,11 +34,11 @@ repro: setup
 	dvc repro
 
 quick: setup
-	python -m pytest -m "not slow and not fuzz"
+	$(TESTS) -m "not slow and not fuzz"
 
 test: setup .venv/rewardbench
-	python -m pytest -m "not slow and not fuzz"
-	python -m pytest -m slow
+	$(TESTS) -m "not slow and not fuzz"
+	$(TESTS) -m slow
 
 fuzz: setup
 	python -m pytest -m fuzz

@@ -6,13 +6,11 @@ fine-tuned. Out: `models/actor`, its training curve, metrics.
 
 from pathlib import Path
 
-from apo.card import language_model_card
 from apo.config import Actor, read_section, read_seed
-from apo.model.checkpoint import load_language_model, load_tokenizer, save_language_model
-from apo.records import read_rows, write_json
+from apo.records import read_rows
 from apo.stage import run
-from apo.tables import write_csv
 from apo.training.fine_tuning import fine_tune
+from apo.training.finish import Outputs, take_over
 
 
 def main(
@@ -24,12 +22,9 @@ def main(
     params: Path = Path("params.yaml"),
 ) -> None:
     settings = read_section(params, "actor", Actor)
+    to = Outputs(out, curves, metrics)
     if start.is_dir():
-        model = load_language_model(start)
-        card = language_model_card(out, start=start, parameters=model.num_parameters())
-        save_language_model(model, load_tokenizer(start), out, card)
-        write_csv(curves, [{"step": 0}])
-        write_json(metrics, {"actor": {"parameters": model.num_parameters(), "fine_tuned_here": False}})
+        take_over("actor", start, {"fine_tuned_here": False}, to)
         return
     fine_tune(
         "actor",
@@ -38,9 +33,7 @@ def main(
         settings,
         source=start,
         seed=read_seed(params),
-        out=out,
-        curves=curves,
-        metrics=metrics,
+        to=to,
     )
 
 

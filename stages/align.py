@@ -9,6 +9,7 @@ from pathlib import Path
 from apo.config import Alignment, read_number, read_section, read_seed
 from apo.stage import run
 from apo.training.align_recipe import align_model
+from apo.training.finish import Outputs
 
 
 def main(
@@ -27,9 +28,7 @@ def main(
         selected,
         read_section(params, "align", Alignment).at(read_number(params, f"align_lr.{round}")),
         seed=read_seed(params),
-        out=out,
-        curves=curves,
-        metrics=metrics,
+        to=Outputs(out, curves, metrics),
     )
 
 

@@ -8,26 +8,22 @@ from collections import Counter
 from pathlib import Path
 
 from apo import machine
-from apo.card import language_model_card
 from apo.config import Backbone, read_section, read_seed
 from apo.errors import UserError
-from apo.model.checkpoint import load_language_model, load_tokenizer, new_language_model, save_language_model
+from apo.model.checkpoint import new_language_model
 from apo.model.tokenizer import train_tokenizer
-from apo.records import read_rows, write_json
+from apo.records import read_rows
 from apo.resume.states import Checkpoints, fingerprint
 from apo.stage import run
-from apo.tables import write_csv
+from apo.training.finish import Outputs, finish, take_over
 from apo.training.language import encode_documents, train_language_model
 
 
 def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
     settings = read_section(params, "backbone", Backbone)
+    to = Outputs(out, curves, metrics)
     if start.is_dir():
-        model = load_language_model(start)
-        card = language_model_card(out, start=start, parameters=model.num_parameters())
-        save_language_model(model, load_tokenizer(start), out, card)
-        write_csv(curves, [{"step": 0}])
-        write_json(metrics, {"backbone": {"parameters": model.num_parameters(), "pretrained_here": False}})
+        take_over("backbone", start, {"pretrained_here": False}, to)
         return
     seed, device = read_seed(params), machine.set_up()
     texts = [row["text"] for row in read_rows(start)]
@@ -63,22 +59,9 @@ def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Pat
             what="backbone",
             checkpoints=checkpoints,
         )
-        card = language_model_card(
-            out,
-            trained_on={start: len(texts)},
-            settings=settings.model_dump(exclude={"start"}),
-            parameters=model.num_parameters(),
-        )
-        save_language_model(model, tokenizer, out, card)
-        write_csv(curves, curve)
-        tail = [row["loss"] for row in curve[-20:]]
-        found = {
-            "parameters": model.num_parameters(),
-            "pretrained_here": True,
-            "pieces": len(tokenizer),
-            "final_loss": sum(tail) / len(tail),
-        }
-        write_json(metrics, {"backbone": {**found, **dict(sorted(counts.items()))}})
+        found = {"parameters": model.num_parameters(), "pretrained_here": True, "pieces": len(tokenizer)}
+        card = {"trained_on": {start: len(texts)}, "settings": settings.model_dump(exclude={"start"})}
+        finish("backbone", model, tokenizer, curve, found=found, counts=counts, card=card, to=to)
         checkpoints.remove_older()
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from statistics import fmean
 
 from apo.errors import UserError
-from study.claims import claims
-from study.comparing import APO, BASE, Row, Value, arms, between, played
+from study.claims import claims, same_samples
+from study.comparing import APO, BASE, Row, Value, arms, between, of_arm, played
 from study.settings import Settings
 from study.statistics import Paired, holm
 
 END = "<!-- end -->"
+CONTROL = "no adversarial samples (coeff 0)"
 COMPONENTS = ("content", "instruction", "tone", "length", "rambling", "repetition", "form")
 
 
@@ -22,6 +23,7 @@ def blocks(rows: Sequence[Row], settings: Settings) -> dict[str, str]:
         "language models": llm_table(rows),
         "claims": claims_table(rows),
         "map": map_table(rows, settings),
+        "control": control_table(rows, settings),
         "points": points_table(rows),
     }
 
@@ -157,6 +159,28 @@ def map_table(rows: Sequence[Row], settings: Settings) -> str:
     ]
     said = "; ".join(below) or "none"
     return f"{table(head, lines)}\n\nOf {len(known)} places, those with p below 0.01: {said}."
+
+
+def control_table(rows: Sequence[Row], settings: Settings) -> str:
+    """Whether it is the samples that help: each RM of the APO arm beside one that saw none (coeff 0).
+
+    The base RM takes fewer steps than both, so it is the weaker control. Games that chose among other
+    samples than coeff 0 did are left out.
+    """
+    control = played(rows, "condition", CONTROL)
+    places = [("baseline", played(rows, "method", "rjs"))]
+    places += [(one.name, played(rows, "condition", one.name)) for one in settings.map if one.name != CONTROL]
+    lines = []
+    for name, games in places:
+        same = {seed: game for seed, game in games.items() if same_samples(game, rows)}
+        line = [name]
+        for measure in ("accuracy", "ece", "chosen"):
+            value = of_arm(measure, "r1", APO)
+            found = between(same, value, control, value)
+            line += [_difference(found), _p(found.p)] if found else []
+        if len(line) > 1:
+            lines.append([*line, str(len(set(same) & set(control)))])
+    return table(["place", "accuracy", "p", "ECE", "p", "chosen", "p", "seeds"], lines)
 
 
 def points_table(rows: Sequence[Row]) -> str:

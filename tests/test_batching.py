@@ -6,31 +6,18 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from families import SMALL, TREES, assert_close, gradients, separate
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
-from transformers import Gemma2Config, GPTNeoXConfig, LlamaConfig, MistralConfig, Qwen2Config
+from transformers import Gemma2Config, LlamaConfig
 
 from apo.model import batching
-from apo.model.batching import Batch, collate, micro_batches, plain_items, tree_length
+from apo.model.batching import Batch, collate, micro_batches, plain_items, rectangle, tree_length
 from apo.model.encoding import Item
-from apo.model.reward_model import RewardModel
 from apo.training.optimise import batches_of
 
 PAD = 3
-SMALL = {
-    "vocab_size": 380,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 128,
-}
-CONFIGS = {
-    "llama": LlamaConfig(**SMALL, num_key_value_heads=2),
-    "qwen2": Qwen2Config(**SMALL, num_key_value_heads=2),
-    "mistral": MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=None),
-    "gpt_neox": GPTNeoXConfig(**SMALL),
+CONFIGS = TREES | {
     # Without scaled_dot_product_attention, where a mask is added and not applied.
     "llama, eager": LlamaConfig(**SMALL, num_key_value_heads=2, attn_implementation="eager"),
     "gemma2": Gemma2Config(**SMALL, num_key_value_heads=2, head_dim=8, sliding_window=64),
@@ -46,40 +33,14 @@ def ragged(pooling: str) -> list[Item]:
     return [Item(item.prefix, [[*response, 2] for response in item.responses]) for item in items]
 
 
-def weights(items: list[Item]) -> list[Tensor]:
-    """A number for each reward, so that every one of them has a gradient of its own."""
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(len(item.responses), generator=generator) for item in items]
-
-
-def alone(model: RewardModel, item: Item) -> Tensor:
-    """Rewards of the separate sequences, each in a batch of its own, without a mask of ours."""
-    sequences = [torch.tensor([item.prefix + response]) for response in item.responses]
-    hidden = [model.classifier.base_model(input_ids=ids).last_hidden_state[0] for ids in sequences]
-    pooled = {
-        "last": [h[-1] for h in hidden],
-        "eos": [h[-1] for h in hidden],
-        "average": [h.mean(0) for h in hidden],
-        "max": [h.amax(0) for h in hidden],
-    }[model.encoder.pooling]
-    return torch.cat([model.classifier.score(vector) for vector in pooled])
-
-
-def gradients(model: RewardModel, total: Tensor) -> dict[str, Tensor]:
-    model.zero_grad()
-    total.backward()
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-
-
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_tree_is_its_separate_sequences(family: str, pooling: str) -> None:
     model = tiny.wrapped(CONFIGS[family], pooling=pooling)
     items = ragged(pooling)
-    expected = [alone(model, item) for item in items]
-    expected_gradients = gradients(
-        model, sum((r @ w for r, w in zip(expected, weights(items), strict=True)), torch.zeros(()))
-    )
+    expected = [separate(model, item) for item in items]
+    expected_gradients = gradients(model, torch.cat(expected))
+    assert expected_gradients.keys() == dict(model.named_parameters()).keys()
 
     rewards = model(collate(items, pad_id=PAD))
     assert rewards.shape == (8, 8)
@@ -90,12 +51,8 @@ def test_a_tree_is_its_separate_sequences(family: str, pooling: str) -> None:
     spread = torch.cat(expected).std()
     assert spread > 1e-3  # rewards differ by far more than the tolerance
 
-    total = sum((row[: len(w)] @ w for row, w in zip(rewards, weights(items), strict=True)), torch.zeros(()))
-    found = gradients(model, total)
-    assert found.keys() == expected_gradients.keys() == dict(model.named_parameters()).keys()
-    for name, own in expected_gradients.items():
-        gap = (found[name] - own).norm() / own.norm().clamp(min=1e-6)
-        assert gap < 1e-4, (name, gap)
+    together = torch.cat([row[: len(own)] for row, own in zip(rewards, expected, strict=True)])
+    assert_close(gradients(model, together), expected_gradients)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -121,7 +78,7 @@ def test_permuting_responses_permutes_rewards(pooling: str) -> None:
 def test_a_blank_response_is_rated_at_the_end_of_the_query() -> None:
     model = tiny.wrapped(CONFIGS["llama"], pooling="last")
     rewards = model(collate([Item([1, 10, 11], [[20], [], [21, 22]])], pad_id=PAD))[0]
-    assert rewards[1].item() == pytest.approx(alone(model, Item([1, 10], [[11]])).item(), abs=1e-5)
+    assert rewards[1].item() == pytest.approx(separate(model, Item([1, 10], [[11]])).item(), abs=1e-5)
 
 
 def test_a_pad_id_inside_a_text_is_a_token_like_any_other() -> None:
@@ -129,7 +86,7 @@ def test_a_pad_id_inside_a_text_is_a_token_like_any_other() -> None:
     item = Item([1, 10, PAD, 11], [[20, PAD], [PAD]])
     neighbour = Item([1, 10, 11, 12, 13, 14], [[20, 21, 22, 23]])
     rewards = model(collate([item, neighbour], pad_id=PAD))[0, :2]
-    assert torch.allclose(rewards, alone(model, item), rtol=0, atol=1e-5)
+    assert torch.allclose(rewards, separate(model, item), rtol=0, atol=1e-5)
 
 
 # The tensors, by hand
@@ -168,6 +125,11 @@ def test_members_by_hand() -> None:
         [[1, 1, 1, 1, 0], [1, 1, 0, 0, 1]],
         [[1, 1, 0, 0, 0], [0, 0, 0, 0, 0]],
     ]
+
+
+def test_a_rectangle_by_hand() -> None:
+    found = rectangle([[3, 1], [2], [4, 5, 6]], 9, torch.long)
+    assert found.dtype == torch.long and found.tolist() == [[3, 1, 9], [2, 9, 9], [4, 5, 6]]
 
 
 def test_to_moves_every_tensor() -> None:

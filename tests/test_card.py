@@ -17,6 +17,7 @@ from apo.config import FineTuning
 from apo.errors import UserError
 from apo.records import write_json, write_rows
 from apo.training.fine_tuning import fine_tune
+from apo.training.finish import Outputs
 from apo.training.reward_recipe import train_rm
 
 ROOT = Path(__file__).parents[1]
@@ -150,9 +151,9 @@ def test_the_card_of_a_language_model_says_what_it_learned_from(repository: Path
         settings,
         source=Path("data/rjs/apo.jsonl"),
         seed=1,
-        out=Path("models/llm_apo"),
-        curves=Path("metrics/curves/align_apo.csv"),
-        metrics=Path("metrics/align_apo.json"),
+        to=Outputs(
+            Path("models/llm_apo"), Path("metrics/curves/align_apo.csv"), Path("metrics/align_apo.json")
+        ),
     )
     card = ModelCard.load(repository / "models/llm_apo/README.md")
     assert card.data.base_model == "models/backbone"

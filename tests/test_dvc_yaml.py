@@ -288,13 +288,12 @@ def test_metrics_are_tracked_by_git_and_outputs_by_dvc(stage: Stage) -> None:
 def _metric_key(stage: Stage) -> set[str]:
     """The top-level keys that a stage writes into its metrics file."""
     names = dict(stage.arguments)
-    for function, call in _calls(stage.script, "train_rm", "fine_tune", "align_model"):
+    for _, call in _calls(stage.script, "train_rm", "fine_tune", "align_model", "finish"):
         names["name"] = _text(call.args[0], names)
-        assert function in ("train_rm", "fine_tune", "align_model")
     keys = set()
     for path in stage.code - {"apo/world"}:
         for _, call in _calls(path, "write_json"):
-            if isinstance(call.args[0], ast.Name) and call.args[0].id == "metrics":
+            if ast.unparse(call.args[0]) in ("metrics", "to.metrics"):
                 content = call.args[1]
                 assert isinstance(content, ast.Dict)
                 keys |= {_text(key, names) for key in content.keys if key}

@@ -22,6 +22,7 @@ from apo.model.checkpoint import (
     load_language_model,
     load_reward_model,
     load_tokenizer,
+    new_language_model,
     save_language_model,
     save_reward_model,
     start_reward_model,
@@ -186,6 +187,23 @@ def test_saving_twice_gives_the_same_bytes(start: Path) -> None:
 
 
 # Random numbers
+
+
+def test_the_base_of_rotary_positions_stands_where_older_loaders_look_too(tmp_path: Path) -> None:
+    """Transformers 4 knows `rope_theta` alone, and would take 10000 in silence where it is missing."""
+    tokenizer = load_tokenizer(tiny.backbone(tmp_path / "backbone"))
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = new_language_model(tokenizer, seed=1, rope_theta=77.0, **sizes)
+    save_language_model(model, tokenizer, tmp_path / "one", "card")
+    config = json.loads((tmp_path / "one/config.json").read_text())
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 77.0
+    again = load_language_model(tmp_path / "one")
+    assert torch.equal(again.model.rotary_emb.inv_freq, model.model.rotary_emb.inv_freq)
+    assert model.model.rotary_emb.inv_freq[1] == pytest.approx(77.0 ** (-2 / 8))
+    ids = torch.arange(12)[None]
+    assert torch.equal(again(ids).logits, model.eval()(ids).logits)
+    save_language_model(again, tokenizer, tmp_path / "two", "card")
+    assert (tmp_path / "two/config.json").read_bytes() == (tmp_path / "one/config.json").read_bytes()
 
 
 @pytest.mark.parametrize("separator", ["", "<sep>"])

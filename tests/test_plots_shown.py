@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from browser import Seen, find_browser, opened
-from game import dvc, ran, stages
+from game import dvc
 from playwright.sync_api import Page
 from small import ROOT, run
 from test_hermetic import offline
@@ -142,8 +142,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 def test_plots_diff_of_an_experiment_with_another_round(played: Path, tmp_path: Path) -> None:
     """One chart shows both revisions, though they have other numbers of rounds; the tables have one place."""
     rounds = "rounds=[{id:r1,prev:r0},{id:r2,prev:r1}]"
-    output = dvc(played, "exp", "run", "-n", "other", "-S", rounds)
-    assert {"gather@round0", "gather@round1", "plots"} <= ran(output) <= set(stages(played))
+    dvc(played, "exp", "run", "-n", "other", "-S", rounds)
     with opened(drawn(played, "diff", "HEAD", "other"), width=1400) as (page, seen):
         texts = charts(page, seen, tmp_path / "diff.png")
         assert page.locator("#rewards g.cell > g").count() == 2 * 4  # revisions, RMs; one place is empty

@@ -6,16 +6,8 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from torch import Tensor
-from transformers import (
-    BertConfig,
-    BloomConfig,
-    GPTNeoXConfig,
-    LlamaConfig,
-    MistralConfig,
-    PretrainedConfig,
-    Qwen2Config,
-)
+from families import PLAIN, SMALL, TREES, assert_close, gradients, separate
+from transformers import BertConfig, LlamaConfig, MistralConfig, PretrainedConfig
 
 from apo import machine
 from apo.errors import UserError
@@ -24,24 +16,6 @@ from apo.model.batching import collate, tree_length
 from apo.model.encoding import Item
 from apo.model.reward_model import RewardModel
 
-SMALL: dict[str, Any] = {
-    "vocab_size": 380,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 128,
-}
-TREES = {
-    "llama": LlamaConfig(**SMALL, num_key_value_heads=2),
-    "qwen2": Qwen2Config(**SMALL, num_key_value_heads=2),
-    "mistral": MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=None),
-    "gpt_neox": GPTNeoXConfig(**SMALL),
-}
-PLAIN = {
-    "bloom": BloomConfig(vocab_size=380, hidden_size=32, n_layer=2, n_head=4),
-    "mistral with a window": MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=12),
-}
 QUERY = tiny.query("Tell me a story about a good dog, a brown fox and a lazy friend.")
 ANSWERS = [
     "Once upon a time a quick brown fox jumped over the lazy dog.",
@@ -53,31 +27,6 @@ ANSWERS = [
     "A quick fox, a lazy dog, a good day.",
     "What is 3 plus 4?",
 ]
-
-
-def separate(model: RewardModel, item: Item) -> Tensor:
-    """Each response behind its query in a batch of its own, through the stock classes alone."""
-    rows = [torch.tensor([item.prefix + response]) for response in item.responses]
-    hidden = [model.classifier.base_model(input_ids=ids).last_hidden_state[0] for ids in rows]
-    pooled = {
-        "last": [h[-1] for h in hidden],
-        "eos": [h[-1] for h in hidden],
-        "average": [h.mean(0) for h in hidden],
-        "max": [h.amax(0) for h in hidden],
-    }[model.encoder.pooling]
-    return torch.cat([model.classifier.score(vector) for vector in pooled])
-
-
-def gradients(model: RewardModel, rewards: Tensor) -> dict[str, Tensor]:
-    model.zero_grad()
-    (rewards * torch.linspace(-1, 2, len(rewards))).sum().backward()
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-
-
-def close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
-    assert found.keys() == expected.keys()
-    gaps = {n: (found[n] - own).norm() / own.norm().clamp(min=1e-6) for n, own in expected.items()}
-    return all(gap < 1e-4 for gap in gaps.values())
 
 
 def encoded(config: PretrainedConfig, pooling: str, count: int, **changes: Any) -> tuple[RewardModel, Item]:
@@ -101,7 +50,7 @@ def test_a_cut_tree_of_one_to_eight_responses_is_its_separate_sequences(
         expected = separate(model, item)
         found = model.rewards([item])[0]
         assert torch.allclose(found, expected, rtol=0, atol=1e-5)
-        assert close(gradients(model, model.rewards([item])[0]), gradients(model, separate(model, item)))
+        assert_close(gradients(model, model.rewards([item])[0]), gradients(model, separate(model, item)))
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "mistral"])
@@ -119,7 +68,8 @@ def test_the_last_layer_for_last_tokens_alone_is_the_whole_layer(
 
 def test_the_shortcut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last MLP sees one token a response, the one before it all."""
-    model = tiny.wrapped(TREES["llama"], pooling="last")
+    config = LlamaConfig(**SMALL | {"num_hidden_layers": 3}, num_key_value_heads=2)
+    model = tiny.wrapped(config, pooling="last")
     seen: list[int] = []
     for layer in model.classifier.base_model.layers:
         layer.mlp.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
@@ -143,7 +93,7 @@ def test_a_backbone_that_takes_no_tree_reads_separate_sequences(family: str, poo
     for row, item, own in zip(found, items, expected, strict=True):
         assert torch.allclose(row[: len(item.responses)], own, rtol=0, atol=1e-5)
         assert (row[len(item.responses) :] == 0).all()
-    assert close(gradients(model, model.rewards(items[:1])[0]), gradients(model, separate(model, items[0])))
+    assert_close(gradients(model, model.rewards(items[:1])[0]), gradients(model, separate(model, items[0])))
     assert model.tokens(items[0]) >= items[0].plain_tokens
 
 

@@ -228,6 +228,8 @@ def test_the_report_names_the_places_where_one_is_better() -> None:
     assert "WGAN (base is better; Holm 0.133);" in found  # 17 x 2 / 256
     assert "baseline (APO is better; Holm 0.133);" in found
     assert "coeff 0.5" not in found
+    assert "| WGAN | -0.16" in made["control"]  # (-0.1 - 0.01) x (1 + 0.1 x seed), mean over 8 seeds
+    assert "no adversarial" not in made["control"]
 
 
 def test_a_half_played_study_is_reported() -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from apo.model.encoding import Item
 
@@ -75,6 +76,13 @@ def collate(items: Sequence[Item], *, pad_id: int) -> Batch:
     numbers = torch.arange(1, widest + 1)[None, :, None]
     members = ((keys == numbers) | (keys == 0)) & mask[:, :, None]
     return Batch(input_ids, position_ids, attention[:, None], members, mask)
+
+
+def rectangle(
+    rows: Sequence[Sequence[float]], fill: float, dtype: torch.dtype
+) -> Shaped[Tensor, "item resp"]:
+    """Numbers of the responses of each item, with `fill` where an item has no more responses."""
+    return pad_sequence([torch.tensor(row, dtype=dtype) for row in rows], True, fill)
 
 
 def micro_batches(lengths: Sequence[int], *, budget: str, tokens: int) -> Iterator[list[int]]:

@@ -170,7 +170,7 @@ def save_language_model(
     """
     tokenizer.chat_template = tokenizer.chat_template or _template(separator="", end="{{ eos_token }}")
     with _new_folder(folder) as temporary:
-        model.save_pretrained(temporary)
+        _write_model(model, temporary)
         tokenizer.save_pretrained(temporary)
         (temporary / "README.md").write_text(card, encoding="utf-8")
         if more:
@@ -292,16 +292,27 @@ def save_reward_model(
     if calibration is not None:
         config.apo_calibration = dict(calibration)
     with _new_folder(folder) as temporary:
-        model.classifier.save_pretrained(temporary)
+        ours = {"architectures": [f"{RewardModel.__module__}.{RewardModel.__name__}"]}
+        _write_model(model.classifier, temporary, **({} if encoder.pooling in ("last", "eos") else ours))
         tokenizer.save_pretrained(temporary)
         (temporary / "README.md").write_text(card, encoding="utf-8")
         if more:
             more(temporary)
-        if encoder.pooling not in ("last", "eos"):
-            path = temporary / "config.json"
-            written = json.loads(path.read_text(encoding="utf-8"))
-            written["architectures"] = [f"{RewardModel.__module__}.{RewardModel.__name__}"]
-            path.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _write_model(model: Any, folder: Path, **more: Any) -> None:
+    """Weights and config.json, with `more` in it.
+
+    Transformers 5 names the base of rotary positions in `rope_parameters` alone, where transformers 4 does
+    not look: it would read 10000. So it stands beside it as `rope_theta` too; transformers 5 takes it for the
+    same.
+    """
+    model.save_pretrained(folder)
+    path = folder / "config.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    base = (written.get("rope_parameters") or {}).get("rope_theta")  # none where layers have their own
+    written |= more if base is None else {"rope_theta": base, **more}
+    path.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

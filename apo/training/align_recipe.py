@@ -4,20 +4,17 @@ from collections import Counter
 from pathlib import Path
 
 from apo import machine
-from apo.card import language_model_card
 from apo.config import Align
 from apo.errors import UserError
-from apo.model.checkpoint import load_language_model, load_tokenizer, save_language_model
+from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.model.encoding import Encoder
 from apo.model.likelihood import ResponseLikelihood
 from apo.model.lora import add_adapters, merge_adapters, trained_weights
-from apo.records import read_rows, write_json
+from apo.records import read_rows
 from apo.resume.states import Checkpoints, fingerprint
-from apo.tables import write_csv
 from apo.training.alignment import align, learned_from
+from apo.training.finish import Outputs, finish
 from apo.training.preferences import ranked_queries
-
-LAST = 20  # steps of which the metrics are means
 
 
 def align_model(
@@ -27,9 +24,7 @@ def align_model(
     settings: Align,
     *,
     seed: int,
-    out: Path,
-    curves: Path,
-    metrics: Path,
+    to: Outputs,
 ) -> None:
     """Aligns the language model in `start` with the scores of its samples.
 
@@ -65,17 +60,8 @@ def align_model(
     with Checkpoints(name, fingerprint([settings, seed], [start, scored])).exclusive() as checkpoints:
         curve = align(model, data, settings, seed=seed, what=name, checkpoints=checkpoints)
         adapter = merge_adapters(tuner)
-        card = language_model_card(
-            out,
-            start=start,
-            trained_on={scored: len(data)},
-            settings=settings.model_dump(exclude=set() if tuner else {"lora"}),
-            parameters=language_model.num_parameters(),
-        )
-        save_language_model(language_model, tokenizer, out, card, adapter.save if adapter else None)
-        write_csv(curves, curve)
-        last = curve[-LAST:]
-        final = {f"final_{key}": sum(row[key] for row in last) / len(last) for key in last[0]}
-        del final["final_step"], final["final_lr"]
-        write_json(metrics, {name: {**final, **dict(sorted(counts.items()))}})
+        more = adapter.save if adapter else None
+        learned = settings.model_dump(exclude=set() if tuner else {"lora"})
+        card = {"start": start, "trained_on": {scored: len(data)}, "settings": learned}
+        finish(name, language_model, tokenizer, curve, found={}, counts=counts, card=card, to=to, more=more)
         checkpoints.remove_older()

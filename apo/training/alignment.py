@@ -8,7 +8,6 @@ from types import MappingProxyType
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from apo import launch, machine
@@ -23,7 +22,7 @@ from apo.alignment_losses import (
 )
 from apo.config import Align
 from apo.losses import pair_loss_sums
-from apo.model.batching import micro_batches
+from apo.model.batching import micro_batches, rectangle
 from apo.model.likelihood import ResponseLikelihood
 from apo.resume.states import Checkpoints
 from apo.training.engines import Terms, meet, summed
@@ -128,11 +127,11 @@ def align(
         group = [learned[i] for i in items]
         found = model([one.item for one in group])
         device, dtype = found.device, found.dtype
-        scores = _padded([one.scores for one in group], math.nan, dtype).to(device)
-        tokens = _padded([[len(r) for r in one.item.responses] for one in group], 0, torch.long)
+        scores = rectangle([one.scores for one in group], math.nan, dtype).to(device)
+        tokens = rectangle([[len(r) for r in one.item.responses] for one in group], 0, torch.long)
         before = torch.zeros_like(found)
         if reference:
-            before = _padded([reference[i] for i in items], 0.0, dtype).to(device)
+            before = rectangle([reference[i] for i in items], 0.0, dtype).to(device)
         responses = Responses(found, before, tokens.to(device), scores, ~scores.isnan(), **totals)
         return METHODS[settings.method](responses, settings)
 
@@ -175,7 +174,3 @@ def _log_likelihoods(model: ResponseLikelihood, data: Sequence[Ranking], what: s
 
 def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
     return micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=machine.token_budget())
-
-
-def _padded(rows: Sequence[Sequence[float]], value: float, dtype: torch.dtype) -> Tensor:
-    return pad_sequence([torch.tensor(row, dtype=dtype) for row in rows], True, value)

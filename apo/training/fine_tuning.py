@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apo import machine
-from apo.card import language_model_card
 from apo.config import FineTuning
 from apo.errors import UserError
-from apo.model.checkpoint import load_language_model, load_tokenizer, save_language_model
-from apo.records import write_json
+from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.resume.states import Checkpoints, fingerprint
-from apo.tables import write_csv
+from apo.training.finish import Outputs, finish
 from apo.training.language import encode_answers, train_language_model
 
 
@@ -23,9 +21,7 @@ def fine_tune(
     *,
     source: Path,
     seed: int,
-    out: Path,
-    curves: Path,
-    metrics: Path,
+    to: Outputs,
 ) -> None:
     """Trains on (query, response) pairs; the loss is on the response alone.
 
@@ -63,15 +59,7 @@ def fine_tune(
             what=name,
             checkpoints=checkpoints,
         )
-        card = language_model_card(
-            out,
-            start=start,
-            trained_on={source: len(answers)},
-            settings=settings.model_dump(exclude={"start"}),
-            parameters=model.num_parameters(),
-        )
-        save_language_model(model, tokenizer, out, card)
-        write_csv(curves, curve)
-        tail = [row["loss"] for row in curve[-20:]]
-        write_json(metrics, {name: {"final_loss": sum(tail) / len(tail), **dict(sorted(counts.items()))}})
+        learned = settings.model_dump(exclude={"start"})
+        card = {"start": start, "trained_on": {source: len(answers)}, "settings": learned}
+        finish(name, model, tokenizer, curve, found={}, counts=counts, card=card, to=to)
         checkpoints.remove_older()

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from apo import machine
 from apo.config import Optimiser
 from apo.losses import PairLoss, apo_loss_sums, pairs_in_order
+from apo.model.batching import rectangle
 from apo.model.encoding import Item
 from apo.model.reward_model import RewardModel
 from apo.resume.states import Checkpoints
@@ -64,7 +64,7 @@ def train_reward_model(
         pairs = sum(data[i].pairs for i in step)  # the denominator: all pairs of the optimiser step
         group = [data[i] for i in items]
         rewards = model.rewards([one.item for one in group])
-        scores = pad_sequence([torch.tensor(one.scores) for one in group], True, math.nan)
+        scores = rectangle([one.scores for one in group], math.nan, torch.float32)
         scores, mask = scores.to(rewards.device), ~scores.isnan().to(rewards.device)
         is_apo = torch.tensor([one.is_apo for one in group]).to(rewards.device)
         sums = apo_loss_sums(
