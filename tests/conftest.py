@@ -5,11 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
 # Before anything of apo is imported. The tower is that of PEP 484: an int passes where a float is expected.
 install_import_hook("apo", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+# What a property costs depends on what else the machine does; a test that hangs has the timeout of pytest.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 VECTORS = [Path(__file__).parent / "vectors", Path(__file__).parents[2] / "shared" / "vectors"]
 
