@@ -1,6 +1,8 @@
 """Damaged and hostile files against every reader: records or a UserError, nothing else, in bounded time."""
 
+import csv
 import gzip
+import io
 import json
 import lzma
 import random
@@ -20,6 +22,7 @@ from apo.errors import UserError
 from apo.reading.findings import Findings
 from apo.reading.recognise import PROMPTS
 from apo.reading.sources import Layout, read_comparisons, read_demonstrations, read_golden, read_samples
+from apo.reading.tables import DELIMITERS
 
 POLICIES = read_section(Path(__file__).parents[1] / "params.yaml", "data.findings", RowFindings).model_dump()
 LENIENT = {code: "keep" if policy == "keep" else "drop" for code, policy in POLICIES.items()}
@@ -127,19 +130,30 @@ def parquet(rows: list[dict[str, Any]], folder: Path) -> bytes:
     return (folder / "whole.parquet").read_bytes()
 
 
+def table(rows: list[dict[str, Any]], delimiter: str) -> bytes:
+    """What is no text is written as JSON."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), delimiter=delimiter)
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: one if isinstance(one, str) else json.dumps(one) for key, one in row.items()})
+    return text.getvalue().encode()
+
+
 def files(folder: Path, draw: random.Random) -> Iterator[Path]:
     """Files without end: of every shape in every format, damaged before or after they were packed."""
     listed = [json.dumps(rows, ensure_ascii=False).encode() for rows in WHOLE]
     lines = ["\n".join(json.dumps(row) for row in rows).encode() for rows in WHOLE]
-    tables = [parquet(rows, folder) for rows in WHOLE]
+    packed = [parquet(rows, folder) for rows in WHOLE]
+    tables = {kind: [table(rows, mark) for rows in WHOLE] for kind, mark in DELIMITERS.items()}
     pack = {
         "": bytes,
         ".gz": lambda data: gzip.compress(data, 1),
         ".xz": lambda data: lzma.compress(data, preset=0),
     }
     while True:
-        kind = draw.choices([".json", ".jsonl", ".parquet"], [100, 100, 1])[0]
-        data = draw.choice({".json": listed, ".jsonl": lines, ".parquet": tables}[kind])
+        kind = draw.choices([".json", ".jsonl", ".csv", ".tsv", ".parquet"], [100, 100, 30, 10, 1])[0]
+        data = draw.choice({".json": listed, ".jsonl": lines, ".parquet": packed, **tables}[kind])
         packing = draw.choice(["", "", "", ".gz", ".xz"]) if kind != ".parquet" else ""
         first = draw.random() < 0.6
         data = damaged(data, draw) if first or not packing else data

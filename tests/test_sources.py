@@ -453,7 +453,7 @@ DAMAGED_FILES: list[tuple[str, bytes, str]] = [
     ("x.jsonl.gz", b"", ": found no rows"),
     ("x.jsonl.xz", b"", ": found data that breaks off"),
     ("x.jsonl", LINE + b'{"query": "caf\xe9"}\n', ":2: found bytes that are not UTF-8"),
-    ("x.jsonl", "\ufeff{}".encode("utf-16"), ":1: found bytes that are not UTF-8"),
+    ("x.jsonl", "\ufeff{}".encode("utf-16"), ": found text in UTF-16"),
     ("x.json", b'[{"query": "caf\xe9"}]', ": found bytes that are not UTF-8"),
     ("x.jsonl", LINE + LINE[:-9], ":2: found a line that is not JSON"),
     ("x.jsonl", LINE + b'{"query": "a\0"}\n', ":2: found a line that is not JSON"),
@@ -471,7 +471,8 @@ DAMAGED_FILES: list[tuple[str, bytes, str]] = [
     ("x.parquet", LINE, ": found no readable parquet"),
     ("x.parquet", b"", ": found no readable parquet"),
     ("x.parquet.gz", LINE, ": found a file name that ends in '.gz'"),
-    ("x.csv", LINE, ": found a file name that ends in '.csv'"),
+    ("x.csv", b'prompt,chosen,rejected\n"Why?,a,b\n', ":2: found a line that is no row of a table"),
+    ("x.xlsx", LINE, ": found a file name that ends in '.xlsx'"),
     ("x", LINE, ": found a file name that ends in ''"),
 ]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apo.errors import UserError
+from apo.reading import public_shapes as public
 from apo.reading import shapes as say
 from apo.reading.misfits import known_misfit
 from apo.reading.shapes import SEPARATOR as SEPARATOR
@@ -128,7 +129,7 @@ class TwoSides(Shape):
         if len(present) > 1:
             raise self._several("prompt", present, row, where)
         needs = {sides.first, sides.second, *sides.verdict, *prompt.values()}
-        return say.two_sides(sides)(row, prompt), frozenset(needs)
+        return public.two_sides(sides)(row, prompt), frozenset(needs)
 
 
 _TALK = re.compile(r"conv|messages")
@@ -225,31 +226,31 @@ COMPARISONS = [
         "comparison",
         "indexed",
         "response_0 response_1",
-        say.indexed,
+        public.indexed,
         prompt=_PROMPT,
         better="better_response_id better",
     ),
-    _shape("comparison", "scored", "response_0 response_1 score_0 score_1", say.scored, prompt=_PROMPT),
+    _shape("comparison", "scored", "response_0 response_1 score_0 score_1", public.scored, prompt=_PROMPT),
     _shape(
         "comparison",
         "strength",
         "",
-        say.by_strength,
+        public.by_strength,
         prompt=_PROMPT,
         first="response_1 response1",
         second="response_2 response2",
         strength="preference_strength overall_preference",
     ),
-    _shape("comparison", "history", "history human_ref_A human_ref_B labels", say.history),
-    _shape("comparison", "answers", "answers", say.listed("answers"), prompt=_PROMPT),
-    _shape("comparison", "completions", "completions", say.listed("completions"), prompt=_PROMPT),
-    _shape("comparison", "summaries", "info summaries choice", say.summaries),
-    _shape("comparison", "arena", "conversation_a conversation_b winner", say.arena),
+    _shape("comparison", "history", "history human_ref_A human_ref_B labels", public.history),
+    _shape("comparison", "answers", "answers", public.listed("answers"), prompt=_PROMPT),
+    _shape("comparison", "completions", "completions", public.listed("completions"), prompt=_PROMPT),
+    _shape("comparison", "summaries", "info summaries choice", public.summaries),
+    _shape("comparison", "arena", "conversation_a conversation_b winner", public.arena),
     TwoSides(
         "comparison",
         "two sides",
         frozenset(),
-        lambda first, names: say.two_sides(sides_in(first)[0])(first, names),
+        lambda first, names: public.two_sides(sides_in(first)[0])(first, names),
         {},
         also="prompt, response_a, response_b, winner",
     ),
