@@ -61,7 +61,7 @@ def measured(folder: Path, key: str, *, parted: bool, rank: int) -> list[dict[st
     """
     worker = ["-m", "benchmarks.memory_worker", str(folder), key, str(rank)]
     cpu = {"APO_DEVICE": "cpu", "DS_ACCELERATOR": "cpu", "APO_PRECISION": "float32", "APO_LAUNCH": ""}
-    threads = {"APO_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    threads = {"APO_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     memory = {"APO_TOKEN_BUDGET": str(TOKENS), "APO_GRADIENT_CHECKPOINTING": "1"}
     environment = os.environ | cpu | threads | memory | {"DVC_ROOT": str(folder), "APO_DEEPSPEED": ""}
     command = [sys.executable, *worker]
