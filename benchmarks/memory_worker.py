@@ -80,7 +80,9 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
     with Watch() as watch, contextlib.suppress(launch.Done):
         model = start_reward_model(folder / "backbone", seed=SEED, padding_side="right", **READING)
         add_adapters(model.classifier, lora, seed=SEED, where="lora")
-        with Checkpoints(NAME, key).exclusive() as checkpoints:
+        checkpoints = Checkpoints(NAME, key)
+        checkpoints.folder.mkdir(parents=True, exist_ok=True)  # a rank finds it there
+        with checkpoints.exclusive():
             train_reward_model(
                 model,
                 [Ranked(item, [1.0, 0.0]) for item in training.items],

@@ -7,8 +7,7 @@ import tiny
 
 from apo.config import Lora
 from apo.model.lora import add_adapters, trained_weights
-from benchmarks.memory import BEGIN, END, SIZES, adapter_weights, counted, make_backbone, measured
-from benchmarks.scale import PAGE
+from benchmarks.memory import SIZES, adapter_weights, counted, make_backbone, measured
 
 
 def test_bytes_by_hand() -> None:
@@ -22,12 +21,6 @@ def test_adapters_are_counted_as_they_are(tmp_path: Path) -> None:
     model = tiny.reward_model(tmp_path / "b")
     add_adapters(model.classifier, Lora(rank=3, alpha=1.0, targets=[]), seed=1, where="lora")
     assert adapter_weights(tiny.SIZES, 3) == trained_weights(model)
-
-
-def test_the_page_has_a_row_for_each_process() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    rows = page[page.index(BEGIN) : page.index(END)].splitlines()
-    assert sum(line.startswith(("| all weights", "| LoRA")) for line in rows) == 6
 
 
 @pytest.mark.slow
