@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+from apo import launch
 from apo.errors import UserError
 
 _TAKEN = "APO_GPU_TAKEN"  # the open file, told to what this process becomes and starts
@@ -29,11 +30,22 @@ def take_one() -> None:
     CUDA counts the GPUs once, and a library may have asked for them on import.
 
     Raises:
-        UserError: APO_GPUS is no list of different names, or the folder can't be written to.
+        UserError: APO_GPUS is no list of different names, or the folder can't be written to. It stands beside
+            APO_LAUNCH, in which case every stage is refused, so that this is told by the first.
     """
     listed = os.environ.get("APO_GPUS", "")
     on_gpu = os.environ.get("APO_DEVICE", "cuda").startswith("cuda")
-    if not listed or not on_gpu or "torch" not in sys.modules or _TAKEN in os.environ:
+    if not listed or not on_gpu:
+        return
+    if launch.wanted():
+        raise UserError(
+            "APO_GPUS",
+            found=f"it beside APO_LAUNCH={os.environ['APO_LAUNCH']!r}",
+            expected="one of them: a stage that takes one GPU for itself has none for other processes",
+            do="unset APO_LAUNCH for a sweep with a GPU a stage, or APO_GPUS for stages on several GPUs; "
+            "CUDA_VISIBLE_DEVICES says which GPUs the processes of a launcher see",
+        )
+    if "torch" not in sys.modules or _TAKEN in os.environ:
         return
     gpu, lock = _free_one([name.strip() for name in listed.split(",")])
     os.set_inheritable(lock, True)

@@ -100,6 +100,11 @@ def set_up() -> torch.device:
     return device
 
 
+def device() -> torch.device:
+    """The device that `set_up` found; the CPU before."""
+    return torch.device(str(FIXED.get("device", "cpu")))
+
+
 def precision(device: torch.device) -> str:
     """`float32` or `bf16`: what layers are computed in on this device."""
     name = os.environ.get("APO_PRECISION", "bf16" if device.type == "cuda" else "float32")

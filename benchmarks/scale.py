@@ -120,11 +120,19 @@ def sampling_seconds(shape: SimpleNamespace, text: Text, rates: Rates) -> float:
 def memory_rows(shape: SimpleNamespace) -> dict[str, float]:
     """Bytes of a training, by what keeps them; G is the number of GPUs."""
     weights = parameters(shape)
-    kept = 2 * BUDGET * shape.hidden_size * shape.num_hidden_layers  # the inputs of the layers in bf16
-    inside = (
-        2 * BUDGET * (8 * shape.hidden_size + 3 * shape.intermediate_size)
-    )  # of one layer, computed again
-    return {"weights": weights, "states": 16.0 * weights, "activations": float(kept + inside)}
+    activations = activation_bytes(shape, BUDGET, number=2)
+    return {"weights": weights, "states": 16.0 * weights, "activations": activations}
+
+
+def activation_bytes(shape: SimpleNamespace, tokens: int, *, number: int) -> float:
+    """What a micro batch keeps for its backward pass, with `APO_GRADIENT_CHECKPOINTING=1`.
+
+    Args:
+        number: Bytes of a number, 2 in bf16.
+    """
+    kept = tokens * shape.hidden_size * shape.num_hidden_layers  # the inputs of the layers
+    inside = tokens * (8 * shape.hidden_size + 3 * shape.intermediate_size)  # of one layer, computed again
+    return float(number * (kept + inside))
 
 
 def tables(rates: Rates) -> str:
@@ -160,6 +168,13 @@ def tables(rates: Rates) -> str:
     return "\n".join(lines) + "\n"
 
 
+def put_between(path: Path, begin: str, end: str, text: str) -> None:
+    """Writes what stands between two markers of a page."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Writes the tables for the rates that are given."""
     parser = argparse.ArgumentParser(
@@ -169,11 +184,8 @@ def main() -> None:
     parser.add_argument("--bandwidth", type=float, default=2.0e12, help="bytes a second in sampling")
     parser.add_argument("--memory", type=float, default=80 * GIB, help="bytes of a card")
     options = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
     rates = Rates(options.flops, options.bandwidth, options.memory)
-    PAGE.write_text(f"{before}{BEGIN}\n{tables(rates)}\n{END}{after}", encoding="utf-8")
+    put_between(PAGE, BEGIN, END, tables(rates))
 
 
 if __name__ == "__main__":

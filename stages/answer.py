@@ -21,6 +21,7 @@ from apo.resume.pieces import pieces_of
 from apo.resume.states import fingerprint
 from apo.sampling.backends import respond
 from apo.sampling.samples import answers_of, counted, draw
+from apo.sampling.vllm_backend import refuse_launcher
 from apo.stage import run
 
 
@@ -37,6 +38,7 @@ def main(
     params: Path = Path("params.yaml"),
 ) -> None:
     sampling = read_section(params, "sample.test", Sampling)
+    refuse_launcher(sampling)
     resamples = read_section(params, "evaluate", Evaluate).bootstrap
     seed, device = read_seed(params), machine.set_up()
     known = bool(json.loads(truth.read_text(encoding="utf-8")))

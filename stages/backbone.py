@@ -47,7 +47,7 @@ def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Pat
         num_key_value_heads=settings.heads,
         max_position_embeddings=settings.max_length,
         rope_theta=settings.rope_theta,
-    ).to(device)
+    )
     with Checkpoints("backbone", fingerprint([settings, seed], [start])).exclusive() as checkpoints:
         curve = train_language_model(
             model,

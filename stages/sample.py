@@ -15,6 +15,7 @@ from apo.resume.pieces import pieces_of
 from apo.resume.states import fingerprint
 from apo.sampling.backends import respond
 from apo.sampling.samples import counted, draw, from_source, refuse_later_round
+from apo.sampling.vllm_backend import refuse_launcher
 from apo.stage import run
 
 
@@ -36,6 +37,7 @@ def main(
         refuse_later_round(llm, part)
         rows = from_source(asked, read_rows(raw), where=str(raw))
     else:
+        refuse_launcher(settings)
         counts["source_samples_unused"] = sum(1 for _ in read_rows(raw))
         device = machine.set_up()
         # The name is that of the part: in the first round both arms ask the same model, and the second finds

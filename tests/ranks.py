@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from apo import launch, machine
-from apo.config import Align
+from apo.config import Align, Lora
 from apo.losses import bradley_terry
 from apo.model.likelihood import ResponseLikelihood
+from apo.model.lora import add_adapters
 from apo.resume.states import Checkpoints
 from apo.training.alignment import align
 from apo.training.language import train_language_model
@@ -57,6 +58,9 @@ def train(case: dict[str, Any], backbone: Path) -> nn.Module:
         model = tiny.reward_model(backbone, pooling="last")
         if case.get("frozen"):
             model.classifier.model.embed_tokens.requires_grad_(False)
+        if case.get("lora"):
+            lora = Lora(rank=2, alpha=8.0, targets=["q_proj", "down_proj"])
+            add_adapters(model.classifier, lora, seed=1, where="rm.lora")
         data = [
             Ranked(item, [float(-i) for i in range(len(item.responses))], is_apo=len(item.responses) == 5)
             for item in items

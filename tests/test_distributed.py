@@ -34,6 +34,7 @@ def config_of(name: str, folder: Path) -> str:
 
 CONFIGS = ("zero2", "zero2_offload", "zero3", "zero3_offload")
 REWARD = {"what": "rm"}
+LORA = REWARD | {"lora": True}
 
 
 def cases(folder: Path) -> list[dict[str, Any]]:
@@ -47,6 +48,9 @@ def cases(folder: Path) -> list[dict[str, Any]]:
         REWARD | {"key": "rm-resumed", "stop_after": 3},
         REWARD | {"key": "rm-resumed"},
         {"what": "lm", "key": "lm"},
+        LORA | {"key": "lora"},
+        LORA | {"key": "lora-resumed", "stop_after": 3},
+        LORA | {"key": "lora-resumed"},
         {"what": "dpo", "key": "dpo"},
         {"what": "rrhf", "key": "rrhf"},
     ]
@@ -62,6 +66,11 @@ def cases(folder: Path) -> list[dict[str, Any]]:
         REWARD | {"key": "ones-zero3", "environment": three, "settings": {"batch_size": 1}},
         REWARD | {"key": "frozen-zero3", "environment": three, "frozen": True},
         REWARD | {"key": "bf16-zero3", "environment": half},
+        LORA | {"key": "lora-zero3", "environment": three},
+        LORA | {"key": "lora-zero3-resumed", "environment": three, "stop_after": 3},
+        LORA | {"key": "lora-zero3-resumed", "environment": three},
+        LORA | {"key": "lora-zero3-then-ddp", "environment": three, "stop_after": 3},
+        LORA | {"key": "lora-zero3-then-ddp"},
         {"what": "lm", "key": "lm-zero3", "environment": three},
         {"what": "dpo", "key": "dpo-zero3", "environment": three},
         REWARD | {"key": "ddp-then-zero3", "stop_after": 3},
@@ -165,7 +174,7 @@ def test_a_training_goes_on_with_another_engine(key: str, two: Path, one: Any) -
 
 
 def test_a_killed_training_on_two_processes_is_the_one_that_was_not_killed(two: Path) -> None:
-    for name in ("rm", *CONFIGS):
+    for name in ("rm", "lora", "lora-zero3", *CONFIGS):
         whole, again = State(two, name), State(two, f"{name}-resumed")
         assert [row["loss"] for row in again.curve] == [row["loss"] for row in whole.curve], name
         for part, tensor in whole.tensors.items():
@@ -185,11 +194,33 @@ def test_steps_with_fewer_items_than_processes(key: str, two: Path, one: Any) ->
 
 
 def test_frozen_weights_stay(two: Path, one: Any) -> None:
-    """One process leaves them out of its state; ZeRO, which gathers all weights, has them in it."""
+    """And no state holds them: they are in the checkpoint that the training started from."""
     found, trained = State(two, "frozen-zero3"), State(two, "zero3")
-    name = "model/classifier.model.embed_tokens.weight"
-    assert not torch.equal(found.tensors.pop(name), trained.tensors[name])
+    assert trained.tensors.keys() - found.tensors.keys() == {
+        *(
+            f"optimiser/classifier.model.embed_tokens.weight/{part}"
+            for part in ("exp_avg", "exp_avg_sq", "step")
+        ),
+        "model/classifier.model.embed_tokens.weight",
+    }
     assert_close(found, one(frozen=True))
+
+
+@pytest.mark.parametrize("key", ["lora", "lora-zero3", "lora-zero3-then-ddp"])
+def test_adapters_are_those_of_one_process(key: str, two: Path, one: Any) -> None:
+    assert_close(State(two, key), one(lora=True))
+
+
+def test_a_state_of_adapters_is_small(two: Path, one: Any) -> None:
+    """A and B of rank 2 at two layers of two, the head, two moments of each; and nothing of the backbone."""
+    trained = 2 * (2 * (32 + 32) + 2 * (64 + 32)) + 32
+    whole = sum(value.nbytes for value in State(two, "zero3").tensors.values())
+    for state in (one(lora=True), State(two, "lora"), State(two, "lora-zero3")):
+        names = [name for name in state.tensors if name.startswith("model/")]
+        assert all("lora_" in name or "modules_to_save" in name for name in names), names
+        kept = sum(v.nbytes for name, v in state.tensors.items() if name != "rng" and "/step" not in name)
+        assert kept == 3 * 4 * trained
+        assert kept < whole / 10
 
 
 @pytest.mark.parametrize("what", ["lm", "dpo", "rrhf"])

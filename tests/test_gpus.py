@@ -162,6 +162,22 @@ def test_a_list_that_is_none_ends_in_one_line(repository: Path, gpus: str) -> No
     )
 
 
+@pytest.mark.parametrize("name", ["any", "light"])
+def test_a_launcher_beside_it_is_told_by_the_first_stage(repository: Path, name: str) -> None:
+    stage = start(repository, name, APO_GPUS="0,1", APO_LAUNCH="torchrun --nproc_per_node 2")
+    told = stage.communicate(timeout=60)[1]
+    assert stage.returncode == 1 and not lines(repository.parent / "log")
+    assert told.startswith(
+        "error: APO_GPUS: found it beside APO_LAUNCH='torchrun --nproc_per_node 2'; expected"
+    )
+    assert told.count("\n") == 1
+
+
+def test_a_launcher_on_the_cpu_needs_none_of_the_gpus(repository: Path) -> None:
+    stage = start(repository, "any", APO_GPUS="0", APO_DEVICE="cpu", APO_LAUNCH="torchrun")
+    assert stage.communicate(timeout=60)[1] == "" and stage.returncode == 0
+
+
 def test_a_folder_that_can_not_be_used_is_told(repository: Path) -> None:
     (repository.parent / "tmp").mkdir()
     (repository.parent / "tmp" / f"apo-gpus-{os.getuid()}").write_text("a file")

@@ -1,5 +1,6 @@
 """vllm_backend.py: requests, seeds, what is read from an answer; vLLM's own classes where it is."""
 
+import importlib
 import importlib.util
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import tiny
+from small import ROOT, change_params
 
 from apo import machine
 from apo.config import Sampling
@@ -17,9 +19,9 @@ from apo.sampling.backends import respond
 from apo.sampling.generation import prompt_ids
 from apo.sampling.vllm_backend import (
     engine_arguments,
+    refuse_launcher,
     requests,
     response_ids,
-    sample_with_vllm,
     seed_of,
     tensor_parallel,
 )
@@ -188,13 +190,31 @@ def test_what_was_sampled_before_needs_no_engine(tmp_path: Path, monkeypatch: py
     del machine.FIXED["sampler"]
 
 
-def test_a_launcher_beside_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stage", ["sample", "answer"])
+def test_a_launcher_beside_it_is_told_before_it_starts_anything(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file is read before: there is none."""
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    change_params(tmp_path / "params.yaml", {"sample": {p: {"backend": "vllm"} for p in ("llm", "test")}})
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    with pieces_of("sample", "key") as pieces:
-        monkeypatch.setattr("apo.launch.inside", lambda: True)
-        given: dict[str, Any] = {"seed": 1, "what": "x", "counts": Counter(), "pieces": pieces}
-        with pytest.raises(UserError, match=r"APO_LAUNCH: found a launcher, and sample.PART.backend: vllm"):
-            sample_with_vllm(tmp_path, None, [], settings(), **given)
+    monkeypatch.setenv("APO_LAUNCH", "touch started")
+    (tmp_path / "queries.jsonl").touch()
+    paths: dict[str, Any] = {n: Path(n) for n in ("llm", "out", "metrics")} | {
+        "queries": Path("queries.jsonl")
+    }
+    paths |= {"part": "llm", "raw": Path("raw")} if stage == "sample" else {"judge": Path(), "truth": Path()}
+    main = importlib.import_module(f"stages.{stage}").main
+    with pytest.raises(UserError, match=r"APO_LAUNCH: found a launcher, and sample.PART.backend: vllm"):
+        main(name="x", **paths)
+    assert {path.name for path in tmp_path.iterdir()} == {"params.yaml", "queries.jsonl"}
+
+
+def test_one_process_and_the_other_backend_are_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_launcher(settings())
+    monkeypatch.setenv("APO_LAUNCH", "torchrun")
+    refuse_launcher(settings(backend="transformers"))
 
 
 # vLLM's own classes, where they can be imported

@@ -116,11 +116,14 @@ def no_room(path: Path, error: Exception) -> UserError:
     )
 
 
-def _trained(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The state of a model without weights that are frozen: no step changes them."""
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of a model by name, two names for what is tied, without frozen weights.
+
+    No step changes these: a training that goes on has them from the checkpoint that it started from.
+    """
     parameters = model.named_parameters(remove_duplicate=False)
     frozen = {name for name, parameter in parameters if not parameter.requires_grad}
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+    return {n: tensor for n, tensor in model.state_dict(keep_vars=True).items() if n not in frozen}
 
 
 class Checkpoints:
@@ -217,19 +220,33 @@ def curve_in(state: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def restore_weights(state: Any, model: nn.Module) -> None:
-    """Puts weights and random state of an opened state in place; the provenance learns where it ran."""
-    weights = {name: state.get_tensor(f"model/{name}") for name in _trained(model)}
-    model.load_state_dict(weights, strict=False)  # frozen weights are those that it starts from
+def restore_weights(state: Any, model: nn.Module, *, copied: bool = True) -> None:
+    """Puts weights and random state of an opened state in place; the provenance learns where it ran.
+
+    Args:
+        copied: Else the weights of a model on the CPU are left in the file, and are read where they are used.
+    """
+    for name, tensor in trained_state(model).items():
+        saved = state.get_tensor(f"model/{name}")
+        if copied:
+            tensor.data.copy_(saved)
+        else:
+            tensor.data = saved
     torch.set_rng_state(state.get_tensor("rng"))
     machine.FIXED.update(json.loads(state.metadata().get("where", "{}")))
 
 
+def apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, a copy for the second name of what is tied: a file holds each by itself."""
+    first = {tensor.data_ptr(): name for name, tensor in reversed(tensors.items())}
+    return {n: tensor if first[tensor.data_ptr()] == n else tensor.clone() for n, tensor in tensors.items()}
+
+
 def tensors_of(model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """The trained weights, and what the optimisers keep for each of them."""
-    tensors = {f"model/{n}": t.clone() for n, t in _trained(model).items()}
+    """The trained weights, and what the optimisers keep for each of them; only to be written."""
+    tensors = apart({f"model/{name}": value.detach() for name, value in trained_state(model).items()})
     for optimiser in optimisers:
         for name, parameter in model.named_parameters():
             for part, value in optimiser.state.get(parameter, {}).items():
-                tensors[f"optimiser/{name}/{part}"] = torch.as_tensor(value).clone()
+                tensors[f"optimiser/{name}/{part}"] = torch.as_tensor(value)
     return tensors

@@ -26,6 +26,17 @@ QUERIES = 256  # of a piece; all their samples are under way at a time
 DTYPES = {"float32": "float32", "bf16": "bfloat16"}
 
 
+def refuse_launcher(settings: Sampling) -> None:
+    """Raises UserError where several processes would each start vLLM; to be asked before any is started."""
+    if settings.backend == "vllm" and (launch.wanted() or launch.inside()):
+        raise UserError(
+            "APO_LAUNCH",
+            found="a launcher, and sample.PART.backend: vllm",
+            expected="one process: vLLM lays the model over GPUs itself",
+            do="unset APO_LAUNCH where a stage samples with vLLM, and set APO_TENSOR_PARALLEL",
+        )
+
+
 def sample_with_vllm(
     llm: Path,
     tokenizer: Any,
@@ -40,15 +51,8 @@ def sample_with_vllm(
     """As `apo.sampling.generation.sample_responses`, by the model in the folder `llm`.
 
     Raises:
-        UserError: vLLM is not installed, or gives up on a request, or a launcher started this process.
+        UserError: vLLM is not installed, or gives up on a request.
     """
-    if launch.inside():
-        raise UserError(
-            "APO_LAUNCH",
-            found="a launcher, and sample.PART.backend: vllm",
-            expected="one process: vLLM lays the model over GPUs itself",
-            do="unset APO_LAUNCH where a stage samples with vLLM, and set APO_TENSOR_PARALLEL",
-        )
     prompts = [prompt_ids(tokenizer, query, settings, counts) for _, query in queries]
     answers: list[list[str]] = []
     with (

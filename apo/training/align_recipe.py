@@ -36,11 +36,10 @@ def align_model(
     Raises:
         UserError: No query says which response is better, or the checkpoint is none.
     """
-    device = machine.set_up()
+    machine.set_up()
     tokenizer = load_tokenizer(start)
     language_model = load_language_model(start)
     tuner = add_adapters(language_model, settings.lora, seed=seed, where="align.lora")
-    language_model = language_model.to(device)
     model = ResponseLikelihood(language_model, pad_id=tokenizer.pad_token_id, max_length=settings.max_length)
     encoder = Encoder(tokenizer, settings.max_length, pooling="eos", separator="", truncation_side="left")
     counts: Counter[str] = Counter()

@@ -116,7 +116,7 @@ def align(
     lengths = [model.tokens(one.item) for one in learned]
     reference: list[list[float]] = []
     if settings.method == "dpo" and not launch.wanted():  # else the processes that it starts need it
-        reference = _log_likelihoods(model, learned, what)
+        reference = _log_likelihoods(model.to(machine.device()), learned, what)
 
     def loss_of(step: list[int], items: list[int]) -> Terms:
         totals = {

@@ -43,7 +43,7 @@ def fine_tune(
         )
     device = machine.set_up()
     tokenizer = load_tokenizer(start)
-    model = load_language_model(start).to(device)
+    model = load_language_model(start)
     counts: Counter[str] = Counter()
     items = list(
         encode_answers(tokenizer, answers, max_length=settings.max_length, counts=counts, where=str(source))

@@ -1,9 +1,8 @@
 """The training loop that every training shares: optimiser steps over micro batches, resumable."""
 
-import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from apo.resume.states import Checkpoints
 from apo.training.engines import Engine, LossOf, Whole, summed
 from apo.training.shares import shares
 from apo.training.zero import Sharded
-from apo.training.zero_config import deepspeed_config
+from apo.training.zero_config import deepspeed_config, parts_weights
 
 STRETCH = 32  # optimiser steps whose items are sorted by length together
 
@@ -94,10 +93,10 @@ def optimise(
     """Trains and goes on from the last checkpoint of the same training.
 
     Where the environment names a launcher, its processes train together (see `apo.launch`) and this one takes
-    over the trained weights.
+    over the trained weights. It leaves the device to them.
 
     Args:
-        model: On its device; trained in place.
+        model: On the CPU, trained in place and left on its device; after others have trained it, on the CPU.
         batches: The items of every optimiser step.
         lengths: Tokens of every item.
         loss_of: For the items of a step and those of one of its micro batches, the terms of the latter:
@@ -112,17 +111,19 @@ def optimise(
     Raises:
         UserError: A loss is not finite; the processes can't train together.
     """
-    parted = deepspeed_config(settings, next(model.parameters()).device)
+    device = machine.device()
+    parted = deepspeed_config(settings, device)
     shared = launch.wanted() and len(checkpoints.curve()) < len(batches)
     if shared:
-        with _off_its_device(model):
-            launch.start(what, checkpoints.folder)
+        launch.start(what, checkpoints.folder)
         _trained(len(checkpoints.curve()), len(batches))
     rank, world = launch.ranks(what)
     _enough_items(world, len(lengths))
+    if not (launch.wanted() or parts_weights(parted)):
+        model.to(device)
     optimisers = optimisers_for(model, settings) if not launch.wanted() else []
     if parted and launch.mine(what):
-        engine: Engine = Sharded(model, loss_of, optimisers[0], parted, rank=rank, world=world)
+        engine: Engine = Sharded(model, loss_of, optimisers[0], parted, device=device, rank=rank, world=world)
     else:
         norm = settings.max_grad_norm
         engine = Whole(model, loss_of, optimisers, max_grad_norm=norm, rank=rank, world=world)
@@ -170,17 +171,6 @@ def optimise(
         raise launch.Done
     model.eval()
     return curve
-
-
-@contextlib.contextmanager
-def _off_its_device(model: nn.Module) -> Iterator[None]:
-    """Leaves the memory of the device to others for a while."""
-    device = next(model.parameters()).device
-    model.to("cpu")
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    yield
-    model.to(device)
 
 
 def _trained(done: int, steps: int) -> None:

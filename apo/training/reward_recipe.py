@@ -63,7 +63,7 @@ def train_rm(
     model_settings = read_section(params, "model", Model)
     settings = read_part(params, "rm", RewardTraining, beside=Gate)
     seed = read_seed(params)
-    device = machine.set_up()
+    machine.set_up()
     files = [start, *comparisons, *([adversarial] if adversarial else [])]
     apart = {"calibration_bins", "bootstrap", *(() if settings.lora.rank else ("lora",))}
     training = settings.model_dump(exclude=apart)
@@ -74,7 +74,6 @@ def train_rm(
     )
     model = start_reward_model(start, seed=seed, **model_settings.model_dump())
     tuner = add_adapters(model.classifier, settings.lora, seed=seed, where="rm.lora")
-    model = model.to(device)
     counts: Counter[str] = Counter()
     if tuner:
         counts["trained_weights"] = trained_weights(model)
@@ -99,6 +98,7 @@ def train_rm(
             look=look,
             look_every=settings.eval_steps,
         )
+        model.to(machine.device())
         adapter = merge_adapters(tuner)
         found: dict[str, Any] = {"train": {**dict(sorted(counts.items())), "final_loss": curve[-1]["loss"]}}
         found["findings"] = dict(findings.counts)

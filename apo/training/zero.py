@@ -11,14 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from apo.resume.states import Checkpoints, curve_in, restore_weights
+from apo.resume.states import Checkpoints, apart, curve_in, restore_weights, trained_state
 from apo.training.engines import LossOf, MicroBatch, Terms, meet
+from apo.training.parting import part_weights
+from apo.training.zero_config import parts_weights
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
 
 
 class Sharded:
-    """An engine (see `apo.training.engines`) in which every process holds a part of the model."""
+    """An engine (see `apo.training.engines`) in which every process holds a part of the model.
+
+    Args:
+        model: On its device; under stage 3 still on the CPU.
+        device: Where it is trained.
+    """
 
     def __init__(
         self,
@@ -27,21 +34,24 @@ class Sharded:
         optimiser: torch.optim.Optimizer,
         config: dict[str, Any],
         *,
+        device: torch.device,
         rank: int,
         world: int,
     ) -> None:
         optimiser.param_groups[:] = [group for group in optimiser.param_groups if group["params"]]
         self._model, self._module, self._optimiser = model, MicroBatch(model, loss_of), optimiser
-        self._config, self._rank, self._world = config, rank, world
-        self._parts_weights = config["zero_optimization"]["stage"] == 3
+        self._config, self._device, self._rank, self._world = config, device, rank, world
+        self._parts_weights = parts_weights(config)
         self.where = {"engine": "deepspeed", "processes": world, "deepspeed": config}
 
     def begin(self, checkpoints: Checkpoints) -> list[dict[str, Any]]:
         """Weights are read before they are parted, the optimiser's states after."""
-        deepspeed = _deepspeed(next(self._model.parameters()).device)
+        deepspeed = _deepspeed(self._device)
         with checkpoints.opened() as state:
             if state:
-                restore_weights(state, self._model)
+                restore_weights(state, self._model, copied=not self._parts_weights)
+            if self._parts_weights:
+                part_weights(self._model, self._config, self._device)
             self._engine, *_ = deepspeed.initialize(
                 model=self._module, optimizer=self._optimiser, config=self._config
             )
@@ -67,29 +77,23 @@ class Sharded:
 
     def tensors(self) -> dict[str, Tensor]:
         """The state that one process would have, gathered parameter by parameter; empty but for the first."""
-        import deepspeed
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         tensors: dict[str, Tensor] = {}
         whole: dict[int, Tensor] = {}
         for name, parameter in self._model.named_parameters():
-            parts = {}
-            if parameter.requires_grad:
-                whole[id(parameter)] = safe_get_full_fp32_param(parameter)
-                parts = {part: safe_get_full_optimizer_state(parameter, part) for part in MOMENTS}
-                parts["step"] = self._steps()
-            else:
-                with deepspeed.zero.GatheredParameters([parameter], enabled=self._parts_weights):
-                    whole[id(parameter)] = parameter.detach().float().clone()
-            if self._rank:
-                whole.clear()
-            else:
-                whole[id(parameter)] = whole[id(parameter)].cpu()
+            if not parameter.requires_grad:
+                continue
+            weight = safe_get_full_fp32_param(parameter)
+            parts = {part: safe_get_full_optimizer_state(parameter, part) for part in MOMENTS}
+            parts["step"] = self._steps()
+            if self._rank == 0:
+                whole[id(parameter)] = weight.to("cpu", copy=True)
                 tensors |= {f"optimiser/{name}/{part}": value.cpu() for part, value in parts.items()}
-        if self._rank == 0:
-            for name, value in self._model.state_dict(keep_vars=True).items():  # two names for what is tied
-                tensors[f"model/{name}"] = whole.get(id(value), value.detach()).cpu().clone()
-        return tensors
+        if self._rank:
+            return {}
+        named = trained_state(self._model).items()
+        return tensors | apart({f"model/{n}": whole.get(id(v), v.detach()).cpu() for n, v in named})
 
     def _begin_moments(self) -> None:
         """What AdamW makes at its first step. At stage 2 DeepSpeed would look for it too early, and once."""

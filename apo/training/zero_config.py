@@ -81,6 +81,11 @@ def deepspeed_config(settings: Optimiser, device: torch.device) -> dict[str, Any
     }
 
 
+def parts_weights(config: dict[str, Any] | None) -> bool:
+    """Whether weights are parted too, and not optimiser and gradients alone."""
+    return config is not None and config["zero_optimization"]["stage"] == 3
+
+
 def _read(name: str) -> dict[str, Any]:
     try:
         content = json.loads(Path(name).read_text(encoding="utf-8"))

@@ -1,0 +1,35 @@
+"""benchmarks/memory.py: the arithmetic by hand, and that a process of ZeRO-3 never holds the model whole."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+from apo.config import Lora
+from apo.model.lora import add_adapters, trained_weights
+from benchmarks.memory import SIZES, adapter_weights, counted, make_backbone, measured
+
+
+def test_bytes_by_hand() -> None:
+    assert counted(100, 7.0, processes=1, trained=100, writes=True) == 1600 + 7
+    assert counted(100, 7.0, processes=4, trained=100, writes=False) == 400 + 7
+    assert counted(100, 7.0, processes=4, trained=100, writes=True) == 400 + 7 + 1200
+    assert counted(100, 0.0, processes=2, trained=10, writes=True) == (360 + 160) / 2 + 120
+
+
+def test_adapters_are_counted_as_they_are(tmp_path: Path) -> None:
+    model = tiny.reward_model(tmp_path / "b")
+    add_adapters(model.classifier, Lora(rank=3, alpha=1.0, targets=[]), seed=1, where="lora")
+    assert adapter_weights(tiny.SIZES, 3) == trained_weights(model)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_process_of_two_never_holds_the_model_whole(tmp_path: Path) -> None:
+    """Its half of the frozen weights, a tensor at a time, activations: from loading to the saved state."""
+    whole = 4 * make_backbone(tmp_path, SIZES | {"num_hidden_layers": 4})
+    assert whole > 200e6
+    found = measured(tmp_path, "lora", parted=True, rank=2)
+    assert len(found) == 2
+    for own in found:
+        assert 0.4 * whole < own["private"] < 0.8 * whole
