@@ -37,6 +37,9 @@ LIMITS = {  # numbers and no shares: by default up to 1e9 gathered weights stay,
     "stage3_prefetch_bucket_size": 10**5,
     "reduce_bucket_size": 10**6,
 }
+# Of glibc: what is freed goes back to the system at once. By default it keeps freed tensors of up to 32 MB, which
+# then count as held: several times the model here.
+GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_ARENA_MAX": "1"}
 MB = 10**6
 
 
@@ -63,7 +66,8 @@ def measured(folder: Path, key: str, *, parted: bool, rank: int) -> list[dict[st
     cpu = {"APO_DEVICE": "cpu", "DS_ACCELERATOR": "cpu", "APO_PRECISION": "float32", "APO_LAUNCH": ""}
     threads = {"APO_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     memory = {"APO_TOKEN_BUDGET": str(TOKENS), "APO_GRADIENT_CHECKPOINTING": "1"}
-    environment = os.environ | cpu | threads | memory | {"DVC_ROOT": str(folder), "APO_DEEPSPEED": ""}
+    environment = os.environ | cpu | threads | memory | GIVEN_BACK
+    environment |= {"DVC_ROOT": str(folder), "APO_DEEPSPEED": ""}
     command = [sys.executable, *worker]
     if parted:
         config = {"zero_optimization": {"stage": 3} | LIMITS}
