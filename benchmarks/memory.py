@@ -37,8 +37,8 @@ LIMITS = {  # numbers and no shares: by default up to 1e9 gathered weights stay,
     "stage3_prefetch_bucket_size": 10**5,
     "reduce_bucket_size": 10**6,
 }
-# Of glibc: what is freed goes back to the system at once. By default it keeps freed tensors of up to 32 MB, which
-# then count as held: several times the model here.
+# Of glibc: what is freed goes back to the system at once. By default it keeps freed tensors of up to 32 MB,
+# which then count as held: several times the model here.
 GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_ARENA_MAX": "1"}
 MB = 10**6
 

@@ -7,7 +7,8 @@ import tiny
 
 from apo.config import Lora
 from apo.model.lora import add_adapters, trained_weights
-from benchmarks.memory import SIZES, adapter_weights, counted, make_backbone, measured
+from benchmarks.memory import BEGIN, END, SIZES, adapter_weights, counted, make_backbone, measured
+from benchmarks.scale import PAGE
 
 
 def test_bytes_by_hand() -> None:
@@ -21,6 +22,14 @@ def test_adapters_are_counted_as_they_are(tmp_path: Path) -> None:
     model = tiny.reward_model(tmp_path / "b")
     add_adapters(model.classifier, Lora(rank=3, alpha=1.0, targets=[]), seed=1, where="lora")
     assert adapter_weights(tiny.SIZES, 3) == trained_weights(model)
+
+
+def test_the_page_has_a_row_for_each_process() -> None:
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    rows = [
+        line for line in rest.partition(END)[0].splitlines() if line.startswith("| ") and "MB" not in line
+    ]
+    assert [row.count("ZeRO-3, process") for row in rows[1:]] == [0, 1, 1, 0, 1, 1]
 
 
 @pytest.mark.slow
