@@ -12,6 +12,7 @@ from study.statistics import Paired, holm
 
 END = "<!-- end -->"
 CONTROL = "no adversarial samples (coeff 0)"
+OTHER_START = ("human comparisons", "label noise", "actor")
 COMPONENTS = ("content", "instruction", "tone", "length", "rambling", "repetition", "form")
 
 
@@ -24,6 +25,7 @@ def blocks(rows: Sequence[Row], settings: Settings) -> dict[str, str]:
         "claims": claims_table(rows),
         "map": map_table(rows, settings),
         "control": control_table(rows, settings),
+        "confirmation": confirmation_table(rows, settings),
         "points": points_table(rows),
     }
 
@@ -57,13 +59,15 @@ def games_table(rows: Sequence[Row], settings: Settings) -> str:
     A game after the first of its seed finds in the cache what they have in common.
     """
     lines = []
-    for kind, names in (("method", list(settings.methods)), ("condition", [c.name for c in settings.map])):
+    for kind, names, seeds in (
+        ("method", list(settings.methods), settings.seeds),
+        ("condition", [place.name for place in settings.map], settings.seeds),
+        ("confirmation", settings.confirmation.places, settings.confirmation.seeds),
+    ):
         for name in names:
             seconds = [game["seconds"] for game in played(rows, kind, name).values()]
             if seconds:
-                lines.append(
-                    [kind, name, f"{len(seconds)} of {len(settings.seeds)}", f"{fmean(seconds):.0f}"]
-                )
+                lines.append([kind, name, f"{len(seconds)} of {len(seeds)}", f"{fmean(seconds):.0f}"])
     return table(["", "", "seeds played", "seconds a game"], lines)
 
 
@@ -164,12 +168,16 @@ def map_table(rows: Sequence[Row], settings: Settings) -> str:
 def control_table(rows: Sequence[Row], settings: Settings) -> str:
     """Whether it is the samples that help: each RM of the APO arm beside one that saw none (coeff 0).
 
-    The base RM takes fewer steps than both, so it is the weaker control. Games that chose among other
-    samples than coeff 0 did are left out.
+    The base RM takes fewer steps than both, so it is the weaker control. Places with other human comparisons
+    or another actor are left out: coeff 0 of the baseline is no control for them.
     """
     control = played(rows, "condition", CONTROL)
     places = [("baseline", played(rows, "method", "rjs"))]
-    places += [(one.name, played(rows, "condition", one.name)) for one in settings.map if one.name != CONTROL]
+    places += [
+        (one.name, played(rows, "condition", one.name))
+        for one in settings.map
+        if one.name != CONTROL and one.family not in OTHER_START
+    ]
     lines = []
     for name, games in places:
         same = {seed: game for seed, game in games.items() if same_samples(game, rows)}
@@ -181,6 +189,26 @@ def control_table(rows: Sequence[Row], settings: Settings) -> str:
         if len(line) > 1:
             lines.append([*line, str(len(set(same) & set(control)))])
     return table(["place", "accuracy", "p", "ECE", "p", "chosen", "p", "seeds"], lines)
+
+
+def confirmation_table(rows: Sequence[Row], settings: Settings) -> str:
+    """Places of the map once more on fresh seeds: against the base RM, and against coeff 0 of these seeds."""
+    control = played(rows, "confirmation", CONTROL)
+    lines = []
+    for name in settings.confirmation.places:
+        games = played(rows, "confirmation", name)
+        for measure, said in (
+            ("accuracy", "test accuracy"),
+            ("ece", "ECE, 10 bins"),
+            ("tau", "tau on the samples"),
+            ("chosen", "true reward of the chosen responses"),
+        ):
+            value = of_arm(measure, "r1", APO)
+            against = [("base RM", arms(games, measure))]
+            if name != CONTROL:
+                against.append(("coeff 0", between(games, value, control, value)))
+            lines += [[name, said, other, *_paired(found)] for other, found in against if found]
+    return table(["place", "measure", "against", "it", "APO", *_HEAD[2:]], lines)
 
 
 def points_table(rows: Sequence[Row]) -> str:

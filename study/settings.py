@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -30,6 +30,13 @@ class Condition(_Part):
     changes: Changes
 
 
+class Confirmation(_Part):
+    """Places of the map, by name, that are played again on fresh seeds."""
+
+    seeds: list[int]
+    places: list[str]
+
+
 class Quick(_Part):
     """What makes a look of minutes: fewer seeds, the first conditions of the map, small sizes."""
 
@@ -45,7 +52,15 @@ class Settings(_Part):
     baseline: Changes
     methods: dict[str, Changes]
     map: list[Condition]
+    confirmation: Confirmation
     quick: Quick
+
+    @model_validator(mode="after")
+    def _confirms_places_of_the_map(self) -> "Settings":
+        unknown = {*self.confirmation.places} - {place.name for place in self.map}
+        if unknown:
+            raise ValueError(f"confirmation: {', '.join(sorted(unknown))} is no place of the map")
+        return self
 
 
 @dataclass(frozen=True)
@@ -53,14 +68,14 @@ class Game:
     """One game: a seed under one setting, played as far as its targets.
 
     Attributes:
-        kind: `method` of the main comparison, or `condition` of the map.
+        kind: `method` of the main comparison, `condition` of the map, or its `confirmation`.
         name: Of the method or the condition.
         seed: Of everything.
         changes: All that differs from params.yaml, the seed too.
         targets: Stages of dvc.yaml to play, with all before them.
     """
 
-    kind: Literal["method", "condition"]
+    kind: Literal["method", "condition", "confirmation"]
     name: str
     seed: int
     changes: Changes
@@ -97,6 +112,7 @@ def quick_settings(settings: Settings) -> Settings:
             "seeds": quick.seeds,
             "baseline": settings.baseline | quick.changes,
             "map": settings.map[: quick.map],
+            "confirmation": Confirmation(seeds=[], places=[]),
         }
     )
 
@@ -108,12 +124,13 @@ def part_of(settings: Settings, *, seeds: list[int], names: list[str]) -> Settin
         UserError: A seed or a name is not in the settings.
     """
     known = [*settings.methods, *(place.name for place in settings.map)]
-    unknown = [str(one) for one in (*seeds, *names) if one not in (*settings.seeds, *known)]
+    fresh = settings.confirmation.seeds
+    unknown = [str(one) for one in (*seeds, *names) if one not in (*settings.seeds, *fresh, *known)]
     if unknown:
         raise UserError(
             "--seeds and --only",
             found=", ".join(unknown),
-            expected=f"some of {', '.join(map(str, (*settings.seeds, *known)))}",
+            expected=f"some of {', '.join(map(str, (*settings.seeds, *fresh, *known)))}",
             do="correct it, or add it to study/settings.yaml",
         )
     return settings.model_copy(
@@ -121,6 +138,10 @@ def part_of(settings: Settings, *, seeds: list[int], names: list[str]) -> Settin
             "seeds": [seed for seed in settings.seeds if seed in seeds or not seeds],
             "methods": {name: one for name, one in settings.methods.items() if name in names or not names},
             "map": [place for place in settings.map if place.name in names or not names],
+            "confirmation": Confirmation(
+                seeds=[seed for seed in fresh if seed in seeds or not seeds],
+                places=[name for name in settings.confirmation.places if name in names or not names],
+            ),
         }
     )
 
@@ -129,7 +150,8 @@ def games(settings: Settings) -> Iterator[list[Game]]:
     """The games in lists, each of which one worker plays in its order.
 
     The methods of a seed share all but the alignment, so they are one list; then the map, one condition
-    after the other over all seeds, so that what is there when somebody stops it is whole.
+    after the other over all seeds, so that what is there when somebody stops it is whole; then its
+    confirmation, seed by seed.
     """
     for seed in settings.seeds:
         yield [
@@ -140,3 +162,9 @@ def games(settings: Settings) -> Iterator[list[Game]]:
         for seed in settings.seeds:
             changes = settings.baseline | place.changes | {"seed": seed}
             yield [Game("condition", place.name, seed, changes, MAP_TARGETS)]
+    again = {place.name: place.changes for place in settings.map}
+    for seed in settings.confirmation.seeds:
+        yield [
+            Game("confirmation", name, seed, settings.baseline | again[name] | {"seed": seed}, MAP_TARGETS)
+            for name in settings.confirmation.places
+        ]

@@ -19,7 +19,7 @@ from study.comparing import APO, BASE, arms, between, of_arm, played
 from study.facts import golden_against_samples, points
 from study.preloaded import PreloadedPython
 from study.report import END, blocks, put_into
-from study.settings import Game, games, part_of, quick_settings, read_settings
+from study.settings import SETTINGS, Game, games, part_of, quick_settings, read_settings
 from study.statistics import holm, mean_interval, paired, sign_flip
 
 # Statistics ----------------------------------------------------------------------------------------
@@ -239,6 +239,29 @@ def test_a_half_played_study_is_reported() -> None:
     assert "Of 0 places" in blocks([], read_settings())["map"]
 
 
+def test_a_confirmation_stands_apart_from_the_map() -> None:
+    rows = made_up(**{"coeff 2": 0.02})
+    made = blocks(rows, read_settings())
+    assert "| coeff | coeff 2 | 4 |" in made["map"]
+    # On seeds 11 to 20: 0.02 and (0.02 - 0.01), times the mean of 1 + 0.1 x seed.
+    accuracy = "| coeff 2 | test accuracy |"
+    assert f"{accuracy} base RM | 0.500 | 0.551 | +0.051 (" in made["confirmation"]
+    assert f"{accuracy} coeff 0 | 0.52" in made["confirmation"]
+    without = [row for row in rows if row["kind"] != "confirmation"]
+    assert blocks(without, read_settings()) == made | {
+        "confirmation": blocks([], read_settings())["confirmation"],
+        "games": blocks(without, read_settings())["games"],
+    }
+
+
+def test_a_confirmation_of_what_is_not_on_the_map_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    text = SETTINGS.read_text(encoding="utf-8")
+    path.write_text(text.replace("(coeff 0), coeff 2]", "(coeff 0), coeff 3]"), encoding="utf-8")
+    with pytest.raises(UserError, match="coeff 3 is no place of the map"):
+        read_settings(path)
+
+
 def test_blocks_on_the_page(tmp_path: Path) -> None:
     page = f"a\n<!-- made by make study: x -->\nold\n{END}\nb\n<!-- made by make study: y -->\n{END}\n"
     once = put_into(page, {"x": "new", "y": "too"}, tmp_path)
@@ -260,7 +283,7 @@ def test_every_change_is_of_a_key_that_is_there(tmp_path: Path) -> None:
             params.write_bytes((ROOT / "params.yaml").read_bytes())
             play.change(params, game.changes)
             loaded = YAML(typ="safe").load(params.read_text(encoding="utf-8"))
-            assert loaded["seed"] == 7
+            assert loaded["seed"] == game.seed
             assert loaded["rounds"][1] == {"id": "r2", "prev": "r1"}
     with pytest.raises(UserError, match=r"apo\.coef;"):
         play.change(params, {"apo.coef": 1.0})
@@ -274,6 +297,11 @@ def test_the_order_of_play() -> None:
     assert [(line[0].name, line[0].seed) for line in lines[10:20]] == [
         (settings.map[0].name, seed) for seed in settings.seeds
     ]
+    fresh = settings.confirmation
+    assert [[(game.name, game.seed) for game in line] for line in lines[-len(fresh.seeds) :]] == [
+        [(name, seed) for name in fresh.places] for seed in fresh.seeds
+    ]
+    assert not {*fresh.seeds} & {*settings.seeds}
     assert len({play.key_of(game, "code") for line in lines for game in line}) == sum(map(len, lines))
 
 
