@@ -4,7 +4,7 @@
 # make fuzz    100,000 damaged files for every reader, half an hour
 # make hermetic   every stage alone with what it declares; part of make test
 # make reproduce  two clones, two runs, the same bytes; part of make test; APO_FULL=1 plays the whole game twice
-# make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, JSON=1
+# make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, SHAPE=, MAP='prompt=question', JSON=1
 # make big     time and memory of the stages that read rows, up to a million of them, an hour; SIZES='10000 100000'
 # make preset   the parameters of a preset: NAME=demo, hh_1b or paper
 # make interop  checkpoints and files in the code of others: transformers, TRL, RewardBench; part of make test
@@ -50,7 +50,8 @@ reproduce: setup
 	python -m pytest tests/test_reproduce.py
 
 inspect: setup
-	@python -m apo.inspection $(DATA) $(if $(MODEL),--tokenizer $(MODEL)) $(if $(KIND),--as $(KIND)) $(if $(JSON),--json)
+	@python -m apo.inspection $(DATA) $(if $(MODEL),--tokenizer $(MODEL)) $(if $(KIND),--as $(KIND)) $(if $(SHAPE),--shape $(SHAPE)) \
+	  $(if $(MAP),--columns $(MAP)) $(if $(JSON),--json)
 
 preset: setup
 	@python -m apo.preset $(NAME)

@@ -235,6 +235,26 @@ def test_json_and_exit_codes(pairs: Path, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err.startswith(f"error: {pairs.parent}: found ")
 
 
+def test_columns_and_shape_are_said_as_params_say_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table of nobody's shape: unreadable by itself, three pairs once its columns are named."""
+    path = tmp_path / "mine.csv"
+    path.write_text("asked,yes,no\n" + "".join(f"Why {n}?,good,bad\n" for n in range(3)))
+    common = ["--json", "--params", str(PARAMS)]
+    assert main([str(path), *common]) == 1
+    capsys.readouterr()
+    named = ["--columns", "prompt=asked", "chosen=yes", "rejected=no", "--shape", "pairs"]
+    assert main([str(path), *common, *named]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["kind"], document["rows"], document["kept"]) == ("comparison", 3, 3)
+    for wrong in (["--columns", "prompt"], ["--as", "golden", "--shape", "pairs"]):
+        with pytest.raises(SystemExit) as end:
+            main([str(path), *wrong])
+        assert end.value.code == 2
+        assert "usage" in capsys.readouterr().err
+
+
 def test_the_make_target(pairs: Path) -> None:
     """Through make, as the README says; nothing is written."""
     command = ["make", "-s", "-o", "setup", "inspect", f"DATA={pairs}"]

@@ -2,6 +2,7 @@
 
     python -m apo.inspection pairs.jsonl
     python -m apo.inspection pairs.jsonl --tokenizer models/backbone --json
+    python -m apo.inspection answers.csv --columns prompt=question chosen=good rejected=bad
 
 Shape, rows kept, findings with examples and what params.yaml does about each, kinds, turns, lengths, scores,
 queries that come twice. The exit code is 0 where the file can be used as it is, and 1 where it can't be read,
@@ -23,7 +24,7 @@ from apo.inspection.contents import Contents, Finding, lenient, listed
 from apo.inspection.view import shown
 from apo.reading.recognise import DEMONSTRATIONS, Shape, matching, recognise
 from apo.reading.rows import placed_rows
-from apo.reading.sources import read_comparisons, read_demonstrations, read_golden, read_samples
+from apo.reading.sources import Layout, read_comparisons, read_demonstrations, read_golden, read_samples
 from apo.records import Row
 
 READERS: dict[str, Callable[..., Iterator[Row]]] = {
@@ -80,25 +81,32 @@ def shapes_of(path: Path) -> list[Shape]:
 
 
 def records_of(
-    path: Path, kind: str, counts: Counter[str], params: Path
+    path: Path, kind: str, counts: Counter[str], params: Path, layout: Layout
 ) -> tuple[Iterator[Row], Callable[[], list[Finding]]]:
     """Records as the data stage reads them, and what was found in the rows once all are drawn."""
     policies = read_section(params, "data", Data).findings.model_dump()
     findings = lenient(policies, set_in="data.findings")
-    return READERS[kind](path, counts, findings), lambda: listed(findings, policies)
+    return READERS[kind](path, counts, findings, layout), lambda: listed(findings, policies)
 
 
 # The report -----------------------------------------------------------------------------------------
 
 
 def inspect(
-    path: Path, *, kind: str = "", tokenizer: Path | None = None, tokens_of: int, params: Path
+    path: Path,
+    *,
+    kind: str = "",
+    layout: Layout | None = None,
+    tokenizer: Path | None = None,
+    tokens_of: int,
+    params: Path,
 ) -> Report:
     """Reads a file and says what is in it.
 
     Args:
         path: A file in one of the shapes of `apo.reading.recognise`.
         kind: What to read it as, "" for what it is recognised as.
+        layout: What `data.shape` and `data.files.columns` would say of comparisons; None where the keys do.
         tokenizer: A folder with a tokenizer; its tokens are judged as `model` and `rm` of params.yaml say.
         tokens_of: Rows whose tokens are looked at, drawn from all; 0 for all.
         params: params.yaml.
@@ -110,7 +118,7 @@ def inspect(
     report = Report(str(path))
     contents, counts = Contents(rows_kept=tokens_of), Counter[str]()
     try:
-        shapes = shapes_of(path)
+        shapes = [] if layout else shapes_of(path)
         report.candidates = [f"{one.kind}: {one.described}" for one in shapes]
         kinds = sorted({one.kind for one in shapes})
         if not kind and len(shapes) > 1:
@@ -121,7 +129,7 @@ def inspect(
                 do=f"say which with --as {' or --as '.join(kinds)}, or remove keys",
             )
         report.kind = kind or (kinds or ["comparison"])[0]
-        records, found = records_of(path, report.kind, counts, params)
+        records, found = records_of(path, report.kind, counts, params, layout or Layout())
         try:
             for record in records:
                 contents.add(record, where=f"{path}: row {counts['rows']}")
@@ -144,6 +152,13 @@ def inspect(
     return report
 
 
+def _column(text: str) -> tuple[str, str]:
+    key, mark, column = text.partition("=")
+    if not (key and mark and column):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=COLUMN")
+    return key, column
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m apo.inspection",
@@ -152,6 +167,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("file", type=Path, help="any file that data.files could name")
     parser.add_argument("--as", dest="kind", choices=sorted(READERS), default="", help="what to read it as")
+    parser.add_argument("--shape", default="", help="of comparisons, as data.shape names it")
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        type=_column,
+        default=[],
+        metavar="KEY=COLUMN",
+        help="of comparisons, as data.files.columns maps them: prompt=question chosen=answers.0",
+    )
     parser.add_argument("--tokenizer", type=Path, help="folder with a tokenizer, to look at tokens too")
     parser.add_argument(
         "--tokens-of", type=int, default=10_000, help="rows drawn to look at their tokens, 0 for all"
@@ -159,10 +183,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="where the policies stand")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(arguments)
+    layout = Layout(dict(options.columns), options.shape) if options.columns or options.shape else None
+    if layout and options.kind not in ("", "comparison"):
+        parser.error(f"--shape and --columns are for comparisons, not for --as {options.kind}")
     try:
         report = inspect(
             options.file,
             kind=options.kind,
+            layout=layout,
             tokenizer=options.tokenizer,
             tokens_of=max(options.tokens_of, 0),
             params=options.params,
