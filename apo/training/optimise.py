@@ -14,6 +14,7 @@ from apo.config import Optimiser
 from apo.errors import UserError
 from apo.resume.states import Checkpoints
 from apo.training.engines import Engine, LossOf, Whole, summed
+from apo.training.muon import Muon
 from apo.training.shares import shares
 from apo.training.zero import Sharded
 from apo.training.zero_config import deepspeed_config, parts_weights
@@ -74,7 +75,7 @@ def optimisers_for(model: nn.Module, settings: Optimiser) -> list[torch.optim.Op
     ]
     if inner:
         groups = [group(inner, settings.weight_decay)]
-        optimisers.append(torch.optim.Muon(groups, lr=settings.lr, adjust_lr_fn="match_rms_adamw"))
+        optimisers.append(Muon(groups, lr=settings.lr))
     return optimisers
 
 
