@@ -27,8 +27,8 @@ setup: .venv/installed .dvc/plots/page.html
 	@touch $@
 
 # The page of `dvc plots`, with the scripts of Vega inside.
-.dvc/plots/page.html: .venv/installed apo/plots/page.py apo/plots/page.html
-	$(BIN)/python -m apo.plots.page $@
+.dvc/plots/page.html: .venv/installed apo/plots/html_template.py apo/plots/html_template.html
+	$(BIN)/python -m apo.plots.html_template $@
 
 repro: setup
 	dvc repro
@@ -44,10 +44,10 @@ fuzz: setup
 	python -m pytest -m fuzz
 
 hermetic: setup
-	python -m pytest tests/test_hermetic.py
+	python -m pytest tests/pipeline/test_hermetic.py
 
 reproduce: setup
-	python -m pytest tests/test_reproduce.py
+	python -m pytest tests/pipeline/test_reproduce.py
 
 inspect: setup
 	@python -m apo.inspection $(DATA) $(if $(MODEL),--tokenizer $(MODEL)) $(if $(KIND),--as $(KIND)) $(if $(SHAPE),--shape $(SHAPE)) \
@@ -57,7 +57,7 @@ preset: setup
 	@python -m apo.preset $(NAME)
 
 interop: setup .venv/rewardbench
-	python -m pytest tests/test_interop.py
+	python -m pytest tests/pipeline/test_interop.py
 
 # It asks for an older transformers, so it comes without what it asks for, into a folder of its own.
 .venv/rewardbench: tests/rewardbench.requirements.txt

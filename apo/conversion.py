@@ -6,9 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from apo.dialogue import cut_runaway
-from apo.errors import UserError
-from apo.records import Row, decoded, parse_row, read_placed_rows
+from apo.core.config import Section
+from apo.core.errors import UserError
+from apo.core.records import Row, decoded, parse_row, read_placed_rows
+from apo.text.dialogue import cut_runaway
+
+
+class Convert(Section):
+    pick: Literal["all", "one"]
+    short_samples: Literal["error", "keep"]
+
 
 COUNTS = (
     "queries",  # rows of samples read

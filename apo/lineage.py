@@ -16,10 +16,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from apo.config import read_value
-from apo.errors import UserError
-from apo.provenance import SUFFIX, files_of, find_provenance, read_provenance, sha256_of
-from apo.records import Row
+from apo.core.config import read_value
+from apo.core.errors import UserError
+from apo.core.provenance import SUFFIX, files_of, find_provenance, read_provenance, sha256_of
+from apo.core.records import Row
 
 
 class Lineage:

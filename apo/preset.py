@@ -14,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from apo.errors import UserError
+from apo.core.errors import UserError
 
 DEMO = "demo"
 FOLDER = Path("presets")

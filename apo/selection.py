@@ -3,11 +3,17 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
-from apo.dialogue import cut_runaway
-from apo.errors import UserError
-from apo.records import Row
+from apo.core.config import Section
+from apo.core.errors import UserError
+from apo.core.records import Row
+from apo.text.dialogue import cut_runaway
+
+
+class Rjs(Section):
+    candidates: Literal["samples", "samples_and_extra"]
+
 
 COUNTS = (
     "queries",  # rows of samples read

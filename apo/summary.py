@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas
 
-from apo.config import read_value
-from apo.errors import UserError
+from apo.core.config import read_value
+from apo.core.errors import UserError
 
 LLM_COLUMNS = {
     "score_mean": "score by testing RM",

@@ -16,8 +16,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from apo import machine
-from apo.errors import UserError
+from apo.core.errors import UserError
+from apo.model import runtime
 from benchmarks.data import LEARNED_FROM, SIZES, made_up_texts, prepare, read_texts
 from benchmarks.flops import needed
 from benchmarks.jobs import SEED
@@ -44,7 +44,7 @@ def plans(*, quick: bool) -> list[Plan]:
 def run(todo: list[Plan], source: Path | None) -> dict[str, Any]:
     """Prepares the data, measures, and gives the results."""
     os.environ |= {"APO_DEVICE": "cpu", "APO_PRECISION": "float32"}  # as all the other ways run
-    machine.set_up()
+    runtime.set_up()
     results: dict[str, Any] = {"machine": machine_facts(), "models": {}}
     texts = read_texts(source) if source else made_up_texts(LEARNED_FROM, seed=SEED)
     all_rates = []

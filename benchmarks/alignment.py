@@ -13,14 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from apo import machine
-from apo.config import Align, Lora
+from apo.alignment.likelihood import ResponseLikelihood
+from apo.alignment.rankings import Ranking
+from apo.alignment.settings import Align
+from apo.alignment.train import align
+from apo.language.causal_lm import train_language_model
+from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.model.encoding import Item
-from apo.model.likelihood import ResponseLikelihood
-from apo.training.alignment import align
-from apo.training.language import train_language_model
-from apo.training.preferences import Ranking
+from apo.training.settings import Lora
 from benchmarks.data import LEARNED_FROM, MAX_LENGTH, SIZES, made_up_texts, prepare, read_texts
 from benchmarks.jobs import SEED, load_items
 from benchmarks.ours import NoCheckpoints
@@ -48,7 +49,7 @@ SETTINGS = Align(
 
 def ways(folder: Path, items: Sequence[Item]) -> dict[str, Callable[[], float]]:
     """Functions to be timed, each of which takes one step of a model of its own and gives its loss."""
-    device = machine.set_up()
+    device = runtime.set_up()
     pad_id = load_tokenizer(folder / "backbone").pad_token_id
     data = [Ranking(item, [-float(k) for k in range(len(item.responses))]) for item in items]
 

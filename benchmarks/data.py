@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from apo.config import RowFindings, read_section
+from apo.core.config import read_section
+from apo.datasets.readers import read_comparisons
+from apo.datasets.settings import RowFindings
+from apo.language.tokenizer import train_tokenizer
 from apo.model.checkpoint import new_language_model, save_language_model
 from apo.model.encoding import Encoder, Item
-from apo.model.tokenizer import train_tokenizer
-from apo.reading.findings import Findings
-from apo.reading.sources import read_comparisons
+from apo.text.data_issues import Findings
 
 Text = tuple[str, list[str]]  # a query and its responses, the better one first
 

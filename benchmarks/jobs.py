@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from apo.config import Optimiser
 from apo.model.batching import tree_length
 from apo.model.checkpoint import start_reward_model
 from apo.model.encoding import Item
 from apo.model.reward_model import RewardModel
-from apo.training.optimise import batches_of
+from apo.training.settings import Optimiser
+from apo.training.trainer import batches_of
 from benchmarks.data import READING, read_items
 
 SEED = 7

@@ -14,15 +14,15 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from apo.dialogue import ASSISTANT, HUMAN, digest_of, normalise_query, query_id_of
+from apo.core.records import Row, write_parts
+from apo.language.tokenizer import train_tokenizer
 from apo.model.checkpoint import (
     new_language_model,
     save_language_model,
     save_reward_model,
     start_reward_model,
 )
-from apo.model.tokenizer import train_tokenizer
-from apo.records import Row, write_parts
+from apo.text.dialogue import ASSISTANT, HUMAN, digest_of, normalise_query, query_id_of
 from benchmarks.data import PARAMS, READING, Text, made_up
 
 SEED = 1

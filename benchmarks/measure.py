@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from apo.errors import UserError
+from apo.core.errors import UserError
 from benchmarks.data import SIZES
 from benchmarks.ways import WAYS, Way
 

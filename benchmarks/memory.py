@@ -13,8 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from apo.language.tokenizer import train_tokenizer
 from apo.model.checkpoint import new_language_model, save_language_model
-from apo.model.tokenizer import train_tokenizer
 from benchmarks.data import MAX_LENGTH, made_up_texts
 from benchmarks.jobs import SEED
 from benchmarks.memory_worker import COMPARISONS, NAME, QUERY, RESPONSE

@@ -14,14 +14,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from apo import launch, machine
-from apo.config import Lora
+from apo.core import distributed
 from apo.losses import bradley_terry
+from apo.model import runtime
 from apo.model.checkpoint import start_reward_model
 from apo.model.encoding import Item
-from apo.model.lora import add_adapters
-from apo.resume.states import Checkpoints
-from apo.training.reward_training import Ranked, train_reward_model
+from apo.reward.train import Ranked, train_reward_model
+from apo.training.checkpointing import Checkpoints
+from apo.training.lora import add_adapters
+from apo.training.settings import Lora
 from benchmarks.data import READING
 from benchmarks.jobs import SEED, Training
 
@@ -69,7 +70,7 @@ def items() -> list[Item]:
 
 def train(folder: Path, key: str, rank: int) -> dict[str, int]:
     """Trains and saves a state; the bytes that it took."""
-    machine.set_up()
+    runtime.set_up()
     lora: Any = Lora(rank=rank, alpha=16.0, targets=[])
     import peft  # noqa: F401, before anything is counted
 
@@ -77,7 +78,7 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
         import deepspeed  # noqa: F401
 
     training = Training(items(), is_apo=False)
-    with Watch() as watch, contextlib.suppress(launch.Done):
+    with Watch() as watch, contextlib.suppress(distributed.Done):
         model = start_reward_model(folder / "backbone", seed=SEED, padding_side="right", **READING)
         add_adapters(model.classifier, lora, seed=SEED, where="lora")
         checkpoints = Checkpoints(NAME, key)
@@ -99,8 +100,8 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
 
 if __name__ == "__main__":
     where, name = Path(sys.argv[1]), sys.argv[2]
-    number = launch.ranks(NAME)[0]
+    number = distributed.ranks(NAME)[0]
     found = train(where, name, int(sys.argv[3]))
     (where / f"{name}-{number}.json").write_text(json.dumps(found), encoding="utf-8")
-    if launch.inside():
-        launch.leave()
+    if distributed.inside():
+        distributed.leave()

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from apo import machine
 from apo.losses import bradley_terry
-from apo.measuring.scoring import rewards_of
-from apo.resume.states import Checkpoints
-from apo.training.reward_training import Ranked, train_reward_model
+from apo.model import runtime
+from apo.reward.train import Ranked, train_reward_model
+from apo.scoring.rewards import rewards_of
+from apo.training.checkpointing import Checkpoints
 from benchmarks.jobs import SEED, Training, load_items, load_reward_model
 
 
@@ -32,7 +32,7 @@ class NoCheckpoints(Checkpoints):
 
 def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
     """A training to be run; it gives the mean loss of its steps."""
-    machine.set_up()
+    runtime.set_up()
     training = Training(load_items(folder, job, rows), job == "train_apo")
     model = load_reward_model(folder)
     data = [
@@ -59,7 +59,7 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
 
 def score(folder: Path, job: str, rows: int) -> Callable[[], list[float]]:
     """A scoring to be run; it gives the rewards in order."""
-    machine.set_up()
+    runtime.set_up()
     model, items = load_reward_model(folder).eval(), load_items(folder, job, rows)
 
     def run() -> list[float]:

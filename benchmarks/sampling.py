@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from apo import machine
-from apo.config import Sampling
+from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.sampling.generation import sample_responses
+from apo.sampling.settings import Sampling
 from benchmarks.data import read_prompts
 from benchmarks.jobs import CHECKED, SEED
 
@@ -75,7 +75,7 @@ class CountedTokens:
 
 def ours(folder: Path, job: str, rows: int) -> Callable[[], int]:
     """A sampling to be run; it gives the number of tokens drawn, end tokens left out."""
-    device = machine.set_up()
+    device = runtime.set_up()
     model, tokenizer = load_actor(folder).to(device), CountedTokens(load_tokenizer(folder / "backbone"))
     queries = [(str(i), query) for i, query in enumerate(read_prompts(folder, rows or CHECKED))]
 

@@ -6,11 +6,12 @@ fine-tuned. Out: `models/actor`, its training curve, metrics.
 
 from pathlib import Path
 
-from apo.config import Actor, read_section, read_seed
-from apo.records import read_rows
-from apo.stage import run
-from apo.training.fine_tuning import fine_tune
-from apo.training.finish import Outputs, take_over
+from apo.core.config import read_section, read_seed
+from apo.core.records import read_rows
+from apo.core.stage import run
+from apo.language.settings import Actor
+from apo.language.sft import fine_tune
+from apo.training.outputs import Outputs, take_over
 
 
 def main(

@@ -6,10 +6,11 @@ its training curve, metrics. Paper, section 4.1.
 
 from pathlib import Path
 
-from apo.config import Alignment, read_number, read_section, read_seed
-from apo.stage import run
-from apo.training.align_recipe import align_model
-from apo.training.finish import Outputs
+from apo.alignment.recipe import align_model
+from apo.alignment.settings import Alignment
+from apo.core.config import read_number, read_section, read_seed
+from apo.core.stage import run
+from apo.training.outputs import Outputs
 
 
 def main(

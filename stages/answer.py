@@ -10,19 +10,22 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from apo import machine
-from apo.config import Evaluate, Sampling, read_section, read_seed
-from apo.measuring.arena import summarise, with_true_rewards
-from apo.measuring.divergence import with_divergence
-from apo.measuring.scoring import score_answers
+from apo.chunks.resumable import pieces_of
+from apo.core.cache import fingerprint
+from apo.core.config import read_section, read_seed
+from apo.core.records import read_rows, write_json, write_parts
+from apo.core.stage import run
+from apo.evaluation.compare_llms import summarise, with_true_rewards
+from apo.evaluation.kl import with_divergence
+from apo.evaluation.settings import Evaluate
+from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_reward_model, load_tokenizer
-from apo.records import read_rows, write_json, write_parts
-from apo.resume.pieces import pieces_of
-from apo.resume.states import fingerprint
 from apo.sampling.backends import respond
-from apo.sampling.samples import answers_of, counted, draw
+from apo.sampling.samples import counted
+from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import refuse_launcher
-from apo.stage import run
+from apo.scoring.rewards import score_answers
+from apo.text.subset import answers_of, draw
 
 
 def main(
@@ -40,7 +43,7 @@ def main(
     sampling = read_section(params, "sample.test", Sampling)
     refuse_launcher(sampling)
     resamples = read_section(params, "evaluate", Evaluate).bootstrap
-    seed, device = read_seed(params), machine.set_up()
+    seed, device = read_seed(params), runtime.set_up()
     known = bool(json.loads(truth.read_text(encoding="utf-8")))
     asked = draw(read_rows(queries), at_most=sampling.max_queries, seed=seed)
     key = fingerprint([sampling, seed], [llm, queries])

@@ -7,16 +7,18 @@ from scratch with its own sentencepiece tokenizer. Out: `models/backbone`, its t
 from collections import Counter
 from pathlib import Path
 
-from apo import machine
-from apo.config import Backbone, read_section, read_seed
-from apo.errors import UserError
+from apo.core.cache import fingerprint
+from apo.core.config import read_section, read_seed
+from apo.core.errors import UserError
+from apo.core.records import read_rows
+from apo.core.stage import run
+from apo.language.causal_lm import encode_documents, train_language_model
+from apo.language.settings import Backbone
+from apo.language.tokenizer import train_tokenizer
+from apo.model import runtime
 from apo.model.checkpoint import new_language_model
-from apo.model.tokenizer import train_tokenizer
-from apo.records import read_rows
-from apo.resume.states import Checkpoints, fingerprint
-from apo.stage import run
-from apo.training.finish import Outputs, finish, take_over
-from apo.training.language import encode_documents, train_language_model
+from apo.training.checkpointing import Checkpoints
+from apo.training.outputs import Outputs, finish, take_over
 
 
 def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
@@ -25,7 +27,7 @@ def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Pat
     if start.is_dir():
         take_over("backbone", start, {"pretrained_here": False}, to)
         return
-    seed, device = read_seed(params), machine.set_up()
+    seed, device = read_seed(params), runtime.set_up()
     texts = [row["text"] for row in read_rows(start)]
     if not texts:
         raise UserError(

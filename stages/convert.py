@@ -7,10 +7,10 @@ Metrics: items, pairs, what was cut or dropped. Paper, section 3.2.
 from collections import Counter
 from pathlib import Path
 
-from apo.config import Convert, read_count, read_section, read_seed
-from apo.conversion import GoldenAnswers, convert
-from apo.records import read_rows, write_json, write_rows
-from apo.stage import run
+from apo.conversion import Convert, GoldenAnswers, convert
+from apo.core.config import read_count, read_section, read_seed
+from apo.core.records import read_rows, write_json, write_rows
+from apo.core.stage import run
 
 
 def main(

@@ -10,14 +10,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from apo.config import Data, RowFindings, read_section, read_seed
-from apo.reading.authors import checked_files, fetched_files
-from apo.reading.download import repository_cache
-from apo.reading.findings import Findings
-from apo.reading.hub import fetch
-from apo.reading.raw import KINDS, Raw, read_demo, read_files, refuse_unread
-from apo.records import Row, write_json, write_parts
-from apo.stage import run
+from apo.core.config import read_section, read_seed
+from apo.core.records import Row, write_json, write_parts
+from apo.core.stage import run
+from apo.datasets.authors import checked_files, fetched_files
+from apo.datasets.download import repository_cache
+from apo.datasets.hub import fetch
+from apo.datasets.load import KINDS, Raw, read_demo, read_files, refuse_unread
+from apo.datasets.settings import Data, RowFindings
+from apo.text.data_issues import Findings
 
 
 def main(input: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:

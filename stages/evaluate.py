@@ -11,14 +11,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from apo.config import Evaluate, read_section, read_seed
-from apo.measuring.arena import chosen_truth, compare_all
-from apo.measuring.bins import TRUTH, answer_curves
-from apo.measuring.payoff import read_arms
-from apo.measuring.rounds import round_rows
-from apo.records import read_rows, write_json, write_parts
-from apo.stage import run
-from apo.tables import write_csv
+from apo.core.config import read_section, read_seed
+from apo.core.records import read_rows, write_json, write_parts
+from apo.core.stage import run
+from apo.core.tables import write_csv
+from apo.evaluation.compare_llms import chosen_truth, compare_all
+from apo.evaluation.payoff import read_arms
+from apo.evaluation.round_curves import round_rows
+from apo.evaluation.settings import Evaluate
+from apo.metrics.histograms import TRUTH, answer_curves
 
 
 def main(

@@ -7,9 +7,9 @@ round.
 
 from pathlib import Path
 
-from apo.report.gathering import gather_round
-from apo.report.runs import read_run, write_run
-from apo.stage import run
+from apo.core.stage import run
+from apo.report.collect import gather_round
+from apo.report.run import read_run, write_run
 
 
 def main(

@@ -6,8 +6,8 @@ from which stage `gather` goes on round by round.
 
 from pathlib import Path
 
-from apo.report.runs import read_found, write_run
-from apo.stage import run
+from apo.core.stage import run
+from apo.report.run import read_found, write_run
 
 
 def main(

@@ -8,13 +8,14 @@ replies without a verdict. With `judge.model: ''` nothing is asked and both are 
 from pathlib import Path
 from typing import Any
 
-from apo.config import Judge, read_section, read_seed
+from apo.core.config import read_section, read_seed
+from apo.core.records import Row, write_json, write_rows
+from apo.core.stage import run
 from apo.judge.answers import comparisons, pairs_of, read_answers
 from apo.judge.asking import check_template, questions, verdict_row
 from apo.judge.replies import ask_all, key_of, repository_cache
+from apo.judge.settings import Judge
 from apo.judge.verdicts import summarise_verdicts
-from apo.records import Row, write_json, write_rows
-from apo.stage import run
 
 
 def main(answers: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:

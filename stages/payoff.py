@@ -8,20 +8,20 @@ reward against its reward. Instances: `payoff_base` (the base RM), `payoff` (the
 
 from pathlib import Path
 
-from apo import machine
-from apo.measuring.bins import TRUTH, answer_curves
-from apo.measuring.payoff import payoff_row, read_arms
-from apo.measuring.scoring import score_answers
+from apo.chunks.resumable import pieces_of
+from apo.core.cache import fingerprint
+from apo.core.records import write_json, write_rows
+from apo.core.stage import run
+from apo.core.tables import write_csv
+from apo.evaluation.payoff import payoff_row, read_arms
+from apo.metrics.histograms import TRUTH, answer_curves
+from apo.model import runtime
 from apo.model.checkpoint import load_reward_model
-from apo.records import write_json, write_rows
-from apo.resume.pieces import pieces_of
-from apo.resume.states import fingerprint
-from apo.stage import run
-from apo.tables import write_csv
+from apo.scoring.rewards import score_answers
 
 
 def main(round: str, rm: Path, answers: Path, out: Path, curves: Path, metrics: Path) -> None:
-    arms, device = read_arms(answers), machine.set_up()
+    arms, device = read_arms(answers), runtime.set_up()
     total = sum(map(len, arms.values()))
     with pieces_of(f"payoff_{round}", fingerprint([], [rm, answers]), queries=total) as pieces:
         model = load_reward_model(rm).to(device).eval()

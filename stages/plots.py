@@ -8,11 +8,11 @@ the reliability curves.
 
 from pathlib import Path
 
-from apo.config import check_rounds
-from apo.plots.joining import COLUMNS, join
-from apo.report.runs import read_found, read_run
-from apo.stage import run
-from apo.tables import write_csv
+from apo.core.config import check_rounds
+from apo.core.stage import run
+from apo.core.tables import write_csv
+from apo.plots.tables import COLUMNS, join
+from apo.report.run import read_found, read_run
 
 
 def main(gathered: Path, payoff_base: Path, out: Path, params: Path = Path("params.yaml")) -> None:

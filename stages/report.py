@@ -7,12 +7,13 @@ how often the two RMs chose the same sample. Prints the summary of the run.
 
 from pathlib import Path
 
-from apo.config import Report, read_all, read_section, read_seed, read_value
-from apo.records import write_json, write_text
-from apo.report.counting import at_most, count
+from apo.core.config import read_all, read_section, read_seed, read_value
+from apo.core.records import write_json, write_text
+from apo.core.stage import run
 from apo.report.page import build_page
-from apo.report.runs import read_found, read_run
-from apo.stage import run
+from apo.report.run import read_found, read_run
+from apo.report.settings import Report
+from apo.report.transcript_counts import at_most, count
 from apo.summary import summary
 
 

@@ -7,10 +7,10 @@ with the target, all scores and the margin. Metrics: how many were selected, tie
 from collections import Counter
 from pathlib import Path
 
-from apo.config import Rjs, read_section
-from apo.records import read_rows, write_json, write_rows
-from apo.selection import select
-from apo.stage import run
+from apo.core.config import read_section
+from apo.core.records import read_rows, write_json, write_rows
+from apo.core.stage import run
+from apo.selection import Rjs, select
 
 
 def main(

@@ -8,15 +8,17 @@ Metrics: responses, cuts, blanks, length. Paper, section 4.1.
 from collections import Counter
 from pathlib import Path
 
-from apo import machine
-from apo.config import Sampling, read_section, read_seed
-from apo.records import read_rows, write_json, write_rows
-from apo.resume.pieces import pieces_of
-from apo.resume.states import fingerprint
+from apo.chunks.resumable import pieces_of
+from apo.core.cache import fingerprint
+from apo.core.config import read_section, read_seed
+from apo.core.records import read_rows, write_json, write_rows
+from apo.core.stage import run
+from apo.model import runtime
 from apo.sampling.backends import respond
-from apo.sampling.samples import counted, draw, from_source, refuse_later_round
+from apo.sampling.samples import counted, from_source, refuse_later_round
+from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import refuse_launcher
-from apo.stage import run
+from apo.text.subset import draw
 
 
 def main(
@@ -39,7 +41,7 @@ def main(
     else:
         refuse_launcher(settings)
         counts["source_samples_unused"] = sum(1 for _ in read_rows(raw))
-        device = machine.set_up()
+        device = runtime.set_up()
         # The name is that of the part: in the first round both arms ask the same model, and the second finds
         # what the first one computed.
         key = fingerprint([settings, seed], [llm, queries])

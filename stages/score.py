@@ -1,6 +1,6 @@
 """score: one RM gives a reward to every sample of every LLM query.
 
-In: a reward model, which has to pass the gate (`apo/measuring/gate.py`), the samples of the LLM queries. Out:
+In: a reward model, which has to pass the gate (`apo/scoring/gate.py`), the samples of the LLM queries. Out:
 `data/scores/ROUND/ARM.jsonl`, per query the rewards in the order of the samples, in full precision.
 Instances: `score_base` (the base RM, the samples of its arm), `score` (the APO RM of the round, those of its
 arm). Metrics: how many, and the calibration error at the gate. Paper, section 4.1.
@@ -9,22 +9,24 @@ arm). Metrics: how many, and the calibration error at the gate. Paper, section 4
 from collections import Counter
 from pathlib import Path
 
-from apo import machine
-from apo.config import Gate, RewardTraining, Score, read_part, read_section
-from apo.measuring.gate import check_calibration
-from apo.measuring.scoring import score_samples
+from apo.chunks.resumable import pieces_of
+from apo.core.cache import fingerprint
+from apo.core.config import read_part, read_section
+from apo.core.records import read_rows, write_json, write_rows
+from apo.core.stage import run
+from apo.model import runtime
 from apo.model.checkpoint import load_reward_model
-from apo.records import read_rows, write_json, write_rows
-from apo.resume.pieces import pieces_of
-from apo.resume.states import fingerprint
-from apo.stage import run
+from apo.reward.settings import RewardTraining
+from apo.scoring.gate import check_calibration
+from apo.scoring.rewards import score_samples
+from apo.scoring.settings import Gate, Score
 
 
 def main(
     name: str, model: Path, samples: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")
 ) -> None:
     settings = read_section(params, "score", Score)
-    device = machine.set_up()
+    device = runtime.set_up()
     reward_model = load_reward_model(model).eval()
     calibration = vars(reward_model.classifier.config).get("apo_calibration")
     limit = read_part(params, "rm", Gate, beside=RewardTraining)

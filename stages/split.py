@@ -13,12 +13,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from apo.config import Split, read_section, read_seed
-from apo.records import Row, read_rows, write_json, write_parts
-from apo.split.leaks import Leaks, prove_disjoint, unseen
-from apo.split.queries import Queries, with_golden
-from apo.split.splitting import split_rows
-from apo.stage import run
+from apo.core.config import read_section, read_seed
+from apo.core.records import Row, read_rows, write_json, write_parts
+from apo.core.stage import run
+from apo.splits.leakage import Leaks, prove_disjoint, unseen
+from apo.splits.queries import Queries, with_golden
+from apo.splits.settings import Split
+from apo.splits.splitting import split_rows
 
 
 def main(

@@ -6,9 +6,9 @@ In: a checkpoint. Out: the same files under the name that the first round looks 
 
 from pathlib import Path
 
-from apo.config import check_rounds
-from apo.records import copy_folder
-from apo.stage import run
+from apo.core.config import check_rounds
+from apo.core.records import copy_folder
+from apo.core.stage import run
 
 
 def main(checkpoint: Path, out: Path, params: Path = Path("params.yaml")) -> None:

@@ -6,8 +6,8 @@ training and reliability curves, its metrics on test, the only part it was not t
 
 from pathlib import Path
 
-from apo.stage import run
-from apo.training.reward_recipe import train_rm
+from apo.core.stage import run
+from apo.reward.recipe import train_rm
 
 
 def main(

@@ -8,10 +8,11 @@ Paper, section 3 (Eq. 14 to 17).
 
 from pathlib import Path
 
-from apo.config import Apo, read_section
+from apo.core.config import read_section
+from apo.core.stage import run
 from apo.losses import PAIR_LOSSES
-from apo.stage import run
-from apo.training.reward_recipe import train_rm
+from apo.reward.recipe import train_rm
+from apo.reward.settings import Apo
 
 
 def main(

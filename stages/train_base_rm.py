@@ -6,8 +6,8 @@ curves, its metrics on test and valid. Paper, section 2 (Bradley-Terry ranking l
 
 from pathlib import Path
 
-from apo.stage import run
-from apo.training.reward_recipe import train_rm
+from apo.core.stage import run
+from apo.reward.recipe import train_rm
 
 
 def main(

@@ -8,8 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from apo.errors import UserError
-from apo.records import read_rows, write_rows
+from apo.core.errors import UserError
+from apo.core.records import read_rows, write_rows
 from study.numbers import Row, row_of
 from study.play import ROOT
 from study.report import blocks, put_into

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from apo.measuring.intervals import rank_correlation
+from apo.metrics.statistics import rank_correlation
 from study.comparing import APO, Row, arms, between, of_arm, played
 from study.statistics import Paired, paired
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from apo.measuring.arena import chosen_truth, with_true_rewards
-from apo.records import Row, read_rows
-from apo.world.language import words
-from apo.world.reading import read_query
-from apo.world.reward import components
+from apo.core.records import Row, read_rows
+from apo.demo.language import words
+from apo.demo.parse_queries import read_query
+from apo.demo.reward import components
+from apo.evaluation.compare_llms import chosen_truth, with_true_rewards
 
 ARMS = ("base", "apo")
 RESAMPLES = 100  # of intervals over queries, which the study does not use: its unit is the seed

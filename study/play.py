@@ -11,7 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from apo.errors import UserError
+from apo.core.errors import UserError
 from study.settings import Changes, Game
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from apo.errors import UserError
+from apo.core.errors import UserError
 
 STAGES = ("data", "backbone", "actor", "sample", "train_apo_rm", "score", "align", "answer", "evaluate")
 PROJECT = ("apo", "stages", "study")

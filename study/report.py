@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from apo.errors import UserError
+from apo.core.errors import UserError
 from study.claims import claims, same_samples
 from study.comparing import APO, BASE, Row, Value, arms, between, of_arm, played
 from study.settings import Settings

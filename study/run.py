@@ -13,8 +13,8 @@ from statistics import fmean
 from threading import Lock
 from typing import Any
 
-from apo.errors import UserError
-from apo.records import write_json
+from apo.core.errors import UserError
+from apo.core.records import write_json
 from study.facts import facts
 from study.play import code_hash, key_of, make_copy, play
 from study.preloaded import PreloadedPython

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from apo.errors import UserError
+from apo.core.errors import UserError
 
 SETTINGS = Path(__file__).with_name("settings.yaml")
 Changes = dict[str, Any]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from apo.errors import UserError
+from apo.core.errors import UserError
 
 EXACT = 16  # seeds up to which all sign flips are counted
 

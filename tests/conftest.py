@@ -37,8 +37,8 @@ def vectors(request: pytest.FixtureRequest) -> Callable[[str], list[dict[str, An
 @pytest.fixture(scope="session")
 def game(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository in which a small game was played once and committed."""
-    from game import dvc, git, ran, stages
-    from small import copy_repository
+    from tests.helpers.played_repo import dvc, git, ran, stages
+    from tests.helpers.small_repo import copy_repository
 
     repository = copy_repository(tmp_path_factory.mktemp("game") / "repository")
     output = dvc(repository, "repro")
@@ -51,7 +51,7 @@ def game(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def played(game: Path) -> Iterator[Path]:
     """The played game as it was committed; put back after the test."""
-    from game import dvc, git
+    from tests.helpers.played_repo import dvc, git
 
     yield game
     git(game, "reset", "-q", "--hard")  # dvc may have staged its lock

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator
 
 from apo.conversion import authors_pairs
-from apo.errors import UserError
+from apo.core.errors import UserError
+from apo.core.records import Row
 from apo.export.kinds import UnfitError, kind_of
-from apo.records import Row
 
 SEPARATOR = "<sep>"
-# Names under which their scorer, and `apo.reading.recognise`, take a text for an answer.
+# Names under which their scorer, and `apo.datasets.recognize`, take a text for an answer.
 _ANSWER = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
 _TAKEN = re.compile(r"sample_\d+|query|query_id|type|target|scores|samples|golden")
 

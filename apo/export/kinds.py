@@ -2,8 +2,8 @@
 
 from math import isfinite
 
-from apo.errors import UserError
-from apo.records import Row
+from apo.core.errors import UserError
+from apo.core.records import Row
 
 
 class UnfitError(UserError):

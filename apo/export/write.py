@@ -20,18 +20,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from apo.errors import UserError
+from apo.core.errors import UserError
+from apo.core.records import Row, read_numbered_rows, write_list, write_rows
 from apo.export.authors import to_authors
 from apo.export.kinds import UnfitError
-from apo.export.trainers import (
-    to_chat,
-    to_chat_pairs,
-    to_chat_sft,
-    to_dialogues,
-    to_pairs,
-    to_sft,
-)
-from apo.records import Row, read_numbered_rows, write_list, write_rows
+from apo.export.trainers import to_chat, to_chat_pairs, to_chat_sft, to_dialogues, to_pairs, to_sft
 
 SHAPES: dict[str, Callable[..., Iterator[Row]]] = {
     "authors": to_authors,

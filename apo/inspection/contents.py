@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from apo.dialogue import HUMAN, normalise_query
-from apo.reading.findings import Findings, Policy
-from apo.records import Row
+from apo.core.records import Row
+from apo.text.data_issues import Findings, Policy
+from apo.text.dialogue import HUMAN, normalise_query
 
 MANY = 20  # of kinds and numbers of responses that are listed
 SEED = 0  # of the rows that are drawn: the same file gives the same report

@@ -18,14 +18,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from apo.config import Data, read_section
-from apo.errors import RowError, UserError
+from apo.core.config import read_section
+from apo.core.errors import RowError, UserError
+from apo.core.records import Row
+from apo.datasets.readers import Layout, read_comparisons, read_demonstrations, read_golden, read_samples
+from apo.datasets.recognize import DEMONSTRATIONS, Shape, matching, recognise
+from apo.datasets.rows import placed_rows
+from apo.datasets.settings import Data
 from apo.inspection.contents import Contents, Finding, lenient, listed
 from apo.inspection.view import shown
-from apo.reading.recognise import DEMONSTRATIONS, Shape, matching, recognise
-from apo.reading.rows import placed_rows
-from apo.reading.sources import Layout, read_comparisons, read_demonstrations, read_golden, read_samples
-from apo.records import Row
 
 READERS: dict[str, Callable[..., Iterator[Row]]] = {
     "comparison": read_comparisons,
@@ -104,7 +105,7 @@ def inspect(
     """Reads a file and says what is in it.
 
     Args:
-        path: A file in one of the shapes of `apo.reading.recognise`.
+        path: A file in one of the shapes of `apo.datasets.recognize`.
         kind: What to read it as, "" for what it is recognised as.
         layout: What `data.shape` and `data.files.columns` would say of comparisons; None where the keys do.
         tokenizer: A folder with a tokenizer; its tokens are judged as `model` and `rm` of params.yaml say.
@@ -144,7 +145,7 @@ def inspect(
     if report.kept:
         report.contents = contents.summary()
         if tokenizer:
-            from apo.inspection.tokens import tokens_in  # seconds
+            from apo.inspection.tokens import tokens_in
 
             report.tokens, more = tokens_in(contents.drawn, folder=tokenizer, params=params)
             report.findings += more

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from apo.config import Gate, Model, RewardTraining, read_part, read_section
+from apo.core.config import read_part, read_section
+from apo.core.records import Row
 from apo.inspection.contents import Finding, Texts, lenient, listed, quantiles
 from apo.model.checkpoint import open_tokenizer, prepare_tokenizer
 from apo.model.encoding import Encoder
-from apo.model.token_findings import Comparison, TokenCheck
-from apo.records import Row
+from apo.model.settings import Model
+from apo.reward.settings import RewardTraining
+from apo.reward.token_checks import Comparison, TokenCheck
+from apo.scoring.settings import Gate
 
 
 def tokens_in(drawn: Sequence[Texts], *, folder: Path, params: Path) -> tuple[Row, list[Finding]]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from apo.errors import UserError
-from apo.records import Row, read_numbered_rows
-from apo.sampling.samples import draw
+from apo.core.errors import UserError
+from apo.core.records import Row, read_numbered_rows
+from apo.text.subset import draw
 
 
 class Comparison(NamedTuple):

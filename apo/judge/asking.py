@@ -9,13 +9,13 @@ import itertools
 import re
 from collections.abc import Mapping
 
-from apo.config import Judge
-from apo.errors import UserError
+from apo.core.errors import UserError
+from apo.core.records import Row
 from apo.judge.answers import Comparison
 from apo.judge.endpoint import Body, Reply
 from apo.judge.replies import key_of
+from apo.judge.settings import Judge
 from apo.judge.verdicts import outcome_of, verdict_of, was_cut
-from apo.records import Row
 
 NEEDED = ("query", "answer_a", "answer_b")
 _PLACE = re.compile(r"\{([a-z_]+)\}")

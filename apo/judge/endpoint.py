@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from apo.errors import UserError
+from apo.core.errors import UserError
 
 Body = dict[str, Any]
 TRIES = 6

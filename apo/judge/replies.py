@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from apo.errors import UserError
+from apo.core.errors import UserError
 from apo.judge.endpoint import Body, Endpoint, Reply, Stopped, endpoint_of_environment, parallel
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
+from apo.core.records import Row
 from apo.judge.endpoint import Reply
-from apo.records import Row
 
 _DECORATION = " \t*_#>`\"'[](){}.!$\\"
 _VERDICT = re.compile(
@@ -63,7 +63,7 @@ def summarise_verdicts(rows: Iterable[Row], *, seed: int, resamples: int) -> dic
 
 
 def _pair(rows: Sequence[Row], *, seed: int, resamples: int) -> dict[str, Any]:
-    from apo.measuring.intervals import paired_bootstrap, sign_test
+    from apo.metrics.statistics import paired_bootstrap, sign_test
 
     asked = [row for row in rows if row["forward"]]
     told = [row[order] for row in asked for order in ("forward", "backward")]

@@ -117,3 +117,20 @@ def _say_larger(budget: str, tokens: int, longest: int) -> None:
             f"{budget} is {tokens} tokens and an item has {longest}: such an item is a micro batch alone",
             file=sys.stderr,
         )
+
+
+IGNORED = -100  # a label that costs nothing
+
+
+def collate_texts(items: Sequence[Item], *, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, attention mask and labels (the response's tokens alone), padded on the right."""
+    length = max(item.longest for item in items)
+    ids = torch.full((len(items), length), pad_id)
+    labels = torch.full((len(items), length), IGNORED)
+    attention = torch.zeros((len(items), length), dtype=torch.bool)
+    for row, item in enumerate(items):
+        sequence = torch.tensor(item.prefix + item.responses[0])
+        ids[row, : len(sequence)] = sequence
+        attention[row, : len(sequence)] = True
+        labels[row, len(item.prefix) : len(sequence)] = sequence[len(item.prefix) :]
+    return ids, attention, labels

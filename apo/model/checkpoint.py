@@ -22,7 +22,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from apo.errors import UserError
+from apo.core.errors import UserError
 from apo.model.encoding import Encoder
 from apo.model.pooling import POOLINGS
 from apo.model.reward_model import RewardModel

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from apo.errors import UserError
-from apo.model.special import ANCHOR, special_tokens, text_ids
+from apo.core.errors import UserError
+from apo.model.special_tokens import ANCHOR, special_tokens, text_ids
 
 CHUNK = 512  # items whose texts are given to the tokenizer at once
 

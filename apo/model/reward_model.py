@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from apo import machine
+from apo.model import runtime
 from apo.model.batching import Batch, collate, plain_items, tree_length
 from apo.model.encoding import Encoder, Item
-from apo.model.last_layer import FAMILY, last_hidden
+from apo.model.last_token import FAMILY, last_hidden
 from apo.model.pooling import POOLINGS
 
 
@@ -52,7 +52,7 @@ class RewardModel(nn.Module):
 
     def forward(self, batch: Batch) -> Float[Tensor, "item resp"]:
         """Rewards; those of responses that are not there are 0."""
-        with machine.arithmetic(batch.input_ids.device):
+        with runtime.arithmetic(batch.input_ids.device):
             pooled = self._pooled(batch)
         rewards: Tensor = self.classifier.score(pooled.to(self.classifier.score.weight.dtype)).squeeze(-1)
         rewards = at_least_float32(rewards)

@@ -10,14 +10,15 @@ import sys
 from functools import reduce
 from pathlib import Path
 
-from apo.config import Report, check_rounds, read_all, read_section, read_seed
-from apo.errors import UserError
-from apo.records import write_text
-from apo.report.counting import at_most
+from apo.core.config import check_rounds, read_all, read_section, read_seed
+from apo.core.errors import UserError
+from apo.core.records import write_text
+from apo.report.collect import gather_round
 from apo.report.figures import figures
-from apo.report.gathering import gather_round
 from apo.report.page import build_page
-from apo.report.runs import Run, read_found
+from apo.report.run import Run, read_found
+from apo.report.settings import Report
+from apo.report.transcript_counts import at_most
 
 START = (
     "data",

@@ -10,7 +10,7 @@ from typing import Any
 
 import vl_convert
 
-from apo.report.runs import Curve
+from apo.report.run import Curve
 from apo.report.tables import llms
 
 Spec = dict[str, Any]

@@ -13,12 +13,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from apo.records import Row
-from apo.report.counting import choices
+from apo.core.records import Row
 from apo.report.figures import figures, not_drawn
-from apo.report.lacking import lacking, stages_of
-from apo.report.runs import Run
+from apo.report.missing import lacking, stages_of
+from apo.report.run import Run
 from apo.report.tables import Table, everything, number, parameters, tables
+from apo.report.transcript_counts import choices
 from apo.report.transcripts import MEASURES
 from apo.summary import verdict
 

@@ -7,7 +7,7 @@ index}, measures: {name: number}}`, the rewards in the order of the answers, nul
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from apo.records import Row
+from apo.core.records import Row
 
 ARMS = {"base": "base RM", "apo": "APO RM"}
 # What transcripts can be put in order by: a word for the page to each name.

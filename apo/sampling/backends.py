@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from apo.config import Sampling
+from apo.chunks.resumable import Pieces
 from apo.model.checkpoint import load_language_model, load_tokenizer
-from apo.resume.pieces import Pieces
 from apo.sampling.generation import sample_responses
+from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import sample_with_vllm
 
 

@@ -23,13 +23,13 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from apo import machine
-from apo.config import Sampling
-from apo.dialogue import dialogue_to_messages
+from apo.chunks.resumable import Pieces
+from apo.model import runtime
 from apo.model.batching import micro_batches
-from apo.model.special import chat_ids, special_tokens, text_ids
-from apo.resume.pieces import Pieces
-from apo.sampling.prompt_cache import read_prompts, shares_prompts
+from apo.model.special_tokens import chat_ids, special_tokens, text_ids
+from apo.sampling.kv_cache import read_prompts, shares_prompts
+from apo.sampling.settings import Sampling
+from apo.text.dialogue import dialogue_to_messages
 
 BLOCK = 64  # tokens whose probabilities are added up before a draw looks inside
 LOOK = 4  # steps between two looks at which rows have ended; a GPU would wait at every one
@@ -74,7 +74,7 @@ def sample_responses(
     copies = 1 if shares_prompts(model) else settings.num_samples
     lengths = [copies * len(p) + settings.num_samples * settings.max_new_tokens for p in prompts]
     answers: list[list[str]] = [[] for _ in queries]
-    budget = machine.sample_budget()
+    budget = runtime.sample_budget()
     quiet = True if pieces and pieces.quiet else None
     with tqdm(total=len(queries), desc=what, unit="query", disable=quiet) as progress:
         for indices in micro_batches(lengths, budget="APO_SAMPLE_BUDGET", tokens=budget):
@@ -85,7 +85,7 @@ def sample_responses(
                     for i in indices
                     for index in range(settings.num_samples)
                 ]
-                with machine.memory_for("APO_SAMPLE_BUDGET", budget), machine.arithmetic(device):
+                with runtime.memory_for("APO_SAMPLE_BUDGET", budget), runtime.arithmetic(device):
                     return decode(
                         model,
                         [prompts[i] for i in indices],

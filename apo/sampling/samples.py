@@ -1,26 +1,12 @@
 """Samples of a language model: brought by the source or just made, cut and counted the same way."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from apo.dialogue import cut_runaway
-from apo.errors import UserError
-from apo.records import Row
-
-
-def draw(queries: Iterable[Row], *, at_most: int, seed: int) -> list[Row]:
-    """At most so many of the queries (0 for all), those with the lowest hash, in their order."""
-    rows = list(queries)
-    if not at_most or len(rows) <= at_most:
-        return rows
-
-    def place(row: Row) -> bytes:
-        return hashlib.sha256(f"{seed}:{row['query_id']}".encode()).digest()
-
-    drawn = {row["query_id"] for row in sorted(rows, key=place)[:at_most]}
-    return [row for row in rows if row["query_id"] in drawn]
+from apo.core.errors import UserError
+from apo.core.records import Row
+from apo.text.dialogue import cut_runaway
 
 
 def from_source(queries: Iterable[Row], samples: Iterable[Row], *, where: str) -> Iterator[Row]:
@@ -63,20 +49,6 @@ def refuse_later_round(llm: Path, part: str) -> None:
             expected="'actor': the source's samples are not those of an LLM that the game has aligned",
             do="play one round (rounds=[{id: r1, prev: r0}]), or let the actor answer",
         )
-
-
-def answers_of(queries: Iterable[Row], golden: Iterable[Row], *, name: str) -> dict[str, list[Row]]:
-    """The golden answers to the queries as if a language model of that name had given them.
-
-    Returns:
-        One entry, or none where a query has no golden answer: what stands beside each other has to be
-        measured on the same queries.
-    """
-    known = {row["query_id"]: row["golden"] for row in golden}
-    asked = list(queries)
-    if any(row["query_id"] not in known for row in asked):
-        return {}
-    return {name: [{**row, "samples": [known[row["query_id"]]], "made_by": name} for row in asked]}
 
 
 def counted(rows: Iterable[Row], *, origin: str, counts: Counter[str]) -> Iterator[Row]:

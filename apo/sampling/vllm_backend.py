@@ -16,11 +16,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from apo import launch, machine
-from apo.config import Sampling
-from apo.errors import UserError
-from apo.resume.pieces import Pieces
+from apo.chunks.resumable import Pieces
+from apo.core import distributed
+from apo.core.errors import UserError
+from apo.model import runtime
 from apo.sampling.generation import prompt_ids
+from apo.sampling.settings import Sampling
 
 QUERIES = 256  # of a piece; all their samples are under way at a time
 DTYPES = {"float32": "float32", "bf16": "bfloat16"}
@@ -28,7 +29,7 @@ DTYPES = {"float32": "float32", "bf16": "bfloat16"}
 
 def refuse_launcher(settings: Sampling) -> None:
     """Raises UserError where several processes would each start vLLM; to be asked before any is started."""
-    if settings.backend == "vllm" and (launch.wanted() or launch.inside()):
+    if settings.backend == "vllm" and (distributed.wanted() or distributed.inside()):
         raise UserError(
             "APO_LAUNCH",
             found="a launcher, and sample.PART.backend: vllm",
@@ -178,7 +179,7 @@ class _Engine:
         import vllm
 
         if self._running is None:
-            precision = str(machine.FIXED["precision"])
+            precision = str(runtime.FIXED["precision"])
             self._running = vllm.LLM(**engine_arguments(self._llm, self._settings, precision=precision))
         parameters = [vllm.SamplingParams(**arguments) for _, arguments in asked]
         outputs = self._running.generate([prompt for prompt, _ in asked], parameters, use_tqdm=False)
@@ -193,7 +194,7 @@ class _Engine:
 
 @contextmanager
 def _engine(llm: Path, settings: Sampling) -> Iterator[_Engine]:
-    machine.FIXED.update(sampler="vllm", tensor_parallel=tensor_parallel())
+    runtime.FIXED.update(sampler="vllm", tensor_parallel=tensor_parallel())
     engine = _Engine(llm, settings)
     try:
         yield engine

@@ -1,7 +1,7 @@
 """What computes the gradients of a step and takes it: this process alone, or together with others.
 
 Several processes each compute the losses of their share of the step's items; gradients and losses are summed.
-With DistributedDataParallel each holds the whole model; with DeepSpeed (`apo.training.zero`) a part of it.
+With DistributedDataParallel each holds the whole model; with DeepSpeed (`deepspeed_engine`) a part of it.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from apo.resume.states import Checkpoints, tensors_of
+from apo.training.checkpointing import Checkpoints, tensors_of
 
 Terms = dict[str, Tensor]
 """`loss`, the part of a step's loss that a micro batch adds, and parts of other numbers for the curve."""

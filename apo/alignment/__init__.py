@@ -1,0 +1,1 @@
+"""How a language model learns from scored samples."""

@@ -1,0 +1,67 @@
+"""Alignment from checkpoint and scored samples to checkpoint, curve and metrics."""
+
+from collections import Counter
+from pathlib import Path
+
+from apo.alignment.likelihood import ResponseLikelihood
+from apo.alignment.rankings import ranked_queries
+from apo.alignment.settings import Align
+from apo.alignment.train import align, learned_from
+from apo.core.cache import fingerprint
+from apo.core.errors import UserError
+from apo.core.records import read_rows
+from apo.model import runtime
+from apo.model.checkpoint import load_language_model, load_tokenizer
+from apo.model.encoding import Encoder
+from apo.training.checkpointing import Checkpoints
+from apo.training.lora import add_adapters, merge_adapters, trained_weights
+from apo.training.outputs import Outputs, finish
+
+
+def align_model(
+    name: str,
+    start: Path,
+    scored: Path,
+    settings: Align,
+    *,
+    seed: int,
+    to: Outputs,
+) -> None:
+    """Aligns the language model in `start` with the scores of its samples.
+
+    Args:
+        name: The key in the metrics.
+        start: The checkpoint to start from; for DPO the reference too.
+        scored: Rows `{query, samples, scores}` of stage rjs.
+
+    Raises:
+        UserError: No query says which response is better, or the checkpoint is none.
+    """
+    runtime.set_up()
+    tokenizer = load_tokenizer(start)
+    language_model = load_language_model(start)
+    tuner = add_adapters(language_model, settings.lora, seed=seed, where="align.lora")
+    model = ResponseLikelihood(language_model, pad_id=tokenizer.pad_token_id, max_length=settings.max_length)
+    encoder = Encoder(tokenizer, settings.max_length, pooling="eos", separator="", truncation_side="left")
+    counts: Counter[str] = Counter()
+    if tuner:
+        counts["trained_weights"] = trained_weights(language_model)
+    data = list(ranked_queries(read_rows(scored, "query"), encoder, counts, where=str(scored)))
+    if not data:
+        dropped = ", ".join(f"{n} {k.rpartition('_')[2]}" for k, n in counts.items() if "dropped" in k and n)
+        raise UserError(
+            str(scored),
+            found=f"nothing to learn from in {counts['queries']} queries ({dropped or 'the file is empty'})",
+            expected="queries with at least two different samples and scores",
+            do="look at the samples; raise `sample.llm.num_samples` or `sample.llm.temperature`",
+        )
+    if settings.method != "rjs":
+        counts["pairs"] = sum(learned_from(one, settings.method).pairs for one in data)
+    with Checkpoints(name, fingerprint([settings, seed], [start, scored])).exclusive() as checkpoints:
+        curve = align(model, data, settings, seed=seed, what=name, checkpoints=checkpoints)
+        adapter = merge_adapters(tuner)
+        more = adapter.save if adapter else None
+        learned = settings.model_dump(exclude=set() if tuner else {"lora"})
+        card = {"start": start, "trained_on": {scored: len(data)}, "settings": learned}
+        finish(name, language_model, tokenizer, curve, found={}, counts=counts, card=card, to=to, more=more)
+        checkpoints.remove_older()

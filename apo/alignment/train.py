@@ -1,0 +1,177 @@
+"""Alignment of a language model with the order of scored samples: RJS, RRHF, DPO on one training loop."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from tqdm import tqdm
+
+from apo.alignment.likelihood import ResponseLikelihood
+from apo.alignment.losses import (
+    best_responses,
+    dpo_sum,
+    implicit_rewards,
+    nll_sum,
+    ordered,
+    per_token,
+    rrhf_rank_sum,
+)
+from apo.alignment.rankings import Ranking
+from apo.alignment.settings import Align
+from apo.core import distributed
+from apo.losses import pair_loss_sums
+from apo.model import runtime
+from apo.model.batching import micro_batches, rectangle
+from apo.training.checkpointing import Checkpoints
+from apo.training.engines import Terms, meet, summed
+from apo.training.trainer import batches_of, optimise
+
+
+@dataclass(frozen=True)
+class Responses:
+    """What the losses of a micro batch are made of, and the denominators of its optimiser step."""
+
+    log_likelihoods: Float[Tensor, "item resp"]
+    reference: Float[Tensor, "item resp"]  # of the model before its first step; nothing but DPO has one
+    tokens: Int[Tensor, "item resp"]
+    scores: Float[Tensor, "item resp"]
+    mask: Bool[Tensor, "item resp"]
+    queries: int
+    pairs: int
+    best_tokens: int
+
+
+def rjs(batch: Responses, settings: Align) -> Terms:
+    """Mean of -log pi over the tokens of the best responses of the step."""
+    best = best_responses(batch.scores, mask=batch.mask)
+    return {"loss": nll_sum(batch.log_likelihoods, mask=best) / batch.best_tokens}
+
+
+def rrhf(batch: Responses, settings: Align) -> Terms:
+    """Ranking loss, mean over the queries of the step, and the loss of RJS, with their weights."""
+    rank = rrhf_rank_sum(batch.log_likelihoods, batch.tokens, batch.scores, mask=batch.mask) / batch.queries
+    sft = rjs(batch, settings)["loss"]
+    values = per_token(batch.log_likelihoods, batch.tokens)
+    right = pair_loss_sums(values, batch.scores, mask=batch.mask, pair_loss=ordered).sum()
+    return {
+        "loss": settings.rank_weight * rank + settings.sft_weight * sft,
+        "rank_loss": rank,
+        "sft_loss": sft,
+        "ordered_pairs": right / batch.pairs,
+    }
+
+
+def dpo(batch: Responses, settings: Align) -> Terms:
+    """Mean over the pairs of the step, one a query: the best response against the worst."""
+    policy, reference, scores, mask = batch.log_likelihoods, batch.reference, batch.scores, batch.mask
+    loss = dpo_sum(policy, reference, scores, mask=mask, beta=settings.beta)
+    rewards = implicit_rewards(policy, reference, beta=settings.beta)
+    right = pair_loss_sums(rewards, scores, mask=mask, pair_loss=ordered).sum()
+    margin = pair_loss_sums(rewards, scores, mask=mask, pair_loss=lambda margins: margins).sum()
+    return {
+        "loss": loss / batch.pairs,
+        "reward_accuracy": right / batch.pairs,
+        "reward_margin": margin / batch.pairs,
+    }
+
+
+METHODS: Mapping[str, Callable[[Responses, Align], Terms]] = MappingProxyType(
+    {"rjs": rjs, "rrhf": rrhf, "dpo": dpo}
+)
+"""By their name in `params.yaml: align.method`."""
+
+
+def learned_from(ranking: Ranking, method: str) -> Ranking:
+    """The responses that a method reads: the best, the best and the worst, all."""
+    return {"rjs": ranking.only(0), "dpo": ranking.only(0, -1), "rrhf": ranking}[method]
+
+
+def align(
+    model: ResponseLikelihood,
+    data: Sequence[Ranking],
+    settings: Align,
+    *,
+    seed: int,
+    what: str,
+    checkpoints: Checkpoints,
+) -> list[dict[str, float]]:
+    """Trains a language model on ranked responses.
+
+    The reference of DPO is the model as it comes in. Its log-likelihoods are computed before the first step,
+    and before a state is restored: a training that goes on has the same reference.
+
+    Args:
+        model: Trained in place.
+        data: Rankings, each with at least one pair.
+        settings: Method, its weights, and the optimiser's.
+        what: Name on the progress line.
+
+    Returns:
+        The curve of `optimise` with the numbers of the method, each computed before the step.
+    """
+    learned = [learned_from(one, settings.method) for one in data]
+    lengths = [model.tokens(one.item) for one in learned]
+    reference: list[list[float]] = []
+    if settings.method == "dpo" and not distributed.wanted():  # else the processes that it starts need it
+        reference = _log_likelihoods(model.to(runtime.device()), learned, what)
+
+    def loss_of(step: list[int], items: list[int]) -> Terms:
+        totals = {
+            "queries": len(step),
+            "pairs": sum(learned[i].pairs for i in step),
+            "best_tokens": sum(len(learned[i].item.responses[0]) for i in step),
+        }
+        group = [learned[i] for i in items]
+        found = model([one.item for one in group])
+        device, dtype = found.device, found.dtype
+        scores = rectangle([one.scores for one in group], math.nan, dtype).to(device)
+        tokens = rectangle([[len(r) for r in one.item.responses] for one in group], 0, torch.long)
+        before = torch.zeros_like(found)
+        if reference:
+            before = rectangle([reference[i] for i in items], 0.0, dtype).to(device)
+        responses = Responses(found, before, tokens.to(device), scores, ~scores.isnan(), **totals)
+        return METHODS[settings.method](responses, settings)
+
+    runtime.spare_memory(model.model)
+    return optimise(
+        model,
+        settings,
+        batches=batches_of(lengths, settings, seed=seed),
+        lengths=lengths,
+        loss_of=loss_of,
+        what=what,
+        checkpoints=checkpoints,
+    )
+
+
+@torch.no_grad()
+def _log_likelihoods(model: ResponseLikelihood, data: Sequence[Ranking], what: str) -> list[list[float]]:
+    """Those of all responses as the model stands, which is left as it is."""
+    model.eval()
+    rank, world = distributed.ranks(what)
+    own = range(rank, len(data), world)  # of several processes each reads its share
+    found: list[list[float]] = [[0.0] * len(one.scores) for one in data]
+    lengths = [model.tokens(data[i].item) for i in own]
+    quiet = rank > 0 or None
+    with (
+        tqdm(total=len(own), desc=f"{what} reference", unit="query", disable=quiet) as progress,
+        runtime.memory_for("APO_TOKEN_BUDGET", runtime.token_budget()),
+    ):
+        for indices in _groups(lengths):
+            values = model([data[own[i]].item for i in indices]).tolist()
+            for index, row in zip(indices, values, strict=True):
+                found[own[index]] = row[: len(data[own[index]].scores)]
+            progress.update(len(indices))
+    if world == 1:
+        return found
+    meet(model.model.device)
+    numbers = iter(summed([value for row in found for value in row], model.model.device))
+    return [[next(numbers) for _ in row] for row in found]
+
+
+def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
+    return micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=runtime.token_budget())

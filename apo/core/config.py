@@ -1,0 +1,238 @@
+"""`params.yaml` as typed sections: unknown, missing and mistyped keys are errors that name the key.
+
+Read with the YAML 1.2 parser that DVC uses, so that no value means two things. There are no
+defaults here: a value lives only where DVC sees it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from apo.core.errors import UserError
+
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Policy = Literal["error", "drop", "keep"]
+
+
+class Section(BaseModel):
+    """A section of `params.yaml`; immutable, strict, without defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Round(Section):
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w-]*$")]
+    prev: str
+
+
+S = TypeVar("S", bound=Section)
+_consulted: dict[str, Any] = {}
+
+
+def parameters_read() -> dict[str, Any]:
+    """What this process has read so far: values as plain Python under their dotted names."""
+    return dict(_consulted)
+
+
+def read_section(params: Path, name: str, kind: type[S]) -> S:
+    """One section, `apo` or `sample.rm`, checked.
+
+    Raises:
+        UserError: The file or the section is missing, a key is unknown, missing or of a wrong kind.
+    """
+    return _checked(params, name, kind, read_value(params, name))
+
+
+def read_part(params: Path, name: str, kind: type[S], *, beside: type[Section]) -> S:
+    """The keys of a section that one stage reads, where another stage reads those of `beside`.
+
+    Each key counts as read by itself: a stage declares `rm.max_ece` and does not run again for `rm.lr`.
+
+    Raises:
+        UserError: See `read_section`.
+    """
+    values = _node(params, name)
+    if isinstance(values, dict):
+        values = {key: value for key, value in values.items() if key not in beside.model_fields}
+        _consulted.update({f"{name}.{key}": value for key, value in values.items()})
+    return _checked(params, name, kind, values)
+
+
+def _checked(params: Path, name: str, kind: type[S], values: Any) -> S:
+    if not isinstance(values, dict):
+        raise UserError(
+            f"{params}: {name}",
+            found=repr(values)[:60],
+            expected="a section with keys",
+            do="compare the file with `git diff params.yaml`",
+        )
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise _explain(params, name, error) from None
+
+
+def check_rounds(params: Path) -> list[str]:
+    """The ids of `rounds`, in order; every round follows the one before it, the first one `r0`.
+
+    Raises:
+        UserError: They do not, there is none, or one comes twice.
+    """
+    rounds = read_value(params, "rounds")
+    known = ["r0"]
+    for number, one in enumerate(rounds if isinstance(rounds, list) else [], start=1):
+        try:
+            found = Round.model_validate(one)
+        except ValidationError as error:
+            raise _explain(params, f"rounds[{number - 1}]", error) from None
+        if found.prev != known[-1] or found.id in known:
+            raise UserError(
+                f"{params}: rounds[{number - 1}]",
+                found=f"round {found.id!r} after {found.prev!r}",
+                expected=f"a new id after {known[-1]!r}, the round before it",
+                do="write for example rounds=[{id: r1, prev: r0}, {id: r2, prev: r1}]",
+            )
+        known.append(found.id)
+    if len(known) == 1:
+        raise UserError(
+            f"{params}: rounds",
+            found=repr(rounds)[:60],
+            expected="a list with at least one round",
+            do="write rounds=[{id: r1, prev: r0}]",
+        )
+    return known[1:]
+
+
+def read_number(params: Path, name: str) -> float:
+    """A single leaf that is a number above 0, such as `align_lr.r1`."""
+    value = read_value(params, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise UserError(
+            f"{params}: {name}",
+            found=repr(value),
+            expected="a number above 0",
+            do="write small numbers with a point, 1.0e-6 and not 1e-6",
+        )
+    return float(value)
+
+
+def read_seed(params: Path) -> int:
+    """The whole number `seed`."""
+    seed = read_value(params, "seed")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
+        raise UserError(
+            f"{params}: seed",
+            found=repr(seed),
+            expected="a whole number from 0 to 2147483647",
+            do="write for example `seed: 1`",
+        )
+    return seed
+
+
+def read_count(params: Path, name: str) -> int:
+    """A single leaf that is a whole number of at least 1, such as `apo.num_samples`."""
+    value = read_value(params, name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(
+            f"{params}: {name}",
+            found=repr(value),
+            expected="a whole number of at least 1",
+            do=f"write for example `{name.split('.')[-1]}: 4`",
+        )
+    return value
+
+
+def read_value(params: Path, name: str) -> Any:
+    """The value under a dotted name, as plain Python and not checked.
+
+    Raises:
+        UserError: The file can't be read, or there is no such key.
+    """
+    _consulted[name] = _node(params, name)
+    return _consulted[name]
+
+
+def read_all(params: Path) -> dict[str, Any]:
+    """Every section of the file, as plain Python and not checked: for a reader."""
+    found = _document(params)
+    if not isinstance(found, dict):
+        raise UserError(
+            str(params),
+            found="no sections",
+            expected="those as committed",
+            do="look at `git diff params.yaml`",
+        )
+    _consulted.update(found)
+    return found
+
+
+def _node(params: Path, name: str) -> Any:
+    node = _document(params)
+    for key in name.split("."):
+        if not isinstance(node, dict) or key not in node:
+            raise UserError(
+                f"{params}: {name}",
+                found="no such key",
+                expected="every parameter written out",
+                do="restore it from `git diff params.yaml`",
+            )
+        node = node[key]
+    return node
+
+
+def _document(params: Path) -> Any:
+    try:
+        return YAML(typ="safe").load(params.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            str(params),
+            found=error.strerror or "an unreadable file",
+            expected="a file of this repository",
+            do="run from the repository root",
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            str(params),
+            found=" ".join(str(error).split())[:200],
+            expected="YAML",
+            do="mend the line that is named",
+        ) from None
+
+
+def _explain(params: Path, name: str, error: ValidationError) -> UserError:
+    """The first finding of pydantic in our form; an unknown key before others: it may be a misspelt one."""
+    found = error.errors(include_url=False)
+    first = min(found, key=lambda one: one["type"] != "extra_forbidden")
+    key = ".".join([name, *map(str, first["loc"])])
+    kind, value = first["type"], first["input"]
+    if kind == "extra_forbidden":
+        missing = [str(one["loc"][-1]) for one in found if one["type"] == "missing"]
+        return UserError(
+            f"{params}: {key}",
+            found=f"a parameter that nothing reads ({value!r})",
+            expected=f"{', '.join(missing)}, which is missing"
+            if missing
+            else "the keys of the section as committed",
+            do="correct its spelling" if missing else "correct its spelling or remove it",
+        )
+    if kind == "missing":
+        return UserError(
+            f"{params}: {key}",
+            found="no such key",
+            expected="every parameter written out",
+            do="restore it from `git diff params.yaml`",
+        )
+    do = "change the value"
+    if kind == "float_type" and isinstance(value, str):
+        do = "write small numbers with a point, 1.0e-6 and not 1e-6"
+    if value == "keep" and kind == "literal_error":
+        do = "choose one of them: such a row holds nothing that could be kept"
+    message = first["msg"].removeprefix("Input should be ")
+    return UserError(f"{params}: {key}", found=repr(value)[:60], expected=message, do=do)

@@ -1,0 +1,211 @@
+"""Records: JSON Lines in and out, as streams, whole or not at all."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from apo.core.errors import UserError
+
+Row = dict[str, Any]
+_on_one_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def read_rows(path: Path, *texts: str) -> Iterator[Row]:
+    """Rows of a records file that this pipeline wrote, one at a time.
+
+    Args:
+        path: The file.
+        texts: Keys under which every row has a text.
+
+    Raises:
+        UserError: The file is missing, a line is not a JSON object, or a text is not there.
+    """
+    return (row for _, _, row in read_placed_rows(path, *texts))
+
+
+def read_numbered_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """Rows with their line numbers, counted from 1."""
+    return ((number, row) for number, _, row in read_placed_rows(path))
+
+
+def read_placed_rows(path: Path, *texts: str) -> Iterator[tuple[int, int, Row]]:
+    """Rows with their line numbers, counted from 1, and the byte at which their line begins."""
+    if not path.is_file():
+        raise UserError(
+            str(path),
+            found="a folder" if path.is_dir() else "no such file",
+            expected="a JSON Lines file",
+            do="run `dvc repro`: an earlier stage writes it",
+        )
+    place = 0
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            where = f"{path}:{number}"
+            row = parse_row(decoded(line, where=where), where=where)
+            for key in texts:
+                if not isinstance(row.get(key), str):
+                    raise UserError(
+                        where,
+                        found=f"{row[key]!r:.40} under {key!r}" if key in row else f"no key {key!r}",
+                        expected="a text",
+                        do="run `dvc repro`, which writes the file again, or mend the row",
+                    )
+            yield number, place, row
+            place += len(line)
+
+
+def decoded(data: bytes, *, where: str) -> str:
+    """Bytes of UTF-8 as text, without a byte order mark."""
+    try:
+        return data.removeprefix(b"\xef\xbb\xbf").decode()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            where,
+            found=f"bytes that are not UTF-8 ({error.reason} at byte {error.start + 1})",
+            expected="text in UTF-8",
+            do="convert the file, for instance with iconv",
+        ) from None
+
+
+def parse_row(line: str, *, where: str) -> Row:
+    """One line of JSON Lines as a dict."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            where,
+            found=f"a line that is not JSON ({str(error)[:80]})",
+            expected="one JSON object a line",
+            do="mend or remove the line; a file cut off in the middle has to be fetched again",
+        ) from None
+    if not isinstance(row, dict):
+        raise UserError(
+            where,
+            found=f"JSON of type {type(row).__name__}",
+            expected="one JSON object a line",
+            do="write each record as {...} on a line of its own",
+        )
+    return row
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> int:
+    """Writes rows as JSON Lines under a temporary name and renames at the end; returns how many."""
+    count = 0
+    with _in_place_of(path) as out:
+        for count, row in enumerate(rows, start=1):  # noqa: B007 - the last number is the result
+            out.write(_line(row, path))
+    return count
+
+
+def write_parts(paths: Mapping[str, Path], rows: Iterable[tuple[str, Row]]) -> dict[str, int]:
+    """Writes one stream of (part, row) into a file for each part, all whole or none; rows per part."""
+    with contextlib.ExitStack() as stack:
+        files = {part: stack.enter_context(_in_place_of(path)) for part, path in paths.items()}
+        counts = dict.fromkeys(paths, 0)
+        for part, row in rows:
+            files[part].write(_line(row, paths[part]))
+            counts[part] += 1
+    return counts
+
+
+def write_list(path: Path, rows: Iterable[Row]) -> int:
+    """Writes rows as one JSON list, a row a line, whole or not at all; returns how many."""
+    count = 0
+    with _in_place_of(path) as out:
+        for count, row in enumerate(rows, start=1):
+            out.write((b",\n" if count > 1 else b"[\n") + _line(row, path).rstrip(b"\n"))
+        out.write(b"\n]\n" if count else b"[]\n")
+    return count
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes one JSON document, indented, whole or not at all. NaN is refused."""
+    with _in_place_of(path) as out:
+        out.write(_encoded(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2), path))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text, whole or not at all."""
+    with _in_place_of(path) as out:
+        out.write(_encoded(text, path).removesuffix(b"\n"))
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """The same files in another folder, whole or not at all; linked where the file system can.
+
+    Raises:
+        UserError: There is no such folder, or the copy can't be written.
+    """
+    if not source.is_dir():
+        raise UserError(
+            str(source),
+            found="no such folder",
+            expected="a checkpoint",
+            do="run `dvc repro`, which writes it",
+        )
+    temporary = target.with_name(target.name + ".tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, temporary, copy_function=_link_or_copy)
+        temporary.replace(target)
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or a file system without links
+        shutil.copyfile(source, target)
+
+
+def _line(row: Row, path: Path) -> bytes:
+    return _encoded(_on_one_line(row), path)
+
+
+def _encoded(text: str, path: Path) -> bytes:
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError as error:
+        raise UserError(
+            str(path),
+            found=f"half of a surrogate pair in what was to be written ({text[: error.start][-40:]!r})",
+            expected="texts that are valid Unicode",
+            do="mend the file that the text comes from",
+        ) from None
+
+
+@contextlib.contextmanager
+def _in_place_of(path: Path) -> Iterator[BinaryIO]:
+    """A file under a temporary name that takes the path's place when it is complete.
+
+    Raises:
+        UserError: The folder can't be written to, or the disk is full.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as out:
+                yield out
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        str(error.filename or path),
+        found=str(error.strerror or error),
+        expected=f"to be able to write {path.name}",
+        do="look at the rights of the file and its folder, and at the space on the disk",
+    )

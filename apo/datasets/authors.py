@@ -1,0 +1,186 @@
+"""The files that the authors of the paper published: what they are called, and what they must hash to.
+
+Their page (github.com/Linear95/APO, data/README.md) leads to a shared folder of a cloud service, from where
+the user fetches them, or gives the address of each. They are read only when size and SHA-256 are those of the
+files as published.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from apo.core.errors import UserError
+from apo.datasets.download import download, sha256_of
+from apo.datasets.settings import Files
+
+
+class Published(NamedTuple):
+    """A file: what it is here, its published path, its size in bytes, its SHA-256."""
+
+    kind: str
+    path: str
+    size: int
+    sha256: str
+
+
+# The file of all training comparisons holds those of the RM part and the LLM part, which are read instead:
+# its size is the sum of theirs. What is for validation is drawn by `split` here.
+UNUSED = "unused"
+PUBLISHED = (
+    Published(
+        "rm",
+        "hh-split/rm_data/hh_split_rm.train.json",
+        31354200,
+        "6290b28113a3c8b1729dbc6a7fdae3ecca3b5f885157952ce544c614aaf1ac7f",
+    ),
+    Published(
+        "llm",
+        "hh-split/llm_data/hh_split_llm.train.json",
+        104102380,
+        "7757a790ef3823f2713545cbbe0f633506822abd3b519a10f9f7790aefde01a8",
+    ),
+    Published(
+        "test",
+        "hh-split/eval_data/hh_cleaned_origin.test.json",
+        7338835,
+        "818fb341bd262fdb72c204847534c6e3c5ea2ada9f1acd13fa1fc2d0c339e138",
+    ),
+    Published(
+        "golden",
+        "hh-split/rm_data/hh_split_rm.golden.json",
+        24637605,
+        "e26a8a8be37798933a794fb2c53596abc02cd3d93945a905afded78ee4f63231",
+    ),
+    Published(
+        "samples",
+        "hh-split/rm_data/hh_split_rm_alpaca_v0.sample.json",
+        34522169,
+        "30279a0f30700b5eaf4905e9c35bb753082c9cf680286be5f6c769463a152cdc",
+    ),
+    Published(
+        "samples",
+        "hh-split/llm_data/hh_split_llm_alpaca_v0.sample.json",
+        137215812,
+        "549aa8425994a02bafb76918c400b5c7f4a34248d393c6b425d938a9e50867d1",
+    ),
+    Published(
+        UNUSED,
+        "hh-split/hh_cleaned_origin.train.json",
+        135456578,
+        "369f7eaf0e7d003fd93f11c23ced85ca4404ec6dbf3167a80e744362dce91317",
+    ),
+    Published(
+        UNUSED,
+        "hh-split/eval_data/hh_split_llm.valid.json",
+        15696049,
+        "200cbfe6435b7e25efd3367077f868d6cb3c8a41c315296ff928d8f3ca4defce",
+    ),
+)
+
+
+def checked_files(folder: Path, *, samples: bool) -> Files:
+    """The published files in a folder, once all of them are what was published.
+
+    Args:
+        folder: Where the user put them, with the folders of the publication or without.
+        samples: Whether the samples are needed.
+
+    Raises:
+        UserError: One is missing, or of another size or content, or there is a file beside them.
+    """
+    places = {path: file for file in PUBLISHED if (path := _place(folder, file))}
+    others = sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if not path.is_dir() and path not in places and path.name[0] != "." and path.name != "README.md"
+    )
+    if others:
+        raise UserError(
+            str(folder),
+            found=f"{len(others)} files such as {others[0]!r} that the authors did not publish",
+            expected=f"names such as {PUBLISHED[0].path}",
+            do="remove or rename them, or set data.source: files and name them under data.files",
+        )
+    needed = _needed(samples)
+    missing = [f"{file.path} ({file.size} bytes)" for file in needed if file not in places.values()]
+    if missing:
+        raise UserError(
+            str(folder),
+            found=f"no {missing[0]}" + (f" and {len(missing) - 1} more missing" if missing[1:] else ""),
+            expected=", ".join(file.path for file in needed),
+            do="fetch them from the page that github.com/Linear95/APO names in data/README.md",
+        )
+    for path, file in places.items():
+        _check(path, file)
+    return _files(needed, {file: str(path.relative_to(folder)) for path, file in places.items()})
+
+
+def fetched_files(urls: Mapping[str, str], folder: Path, *, samples: bool) -> tuple[Files, dict[str, str]]:
+    """The published files, each from an address that the user gives and kept.
+
+    Args:
+        urls: Address by name, with the folders of the publication or without.
+        folder: Where they are kept, under their published paths.
+        samples: Whether the samples are needed.
+
+    Returns:
+        Their names in that folder, and what to call each in messages.
+
+    Raises:
+        UserError: A name that is none of theirs, one that is missing, or what is fetched is another file.
+    """
+    addresses: dict[Published, str] = {}
+    for name, url in urls.items():
+        file = next((file for file in PUBLISHED if name in (file.path, Path(file.path).name)), None)
+        if file is None or file in addresses or not url.startswith(("http://", "https://")):
+            raise UserError(
+                "params.yaml: data.authors.urls",
+                found=f"{name[:100]!r}: {url[:100]!r}",
+                expected=f"names such as {Path(PUBLISHED[0].path).name}, each once, and https://...",
+                do="correct it, or write {} and put the files into data.dir",
+            )
+        addresses[file] = url
+    needed = _needed(samples)
+    if missing := [Path(file.path).name for file in needed if file not in addresses]:
+        raise UserError(
+            "params.yaml: data.authors.urls",
+            found=f"no address of {', '.join(missing)}",
+            expected=f"one for each of {len(needed)} files",
+            do="add them, or write {} and put the files into data.dir",
+        )
+    for file in needed:
+        url, name = addresses[file], Path(file.path).name
+        download(url, folder / file.path, size=file.size, sha256=file.sha256, called=name)
+    return _files(needed, {file: file.path for file in needed}), {file.path: file.path for file in needed}
+
+
+def _needed(samples: bool) -> list[Published]:
+    return [file for file in PUBLISHED if file.kind != UNUSED and (samples or file.kind != "samples")]
+
+
+def _files(needed: list[Published], names: Mapping[Published, str]) -> Files:
+    """Names by what the files are, as `read_files` takes them."""
+    of = {kind: [names[file] for file in needed if file.kind == kind] for kind in Files.model_fields}
+    return Files.model_validate({**of, "columns": {}})
+
+
+def _place(folder: Path, file: Published) -> Path | None:
+    """Where a file is: under its path, under its path without the first folder, or under its bare name."""
+    _, _, short = file.path.partition("/")
+    names = (file.path, short, Path(file.path).name)
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _check(path: Path, file: Published) -> None:
+    size = path.stat().st_size
+    digest = ""
+    if size == file.size:
+        digest = sha256_of(path)
+    if digest != file.sha256:
+        found = f"SHA-256 {digest}" if digest else f"{size} bytes"
+        raise UserError(
+            str(path),
+            found=found,
+            expected=f"the {file.size} bytes with SHA-256 {file.sha256} that the authors published",
+            do="fetch it again; to use changed files, set data.source: files and name them under data.files",
+        )

@@ -1,0 +1,137 @@
+"""A Hugging Face data set as files: a pinned commit, no code of the data set, no pickle."""
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from apo.core.errors import UserError
+from apo.datasets.load import is_inside
+from apo.datasets.settings import Files, Hub
+
+# Formats that hold data and nothing that is run; others of the library read pickles, archives, databases.
+_FORMATS = ("arrow", "csv", "json", "parquet")
+
+
+def fetch(hub: Hub, folder: Path, *, watched: Path) -> tuple[Files, dict[str, str]]:
+    """Writes the splits of a data set as parquet files into `folder`.
+
+    Args:
+        hub: Which one; `path` may be a folder inside `watched`.
+        folder: For the files, emptied by the caller.
+        watched: `data.dir`: DVC sees changes there and nowhere else.
+
+    Returns:
+        The files, and what to call each of them in messages.
+
+    Raises:
+        UserError: The revision is no commit, or the data set is neither cached nor reachable, or not one of
+            plain data.
+    """
+    is_local = Path(hub.path).is_dir()
+    _check(hub, watched, is_local=is_local)
+    import datasets  # seconds
+    from datasets.exceptions import DatasetsError
+    from httpx2 import HTTPError
+    from pyarrow import ArrowException
+
+    datasets.disable_progress_bars()
+    for library in ("huggingface_hub", "datasets"):  # attempts at the network, rows that break off
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    broken = (OSError, ValueError, RuntimeError, AttributeError, TypeError, KeyError, EOFError)
+    called = {}
+    for name, split in {"train": hub.train, "test": hub.test}.items():
+        if not split:
+            continue
+        try:
+            builder = datasets.load_dataset_builder(
+                hub.path,
+                hub.subset or None,
+                data_dir=hub.folder or None,
+                revision=hub.revision or None,
+                cache_dir=str(folder / "cache") if is_local else None,
+            )
+            _check_builder(builder, hub, is_local=is_local)
+            builder.download_and_prepare()
+            data = builder.as_dataset(split=split)
+            data.to_parquet(folder / f"{name}.parquet")
+        except (*broken, DatasetsError, HTTPError, ArrowException) as error:
+            reason = " ".join(str(error.__cause__ or error).split())[:140]
+            raise UserError(
+                "params.yaml: data.hub",
+                found=f"split {split!r} of {hub.path!r} does not load ({reason})",
+                expected="a data set in the local cache, or the network",
+                do="check the name, the subset and the split, or fetch it once where there is a network",
+            ) from None
+        called[f"{name}.parquet"] = f"split {split!r} of {hub.path}"
+    none: list[str] = []
+    files = Files(
+        comparisons=["train.parquet"],
+        rm=none,
+        llm=none,
+        test=["test.parquet"] if hub.test else none,
+        golden=none,
+        samples=none,
+        demonstrations=none,
+        columns=hub.columns,
+    )
+    return files, called
+
+
+def _check(hub: Hub, watched: Path, *, is_local: bool) -> None:
+    if is_local and not is_inside(Path(hub.path), watched):
+        raise UserError(
+            "params.yaml: data.hub.path",
+            found=f"the folder {hub.path!r}",
+            expected=f"a folder inside {watched}, which DVC watches, or the name of a data set of the hub",
+            do="move the folder there",
+        )
+    if not hub.train:
+        raise UserError(
+            "params.yaml: data.hub.train",
+            found="''",
+            expected="the name of a split of the data set",
+            do="write for example `train: train`",
+        )
+    if not is_local and not re.fullmatch(r"[\w.-]+/[\w.-]+", hub.path):
+        raise UserError(
+            "params.yaml: data.hub.path",
+            found=f"{hub.path!r:.100}",
+            expected="OWNER/NAME of a data set of the hub, or a folder that is there",
+            do="copy the name from the page of the data set",
+        )
+    if not is_local and not re.fullmatch(r"[0-9a-f]{40}", hub.revision):
+        raise UserError(
+            "params.yaml: data.hub.revision",
+            found=repr(hub.revision),
+            expected="the 40 hexadecimal digits of a commit: a branch can change",
+            do="copy the commit from the page of the data set",
+        )
+    for path in Path(hub.path).rglob("*") if is_local else ():
+        if not is_inside(path, watched) or not (path.is_file() or path.is_dir()):
+            raise UserError(
+                str(path),
+                found="a link that leads elsewhere, a pipe or a device",
+                expected="plain files",
+                do="remove it, or put the file itself there",
+            )
+
+
+def _check_builder(builder: Any, hub: Hub, *, is_local: bool) -> None:
+    """The format is one of data alone, and the files are those of the data set at its commit."""
+    kind = type(builder).__module__.rpartition(".")[2]
+    if kind not in _FORMATS or not type(builder).__module__.startswith("datasets.packaged_modules."):
+        raise ValueError(f"files of the format {kind!r}, and not of {', '.join(_FORMATS)}")
+    for name in _files_of(builder.config.data_files):
+        if is_local:
+            own = is_inside(Path(name), Path(hub.path).absolute())
+        else:
+            own = name.startswith(f"hf://datasets/{hub.path}@{hub.revision}/") and ".." not in name
+        if not own:
+            raise ValueError(f"a file that is not of the data set: {name!r:.80}")
+
+
+def _files_of(found: Any) -> Iterator[str]:
+    for names in (found or {}).values():
+        yield from map(str, names)

@@ -1,0 +1,167 @@
+"""What one row says in the shapes of public preference sets: indices, grades, votes, two sides."""
+
+import json
+from collections import Counter
+from typing import Any
+
+from apo.core.records import Row
+from apo.datasets.fields import (
+    answered,
+    list_in,
+    messages_in,
+    number_in,
+    number_of_cell,
+    query_in,
+    refuse,
+    text_in,
+)
+from apo.datasets.formats import Bind, Found, Names, Parse, answers_to, conversation_of, of_pairs, prompted
+from apo.datasets.paired_columns import Sides, scores_of, verdict_in
+
+
+def indexed(first: Row, names: Names) -> Parse:
+    """Two responses and the index of the better one, as PKU-SafeRLHF has it."""
+
+    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+        better = number_of_cell(row[names["better"]])
+        if better not in (0, 1) or isinstance(better, bool):
+            found = f"{better!r:.40}" if isinstance(better, int | float | None) else type(better).__name__
+            refuse("bad_score", where, names["better"], found, "0 or 1, the index of the better response")
+        scores = [float(better == 0), float(better == 1)]
+        return prompted(row, ("response_0", "response_1"), scores, where, counts, names)
+
+    return parse
+
+
+def scored(first: Row, names: Names) -> Parse:
+    """Two responses, each with a score under a key of its own."""
+
+    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+        scores = [number_in(row[key], key, where) for key in ("score_0", "score_1")]
+        return prompted(row, ("response_0", "response_1"), scores, where, counts, names)
+
+    return parse
+
+
+def by_strength(first: Row, names: Names) -> Parse:
+    """Two responses and how much the second is better, below 0 where the first is, as HelpSteer has it."""
+    sides = (names["first"], names["second"])
+
+    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+        strength = number_in(row[names["strength"]], names["strength"], where)
+        scores = [max(-strength, 0.0), max(strength, 0.0)]
+        return prompted(row, sides, scores, where, counts, names)
+
+    return parse
+
+
+def history(first: Row, names: Names) -> Parse:
+    """A post with two comments, label 1 where A is preferred, as the Stanford Human Preferences have it."""
+
+    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+        label = number_of_cell(row["labels"])
+        if label not in (0, 1) or isinstance(label, bool):
+            refuse("bad_score", where, "labels", f"{type(label).__name__}", "1 where A is preferred, or 0")
+        scores = [float(label), 1.0 - float(label)]
+        return prompted(row, ("human_ref_A", "human_ref_B"), scores, where, counts, {"prompt": "history"})
+
+    return parse
+
+
+_ANSWERS = ("answer", "text", "response")
+_GRADES = {"rank": -1.0, "pm_score": 1.0, "overall_score": 1.0, "score": 1.0}  # rank 1 is the best
+
+
+def listed(key: str) -> Bind:
+    """A prompt with a list of answers, each with its rank or score, as Nectar and UltraFeedback have it."""
+
+    def bind(first: Row, names: Names) -> Parse:
+        def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+            graded = [_graded(one, key, where) for one in list_in(row, key, where)]
+            texts, scores = [text for text, _ in graded], [score for _, score in graded]
+            return answers_to(row, texts, scores, where, counts, names)
+
+        return parse
+
+    return bind
+
+
+def _graded(value: Any, key: str, where: str) -> tuple[str, float]:
+    texts = [name for name in _ANSWERS if isinstance(value, dict) and value.get(name) is not None]
+    grades = [name for name in _GRADES if isinstance(value, dict) and value.get(name) is not None]
+    if len(texts) != 1 or len(grades) != 1:
+        found = f"an entry with {texts or 'no text'} and {grades or 'no score'}"
+        expected = f"one of {', '.join(_ANSWERS)} and one of {', '.join(_GRADES)}"
+        refuse("not_text" if len(texts) != 1 else "bad_score", where, key, found, expected)
+    return text_in(value[texts[0]], key, where), _GRADES[grades[0]] * number_in(value[grades[0]], key, where)
+
+
+def arena(first: Row, names: Names) -> Parse:
+    """Two conversations and the winner, as Chatbot Arena has it."""
+
+    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+        scores = verdict_in(row["winner"], "winner", ("a", "b"), where)
+        keys = ("conversation_a", "conversation_b")
+        return of_pairs([conversation_of(row, key, where, counts, {}) for key in keys], scores)
+
+    return parse
+
+
+def two_sides(sides: Sides) -> Bind:
+    """Two answers under paired names: texts, conversations, or all turns as JSON in texts."""
+    keys = (sides.first, sides.second)
+
+    def bind(first: Row, names: Names) -> Parse:
+        def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+            scores = scores_of(row, sides, where)
+            if isinstance(first[keys[0]], list | dict):
+                return of_pairs([conversation_of(row, key, where, counts, names) for key in keys], scores)
+            if all(_turns(first.get(key)) for key in (names["prompt"], *keys)):
+                return of_pairs([_alternating(row, names["prompt"], key, where) for key in keys], scores)
+            return prompted(row, keys, scores, where, counts, names)
+
+        return parse
+
+    return bind
+
+
+def _turns(value: Any) -> list[Any]:
+    """The turns of one side that a text holds as a JSON list of texts; none where it is another text."""
+    if not isinstance(value, str) or not value.startswith(('["', "[null")):
+        return []
+    try:
+        turns = json.loads(value)
+    except (ValueError, RecursionError):
+        return []
+    return turns if isinstance(turns, list) else []
+
+
+def _alternating(row: Row, prompt: str, key: str, where: str) -> tuple[str, str]:
+    """A conversation of which one text holds what was asked, another what was answered."""
+    asked, said = _turns(row[prompt]), _turns(row[key])
+    if len(asked) != len(said) or not asked:
+        found = f"{len(said)} turns for {len(asked)} questions"
+        refuse("role_order", where, key, found, "a JSON list with one answer for each question")
+    messages = []
+    for question, answer in zip(asked, said, strict=True):
+        messages.append({"role": "user", "content": text_in(question, prompt, where)})
+        messages.append({"role": "assistant", "content": text_in(answer, key, where)})
+    return answered(messages_in(messages, key, where), where)
+
+
+def summaries(first: Row, names: Names) -> Parse:
+    """Two summaries of a post and which is better, as openai/summarize_from_feedback has it."""
+
+    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+        both, about = list_in(row, "summaries", where), row["info"]
+        if len(both) != 2 or not all(isinstance(one, dict) and "text" in one for one in both):
+            refuse("not_text", where, "summaries", f"{len(both)} entries", "two records with a text each")
+        if not isinstance(about, dict):
+            refuse("not_text", where, "info", type(about).__name__, "a record with a post or an article")
+        parts = [about.get("title"), about.get("post") or about.get("article")]
+        query = "\n\n".join(text_in(part, "info", where) for part in parts if part not in (None, ""))
+        scores = verdict_in(row["choice"], "choice", ("0", "1"), where)
+        responses = [text_in(one["text"], "summaries", where) for one in both]
+        return Found([query_in(query, "info", where, counts)], responses, scores, {})
+
+    return parse

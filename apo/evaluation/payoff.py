@@ -1,0 +1,32 @@
+"""The payoff matrix RM x LLM: what every reward model thinks of the answers of every language model."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from apo.core.errors import UserError
+from apo.core.records import Row, read_rows
+
+
+def read_arms(folder: Path) -> dict[str, list[Row]]:
+    """The answers of every language model in a folder, by its name, which is that of the file.
+
+    Raises:
+        UserError: There are none.
+    """
+    arms = {path.stem: list(read_rows(path, "query_id", "query")) for path in sorted(folder.glob("*.jsonl"))}
+    if not arms:
+        raise UserError(
+            str(folder),
+            found="no answers",
+            expected="a JSON Lines file for each language model",
+            do="run `dvc repro`: stages answer_actor, answer and evaluate write them",
+        )
+    return arms
+
+
+def payoff_row(arms: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, float]]:
+    """What one RM thinks of every language model: its mean reward of the answers of each."""
+    return {
+        name: {"reward_mean": fmean(fmean(row["rewards"]) for row in rows)} for name, rows in arms.items()
+    }

@@ -1,0 +1,88 @@
+"""Training of language models on texts: pretraining from scratch and supervised fine-tuning."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from apo.model import runtime
+from apo.model.batching import IGNORED, collate_texts
+from apo.model.encoding import Encoder, Item
+from apo.model.special_tokens import special_tokens, text_ids
+from apo.training.checkpointing import Checkpoints
+from apo.training.engines import Terms
+from apo.training.settings import Optimiser
+from apo.training.trainer import batches_of, optimise
+
+
+def encode_documents(
+    tokenizer: Any, texts: Iterable[str], *, max_length: int, counts: Counter[str]
+) -> Iterator[Item]:
+    """Whole texts to learn: `[bos]` as prefix, the text and `[eos]` as its one response; cut on the right."""
+    for ids in text_ids(tokenizer, list(texts), special_tokens(tokenizer)):
+        counts["documents"] += 1
+        counts["documents_cut"] += len(ids) > max_length - 2
+        kept = [*ids[: max_length - 2], tokenizer.eos_token_id]
+        counts["tokens"] += len(kept)
+        yield Item([tokenizer.bos_token_id], [kept])
+
+
+def encode_answers(
+    tokenizer: Any,
+    rows: Iterable[tuple[str, str]],
+    *,
+    max_length: int,
+    counts: Counter[str],
+    where: str,
+) -> Iterator[Item]:
+    """(query, response) to learn: the query as the prefix, the response and `[eos]` as the one response."""
+    encoder = Encoder(tokenizer, max_length, pooling="eos", separator="", truncation_side="left")
+    yield from encoder.items(((query, [response]) for query, response in rows), counts, where=where)
+
+
+def token_loss_sum(
+    logits: Float[Tensor, "seq tok vocab"], labels: Int[Tensor, "seq tok"]
+) -> Float[Tensor, ""]:
+    """Sum of -log p(token | tokens before it) over the labelled tokens, in nats; the caller divides."""
+    return cross_entropy(
+        logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+def train_language_model(
+    model: Any,
+    items: Sequence[Item],
+    settings: Optimiser,
+    *,
+    pad_id: int,
+    seed: int,
+    device: torch.device,
+    what: str,
+    checkpoints: Checkpoints,
+) -> list[dict[str, float]]:
+    """Minimises the mean loss of the labelled tokens of each optimiser step; the curve of `optimise`."""
+
+    def loss_of(step: list[int], chosen: list[int]) -> Terms:
+        tokens = sum(len(items[i].responses[0]) for i in step)  # the denominator
+        ids, attention, labels = collate_texts([items[i] for i in chosen], pad_id=pad_id)
+        with runtime.arithmetic(device):
+            logits = model(
+                input_ids=ids.to(device), attention_mask=attention.to(device), use_cache=False
+            ).logits
+        return {"loss": token_loss_sum(logits.float(), labels.to(device)) / tokens}
+
+    runtime.spare_memory(model)
+    lengths = [item.longest for item in items]
+    return optimise(
+        model,
+        settings,
+        batches=batches_of(lengths, settings, seed=seed),
+        lengths=lengths,
+        loss_of=loss_of,
+        what=what,
+        checkpoints=checkpoints,
+    )

@@ -1,0 +1,66 @@
+"""Supervised fine-tuning of a language model on answers, saved with its curve and metrics."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from apo.core.cache import fingerprint
+from apo.core.errors import UserError
+from apo.language.causal_lm import encode_answers, train_language_model
+from apo.language.settings import FineTuning
+from apo.model import runtime
+from apo.model.checkpoint import load_language_model, load_tokenizer
+from apo.training.checkpointing import Checkpoints
+from apo.training.outputs import Outputs, finish
+
+
+def fine_tune(
+    name: str,
+    start: Path,
+    answers: Sequence[tuple[str, str]],
+    settings: FineTuning,
+    *,
+    source: Path,
+    seed: int,
+    to: Outputs,
+) -> None:
+    """Trains on (query, response) pairs; the loss is on the response alone.
+
+    Args:
+        name: The key in the metrics.
+        start: The checkpoint to start from.
+        answers: What to learn.
+        source: The file that they come from.
+
+    Raises:
+        UserError: There is nothing to learn, or the checkpoint is none.
+    """
+    if not answers:
+        raise UserError(
+            str(source),
+            found="no answers",
+            expected="answers to fine-tune on",
+            do="name a file of answers under data.files.demonstrations, or give an own checkpoint",
+        )
+    device = runtime.set_up()
+    tokenizer = load_tokenizer(start)
+    model = load_language_model(start)
+    counts: Counter[str] = Counter()
+    items = list(
+        encode_answers(tokenizer, answers, max_length=settings.max_length, counts=counts, where=str(source))
+    )
+    with Checkpoints(name, fingerprint([settings, seed], [start, source])).exclusive() as checkpoints:
+        curve = train_language_model(
+            model,
+            items,
+            settings,
+            pad_id=tokenizer.pad_token_id,
+            seed=seed,
+            device=device,
+            what=name,
+            checkpoints=checkpoints,
+        )
+        learned = settings.model_dump(exclude={"start"})
+        card = {"start": start, "trained_on": {source: len(answers)}, "settings": learned}
+        finish(name, model, tokenizer, curve, found={}, counts=counts, card=card, to=to)
+        checkpoints.remove_older()

@@ -1,0 +1,1 @@
+"""Metrics of rewards: pure functions of numbers."""

@@ -1,0 +1,130 @@
+"""How good rewards are, on the pairs (chosen, rejected) of comparisons."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from apo.core.errors import UserError
+from apo.metrics.statistics import wilson_interval
+
+
+def pairs_of(
+    rewards: Sequence[Sequence[float]], scores: Sequence[Sequence[float]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rewards of (chosen, rejected) of every ordered pair s_i > s_j of every item; a tie in s is no pair.
+
+    Args:
+        rewards: One list an item, one number a response; items may have different lengths.
+        scores: The same shape.
+
+    Returns:
+        Two arrays, items in order, then i, then j.
+    """
+    if len(rewards) != len(scores):
+        raise ValueError(f"{len(rewards)} items of rewards, {len(scores)} items of scores")
+    chosen, rejected = [np.empty(0)], [np.empty(0)]
+    for item, (r, s) in enumerate(zip(rewards, scores, strict=True)):
+        if len(r) != len(s):
+            raise ValueError(f"item {item} has {len(r)} rewards and {len(s)} scores")
+        reward, score = np.asarray(r, dtype=np.float64), np.asarray(s, dtype=np.float64)
+        if np.isnan(score).any():
+            raise UserError(
+                f"scores of item {item}",
+                found="NaN",
+                expected="numbers",
+                do="a comparison with NaN has no order: mend the data",
+            )
+        better, worse = np.nonzero(score[:, None] > score[None, :])
+        chosen.append(reward[better])
+        rejected.append(reward[worse])
+    return np.concatenate(chosen), np.concatenate(rejected)
+
+
+def pair_counts(scores: Sequence[Sequence[float]]) -> list[int]:
+    """How many of the pairs of `pairs_of` each item has.
+
+    >>> pair_counts([[2.0, 1.0, 1.0], [1.0, 1.0]])
+    [2, 0]
+    """
+    return [sum(better > worse for better in item for worse in item) for item in scores]
+
+
+def item_metrics(
+    rewards: Sequence[Sequence[float]], scores: Sequence[Sequence[float]]
+) -> dict[str, int | float]:
+    """`pair_metrics` of all pairs of the items, and the mean reward of the responses there are.
+
+    Only real responses belong in the lists: padding has no reward.
+
+    Raises:
+        UserError: No response, no pair, or a reward that is not finite.
+    """
+    flat = finite("rewards", [reward for item in rewards for reward in item])
+    return {
+        "items": len(rewards),
+        "responses": int(flat.size),
+        "reward_mean": float(flat.mean()),
+        **pair_metrics(*pairs_of(rewards, scores)),
+    }
+
+
+def pair_metrics(chosen: ArrayLike, rejected: ArrayLike) -> dict[str, int | float]:
+    """Accuracy, likelihood and margin of rewards on pairs; p = sigma(chosen - rejected).
+
+    Args:
+        chosen: Rewards of the preferred responses.
+        rejected: Rewards of the others, same order.
+
+    Returns:
+        `pairs` and `reward_ties` (chosen == rejected), counts; `accuracy`, the fraction with
+        chosen > rejected, a tie counted half, and its 95 % Wilson interval `accuracy_low` to
+        `accuracy_high`, which takes pairs as independent (K-way items make it too narrow); `nll`, the mean
+        of -log p in nats; `brier`, the mean of (1 - p)^2; `margin_mean`, the mean of chosen - rejected.
+
+    Raises:
+        UserError: No pair, or a reward that is not finite.
+
+    >>> pair_metrics([1.0, 0.0], [0.0, 0.0])["accuracy"]  # one right, one tie
+    0.75
+    """
+    better, worse = finite("rewards of pairs", chosen), finite("rewards of pairs", rejected)
+    if better.shape != worse.shape:
+        raise ValueError(f"{better.size} chosen rewards, {worse.size} rejected rewards")
+    margin = better - worse
+    ties = int((margin == 0).sum())
+    right = int((margin > 0).sum()) + ties / 2
+    low, high = wilson_interval(right, margin.size)
+    return {
+        "pairs": int(margin.size),
+        "reward_ties": ties,
+        "accuracy": right / margin.size,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "nll": float(np.logaddexp(0.0, -margin).mean()),
+        "brier": float(np.square(special.expit(-margin)).mean()),
+        "margin_mean": float(margin.mean()),
+    }
+
+
+def finite(where: str, values: ArrayLike) -> np.ndarray:
+    """The values as a float64 vector.
+
+    Raises:
+        UserError: There is none, or one is NaN or infinite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"{where}: a vector, not shape {array.shape}")
+    if array.size == 0:
+        raise UserError(where, found="none", expected="at least one", do="check that the input has rows")
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        raise UserError(
+            where,
+            found=f"{bad} of {array.size} NaN or infinite",
+            expected="finite numbers",
+            do="the model diverged: lower its learning rate, or look at the loss in its log",
+        )
+    return array

@@ -1,0 +1,52 @@
+"""How many tokens queries and responses have, as a histogram."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+from apo.core.records import Row
+
+# Upper ends of the classes, in tokens: every power of two and the number halfway to the next one.
+ENDS = [0, 1, 2, 3, *(half << power for power in range(1, 24) for half in (2, 3))]
+
+
+class Lengths:
+    """Lengths before any cut, counted.
+
+    Args:
+        around: Tokens beside query and response in a sequence: bos, separator and eos.
+    """
+
+    def __init__(self, *, around: int) -> None:
+        self._around = around
+        self.queries: Counter[int] = Counter()
+        self.responses: Counter[int] = Counter()
+        self.sequences: Counter[int] = Counter()
+
+    def add(self, query: int, responses: Sequence[int]) -> None:
+        """One item: the tokens of its query and of each response; a sequence is both with what is around."""
+        self.queries[query] += 1
+        self.responses.update(responses)
+        self.sequences.update(query + length + self._around for length in responses)
+
+    def histogram(self) -> list[Row]:
+        """Rows `{from, to, queries, responses, sequences}`, both ends included, up to the longest.
+
+        `sequences` is to be compared with `model.max_length`.
+
+        >>> lengths = Lengths(around=1)
+        >>> lengths.add(3, [5, 6])
+        >>> lengths.histogram()[-1]
+        {'from': 9, 'to': 12, 'queries': 0, 'responses': 0, 'sequences': 2}
+        """
+        longest = max(self.sequences, default=0)
+        ends = ENDS[: bisect_left(ENDS, longest) + 1]
+        rows: list[Row] = [
+            {"from": below + 1, "to": end, "queries": 0, "responses": 0, "sequences": 0}
+            for below, end in pairwise([-1, *ends])
+        ]
+        for name in ("queries", "responses", "sequences"):
+            for length, count in getattr(self, name).items():
+                rows[bisect_left(ends, length)][name] += count
+        return rows

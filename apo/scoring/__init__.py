@@ -1,0 +1,1 @@
+"""Rewards of samples, behind the calibration gate."""

@@ -1,0 +1,129 @@
+"""Rewards of encoded items, in the order in which they come."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from apo.chunks.resumable import Pieces
+from apo.core.errors import UserError
+from apo.core.records import Row, read_rows
+from apo.model import runtime
+from apo.model.batching import micro_batches
+from apo.model.encoding import Item
+from apo.model.reward_model import RewardModel
+
+WINDOW = 2048  # items that are sorted by length together; memory is bounded by it
+
+
+def rewards_of(
+    model: RewardModel,
+    items: Iterable[Item],
+    *,
+    what: str,
+    total: int | None = None,
+    pieces: Pieces | None = None,
+) -> Iterator[list[float]]:
+    """One list of rewards an item, in float32 written out in full.
+
+    Args:
+        model: In evaluation mode.
+        items: Encoded items, read as a stream.
+        what: Name on the progress line, "" for none.
+        total: How many items there are, for the time left.
+        pieces: What is in them already is not computed again.
+
+    Raises:
+        UserError: A reward is not a finite number.
+    """
+    stream = iter(items)
+    done = 0  # the progress line counts only where it is shown
+    quiet = True if not what or (pieces and pieces.quiet) else None
+    with tqdm(total=total, desc=what, unit="query", disable=quiet) as progress:
+        while window := list(islice(stream, WINDOW)):
+            rewards: list[list[float]] = [[] for _ in window]
+            lengths = [model.tokens(item) for item in window]
+            for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=runtime.token_budget()):
+
+                def reward(indices: list[int] = indices) -> list[list[float]]:
+                    return _rewards(model, [window[i] for i in indices], what)
+
+                def elsewhere(indices: list[int] = indices) -> list[list[float]]:
+                    return [[math.nan] * len(window[i].responses) for i in indices]
+
+                key = [what, done, *indices]
+                count = len(indices)
+                found = pieces.get(key, reward, queries=count, elsewhere=elsewhere) if pieces else reward()
+                for index, row in zip(indices, found, strict=True):
+                    rewards[index] = row
+                progress.update(len(indices))
+            done += len(window)
+            yield from rewards
+
+
+@torch.inference_mode()
+def _rewards(model: RewardModel, items: Sequence[Item], what: str) -> list[list[float]]:
+    """The rewards of one micro batch."""
+    with runtime.memory_for("APO_TOKEN_BUDGET", runtime.token_budget()):
+        found = model.rewards(items).float()
+    if not torch.isfinite(found).all():
+        raise UserError(
+            what or "rewards",
+            found="a reward that is NaN or infinite",
+            expected="finite rewards",
+            do="the reward model diverged: lower `rm.lr` and train it again",
+        )
+    return [row[: len(item.responses)] for item, row in zip(items, found.tolist(), strict=True)]
+
+
+def score_samples(
+    model: RewardModel,
+    samples: Path,
+    *,
+    extra_answers: bool,
+    what: str,
+    counts: Counter[str],
+    pieces: Pieces | None = None,
+) -> Iterator[Row]:
+    """Rows `{query_id, scores}` in the order of the samples, `extra` by name for other answers.
+
+    Args:
+        samples: Records `{query_id, query, samples, extra?}`; a blank sample is rated as saying nothing.
+        extra_answers: Whether answers under `extra` get a reward.
+        counts: Filled while the rows are drawn: `responses` and the encoder's (`items` are queries).
+    """
+
+    def texts() -> Iterator[tuple[str, list[str]]]:
+        for row in read_rows(samples):
+            yield row["query"], [*row["samples"], *extras(row).values()]
+
+    def extras(row: Row) -> dict[str, str]:
+        return dict(sorted(row.get("extra", {}).items())) if extra_answers else {}
+
+    total = sum(1 for _ in read_rows(samples))
+    items = model.encoder.items(texts(), counts, where=str(samples), blanks=True)
+    rewards = rewards_of(model, items, what=what, total=total, pieces=pieces)
+    for row, found in zip(read_rows(samples), rewards, strict=True):
+        count = len(row["samples"])
+        counts["responses"] += len(found)
+        named = dict(zip(extras(row), found[count:], strict=True))
+        yield {"query_id": row["query_id"], "scores": found[:count], **({"extra": named} if named else {})}
+
+
+def score_answers(
+    model: RewardModel,
+    rows: Sequence[Row],
+    *,
+    what: str,
+    key: str,
+    pieces: Pieces | None = None,
+) -> list[Row]:
+    """Answers `{query, samples}` with the reward of each under `key`."""
+    texts = ((row["query"], row["samples"]) for row in rows)
+    items = model.encoder.items(texts, Counter(), where=what, blanks=True)
+    rewards = rewards_of(model, items, what=what, total=len(rows), pieces=pieces)
+    return [{**row, key: found} for row, found in zip(rows, rewards, strict=True)]

@@ -1,0 +1,1 @@
+"""Dialogues, and what is found in texts."""

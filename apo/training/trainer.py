@@ -1,0 +1,195 @@
+"""The training loop that every training shares: optimiser steps over micro batches, resumable."""
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from apo.core import distributed
+from apo.core.errors import UserError
+from apo.model import runtime
+from apo.training.checkpointing import Checkpoints
+from apo.training.deepspeed_config import deepspeed_config, parts_weights
+from apo.training.deepspeed_engine import Sharded
+from apo.training.engines import Engine, LossOf, Whole, summed
+from apo.training.micro_batches import shares
+from apo.training.muon import Muon
+from apo.training.settings import Optimiser
+
+STRETCH = 32  # optimiser steps whose items are sorted by length together
+
+
+def batches_of(lengths: Sequence[int], settings: Optimiser, *, seed: int) -> list[list[int]]:
+    """The items of every optimiser step of a training, a function of lengths and seed alone.
+
+    Each pass shuffles the items, sorts stretches of `STRETCH` steps by length, cuts them into batches of
+    `settings.batch_size` and shuffles the batches of the stretch, so that a batch holds items of like length.
+    """
+    batches = []
+    for epoch in range(settings.epochs):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order: list[int] = torch.randperm(len(lengths), generator=generator).tolist()
+        for start in range(0, len(order), STRETCH * settings.batch_size):
+            stretch = sorted(order[start : start + STRETCH * settings.batch_size], key=lengths.__getitem__)
+            cut = [stretch[i : i + settings.batch_size] for i in range(0, len(stretch), settings.batch_size)]
+            batches += [cut[i] for i in torch.randperm(len(cut), generator=generator).tolist()]
+    return batches
+
+
+def learning_rate(step: int, steps: int, settings: Optimiser) -> float:
+    """Linear warm-up from 0, then linear or cosine to 0, or constant."""
+    if step < settings.warmup_steps:
+        return settings.lr * (step + 1) / settings.warmup_steps
+    left = (steps - step) / max(1, steps - settings.warmup_steps)
+    factor = {"linear": left, "cosine": 0.5 - 0.5 * math.cos(math.pi * left), "constant": 1.0}
+    return settings.lr * factor[settings.schedule]
+
+
+def optimisers_for(model: nn.Module, settings: Optimiser) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, or Muon for the matrices inside the model and AdamW for the rest.
+
+    Weight decay is on matrices only. Muon's step is scaled so that the learning rate means what it means
+    for AdamW.
+    """
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    outer = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    outer |= {
+        id(m.weight) for name, m in model.named_modules() if name.rpartition(".")[2] in ("lm_head", "score")
+    }
+    matrices = {n for n, p in parameters.items() if p.ndim == 2}
+    inner = {n for n in matrices if id(parameters[n]) not in outer} if settings.optimiser == "muon" else set()
+
+    def group(names: set[str], weight_decay: float) -> dict[str, Any]:
+        return {"params": [p for n, p in parameters.items() if n in names], "weight_decay": weight_decay}
+
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [group(matrices - inner, settings.weight_decay), group(parameters.keys() - matrices, 0.0)],
+            lr=settings.lr,
+            betas=(0.9, settings.beta2),
+            fused=True,
+        )
+    ]
+    if inner:
+        groups = [group(inner, settings.weight_decay)]
+        optimisers.append(Muon(groups, lr=settings.lr))
+    return optimisers
+
+
+def optimise(
+    model: nn.Module,
+    settings: Optimiser,
+    *,
+    batches: Sequence[list[int]],
+    lengths: Sequence[int],
+    loss_of: LossOf,
+    what: str,
+    checkpoints: Checkpoints,
+    look: Callable[[int], dict[str, float]] | None = None,
+    look_every: int = 0,
+) -> list[dict[str, float]]:
+    """Trains and goes on from the last checkpoint of the same training.
+
+    Where the environment names a launcher, its processes train together (`apo.core.distributed`) and this one
+    takes over the trained weights. It leaves the device to them.
+
+    Args:
+        model: On the CPU, trained in place and left on its device; after others have trained it, on the CPU.
+        batches: The items of every optimiser step.
+        lengths: Tokens of every item.
+        loss_of: For the items of a step and those of one of its micro batches, the terms of the latter:
+            `loss`, already divided by the denominator of the whole step, so that their sum is the loss of the
+            step, and parts of other numbers, whose sums join the curve.
+        what: Name on the progress line.
+        look: Called every `look_every` steps and after the last one; its numbers join the curve.
+
+    Returns:
+        The curve: a row with `step`, `loss`, `lr` and the other terms for every step.
+
+    Raises:
+        UserError: A loss is not finite; the processes can't train together.
+    """
+    device = runtime.device()
+    parted = deepspeed_config(settings, device)
+    shared = distributed.wanted() and len(checkpoints.curve()) < len(batches)
+    if shared:
+        distributed.start(what, checkpoints.folder)
+        _trained(len(checkpoints.curve()), len(batches))
+    rank, world = distributed.ranks(what)
+    _enough_items(world, len(lengths))
+    if not (distributed.wanted() or parts_weights(parted)):
+        model.to(device)
+    optimisers = optimisers_for(model, settings) if not distributed.wanted() else []
+    if parted and distributed.mine(what):
+        engine: Engine = Sharded(model, loss_of, optimisers[0], parted, device=device, rank=rank, world=world)
+    else:
+        norm = settings.max_grad_norm
+        engine = Whole(model, loss_of, optimisers, max_grad_norm=norm, rank=rank, world=world)
+    curve, steps = engine.begin(checkpoints), len(batches)
+    if curve and rank == 0 and not shared:
+        tqdm.write(f"{what}: goes on after step {len(curve)} of {steps}", file=sys.stderr)
+    model.train()
+    left = range(len(curve), steps)
+    quiet = rank > 0 or None
+    progress = tqdm(left, initial=len(curve), total=steps, desc=what, disable=quiet)
+    for step in progress:
+        if world > 1:
+            torch.manual_seed(step * world + rank)  # of dropout
+        rate = learning_rate(step, steps, settings)
+        items, budget = batches[step], runtime.token_budget()
+        parts = shares([lengths[i] for i in items], world=world, budget="APO_TOKEN_BUDGET", tokens=budget)
+        with runtime.memory_for("APO_TOKEN_BUDGET", budget):
+            micros = [([items[place] for place in micro.places], micro.counts) for micro in parts[rank]]
+            found = engine.gradients(items, micros)
+        engine.update(rate)
+        columns = {name: torch.stack([terms[name] for terms in found]) for name in found[0]}
+        loss = sum(columns.pop("loss").tolist())  # the one time in a step that the host waits for the device
+        others = {name: column.sum().item() for name, column in columns.items()}
+        due = checkpoints.due(last=step + 1 == steps)
+        if world > 1:
+            sums = summed([loss, *others.values(), float(due and rank == 0)], found[0]["loss"].device)
+            loss, others, due = sums[0], dict(zip(others, sums[1:-1], strict=True)), sums[-1] > 0
+        if not math.isfinite(loss):
+            raise UserError(
+                what,
+                found=f"a loss of {loss} at step {step + 1}",
+                expected="a finite loss",
+                do="lower the learning rate of this stage in params.yaml",
+            )
+        row: dict[str, Any] = {"step": step + 1, "loss": loss, "lr": rate} | others
+        if look and look_every and ((step + 1) % look_every == 0 or step + 1 == steps):
+            model.eval()
+            row |= look(step)
+            model.train()
+        curve.append(row)
+        progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        if due:
+            checkpoints.save(curve, engine.tensors, where=engine.where, writes=rank == 0)
+    if distributed.mine(what):
+        raise distributed.Done
+    model.eval()
+    return curve
+
+
+def _trained(done: int, steps: int) -> None:
+    if done < steps:
+        raise UserError(
+            "APO_LAUNCH",
+            found=f"a launcher that ended well after {done} of {steps} steps",
+            expected="it to start this stage and to wait for its end",
+            do="write APO_LAUNCH='torchrun --standalone --nproc_per_node 2'",
+        )
+
+
+def _enough_items(world: int, items: int) -> None:
+    if world > items:
+        raise UserError(
+            "APO_LAUNCH",
+            found=f"{world} processes for {items} items",
+            expected="no more processes than items to train on",
+            do="start fewer, or unset it",
+        )

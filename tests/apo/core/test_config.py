@@ -1,0 +1,358 @@
+"""Parameters: every key of the committed file is known, needed and checked, and named in the message."""
+
+import copy
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml as pyyaml
+from ruamel.yaml import YAML
+
+from apo.alignment.settings import Alignment
+from apo.conversion import Convert
+from apo.core import config
+from apo.core.config import check_rounds, read_count, read_number, read_part, read_section, read_seed
+from apo.core.errors import UserError
+from apo.datasets.settings import Data
+from apo.evaluation.settings import Evaluate
+from apo.judge.settings import Judge
+from apo.language.settings import Actor, Backbone
+from apo.model.settings import Model
+from apo.report.settings import Report
+from apo.reward.settings import Apo, RewardTraining
+from apo.sampling.settings import Sampling
+from apo.scoring.settings import Gate, Score
+from apo.selection import Rjs
+from apo.splits.settings import Split
+
+COMMITTED = Path(__file__).parents[3] / "params.yaml"
+PARAMS = YAML(typ="safe").load(COMMITTED.read_text(encoding="utf-8"))
+
+
+class Rm(RewardTraining, Gate):
+    """The section that two stages read a part of each."""
+
+
+SECTIONS: dict[str, type[config.Section]] = {
+    "data": Data,
+    "split": Split,
+    "backbone": Backbone,
+    "actor": Actor,
+    "sample.rm": Sampling,
+    "sample.llm": Sampling,
+    "sample.test": Sampling,
+    "convert": Convert,
+    "model": Model,
+    "rm": Rm,
+    "apo": Apo,
+    "score": Score,
+    "rjs": Rjs,
+    "align": Alignment,
+    "evaluate": Evaluate,
+    "judge": Judge,
+    "report": Report,
+}
+
+
+def _at(values: Any, name: str) -> Any:
+    for key in name.split("."):
+        values = values[key]
+    return values
+
+
+def _leaves(values: Any, name: str) -> Iterator[str]:
+    """Dotted names of everything that is no section; a list is one value."""
+    for key, value in values.items():
+        yield from _leaves(value, f"{name}.{key}") if isinstance(value, dict) else [f"{name}.{key}"]
+
+
+LEAVES = [(section, leaf) for section in SECTIONS for leaf in _leaves(_at(PARAMS, section), section)]
+
+
+def _write(folder: Path, section: str, leaf: str, value: Any) -> Path:
+    """The committed section with another value at one place, or without it (...)."""
+    top = section.split(".")[0]
+    params = {top: copy.deepcopy(PARAMS[top])}
+    parent, _, key = leaf.rpartition(".")
+    if value is ...:
+        del _at(params, parent)[key]
+    else:
+        _at(params, parent)[key] = value
+    text = io.StringIO()
+    YAML(typ="safe").dump(params, text)
+    path = folder / "params.yaml"
+    path.write_text(text.getvalue(), encoding="utf-8")
+    return path
+
+
+def _refused(path: Path, section: str, name: str, found: str) -> str:
+    """The message, which begins with the file and the dotted name."""
+    with pytest.raises(UserError) as error:
+        read_section(path, section, SECTIONS[section])
+    message = str(error.value)
+    assert message.startswith(f"{path}: {name}: found {found}")
+    assert "\n" not in message
+    return message
+
+
+def test_the_committed_file_is_read_in_every_section_and_has_no_other() -> None:
+    for name, kind in SECTIONS.items():
+        assert read_section(COMMITTED, name, kind).model_dump() == _at(PARAMS, name)
+    assert read_seed(COMMITTED) == PARAMS["seed"]
+    assert PARAMS.keys() == {"seed", "rounds", "align_lr", *(name.split(".")[0] for name in SECTIONS)}
+    check_rounds(COMMITTED)
+    for one in PARAMS["rounds"]:
+        assert read_number(COMMITTED, f"align_lr.{one['id']}") == PARAMS["align_lr"][one["id"]]
+    assert PARAMS["sample"].keys() == {"rm", "llm", "test"}
+
+
+def test_the_committed_file_means_the_same_to_both_yaml_parsers() -> None:
+    text = COMMITTED.read_text(encoding="utf-8")
+    plain = pyyaml.safe_load(text)
+    assert plain == PARAMS
+    for section, leaf in LEAVES:
+        assert type(_at(plain, leaf)) is type(_at(PARAMS, leaf)), (section, leaf)
+
+
+def test_a_section_is_immutable() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read_section(COMMITTED, "apo", Apo).coeff = 2.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("section", "leaf"), LEAVES)
+def test_a_missing_key_is_named(tmp_path: Path, section: str, leaf: str) -> None:
+    _refused(_write(tmp_path, section, leaf, ...), section, leaf, "no such key")
+
+
+@pytest.mark.parametrize(("section", "leaf"), LEAVES)
+def test_an_unknown_key_beside_a_known_one_is_named(tmp_path: Path, section: str, leaf: str) -> None:
+    message = _refused(
+        _write(tmp_path, section, f"{leaf}s_", 3), section, f"{leaf}s_", "a parameter that nothing reads (3)"
+    )
+    assert "correct its spelling" in message
+
+
+@pytest.mark.parametrize(("section", "leaf"), LEAVES)
+def test_a_value_of_another_type_is_named(tmp_path: Path, section: str, leaf: str) -> None:
+    own = _at(PARAMS, leaf)
+    wrong: list[Any] = [None, {"a": 1}]
+    wrong += [7, True] if isinstance(own, str) else ["text"]
+    if not isinstance(own, bool):
+        wrong.append(True)
+    if not isinstance(own, list):
+        wrong.append([own])
+    if isinstance(own, int):
+        wrong.append(0.5)
+    for value in wrong:
+        _refused(_write(tmp_path, section, leaf, value), section, leaf, repr(value)[:60])
+
+
+@pytest.mark.parametrize(
+    ("leaf", "value", "expected"),
+    [
+        ("data.source", "csv", "'demo', 'files', 'hub' or 'authors'"),
+        ("data.findings.no_preference", "keep", "such a row holds nothing that could be kept"),
+        ("data.findings.turn_order", "skip", "'error', 'drop' or 'keep'"),
+        ("data.demo.comparisons", 0, "greater than or equal to 1"),
+        ("data.demo.temperature", 0.0, "greater than 0"),
+        ("data.demo.temperature", float("nan"), "finite|greater than 0"),
+        ("data.demo.golden_flaws", 1.1, "less than or equal to 1"),
+        ("split.rm_fraction", 1.5, "less than 1"),
+        ("split.rm_fraction", 1.0, "less than 1"),
+        ("split.valid_fraction", -0.1, "greater than or equal to 0"),
+        ("split.test_fraction", float("nan"), "greater than or equal to 0|less than 1"),
+        ("split.near_duplicate", 0.0, "greater than 0"),
+        ("split.near_duplicate", 1.01, "less than or equal to 1"),
+        ("split.near_duplicate", float("nan"), "greater than 0|less than or equal to 1"),
+        ("split.without_golden", "drop", "'error' or 'skip'"),
+        ("backbone.vocab_size", 100, "greater than or equal to 300"),
+        ("backbone.lr", -1.0e-3, "greater than 0"),
+        ("backbone.schedule", "cosin", "'linear', 'cosine' or 'constant'"),
+        ("actor.warmup_steps", -1, "greater than or equal to 0"),
+        ("sample.rm.num_samples", 0, "greater than or equal to 1"),
+        ("sample.rm.top_p", 0.0, "greater than 0"),
+        ("sample.llm.top_p", 1.01, "less than or equal to 1"),
+        ("sample.llm.top_p", float("nan"), "greater than 0|less than or equal to 1"),
+        ("sample.llm.top_k", -1, "greater than or equal to 0"),
+        ("sample.test.temperature", 0, "greater than 0"),
+        ("sample.test.temperature", float("inf"), "finite"),
+        ("convert.pick", "best", "'all' or 'one'"),
+        ("model.pooling", "mean", "'last', 'eos', 'average' or 'max'"),
+        ("model.max_length", 4, "greater than or equal to 8"),
+        ("rm.lr", 0.0, "greater than 0"),
+        ("rm.lr", float("nan"), "finite|greater than 0"),
+        ("rm.epochs", 1.5, "integer"),
+        ("rm.weight_decay", -0.1, "greater than or equal to 0"),
+        ("rm.calibration_bins", [], "at least 1 item"),
+        ("apo.coeff", -0.1, "greater than or equal to 0"),
+        ("apo.coeff", float("inf"), "finite"),
+        ("apo.kl_coeff", float("nan"), "finite|greater than or equal to 0"),
+        ("apo.loss", "hinge", "'ranking' or 'wgan'"),
+        ("apo.init_from", "rm_base", "'backbone', 'base_rm' or 'previous'"),
+        ("rm.lora.rank", -1, "greater than or equal to 0"),
+        ("rm.lora.alpha", 0.0, "greater than 0"),
+        ("align.lora.rank", -8, "greater than or equal to 0"),
+        ("rm.bootstrap", 99, "greater than or equal to 100"),
+        ("rm.max_ece", 1.01, "less than or equal to 1"),
+        ("rm.max_ece", -0.1, "greater than or equal to 0"),
+        ("rm.max_ece", float("nan"), "greater than or equal to 0|less than or equal to 1"),
+        ("rm.max_ece_bins", 0, "greater than or equal to 1"),
+        ("score.extra_answers", "yes", "boolean"),
+        ("score.extra_answers", 1, "boolean"),
+        ("rjs.candidates", "all", "'samples' or 'samples_and_extra'"),
+        ("evaluate.bootstrap", 10, "greater than or equal to 100"),
+    ],
+)
+def test_an_impossible_value_is_refused(tmp_path: Path, leaf: str, value: Any, expected: str) -> None:
+    section = next(section for section, other in LEAVES if other == leaf)
+    message = _refused(_write(tmp_path, section, leaf, value), section, leaf, repr(value)[:60])
+    assert any(f"expected {part}" in message or part in message for part in expected.split("|")), message
+
+
+@pytest.mark.parametrize(
+    ("leaf", "value", "name"),
+    [
+        ("data.files.rm", [3], "data.files.rm.0"),
+        ("data.files.rm", ["a.jsonl", None], "data.files.rm.1"),
+        ("rm.calibration_bins", [10, 0], "rm.calibration_bins.1"),
+        ("rm.calibration_bins", [10, True], "rm.calibration_bins.1"),
+    ],
+)
+def test_an_item_of_a_list_is_named_by_its_place(tmp_path: Path, leaf: str, value: Any, name: str) -> None:
+    section = leaf.split(".")[0]
+    _refused(_write(tmp_path, section, leaf, value), section, name, "")
+
+
+@pytest.mark.parametrize(("written", "number"), [("1e-6", 1e-6), ("1.0e-6", 1e-6), ("3e-06", 3e-6), ("1", 1)])
+def test_a_number_is_read_as_dvc_reads_it(tmp_path: Path, written: str, number: float) -> None:
+    path = tmp_path / "params.yaml"
+    lines = [f"{key}: {value}" for key, value in PARAMS["apo"].items() if key != "coeff"]
+    path.write_text("apo:\n  " + "\n  ".join([*lines, f"coeff: {written}"]) + "\n")
+    assert read_section(path, "apo", Apo).coeff == number
+
+
+@pytest.mark.parametrize("written", ["1e-6", "3e-06", "1.0e-6", "a lot"])
+def test_a_number_in_quotes_gets_the_hint(tmp_path: Path, written: str) -> None:
+    message = _refused(_write(tmp_path, "rm", "rm.lr", written), "rm", "rm.lr", repr(written))
+    assert message.endswith("write small numbers with a point, 1.0e-6 and not 1e-6")
+
+
+@pytest.mark.parametrize("value", ["-1", "2147483648", "true", "1.5", "'1'", "[1]", "null", ".nan"])
+def test_a_seed_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"seed: {value}\n")
+    with pytest.raises(UserError, match=r"params\.yaml: seed: found .*expected a whole number from 0"):
+        read_seed(path)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "true", "1.5", "4.0", "'4'", "null"])
+def test_a_count_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"apo: {{num_samples: {value}}}\n")
+    with pytest.raises(UserError, match=r"params\.yaml: apo\.num_samples: found .*`num_samples: 4`"):
+        read_count(path, "apo.num_samples")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"params\.yaml: apo: found no such key"),
+        (b"seed: 1\n", r"params\.yaml: apo: found no such key"),
+        (b"- apo\n", r"params\.yaml: apo: found no such key"),
+        (b"apo:\n", r"params\.yaml: apo: found None; expected a section with keys"),
+        (b"apo: 3\n", r"params\.yaml: apo: found 3; expected a section"),
+        (b"apo:\n\tcoeff: 1\n", r"params\.yaml: found .*; expected YAML"),
+        (b"apo: {coeff: 1, coeff: 2}\n", r"params\.yaml: found .*duplicate key.*; expected YAML"),
+        (b"apo: [1\n", r"params\.yaml: found .*; expected YAML"),
+        (b"apo: '\xff\xfe'\n", r"params\.yaml: found .*; expected YAML"),
+        (b"apo: !!python/object:os.system {}\n", r"params\.yaml: found .*; expected YAML"),
+    ],
+)
+def test_a_file_without_the_section_is_told_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        read_section(path, "apo", Apo)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_or_a_folder_says_where_to_run(tmp_path: Path) -> None:
+    for path in (tmp_path / "params.yaml", tmp_path):
+        with pytest.raises(UserError, match="run from the repository root"):
+            read_section(path, "apo", Apo)
+
+
+def test_a_part_that_params_do_not_have_is_named() -> None:
+    with pytest.raises(UserError, match=r"params\.yaml: sample\.valid: found no such key"):
+        read_section(COMMITTED, "sample.valid", Sampling)
+
+
+# Rounds --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rounds", "message"),
+    [
+        ("[]", r"rounds: found \[\]; expected a list with at least one round"),
+        ("r1", "rounds: found 'r1'; expected a list"),
+        ("[r1]", r"rounds\[0\]: found 'r1'"),
+        ("[{id: r1}]", r"rounds\[0\].prev: found no such key"),
+        ("[{id: r1, prev: r0, lr: 0.1}]", r"rounds\[0\].lr: found a parameter that nothing reads"),
+        ("[{id: r2, prev: r1}]", r"rounds\[0\]: found round 'r2' after 'r1'; expected a new id after 'r0'"),
+        (
+            "[{id: r1, prev: r0}, {id: r3, prev: r2}]",
+            r"rounds\[1\]: found round 'r3' after 'r2'; .* after 'r1'",
+        ),
+        ("[{id: r1, prev: r0}, {id: r1, prev: r1}]", r"rounds\[1\]: found round 'r1' after 'r1'"),
+        ("[{id: r0, prev: r0}]", r"rounds\[0\]: found round 'r0'"),
+        ("[{id: a/b, prev: r0}]", r"rounds\[0\].id: found 'a/b'"),
+        ("[{id: 1, prev: r0}]", r"rounds\[0\].id: found 1"),
+    ],
+)
+def test_rounds_that_do_not_chain_are_told(tmp_path: Path, rounds: str, message: str) -> None:
+    (tmp_path / "params.yaml").write_text(f"rounds: {rounds}\n")
+    with pytest.raises(UserError, match=message):
+        check_rounds(tmp_path / "params.yaml")
+
+
+def test_rounds_that_chain_are_any_names(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("rounds: [{id: one, prev: r0}, {id: two-b, prev: one}]\n")
+    check_rounds(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("value", ["0", "-1.0", "1e-6", ".inf", ".nan", "true", "'0.1'", "[0.1]"])
+def test_a_learning_rate_is_a_number_above_0(tmp_path: Path, value: str) -> None:
+    text = f"align_lr: {{r1: {value}}}\n"
+    (tmp_path / "params.yaml").write_text(text)
+    if value == "1e-6":  # a number for YAML 1.2, as dvc reads it
+        assert read_number(tmp_path / "params.yaml", "align_lr.r1") == 1e-6
+        return
+    with pytest.raises(UserError, match=r"align_lr.r1: found .*; expected a number above 0"):
+        read_number(tmp_path / "params.yaml", "align_lr.r1")
+
+
+def test_a_round_without_learning_rate_is_told(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("align_lr: {r1: 0.1}\n")
+    with pytest.raises(UserError, match=r"align_lr.r2: found no such key"):
+        read_number(tmp_path / "params.yaml", "align_lr.r2")
+
+
+# A section of which two stages read a part each -----------------------------------------------------
+
+
+def test_a_part_is_read_by_its_own_keys_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "_consulted", {})
+    gate = read_part(COMMITTED, "rm", Gate, beside=RewardTraining)
+    assert config.parameters_read() == {f"rm.{key}": value for key, value in gate.model_dump().items()}
+    training = read_part(COMMITTED, "rm", RewardTraining, beside=Gate)
+    assert gate.model_dump() | training.model_dump() == PARAMS["rm"]
+    assert config.parameters_read() == {f"rm.{key}": value for key, value in PARAMS["rm"].items()}
+
+
+def test_a_key_of_neither_part_is_told_by_both(tmp_path: Path) -> None:
+    path = _write(tmp_path, "rm", "rm.max_ec", 0.1)
+    for one, other in ((Gate, RewardTraining), (RewardTraining, Gate)):
+        with pytest.raises(UserError, match=r"rm.max_ec: found a parameter that nothing reads"):
+            read_part(path, "rm", one, beside=other)

@@ -1,0 +1,234 @@
+"""apo/model/encoding.py: what the ids of an item are, what is cut, and what is counted."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apo.core.errors import UserError
+from apo.model.encoding import CHUNK, Encoder, Item
+from tests.helpers import tiny_models as tiny
+
+QUERY = tiny.query("What is 1 plus 2?")
+BOS, EOS = 1, 2
+
+
+def ids_of(text: str) -> list[int]:
+    """The pieces of a text, nothing added."""
+    found: list[int] = tiny.shared_tokenizer()(text, add_special_tokens=False, split_special_tokens=True)[
+        "input_ids"
+    ]
+    return found
+
+
+def encode(
+    encoder: Encoder, query: str, *responses: str, counts: Counter[str] | None = None, **options: Any
+) -> Item:
+    counter: Counter[str] = Counter() if counts is None else counts
+    [item] = encoder.items([(query, list(responses))], counter, where="a.jsonl", **options)
+    return item
+
+
+# What the ids are
+
+
+def test_ids_are_those_of_the_whole_text() -> None:
+    item = encode(tiny.encoder(), QUERY, "3, my friend.", "4")
+    assert item.prefix + item.responses[0] == [BOS, *ids_of(QUERY + " 3, my friend.")]
+    assert item.prefix + item.responses[1] == [BOS, *ids_of(QUERY + " 4")]
+    assert item.plain_tokens == 2 * len(item.prefix) + len(item.responses[0]) + len(item.responses[1])
+    assert item.longest == len(item.prefix) + len(item.responses[0])
+
+
+@pytest.mark.parametrize("pooling", ["eos", "average", "max"])
+def test_every_pooling_but_last_ends_with_one_eos(pooling: str) -> None:
+    plain = encode(tiny.encoder(), QUERY, "3", "no")
+    ended = encode(tiny.encoder(pooling=pooling), QUERY, "3", "no")
+    assert ended.prefix == plain.prefix
+    assert ended.responses == [[*response, EOS] for response in plain.responses]
+
+
+def test_the_separator_stands_between_query_and_response() -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<sep>"]})
+    number = tokenizer.convert_tokens_to_ids("<sep>")
+    assert number == 380  # a new one
+    encoder = Encoder(tokenizer, 64, "eos", "<sep>", "left")
+    item = encode(encoder, QUERY, "3 <sep> 4")
+    assert item.prefix == [BOS, *ids_of(QUERY), number]
+    assert item.responses == [[*ids_of(QUERY + " 3 <sep> 4")[len(ids_of(QUERY)) :], EOS]]
+    assert number not in item.responses[0]  # in a text it is text
+
+
+def test_a_tokenizer_without_bos_has_none() -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.bos_token = None
+    item = encode(Encoder(tokenizer, 64, "last", "", "left"), QUERY, "3")
+    assert item.prefix == ids_of(QUERY)
+
+
+def test_special_tokens_written_in_a_text_are_text() -> None:
+    item = encode(
+        tiny.encoder(pooling="eos"),
+        tiny.query("Is </s> or <s> or <pad> or <unk> short?"),
+        "</s><s>",
+    )
+    assert item.prefix.count(BOS) == 1 and item.prefix[0] == BOS
+    assert item.responses[0].count(EOS) == 1 and item.responses[0][-1] == EOS
+    rest = [*item.prefix[1:], *item.responses[0][:-1]]
+    assert not {0, 1, 2, 3} & set(rest)
+    assert tiny.shared_tokenizer().decode(rest).endswith("</s><s>")
+
+
+@pytest.mark.parametrize(
+    "written", [" 3, my friend.", "3, my friend.  ", "\n3, my friend.\n\n", "\t3, my friend."]
+)
+def test_white_space_around_a_response_does_not_count(written: str) -> None:
+    assert encode(tiny.encoder(), QUERY, written) == encode(tiny.encoder(), QUERY, "3, my friend.")
+
+
+def test_order_is_kept_over_chunks() -> None:
+    texts = [(tiny.query(f"What is {i} plus 1?"), [str(i + 1), "no"]) for i in range(CHUNK + 3)]
+    counts: Counter[str] = Counter()
+    found = list(tiny.encoder().items(iter(texts), counts, where="a.jsonl"))
+    assert counts["items"] == len(found) == CHUNK + 3
+    for index in (0, CHUNK - 1, CHUNK, CHUNK + 2):
+        assert found[index] == encode(tiny.encoder(), texts[index][0], *texts[index][1])
+
+
+def test_reading_is_lazy() -> None:
+    """A million rows fit in memory: no more than one chunk is drawn ahead."""
+    drawn = 0
+
+    def texts() -> Any:
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield QUERY, ["3"]
+
+    next(tiny.encoder().items(texts(), Counter(), where="a.jsonl"))
+    assert drawn == CHUNK
+
+
+# What is cut
+
+
+def test_the_query_is_cut_once_on_the_left_for_all_responses() -> None:
+    counts: Counter[str] = Counter()
+    long, short = "1 2 3 4 5", "no"
+    whole = encode(tiny.encoder(), QUERY, long, short)
+    room = whole.longest - 3  # three tokens too few for the longest response
+    item = encode(tiny.encoder(max_length=room), QUERY, short, long, counts=counts)
+    assert item.prefix == [BOS, *whole.prefix[4:]]  # BOS kept, three tokens of the query gone
+    assert item.responses == whole.responses[::-1]
+    assert item.longest == room
+    assert counts == Counter(items=1, queries_cut=1, responses_cut=0, tokens=item.plain_tokens)
+
+
+def test_cut_on_the_right_loses_the_end_of_the_query() -> None:
+    whole = encode(tiny.encoder(), QUERY, "1 2 3 4 5")
+    item = encode(tiny.encoder(max_length=whole.longest - 3, truncation_side="right"), QUERY, "1 2 3 4 5")
+    assert item.prefix == whole.prefix[:-3]
+    assert item.responses == whole.responses
+
+
+def test_an_item_that_just_fits_is_not_cut() -> None:
+    counts: Counter[str] = Counter()
+    whole = encode(tiny.encoder(pooling="eos"), QUERY, "1 2 3 4 5", "no")
+    again = encode(
+        tiny.encoder(pooling="eos", max_length=whole.longest), QUERY, "1 2 3 4 5", "no", counts=counts
+    )
+    assert again == whole
+    assert counts["queries_cut"] == counts["responses_cut"] == 0
+    counts.clear()
+    shorter = encode(
+        tiny.encoder(pooling="eos", max_length=whole.longest - 1),
+        QUERY,
+        "1 2 3 4 5",
+        "no",
+        counts=counts,
+    )
+    assert shorter.responses == whole.responses
+    assert shorter.prefix == [BOS, *whole.prefix[2:]]
+    assert counts["queries_cut"] == 1 and counts["responses_cut"] == 0
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_response_longer_than_max_length_alone_is_cut_counted_and_told(
+    side: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts: Counter[str] = Counter()
+    long = " ".join("123456789")
+    alone = encode(tiny.encoder(), QUERY, long).responses[0]
+    encoder = tiny.encoder(max_length=10, pooling="eos", truncation_side=side)
+    item = encode(encoder, QUERY, long, "no", long, counts=counts)
+    kept = alone[-8:] if side == "left" else alone[:8]  # 10 = BOS + 8 + EOS
+    assert item.prefix == [BOS]  # no token of the query remains
+    assert item.responses[0] == item.responses[2] == [*kept, EOS]
+    assert item.longest == 10
+    assert counts["responses_cut"] == 2 and counts["queries_cut"] == 1 and counts["items"] == 1
+    assert "2 responses are longer than 10 tokens alone and were cut" in capsys.readouterr().err
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    words=st.integers(0, 30),
+    answers=st.lists(st.integers(1, 20), min_size=1, max_size=4),
+    max_length=st.integers(8, 40),
+    pooling=st.sampled_from(["last", "eos"]),
+    side=st.sampled_from(["left", "right"]),
+)
+def test_no_response_is_cut_while_query_tokens_remain(
+    words: int, answers: list[int], max_length: int, pooling: str, side: str
+) -> None:
+    counts: Counter[str] = Counter()
+    text, responses = tiny.query(" ".join(["dog"] * words)), [" ".join(["fox"] * n) for n in answers]
+    item = encode(
+        tiny.encoder(max_length=max_length, pooling=pooling, truncation_side=side),
+        text,
+        *responses,
+        counts=counts,
+    )
+    whole = encode(tiny.encoder(max_length=1000, pooling=pooling), text, *responses)
+    assert item.longest <= max_length and item.prefix[0] == BOS
+    assert (item == whole) == (whole.longest <= max_length)
+    if whole.longest > max_length:
+        assert item.longest == max_length  # nothing is cut that would fit
+    if item.responses != whole.responses:
+        assert item.prefix == [BOS]
+    assert counts["responses_cut"] == sum(
+        a != b for a, b in zip(item.responses, whole.responses, strict=True)
+    )
+    assert counts["queries_cut"] == (len(item.prefix) < len(whole.prefix))
+    assert counts["tokens"] == sum(len(item.prefix) + len(response) for response in item.responses)
+
+
+# Blank responses
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n\n"])
+def test_a_blank_response_is_an_error_where_none_is_expected(blank: str) -> None:
+    with pytest.raises(UserError, match=r"a\.jsonl: found a response without tokens.*What is 1 plus 2"):
+        encode(tiny.encoder(), QUERY, "3", blank)
+
+
+def test_a_blank_response_has_no_tokens_of_its_own_where_it_may_be() -> None:
+    item = encode(tiny.encoder(), QUERY, "3", " ", blanks=True)
+    assert item.prefix == [BOS, *ids_of(QUERY)]
+    assert item.responses[1] == [] and item.responses[0] != []
+    ended = encode(tiny.encoder(pooling="eos"), QUERY, "3", " ", blanks=True)
+    assert ended.responses[1] == [EOS]
+
+
+def test_a_tokenizer_that_joins_query_and_response_is_refused() -> None:
+    """Without the turn marks as pieces, ': 3' may become one; then no query has ids of its own."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    characters = {c: i for i, c in enumerate(sorted(set(QUERY + " 3")))}
+    joined = Tokenizer(models.BPE(vocab=characters | {": ": len(characters)}, merges=[(":", " ")]))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=joined, eos_token=":", pad_token=":")
+    with pytest.raises(UserError, match="joins the end of a query with its response"):
+        encode(Encoder(tokenizer, 64, "last", "", "left"), QUERY, "3")

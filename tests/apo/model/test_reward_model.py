@@ -1,0 +1,195 @@
+"""reward_model.py, last_layer.py: two layouts, one shortcut, the same rewards and gradients."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, LlamaConfig, MistralConfig, PretrainedConfig
+
+from apo.core.errors import UserError
+from apo.model import reward_model, runtime
+from apo.model.batching import collate, tree_length
+from apo.model.encoding import Item
+from apo.model.reward_model import RewardModel
+from tests.helpers import tiny_models as tiny
+from tests.helpers.model_families import PLAIN, SMALL, TREES, assert_close, gradients, separate
+
+QUERY = tiny.query("Tell me a story about a good dog, a brown fox and a lazy friend.")
+ANSWERS = [
+    "Once upon a time a quick brown fox jumped over the lazy dog.",
+    "No.",
+    "That was a very good day, and a bad one for nobody.",
+    "1 plus 2 makes 3, my friend.",
+    "At the café, which was naïve of me.",
+    "A dog.",
+    "A quick fox, a lazy dog, a good day.",
+    "What is 3 plus 4?",
+]
+
+
+def encoded(config: PretrainedConfig, pooling: str, count: int, **changes: Any) -> tuple[RewardModel, Item]:
+    """A model and an item of so many responses, cut as `changes` say."""
+    model = tiny.wrapped(config, pooling=pooling)
+    model.encoder = tiny.encoder(pooling=pooling, **changes)
+    counts: Counter[str] = Counter()
+    [item] = model.encoder.items([(QUERY, ANSWERS[:count])], counts, where="")
+    assert counts["queries_cut"] == (changes.get("max_length", 64) < 40)
+    return model, item
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("pooling", ["last", "eos", "average", "max"])
+@pytest.mark.parametrize("family", TREES)
+def test_a_cut_tree_of_one_to_eight_responses_is_its_separate_sequences(
+    family: str, pooling: str, side: str
+) -> None:
+    for count in range(1, 9):
+        model, item = encoded(TREES[family], pooling, count, max_length=36, truncation_side=side)
+        expected = separate(model, item)
+        found = model.rewards([item])[0]
+        assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+        assert_close(gradients(model, model.rewards([item])[0]), gradients(model, separate(model, item)))
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "mistral"])
+def test_the_last_layer_for_last_tokens_alone_is_the_whole_layer(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny.wrapped(TREES[family], pooling="last")
+    items = tiny.random_items(3, [2, 8, 1, 5])
+    short = model.rewards(items)
+    monkeypatch.setattr(reward_model, "FAMILY", ())
+    whole = model.rewards(items)
+    assert torch.allclose(short, whole, rtol=0, atol=1e-5)
+    assert not torch.equal(short, torch.zeros_like(short))
+
+
+def test_the_shortcut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last MLP sees one token a response, the one before it all."""
+    config = LlamaConfig(**SMALL | {"num_hidden_layers": 3}, num_key_value_heads=2)
+    model = tiny.wrapped(config, pooling="last")
+    seen: list[int] = []
+    for layer in model.classifier.base_model.layers:
+        layer.mlp.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
+    items = tiny.random_items(3, [4])
+    model.rewards(items)
+    assert seen == [tree_length(items[0])] * 2 + [4]
+
+
+# Backbones that can't take a tree
+
+
+@pytest.mark.parametrize("pooling", ["last", "average", "max"])
+@pytest.mark.parametrize("family", PLAIN)
+def test_a_backbone_that_takes_no_tree_reads_separate_sequences(family: str, pooling: str) -> None:
+    model = tiny.wrapped(PLAIN[family], pooling=pooling)
+    assert not model.takes_trees
+    items = tiny.random_items(4, [3, 1, 8])
+    expected = [separate(model, item) for item in items]
+    found = model.rewards(items)
+    assert found.shape == (3, 8)
+    for row, item, own in zip(found, items, expected, strict=True):
+        assert torch.allclose(row[: len(item.responses)], own, rtol=0, atol=1e-5)
+        assert (row[len(item.responses) :] == 0).all()
+    assert_close(gradients(model, model.rewards(items[:1])[0]), gradients(model, separate(model, items[0])))
+    assert model.tokens(items[0]) >= items[0].plain_tokens
+
+
+@pytest.mark.parametrize("family", TREES)
+def test_the_others_take_trees(family: str) -> None:
+    model = tiny.wrapped(TREES[family], pooling="last")
+    assert model.takes_trees
+    assert model.tokens(Item([1, 10], [[20, 21], [30]])) == 5
+
+
+def test_a_window_as_long_as_the_longest_text_takes_trees() -> None:
+    """`max_length` is 64 here."""
+    wide = MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=64)
+    assert tiny.wrapped(wide, pooling="last").takes_trees
+
+
+def test_a_model_that_looks_ahead_takes_no_tree() -> None:
+    assert not tiny.wrapped(BertConfig(**SMALL), pooling="average").takes_trees
+
+
+def test_the_plain_layout_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    reward_model.say_plain.cache_clear()
+    for _ in range(2):
+        tiny.wrapped(PLAIN["bloom"], pooling="last")
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told.startswith("BloomForSequenceClassification can't read all responses of a query as one tree")
+
+
+def test_trying_leaves_no_trace() -> None:
+    """Neither gradients nor random numbers nor the mode."""
+    model = tiny.wrapped(TREES["llama"], pooling="last").train()
+    state = torch.get_rng_state()
+    again = RewardModel(model.classifier, model.encoder)
+    assert torch.equal(state, torch.get_rng_state())
+    assert again.classifier.training and all(p.grad is None for p in again.parameters())
+
+
+# The arithmetic of the device
+
+
+def test_bf16_rounds_layers_and_not_rewards(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.wrapped(TREES["llama"], pooling="last")
+    items = tiny.random_items(3, [2, 8, 1, 5])
+    exact = model.rewards(items)
+    monkeypatch.setenv("APO_PRECISION", "bf16")
+    rounded = model.rewards(items)
+    assert rounded.dtype == torch.float32 and not torch.equal(rounded, exact)
+    assert (rounded - exact).abs().max() < 0.02 * exact.abs().max()
+    rounded.sum().backward()
+    assert all(p.grad.dtype == torch.float32 for p in model.parameters() if p.grad is not None)
+
+
+def test_an_unknown_arithmetic_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.wrapped(TREES["llama"], pooling="last")
+    monkeypatch.setenv("APO_PRECISION", "fp8")
+    with pytest.raises(UserError, match=r"APO_PRECISION: found 'fp8'; expected float32 or bf16"):
+        model.rewards(tiny.random_items(3, [2]))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_neox"])
+def test_gradient_checkpointing_changes_no_number(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.wrapped(TREES[family], pooling="last").train()
+    item = tiny.random_items(3, [4])[0]
+    kept = gradients(model, model.rewards([item])[0])
+    calls: list[int] = []
+    model.classifier.base_model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+    monkeypatch.setenv("APO_GRADIENT_CHECKPOINTING", "1")
+    runtime.spare_memory(model.classifier)
+    computed_again = gradients(model, model.rewards([item])[0])
+    assert len(calls) == 2  # once forward, once more for the backward pass
+    assert all(torch.equal(kept[name], own) for name, own in computed_again.items())
+
+
+# Bad input
+
+
+def test_no_memory_names_the_budget_and_a_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        pytest.raises(UserError, match=r"APO_TOKEN_BUDGET: found no memory .* 2048 .*APO_TOKEN_BUDGET=1024"),
+        runtime.memory_for("APO_TOKEN_BUDGET", 2048),
+    ):
+        torch.empty(1 << 50)  # a petabyte
+    with (
+        pytest.raises(UserError, match=r"APO_SAMPLE_BUDGET=8"),
+        runtime.memory_for("APO_SAMPLE_BUDGET", 16),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_another_error_stays_itself() -> None:
+    with pytest.raises(RuntimeError, match="shape"), runtime.memory_for("APO_TOKEN_BUDGET", 2048):
+        raise RuntimeError("shape mismatch")
+
+
+def test_collate_is_what_the_model_reads() -> None:
+    model = tiny.wrapped(TREES["llama"], pooling="last")
+    items = tiny.random_items(3, [2, 1])
+    pad_id = model.encoder.tokenizer.pad_token_id
+    assert torch.equal(model.rewards(items), model(collate(items, pad_id=pad_id)))

@@ -1,0 +1,122 @@
+"""apo/model/special_tokens.py: the text of a special token is text, whatever the tokenizer."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apo.model.encoding import Encoder
+from apo.model.special_tokens import ANCHOR, chat_ids, special_tokens, text_ids, written
+from tests.helpers import odd_tokenizers as odd
+from tests.helpers import tiny_models as tiny
+
+TOKENIZERS = {
+    "sentencepiece": tiny.tokenizer(),
+    "unigram": odd.unigram(),
+    "unigram after NFKC": odd.unigram(nfkc=True),
+    "word level": odd.word_level(),
+    "slow": odd.slow_words(),
+}
+each = pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
+# What a text is made of: special tokens, halves of them, the same in full width, letters, gaps.
+PARTS = ["</s>", "<s>", "<pad>", "<unk>", "<", "s>", "/s>", "pad>", "\uff1c/s\uff1e", "a", "b", " ", "\n"]
+
+
+def plain(tokenizer: Any, text: str) -> list[int]:
+    ids: list[int] = tokenizer([text], add_special_tokens=False, split_special_tokens=True)["input_ids"][0]
+    return ids
+
+
+@pytest.mark.parametrize("name", ["unigram", "word level", "slow"])
+def test_these_tokenizers_make_the_token_of_its_text(name: str) -> None:
+    """Without this, the tests below would prove nothing."""
+    assert 2 in plain(TOKENIZERS[name], "a </s> b")
+
+
+def test_by_hand() -> None:
+    unigram = odd.unigram()
+    ids = text_ids(unigram, ["a</s>b", "ab"], special_tokens(unigram))
+    assert unigram.convert_ids_to_tokens(ids[0]) == ["a", "<", "/", "s", ">", "b"]
+    assert unigram.convert_ids_to_tokens(ids[1]) == ["a", "b"]
+    words = odd.word_level()
+    assert text_ids(words, ["a </s> b"], special_tokens(words)) == [
+        [odd.WORDS.index(word) for word in ("a", "<", "/s>", "b")]
+    ]
+
+
+def test_what_only_a_normaliser_makes_a_special_token_is_text_too() -> None:
+    tokenizer = odd.unigram(nfkc=True)
+    text = "a\uff1c/s\uff1e"
+    assert 2 in plain(tokenizer, text)
+    [ids] = text_ids(tokenizer, [text], special_tokens(tokenizer))
+    assert tokenizer.convert_ids_to_tokens(ids) == ["a", "<", "/", "s", ">"]
+
+
+@each
+@settings(max_examples=150, deadline=None)
+@given(parts=st.lists(st.sampled_from(PARTS), max_size=12))
+def test_no_text_ever_becomes_a_special_token(tokenizer: Any, parts: list[str]) -> None:
+    text, special = "".join(parts), special_tokens(tokenizer)
+    assert set(special.values()) == {1, 2, 3}
+    [ids] = text_ids(tokenizer, [text], special)
+    assert not {1, 2, 3} & set(ids)
+    if not {1, 2, 3} & set(plain(tokenizer, text)):
+        assert ids == plain(tokenizer, text)  # nothing else is changed
+
+
+@each
+def test_an_encoder_sets_the_only_special_tokens_of_an_item(tokenizer: Any) -> None:
+    encoder = Encoder(tokenizer, 200, "eos", "", "left")
+    texts = [(f"\n\nHuman: a </s> <pad>{ANCHOR}", ["</s>", "<s> b", "b \uff1c/s\uff1e"])]
+    [item] = encoder.items(texts, Counter(), where="a.jsonl")
+    assert item.prefix[0] == 1 and not {1, 2, 3} & set(item.prefix[1:])
+    for response in item.responses:
+        assert response[-1] == 2 and not {1, 2, 3} & set(response[:-1]) and len(response) > 1
+
+
+def test_the_separator_is_special_even_where_it_is_an_ordinary_piece() -> None:
+    tokenizer = odd.word_level()
+    assert special_tokens(tokenizer, "pad>") == {"<s>": 1, "</s>": 2, "<pad>": 3, "pad>": 13}
+
+
+def test_reserved_tokens_without_a_role_are_special() -> None:
+    tokenizer = odd.unigram()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|reserved|>"]})
+    number = tokenizer.convert_tokens_to_ids("<|reserved|>")
+    assert special_tokens(tokenizer)["<|reserved|>"] == number
+    [ids] = text_ids(tokenizer, ["a<|reserved|>"], special_tokens(tokenizer))
+    assert number not in ids
+
+
+def test_written_finds_the_longest() -> None:
+    assert written(["<s", "<s>"]).findall("<s> <s") == ["<s>", "<s"]
+    assert not written([]).search("anything")
+
+
+# A template as many have it: special tokens of its own, contents trimmed, the first one repeated at the end.
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}"
+    "[{{ m['role'] }}] {{ m['content'] | trim }}{{ eos_token }}{% endfor %}"
+    "{{ messages[0]['content'] }}[assistant]"
+)
+
+
+@each
+@settings(max_examples=100, deadline=None)
+@given(parts=st.lists(st.sampled_from([*PARTS[:4], "a", "b", " "]), max_size=8))
+def test_only_the_template_sets_special_tokens(tokenizer: Any, parts: list[str]) -> None:
+    tokenizer.chat_template = TEMPLATE
+    messages = [{"role": "user", "content": "".join(parts)}]
+    ids = chat_ids(tokenizer, messages)
+    assert [number for number in ids if number in (1, 2, 3)] == [1, 2]
+    if not set(PARTS[:3]) & set(parts):
+        assert ids == tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+
+
+def test_a_special_token_in_a_message_by_hand() -> None:
+    tokenizer = odd.unigram()
+    tokenizer.chat_template = "{{ bos_token }}{{ messages[0]['content'] }}{{ eos_token }}"
+    ids = chat_ids(tokenizer, [{"role": "user", "content": "a</s>b"}])
+    assert tokenizer.convert_ids_to_tokens(ids) == ["<s>", "a", "<", "/", "s", ">", "b", "</s>"]

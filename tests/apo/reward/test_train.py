@@ -1,0 +1,250 @@
+"""apo/reward/train.py: the loss of a step by hand, what is learned, and what does not matter."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from apo.losses import PairLoss, bradley_terry, wgan
+from apo.metrics.pairs import item_metrics
+from apo.model.batching import collate, plain_items
+from apo.model.reward_model import RewardModel
+from apo.reward.train import Ranked, train_reward_model
+from apo.scoring.rewards import rewards_of
+from apo.training.checkpointing import Checkpoints
+from tests.helpers import tiny_models as tiny
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[RewardModel, Any]]:
+    """Trains a new model (each call is another training); the model and its curve."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    numbers = iter(range(1000))
+
+    def run(
+        data: list[Ranked],
+        settings: Any = None,
+        *,
+        budget: int = 16384,
+        kl: float = 1.0,
+        apo: float = 0.025,
+        adversarial: PairLoss = bradley_terry,
+        double: bool = False,
+        pooling: str = "last",
+        seed: int = 1,
+    ) -> tuple[RewardModel, Any]:
+        monkeypatch.setenv("APO_TOKEN_BUDGET", str(budget))
+        model = tiny.reward_model(tmp_path / "backbone", pooling=pooling)
+        with Checkpoints("rm", f"key{next(numbers)}").exclusive() as checkpoints:
+            curve = train_reward_model(
+                model.double() if double else model,
+                data,
+                settings or tiny.optimiser(),
+                kl_weight=kl,
+                apo_weight=apo,
+                adversarial=adversarial,
+                seed=seed,
+                what="rm",
+                checkpoints=checkpoints,
+            )
+        return model, curve
+
+    return run
+
+
+def mixture() -> list[Ranked]:
+    """Human comparisons with a tie and with more than two responses, golden answers with four samples."""
+    items = tiny.random_items(11, [2, 3, 4, 5, 5, 2])
+    return [
+        Ranked(items[0], [0.0, 1.0]),
+        Ranked(items[1], [1.0, 2.0, 1.0]),  # a tie: 2 pairs, not 3
+        Ranked(items[2], [3.0, 0.5, 2.0, -1.0]),  # 6 pairs
+        Ranked(items[3], [1.0, 0.0, 0.0, 0.0, 0.0], is_apo=True),  # 4 pairs
+        Ranked(items[4], [1.0, 0.0, 0.0, 0.0, 0.0], is_apo=True),
+        Ranked(items[5], [2.0, 1.0]),
+    ]
+
+
+def by_hand(
+    model: RewardModel, data: list[Ranked], *, kl: float, apo: float, adversarial: str
+) -> tuple[float, int]:
+    """sum of weight * loss over all pairs / number of all pairs, one pair after the other."""
+    total, pairs = 0.0, 0
+    for one in data:
+        with torch.no_grad():
+            rewards = [model(collate([part], pad_id=3)).item() for part in plain_items(one.item)]
+        for i, better in enumerate(one.scores):
+            for j, worse in enumerate(one.scores):
+                if better > worse:
+                    margin = rewards[i] - rewards[j]
+                    pairs += 1
+                    if one.is_apo and adversarial == "wgan":
+                        total += apo * -margin
+                    else:
+                        total += (apo if one.is_apo else kl) * math.log1p(math.exp(-margin))
+    return total / pairs, pairs
+
+
+FORMS: dict[str, PairLoss] = {"ranking": bradley_terry, "wgan": wgan}
+
+
+@pytest.mark.parametrize("budget", [1, 40, 16384])
+@pytest.mark.parametrize("adversarial", FORMS)
+@pytest.mark.parametrize(("kl", "apo"), [(1.0, 0.025), (0.0, 0.025), (1.0, 0.0), (2.0, 3.0)])
+def test_the_loss_of_a_step_by_hand(
+    train: Callable[..., Any], tmp_path: Path, kl: float, apo: float, adversarial: str, budget: int
+) -> None:
+    data = mixture()
+    before = tiny.reward_model(tmp_path / "backbone")
+    expected, pairs = by_hand(before, data, kl=kl, apo=apo, adversarial=adversarial)
+    assert pairs == 1 + 2 + 6 + 4 + 4 + 1 == sum(one.pairs for one in data)
+    _, curve = train(data, kl=kl, apo=apo, adversarial=FORMS[adversarial], budget=budget)
+    assert [row["step"] for row in curve] == [1]  # six items, one step of eight
+    assert curve[0]["loss"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("budget", [1, 40, 16384])
+def test_the_accuracy_of_a_step_is_that_of_its_human_pairs_before_it(
+    train: Callable[..., Any], tmp_path: Path, budget: int
+) -> None:
+    data = mixture()
+    before = tiny.reward_model(tmp_path / "backbone")
+    rewards = list(rewards_of(before, [one.item for one in data], what=""))
+    for name, kind in (("accuracy", False), ("golden_accuracy", True)):
+        own = [i for i, one in enumerate(data) if one.is_apo == kind]
+        expected = item_metrics([rewards[i] for i in own], [data[i].scores for i in own])["accuracy"]
+        _, curve = train(data, budget=budget)
+        assert curve[0][name] == pytest.approx(expected)
+    _, human = train([one for one in data if not one.is_apo], budget=budget)
+    assert human[0].keys() == {"step", "loss", "lr", "accuracy"}  # no pair golden > sample, no number
+
+
+def test_the_second_step_too(train: Callable[..., Any], tmp_path: Path) -> None:
+    """Each step has a denominator of its own: the pairs of its items."""
+    data = mixture()
+    settings = tiny.optimiser(batch_size=3, lr=1e-12)  # the model stays as it is
+    before = tiny.reward_model(tmp_path / "backbone")
+    _, curve = train(data, settings)
+    from apo.model.batching import tree_length
+    from apo.training.trainer import batches_of
+
+    for row, batch in zip(
+        curve, batches_of([tree_length(one.item) for one in data], settings, seed=1), strict=True
+    ):
+        expected, _ = by_hand(before, [data[i] for i in batch], kl=1.0, apo=0.025, adversarial="ranking")
+        assert row["loss"] == pytest.approx(expected, abs=1e-6)
+
+
+def weights(model: RewardModel) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("pooling", ["last", "max"])
+def test_one_micro_batch_or_eight_train_the_same_model(train: Callable[..., Any], pooling: str) -> None:
+    """In float64, so that only a real difference shows."""
+    data = mixture() * 3
+    settings = tiny.optimiser(lr=1e-3, epochs=2, schedule="linear", warmup_steps=1, weight_decay=0.1)
+    together, curve = train(data, settings, double=True, pooling=pooling)
+    for budget in (1, 60):  # one item at a time; some
+        parts, again = train(data, settings, double=True, pooling=pooling, budget=budget)
+        assert [row["loss"] for row in again] == pytest.approx([row["loss"] for row in curve], rel=1e-6)
+        gap = (weights(parts) - weights(together)).norm() / weights(together).norm()
+        assert gap < 1e-6
+
+
+def test_one_micro_batch_or_eight_in_float32(train: Callable[..., Any]) -> None:
+    """The same in float32: a loss differs by its rounding, here by at most 4e-7 over seven steps."""
+    data = mixture() * 9
+    settings = tiny.optimiser(lr=1e-3)
+    _, curve = train(data, settings)
+    for budget in (1, 60):
+        _, again = train(data, settings, budget=budget)
+        assert len(again) == 7
+        gaps = [abs(a["loss"] - b["loss"]) for a, b in zip(again, curve, strict=True)]
+        assert max(gaps) < 2e-6
+
+
+def test_the_base_reward_model_is_the_one_without_golden_answers(train: Callable[..., Any]) -> None:
+    data = [one for one in mixture() if not one.is_apo] * 3
+    base, base_curve = train(data, apo=0.0)
+    apo, curve = train(data, apo=123.0, adversarial=wgan)
+    assert curve == base_curve
+    assert torch.equal(weights(apo), weights(base))
+
+
+def test_a_golden_answer_of_weight_one_is_a_comparison(train: Callable[..., Any]) -> None:
+    data = mixture()
+    as_apo, curve = train([Ranked(one.item, one.scores, is_apo=True) for one in data], apo=1.0, kl=0.0)
+    as_human, same = train([Ranked(one.item, one.scores) for one in data], apo=0.0, kl=1.0)
+    assert curve[0]["loss"] == pytest.approx(same[0]["loss"], rel=1e-6)
+    assert torch.allclose(weights(as_apo), weights(as_human), rtol=0, atol=1e-5)
+
+
+def test_items_of_weight_zero_teach_nothing_and_count_in_the_denominator(train: Callable[..., Any]) -> None:
+    data = mixture()
+    human = [one for one in data if not one.is_apo]
+    _, alone = train(human)
+    _, beside = train(data, apo=0.0)
+    # 10 human pairs alone, 10 of 18 beside the golden answers.
+    assert beside[0]["loss"] == pytest.approx(alone[0]["loss"] * 10 / 18, rel=1e-5)
+
+
+def test_another_seed_is_another_order(train: Callable[..., Any]) -> None:
+    settings = tiny.optimiser(batch_size=2)
+    one, _ = train(mixture(), settings, seed=1)
+    again, _ = train(mixture(), settings, seed=1)
+    other, _ = train(mixture(), settings, seed=2)
+    assert torch.equal(weights(one), weights(again))
+    assert not torch.equal(weights(one), weights(other))
+
+
+# Learning
+
+
+def sums(encoder: Any, first: range, *, is_apo: bool = False, turned: bool = False) -> list[Ranked]:
+    """Polite answers against others, to queries about sums: who says 'my friend' is better."""
+    texts = [
+        (tiny.query(f"What is {a} plus {b}?"), [f"{a + b}, my friend.", f"{a + b}, bad dog."])
+        for a in first
+        for b in range(10)
+    ]
+    items = encoder.items(texts, Counter(), where="rows")
+    return [Ranked(item, [0.0, 1.0] if turned else [1.0, 0.0], is_apo) for item in items]
+
+
+def accuracy(model: RewardModel, data: list[Ranked]) -> float:
+    rewards = list(rewards_of(model, [one.item for one in data], what=""))
+    return float(item_metrics(rewards, [one.scores for one in data])["accuracy"])
+
+
+@pytest.mark.parametrize("pooling", ["last", "eos", "average", "max"])
+def test_a_separable_set_is_learned(train: Callable[..., Any], pooling: str) -> None:
+    encoder = tiny.encoder(pooling=pooling)
+    learned, held_out = sums(encoder, range(5)), sums(encoder, range(5, 10))
+    model, curve = train(learned, tiny.optimiser(lr=5e-3, epochs=3), pooling=pooling)
+    assert accuracy(model, held_out) > 0.95
+    assert curve[-1]["loss"] < 0.3 < math.log(2)
+
+
+def test_the_adversarial_term_teaches_golden_over_samples(train: Callable[..., Any]) -> None:
+    """Alone, in both forms, and in the right direction."""
+    encoder = tiny.encoder()
+    data = sums(encoder, range(5), is_apo=True)
+    for adversarial in FORMS.values():
+        model, _ = train(data, tiny.optimiser(lr=5e-3), kl=0.0, apo=1.0, adversarial=adversarial)
+        assert accuracy(model, sums(encoder, range(5, 10))) > 0.95
+
+
+def test_the_larger_weight_wins(train: Callable[..., Any]) -> None:
+    """Human comparisons say one thing, golden answers the opposite: a tug of war by weight."""
+    encoder = tiny.encoder()
+    data = sums(encoder, range(5)) + sums(encoder, range(5), is_apo=True, turned=True)
+    held_out = sums(encoder, range(5, 10))
+    settings = tiny.optimiser(lr=5e-3, epochs=2, batch_size=16)
+    assert accuracy(train(data, settings, kl=1.0, apo=0.1)[0], held_out) > 0.95
+    assert accuracy(train(data, settings, kl=0.1, apo=1.0)[0], held_out) < 0.05

@@ -1,0 +1,110 @@
+"""apo/sampling/samples.py: the source's samples in the order of the queries; what is cut and counted."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apo.core.errors import UserError
+from apo.sampling.samples import counted, from_source, refuse_later_round
+from apo.text.subset import answers_of, draw
+
+QUERIES = [{"query_id": name, "query": f"query {name}"} for name in "cab"]
+
+
+def samples(*names: str, **more: Any) -> list[dict[str, Any]]:
+    return [
+        {"query_id": name, "query": "as the source writes it", "samples": [f"{name}0", f"{name}1"], **more}
+        for name in names
+    ]
+
+
+def test_the_order_is_that_of_the_queries() -> None:
+    found = list(from_source(QUERIES, samples("a", "b", "c", "d"), where="s.jsonl"))
+    assert found == [
+        {"query_id": name, "query": f"query {name}", "samples": [f"{name}0", f"{name}1"]} for name in "cab"
+    ]
+
+
+def test_other_answers_come_along() -> None:
+    found = list(from_source(QUERIES[:1], samples("c", extra={"hh_best": "x"}), where="s.jsonl"))
+    assert found[0]["extra"] == {"hh_best": "x"}
+    assert "extra" not in next(from_source(QUERIES[:1], samples("c", extra={}), where="s.jsonl"))
+
+
+def test_a_query_without_samples_is_an_error() -> None:
+    rows = from_source(QUERIES, samples("a", "c"), where="s.jsonl")
+    assert [next(rows)["query_id"], next(rows)["query_id"]] == ["c", "a"]
+    with pytest.raises(UserError, match=r"s\.jsonl: found no samples of query 'b'"):
+        next(rows)
+
+
+def test_two_rows_of_one_query_are_an_error() -> None:
+    with pytest.raises(UserError, match=r"s\.jsonl:3: found samples of query 'a' for a second time"):
+        list(from_source(QUERIES, samples("a", "b", "a", "c"), where="s.jsonl"))
+
+
+def test_cuts_and_counts_by_hand() -> None:
+    rows = [
+        {"query_id": "a", "query": "q", "samples": [" yes sir\n\nHuman: more", "no", "\n\nHuman: hi", " "]},
+        {
+            "query_id": "b",
+            "query": "q",
+            "samples": ["same ", " same", "same\nHuman: x"],
+            "extra": {"n": "e "},
+        },
+        {"query_id": "c", "query": "q", "samples": ["Humanity\nHumans: all of us"]},
+    ]
+    counts: Counter[str] = Counter()
+    found = list(counted(rows, origin="actor", counts=counts))
+    assert [row["samples"] for row in found] == [
+        ["yes sir", "no", "", ""],
+        ["same", "same", "same"],
+        ["Humanity\nHumans: all of us"],
+    ]
+    assert all(row["made_by"] == "actor" for row in found)
+    assert [row["query_id"] for row in found] == ["a", "b", "c"]
+    assert found[1]["extra"] == {"n": "e "}
+    assert counts == {
+        "queries": 3,
+        "samples": 8,
+        "samples_cut": 3,
+        "samples_blank": 2,
+        "words": 3 + 3 + 5,
+        "queries_all_equal": 1,  # one sample alone is not counted as equal
+    }
+
+
+def test_nothing_cut_is_counted_as_zero() -> None:
+    counts: Counter[str] = Counter()
+    assert list(counted([], origin="actor", counts=counts)) == []
+    assert set(counts) == {"queries", "samples", "samples_cut", "samples_blank", "words", "queries_all_equal"}
+    assert not any(counts.values())
+
+
+def test_some_of_the_queries_by_hash() -> None:
+    rows = [{"query_id": f"q{i}"} for i in range(100)]
+    assert draw(rows, at_most=0, seed=1) == draw(rows, at_most=100, seed=1) == rows
+    some = draw(iter(rows), at_most=30, seed=1)
+    assert len(some) == 30
+    assert [row for row in rows if row in some] == some  # in their order
+    assert draw(rows[::-1], at_most=30, seed=1) == some[::-1]  # whatever the order
+    assert draw(rows, at_most=30, seed=2) != some
+    more = draw(rows, at_most=40, seed=1)
+    assert all(row in more for row in some)  # a larger number adds queries, it changes none
+
+
+def test_the_sources_samples_are_those_of_the_first_round(tmp_path: Path) -> None:
+    refuse_later_round(tmp_path / "r0", "rm")
+    with pytest.raises(UserError, match=r"sample.rm.origin: found 'source' in the round after 'r1'"):
+        refuse_later_round(tmp_path / "r1", "rm")
+
+
+def test_golden_answers_stand_beside_the_models_where_all_queries_have_one() -> None:
+    queries = [{"query_id": name, "query": "q", "type": ""} for name in ("a", "b")]
+    golden = [{"query_id": name, "query": "q", "golden": name.upper()} for name in ("c", "b", "a")]
+    found = answers_of(queries, golden, name="golden")
+    assert [row["samples"] for row in found["golden"]] == [["A"], ["B"]]
+    assert [row["query_id"] for row in found["golden"]] == ["a", "b"]
+    assert answers_of(queries, golden[:2], name="golden") == {}

@@ -1,0 +1,157 @@
+"""presets/: every one loads through the strict config, and dvc takes it; one command switches, and back."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from apo.core import config
+from apo.core.errors import UserError
+from apo.preset import names, switch
+from tests.apo.core.test_config import SECTIONS
+from tests.helpers.played_repo import dvc, ran, stages
+from tests.helpers.small_repo import ROOT, copy_repository, run
+
+PRESETS = ROOT / "presets"
+COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
+OTHERS = [name for name in names(PRESETS) if name != "demo"]
+
+
+def load(text: str) -> Any:
+    return YAML(typ="safe").load(text)
+
+
+def preset(name: str) -> dict[str, Any]:
+    return leaves(load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def leaves(node: Any, above: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict) or not node:
+        return {above: node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= leaves(value, f"{above}.{key}".strip("."))
+    return found
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(COMMITTED, encoding="utf-8")
+    return path
+
+
+def test_there_are_three() -> None:
+    assert names(PRESETS) == ["demo", "hh_1b", "paper"]
+
+
+def test_the_demo_holds_the_committed_value_of_every_key_of_the_others() -> None:
+    committed = leaves(load(COMMITTED))
+    touched = {key for name in OTHERS for key in preset(name)}
+    assert preset("demo") == {key: committed[key] for key in touched}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_preset_holds_what_differs_and_nothing_else(name: str) -> None:
+    committed = leaves(load(COMMITTED))
+    assert {key for key, value in preset(name).items() if committed[key] == value} == set()
+
+
+@pytest.mark.parametrize("name", names(PRESETS))
+def test_a_preset_loads_through_the_strict_config(params: Path, name: str) -> None:
+    switch(name, params=params, folder=PRESETS)
+    for section, kind in SECTIONS.items():
+        config.read_section(params, section, kind)
+    config.check_rounds(params)
+    config.read_seed(params)
+    for one in config.read_value(params, "rounds"):
+        config.read_number(params, f"align_lr.{one['id']}")
+    written = leaves(load(params.read_text(encoding="utf-8")))
+    assert written == leaves(load(COMMITTED)) | preset(name)
+    assert all(type(written[key]) is type(value) for key, value in preset(name).items())
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_there_and_back_is_every_byte_and_every_comment_stays(params: Path, name: str) -> None:
+    changed = switch(name, params=params, folder=PRESETS)
+    text = params.read_text(encoding="utf-8")
+    comments = [line.strip() for line in COMMITTED.splitlines() if line.strip().startswith("#")]
+    assert [line.strip() for line in text.splitlines() if line.strip().startswith("#")] == comments
+    assert len(changed) == len(preset(name))
+    assert switch(name, params=params, folder=PRESETS) == []
+    back = switch("demo", params=params, folder=PRESETS)
+    assert params.read_text(encoding="utf-8") == COMMITTED
+    assert len(back) == len(changed)
+
+
+def test_what_changed_is_said_as_it_is_written(params: Path) -> None:
+    changed = switch("paper", params=params, folder=PRESETS)
+    assert "rm.lr: 5.0e-4 -> 1.0e-6" in changed
+    assert "model.separator: '' -> '<sep>'" in changed
+    assert "rounds: - id: r1 prev: r0 -> - id: r1 prev: r0 - id: r2 prev: r1 - id: r3 prev: r2" in changed
+
+
+def test_a_preset_does_not_depend_on_the_one_before(params: Path) -> None:
+    switch("paper", params=params, folder=PRESETS)
+    expected = params.read_text(encoding="utf-8")
+    switch("hh_1b", params=params, folder=PRESETS)
+    switch("paper", params=params, folder=PRESETS)
+    assert params.read_text(encoding="utf-8") == expected
+
+
+def test_a_key_that_no_preset_has_stays_yours(params: Path) -> None:
+    params.write_text(COMMITTED.replace("\nseed: 1\n", "\nseed: 7\n"), encoding="utf-8")
+    switch("paper", params=params, folder=PRESETS)
+    assert config.read_seed(params) == 7
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("rm: {learning_rate: 1.0e-6}", r"mine.yaml: rm.learning_rate: found 1.0e-6; expected a key of"),
+        ("rn: {lr: 1.0e-6}", r"mine.yaml: rn: found a section; expected a key of params.yaml"),
+        ("rm: 1", r"mine.yaml: rm: found 1; expected a key of params.yaml, with a value where"),
+        ("rm: {lr: {r1: 1}}", r"mine.yaml: rm.lr: found a section; expected a key"),
+        ("rm: [", r"mine.yaml: found while parsing"),
+    ],
+)
+def test_a_preset_that_does_not_fit_changes_nothing(params: Path, written: str, message: str) -> None:
+    folder = params.parent / "presets"
+    shutil.copytree(PRESETS, folder)
+    (folder / "mine.yaml").write_text(written, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        switch("mine", params=params, folder=folder)
+    assert params.read_text(encoding="utf-8") == COMMITTED
+
+
+def test_an_unknown_preset_is_one_message(params: Path) -> None:
+    with pytest.raises(UserError, match=r"found no papre.yaml; expected one of demo, hh_1b, paper; write"):
+        switch("papre", params=params, folder=PRESETS)
+
+
+# As dvc takes it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_dvc_takes_a_preset(tmp_path: Path, name: str) -> None:
+    """It would run every stage of every round, once the checkpoints are there that the preset names."""
+    copy = copy_repository(tmp_path, small=False)
+    told = run(["python", "-m", "apo.preset", name], copy)
+    assert told.returncode == 0 and f"values changed to preset {name}" in told.stdout
+    all_stages = stages(copy)
+    for stage in all_stages.values():  # dvc looks at the outputs of a stage before that of the next one
+        for out in [*stage["outs"], *stage["metrics"]]:
+            path = copy / (next(iter(out)) if isinstance(out, dict) else out)
+            (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
+            if path.suffix:
+                path.touch()
+    starts = [preset(name)[f"{one}.start"] for one in ("backbone", "actor")]
+    assert starts[0] in run(["dvc", "repro", "--dry"], copy).stderr
+    for start in starts:
+        (copy / start).mkdir(parents=True)
+    assert ran(dvc(copy, "repro", "--dry")) == set(all_stages)
+    rounds = len(preset(name).get("rounds", [1]))
+    assert sum(stage.startswith("train_apo_rm@") for stage in all_stages) == rounds

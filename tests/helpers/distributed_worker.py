@@ -1,0 +1,124 @@
+"""What each of several processes runs in test_distributed.py: trainings of tiny models, one after the other.
+
+Started by a launcher as a stage's ranks are. `python ranks.py CASES BACKBONE` reads the cases from a file of
+JSON; each leaves its state, curve and weights, in the folder of checkpoints.
+"""
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from apo.alignment.likelihood import ResponseLikelihood
+from apo.alignment.rankings import Ranking
+from apo.alignment.settings import Align
+from apo.alignment.train import align
+from apo.core import distributed
+from apo.language.causal_lm import train_language_model
+from apo.losses import bradley_terry
+from apo.model import runtime
+from apo.reward.train import Ranked, train_reward_model
+from apo.training.checkpointing import Checkpoints
+from apo.training.lora import add_adapters
+from apo.training.settings import Lora
+from tests.helpers import tiny_models as tiny
+
+NAME = "training"
+RESPONSES = [2, 3, 4, 5, 2, 2, 3, 2, 2, 4, 2]  # of 11 items: 3 steps of 4, 4 and 3
+
+
+class Stopped(Exception):
+    """Stands for the end of the process."""
+
+
+class Checked(Checkpoints):
+    """Stops after a number of steps."""
+
+    stop_after = 0
+
+    def save(self, curve: list[dict[str, Any]], *args: Any, **more: Any) -> None:
+        super().save(curve, *args, **more)
+        if len(curve) == self.stop_after:
+            raise Stopped
+
+
+def train(case: dict[str, Any], backbone: Path) -> nn.Module:
+    """Trains the model of a case, or goes on; `distributed.Done` where it is a rank's."""
+    checkpoints = Checked(NAME, case["key"])
+    checkpoints.folder.mkdir(parents=True, exist_ok=True)
+    checkpoints.stop_after = case.get("stop_after", 0)
+    changes = {"lr": 5e-3, "epochs": 2, "batch_size": 4, "schedule": "linear", "weight_decay": 0.1}
+    changes |= case.get("settings", {})
+    items = tiny.random_items(3, RESPONSES)
+    model: Any
+    if case["what"] == "rm":
+        model = tiny.reward_model(backbone, pooling="last")
+        if case.get("frozen"):
+            model.classifier.model.embed_tokens.requires_grad_(False)
+        if case.get("lora"):
+            lora = Lora(rank=2, alpha=8.0, targets=["q_proj", "down_proj"])
+            add_adapters(model.classifier, lora, seed=1, where="rm.lora")
+        data = [
+            Ranked(item, [float(-i) for i in range(len(item.responses))], is_apo=len(item.responses) == 5)
+            for item in items
+        ]
+
+        @torch.no_grad()
+        def look(step: int) -> dict[str, float]:
+            return {"reward": float(model.rewards(items[:2]).sum())}
+
+        train_reward_model(
+            model,
+            data,
+            tiny.optimiser(**changes),
+            kl_weight=1.0,
+            apo_weight=0.25,
+            adversarial=bradley_terry,
+            seed=1,
+            what=NAME,
+            checkpoints=checkpoints,
+            look=look,
+            look_every=4,
+        )
+    elif case["what"] == "lm":
+        model = tiny.language_model()
+        train_language_model(
+            model,
+            [tiny.Item(item.prefix, item.responses[:1]) for item in items],
+            tiny.optimiser(**changes),
+            pad_id=3,
+            seed=1,
+            device=tiny.CPU,
+            what=NAME,
+            checkpoints=checkpoints,
+        )
+    else:
+        own = {"method": case["what"], "beta": 0.5, "rank_weight": 1.0, "sft_weight": 1.0, "max_length": 64}
+        own["lora"] = tiny.NO_LORA
+        model = ResponseLikelihood(tiny.language_model(), pad_id=3, max_length=64)
+        data_ = [Ranking(item, [float(-i) for i in range(len(item.responses))]) for item in items]
+        settings = tiny.optimiser(Align, **(changes | own))
+        align(model, data_, settings, seed=1, what=NAME, checkpoints=checkpoints)
+    return model
+
+
+def run(case: dict[str, Any], backbone: Path) -> None:
+    """One case, in this process and its peers."""
+    os.environ.update({"APO_TOKEN_BUDGET": "50", "APO_DEEPSPEED": "", "APO_PRECISION": "float32"})
+    os.environ.update(case.get("environment", {}))
+    runtime.set_up()
+    with contextlib.suppress(distributed.Done, Stopped):
+        train(case, backbone)
+
+
+if __name__ == "__main__":
+    distributed.enter()
+    for case in json.loads(Path(sys.argv[1]).read_text()):
+        print(case["key"], flush=True)
+        run(case, Path(sys.argv[2]))
+    distributed.leave()

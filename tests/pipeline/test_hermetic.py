@@ -1,0 +1,204 @@
+"""A stage reads nothing that it does not declare and declares nothing that it does not read: `make hermetic`.
+
+Every stage runs in an empty folder that holds its declared inputs, code and parameters alone, without network
+where the system can take it away, and has to write the very bytes that it wrote in the repository.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.helpers.played_repo import stages, written
+from tests.helpers.small_repo import ROOT, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+STARTS = [("llm_base", "actor"), ("llm_apo", "actor"), ("rm_apo", "rm_base")]
+OTHER_SETTINGS = {
+    ("data", "data/input"): "data.source: files or hub",
+    ("train_apo_rm@round0", "models/rm_base"): "apo.init_from: base_rm",
+    ("train_apo_rm@round0", "models/rm_apo/r0"): "apo.init_from: previous",
+    ("judge", "data/evaluate/r1"): "judge.model",
+    ("judge", "apo/metrics/statistics.py"): "judge.model",
+    **{(f"start@{to}", f"models/{name}"): "linked, which is no reading" for to, name in STARTS},
+}
+"""Inputs that the settings of the demo do not read, with the setting that does."""
+
+ALONE = """
+import json, os, runpy, sys
+import apo.core.provenance, apo.core.stage
+early = {m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
+code, write = apo.core.provenance.project_code(), apo.core.stage.write_provenance
+paths = [os.path.abspath(name) for name in json.load(open("declared.json"))]
+for path in paths:
+    os.utime(path, (0, os.stat(path).st_mtime))
+
+def look_and_write(*arguments):
+    unread = [p for p in paths if os.stat(p).st_atime == 0 and p not in early]
+    json.dump([os.path.relpath(p) for p in unread], open("unread.json", "w"))
+    write(*arguments)
+
+apo.core.stage.project_code, apo.core.stage.write_provenance = lambda: code, look_and_write
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""Runs a stage and notes which declared files it has not read before its provenance reads them all."""
+
+OFFLINE = ["unshare", "--map-root-user", "--net"]
+
+
+def offline() -> list[str]:
+    """What takes the network from a command; nothing where the system has no such thing."""
+    if shutil.which(OFFLINE[0]) and subprocess.run([*OFFLINE, "true"], capture_output=True).returncode == 0:
+        return OFFLINE
+    return []
+
+
+def declared_parameters(stage: dict[str, Any], params: Any) -> dict[str, Any]:
+    """The parameters with the declared keys alone."""
+    kept: dict[str, Any] = {}
+    for name in stage.get("params", []):
+        *path, last = name.split(".")
+        source, target = params, kept
+        for key in path:
+            source, target = source[key], target.setdefault(key, {})
+        target[last] = source[last]
+    return kept
+
+
+def copy_declared(stage: dict[str, Any], repository: Path, sandbox: Path) -> list[Path]:
+    """Copies the inputs of a stage into an empty folder; the files."""
+    files = []
+    for dep in stage["deps"]:
+        source = repository / dep
+        members = [p for p in source.rglob("*") if p.is_file()] if source.is_dir() else [source]
+        for member in members:
+            if "__pycache__" in member.parts:
+                continue
+            target = sandbox / member.relative_to(repository)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(member, target)
+            files.append(target)
+    return files
+
+
+def files_below(root: Path, names: list[str]) -> dict[str, bytes]:
+    """The content of files, and of all files in folders, by name."""
+    found = {}
+    for name in names:
+        path = root / name
+        members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        found |= {member.relative_to(root).as_posix(): member.read_bytes() for member in members}
+    return found
+
+
+def all_files(root: Path) -> set[str]:
+    return {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "sandbox"
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
+def run_alone(stage: dict[str, Any], params: dict[str, Any], sandbox: Path) -> Any:
+    """The stage's command in the sandbox."""
+    (sandbox / "declared.json").write_text(json.dumps(sorted(all_files(sandbox))))
+    with (sandbox / "params.yaml").open("w") as out:
+        YAML().dump(params, out)
+    (sandbox / "alone.py").write_text(ALONE)
+    command = stage["cmd"].replace("python -m", "python alone.py")
+    environment = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": ".", "DVC_ROOT": str(sandbox)}
+    return run([*offline(), "sh", "-c", command], sandbox, **environment)
+
+
+Alone = dict[str, tuple[Path, list[str], Any]]
+
+
+@pytest.fixture(scope="module")
+def alone(game: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
+    """Every stage run in a sandbox of its own, two at a time: the sandbox, its input files, the process."""
+    params = YAML(typ="safe").load((game / "params.yaml").read_text())
+    root = tmp_path_factory.mktemp("alone")
+
+    def play(name: str) -> tuple[Path, list[str], Any]:
+        stage, box = stages(game)[name], root / name
+        inputs = [path.relative_to(box).as_posix() for path in copy_declared(stage, game, box)]
+        return box, inputs, run_alone(stage, declared_parameters(stage, params), box)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        yield dict(zip(stages(game), pool.map(play, stages(game)), strict=True))
+    shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("name", stages(ROOT))
+def test_a_stage_needs_what_it_declares_and_no_more(name: str, game: Path, alone: Alone) -> None:
+    stage, (sandbox, inputs, done) = stages(game)[name], alone[name]
+    assert done.returncode == 0, done.stderr
+    assert files_below(sandbox, written(stage)) == files_below(game, written(stage))
+
+    own = {"alone.py", "declared.json", "unread.json", "params.yaml", *inputs}
+    made = {name for name in all_files(sandbox) - own if not name.startswith(".cache/")}
+    assert made == set(files_below(game, written(stage)))  # and nothing else was written
+
+    if not shows_reading(sandbox):
+        return  # test_reading_shows_in_the_access_time says so
+    unread = set(json.loads((sandbox / "unread.json").read_text()))
+    for dep in stage["deps"]:
+        members = {path for path in inputs if path == dep or path.startswith(f"{dep}/")}
+        if dep.endswith("__init__.py") or (name, dep) in OTHER_SETTINGS:
+            continue
+        assert not members or members - unread, f"{name} declares {dep} and reads nothing of it"
+
+
+def shows_reading(folder: Path) -> bool:
+    """Whether the file system records when a file is read."""
+    path = folder / "probe"
+    path.write_text("x")
+    os.utime(path, (0, path.stat().st_mtime))
+    path.read_text()
+    return path.stat().st_atime != 0
+
+
+def test_reading_shows_in_the_access_time(tmp_path: Path) -> None:
+    """Otherwise nothing can be said about what is declared and not read."""
+    if not shows_reading(tmp_path):
+        pytest.skip("this file system does not record when a file is read")
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("split", "apo/splits/splitting.py"),
+        ("rjs@round0-apo", "data/scores/r1/apo.jsonl"),
+        ("convert@round0", "data/raw/golden.jsonl"),
+    ],
+)
+def test_what_is_not_declared_is_missed(name: str, missing: str, game: Path, sandbox: Path) -> None:
+    """The test of the test: a stage without one of its inputs fails."""
+    stage = stages(game)[name]
+    stage["deps"].remove(missing)
+    copy_declared(stage, game, sandbox)
+    params = YAML(typ="safe").load((game / "params.yaml").read_text())
+    assert run_alone(stage, declared_parameters(stage, params), sandbox).returncode != 0
+
+
+def test_a_parameter_that_is_not_declared_is_missed(game: Path, sandbox: Path) -> None:
+    stage = stages(game)["convert@round0"]
+    copy_declared(stage, game, sandbox)
+    params = YAML(typ="safe").load((game / "params.yaml").read_text())
+    kept = declared_parameters(stage, params)
+    del kept["convert"]
+    done = run_alone(stage, kept, sandbox)
+    assert done.returncode == 1 and "params.yaml: convert: found no such key" in done.stderr

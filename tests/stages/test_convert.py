@@ -1,0 +1,111 @@
+"""convert: items golden > samples from files, as `dvc repro` runs it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from apo.core.errors import UserError
+from apo.core.records import read_rows, write_rows
+from stages.convert import main
+
+ROOT = Path(__file__).parents[2]
+PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+Rows = list[dict[str, Any]]
+
+
+def query(name: object) -> str:
+    return f"\n\nHuman: question {name}\n\nAssistant:"
+
+
+def samples(name: str, *texts: str) -> dict[str, Any]:
+    return {"query_id": name, "query": query(name), "type": "t", "samples": list(texts), "made_by": "actor"}
+
+
+def golden(name: str, text: str = "gold") -> dict[str, Any]:
+    return {"query_id": name, "query": query(name), "golden": text, "type": "t"}
+
+
+def play(
+    folder: Path, sampled: Rows, answers: Rows, *, num_samples: int = 2, seed: int = 1, **convert: str
+) -> tuple[Rows, dict[str, int]]:
+    """Runs the stage; the items and the counts."""
+    params = {"seed": seed, "convert": PARAMS["convert"] | convert, "apo": {"num_samples": num_samples}}
+    (folder / "params.yaml").write_text(json.dumps(params))
+    write_rows(folder / "samples.jsonl", sampled)
+    write_rows(folder / "golden.jsonl", answers)
+    names = ("golden.jsonl", "samples.jsonl", "apo/rm.jsonl", "metrics.json", "params.yaml")
+    main("r1", *(folder / name for name in names))
+    metrics: dict[str, dict[str, int]] = json.loads((folder / "metrics.json").read_text())
+    assert metrics.keys() == {"convert_r1"}
+    return list(read_rows(folder / "apo/rm.jsonl")), metrics["convert_r1"]
+
+
+def test_an_item_is_the_golden_answer_over_every_sample(tmp_path: Path) -> None:
+    items, counts = play(
+        tmp_path, [samples("a", "x", "y"), samples("b", "u", "v")], [golden("b", "B"), golden("a", "A")]
+    )
+    assert items == [
+        {
+            "query_id": name,
+            "query": query(name),
+            "responses": responses,
+            "scores": [1.0, 0.0, 0.0],
+            "type": "apo",
+        }
+        for name, responses in (("a", ["A", "x", "y"]), ("b", ["B", "u", "v"]))
+    ]
+    assert (counts["queries"], counts["items"], counts["pairs"], counts["golden_unused"]) == (2, 2, 4, 0)
+
+
+def test_what_is_cut_and_left_out_stands_in_the_metrics(tmp_path: Path) -> None:
+    items, counts = play(
+        tmp_path,
+        [samples("a", "x\n\nHuman: more", " "), samples("b", "gold", "gold "), samples("c", "z", "z")],
+        [golden("a"), golden("b"), golden("c", "gold\n\nHuman: thanks"), golden("d")],
+    )
+    assert [row["responses"] for row in items] == [["gold", "x"], ["gold", "z", "z"]]
+    assert counts == {
+        "queries": 3,
+        "samples": 6,
+        "samples_cut": 1,
+        "samples_blank": 1,
+        "samples_golden": 2,
+        "samples_duplicate": 1,
+        "queries_short": 0,
+        "queries_dropped": 1,
+        "golden_cut": 1,
+        "golden_unused": 1,
+        "items": 2,
+        "pairs": 3,
+    }
+
+
+def test_one_sample_is_drawn_by_the_seed_and_the_query_alone(tmp_path: Path) -> None:
+    names = [f"q{n}" for n in range(40)]
+    sampled = [samples(name, "x", "y") for name in names]
+    answers = [golden(name) for name in names]
+    items, counts = play(tmp_path, sampled, answers, pick="one")
+    assert {len(row["responses"]) for row in items} == {2} and counts["pairs"] == 40
+    backwards, _ = play(tmp_path, sampled[::-1], answers, pick="one")
+    assert backwards[::-1] == items
+    other, _ = play(tmp_path, sampled, answers, pick="one", seed=2)
+    assert other != items
+
+
+def test_missing_samples_are_an_error_or_kept(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"samples\.jsonl:1: found 1 samples; expected 2 \(apo\.num_samples"):
+        play(tmp_path, [samples("a", "x")], [golden("a")])
+    assert not (tmp_path / "apo" / "rm.jsonl").exists()
+    items, counts = play(tmp_path, [samples("a", "x")], [golden("a")], short_samples="keep")
+    assert (len(items), counts["queries_short"]) == (1, 1)
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    found = []
+    for _ in range(2):
+        play(tmp_path, [samples("a", "x", "y")], [golden("a")], pick="one")
+        found.append([(tmp_path / name).read_bytes() for name in ("apo/rm.jsonl", "metrics.json")])
+    assert found[0] == found[1]

@@ -1,0 +1,107 @@
+"""rjs: the response with the highest reward from files, as `dvc repro` runs it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apo.core.errors import UserError
+from apo.core.records import read_rows, write_rows
+from stages.rjs import main
+
+Rows = list[dict[str, Any]]
+
+
+def query(name: object) -> str:
+    return f"\n\nHuman: question {name}\n\nAssistant:"
+
+
+def samples(name: str, *texts: str, **extra: str) -> dict[str, Any]:
+    row = {"query_id": name, "query": query(name), "samples": list(texts)}
+    return row | ({"extra": extra} if extra else {})
+
+
+def scores(name: str, *values: float, **extra: float) -> dict[str, Any]:
+    return {"query_id": name, "scores": list(values)} | ({"extra": extra} if extra else {})
+
+
+def play(
+    folder: Path, sampled: Rows, scored: Rows, candidates: str = "samples"
+) -> tuple[Rows, dict[str, int]]:
+    """Runs the stage; the selections and the counts."""
+    (folder / "params.yaml").write_text(json.dumps({"rjs": {"candidates": candidates}}))
+    write_rows(folder / "samples.jsonl", sampled)
+    write_rows(folder / "scores.jsonl", scored)
+    names = ("samples.jsonl", "scores.jsonl", "rjs/apo.jsonl", "metrics.json", "params.yaml")
+    main("apo", *(folder / name for name in names))
+    metrics: dict[str, dict[str, int]] = json.loads((folder / "metrics.json").read_text())
+    assert metrics.keys() == {"rjs_apo"}
+    return list(read_rows(folder / "rjs/apo.jsonl")), metrics["rjs_apo"]
+
+
+def test_the_highest_reward_that_is_not_blank_wins(tmp_path: Path) -> None:
+    rows, counts = play(
+        tmp_path,
+        [samples("a", "x", "y", ""), samples("b", "same", "same"), samples("c", " ", "\n")],
+        [scores("c", 1.0, 2.0), scores("a", 0.5, -0.25, 9.0), scores("b", 1.0, 1.0)],
+    )
+    assert rows == [
+        {
+            "query_id": "a",
+            "query": query("a"),
+            "prompt": query("a"),
+            "completion": " x",
+            "target": "x",
+            "target_index": 0,
+            "samples": ["x", "y", ""],
+            "scores": [0.5, -0.25, 9.0],
+            "margin": 0.75,
+        },
+        {
+            "query_id": "b",
+            "query": query("b"),
+            "prompt": query("b"),
+            "completion": " same",
+            "target": "same",
+            "target_index": 0,
+            "samples": ["same", "same"],
+            "scores": [1.0, 1.0],
+            "margin": 0.0,
+        },
+    ]
+    assert counts == {
+        "queries": 3,
+        "samples": 7,
+        "samples_cut": 0,
+        "samples_blank": 3,
+        "extra_ignored": 0,
+        "extra_selected": 0,
+        "ties": 1,
+        "queries_dropped": 1,
+        "selected": 2,
+    }
+
+
+def test_other_answers_win_on_request_only(tmp_path: Path) -> None:
+    sampled, scored = [samples("a", "x", hh_best="h")], [scores("a", 1.0, hh_best=2.0)]
+    rows, counts = play(tmp_path, sampled, scored)
+    assert (rows[0]["target"], counts["extra_ignored"]) == ("x", 1)
+    rows, counts = play(tmp_path, sampled, scored, "samples_and_extra")
+    assert (rows[0]["target"], rows[0]["target_index"], counts["extra_selected"]) == ("h", 1, 1)
+
+
+def test_other_answers_need_a_score_only_where_they_may_win(tmp_path: Path) -> None:
+    """With `score.extra_answers: false` they have none."""
+    sampled, scored = [samples("a", "x", "y", hh_best="h")], [scores("a", 1.0, 3.0)]
+    rows, counts = play(tmp_path, sampled, scored)
+    assert (rows[0]["target"], counts["extra_ignored"]) == ("y", 1)
+    with pytest.raises(UserError, match=r"scores\.jsonl:1: found 2 scores and extra answers \[\]"):
+        play(tmp_path, sampled, scored, "samples_and_extra")
+
+
+def test_rewards_keep_every_digit(tmp_path: Path) -> None:
+    value = 0.1234567890123456789
+    rows, _ = play(tmp_path, [samples("a", "x", "y")], [scores("a", value, 1e-300)])
+    assert rows[0]["scores"] == [value, 1e-300]
+    assert rows[0]["margin"] == value - 1e-300

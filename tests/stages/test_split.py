@@ -1,0 +1,359 @@
+"""split: parts that share no query, stay where they are when rows come, and keep aside what measures."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+import stages.split
+from apo.core.errors import UserError
+from apo.core.records import read_rows, write_rows
+from apo.splits.splitting import split_rows
+from apo.text.dialogue import normalise_query, query_id_of
+from stages.data import main as bring
+from stages.split import main
+
+ROOT = Path(__file__).parents[2]
+PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+PARTS = ("rm_train", "llm_train", "rm_valid", "test")
+OUTS = {*PARTS, "rm_queries", "llm_queries", "test_queries", "demonstrations", "documents"}
+RAW = ("comparisons", "golden", "demonstrations", "documents")
+
+Rows = list[dict[str, Any]]
+
+
+def query(name: object) -> str:
+    return f"\n\nHuman: question {name}\n\nAssistant:"
+
+
+def comparison(name: object, split: str = "", text: str = "") -> dict[str, Any]:
+    own = text or query(name)
+    return {
+        "query_id": query_id_of(own),
+        "query": own,
+        "responses": ["a", f"b {name}"],
+        "scores": [1.0, 0.0],
+        "type": "t",
+        "split": split,
+    }
+
+
+def golden(row: dict[str, Any]) -> dict[str, Any]:
+    return {"query_id": row["query_id"], "query": row["query"], "golden": "g", "type": ""}
+
+
+def write_params(folder: Path, *, seed: int = 1, **split: Any) -> Path:
+    (folder / "params.yaml").write_text(json.dumps({"seed": seed, "split": PARAMS["split"] | split}))
+    return folder / "params.yaml"
+
+
+def play(folder: Path, rows: dict[str, Rows], **settings: Any) -> tuple[dict[str, Rows], dict[str, Any]]:
+    """Runs the stage on raw records; the rows by file, and the metrics."""
+    for name in RAW:
+        write_rows(folder / "raw" / f"{name}.jsonl", rows.get(name, []))
+    split(folder, write_params(folder, **settings))
+    return written(folder)
+
+
+def split(folder: Path, params: Path) -> None:
+    """Calls the stage on the files of `raw`."""
+    main(
+        *(folder / "raw" / f"{name}.jsonl" for name in RAW), folder / "split", folder / "metrics.json", params
+    )
+
+
+def written(folder: Path) -> tuple[dict[str, Rows], dict[str, Any]]:
+    assert {path.name for path in (folder / "split").iterdir()} == {f"{name}.jsonl" for name in OUTS}
+    found = {name: list(read_rows(folder / "split" / f"{name}.jsonl")) for name in OUTS}
+    metrics: dict[str, dict[str, Any]] = json.loads((folder / "metrics.json").read_text())
+    assert metrics.keys() == {"split"}
+    return found, metrics["split"]
+
+
+def world(size: int = 200, start: int = 0) -> dict[str, Rows]:
+    rows = [comparison(n) for n in range(start, start + size)]
+    return {"comparisons": rows, "golden": [golden(row) for row in rows]}
+
+
+def keys(rows: Rows) -> set[str]:
+    return {normalise_query(row["query"]) for row in rows}
+
+
+FRACTIONS = {"test_fraction": 0.2, "valid_fraction": 0.2}
+
+
+def test_the_demo_is_split_as_the_parameters_say(tmp_path: Path) -> None:
+    demo = {"comparisons": 300, "test_comparisons": 50, "documents": 100, "demonstrations": 60}
+    data = PARAMS["data"] | {"demo": demo | {"temperature": 1.0, "golden_flaws": 0.0}}
+    (tmp_path / "params.yaml").write_text(json.dumps({"seed": 1, "data": data, "split": PARAMS["split"]}))
+    (tmp_path / "input").mkdir()
+    params = tmp_path / "params.yaml"
+    bring(tmp_path / "input", tmp_path / "raw", tmp_path / "data.json", params)
+    split(tmp_path, params)
+    found, metrics = written(tmp_path)
+    sizes = [len(found[part]) for part in PARTS]
+    assert sum(sizes) == 350 - metrics.get("dropped_in_test", 0)
+    assert sizes[3] == 50
+    assert abs(sizes[0] / 300 - PARAMS["split"]["rm_fraction"]) < 0.1
+    aside = keys(found["test"]) | keys(found["rm_valid"])
+    for name in ("documents", "demonstrations"):
+        # The whole text, lower case and without signs, so that no rule about turns decides.
+        texts = [normalise_query(row.get("text") or row["query"] + row["response"]) for row in found[name]]
+        assert not [(text, key) for text in texts for key in aside if text.startswith(key)]
+    assert len(found["documents"]) + metrics.get("documents_dropped", 0) == 200
+
+
+def test_parts_share_no_query_and_together_are_everything(tmp_path: Path) -> None:
+    rows = world()
+    shouted = [f"\n\nHuman: QUESTION  {n}?\n\nAssistant:" for n in range(0, 200, 3)]
+    rows["comparisons"] += [comparison(n, text=text) for n, text in enumerate(shouted)]
+    found, metrics = play(tmp_path, rows, **FRACTIONS)
+    parts = [keys(found[part]) for part in PARTS]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 200
+    assert sum(len(found[part]) for part in PARTS) == len(rows["comparisons"])
+    assert min(len(part) for part in parts) > 10
+    assert set(metrics["overlaps"].values()) == {0} and len(metrics["overlaps"]) == 6 + 4
+    assert set(metrics["near_duplicates"].values()) == {0} and len(metrics["near_duplicates"]) == 4 + 4
+    for part, name in zip(("rm", "llm", "valid", "test"), PARTS, strict=True):
+        assert metrics[f"rows_{part}"] == len(found[name])
+
+
+def test_rows_are_those_of_the_source_in_their_order_without_the_part(tmp_path: Path) -> None:
+    rows = world()
+    found, _ = play(tmp_path, rows, **FRACTIONS)
+    for part in PARTS:
+        own = keys(found[part])
+        wanted = [row for row in rows["comparisons"] if normalise_query(row["query"]) in own]
+        assert found[part] == [{k: v for k, v in row.items() if k != "split"} for row in wanted]
+
+
+def test_queries_are_distinct_and_those_of_their_part(tmp_path: Path) -> None:
+    rows = world()
+    rows["comparisons"] = rows["comparisons"] * 2
+    found, metrics = play(tmp_path, rows, **FRACTIONS)
+    for name, part in (("rm_queries", "rm_train"), ("llm_queries", "llm_train"), ("test_queries", "test")):
+        assert len(found[name]) * 2 == len(found[part])
+        assert [row["query_id"] for row in found[name]] == list(
+            dict.fromkeys(row["query_id"] for row in found[part])
+        )
+        assert all(list(row) == ["query_id", "query", "type"] for row in found[name])
+        assert metrics[name] == len(found[name])
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(tmp_path: Path) -> None:
+    contents = []
+    for name, seed in (("one", 1), ("two", 1), ("three", 2)):
+        (tmp_path / name).mkdir()
+        play(tmp_path / name, world(), seed=seed, **FRACTIONS)
+        contents.append({p.name: p.read_bytes() for p in (tmp_path / name / "split").iterdir()})
+    assert contents[0] == contents[1]
+    assert contents[0]["rm_train.jsonl"] != contents[2]["rm_train.jsonl"]
+
+
+def test_rows_that_come_or_go_move_no_other_row(tmp_path: Path) -> None:
+    few, _ = play(tmp_path, world(100, start=50), **FRACTIONS)
+    many, _ = play(tmp_path, world(300), **FRACTIONS)
+    for part in PARTS:
+        assert keys(few[part]) == keys(many[part]) & set.union(*(keys(few[other]) for other in PARTS))
+
+
+def test_given_parts_win_over_drawn_ones(tmp_path: Path) -> None:
+    given = [comparison(n, ("rm", "llm", "test")[n % 3]) for n in range(90)]
+    drawn = [comparison(n, text=query(f"{n}.")) for n in range(90)]
+    rows = {"comparisons": [*drawn, *given], "golden": [golden(row) for row in given]}
+    found, metrics = play(tmp_path, rows, **FRACTIONS)
+    assert keys(found["rm_train"]) == keys(given[0::3])
+    assert keys(found["llm_train"]) | keys(found["rm_valid"]) == keys(given[1::3])
+    assert keys(found["test"]) == keys(given[2::3])
+    moved = sum(count for name, count in metrics.items() if name.startswith("moved_"))
+    assert moved > 0 < metrics["dropped_in_test"]
+    assert metrics["rows"] == 180 == sum(len(found[part]) for part in PARTS) + metrics["dropped_in_test"]
+
+
+def test_what_is_kept_aside_is_in_no_demonstration_and_no_document(tmp_path: Path) -> None:
+    rows = world()
+    texts = [row["query"] for row in rows["comparisons"]]
+    rows["demonstrations"] = [{"query_id": "d", "query": text, "response": "r"} for text in texts]
+    rows["documents"] = [
+        *({"text": f"{text} plain"} for text in texts),
+        *({"text": f"{text} more\n\nHuman: and then?\n\nAssistant: that"} for text in texts),
+        *({"text": f"{text} invents\n\nAssistant: a turn"} for text in texts),
+        *({"text": f"{text.replace('question', 'QUESTION ')} written differently"} for text in texts),
+        {"text": "A fact, which has no query."},
+        {"text": ""},
+    ]
+    found, metrics = play(tmp_path, rows, **FRACTIONS)
+    aside = keys(found["test"]) | keys(found["rm_valid"])
+    shown = keys(found["rm_train"]) | keys(found["llm_train"])
+    assert keys(found["demonstrations"]) == shown
+    assert metrics["demonstrations_dropped"] == len(aside)
+    assert len(found["documents"]) == 4 * len(shown) + 2
+    assert metrics["documents_dropped"] == 4 * len(aside)
+    starts = {normalise_query(row["text"].partition(" plain")[0]) for row in found["documents"]}
+    assert not aside & starts
+
+
+def long(name: object, word: str = "here") -> str:
+    """A question of 81 words or more; with another word in its middle it is a near-duplicate."""
+    words = [f"{name} {n}" for n in range(40)]
+    return query(" ".join([*words[:20], word, *words[20:]]))
+
+
+CHINESE = (
+    "请用三句话告诉我怎样才能在家里做出一碗好吃的牛肉面另外还需要准备哪些调料和蔬菜以及每一步大概要花多少时间"
+)
+
+
+@pytest.mark.parametrize(
+    ("test", "other", "counted"),
+    [
+        (long("x"), long("x").upper().replace("HUMAN", "Human").replace("ASSISTANT", "Assistant"), "in"),
+        (long("x"), long("x").replace(" x ", "   x\n"), "in"),
+        (long("x"), long("x").replace(" x ", "... 'x'? "), "in"),
+        (long("x"), long("x", "there"), "near"),
+        (long("x"), long("x", "HERE!  there"), "near"),
+        (long("x"), long("x").replace("x 20", "y 20").replace("x 30", "y 30"), ""),
+        (query("你好吗"), query("你好吗。"), "in"),
+        (query(CHINESE * 2), query(CHINESE + CHINESE.replace("牛", "羊")), "near"),
+        (query(CHINESE), query(CHINESE[::-1]), ""),
+        (query("👍"), query("👎"), ""),
+        ("\n\nHuman: ?\n\nAssistant:", "\n\nHuman:\n\nAssistant:", "in"),  # nothing but punctuation: nothing
+        ("\n\nHuman: ?\n\nAssistant:", "\n\nHuman: 👎\n\nAssistant:", ""),
+        ("\n\nHuman: ?\n\nAssistant:", "\n\nHuman: 吗\n\nAssistant:", ""),
+    ],
+)
+def test_a_training_row_of_a_test_query_written_a_little_differently_is_left_out(
+    tmp_path: Path, test: str, other: str, counted: str
+) -> None:
+    rows = [*world()["comparisons"], comparison("t", "test", test), comparison("r", "rm", other)]
+    found, metrics = play(
+        tmp_path, {"comparisons": rows, "golden": [golden(row) for row in rows]}, **FRACTIONS
+    )
+    assert other not in {row["query"] for part in PARTS[1:3] for row in found[part]}
+    assert (other in {row["query"] for row in found["rm_train"]}) == (not counted)
+    assert test in {row["query"] for row in found["test"]}
+    assert metrics.get("dropped_in_test", 0) == (counted == "in")
+    assert metrics.get("dropped_near_test_rm", 0) == (counted == "near")
+
+
+def leaking() -> dict[str, Rows]:
+    """Rows of which some of each file are nearly a query of test."""
+    rows = world()
+    rows["comparisons"] += [comparison("t", "test", long("x")), comparison("t", "test", query("x"))]
+    rows["comparisons"] += [comparison("r", "rm", query("X!"))]
+    rows["comparisons"] += [
+        comparison(n, part, long("x", f"{part}{n}")) for n in range(20) for part in ("rm", "llm")
+    ]
+    rows["golden"] = [golden(row) for row in rows["comparisons"]]
+    texts = [long("x", "then"), query("x"), query("X ?"), query("fine")]
+    rows["demonstrations"] = [{"query_id": "d", "query": text, "response": "r"} for text in texts]
+    later = "\n\nHuman: and then?\n\nAssistant: that"
+    rows["documents"] = [{"text": f"{text} plain{later}"} for text in texts]
+    return rows
+
+
+def test_near_duplicates_are_left_out_of_all_that_trains_and_counted(tmp_path: Path) -> None:
+    found, metrics = play(tmp_path, leaking(), **FRACTIONS)
+    assert metrics["dropped_near_test_rm"] == 20
+    assert metrics["dropped_near_test_llm"] + metrics["dropped_near_test_valid"] == 20
+    assert metrics["dropped_in_test"] == 1
+    assert metrics["rows"] == sum(len(found[part]) for part in PARTS) + 41
+    for name in ("demonstrations", "documents"):
+        assert len(found[name]) == 1
+        assert (metrics[f"{name}_dropped"], metrics[f"{name}_dropped_near"]) == (2, 1)
+    assert not [
+        row for name in ("rm_queries", "llm_queries") for row in found[name] if "question x" in row["query"]
+    ]
+    assert {*metrics["overlaps"].values(), *metrics["near_duplicates"].values()} == {0}
+
+
+def test_only_equal_sets_are_near_duplicates_at_one(tmp_path: Path) -> None:
+    found, metrics = play(tmp_path, leaking(), near_duplicate=1.0, **FRACTIONS)
+    assert not [name for name in metrics if "dropped_near" in name]
+    assert sum(len(found[part]) for part in PARTS) == metrics["rows"] - 1
+    assert metrics["demonstrations_dropped"] == metrics["documents_dropped"] == 2
+
+
+def _all_rows(rows: Iterable[dict[str, Any]], *_: Any, **__: Any) -> Iterator[dict[str, Any]]:
+    return iter(rows)
+
+
+def _parts_with_near_duplicates(*args: Any, near_duplicate: float, **kwargs: Any) -> Iterator[Any]:
+    return split_rows(*args, near_duplicate=1.0, **kwargs)
+
+
+def _parts_without_a_look(rows: Callable[[], Iterable[dict[str, Any]]], **_: Any) -> Iterator[Any]:
+    parts = ("rm", "llm", "valid", "test")
+    return ((row["split"] or parts[n % 4], row) for n, row in enumerate(rows()))
+
+
+@pytest.mark.parametrize(
+    ("function", "broken", "message"),
+    [
+        (
+            "unseen",
+            _all_rows,
+            r"demonstrations and test: found 2 equal queries and 1 near-duplicates, such as",
+        ),
+        (
+            "split_rows",
+            _parts_with_near_duplicates,
+            r"rm and test: found 0 equal queries and 20 near-duplicates, such as",
+        ),
+        (
+            "split_rows",
+            _parts_without_a_look,
+            r"rm and test: found 1 queries in both, such as 'human question x assistant'",
+        ),
+    ],
+)
+def test_if_dropping_ever_fails_the_stage_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, broken: Any, message: str
+) -> None:
+    """What is proven is what is written, whatever was meant to leave rows out."""
+    monkeypatch.setattr(stages.split, function, broken)
+    with pytest.raises(UserError, match=message):
+        play(tmp_path, leaking(), **FRACTIONS)
+    assert not list((tmp_path / "split").iterdir())
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_a_query_without_golden_answer_is_an_error_or_only_trains_the_base_rm(tmp_path: Path) -> None:
+    rows = world()
+    complete, _ = play(tmp_path, rows, **FRACTIONS)
+    lacking = complete["rm_train"][3]["query_id"]
+    rows["golden"] = [row for row in rows["golden"] if row["query_id"] != lacking]
+    with pytest.raises(UserError, match=rf"query '{lacking}' of the RM part: found no golden answer"):
+        play(tmp_path, rows, **FRACTIONS)
+    assert written(tmp_path)[0] == complete  # what was there stays
+    found, metrics = play(tmp_path, rows, without_golden="skip", **FRACTIONS)
+    assert metrics["rm_queries_without_golden"] == 1
+    assert found["rm_train"] == complete["rm_train"]
+    assert found["rm_queries"] == [row for row in complete["rm_queries"] if row["query_id"] != lacking]
+
+
+def test_only_the_rm_part_needs_golden_answers(tmp_path: Path) -> None:
+    rows = world()
+    complete, _ = play(tmp_path, rows, **FRACTIONS)
+    rows["golden"] = [golden(row) for row in complete["rm_train"]]
+    assert play(tmp_path, rows, **FRACTIONS)[0] == complete
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"test_fraction": 0.0}, "test"),
+        ({"valid_fraction": 0.0}, "valid"),
+        ({"rm_fraction": 0.0}, "rm"),
+    ],
+)
+def test_a_part_without_a_query_is_refused_before_anything_is_trained(
+    tmp_path: Path, changes: dict[str, float], part: str
+) -> None:
+    with pytest.raises(UserError, match=rf"part {part}: found no comparisons.*data\.files"):
+        play(tmp_path, world(), **FRACTIONS | changes)
+    assert not list((tmp_path / "split").iterdir())
+    assert not (tmp_path / "metrics.json").exists()
