@@ -40,7 +40,7 @@ def expanded(declared: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]
     found = {}
     for name, stage in declared.items():
         for instance, values in _instances(stage, params):
-            body = json.dumps({"metrics": [], "params": [], **stage.get("do", stage)})
+            body = json.dumps({"metrics": [], "params": [], **stage})
             for place in set(re.findall(r"\$\{([^}]+)\}", body)):
                 value: Any = params | values
                 for key in re.findall(r"-?\w+", place):
@@ -52,8 +52,6 @@ def expanded(declared: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]
 
 def _instances(stage: dict[str, Any], params: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Name and template values of each instance."""
-    if "foreach" in stage:
-        return [(key, {"key": key, "item": item}) for key, item in stage["foreach"].items()]
     if "matrix" not in stage:
         return [("", {})]
     sides = []
