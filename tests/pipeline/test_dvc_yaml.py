@@ -392,8 +392,8 @@ def test_an_experiment_leaves_the_comments_of_params_yaml(tmp_path: Path) -> Non
 
 # Imports -------------------------------------------------------------------------------------------
 
-# Modules and packages of `apo` from what all others stand on to what stands on them. A package imports from the
-# lines above its own alone: neither from below, nor from its neighbours.
+# Modules and packages of `apo`, from what all others stand on to what stands on them. A package imports from
+# the lines above its own alone: neither from below, nor from its neighbours.
 LAYERS = [
     ["core", "losses"],
     ["text", "metrics", "demo", "model", "chunks"],
