@@ -80,7 +80,7 @@ def read(params: Path, section: str) -> Any:
 
 
 def _write(folder: Path, leaf: str, value: Any, *others: str) -> Path:
-    """The committed section of a leaf, `training` and others, with another value there, or without it (...)."""
+    """The committed sections of a leaf and of others, with another value there, or without it (...)."""
     top, (parent, _, key) = leaf.split(".")[0], leaf.rpartition(".")
     params = copy.deepcopy({name: PARAMS[name] for name in {top, "training", *others}})
     if value is ...:
