@@ -44,11 +44,14 @@ def _run_rank(main: Callable[..., None], arguments: dict[str, Path | str]) -> No
     """Calls `main`, which raises `Done` at the piece of work that this rank was started for."""
     launch.enter()
     try:
-        main(**arguments)
-    except launch.Done:
-        launch.leave()
+        try:
+            main(**arguments)
+        except launch.Done:
+            launch.leave()
     except UserError as error:
         launch.report(error)
+    except RuntimeError as error:
+        launch.report_group(error)
     except KeyboardInterrupt:
         pass
-    sys.exit(1)
+    launch.end(1)

@@ -146,7 +146,7 @@ def test_saving_takes_a_fiftieth_of_the_time_at_most(monkeypatch: pytest.MonkeyP
     for _ in range(1000):
         now += 1.0
         if checkpoints.due(last=False):
-            checkpoints.save([], lambda: tensors_of(model, []), where={}, writes=True)
+            checkpoints.save([], lambda: tensors_of(model, []), where={}, writes=True, wait=lambda: None)
     assert saves[0] == 30.0
     assert all(150.0 <= later - earlier - 3.0 <= 151.0 for earlier, later in itertools.pairwise(saves))
     assert len(saves) == 7

@@ -13,7 +13,7 @@ from apo import launch, machine
 from apo.config import Optimiser
 from apo.errors import UserError
 from apo.resume.states import Checkpoints
-from apo.training.engines import Engine, LossOf, Whole, summed
+from apo.training.engines import Engine, LossOf, Whole, agree, meet, summed, wait_for_all
 from apo.training.muon import Muon
 from apo.training.shares import shares
 from apo.training.zero import Sharded
@@ -110,7 +110,7 @@ def optimise(
         The curve: a row with `step`, `loss`, `lr` and the other terms for every step.
 
     Raises:
-        UserError: A loss is not finite; the processes can't train together.
+        UserError: A loss is not finite; the processes can't train together, or read different states.
     """
     device = machine.device()
     parted = deepspeed_config(settings, device)
@@ -120,6 +120,9 @@ def optimise(
         _trained(len(checkpoints.curve()), len(batches))
     rank, world = launch.ranks(what)
     _enough_items(world, len(lengths))
+    if world > 1:
+        meet(device)
+        agree(checkpoints, device)
     if not (launch.wanted() or parts_weights(parted)):
         model.to(device)
     optimisers = optimisers_for(model, settings) if not launch.wanted() else []
@@ -167,7 +170,7 @@ def optimise(
         curve.append(row)
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if due:
-            checkpoints.save(curve, engine.tensors, where=engine.where, writes=rank == 0)
+            checkpoints.save(curve, engine.tensors, where=engine.where, writes=rank == 0, wait=wait_for_all)
     if launch.mine(what):
         raise launch.Done
     model.eval()
