@@ -152,6 +152,21 @@ def test_saving_takes_a_fiftieth_of_the_time_at_most(monkeypatch: pytest.MonkeyP
     assert len(saves) == 7
 
 
+def test_no_process_goes_on_before_the_state_is_in_place() -> None:
+    checkpoints = Checkpoints("test", "key")
+    checkpoints.folder.mkdir(parents=True)
+    for writes, before in ((False, []), (True, [{"step": 1}])):
+        seen = []
+        checkpoints.save(
+            [{"step": 1}],
+            dict,
+            where={},
+            writes=writes,
+            wait=lambda seen=seen: seen.append(checkpoints.curve()),
+        )
+        assert seen == [before]
+
+
 def test_a_state_that_was_half_written_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train("killed", kill_before=3)

@@ -108,18 +108,18 @@ def test_a_launched_training(tmp_path: Path) -> None:
 def test_a_rank_that_stands_still_ends_all_at_the_time_limit(engine: str, tmp_path: Path) -> None:
     """Under ZeRO the ranks wait for each other in a group that DeepSpeed makes."""
     place = Place(tmp_path)
-    environment = {"APO_LAUNCH": TORCHRUN, "APO_CHECKPOINT_SECONDS": "0", "APO_COLLECTIVE_TIMEOUT": "30"}
+    environment = {"APO_LAUNCH": TORCHRUN, "APO_CHECKPOINT_SECONDS": "0", "APO_COLLECTIVE_TIMEOUT": "60"}
     if engine == "zero3":
         environment["APO_DEEPSPEED"] = config_of("zero3", tmp_path)
     process = place.start(STAGE, "two", **environment)
     until_saved(process, tmp_path / "root_two", 1)
     ranks_of(process)["1"].suspend()
     began = time.monotonic()
-    said = process.communicate(timeout=240)[0]
+    said = process.communicate(timeout=900)[0]
     assert process.returncode == 1
-    assert time.monotonic() - began > 20
+    assert time.monotonic() - began > 40
     assert said.splitlines()[-1].startswith(
-        "error: APO_COLLECTIVE_TIMEOUT: found rank 0 waiting for another one for 30 seconds; expected"
+        "error: APO_COLLECTIVE_TIMEOUT: found rank 0 waiting for another one for 60 seconds; expected"
     ), said
     assert "RuntimeError" not in said and not list(tmp_path.glob("two*"))
 
@@ -150,7 +150,7 @@ def test_ranks_that_read_different_states(tmp_path: Path) -> None:
     for second in (step, 0):  # another state of the same step, and none
         found = rf"step {step} \(digest \w+\) by rank 0, step {second} \(digest \w+\) by rank 1"
         process = place.start(STAGE, "two", **apart)
-        said = process.communicate(timeout=240)[0]
+        said = process.communicate(timeout=900)[0]
         assert process.returncode == 1
         message = (
             f"^error: .*: found different saved states: {found}; expected the same state in all ranks; look"
