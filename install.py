@@ -1,11 +1,11 @@
-"""Sets up `.venv` from the locks: `python install.py requirements.lock`, and `requirements-dev.lock` on top of it.
+"""Sets up `.venv`: `python install.py requirements.lock`, and then `python install.py requirements-dev.lock`.
 
-`make` calls it before everything else. A lock pins all packages, so pip resolves nothing. Only torch is asked what it
-needs in turn: on a machine with a GPU that is CUDA, in packages of its own.
+`make` calls it before everything else. A lock pins all packages, so pip resolves nothing. Only torch is asked
+what it needs in turn: on a machine with a GPU that is CUDA, in packages of its own.
 
-`.venv/installed` (`.venv/installed-dev`) is written last, and says what was installed, where and with which Python. While it
-says the same, there is nothing to do; where it does not, `.venv` is made afresh. So an install that failed or was
-ended is never taken for a whole one.
+`.venv/installed` (`.venv/installed-dev`) is written last, and says what was installed, where and with which
+Python. While it says the same, there is nothing to do. Where it does not, `.venv` is made afresh: an install that
+failed or was interrupted is never taken for a whole one.
 """
 
 import hashlib
@@ -73,8 +73,7 @@ def step(what: str, command: list[str], count: int = 0, may_fail: bool = False) 
     print(f"  {what}: ", end="", file=sys.stderr, flush=True)
     started, collected = time.monotonic(), 0
     last: deque[str] = deque(maxlen=LAST_LINES)
-    # Source packages are built with the setuptools of the lock (the second name is that of newer pips); deepspeed
-    # builds its kernels when it needs one.
+    # Source packages are built with the setuptools of the lock; the second name is that of newer pips.
     environment = os.environ | dict.fromkeys(("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"), str(BASE.absolute()))
     with subprocess.Popen(
         command,
@@ -83,7 +82,7 @@ def step(what: str, command: list[str], count: int = 0, may_fail: bool = False) 
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=environment | {"DS_BUILD_OPS": "0"},
+        env=environment | {"DS_BUILD_OPS": "0"},  # deepspeed builds a kernel when it needs one
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -107,4 +106,4 @@ if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
     except KeyboardInterrupt:
-        sys.exit("\nerror: .venv: ended before it was complete; the next run begins it anew")
+        sys.exit("\nerror: .venv: interrupted; the next run installs it from the beginning")
