@@ -4,8 +4,8 @@
 what it needs in turn: on a machine with a GPU that is CUDA, in packages of its own.
 
 `.venv/installed` (`.venv/installed-dev`) is written last, and says what was installed, where and with which
-Python. While it says the same, there is nothing to do. Where it does not, `.venv` is made afresh: an install that
-failed or was interrupted is never taken for a whole one.
+Python. While it says the same, there is nothing to do. Where it does not, `.venv` is made afresh: an install
+that failed or was interrupted is never taken for a whole one.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from typing import NoReturn
 VENV = Path(".venv").absolute()
 BASE = Path("requirements.lock")  # what the other lock stands on
 PYTHON = VENV / "bin" / "python"
+BUILDER = VENV / "builder"  # the setuptools of the lock, which source packages are built with
 # What the pipeline never loads is not compiled: a third of the modules.
 NOT_COMPILED = r"/(tests?|testing|transformers/models/(?!auto|llama)\w+)/"
 LAST_LINES = 25  # of a command that failed
@@ -39,6 +40,7 @@ def main(lock: Path) -> None:
     print(f"{lock.name}: {len(pins)} packages into .venv, Python {sys.version.split()[0]}", file=sys.stderr)
     if lock == BASE:
         step("a fresh environment", [interpreter(), "-m", "venv", "--clear", str(VENV)])
+        BUILDER.write_text("".join(f"{pin}\n" for pin in pins if pin.startswith("setuptools==")))
     step(f"{len(rest)} packages", [*pip, "--no-deps", *rest], count=len(rest))
     if torch:
         step(f"{torch[0]}, and CUDA where it asks for it", [*pip, *torch])
@@ -73,8 +75,10 @@ def step(what: str, command: list[str], count: int = 0, may_fail: bool = False) 
     print(f"  {what}: ", end="", file=sys.stderr, flush=True)
     started, collected = time.monotonic(), 0
     last: deque[str] = deque(maxlen=LAST_LINES)
-    # Source packages are built with the setuptools of the lock; the second name is that of newer pips.
-    environment = os.environ | dict.fromkeys(("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"), str(BASE.absolute()))
+    # The second name is that of newer pips. And deepspeed builds a kernel when it needs one, not here.
+    environment = dict.fromkeys(("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"), str(BUILDER)) | {
+        "DS_BUILD_OPS": "0"
+    }
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -82,7 +86,7 @@ def step(what: str, command: list[str], count: int = 0, may_fail: bool = False) 
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=environment | {"DS_BUILD_OPS": "0"},  # deepspeed builds a kernel when it needs one
+        env=os.environ | environment,
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -97,9 +101,7 @@ def step(what: str, command: list[str], count: int = 0, may_fail: bool = False) 
 
 def failed(what: str, said: str) -> NoReturn:
     """Ends with what the command said last, and one message."""
-    sys.exit(
-        f"{said}error: .venv: found no way to install: {what}; see above; mend it and run the same again"
-    )
+    sys.exit(f"{said}error: .venv: the step {what!r} failed, and says why above; mend it and run this again")
 
 
 if __name__ == "__main__":
