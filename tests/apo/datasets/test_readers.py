@@ -463,7 +463,11 @@ DAMAGED_FILES: list[tuple[str, bytes, str]] = [
     ("x.json", b"[" + LINE + b", 3]", ": row 2: found JSON of type int"),
     ("x.json", b"[" * 100_000, ": found no JSON"),
     ("x.jsonl.gz", gzip.compress(LINE * 9, mtime=0)[:-9], ": found data that breaks off"),
-    ("x.jsonl.gz", gzip.compress(LINE, mtime=0)[:10] + b"\x07" * 40, ": found data that breaks off or is damaged"),
+    (
+        "x.jsonl.gz",
+        gzip.compress(LINE, mtime=0)[:10] + b"\x07" * 40,
+        ": found data that breaks off or is damaged",
+    ),
     ("x.jsonl.gz", LINE, ": found data that breaks off or is damaged after row 0"),
     ("x.jsonl.gz", gzip.compress(LINE, mtime=0)[:-8] + b"01234567", ": found data that breaks off"),
     ("x.jsonl.xz", lzma.compress(LINE * 9)[:-9], ": found data that breaks off"),
