@@ -2,7 +2,8 @@
 
 In: every language model's answers to the test queries. Out: `data/judge/verdicts.jsonl`, one row per query
 and pair, with both replies. Metrics: per pair wins, ties and losses, agreement with the testing RM, position
-bias, replies without a verdict. With `judge.model: ''` no request is sent and both are empty. Paper, section 4.2.
+bias, replies without a verdict. With `judge.model: ''` no request is sent and both are empty. Paper,
+section 4.2.
 """
 
 from pathlib import Path
