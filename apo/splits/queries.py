@@ -8,7 +8,7 @@ from typing import Any
 from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.splits.splitting import MEASURED_ON, PARTS, Part, beginning_of
-from apo.text.dialogue import digest_of, normalise_query
+from apo.text.dialogue import digest_of, normalize_query
 
 KINDS = 50  # of queries that are shown one by one, the largest
 
@@ -39,7 +39,7 @@ class Queries:
         """
         for part, row in rows:
             yield part, {key: value for key, value in row.items() if key != "split"}
-            if self._is_new(part, normalise_query(row["query"])):
+            if self._is_new(part, normalize_query(row["query"])):
                 self._kinds[part][row["type"]] += 1
                 self.begun[part][beginning_of(row["query"])] += 1
                 if part != "valid":
@@ -65,7 +65,7 @@ class Queries:
             rows: Those that were watched, maybe among others.
         """
         for row in rows:
-            key = normalise_query(row["query"])
+            key = normalize_query(row["query"])
             digest = digest_of(key)
             found = self._parts_of.get(digest, 0)
             if found:

@@ -17,7 +17,7 @@ from typing import Literal, cast
 from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.splits.near_duplicates import near_duplicates_among
-from apo.text.dialogue import digest_of, first_turn, normalise_query
+from apo.text.dialogue import digest_of, first_turn, normalize_query
 
 Part = Literal["rm", "llm", "valid", "test"]
 PARTS: tuple[Part, ...] = ("rm", "llm", "valid", "test")  # where a query is in several, the later one has it
@@ -33,7 +33,7 @@ MEASURED_ON: dict[str, tuple[Part, ...]] = {  # what models are measured on that
 @lru_cache(maxsize=64)
 def beginning_of(query: str) -> bytes:
     """A digest of the first human turn: the same for all dialogues that branch from it."""
-    return digest_of(normalise_query(first_turn(query)))
+    return digest_of(normalize_query(first_turn(query)))
 
 
 def assign(
@@ -58,7 +58,7 @@ def assign(
 
 def _draws(query: str, seed: int) -> tuple[float, float, float]:
     """Three independent uniform numbers in [0, 1), so that no fraction changes what another one draws."""
-    key = f"{seed}:{normalise_query(first_turn(query))}"
+    key = f"{seed}:{normalize_query(first_turn(query))}"
     digest = hashlib.sha256(key.encode()).digest()
     test, rm, valid = (int.from_bytes(digest[i : i + 8]) / 2**64 for i in (0, 8, 16))
     return test, rm, valid
@@ -116,7 +116,7 @@ def split_rows(
         _check_given(row, number)
         drawn.append(PARTS.index(own_part(row)))
         claim = drawn[-1] + (len(PARTS) if row["split"] else 0)
-        key = normalise_query(row["query"])
+        key = normalize_query(row["query"])
         digest = digest_of(key)
         claims[digest] = max(claims.get(digest, 0), claim)
         if PARTS[drawn[-1]] in ("valid", "test"):
@@ -130,7 +130,7 @@ def split_rows(
 
     aside = _Aside(measuring_in("test"), measuring_in("valid"), near_duplicate)
     for row, index in zip(rows(), drawn, strict=True):
-        key = normalise_query(row["query"])
+        key = normalize_query(row["query"])
         own, part = PARTS[index], final(key)
         counts["rows"] += 1
         if own != part and part == "test":

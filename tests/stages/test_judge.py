@@ -274,11 +274,10 @@ def test_judge_resumes_after_an_interruption(how: signal.Signals) -> None:
         assert process.returncode == 0, output
         assert "judge: 6 replies are cached, 10 requests are sent" in output
         assert len(server.requests) == 10
-    record = Path("data/judge/verdicts.provenance.json").read_text()
-    assert KEY not in record and "127.0.0.1" not in record
-    assert json.loads(record)["parameters"]["judge"]["prompt"] == COMMITTED["prompt"]
+    assert not any(
+        text.encode() in content for text in (KEY, "127.0.0.1") for content in output_bytes().values()
+    )
     after_interruption = output_bytes()
-    first_provenance = record
     for path in Path(".cache/judge").rglob("*.json"):
         path.unlink()
     with serving(judge) as server:
@@ -287,7 +286,6 @@ def test_judge_resumes_after_an_interruption(how: signal.Signals) -> None:
         process.communicate()
         assert len(server.requests) == 16
     assert output_bytes() == after_interruption
-    assert Path("data/judge/verdicts.provenance.json").read_text() == first_provenance
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import stages.split
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
 from apo.splits.splitting import split_rows
-from apo.text.dialogue import normalise_query, query_id_of
+from apo.text.dialogue import normalize_query, query_id_of
 from stages.data import main as bring
 from stages.split import main
 
@@ -79,7 +79,7 @@ def world(size: int = 200, start: int = 0) -> dict[str, Rows]:
 
 
 def keys(rows: Rows) -> set[str]:
-    return {normalise_query(row["query"]) for row in rows}
+    return {normalize_query(row["query"]) for row in rows}
 
 
 FRACTIONS = {"test_fraction": 0.2, "valid_fraction": 0.2}
@@ -101,7 +101,7 @@ def test_the_demo_is_split_as_the_parameters_say(tmp_path: Path) -> None:
     aside = keys(found["test"]) | keys(found["rm_valid"])
     for name in ("documents", "demonstrations"):
         # The whole text, lower case and without signs, so that no rule about turns decides.
-        texts = [normalise_query(row.get("text") or row["query"] + row["response"]) for row in found[name]]
+        texts = [normalize_query(row.get("text") or row["query"] + row["response"]) for row in found[name]]
         assert not [(text, key) for text in texts for key in aside if text.startswith(key)]
     assert len(found["documents"]) + metrics.get("documents_dropped", 0) == 200
 
@@ -126,7 +126,7 @@ def test_rows_are_those_of_the_source_in_their_order_without_the_part(tmp_path: 
     found, _ = play(tmp_path, rows, **FRACTIONS)
     for part in PARTS:
         own = keys(found[part])
-        wanted = [row for row in rows["comparisons"] if normalise_query(row["query"]) in own]
+        wanted = [row for row in rows["comparisons"] if normalize_query(row["query"]) in own]
         assert found[part] == [{k: v for k, v in row.items() if k != "split"} for row in wanted]
 
 
@@ -192,7 +192,7 @@ def test_what_is_kept_aside_is_in_no_demonstration_and_no_document(tmp_path: Pat
     assert metrics["demonstrations_dropped"] == len(aside)
     assert len(found["documents"]) == 4 * len(shown) + 2
     assert metrics["documents_dropped"] == 4 * len(aside)
-    starts = {normalise_query(row["text"].partition(" plain")[0]) for row in found["documents"]}
+    starts = {normalize_query(row["text"].partition(" plain")[0]) for row in found["documents"]}
     assert not aside & starts
 
 

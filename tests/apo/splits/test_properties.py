@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from apo.splits.near_duplicates import NearDuplicates
 from apo.splits.splitting import assign, beginning_of, split_rows
-from apo.text.dialogue import ASSISTANT, HUMAN, normalise_query, query_keys
+from apo.text.dialogue import ASSISTANT, HUMAN, normalize_query, query_keys
 
 FRACTIONS = {"rm_fraction": 0.5, "valid_fraction": 0.3, "test_fraction": 0.3}
 
@@ -30,7 +30,7 @@ def parts_of(rows: list[dict[str, Any]], seed: int = 1, **more: Any) -> dict[str
     options = {"near_duplicate": 0.9, "shared_first_turn": "keep", "counts": Counter()} | FRACTIONS | more
     parts: dict[str, str] = {}
     for part, row in split_rows(lambda: iter(rows), seed=seed, **options):
-        assert parts.setdefault(normalise_query(row["query"]), part) == part
+        assert parts.setdefault(normalize_query(row["query"]), part) == part
     return parts
 
 
@@ -39,7 +39,7 @@ def test_rows_that_come_move_no_old_row(old: list, new: list, where: int) -> Non
     """A new row of test may put an old one that is nearly the same out of the training, never elsewhere."""
     before = parts_of(old)
     after = parts_of([*old[:where], *new, *old[where:]])
-    assert before.keys() | after.keys() >= {normalise_query(row["query"]) for row in old if row in new}
+    assert before.keys() | after.keys() >= {normalize_query(row["query"]) for row in old if row in new}
     assert all(after[key] == part for key, part in before.items() if key in after)
     measuring = [key for key, part in after.items() if part in ("test", "valid")]
     near = NearDuplicates(measuring, 0.9)
@@ -57,7 +57,7 @@ def test_one_first_turn_is_in_one_part(rows: list, seed: int) -> None:
     parts = parts_of(rows, seed)
     found: dict[bytes, set[str]] = {}
     for row in rows:
-        if (key := normalise_query(row["query"])) in parts:
+        if (key := normalize_query(row["query"])) in parts:
             found.setdefault(beginning_of(row["query"]), set()).add(parts[key])
     assert all(len(own) == 1 for own in found.values())
 
@@ -106,14 +106,14 @@ def test_the_keys_along_a_dialogue_are_those_of_its_queries(text: str) -> None:
     for piece in query_keys(text):
         said += piece
         keys.append(" ".join(said))
-    assert keys == [normalise_query(text[:end]) for end in ends]
+    assert keys == [normalize_query(text[:end]) for end in ends]
 
 
 @given(st.lists(QUERY, max_size=6), QUERY, st.sampled_from([0.3, 0.7, 0.9, 1.0]))
 def test_what_is_near_along_a_dialogue_is_what_is_near_each_query(
     aside: list[str], text: str, threshold: float
 ) -> None:
-    near = NearDuplicates(map(normalise_query, aside), threshold)
+    near = NearDuplicates(map(normalize_query, aside), threshold)
     keys, said = [], []
     for piece in query_keys(text):
         said += piece

@@ -13,7 +13,7 @@ from apo.splits.leakage import Leaks, prove_disjoint, unseen
 from apo.splits.near_duplicates import near_duplicates_among
 from apo.splits.queries import KINDS, Queries, with_golden
 from apo.splits.splitting import PARTS, assign, beginning_of, split_rows
-from apo.text.dialogue import normalise_query
+from apo.text.dialogue import normalize_query
 
 FRACTIONS = {"seed": 1, "rm_fraction": 0.5, "valid_fraction": 0.1, "test_fraction": 0.2}
 
@@ -100,7 +100,7 @@ def test_every_row_is_given_or_counted_and_parts_are_disjoint() -> None:
     assert counts["dropped_in_test"] > 0
     keys: dict[str, set[str]] = {"rm": set(), "llm": set(), "valid": set(), "test": set()}
     for part, row in pairs:
-        keys[part].add(normalise_query(row["query"]))
+        keys[part].add(normalize_query(row["query"]))
     assert all(counts[f"rows_{part}"] == sum(p == part for p, _ in pairs) for part in keys)
     assert not [pair for pair in combinations(keys, 2) if keys[pair[0]] & keys[pair[1]]]
 
@@ -219,12 +219,12 @@ def test_the_queries_of_a_part_are_distinct_and_in_order() -> None:
         ("test_queries", "test6"),
     ]
     assert {part: list(keys) for part, keys in queries.measuring.items()} == {
-        "valid": [normalise_query(_query("d"))],
-        "test": [normalise_query(_query("f")), normalise_query(_query("e"))],
+        "valid": [normalize_query(_query("d"))],
+        "test": [normalize_query(_query("f")), normalize_query(_query("e"))],
     }
     raw = [{"query": _query(name)} for name in ("z", "a", "b", "B", "c", "d", "e", "f")]
     parts = [("rm", "a"), ("rm", "b"), ("llm", "c"), ("valid", "d"), ("test", "e"), ("test", "f")]
-    assert list(queries.again(raw)) == [(part, normalise_query(_query(name))) for part, name in parts]
+    assert list(queries.again(raw)) == [(part, normalize_query(_query(name))) for part, name in parts]
 
 
 @pytest.mark.parametrize("lacking", PARTS)
@@ -252,7 +252,7 @@ def test_queries_without_golden_answer() -> None:
 
 def _aside(*texts: str, shared_first_turn: str = "keep") -> Leaks:
     """What is set aside where the queries of test are these."""
-    parts = {part: set(map(normalise_query, texts if part == "test" else ())) for part in PARTS}
+    parts = {part: set(map(normalize_query, texts if part == "test" else ())) for part in PARTS}
     begun = {part: Counter(map(beginning_of, texts if part == "test" else ())) for part in PARTS}
     return Leaks(parts, _trained(parts), begun, near_duplicate=0.9, shared_first_turn=shared_first_turn)
 
@@ -385,7 +385,7 @@ def test_rows_near_what_is_set_aside_are_counted_for_themselves() -> None:
 def _leaks(shared_first_turn: str = "keep", **parts: str) -> Leaks:
     """Of parts with one query each."""
     own = {part: _query(part) for part in PARTS} | parts
-    keys = {part: {normalise_query(query)} for part, query in own.items()}
+    keys = {part: {normalize_query(query)} for part, query in own.items()}
     begun = {part: Counter([beginning_of(query)]) for part, query in own.items()}
     return Leaks(keys, _trained(keys), begun, near_duplicate=0.9, shared_first_turn=shared_first_turn)
 
@@ -433,8 +433,8 @@ def test_rows_that_leak_are_counted_and_refused(name: str, part: str) -> None:
 
 
 def test_texts_of_an_index_made_for_more_of_them_measure_nothing() -> None:
-    parts = {part: normalise_query(_query(part)) for part in PARTS}
-    near_duplicates_among([*parts.values(), normalise_query(_long("x"))], 0.9)
+    parts = {part: normalize_query(_query(part)) for part in PARTS}
+    near_duplicates_among([*parts.values(), normalize_query(_long("x"))], 0.9)
     leaks = _leaks(rm=_long("x", "there"))
     rows = [{"text": _long("x", "there") + " Yes"}, {"text": _long("x") + " Yes"}]
     assert list(unseen(rows, leaks, name="documents", counts=Counter())) == rows
