@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from apo.core.errors import UserError
 from apo.text import dialogue
 from apo.text.dialogue import (
+    ASSISTANT,
+    HUMAN,
     cut_runaway,
     dialogue_to_messages,
     first_turn,
@@ -16,6 +18,7 @@ from apo.text.dialogue import (
     messages_to_dialogue,
     normalize_query,
     query_id_of,
+    query_keys,
     split_dialogue,
 )
 
@@ -184,3 +187,19 @@ PIECES = st.sampled_from([*"7a)(*-./% \n\t'`\"", "**", "\u2019", "\u201c", "\xa0
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=9).map("".join)))
 def test_normalize_query_of_ascii_equals_the_general_path(text: str) -> None:
     assert normalize_query(text) == normalize_query(f"{text}\n\u200b")  # a character that counts for nothing
+
+
+TEXT = st.lists(
+    st.one_of(st.sampled_from([HUMAN, ASSISTANT, "-", "7", " ", "*", ")", "\u2019"]), st.text(max_size=3))
+).map("".join)
+
+
+@given(TEXT)
+def test_query_keys_are_the_normalized_queries_of_all_turns(text: str) -> None:
+    ends = [end + len(ASSISTANT) for end in range(len(text)) if text.startswith(ASSISTANT, end)]
+    words: list[str] = []
+    keys = []
+    for added in query_keys(text):
+        words += added
+        keys.append(" ".join(words))
+    assert keys == [normalize_query(text[:end]) for end in ends]
