@@ -39,6 +39,7 @@ $(DEV): $(BASE) FORCE
 
 repro: setup
 	$(BIN)/dvc repro
+	@$(BIN)/python -m apo.report
 
 quick: setup-dev
 	$(TESTS) -m "not slow and not fuzz"

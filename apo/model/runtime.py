@@ -25,6 +25,7 @@ import torch
 
 from apo.core import distributed
 from apo.core.errors import UserError
+from apo.model.versions import warn_of_other_versions
 
 FIXED: dict[str, str | int | bool] = {}
 """What the last bits of a result depend on, once `set_up` has fixed it; the provenance records it."""
@@ -81,6 +82,7 @@ def collective_timeout() -> datetime.timedelta:
 
 def set_up() -> torch.device:
     """Fixes threads and kernels for repeatable results and returns the device."""
+    warn_of_other_versions()
     threads = _whole_number("APO_THREADS", 2)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
