@@ -32,7 +32,7 @@ def warn_of_other_versions() -> None:
     others = {name: found for name, pin in VERSIONS.items() if (found := installed(name)) not in ("", pin)}
     for name, found in others.items():
         print(
-            f"{name} {found} is installed, the results in dvc.lock are those of {VERSIONS[name]}: DVC does not "
-            "see the difference; `make setup` installs that one, or write yours into apo/model/versions.py",
+            f"{name} {found} is installed; the results in dvc.lock are those of {VERSIONS[name]}, and DVC "
+            "does not see it: `make setup` installs that one, or write yours into apo/model/versions.py",
             file=sys.stderr,
         )
