@@ -2,7 +2,7 @@
 
 A description of its cost, written from its description; turbo-alignment collates pairs so since 2025-11. A
 sequence holds one pair: the context once, then both responses, whose positions restart behind the context and
-of which neither sees the other. Golden > 4 samples are four pairs: context and golden answer are read 4 times.
+of which neither sees the other. Golden > 4 samples are four pairs: each reads context and golden answer.
 The model is the stock one under a mask; every layer computes every token. It is as careful as the plain loop:
 pairs of a step sorted by length, micro batches by a token budget, padding to the longest pair of one.
 """
