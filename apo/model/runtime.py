@@ -16,6 +16,7 @@ APO_COLLECTIVE_TIMEOUT  seconds that a process waits for the others at most, 180
 """
 
 import contextlib
+import ctypes
 import datetime
 import os
 from collections.abc import Iterator
@@ -85,6 +86,7 @@ def set_up() -> torch.device:
     warn_of_other_versions()
     threads = _whole_number("APO_THREADS", 2)
     torch.set_num_threads(threads)
+    _keep_freed_memory()
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     default = "cuda" if torch.cuda.is_available() else "cpu"
     if default == "cpu":
@@ -108,6 +110,19 @@ def set_up() -> torch.device:
         device=device.type, precision=precision(device), threads=threads, deterministic_algorithms=True
     )
     return device
+
+
+def _keep_freed_memory() -> None:
+    """Lets glibc hand out freed blocks of up to 32 MB again, not give them back to the system.
+
+    Else each micro batch takes its activations from the system page by page. What the environment says of
+    the allocator (`MALLOC_...`) stays as it is; another libc has no such function.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt and not any(name.startswith("MALLOC_") for name in os.environ):
+        trim_threshold, mmap_threshold = -1, -3
+        mallopt(trim_threshold, 2**30)
+        mallopt(mmap_threshold, 2**25)
 
 
 def device() -> torch.device:
