@@ -36,7 +36,7 @@ def plans(*, quick: bool) -> list[Plan]:
         Plan("train_apo", "train_apo", "5M", 16 // part, repeats, multiples),
         Plan("score", "score", "5M", 32 // part, repeats, multiples),
         Plan("sample", "sample", "5M", 16 // part, repeats, multiples),
-        Plan("train_pairs_30m", "train_pairs", "30M", 64 // part, repeats, ways=("plain", "ours")),
+        Plan("train_pairs_30m", "train_pairs", "30M", 64 // part, repeats, ways=("plain", "packed", "ours")),
     ]
     return found if quick else [*found, Plan("sample_other", "sample_other", "5M", 8, 1)]
 

@@ -19,11 +19,11 @@ from benchmarks.jobs import Training, adamw, load_items, load_reward_model, padd
 TOGETHER = 2048  # tokens of a micro batch, padding included: the fastest of 1024, 2048, .. 16384 on two cores
 
 
-def by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices from the longest to the shortest, in groups of `TOGETHER` tokens when padded."""
+def by_length(lengths: Sequence[int], together: int = TOGETHER) -> Iterator[list[int]]:
+    """Indices from the longest to the shortest, in groups of so many tokens when padded."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     while order:
-        count = max(1, TOGETHER // lengths[order[0]])
+        count = max(1, together // lengths[order[0]])
         yield order[:count]
         order = order[count:]
 

@@ -25,7 +25,7 @@ from apo.sampling.samples import counted
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import refuse_launcher
 from apo.scoring.rewards import score_answers
-from apo.text.subset import answers_of, draw
+from apo.text.subset import golden_as_samples, subsample
 
 
 def main(
@@ -45,7 +45,7 @@ def main(
     resamples = read_section(params, "evaluate", Evaluate).bootstrap
     seed, device = read_seed(params), runtime.set_up()
     known = bool(json.loads(truth.read_text(encoding="utf-8")))
-    asked = draw(read_rows(queries), at_most=sampling.max_queries, seed=seed)
+    asked = subsample(read_rows(queries), max_queries=sampling.max_queries, seed=seed)
     key = fingerprint([sampling, seed], [llm, queries])
     with pieces_of(f"answer_{name}", key, queries=len(asked)) as pieces:
         responses = respond(
@@ -61,7 +61,7 @@ def main(
     answered = ({**row, "samples": texts} for row, texts in zip(asked, responses, strict=True))
     arms = {name: list(counted(answered, origin=name, counts=Counter()))}
     if golden:
-        arms |= answers_of(asked, read_rows(golden), name="golden")
+        arms |= golden_as_samples(asked, read_rows(golden), name="golden")
     if actor:
         model, first = (load_language_model(one).to(device).eval() for one in (llm, actor))
         tokenizer = load_tokenizer(llm)

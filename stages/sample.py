@@ -18,7 +18,7 @@ from apo.sampling.backends import respond
 from apo.sampling.samples import counted, from_source, refuse_later_round
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import refuse_launcher
-from apo.text.subset import draw
+from apo.text.subset import subsample
 
 
 def main(
@@ -34,7 +34,7 @@ def main(
     settings = read_section(params, f"sample.{part}", Sampling, defaults="sample.common")
     counts: Counter[str] = Counter()
     seed = read_seed(params)
-    asked = draw(read_rows(queries), at_most=settings.max_queries, seed=seed)
+    asked = subsample(read_rows(queries), max_queries=settings.max_queries, seed=seed)
     if settings.origin == "source":
         refuse_later_round(llm, part)
         rows = from_source(asked, read_rows(raw), where=str(raw))

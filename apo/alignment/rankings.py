@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from apo.core.records import Row
 from apo.model.encoding import Encoder, Item
-from apo.selection import best_first
+from apo.selection import rank_by_reward
 
 COUNTS = (
     "queries",  # rows read
@@ -58,7 +58,7 @@ def ranked_queries(
     all_scores: list[list[float]] = []
     for row in rows:
         samples, scores = row["samples"], row["scores"]
-        order = best_first(samples, scores)
+        order = rank_by_reward(samples, scores)
         counts["queries"] += 1
         counts["samples"] += len(samples)
         counts["samples_blank"] += len(samples) - len(order)

@@ -8,6 +8,7 @@ the one that separate sequences would give, while the query is computed once.
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Int, Shaped
@@ -24,16 +25,28 @@ class Batch:
     Attributes:
         input_ids: Token ids.
         position_ids: Positions as in the separate sequences.
-        attention: Which token (row) sees which (column); nothing sees padding but padding.
-        members: Which tokens make up the sequence of each response.
+        segments: What a token belongs to: 0 the query, k the k-th response, -1 padding.
         mask: Which responses are there.
     """
 
     input_ids: Int[Tensor, "item tok"]
     position_ids: Int[Tensor, "item tok"]
-    attention: Bool[Tensor, "item 1 tok tok"]
-    members: Bool[Tensor, "item resp tok"]
+    segments: Int[Tensor, "item tok"]
     mask: Bool[Tensor, "item resp"]
+
+    @cached_property
+    def attention(self) -> Bool[Tensor, "item 1 tok tok"]:
+        """Which token (row) sees which (column); nothing sees padding but padding."""
+        keys, queries = self.segments[:, None, :], self.segments[:, :, None]
+        causal = torch.ones(keys.shape[-1], keys.shape[-1], dtype=torch.bool, device=keys.device).tril()
+        return (causal & ((keys == queries) | (keys == 0)))[:, None]
+
+    @cached_property
+    def members(self) -> Bool[Tensor, "item resp tok"]:
+        """Which tokens make up the sequence of each response."""
+        keys = self.segments[:, None, :]
+        numbers = torch.arange(1, self.mask.shape[1] + 1, device=keys.device)[None, :, None]
+        return ((keys == numbers) | (keys == 0)) & self.mask[:, :, None]
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
@@ -51,31 +64,26 @@ def plain_items(item: Item) -> list[Item]:
 
 
 def collate(items: Sequence[Item], *, pad_id: int) -> Batch:
-    """Pads trees on the right and builds their masks."""
+    """Pads trees on the right."""
     length = max(map(tree_length, items))
     widest = max(len(item.responses) for item in items)
     input_ids = torch.full((len(items), length), pad_id, dtype=torch.long)
     position_ids = torch.zeros((len(items), length), dtype=torch.long)
-    segment = torch.full((len(items), length), -1, dtype=torch.long)  # 0 query, 1.. responses, -1 padding
+    segments = torch.full((len(items), length), -1, dtype=torch.long)
     mask = torch.zeros((len(items), widest), dtype=torch.bool)
     for row, item in enumerate(items):
         ids = list(item.prefix)
         positions = list(range(len(item.prefix)))
-        segments = [0] * len(item.prefix)
-        for index, response in enumerate(item.responses, start=1):
+        numbers = [0] * len(item.prefix)
+        for number, response in enumerate(item.responses, start=1):
             ids += response
             positions += range(len(item.prefix), len(item.prefix) + len(response))
-            segments += [index] * len(response)
+            numbers += [number] * len(response)
         input_ids[row, : len(ids)] = torch.tensor(ids)
         position_ids[row, : len(ids)] = torch.tensor(positions)
-        segment[row, : len(ids)] = torch.tensor(segments)
+        segments[row, : len(ids)] = torch.tensor(numbers)
         mask[row, : len(item.responses)] = True
-    keys, queries = segment[:, None, :], segment[:, :, None]
-    causal = torch.ones((length, length), dtype=torch.bool).tril()
-    attention = causal & ((keys == queries) | (keys == 0))
-    numbers = torch.arange(1, widest + 1)[None, :, None]
-    members = ((keys == numbers) | (keys == 0)) & mask[:, :, None]
-    return Batch(input_ids, position_ids, attention[:, None], members, mask)
+    return Batch(input_ids, position_ids, segments, mask)
 
 
 def rectangle(

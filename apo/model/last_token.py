@@ -2,6 +2,9 @@
 
 A reward reads one token of each response. The last layer needs keys and values of all tokens for that, but
 queries, attention output and MLP of those few alone: the same numbers for almost one layer less of work.
+
+On a CPU trees are read without padding (`apo.model.unpadded`). Elsewhere they are padded, and attention is
+dense under a mask.
 """
 
 from typing import Any
@@ -14,12 +17,15 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from apo.model.batching import Batch
 from apo.model.pooling import at, last_position
+from apo.model.unpadded import can_unpad, last_hidden_unpadded
 
 FAMILY = (LlamaModel, MistralModel, Qwen2Model)  # the same modules under the same names
 
 
 def last_hidden(decoder: Any, batch: Batch) -> Float[Tensor, "item resp hidden"]:
     """What `decoder` (one of `FAMILY`) gives for the last token of each response."""
+    if can_unpad(decoder, batch):
+        return last_hidden_unpadded(decoder, batch)
     hidden = decoder.embed_tokens(batch.input_ids)
     rotary = decoder.rotary_emb(hidden, position_ids=batch.position_ids)
     for layer in decoder.layers[:-1]:

@@ -11,9 +11,13 @@ APO_GRADIENT_CHECKPOINTING  1 computes the layers again in the backward pass and
 APO_DEEPSPEED     a configuration of DeepSpeed such as configs/zero3.json, for trainings on several processes;
                   APO_LAUNCH starts these, see apo/core/distributed.py
 APO_CHECKPOINT_SECONDS  least time between two saved states of a training, 30 by default
+APO_COLLECTIVE_TIMEOUT  seconds that a process waits for the others at most, 1800 by default; one that died
+                  is seen by the launcher within a second
 """
 
 import contextlib
+import ctypes
+import datetime
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +26,7 @@ import torch
 
 from apo.core import distributed
 from apo.core.errors import UserError
+from apo.model.versions import warn_of_other_versions
 
 FIXED: dict[str, str | int | bool] = {}
 """What the last bits of a result depend on, once `set_up` has fixed it; the provenance records it."""
@@ -71,10 +76,17 @@ def checkpoint_seconds() -> float:
     return _whole_number("APO_CHECKPOINT_SECONDS", 30, least=0)
 
 
+def collective_timeout() -> datetime.timedelta:
+    """How long a process waits for the others in a collective operation."""
+    return datetime.timedelta(seconds=_whole_number("APO_COLLECTIVE_TIMEOUT", 1800))
+
+
 def set_up() -> torch.device:
     """Fixes threads and kernels for repeatable results and returns the device."""
+    warn_of_other_versions()
     threads = _whole_number("APO_THREADS", 2)
     torch.set_num_threads(threads)
+    _keep_freed_memory()
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     default = "cuda" if torch.cuda.is_available() else "cpu"
     if default == "cpu":
@@ -98,6 +110,19 @@ def set_up() -> torch.device:
         device=device.type, precision=precision(device), threads=threads, deterministic_algorithms=True
     )
     return device
+
+
+def _keep_freed_memory() -> None:
+    """Lets glibc hand out freed blocks of up to 32 MB again, not give them back to the system.
+
+    Else each micro batch takes its activations from the system page by page. What the environment says of
+    the allocator (`MALLOC_...`) stays as it is; another libc has no such function.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt and not any(name.startswith("MALLOC_") for name in os.environ):
+        trim_threshold, mmap_threshold = -1, -3
+        mallopt(trim_threshold, 2**30)
+        mallopt(mmap_threshold, 2**25)
 
 
 def device() -> torch.device:

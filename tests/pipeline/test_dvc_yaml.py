@@ -18,7 +18,7 @@ import yaml
 
 from apo.alignment.settings import Alignment
 from apo.plots.tables import COLUMNS
-from apo.splits.splitting import MEASURED_ON
+from apo.splits.splitting import EVALUATED_ON
 from tests.helpers.import_closure import ROOT, closure, files_needed, imports_of
 from tests.helpers.played_repo import expanded
 
@@ -284,7 +284,7 @@ def test_no_rm_is_measured_on_what_it_is_trained_on(name: str) -> None:
         trained = _trained_on(stage.arguments["model"])
         assert trained and not trained & set(measured.values())
         for path in trained:
-            proven = set(MEASURED_ON[SPLITS[Path(path).stem]])
+            proven = set(EVALUATED_ON[SPLITS[Path(path).stem]])
             assert {SPLITS[Path(other).stem] for other in measured.values()} <= proven, (path, stage.address)
 
 

@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, LlamaConfig, MistralConfig, PretrainedConfig
 
 from apo.core.errors import UserError
-from apo.model import reward_model, runtime
+from apo.model import last_token, reward_model, runtime, unpadded
 from apo.model.batching import collate, tree_length
 from apo.model.encoding import Item
 from apo.model.reward_model import RewardModel
@@ -59,22 +59,76 @@ def test_the_last_layer_for_last_tokens_alone_is_the_whole_layer(
     model = tiny.wrapped(TREES[family], pooling="last")
     items = tiny.random_items(3, [2, 8, 1, 5])
     short = model.rewards(items)
+    own = gradients(model, short.flatten())
+    monkeypatch.setattr(last_token, "can_unpad", lambda *_: False)
+    padded = model.rewards(items)
+    assert torch.allclose(padded, short, rtol=0, atol=1e-5)
+    assert not torch.equal(padded, short)  # another order of the same sums: both ways were taken
+    assert_close(gradients(model, padded.flatten()), own)
     monkeypatch.setattr(reward_model, "FAMILY", ())
     whole = model.rewards(items)
     assert torch.allclose(short, whole, rtol=0, atol=1e-5)
     assert not torch.equal(short, torch.zeros_like(short))
 
 
-def test_the_shortcut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("without_padding", [True, False])
+def test_the_shortcut_is_taken(without_padding: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last MLP sees one token a response, the one before it all."""
+    monkeypatch.setattr(last_token, "can_unpad", lambda *_: without_padding)
     config = LlamaConfig(**SMALL | {"num_hidden_layers": 3}, num_key_value_heads=2)
     model = tiny.wrapped(config, pooling="last")
     seen: list[int] = []
     for layer in model.classifier.base_model.layers:
-        layer.mlp.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
+        layer.mlp.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[-2]))
     items = tiny.random_items(3, [4])
     model.rewards(items)
     assert seen == [tree_length(items[0])] * 2 + [4]
+
+
+def test_no_padding_is_computed() -> None:
+    """Layers see the tokens of the trees, and no other."""
+    config = LlamaConfig(**SMALL | {"num_hidden_layers": 3}, num_key_value_heads=2)
+    model, seen = tiny.wrapped(config, pooling="last"), []
+    model.classifier.base_model.layers[0].mlp.register_forward_hook(
+        lambda _, inputs, __: seen.append(inputs[0].shape)
+    )
+    items = [Item([1, 10, 11], [[20], [21, 22, 23, 24]]), Item([1], [[30]])]
+    model.rewards(items)
+    assert seen == [(8 + 2, 32)]
+
+
+def test_trees_by_hand() -> None:
+    """Blank responses and a query without tokens make no empty part."""
+    items = [Item([1, 2], [[5], [], [6, 7]]), Item([], [[5, 6], [7]]), Item([1], [[]])]
+    trees = unpadded.trees_of(collate(items, pad_id=0))
+    assert trees == [(0, 2, [3, 5]), (5, 5, [7, 8]), (8, 9, [])]
+
+
+@pytest.mark.parametrize("sizes", [[0], [3], [3, 0, 7], [40, 1, 2, 90]])
+@pytest.mark.parametrize("query", [0, 1, 70])
+def test_attention_in_parts_is_attention_under_a_mask(query: int, sizes: list[int]) -> None:
+    items = [Item([7] * query, [[8] * size for size in sizes]), Item([7] * 5, [[8], [9, 9]])]
+    batch = collate([Item(i.prefix, [[1] * len(r) for r in i.responses]) for i in items], pad_id=0)
+    trees, total = unpadded.trees_of(batch), sum(map(tree_length, items))
+    generator = torch.Generator().manual_seed(query + len(sizes))
+    given = torch.randn(4, total, 3, 8, dtype=torch.float64, generator=generator)
+    outward, *states = given.requires_grad_().unbind()
+    found = unpadded.TreeAttention.apply(*states, trees, 0.3)
+    visible = torch.zeros(total, total, dtype=torch.bool)
+    for tree, mask, item in zip(trees, batch.attention[:, 0], items, strict=True):
+        length = tree_length(item)
+        visible[tree.start : tree.start + length, tree.start : tree.start + length] = mask[:length, :length]
+    scores = torch.einsum("ihd,jhd->hij", states[0], states[1]) * 0.3
+    expected = torch.einsum(
+        "hij,jhd->ihd", scores.masked_fill(~visible, float("-inf")).softmax(-1), states[2]
+    )
+    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+    own, theirs = (
+        torch.autograd.grad((one * outward.detach()).sum(), given, retain_graph=True)[0]
+        for one in (found, expected)
+    )
+    assert torch.allclose(own, theirs, rtol=0, atol=1e-11)
+    assert own[1:].abs().max() > 0.1
 
 
 # Backbones that can't take a tree

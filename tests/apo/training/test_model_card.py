@@ -89,7 +89,7 @@ def test_the_card_of_a_reward_model_says_what_it_was_made_of(repository: Path) -
 
 
 def test_the_card_says_by_what_the_weights_were_computed(repository: Path) -> None:
-    """Device, threads and the version of every library that computes; nothing that differs between two runs."""
+    """Device, threads and the versions of what computes; nothing that differs between two runs."""
     text = train()
     for name in ("torch", "transformers", "tokenizers"):
         assert f'\n- `{name}`: "{metadata.version(name)}"\n' in text
