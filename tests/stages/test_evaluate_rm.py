@@ -190,10 +190,3 @@ def test_two_ranks_rate_half_of_it_each(repository: Path, monkeypatch: pytest.Mo
     assert sorted(calls) == sorted(whole)
     assert evaluate() == expected
     assert len(calls) == len(whole)  # the process that started them computes nothing
-
-
-def test_the_truth_is_measured_where_it_is_known(repository: Path) -> None:
-    assert "truth" not in evaluate()["test"]
-    write_json(Path("truth.json"), {"temperature": 1.0})
-    found = evaluate()
-    assert found["test"]["truth"].keys() > {"best_accuracy", "accuracy", "agreement", "ece_10"}
