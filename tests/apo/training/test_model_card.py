@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import stages.backbone
 from apo.core.records import write_rows
 from apo.language.settings import FineTuning
 from apo.language.sft import fine_tune
+from apo.model.versions import VERSIONS
 from apo.reward.recipe import Outputs, train_rm
 from apo.training import outputs
 from apo.training.model_card import language_model_card
@@ -92,7 +92,7 @@ def test_the_card_says_by_what_the_weights_were_computed(repository: Path) -> No
     """Device, threads and the versions of what computes; nothing that differs between two runs."""
     text = train()
     for name in ("torch", "transformers", "tokenizers"):
-        assert f'\n- `{name}`: "{metadata.version(name)}"\n' in text
+        assert f'\n- `{name}`: "{VERSIONS[name]}"\n' in text
     assert f'\n- `python`: "{sys.version_info.major}.{sys.version_info.minor}"\n' in text
     assert '\n- `device`: "cpu"\n' in text and "\n- `threads`: 1\n" in text
     assert "`engine`" not in text  # one process
@@ -103,7 +103,7 @@ def test_adapters_stand_on_the_card(repository: Path) -> None:
     set_params(lora={"rank": 2, "alpha": 4.0, "targets": ["v_proj"]})
     text = train()
     assert '- `lora`: {"rank": 2, "alpha": 4.0, "targets": ["v_proj"]}\n' in text
-    assert f'- `peft`: "{metadata.version("peft")}"\n' in text
+    assert f'- `peft`: "{VERSIONS["peft"]}"\n' in text
 
 
 def test_another_pooling_is_opened_by_this_library(repository: Path) -> None:
