@@ -41,11 +41,14 @@ def _run_rank(main: Callable[..., None], arguments: dict[str, Path | str]) -> No
     """Calls `main`, which raises `Done` at the piece of work that this rank was started for."""
     distributed.enter()
     try:
-        main(**arguments)
-    except distributed.Done:
-        distributed.leave()
+        try:
+            main(**arguments)
+        except distributed.Done:
+            distributed.leave()
     except UserError as error:
         distributed.report(error)
+    except RuntimeError as error:
+        distributed.report_group(error)
     except KeyboardInterrupt:
         pass
-    sys.exit(1)
+    distributed.end(1)

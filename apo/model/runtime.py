@@ -11,9 +11,12 @@ APO_GRADIENT_CHECKPOINTING  1 computes the layers again in the backward pass and
 APO_DEEPSPEED     a configuration of DeepSpeed such as configs/zero3.json, for trainings on several processes;
                   APO_LAUNCH starts these, see apo/core/distributed.py
 APO_CHECKPOINT_SECONDS  least time between two saved states of a training, 30 by default
+APO_COLLECTIVE_TIMEOUT  seconds that a process waits for the others at most, 1800 by default; one that died
+                  is seen by the launcher within a second
 """
 
 import contextlib
+import datetime
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -69,6 +72,11 @@ def memory_for(name: str, budget: int) -> Iterator[None]:
 def checkpoint_seconds() -> float:
     """Least time between two saved states of a training, in seconds."""
     return _whole_number("APO_CHECKPOINT_SECONDS", 30, least=0)
+
+
+def collective_timeout() -> datetime.timedelta:
+    """How long a process waits for the others in a collective operation."""
+    return datetime.timedelta(seconds=_whole_number("APO_COLLECTIVE_TIMEOUT", 1800))
 
 
 def set_up() -> torch.device:

@@ -4,6 +4,7 @@ It holds tensors only (safetensors): weights, the state of the optimizers, the s
 """
 
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -62,6 +63,12 @@ class Checkpoints:
         with self.opened() as state:
             return curve_in(state)
 
+    def mark(self) -> tuple[int, int]:
+        """What tells the last saved state from others: its step, and a digest of computation and curve."""
+        curve = self.curve()
+        content = json.dumps([self.folder.name, curve]).encode()
+        return len(curve), int.from_bytes(hashlib.blake2b(content, digest_size=4).digest(), "big")
+
     def restore(self, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
         """Puts the last saved state into model and optimisers; the curve so far, empty at the start."""
         with self.opened() as state:
@@ -90,14 +97,16 @@ class Checkpoints:
         *,
         where: dict[str, Any],
         writes: bool,
+        wait: Callable[[], None],
     ) -> None:
-        """Saves a state.
+        """Saves a state. When it comes back the state is in place, in whichever process.
 
         Args:
             curve: So far.
             tensors: Gathers the state; of several processes, all do it.
             where: On what it was computed, for the provenance; empty for one process.
             writes: Whether this is the process that writes it.
+            wait: Waits for all processes.
         """
         began = time.monotonic()
         found = tensors()
@@ -110,6 +119,7 @@ class Checkpoints:
                 temporary.unlink(missing_ok=True)
                 raise no_room(temporary, error) from None
             temporary.replace(self.folder / "state.safetensors")
+        wait()
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - began if runtime.checkpoint_seconds() else 0.0
 

@@ -5,23 +5,23 @@ With DistributedDataParallel each holds the whole model; with DeepSpeed (`deepsp
 """
 
 import contextlib
-import datetime
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import distributed_c10d
 from torch.nn.parallel import DistributedDataParallel
 
+from apo.core.errors import UserError
+from apo.model import runtime
 from apo.training.checkpointing import Checkpoints, tensors_of
 
 Terms = dict[str, Tensor]
 """`loss`, the part of a step's loss that a micro batch adds, and parts of other numbers for the curve."""
 LossOf = Callable[[list[int], list[int]], Terms]
 """The terms of some items of a step: all items of the step, those of the micro batch."""
-PATIENCE = datetime.timedelta(minutes=30)
-"""How long a process waits for the others; a rank that died is seen by the launcher within a second."""
 
 
 class MicroBatch(nn.Module):
@@ -73,7 +73,6 @@ class Whole:
         self._module: Any = MicroBatch(model, loss_of)
         self.where = {"engine": "ddp", "processes": world} if world > 1 else {}
         if world > 1:
-            meet(next(model.parameters()).device)
             self._module = DistributedDataParallel(
                 self._module, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
@@ -110,9 +109,44 @@ class Whole:
 
 
 def meet(device: torch.device) -> None:
-    """Joins the other processes that the launcher started, once."""
+    """Joins the other processes that the launcher started, once. Every collective has the same time limit."""
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        limit = runtime.collective_timeout()
+        for name in ("default_pg_timeout", "default_pg_nccl_timeout"):  # of the groups that DeepSpeed makes
+            setattr(distributed_c10d, name, limit)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=limit)
+
+
+def wait_for_all() -> None:
+    """Comes back when every process is here; at once in one that works alone."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def agree(checkpoints: Checkpoints, device: torch.device) -> None:
+    """Compares the saved state that each process has read.
+
+    Raises:
+        UserError: They are not the same one, in every process.
+    """
+    own = torch.tensor(checkpoints.mark(), device=device)
+    found = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(found, own)
+    ranks: dict[tuple[int, int], list[int]] = {}
+    for rank, (step, digest) in enumerate(row.tolist() for row in found):
+        ranks.setdefault((step, digest), []).append(rank)
+    if len(ranks) > 1:
+        raise UserError(
+            str(checkpoints.folder),
+            found="different saved states: "
+            + ", ".join(
+                f"step {step} (digest {digest:x}) by rank {' '.join(map(str, those))}"
+                for (step, digest), those in ranks.items()
+            ),
+            expected="the same state in all ranks",
+            do="look whether all machines see the same disk and run the same code with the same environment; "
+            "`dvc repro` then goes on from the last checkpoint",
+        )
 
 
 def summed(values: Sequence[float], device: torch.device) -> list[float]:

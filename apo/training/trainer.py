@@ -15,7 +15,7 @@ from apo.model import runtime
 from apo.training.checkpointing import Checkpoints
 from apo.training.deepspeed_config import deepspeed_config, parts_weights
 from apo.training.deepspeed_engine import Sharded
-from apo.training.engines import Engine, LossOf, Whole, summed
+from apo.training.engines import Engine, LossOf, Whole, agree, meet, summed, wait_for_all
 from apo.training.micro_batches import shares
 from apo.training.muon import Muon
 from apo.training.settings import Optimiser
@@ -111,7 +111,7 @@ def optimise(
         The curve: a row with `step`, `loss`, `lr` and the other terms for every step.
 
     Raises:
-        UserError: A loss is not finite; the processes can't train together.
+        UserError: A loss is not finite; the processes can't train together, or read different states.
     """
     device = runtime.device()
     parted = deepspeed_config(settings, device)
@@ -121,6 +121,9 @@ def optimise(
         _trained(len(checkpoints.curve()), len(batches))
     rank, world = distributed.ranks(what)
     _enough_items(world, len(lengths))
+    if world > 1:
+        meet(device)
+        agree(checkpoints, device)
     if not (distributed.wanted() or parts_weights(parted)):
         model.to(device)
     optimisers = optimisers_for(model, settings) if not distributed.wanted() else []
@@ -168,7 +171,7 @@ def optimise(
         curve.append(row)
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if due:
-            checkpoints.save(curve, engine.tensors, where=engine.where, writes=rank == 0)
+            checkpoints.save(curve, engine.tensors, where=engine.where, writes=rank == 0, wait=wait_for_all)
     if distributed.mine(what):
         raise distributed.Done
     model.eval()

@@ -147,10 +147,25 @@ def test_saving_takes_a_fiftieth_of_the_time_at_most(monkeypatch: pytest.MonkeyP
     for _ in range(1000):
         now += 1.0
         if checkpoints.due(last=False):
-            checkpoints.save([], lambda: tensors_of(model, []), where={}, writes=True)
+            checkpoints.save([], lambda: tensors_of(model, []), where={}, writes=True, wait=lambda: None)
     assert saves[0] == 30.0
     assert all(150.0 <= later - earlier - 3.0 <= 151.0 for earlier, later in itertools.pairwise(saves))
     assert len(saves) == 7
+
+
+def test_no_process_goes_on_before_the_state_is_in_place() -> None:
+    checkpoints = Checkpoints("test", "key")
+    checkpoints.folder.mkdir(parents=True)
+    for writes, before in ((False, []), (True, [{"step": 1}])):
+        seen = []
+        checkpoints.save(
+            [{"step": 1}],
+            dict,
+            where={},
+            writes=writes,
+            wait=lambda seen=seen: seen.append(checkpoints.curve()),
+        )
+        assert seen == [before]
 
 
 def test_a_state_that_was_half_written_is_not_read(tmp_path: Path) -> None:

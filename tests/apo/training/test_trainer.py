@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from transformers import LlamaConfig
 from apo.core import distributed
 from apo.core.errors import UserError
 from apo.training.checkpointing import Checkpoints
+from apo.training.engines import agree
 from apo.training.trainer import STRETCH, batches_of, learning_rate, optimise, optimisers_for
 from tests.helpers import tiny_models as tiny
 
@@ -272,6 +274,28 @@ def test_more_processes_than_items_is_one_message(
     model = line()
     with pytest.raises(UserError, match=r"APO_LAUNCH: found 25 processes for 24 items; expected no more"):
         run(model, tiny.optimiser(), squares(model), new_checkpoints())
+
+
+def test_ranks_that_read_different_states_are_named(
+    new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranks that read the same say nothing; two computations differ though both are at their start."""
+    marks = [list(new_checkpoints().mark())] * 4
+    monkeypatch.setattr(dist, "get_world_size", lambda: 4)
+    monkeypatch.setattr(
+        dist,
+        "all_gather",
+        lambda rows, own: [row.copy_(torch.tensor(m)) for row, m in zip(rows, marks, strict=True)],
+    )
+    checkpoints = new_checkpoints()
+    agree(checkpoints, tiny.CPU)
+    marks[2:] = [[7, 0xAB], list(checkpoints.mark())]
+    with pytest.raises(
+        UserError,
+        match=r"different saved states: step 0 \(digest \w+\) by rank 0 1, step 7 \(digest ab\) by rank 2, "
+        r"step 0 \(digest \w+\) by rank 3; expected the same state in all ranks",
+    ):
+        agree(checkpoints, tiny.CPU)
 
 
 def test_a_launcher_that_starts_nothing_is_one_message(
