@@ -26,9 +26,7 @@ def collect(copy: Path) -> dict[str, Any]:
     chosen = {arm: list(read_rows(selected_file(copy, arm))) for arm in ARMS}
     selection = chosen_truth(chosen, seed=1, resamples=RESAMPLES)
     for arm, rows in chosen.items():
-        selection[arm]["points"] = points(
-            (row["query"], row["samples"][row["target_index"]]) for row in rows
-        )
+        selection[arm]["points"] = points((row["query"], row["samples"][row["target_index"]]) for row in rows)
     return {
         "metrics": read_metrics(copy),
         "selection": selection,

@@ -86,3 +86,18 @@ def rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: rounded(one) for key, one in value.items()}
     return [rounded(one) for one in value] if isinstance(value, list) else value
+
+
+def transfer_row(result: Row) -> Row:
+    """A row of `transfer.jsonl`: one alignment, without what only the cache needs."""
+    names = ("seed", "targets", "chooser", "method", "alignment_seed", "seconds")
+    measured = ("target_true_reward", "actor_true_reward", "llm")
+    row = {name: result[name] for name in names} | {"code": result["code"][:12]}
+    return row | {name: rounded(result[name]) for name in measured}
+
+
+def merged_alignments(before: Iterable[Row], new: Iterable[Row]) -> list[Row]:
+    """Rows of `transfer.jsonl`; a new one takes the place of that of the same alignment."""
+    names = ("targets", "method", "seed", "alignment_seed", "chooser")
+    rows = {tuple(row[name] for name in names): row for row in (*before, *new)}
+    return [rows[key] for key in sorted(rows)]

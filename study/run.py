@@ -40,7 +40,9 @@ class Progress:
             known = [s for times in self.seconds.values() for s in times]
             left = sum(fmean(self.seconds[one.kind] or known) for one in self.left) / self.workers
             done = f"{self.all - len(self.left)} of {self.all}"
-            print(f"{done}: {job.title}, {seconds:.0f} s{message}; about {left / 60:.0f} min left", flush=True)
+            print(
+                f"{done}: {job.title}, {seconds:.0f} s{message}; about {left / 60:.0f} min left", flush=True
+            )
 
 
 def run(lists: Sequence[list[Job]], folder: Path, workers: int, code: str) -> int:

@@ -136,14 +136,16 @@ def power(difference: float, spread: float, seeds: int, *, level: float = LEVEL)
         return 0.0
     shift = abs(difference) / spread * math.sqrt(seeds)
     limit = stats.t.ppf(1 - level / 2, seeds - 1)
+    if shift > 3 * limit:  # where SciPy's noncentral t loses its digits
+        return 1.0
     return float(stats.nct.sf(limit, seeds - 1, shift) + stats.nct.cdf(-limit, seeds - 1, shift))
 
 
 def detectable(spread: float, seeds: int) -> float:
     """The smallest true difference that `seeds` seeds decide with probability `POWER`; infinite below 6 seeds."""
-    if power(1.0, 1e-3, seeds) < POWER:
+    if 2 / 2**seeds > LEVEL:
         return math.inf
-    in_spreads = optimize.brentq(lambda d: power(d, 1.0, seeds) - POWER, 1e-3, 10.0)
+    in_spreads = optimize.brentq(lambda d: power(d, 1.0, seeds) - POWER, 1e-3, 3.0)
     return spread * float(in_spreads)
 
 

@@ -124,7 +124,13 @@ class Alignment:
         change(params, self.changes | {"seed": self.alignment_seed})
         selected = selection_file(workspace, self.chooser)
         curves, align_metrics = folder / "align.csv", folder / "align.json"
-        told = {"selected": selected, "out": llm, "curves": curves, "metrics": align_metrics, "params": params}
+        told = {
+            "selected": selected,
+            "out": llm,
+            "curves": curves,
+            "metrics": align_metrics,
+            "params": params,
+        }
         rerun(pipeline.ALIGN, workspace, self.name, told)
         told = {"name": "transfer", "llm": llm, "out": folder / "answers", "metrics": metrics}
         rerun(pipeline.ANSWER, workspace, self.name, told)
@@ -169,7 +175,9 @@ def selection_file(workspace: Workspace, chooser: str) -> Path:
 def chosen_at_random(rows: Sequence[Row], seed: int) -> list[Row]:
     """The selection by scores that are a random order of the samples of each query."""
     draw = random.Random(seed)
-    return _chosen(rows, lambda row: draw.sample([float(i) for i in range(len(row["samples"]))], len(row["samples"])))
+    return _chosen(
+        rows, lambda row: draw.sample([float(i) for i in range(len(row["samples"]))], len(row["samples"]))
+    )
 
 
 def chosen_by_truth(rows: Sequence[Row]) -> list[Row]:
@@ -178,7 +186,9 @@ def chosen_by_truth(rows: Sequence[Row]) -> list[Row]:
 
 
 def _chosen(rows: Sequence[Row], scores_of: Callable[[Row], list[float]]) -> list[Row]:
-    samples = [{"query_id": row["query_id"], "query": row["query"], "samples": row["samples"]} for row in rows]
+    samples = [
+        {"query_id": row["query_id"], "query": row["query"], "samples": row["samples"]} for row in rows
+    ]
     scores = [{"query_id": row["query_id"], "scores": scores_of(row)} for row in rows]
     at = {"samples_at": "samples", "scores_at": "scores"}
     return list(select(samples, scores, include_extra=False, counts=Counter(), **at))
