@@ -1,8 +1,8 @@
 """One command, the study: `make study`, or `python -m study [--quick] [--workers N] [--report]`.
 
-Plays every game of `settings.yaml` that has no result yet, in `.cache/study/`, at low priority. Then writes `results.jsonl`,
-`transfer.jsonl` and the pages, and prints what the kept seeds can decide. A stopped study resumes with the next game. A
-quick run only prints.
+Plays every game of `settings.yaml` that has no result yet, in `.cache/study/`, at low priority. Then writes
+`results.jsonl`, `transfer.jsonl` and the pages, and prints what the kept seeds can decide. A stopped study
+resumes with the next game. A quick run only prints.
 """
 
 import argparse
@@ -81,7 +81,8 @@ def part_of(lists: list[list[Job]], arguments: argparse.Namespace, settings: Set
 
 
 def report(rows: list[Row], alignments: list[Row], settings: Settings) -> None:
-    """Writes the numbers and the pages, and prints the power. A new row takes the place of the kept one of its game.
+    """Writes the numbers and the pages, and prints the power. A new row takes the place of the kept one of
+    its game.
 
     Raises:
         UserError: There are no numbers.
@@ -103,9 +104,7 @@ def report(rows: list[Row], alignments: list[Row], settings: Settings) -> None:
         write_rows(TRANSFER, alignments)
     for name in PAGES:
         (DOCS / name).write_text(page(name, rows, alignments, settings), encoding="utf-8")
-    print(
-        f"what {len({row['seed'] for row in rows})} kept seeds can decide\n\n{power_table(rows)}\n\n{power_note()}"
-    )
+    print(f"What a number of seeds can decide:\n\n{power_table(rows)}\n\n{power_note()}")
 
 
 if __name__ == "__main__":

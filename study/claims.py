@@ -54,10 +54,11 @@ class Claim:
 def judge(low: float, high: float, *, side: int, paper: float | None) -> str:
     """Whether the 95 % interval of a difference agrees with a claim.
 
-    With the claim's side as plus: an interval above 0 holds where it reaches half of the paper's difference, and is of
-    the same sign but smaller where all of it is below that. An interval below 0 does not hold. One with 0 inside
-    does not hold where all of it is below half of the paper's difference, and is undecided elsewhere. That
-    two are the same holds where the interval is within `SAME` of 0, and does not where it is outside.
+    With the claim's side as plus: an interval above 0 holds where it reaches half of the paper's difference,
+    and is of the same sign but smaller where all of it is below that. An interval below 0 does not hold. One
+    with 0 inside does not hold where all of it is below half of the paper's difference, and is undecided
+    elsewhere. That two are the same holds where the interval is within `SAME` of 0, and does not where it is
+    outside.
 
     >>> judge(0.002, 0.013, side=1, paper=0.037)  # half of the paper's is 0.0185
     'same sign, smaller'

@@ -19,8 +19,8 @@ def collect(copy: Path) -> dict[str, Any]:
     """Everything that is kept of a game.
 
     Returns:
-        `metrics`, the metrics files of the game as one mapping; `selection`, `chosen_truth` of round one with the
-        points of the chosen responses by component of the true reward; `golden`, see
+        `metrics`, the metrics files of the game as one mapping; `selection`, `chosen_truth` of round one
+        with the points of the chosen responses by component of the true reward; `golden`, see
         `golden_against_samples`; `answers`, the points of the answers of each LLM to the test queries.
     """
     chosen = {arm: list(read_rows(selected_file(copy, arm))) for arm in ARMS}

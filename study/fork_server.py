@@ -1,9 +1,11 @@
-"""Stages without their imports: `python -m stages.NAME` as a fork of a process that has torch and transformers loaded.
+"""Stages without their imports: `python -m stages.NAME` as a fork of a process that has torch and
+transformers loaded.
 
-The imports take about five seconds of a core, more than many stages of a small game compute. `ForkServer` puts a `python`
-before the real one on the path of dvc. Called for a stage, that client connects to the server, which forks. The fork
-drops every module of this project, so that the stage runs on the code of its own folder, takes over the folder, the
-environment and the output of the client, and runs the stage as `python -m` does.
+The imports take about five seconds of a core, more than many stages of a small game compute. `ForkServer`
+puts a `python` before the real one on the path of dvc. Called for a stage, that client connects to the
+server, which forks. The fork drops every module of this project, so that the stage runs on the code of its
+own folder, takes over the folder, the environment and the output of the client, and runs the stage as
+`python -m` does.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""What a worker does at a time: a game, or one alignment of the set `transfer`. Each has a result of its own."""
+"""What a worker does at a time, with a result of its own: a game, or one alignment of the set `transfer`."""
 
 import hashlib
 import json

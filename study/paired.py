@@ -46,8 +46,8 @@ def apo_minus_base(games: Games, measure: str, round: str = "r1") -> Paired | No
 def difference(first: Games, of_first: Value, second: Games, of_second: Value) -> Paired | None:
     """A value of some games minus one of others with the same seeds; None where they share fewer than two.
 
-    A game without the value, such as a tau where all rewards are equal, is left out; `seeds` counts those that are
-    left.
+    A game without the value, such as a tau where all rewards are equal, is left out; `seeds` counts those
+    that are left.
     """
     pairs = []
     for seed in sorted(set(first) & set(second)):

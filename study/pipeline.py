@@ -1,4 +1,4 @@
-"""What the study knows of the pipeline: its stages, files and metrics by name. The parameters are in settings.yaml."""
+"""Stages, files and metrics of the pipeline by name. What the study knows of it is here."""
 
 import json
 import shutil
@@ -80,7 +80,12 @@ def choice_measures(metrics: Metrics, round: str) -> Metrics:
 
 def llm_measures(metrics: Metrics, arm: str, round: str) -> dict[str, float]:
     """Of the LLM of an arm on the test queries, as far as they were measured."""
-    return answer_measures(metrics[f"answer_llm_{arm}_{round}"])
+    return named_answers(metrics, f"llm_{arm}_{round}")
+
+
+def named_answers(metrics: Metrics, name: str) -> dict[str, float]:
+    """Of an LLM by the name that stage answer was given."""
+    return answer_measures(metrics[f"answer_{name}"])
 
 
 def answer_measures(answers: Metrics) -> dict[str, float]:

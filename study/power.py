@@ -13,8 +13,8 @@ HEAD = ["difference APO minus base", "spread over seeds", "its 95 % interval"]
 
 
 def measures(rows: Sequence[Row]) -> list[tuple[str, Paired | None, float]]:
-    """Name, result, and a difference of interest: the paper's where it has the unit, else that of the choice at
-    the paper's coefficient (0.04), or 0.1 for the LLM."""
+    """Name, result, and a difference of interest: the paper's where it has the unit, else that of the choice
+    at the paper's coefficient (0.04), or 0.1 for the LLM."""
     start = games_of(rows, "method", "rjs")
     few = games_of(rows, "sweep", "240 comparisons for the RM")
     found = [
@@ -58,6 +58,6 @@ def _text(value: float) -> str:
 def power_note() -> str:
     """What the table holds."""
     return (
-        f"A true difference of that size is decided with probability {POWER:g} by one two-sided test at 5 %, without a "
-        "correction for several tests."
+        f"A true difference of that size is decided with probability {POWER:g} by one two-sided test at 5 %, "
+        "without a correction for several tests."
     )

@@ -1,7 +1,8 @@
 """The pages that the study writes: a template with places for numbers and tables, filled from the kept rows.
 
-A place is `{name}`, `{name[key]}` or `{name:format}`, as `str.format` reads it: the names are those of `study.values`
-and, under `table`, of `tables`. A sentence never holds a number of its own that a game could change.
+A place is `{name}`, `{name[key]}` or `{name:format}`, as `str.format` reads it: the names are those of
+`study.values` and, under `table`, of `tables`. A sentence never holds a number of its own that a game could
+change.
 """
 
 from collections.abc import Sequence

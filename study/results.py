@@ -22,9 +22,9 @@ def row_of(result: Row) -> Row:
     """The numbers of one game.
 
     Returns:
-        What was played, its `seconds` and `code`; `pairs`, by round and measure [base arm, APO arm]; `start`, what
-        both arms have in common in round one; `points` by component of the true reward, of the responses
-        `chosen` in round one and of the `answers` of each LLM.
+        What was played, its `seconds` and `code`; `pairs`, by round and measure [base arm, APO arm];
+        `start`, what both arms have in common in round one; `points` by component of the true reward, of the
+        responses `chosen` in round one and of the `answers` of each LLM.
     """
     metrics, selection = result["metrics"], result["selection"]
     row = {name: result[name] for name in ("kind", "name", "seed", "seconds")}

@@ -162,7 +162,7 @@ def quick_settings(settings: Settings) -> Settings:
             "confirmation": Confirmation(seeds=[], settings=[]),
             "alignment": settings.alignment.model_copy(update=seeds),
             "comparisons": settings.comparisons.model_copy(
-                update=comparisons | {"numbers": {number: quick.changes for number in numbers}}
+                update=comparisons | {"numbers": dict.fromkeys(numbers, quick.changes)}
             ),
             "transfer": settings.transfer.model_copy(update=transfer),
         }

@@ -1,7 +1,7 @@
 """How sure a difference between two arms is that were played with the same seeds. The unit is a seed.
 
-One test decides: the two-sided exact sign-flip test at `LEVEL`. The intervals are its inversion, so an interval leaves
-out 0 exactly where p is at most `LEVEL`.
+One test decides: the two-sided exact sign-flip test at `LEVEL`. The intervals are its inversion, so an
+interval leaves out 0 exactly where p is at most `LEVEL`.
 """
 
 import math
@@ -74,8 +74,8 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
 def sign_flip(differences: Sequence[float] | np.ndarray) -> float:
     """Two-sided p-value of the null hypothesis that the differences are symmetric about 0 (Fisher, 1935).
 
-    All 2^n choices of signs are counted; the p-value is the fraction of them whose sum is at least as far from 0
-    as the observed one. With n seeds it is at least 2 / 2^n.
+    All 2^n choices of signs are counted; the p-value is the fraction of them whose sum is at least as far
+    from 0 as the observed one. With n seeds it is at least 2 / 2^n.
     """
     values = np.asarray(differences, dtype=np.float64)
     sums = np.zeros(1)
@@ -89,11 +89,11 @@ def flip_interval(differences: Sequence[float] | np.ndarray, *, level: float = L
     """The shifts that `sign_flip` does not reject at `level`: its inversion (Hartigan, 1969).
 
     A shift above the mean is rejected where at most floor(level 2^n / 2) - 1 of the 2^n - 1 means of nonempty
-    subsets of the differences reach it, so the interval ends at subset means. With fewer than 6 seeds nothing is
-    rejected at 5 %, and it is unbounded.
+    subsets of the differences reach it, so the interval ends at subset means. With fewer than 6 seeds
+    nothing is rejected at 5 %, and it is unbounded.
 
-    >>> flip_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])  # floor(0.05 * 64 / 2) = 1: only all signs alike are rejected
-    (1.0, 6.0)
+    >>> flip_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])  # floor(0.05 * 64 / 2) = 1: only all signs alike are
+    rejected (1.0, 6.0)
     """
     values = np.asarray(differences, dtype=np.float64)
     sums, sizes = np.zeros(1), np.zeros(1)
@@ -123,8 +123,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def power(difference: float, spread: float, seeds: int, *, level: float = LEVEL) -> float:
     """The probability that a paired test decides a true difference, for normal differences.
 
-    It is that of the t test, to which the sign-flip test is close (a test measures how close). With fewer seeds
-    than the sign-flip test can decide with, it is 0.
+    It is that of the t test, to which the sign-flip test is close (a test measures how close). With fewer
+    seeds than the sign-flip test can decide with, it is 0.
 
     Args:
         difference: The true mean.
@@ -142,7 +142,7 @@ def power(difference: float, spread: float, seeds: int, *, level: float = LEVEL)
 
 
 def detectable(spread: float, seeds: int) -> float:
-    """The smallest true difference that `seeds` seeds decide with probability `POWER`; infinite below 6 seeds."""
+    """The smallest true difference that is decided with probability `POWER`; infinite below 6 seeds."""
     if 2 / 2**seeds > LEVEL:
         return math.inf
     in_spreads = optimize.brentq(lambda d: power(d, 1.0, seeds) - POWER, 1e-3, 3.0)
@@ -164,7 +164,7 @@ def seeds_for(difference: float, spread: float, *, at_most: int = 2000) -> int |
 
 
 def spread_factors(seeds: int) -> tuple[float, float]:
-    """The 95 % interval of a standard deviation, as factors of the one that `seeds` seeds show (normal values)."""
+    """The 95 % interval of a standard deviation of normal values, as factors of the one that was seen."""
     low, high = stats.chi2.ppf([0.975, 0.025], seeds - 1)
     return math.sqrt((seeds - 1) / low), math.sqrt((seeds - 1) / high)
 

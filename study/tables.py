@@ -20,7 +20,8 @@ from study.paired import (
     of_arm,
     same_samples,
 )
-from study.settings import Settings, alignment_name, games
+from study.settings import Settings, alignment_name
+from study.settings import games as planned_games
 from study.statistics import Paired, holm
 
 METHODS = ("rjs", "rrhf", "dpo")
@@ -43,7 +44,7 @@ def games_table(rows: Sequence[Row], settings: Settings) -> str:
     A game after the first of its seed finds in the cache what they have in common.
     """
     planned: dict[tuple[str, str], int] = {}
-    for line in games(settings):
+    for line in planned_games(settings):
         for game in line:
             planned[game.kind, game.name] = planned.get((game.kind, game.name), 0) + 1
     lines = []
@@ -179,7 +180,7 @@ def control_table(rows: Sequence[Row], settings: Settings) -> str:
 def confirmation_results(rows: Sequence[Row], settings: Settings) -> dict[tuple[str, str, str], Paired]:
     """By setting, measure and control (`base RM` or `coeff 0`), on the fresh seeds."""
     control = games_of(rows, "confirmation", CONTROL)
-    results = {}
+    results: dict[tuple[str, str, str], Paired] = {}
     for name in settings.confirmation.settings:
         games = games_of(rows, "confirmation", name)
         for measure in RM_MEASURES:
@@ -192,7 +193,7 @@ def confirmation_results(rows: Sequence[Row], settings: Settings) -> dict[tuple[
 
 
 def confirmation_table(rows: Sequence[Row], settings: Settings) -> str:
-    """Settings of the sweep once more on fresh seeds: against the base RM, and against coeff 0 of these seeds."""
+    """Settings of the sweep on fresh seeds: against the base RM, and against coeff 0 of these seeds."""
     results = confirmation_results(rows, settings)
     corrected = holm([result.p for result in results.values()])
     lines = [

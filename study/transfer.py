@@ -1,8 +1,9 @@
 """Where the gain goes: one actor is aligned on targets that were chosen in different ways.
 
-In a world of its own (a seed and a number of targets) all targets are chosen among the same samples of the same actor. A
-chooser is `random`, an RM, or `truth`, the demo's true reward, which no RM can exceed. An alignment is a chooser, a
-method and a seed of the alignment alone; its LLM answers the test queries as that of a game does.
+In a world of its own (a seed and a number of targets) all targets are chosen among the same samples of the
+same actor. A chooser is `random`, an RM, or `truth`, the demo's true reward, which no RM can exceed. An
+alignment is a chooser, a method and a seed of the alignment alone; its LLM answers the test queries as that
+of a game does.
 """
 
 import json
@@ -118,32 +119,24 @@ class Alignment:
     def play(self, workspace: Workspace) -> dict[str, Any]:
         """Aligns, lets the LLM answer, and returns the row of `transfer.jsonl` but for what `run` adds."""
         self.world.prepare(workspace)
-        folder = workspace.copy / FOLDER
-        params, llm, metrics = folder / "params.yaml", folder / "llm", folder / "answers.json"
+        folder, selected = workspace.copy / FOLDER, selection_file(workspace, self.chooser)
+        params, llm, metrics = folder / "params.yaml", folder / "llm", folder / "metrics.json"
         params.write_bytes((workspace.copy / "params.yaml").read_bytes())
         change(params, self.changes | {"seed": self.alignment_seed})
-        selected = selection_file(workspace, self.chooser)
-        curves, align_metrics = folder / "align.csv", folder / "align.json"
-        told = {
-            "selected": selected,
-            "out": llm,
-            "curves": curves,
-            "metrics": align_metrics,
-            "params": params,
-        }
-        rerun(pipeline.ALIGN, workspace, self.name, told)
-        told = {"name": "transfer", "llm": llm, "out": folder / "answers", "metrics": metrics}
-        rerun(pipeline.ANSWER, workspace, self.name, told)
-        answers = json.loads(metrics.read_text(encoding="utf-8"))["answer_transfer"]
-        actor = pipeline.read_metrics(workspace.copy)["answer_actor"]
+        outputs = {"out": llm, "curves": folder / "align.csv", "metrics": metrics}
+        rerun(pipeline.ALIGN, workspace, self.name, {"selected": selected, "params": params, **outputs})
+        outputs = {"out": folder / "answers", "metrics": metrics}
+        rerun(pipeline.ANSWER, workspace, self.name, {"name": "transfer", "llm": llm, **outputs})
+        answers = json.loads(metrics.read_text(encoding="utf-8"))
+        actor = pipeline.named_answers(pipeline.read_metrics(workspace.copy), "actor")
         return {
             "targets": self.targets,
             "chooser": self.chooser,
             "method": self.method,
             "alignment_seed": self.alignment_seed,
             "target_true_reward": target_true_reward(list(read_rows(selected))),
-            "actor_true_reward": pipeline.answer_measures(actor)["true_reward"],
-            "llm": pipeline.answer_measures(answers),
+            "actor_true_reward": actor["true_reward"],
+            "llm": pipeline.named_answers(answers, "transfer"),
         }
 
 
@@ -175,9 +168,11 @@ def selection_file(workspace: Workspace, chooser: str) -> Path:
 def chosen_at_random(rows: Sequence[Row], seed: int) -> list[Row]:
     """The selection by scores that are a random order of the samples of each query."""
     draw = random.Random(seed)
-    return _chosen(
-        rows, lambda row: draw.sample([float(i) for i in range(len(row["samples"]))], len(row["samples"]))
-    )
+
+    def shuffled(row: Row) -> list[float]:
+        return draw.sample(list(map(float, range(len(row["samples"])))), len(row["samples"]))
+
+    return _chosen(rows, shuffled)
 
 
 def chosen_by_truth(rows: Sequence[Row]) -> list[Row]:
@@ -206,7 +201,7 @@ def _choose_again(arm: str, seed: int, workspace: Workspace, selected: Path) -> 
     params.write_bytes((workspace.copy / "params.yaml").read_bytes())
     change(params, {"seed": seed})
     title, metrics = f"RM of the {arm} arm with seed {seed}", folder / "rm.json"
-    told = {"out": model, "curves": folder / "rm_curves", "metrics": metrics, "params": params}
-    rerun(pipeline.TRAIN_RM[arm], workspace, title, told)
+    arguments = {"out": model, "curves": folder / "rm_curves", "metrics": metrics, "params": params}
+    rerun(pipeline.TRAIN_RM[arm], workspace, title, arguments)
     rerun(pipeline.SCORE, workspace, title, {"model": model, "out": scores, "metrics": metrics})
     rerun(pipeline.SELECT, workspace, title, {"scores": scores, "out": selected, "metrics": metrics})

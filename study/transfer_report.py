@@ -1,4 +1,4 @@
-"""Where the gain goes, from the rows of `transfer.jsonl`: slopes, the gain of each chooser, and the spreads."""
+"""Where the gain goes, from the rows of `transfer.jsonl`: slopes, gains by chooser, and spreads."""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean, variance
@@ -90,8 +90,8 @@ def gain_table(rows: Sequence[Row]) -> str:
 def spread_table(rows: Sequence[Row], coefficient: str) -> str:
     """The standard deviation of an LLM's true reward by what is repeated, and the seeds that it takes.
 
-    Alignment: other order of the same targets. RM: trained again on the same data. World: the difference of the
-    LLMs between two choosers over seeds.
+    Alignment: other order of the same targets. RM: trained again on the same data. World: the difference of
+    the LLMs between two choosers over seeds.
     """
     lines = []
     for targets, method in groups(rows):
@@ -134,7 +134,7 @@ def alignment_spread(by_seed: dict[int, World]) -> float | None:
 
 
 def rm_spread(by_seed: dict[int, World], chooser: str) -> float | None:
-    """Over seeds of the RM alone, with one seed of the alignment, pooled over worlds; None without a repetition."""
+    """Over seeds of the RM alone, with one seed of the alignment, pooled over worlds; None without one."""
     found = []
     for world in by_seed.values():
         again = [

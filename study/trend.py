@@ -31,7 +31,7 @@ def slopes(games: Mapping[float, Games], value: Value) -> dict[int, float]:
 
 
 def coefficient_steps(rows: Sequence[Row]) -> dict[str, Paired | None]:
-    """The change of the true reward of the chosen responses from each coefficient to the next, and `slope`."""
+    """The true reward of the chosen responses, from each coefficient to the next, and its `slope`."""
     games = by_coefficient(rows)
     steps: dict[str, Paired | None] = {
         f"{low:g} to {high:g}": difference(games[high], CHOSEN, games[low], CHOSEN)

@@ -1,4 +1,4 @@
-"""Every number that stands in a sentence of docs/results.md or docs/when.md, by the names of the templates."""
+"""The numbers in the sentences of docs/results.md and docs/when.md, by the names of the templates."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from study.claims import FAILS, HOLDS, OPEN, SAME, SMALLER, claims, ece_and_choi
 from study.markdown import Number, Shown, by_name, numbers
 from study.paired import APO, CONTROL, Row, apo_minus_base, difference, gain, games_of, of_arm
 from study.settings import Settings
-from study.statistics import Paired, holm, spread_factors
+from study.statistics import holm, spread_factors
 from study.tables import (
     CELLS,
     METHODS,
@@ -197,7 +197,7 @@ def _mean_start(games: Any, name: str) -> float | None:
 
 
 def _few_steps(settings: Settings) -> int:
-    """Optimizer steps of a base RM with 240 comparisons: half the items of `split.rm_fraction` 0.1, in steps of 16."""
+    """Optimizer steps of a base RM with the comparisons of that setting, in batches of 16."""
     changes = next(one.changes for one in settings.sweep if one.family == "human comparisons")
     comparisons = settings.baseline["data.demo.comparisons"] * changes["split.rm_fraction"]
     return int(comparisons // 16)
