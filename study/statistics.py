@@ -92,8 +92,8 @@ def flip_interval(differences: Sequence[float] | np.ndarray, *, level: float = L
     subsets of the differences reach it, so the interval ends at subset means. With fewer than 6 seeds
     nothing is rejected at 5 %, and it is unbounded.
 
-    >>> flip_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])  # floor(0.05 * 64 / 2) = 1: only all signs alike are
-    rejected (1.0, 6.0)
+    >>> flip_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])  # floor(0.05 * 64 / 2) - 1 = 0 subset means
+    (1.0, 6.0)
     """
     values = np.asarray(differences, dtype=np.float64)
     sums, sizes = np.zeros(1), np.zeros(1)
