@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from apo.core.config import read_part, read_section
+from apo.core.config import read_section
 from apo.core.records import Row
 from apo.inspection.contents import Finding, Texts, lenient, listed, quantiles
 from apo.model.checkpoint import open_tokenizer, prepare_tokenizer
@@ -11,7 +11,6 @@ from apo.model.encoding import Encoder
 from apo.model.settings import Model
 from apo.reward.settings import RewardTraining
 from apo.reward.token_checks import Comparison, TokenCheck
-from apo.scoring.settings import Gate
 
 
 def tokens_in(drawn: Sequence[Texts], *, folder: Path, params: Path) -> tuple[Row, list[Finding]]:
@@ -26,10 +25,10 @@ def tokens_in(drawn: Sequence[Texts], *, folder: Path, params: Path) -> tuple[Ro
         UserError: The tokenizer does not load or can't be used, or something is wrong in params.yaml.
     """
     model = read_section(params, "model", Model)
-    rm = read_part(params, "rm", RewardTraining, beside=Gate)
+    rm = read_section(params, "rm", RewardTraining, defaults="training")
     tokenizer = open_tokenizer(folder)
     prepare_tokenizer(tokenizer, pooling=model.pooling, separator=model.separator, where=str(folder))
-    encoder = Encoder(tokenizer, **model.model_dump(exclude={"padding_side"}))
+    encoder = Encoder(tokenizer, **model.model_dump())
     policies = rm.findings.model_dump()
     findings = lenient(policies, set_in="rm.findings")
     check = TokenCheck(encoder, findings, unknown_rate=rm.unknown_rate)

@@ -1,8 +1,6 @@
 """Sections `rm` and `apo` of params.yaml."""
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from apo.core.config import Count, CountOrZero, Fraction, NotNegative, Policy, Section
 from apo.training.settings import Lora, Optimiser
@@ -29,8 +27,6 @@ class RewardTraining(Optimiser):
     findings: TokenFindings
     unknown_rate: Fraction
     eval_steps: CountOrZero
-    calibration_bins: Annotated[list[Count], Field(min_length=1)]
-    bootstrap: Annotated[int, Field(ge=100)]
 
 
 class Apo(Section):
