@@ -25,7 +25,18 @@ from typing import Any
 
 from apo.core.errors import UserError
 
-STAGES = ("data", "backbone", "actor", "sample", "train_apo_rm", "score", "align", "answer", "evaluate")
+STAGES = (
+    "data",
+    "backbone",
+    "actor",
+    "sample",
+    "train_apo_rm",
+    "evaluate_rm",
+    "score",
+    "align",
+    "answer",
+    "evaluate",
+)
 """Those whose imports cover all others."""
 PROJECT = ("apo", "stages", "study")
 CLIENT = """#!{python} -IS

@@ -9,13 +9,14 @@ Metrics = dict[str, Any]
 ARMS = ("base", "apo")
 ROUNDS = ("r1", "r2")
 
-WHOLE_GAME = ["evaluate@round1"]
+WHOLE_GAME = ["evaluate@round1", "evaluate_test_rm"]
 """Targets of a game of two rounds."""
 FIRST_CHOICE = ["rjs@round0-base", "rjs@round0-apo"]
 """Targets up to what both RMs choose in round one."""
 FIRST_LLMS = ["answer@round0-base", "answer@round0-apo", "answer_actor"]
 """Targets up to the answers of the LLMs of round one."""
 TRAIN_RM = {"base": "train_base_rm", "apo": "train_apo_rm@round0"}
+EVALUATE_RM = "evaluate_apo_rm@round0"
 SCORE = "score@round0"
 SELECT = "rjs@round0-apo"
 ALIGN = "align@round0-apo"

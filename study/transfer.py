@@ -197,11 +197,15 @@ def target_true_reward(rows: Sequence[Row]) -> float:
 def _choose_again(arm: str, seed: int, workspace: Workspace, selected: Path) -> None:
     """Trains the RM of an arm with another seed on the same data, and lets it choose."""
     folder = workspace.copy / FOLDER
-    params, model, scores = folder / "params.yaml", folder / "rm", folder / "scores.jsonl"
+    params, model, scores = folder / "params.yaml", folder / "model", folder / "scores.jsonl"
     params.write_bytes((workspace.copy / "params.yaml").read_bytes())
     change(params, {"seed": seed})
-    title, metrics = f"RM of the {arm} arm with seed {seed}", folder / "rm.json"
-    arguments = {"out": model, "curves": folder / "rm_curves", "metrics": metrics, "params": params}
+    title, metrics = f"RM of the {arm} arm with seed {seed}", folder / "evaluation.json"
+    arguments = {"out": model, "curves": folder / "rm", "metrics": folder / "rm.json", "params": params}
     rerun(pipeline.TRAIN_RM[arm], workspace, title, arguments)
-    rerun(pipeline.SCORE, workspace, title, {"model": model, "out": scores, "metrics": metrics})
-    rerun(pipeline.SELECT, workspace, title, {"scores": scores, "out": selected, "metrics": metrics})
+    arguments = {"model": model, "out": folder / "evaluation", "metrics": metrics}
+    rerun(pipeline.EVALUATE_RM, workspace, title, arguments)
+    arguments = {"model": model, "evaluation": metrics, "out": scores, "metrics": folder / "score.json"}
+    rerun(pipeline.SCORE, workspace, title, arguments)
+    arguments = {"scores": scores, "out": selected, "metrics": folder / "rjs.json"}
+    rerun(pipeline.SELECT, workspace, title, arguments)

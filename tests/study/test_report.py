@@ -1,4 +1,4 @@
-"""study/report.py and study/values.py: pages are what the kept numbers say; no sentence has its own number."""
+"""study/report.py, study/values.py: pages are what the kept numbers say; no sentence has its own number."""
 
 import re
 from pathlib import Path
