@@ -23,10 +23,8 @@ RIGHT, WRONG = " Two plus three is five.", " Two plus three is four."
 
 
 def rows(number: int) -> list[dict[str, Any]]:
-    samples = [WRONG, RIGHT, " ", WRONG]
-    return [
-        {"query_id": str(i), "query": SUM, "samples": samples, "scores": [0.0] * 4} for i in range(number)
-    ]
+    row = {"query": SUM, "samples": [WRONG, RIGHT, " ", WRONG], "scores": [0.0] * 4}
+    return [{"query_id": str(i), **row} for i in range(number)]
 
 
 def test_truth_chooses_the_best_sample() -> None:
