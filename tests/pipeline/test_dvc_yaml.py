@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
+from apo.core.provenance import OUTPUTS, SUFFIX
 
 from apo.core import config
-from apo.core.provenance import OUTPUTS, SUFFIX
 from apo.plots.tables import COLUMNS
 from apo.splits.splitting import MEASURED_ON
 from tests.helpers.import_closure import ROOT, closure, imports_of

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apo.core.provenance import SUFFIX
 from ruamel.yaml import YAML
 
-from apo.core.provenance import SUFFIX
 from tests.helpers.played_repo import downstream, dvc, git, ran, stages
 from tests.helpers.small_repo import ROOT, change_params, copy_repository, run
 

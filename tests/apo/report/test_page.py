@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from apo.report.__main__ import gather_all
 from apo.report.page import build_page
+from apo.report.run import read_run
 from tests.helpers.browser import Seen, opened
 from tests.helpers.report_run import HOSTILE, settings, write_run
 
@@ -21,7 +21,7 @@ def write_report(folder: Path, *, queries: int) -> Path:
     write_run(folder, queries=queries)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run = gather_all(["r1"])
+        run = read_run(["r1"])
     file = folder / "report.html"
     file.write_text(build_page(run, run.transcripts, settings()), encoding="utf-8")
     return file
