@@ -19,6 +19,7 @@ from apo.model import runtime
 from apo.model.checkpoint import new_language_model
 from apo.training.checkpointing import Checkpoints
 from apo.training.outputs import Outputs, adopt_checkpoint, finish
+from apo.training.trainer import warmup_metrics
 
 
 def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
@@ -62,6 +63,7 @@ def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Pat
             checkpoints=checkpoints,
         )
         found = {"parameters": model.num_parameters(), "pretrained_here": True, "pieces": len(tokenizer)}
+        found |= warmup_metrics(len(curve), settings)
         card = {"trained_on": {start: len(texts)}, "settings": settings.model_dump(exclude={"start"})}
         finish("backbone", model, tokenizer, curve, found=found, counts=counts, card=card, to=to)
         checkpoints.remove_older()

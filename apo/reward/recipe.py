@@ -29,6 +29,7 @@ from apo.text.dialogue import dialogue_to_messages
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters, merge_adapters, trained_weights
 from apo.training.model_card import reward_model_card
+from apo.training.trainer import warmup_metrics
 
 COMPARED = 32  # rows whose rewards a saved model is compared on
 
@@ -107,6 +108,7 @@ def train_rm(
         write_csv(outputs.curves / "lengths.csv", check.lengths.histogram())
         write_rows(outputs.curves / "findings.jsonl", check.findings.examples)
         train = {**dict(sorted(counts.items())), "final_loss": curve[-1]["loss"]}
+        train |= warmup_metrics(len(curve), settings)
         found = {"train": train, "findings": dict(check.findings.counts), "saved": saved}
         write_json(outputs.metrics, {f"train_{name}": found})
         checkpoints.remove_older()

@@ -59,6 +59,22 @@ def learning_rate(step: int, steps: int, settings: Optimizer) -> float:
     return settings.lr * factor[settings.schedule]
 
 
+def warmup_metrics(steps: int, settings: Optimizer) -> dict[str, int]:
+    """For the metrics of a training: `warmup_only`, 1 where every optimizer step is warm-up; else nothing."""
+    return {"warmup_only": 1} if settings.warmup_steps >= steps else {}
+
+
+def _log_warmup(desc: str, steps: int, settings: Optimizer) -> None:
+    """Says on the terminal that the learning rate does not reach its value, or only in the last step."""
+    if warmup_metrics(steps, settings):
+        last = learning_rate(steps - 1, steps, settings)
+        tqdm.write(
+            f"{desc}: all {steps} optimizer steps are warm-up (warmup_steps: {settings.warmup_steps}); the "
+            f"learning rate ends at {last:.3g} of {settings.lr:.3g}. Lower warmup_steps or train longer.",
+            file=sys.stderr,
+        )
+
+
 def build_optimizers(model: nn.Module, settings: Optimizer) -> list[torch.optim.Optimizer]:
     """AdamW for everything, or Muon for the matrices inside the model and AdamW for the rest.
 
@@ -145,8 +161,10 @@ def training_loop(
         norm = settings.max_grad_norm
         engine = DDPEngine(model, loss_of, optimizers, max_grad_norm=norm, rank=rank, world=world)
     curve, steps = engine.begin(checkpoints), len(batches)
-    if curve and rank == 0 and not shared:
-        tqdm.write(f"{desc}: goes on after step {len(curve)} of {steps}", file=sys.stderr)
+    if rank == 0 and not shared:
+        _log_warmup(desc, steps, settings)
+        if curve:
+            tqdm.write(f"{desc}: goes on after step {len(curve)} of {steps}", file=sys.stderr)
     model.train()
     left = range(len(curve), steps)
     quiet = rank > 0 or None

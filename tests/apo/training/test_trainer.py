@@ -24,6 +24,7 @@ from apo.training.trainer import (
     learning_rate,
     length_bucketed_batches,
     training_loop,
+    warmup_metrics,
 )
 from tests.helpers import tiny_models as tiny
 
@@ -116,6 +117,12 @@ def test_learning_rates_at_the_edges(schedule: str) -> None:
     assert [learning_rate(step, 3, longer) for step in range(3)] == pytest.approx([0.2, 0.4, 0.6])
 
 
+def test_warmup_only_is_a_warmup_as_long_as_the_training() -> None:
+    settings = tiny.optimizer(warmup_steps=10)
+    assert warmup_metrics(10, settings) == warmup_metrics(3, settings) == {"warmup_only": 1}
+    assert warmup_metrics(11, settings) == warmup_metrics(1, tiny.optimizer(warmup_steps=0)) == {}
+
+
 # Steps
 
 
@@ -198,6 +205,20 @@ def test_a_training_is_that_of_a_plain_loop(
         assert curve[step] == pytest.approx({"step": step + 1, "loss": loss.item(), "lr": rate})
     for a, b in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("warmup", "line_of"), [(2, None), (3, "0.01 of 0.01"), (6, "0.005 of 0.01")])
+def test_a_warmup_as_long_as_the_training_is_logged(
+    warmup: int,
+    line_of: str | None,
+    new_checkpoints: Callable[[], Checkpoints],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = line()
+    run(model, tiny.optimizer(warmup_steps=warmup), squares(model), new_checkpoints())
+    logged = capsys.readouterr().err
+    assert ("test: all 3 optimizer steps are warm-up" in logged) == (line_of is not None)
+    assert line_of is None or line_of in logged
 
 
 def test_muon_has_the_matrices_inside_and_adamw_the_rest() -> None:
