@@ -96,7 +96,7 @@ def test_a_launched_training(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "two")
     texts = [(row["query"], row["responses"]) for row in comparisons(6)]
     items = list(wanted.encoder.items(texts, Counter(), where=""))
-    for item, rewards in zip(items, rewards_of(wanted, items, what=""), strict=True):
+    for item, rewards in zip(items, rewards_of(wanted, items, desc=""), strict=True):
         for response, reward in zip(item.responses, rewards, strict=True):
             with torch.no_grad():
                 found = model(torch.tensor([item.prefix + response])).logits[0, 0].item()
