@@ -7,7 +7,7 @@ from typing import Any
 
 from apo.core.records import Row, read_rows
 from apo.demo.language import words
-from apo.demo.parse_queries import read_query
+from apo.demo.parse_queries import parse_query
 from apo.demo.reward import components
 from apo.evaluation.compare_llms import chosen_truth, with_true_rewards
 from study.pipeline import ARMS, adversarial_file, answer_files, read_metrics, selected_file
@@ -46,7 +46,7 @@ def points(answers: Iterable[tuple[str, str]]) -> dict[str, float]:
     rows, blank = [], 0
     for query, text in answers:
         if words(text):
-            rows.append(components(read_query(query), text))
+            rows.append(components(parse_query(query), text))
         else:
             blank += 1
     means = {name: fmean(row[name] for row in rows) for name in rows[0]} if rows else {}

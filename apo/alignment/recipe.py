@@ -59,7 +59,7 @@ def align_model(
     if settings.method != "rjs":
         counts["pairs"] = sum(learned_from(one, settings.method).pairs for one in data)
     with Checkpoints(name, fingerprint([settings, seed], [start, scored])).exclusive() as checkpoints:
-        curve = align(model, data, settings, seed=seed, what=name, checkpoints=checkpoints)
+        curve = align(model, data, settings, seed=seed, desc=name, checkpoints=checkpoints)
         adapter = merge_adapters(tuner)
         more = adapter.save if adapter else None
         learned = settings.model_dump(exclude=set() if tuner else {"lora"})

@@ -20,7 +20,7 @@ from apo.datasets.formats import Found, shown, with_columns
 from apo.datasets.recognize import COMPARISONS, DEMONSTRATIONS, GOLDEN, SAMPLES, Shape, recognise
 from apo.datasets.rows import Placed, placed_rows
 from apo.text.data_issues import Findings
-from apo.text.dialogue import cut_runaway, digest_of, normalise_query, query_id_of, turn_out_of_order
+from apo.text.dialogue import cut_runaway, digest_of, normalize_query, query_id_of, turn_out_of_order
 
 LONGEST_TEXT = 1_000_000  # characters of one query or response
 # Marks of other people's chat templates, that make a conversation look like one plain prompt.
@@ -284,7 +284,7 @@ class QueryIds:
         Raises:
             RowError: The id was given to another query before.
         """
-        digest = digest_of(normalise_query(query))
+        digest = digest_of(normalize_query(query))
         if self._query_of.setdefault(query_id, digest) != digest:
             raise RowError(
                 "id_of_two_queries",

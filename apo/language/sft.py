@@ -58,7 +58,7 @@ def fine_tune(
             pad_id=tokenizer.pad_token_id,
             seed=seed,
             device=device,
-            what=name,
+            desc=name,
             checkpoints=checkpoints,
         )
         learned = settings.model_dump(exclude={"start"})

@@ -7,11 +7,11 @@ from study.play import Workspace
 from study.settings import read_settings
 
 
-def job(name: str, what: Any) -> Job:
+def job(name: str, desc: Any) -> Job:
     def play(workspace: Workspace) -> dict[str, Any]:
         raise AssertionError("not to be played")
 
-    return Job("method", name, 1, what, play)
+    return Job("method", name, 1, desc, play)
 
 
 def test_key_is_that_of_code_and_parameters_alone() -> None:

@@ -20,7 +20,7 @@ def test_metrics_say_that_a_training_was_warmup_only(
     tiny.backbone(tmp_path / "start")
     source = tmp_path / "answers.jsonl"
     source.touch()
-    settings = tiny.optimiser(FineTuning, max_length=64, batch_size=2, warmup_steps=warmup)
+    settings = tiny.optimizer(FineTuning, max_length=64, batch_size=2, warmup_steps=warmup)
     answers = [
         (tiny.query(f"Tell me of the {word}."), "A dog.") for word in ("story", "fox", "day", "friend")
     ]
