@@ -129,8 +129,8 @@ def test_a_stage_killed_at_random_moments(name: str, played: Path) -> None:
 
 
 def check_it_went_on(output: str, saved: int) -> None:
-    """A run that came as far as to look says that it goes on after what was saved."""
-    found = re.findall(r"goes on after (?:step|piece) (\d+)", output)
+    """A run that came as far as to look says that it resumes after what was saved."""
+    found = re.findall(r"resumes after (?:step|chunk) (\d+)", output)
     assert not found or int(found[0]) >= saved, output
 
 
@@ -158,7 +158,7 @@ def test_a_stage_whose_dvc_was_killed_holds_its_training(played: Path) -> None:
         orphan.kill()
     process.communicate()
     output = dvc(played, *repro[1:])
-    assert "base_rm: goes on after step" in output
+    assert "base_rm: resumes after step" in output
     assert (played / "dvc.lock").read_bytes() == lock
 
 
@@ -175,7 +175,7 @@ def test_control_c_ends_in_one_line_and_goes_on(played: Path) -> None:
             break
     assert process.returncode != 0, output
     assert "goes on from the last checkpoint" in output and "Traceback" not in output, output
-    assert "backbone: goes on after step" in dvc(played, *repro[1:])
+    assert "backbone: resumes after step" in dvc(played, *repro[1:])
     assert (played / "dvc.lock").read_bytes() == lock
 
 
@@ -263,7 +263,7 @@ def test_an_experiment_in_its_own_folder_goes_on(queue: bool, played: Path) -> N
         kill(process)
     run(["dvc", "queue", "remove", "--all"], played)
     output = dvc(played, "exp", "run", "--temp", "-S", f"apo.{value}", **often)
-    assert "apo_rm_r1: goes on after step" in output, output
+    assert "apo_rm_r1: resumes after step" in output, output
     name = re.search(r"Ran experiment\(s\): (\S+)", output)
     assert name
     dvc(played, "exp", "apply", name[1])

@@ -80,7 +80,7 @@ def test_a_launched_training(tmp_path: Path) -> None:
 
     # Run again, it goes on and ends as one process does.
     said = place.ran(STAGE, "two", **two)
-    assert "base_rm: goes on after step" in said
+    assert "base_rm: resumes after step" in said
     one, again = place.curve("one"), place.curve("two")
     assert len(one) == len(again) == 10
     for theirs, ours in zip(one, again, strict=True):
