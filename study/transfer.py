@@ -111,7 +111,7 @@ class Alignment:
         return f"{self.method} on {self.targets:,} targets by {self.chooser}, seed {self.alignment_seed}"
 
     @property
-    def what(self) -> Any:
+    def spec(self) -> Any:
         """All that decides the result, beside the code."""
         world = [self.world.changes, list(self.world.coefficients)]
         return ["transfer", world, self.chooser, self.changes, self.alignment_seed]
@@ -185,8 +185,15 @@ def _chosen(rows: Sequence[Row], scores_of: Callable[[Row], list[float]]) -> lis
         {"query_id": row["query_id"], "query": row["query"], "samples": row["samples"]} for row in rows
     ]
     scores = [{"query_id": row["query_id"], "scores": scores_of(row)} for row in rows]
-    at = {"samples_source": "samples", "rewards_source": "scores"}
-    return list(select(samples, scores, include_extra=False, counts=Counter(), **at))
+    selected = select(
+        samples,
+        scores,
+        include_extra=False,
+        samples_source="samples",
+        rewards_source="rewards",
+        counts=Counter(),
+    )
+    return list(selected)
 
 
 def target_true_reward(rows: Sequence[Row]) -> float:
