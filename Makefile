@@ -10,7 +10,8 @@
 # make preset   the parameters of a preset: NAME=demo, hh_1b or paper
 # make interop  checkpoints and files in the code of others: transformers, TRL, RewardBench; part of make test
 # make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
-# make study   ten seeds of small games, base against APO, and docs/results.md from them; hours; QUICK=1 for a look
+# make study   small games over many seeds, docs/results.md and docs/when.md from them, and what so many seeds can decide; hours, at low
+#              priority; SETS='alignment transfer' for some sets of games, QUICK=1 for a trial
 PYTHON ?= python3
 # As many files of tests at a time as there are cores, up to four, and one thread for each: more of them would wait for each other.
 BIN := .venv/bin
@@ -79,7 +80,7 @@ big: setup
 	$(BIN)/python -m benchmarks.big $(or $(SIZES),10000 100000 1000000)
 
 study: setup
-	$(BIN)/python -m study $(if $(QUICK),--quick)
+	$(BIN)/python -m study $(if $(QUICK),--quick) $(if $(SETS),--sets $(SETS))
 
 check: setup-dev
 	$(BIN)/ruff format --check .

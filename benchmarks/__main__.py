@@ -28,7 +28,7 @@ PROGRESS = "{percentage:3.0f} %, {elapsed} gone, {remaining} left{postfix}"
 
 
 def plans(*, quick: bool) -> list[Plan]:
-    """An optimiser step of 64 comparisons, and its doubles; for a quick look a quarter of one."""
+    """An optimizer step of 64 comparisons, and its doubles; for a quick look a quarter of one."""
     part, repeats = (4, 1) if quick else (1, 3)
     multiples = () if quick else (2, 4)
     found = [

@@ -4,7 +4,7 @@ A description of its cost, written from its description; turbo-alignment collate
 sequence holds one pair: the context once, then both responses, whose positions restart behind the context and
 of which neither sees the other. Golden > 4 samples are four pairs: each reads context and golden answer.
 The model is the stock one under a mask; every layer computes every token. It is as careful as the plain loop:
-pairs of a step sorted by length, micro batches by a token budget, padding to the longest pair of one.
+pairs of a step sorted by length, micro-batches by a token budget, padding to the longest pair of one.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 from benchmarks.jobs import Training, adamw, load_items, load_reward_model, update
 from benchmarks.plain import by_length
 
-TOGETHER = 1024  # tokens of a micro batch, padding included: the fastest of 512, 1024, .. 8192 on two cores
+TOGETHER = 1024  # tokens of a micro-batch, padding included: the fastest of 512, 1024, .. 8192 on two cores
 
 Pair = tuple[list[int], list[int], list[int]]  # context, chosen, rejected
 
 
-def pairs_of(item: Item) -> list[Pair]:
+def pairs_of(item: ResponseSet) -> list[Pair]:
     """The first response against each other one."""
     first, *others = item.responses
     return [(item.prefix, first, other) for other in others]
@@ -64,7 +64,7 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
     training = Training(load_items(folder, job, rows), job == "train_apo")
     classifier = load_reward_model(folder).classifier.train()
     steps, settings = training.steps(), training.settings
-    optimiser = adamw(classifier, settings)
+    optimizer = adamw(classifier, settings)
 
     def run() -> float:
         total = 0.0
@@ -75,7 +75,7 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
                 loss = -training.weight * logsigmoid(found[:, 0] - found[:, 1]).sum() / len(pairs)
                 loss.backward()
                 total += loss.item()
-            update(classifier, optimiser, settings)
+            update(classifier, optimizer, settings)
         return total / len(steps)
 
     return run

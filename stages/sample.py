@@ -8,7 +8,7 @@ Metrics: responses, cuts, blanks, length. Paper, section 4.1.
 from collections import Counter
 from pathlib import Path
 
-from apo.chunks.resumable import pieces_of
+from apo.chunks.resumable import open_chunks
 from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
 from apo.core.records import read_rows, write_json, write_rows
@@ -45,16 +45,16 @@ def main(
         # The name is that of the part: in the first round both arms ask the same model, and the second finds
         # what the first one computed.
         key = fingerprint([settings, seed], [llm, queries])
-        with pieces_of(f"sample_{part}", key, queries=len(asked)) as pieces:
+        with open_chunks(f"sample_{part}", key, queries=len(asked)) as chunks:
             responses = respond(
                 llm,
                 [(row["query_id"], row["query"]) for row in asked],
                 settings,
                 seed=seed,
                 device=device,
-                what=f"sample {part}",
+                desc=f"sample {part}",
                 counts=counts,
-                pieces=pieces,
+                chunks=chunks,
             )
         rows = ({**row, "samples": texts} for row, texts in zip(asked, responses, strict=True))
     write_rows(out, counted(rows, origin=settings.origin, counts=counts))

@@ -35,28 +35,28 @@ GONE = re.compile(r"Connection (?:closed|reset) by peer|Broken pipe")  # gloo, o
 GRACE = 10  # seconds in which a launcher sees that a rank has ended
 
 
-class Done(Exception):
+class WorkerDone(Exception):
     """A rank has done its part; `apo.core.stage` ends the process."""
 
 
-def inside() -> bool:
+def is_worker() -> bool:
     """Whether this process is a rank."""
     return PIECE in os.environ
 
 
-def wanted() -> bool:
+def launcher_requested() -> bool:
     """Whether this process is to start ranks for what can be shared."""
-    return bool(os.environ.get("APO_LAUNCH", "").strip()) and not inside()
+    return bool(os.environ.get("APO_LAUNCH", "").strip()) and not is_worker()
 
 
-def mine(piece: str) -> bool:
+def is_worker_of(piece: str) -> bool:
     """Whether this process is a rank that was started for this piece of work."""
     return os.environ.get(PIECE) == piece
 
 
-def ranks(piece: str) -> tuple[int, int]:
+def rank_and_world_size(piece: str) -> tuple[int, int]:
     """Rank and number of the processes that share a piece of work; (0, 1) for one that does it alone."""
-    if not mine(piece):
+    if not is_worker_of(piece):
         return 0, 1
     try:
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -69,7 +69,7 @@ def ranks(piece: str) -> tuple[int, int]:
         ) from None
 
 
-def start(piece: str, folder: Path) -> None:
+def run_workers(piece: str, folder: Path) -> None:
     """Runs this stage once more on all ranks, for one piece of work, and waits for their end.
 
     Args:
@@ -100,7 +100,7 @@ def start(piece: str, folder: Path) -> None:
     shutil.rmtree(said)
 
 
-def enter() -> None:
+def start_worker() -> None:
     """What a rank does first: it ends when its launcher does."""
     if sys.platform == "linux":
         import ctypes
@@ -131,7 +131,7 @@ def report_group(error: RuntimeError) -> None:
         raise error
 
 
-def leave() -> NoReturn:
+def end_worker() -> NoReturn:
     """Ends a rank that has done its part, when all have."""
     distributed = sys.modules.get("torch.distributed")  # imported by those that use it
     if distributed and distributed.is_available() and distributed.is_initialized():

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from apo.chunks.resumable import Pieces
+from apo.chunks.resumable import Chunks
 from apo.core.records import Row, read_rows
 from apo.metrics.calibration import calibration_metrics, one_sided, reliability_curve
 from apo.metrics.pairs import item_metrics, pair_counts, pair_metrics, pairs_of
@@ -33,7 +33,7 @@ class Rated(NamedTuple):
     counts: Counter[str]
 
 
-class Measured(NamedTuple):
+class RmEvaluation(NamedTuple):
     """What `measure` found.
 
     Attributes:
@@ -51,7 +51,7 @@ class Measured(NamedTuple):
 
 
 def rate_comparisons(
-    model: RewardModel, comparisons: Path, *, desc: str, pieces: Pieces | None = None
+    model: RewardModel, comparisons: Path, *, desc: str, chunks: Chunks | None = None
 ) -> Rated:
     """The rewards of a file of comparisons.
 
@@ -59,7 +59,7 @@ def rate_comparisons(
         model: In evaluation mode.
         comparisons: Records that the model was not trained on.
         desc: Name on the progress line.
-        pieces: Rewards that were computed already. In a rank those of other ranks are NaN.
+        chunks: Rewards that were computed already. In a rank those of other ranks are NaN.
 
     Raises:
         UserError: A reward is not finite.
@@ -68,10 +68,10 @@ def rate_comparisons(
     counts: Counter[str] = Counter()
     texts = ((row["query"], row["responses"]) for row in rows)
     items = model.encoder.items(texts, counts, where=str(comparisons))
-    return Rated(rows, list(rewards_of(model, items, what=desc, total=len(rows), pieces=pieces)), counts)
+    return Rated(rows, list(rewards_of(model, items, desc=desc, total=len(rows), chunks=chunks)), counts)
 
 
-def measure(rated: Rated, *, truth: Path, bins: Sequence[int]) -> Measured:
+def measure(rated: Rated, *, truth: Path, bins: Sequence[int]) -> RmEvaluation:
     """Metrics on comparisons, the rows of the reliability curve, and the rewards of all pairs.
 
     Args:
@@ -96,7 +96,7 @@ def measure(rated: Rated, *, truth: Path, bins: Sequence[int]) -> Measured:
     if known:
         metrics["truth"] = _truth(rows, rewards, temperature=known["temperature"], bins=bins)
     curve = curve_rows(chosen, rejected, bins=bins[0])
-    return Measured(metrics, curve, chosen, rejected, pair_counts(scores))
+    return RmEvaluation(metrics, curve, chosen, rejected, pair_counts(scores))
 
 
 def curve_rows(chosen: np.ndarray, rejected: np.ndarray, *, bins: int) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Items to tensors: one tree per query, in micro batches of a token budget.
+"""Items to tensors: one tree per query, in micro-batches of a token budget.
 
 A tree is the query followed by all its responses. Position ids restart behind the query and the
 attention mask lets a response see the query and itself, so that every reward and every gradient is
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Batch:
         return (causal & ((keys == queries) | (keys == 0)))[:, None]
 
     @cached_property
-    def members(self) -> Bool[Tensor, "item resp tok"]:
+    def response_mask(self) -> Bool[Tensor, "item resp tok"]:
         """Which tokens make up the sequence of each response."""
         keys = self.segments[:, None, :]
         numbers = torch.arange(1, self.mask.shape[1] + 1, device=keys.device)[None, :, None]
@@ -53,19 +53,19 @@ class Batch:
         return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
 
-def tree_length(item: Item) -> int:
+def packed_length(item: ResponseSet) -> int:
     """Tokens of the query and of all its responses."""
     return len(item.prefix) + sum(map(len, item.responses))
 
 
-def plain_items(item: Item) -> list[Item]:
+def unpacked(item: ResponseSet) -> list[ResponseSet]:
     """The layout without sharing: one item for each response."""
-    return [Item(item.prefix, [response]) for response in item.responses]
+    return [ResponseSet(item.prefix, [response]) for response in item.responses]
 
 
-def collate(items: Sequence[Item], *, pad_id: int) -> Batch:
+def collate(items: Sequence[ResponseSet], *, pad_id: int) -> Batch:
     """Pads trees on the right."""
-    length = max(map(tree_length, items))
+    length = max(map(packed_length, items))
     widest = max(len(item.responses) for item in items)
     input_ids = torch.full((len(items), length), pad_id, dtype=torch.long)
     position_ids = torch.zeros((len(items), length), dtype=torch.long)
@@ -86,7 +86,7 @@ def collate(items: Sequence[Item], *, pad_id: int) -> Batch:
     return Batch(input_ids, position_ids, segments, mask)
 
 
-def rectangle(
+def pad_responses(
     rows: Sequence[Sequence[float]], fill: float, dtype: torch.dtype
 ) -> Shaped[Tensor, "item resp"]:
     """Numbers of the responses of each item, with `fill` where an item has no more responses."""
@@ -122,7 +122,7 @@ def _say_larger(budget: str, tokens: int, longest: int) -> None:
     if budget not in _told:
         _told.add(budget)
         print(
-            f"{budget} is {tokens} tokens and an item has {longest}: such an item is a micro batch alone",
+            f"{budget} is {tokens} tokens and an item has {longest}: such an item is a micro-batch alone",
             file=sys.stderr,
         )
 
@@ -130,7 +130,7 @@ def _say_larger(budget: str, tokens: int, longest: int) -> None:
 IGNORED = -100  # a label that costs nothing
 
 
-def collate_texts(items: Sequence[Item], *, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+def collate_texts(items: Sequence[ResponseSet], *, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, attention mask and labels (the response's tokens alone), padded on the right."""
     length = max(item.longest for item in items)
     ids = torch.full((len(items), length), pad_id)

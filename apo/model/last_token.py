@@ -48,7 +48,7 @@ def _last_layer(
 ) -> Float[Tensor, "item resp hidden"]:
     """The layer's output at the last tokens: each sees its query and its response, `batch.members`."""
     attention = layer.self_attn
-    last = last_position(batch.members)
+    last = last_position(batch.response_mask)
     normed = layer.input_layernorm(hidden)
     queries = _heads(attention.q_proj(at(normed, last)), attention.head_dim)
     keys = _heads(attention.k_proj(normed), attention.head_dim)
@@ -69,8 +69,8 @@ def _last_layer(
 
 def _visible(batch: Batch, last: Int[Tensor, "item resp"]) -> Tensor:
     """The mask of the last tokens; a response that is not there sees the first token, not nothing."""
-    first = torch.arange(batch.members.shape[-1], device=last.device) == 0
-    return (batch.members | (first & ~batch.mask[..., None]))[:, None]
+    first = torch.arange(batch.response_mask.shape[-1], device=last.device) == 0
+    return (batch.response_mask | (first & ~batch.mask[..., None]))[:, None]
 
 
 def _heads(projected: Float[Tensor, "item tok hidden"], size: int) -> Float[Tensor, "item head tok size"]:

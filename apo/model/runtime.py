@@ -2,7 +2,7 @@
 
 APO_DEVICE        cpu, cuda or mps; by default a GPU where there is one
 APO_THREADS       CPU threads of torch, 2 by default (another number changes the last bits of a result)
-APO_TOKEN_BUDGET  tokens of a micro batch, padding included; by default 1024, what the caches of a CPU hold,
+APO_TOKEN_BUDGET  tokens of a micro-batch, padding included; by default 1024, what the caches of a CPU hold,
                   and 16384 on a GPU
 APO_SAMPLE_BUDGET tokens that sampling holds in its cache at most (a prompt that its samples share counts
                   once), 65536 by default
@@ -28,13 +28,13 @@ from apo.core import distributed
 from apo.core.errors import UserError
 from apo.model.versions import warn_of_other_versions
 
-FIXED: dict[str, str | int | bool] = {}
+RUN_INFO: dict[str, str | int | bool] = {}
 """What the last bits of a result depend on, once `set_up` has fixed it; the provenance records it."""
 
 
 def token_budget() -> int:
-    """Tokens of a micro batch, padding included."""
-    return _whole_number("APO_TOKEN_BUDGET", 1024 if FIXED.get("device", "cpu") == "cpu" else 16384)
+    """Tokens of a micro-batch, padding included."""
+    return _whole_number("APO_TOKEN_BUDGET", 1024 if RUN_INFO.get("device", "cpu") == "cpu" else 16384)
 
 
 def sample_budget() -> int:
@@ -42,20 +42,20 @@ def sample_budget() -> int:
     return _whole_number("APO_SAMPLE_BUDGET", 65536)
 
 
-def arithmetic(device: torch.device) -> torch.autocast:
+def autocast(device: torch.device) -> torch.autocast:
     """What the layers of a model are computed in on this device."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision(device) == "bf16")
 
 
-def spare_memory(model: Any) -> None:
+def enable_gradient_checkpointing(model: Any) -> None:
     """Switches gradient checkpointing on where the environment asks for it."""
     if _whole_number("APO_GRADIENT_CHECKPOINTING", 0, least=0):
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
 
 @contextlib.contextmanager
-def memory_for(name: str, budget: int) -> Iterator[None]:
-    """Tells which budget was too large when the memory does not hold a micro batch."""
+def explain_oom(name: str, budget: int) -> Iterator[None]:
+    """Tells which budget was too large when the memory does not hold a micro-batch."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
@@ -65,8 +65,8 @@ def memory_for(name: str, budget: int) -> Iterator[None]:
             raise
         raise UserError(
             name,
-            found=f"no memory for a micro batch of {budget} tokens",
-            expected="a micro batch that fits",
+            found=f"no memory for a micro-batch of {budget} tokens",
+            expected="a micro-batch that fits",
             do=f"set {name}={max(1, budget // 2)}; the results stay the same, up to rounding",
         ) from None
 
@@ -92,7 +92,7 @@ def set_up() -> torch.device:
     if default == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns that it finds no GPU
     name = os.environ.get("APO_DEVICE", default)
-    if name == "cuda" and distributed.inside():
+    if name == "cuda" and distributed.is_worker():
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # each rank has a GPU of its own
     try:
         device = torch.device(name)
@@ -106,7 +106,7 @@ def set_up() -> torch.device:
             expected="a device of this machine",
             do="unset it, or write APO_DEVICE=cpu; APO_LAUNCH starts at most one process a GPU",
         ) from None
-    FIXED.update(
+    RUN_INFO.update(
         device=device.type, precision=precision(device), threads=threads, deterministic_algorithms=True
     )
     return device
@@ -115,7 +115,7 @@ def set_up() -> torch.device:
 def _keep_freed_memory() -> None:
     """Lets glibc hand out freed blocks of up to 32 MB again, not give them back to the system.
 
-    Else each micro batch takes its activations from the system page by page. What the environment says of
+    Else each micro-batch takes its activations from the system page by page. What the environment says of
     the allocator (`MALLOC_...`) stays as it is; another libc has no such function.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
@@ -127,7 +127,7 @@ def _keep_freed_memory() -> None:
 
 def device() -> torch.device:
     """The device that `set_up` found; the CPU before."""
-    return torch.device(str(FIXED.get("device", "cpu")))
+    return torch.device(str(RUN_INFO.get("device", "cpu")))
 
 
 def precision(device: torch.device) -> str:

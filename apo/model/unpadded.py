@@ -66,10 +66,10 @@ def last_hidden_unpadded(decoder: Any, batch: Batch) -> Float[Tensor, "item resp
         if layer.gradient_checkpointing and layer.training:
             compute = partial(layer._gradient_checkpointing_func, compute)
         hidden = compute(hidden, cos, sin, trees)
-    members = batch.members[batch.mask]  # of every response, the tokens of its row
+    response_mask = batch.response_mask[batch.mask]  # of every response, the tokens of its row
     rows = torch.repeat_interleave(batch.mask.sum(1))
     visible = torch.zeros(len(rows), len(real), real.shape[1], dtype=torch.bool)
-    visible[torch.arange(len(rows)), rows] = members
+    visible[torch.arange(len(rows)), rows] = response_mask
     normed = decoder.norm(_last_layer(decoder.layers[-1], hidden, cos, sin, visible[:, real]))
     found: Tensor = normed.new_zeros(*batch.mask.shape, normed.shape[-1])
     return found.index_put((batch.mask,), normed)

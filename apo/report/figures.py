@@ -101,7 +101,7 @@ def _trainings(curves: Mapping[str, Curve], begins: str) -> dict[str, Curve]:
 
 
 def losses(of: str, curves: Mapping[str, Curve]) -> tuple[str, Spec] | None:
-    """Training loss by optimiser step, a line for each training."""
+    """Training loss by optimizer step, a line for each training."""
     values = [
         {"step": step, "loss": loss, "of": whose(name.removesuffix("/training"))}
         for name, rows in curves.items()
@@ -115,7 +115,7 @@ def losses(of: str, curves: Mapping[str, Curve]) -> tuple[str, Spec] | None:
         values,
         mark={"type": "line", "strokeWidth": 1.5},
         encoding={
-            "x": _axis("step", "optimiser step"),
+            "x": _axis("step", "optimizer step"),
             "y": _axis("loss", "loss", zero=False),
             "color": {"field": "of", "type": "nominal", "legend": {} if len(curves) > 1 else None},
         },
@@ -226,7 +226,7 @@ def scores(metrics: Mapping[str, Any], rounds: Sequence[str]) -> tuple[str, Spec
     return caption, _plot(values, layer=layers, height={"step": 30})
 
 
-def histograms(what: str) -> Callable[[str, Curve], tuple[str, Spec]]:
+def histograms(desc: str) -> Callable[[str, Curve], tuple[str, Spec]]:
     """How often an RM gave which reward, a line for each kind of response."""
 
     def draw(of: str, rows: Curve) -> tuple[str, Spec]:
@@ -237,7 +237,7 @@ def histograms(what: str) -> Callable[[str, Curve], tuple[str, Spec]]:
             "color": {"field": "of", "type": "nominal", "sort": None},
         }
         line = {"type": "line", "strokeWidth": 1.5, "interpolate": "step"}
-        return f"{what}, {of}", _plot(values, mark=line, encoding=encoding)
+        return f"{desc}, {of}", _plot(values, mark=line, encoding=encoding)
 
     return draw
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from apo.core.config import Count, CountOrZero, Fraction, NotNegative, Policy, Section
-from apo.training.settings import Lora, Optimiser
+from apo.training.settings import Lora, Optimizer
 
 
 class TokenFindings(Section):
@@ -22,7 +22,7 @@ class TokenFindings(Section):
     pad_is_end_token: Literal["error", "keep"]
 
 
-class RewardTraining(Optimiser):
+class RewardTraining(Optimizer):
     lora: Lora
     findings: TokenFindings
     unknown_rate: Fraction

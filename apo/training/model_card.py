@@ -153,7 +153,7 @@ def _run_info() -> dict[str, Any]:
     """What the last bits of the weights depend on: device, threads, engine, versions of what was loaded."""
     versions = {name: installed(name) for name in VERSIONS if name in sys.modules}
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return {**runtime.FIXED, "python": python, **versions}
+    return {**runtime.RUN_INFO, "python": python, **versions}
 
 
 def _listed(lines: Iterable[str]) -> str:

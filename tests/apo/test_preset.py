@@ -88,7 +88,7 @@ def test_there_and_back_is_every_byte_and_every_comment_stays(params: Path, name
 
 def test_what_changed_is_said_as_it_is_written(params: Path) -> None:
     changed = switch("paper", params=params, folder=PRESETS)
-    assert "rm.lr: 5.0e-4 -> 1.0e-6" in changed
+    assert "rm.lr: 1.0e-3 -> 1.0e-6" in changed
     assert "model.separator: '' -> '<sep>'" in changed
     assert "rounds: - id: r1 prev: r0 -> - id: r1 prev: r0 - id: r2 prev: r1 - id: r3 prev: r2" in changed
 

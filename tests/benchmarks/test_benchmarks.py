@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig
 
 from apo.core.errors import UserError
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 from benchmarks import alignment, authors, flops, jobs, ours, packed, plain, sampling
 from benchmarks.data import LENGTHS, made_up_texts, prepare, read_items, with_others
 from benchmarks.lengths import triples
@@ -99,7 +99,7 @@ def test_check_refuses_another_number() -> None:
 # At the cost that they claim -----------------------------------------------------------------------
 
 
-def pairs(folder: Path) -> list[Item]:
+def pairs(folder: Path) -> list[ResponseSet]:
     return jobs.load_items(folder, "train_pairs", 0)
 
 
@@ -132,7 +132,7 @@ def test_authors_pad_to_max_length_and_project(
 
 
 def test_golden_is_repeated_for_each_sample() -> None:
-    item = Item([1], [[5], [6], [7]])
+    item = ResponseSet([1], [[5], [6], [7]])
     assert jobs.pair(item) == [([1, 5], [1, 6]), ([1, 5], [1, 7])]
 
 
@@ -147,7 +147,7 @@ def test_plain_loop_pads_to_the_longest_of_like_length(folder: Path) -> None:
     classifier.register_forward_pre_hook(count, with_kwargs=True)
     items = read_items(folder / "score.jsonl") * 4
     plain.rewards_of(classifier, items)
-    assert tokens[0] == sum(item.plain_tokens for item in items)
+    assert tokens[0] == sum(item.unpacked_tokens for item in items)
     assert tokens[1] < 1.1 * tokens[0]
 
 
@@ -220,7 +220,7 @@ def test_layer_of_few_queries() -> None:
 
 
 def test_visible_pairs_of_a_tree() -> None:
-    item = Item([1, 2, 3], [[4, 5], [6]])
+    item = ResponseSet([1, 2, 3], [[4, 5], [6]])
     of_token = ["q", "q", "q", "a", "a", "b"]
     seen = sum(of_token[j] in ("q", of_token[i]) for i in range(6) for j in range(i + 1))
     assert flops.visible_pairs(item) == seen == 6 + (4 + 5) + 4
@@ -228,7 +228,7 @@ def test_visible_pairs_of_a_tree() -> None:
 
 def test_last_tokens_see_the_query_and_their_response(folder: Path) -> None:
     config = jobs.load_reward_model(folder).classifier.config
-    item = Item([1, 2, 3], [[4, 5], [6]])
+    item = ResponseSet([1, 2, 3], [[4, 5], [6]])
     first = flops.layer_flops(config, keys=6, queries=6, pairs=19)
     assert flops.reward_flops(config, item, last_tokens=False) == 2 * first + 2 * 2 * 32
     last = flops.layer_flops(config, keys=6, queries=2, pairs=5 + 4)

@@ -17,7 +17,7 @@ from apo.alignment.likelihood import ResponseLikelihood
 from apo.alignment.rankings import Ranking
 from apo.alignment.settings import Align
 from apo.alignment.train import align
-from apo.evaluation.kl import with_divergence
+from apo.evaluation.kl import with_kl
 from apo.language.causal_lm import encode_answers, encode_documents, train_language_model
 from apo.reward.train import RankedResponses, train_reward_model
 from apo.sampling.generation import sample_responses
@@ -71,7 +71,7 @@ def checkpoints() -> Iterator[Checkpoints]:
         yield states
 
 
-def language_training(folder: Path, *, answers: bool = False, optimiser: str = "adamw") -> int:
+def language_training(folder: Path, *, answers: bool = False, optimizer: str = "adamw") -> int:
     """Pretraining of the backbone or, on answers, fine-tuning of the actor; the steps taken."""
     tokenizer, counts = tiny.shared_tokenizer(), Counter[str]()
     if answers:
@@ -83,11 +83,11 @@ def language_training(folder: Path, *, answers: bool = False, optimiser: str = "
         curve = train_language_model(
             tiny.language_model(),
             items,
-            tiny.optimiser(optimiser=optimiser, weight_decay=0.1),
+            tiny.optimizer(optimizer=optimizer, weight_decay=0.1),
             pad_id=tokenizer.pad_token_id,
             seed=1,
             device=tiny.CPU,
-            what="lm",
+            desc="lm",
             checkpoints=states,
         )
     return len(curve)
@@ -102,15 +102,15 @@ def reward_training(folder: Path, *, golden: bool = False, rank: int = 0, loss: 
         curve = train_reward_model(
             model,
             COMPARISONS + GOLDEN if golden else COMPARISONS,
-            tiny.optimiser(weight_decay=0.1),
+            tiny.optimizer(weight_decay=0.1),
             coeff=0.1,
             num_samples=4,
             loss=loss,
             seed=1,
-            what="rm",
+            desc="rm",
             checkpoints=states,
-            look=lambda step: {"rewards": float(len(list(rewards_of(model, ITEMS, what=""))))},
-            look_every=1,
+            eval_fn=lambda step: {"rewards": float(len(list(rewards_of(model, ITEMS, desc=""))))},
+            eval_steps=1,
         )
     merge_adapters(tuner)
     return len(curve)
@@ -119,11 +119,11 @@ def reward_training(folder: Path, *, golden: bool = False, rank: int = 0, loss: 
 def aligning(folder: Path, *, method: str) -> int:
     """Of the LLM on scored samples."""
     own = {"method": method, "beta": 0.2, "rank_weight": 2.0, "sft_weight": 0.5, "max_length": 64}
-    settings = tiny.optimiser(Align, **own, lora=tiny.NO_LORA)
+    settings = tiny.optimizer(Align, **own, lora=tiny.NO_LORA)
     model = ResponseLikelihood(tiny.language_model(), pad_id=3, max_length=64)
     data = [Ranking(one.item, one.labels) for one in COMPARISONS]
     with checkpoints() as states:
-        return len(align(model, data, settings, seed=1, what="llm", checkpoints=states))
+        return len(align(model, data, settings, seed=1, desc="llm", checkpoints=states))
 
 
 def sampling(folder: Path, **settings: Any) -> int:
@@ -135,7 +135,7 @@ def sampling(folder: Path, **settings: Any) -> int:
         tiny.sampling(**settings),
         seed=1,
         device=tiny.CPU,
-        what="sample",
+        desc="sample",
         counts=Counter(),
     )
     return sum(map(len, found))
@@ -143,18 +143,18 @@ def sampling(folder: Path, **settings: Any) -> int:
 
 def scoring(folder: Path, **changes: Any) -> int:
     """The items with rewards."""
-    return len(list(rewards_of(tiny.reward_model(folder / "backbone", **changes), ITEMS, what="")))
+    return len(list(rewards_of(tiny.reward_model(folder / "backbone", **changes), ITEMS, desc="")))
 
 
 def divergence(folder: Path) -> int:
     """The rows with a KL."""
     models = tiny.language_model(seed=1), tiny.language_model(seed=2)
     rows = [{"query_id": "a", "query": QUERY, "samples": ["Three.", ""]}]
-    return len(with_divergence(*models, tiny.shared_tokenizer(), rows, tiny.sampling(), what=""))
+    return len(with_kl(*models, tiny.shared_tokenizer(), rows, tiny.sampling(), desc=""))
 
 
 WORK: dict[str, Callable[[Path], int]] = {
-    "backbone by muon": partial(language_training, optimiser="muon"),
+    "backbone by muon": partial(language_training, optimizer="muon"),
     "backbone by adamw": language_training,
     "actor": partial(language_training, answers=True),
     "base RM and testing RM": reward_training,

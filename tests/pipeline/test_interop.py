@@ -60,7 +60,7 @@ def conversation(query: str, response: str) -> list[dict[str, str]]:
 
 def our_rewards(rm: RewardModel, rows: list[dict[str, Any]]) -> list[list[float]]:
     texts = [(row["query"], row["responses"]) for row in rows]
-    return list(rewards_of(rm, list(rm.encoder.items(texts, Counter(), where="rows")), what=""))
+    return list(rewards_of(rm, list(rm.encoder.items(texts, Counter(), where="rows")), desc=""))
 
 
 def trainer_settings(kind: Any, folder: Path, **more: Any) -> Any:

@@ -46,8 +46,8 @@ def checkpoints_of(repository: Path, stage: str) -> list[Path]:
 
 def progress_of(folder: Path) -> int:
     """Steps or pieces that a checkpoint folder holds."""
-    if (folder / "pieces.jsonl").is_file():
-        return (folder / "pieces.jsonl").read_bytes().count(b"\n")
+    if (folder / "chunks.jsonl").is_file():
+        return (folder / "chunks.jsonl").read_bytes().count(b"\n")
     if (folder / "state.safetensors").is_file():
         with safe_open(folder / "state.safetensors", framework="pt") as state:
             return len(json.loads(state.metadata()["curve"]))
@@ -117,8 +117,8 @@ def test_a_stage_killed_on_its_way_and_at_its_end(name: str, played: Path) -> No
 
 
 def check_it_went_on(output: str, saved: int) -> None:
-    """A run that came as far as to look says that it goes on after what was saved."""
-    found = re.findall(r"goes on after (?:step|piece) (\d+)", output)
+    """A run that came as far as to look says that it resumes after what was saved."""
+    found = re.findall(r"resumes after (?:step|chunk) (\d+)", output)
     assert not found or int(found[-1]) >= saved, output
 
 
@@ -146,7 +146,7 @@ def test_a_stage_whose_dvc_was_killed_holds_its_training(played: Path) -> None:
         orphan.kill()
     process.communicate()
     output = dvc(played, *repro[1:])
-    assert "base_rm: goes on after step" in output
+    assert "base_rm: resumes after step" in output
     assert (played / "dvc.lock").read_bytes() == lock
 
 
@@ -163,7 +163,7 @@ def test_control_c_ends_in_one_line_and_goes_on(played: Path) -> None:
             break
     assert process.returncode != 0, output
     assert "goes on from the last checkpoint" in output and "Traceback" not in output, output
-    assert "backbone: goes on after step" in dvc(played, *repro[1:])
+    assert "backbone: resumes after step" in dvc(played, *repro[1:])
     assert (played / "dvc.lock").read_bytes() == lock
 
 
@@ -223,7 +223,7 @@ def test_an_experiment_in_its_own_folder_goes_on(played: Path) -> None:
     assert until(begun, process)
     kill(process)
     output = dvc(played, *run_it, **OFTEN)
-    assert "apo_rm_r1: goes on after step" in output, output
+    assert "apo_rm_r1: resumes after step" in output, output
     assert (played / "dvc.lock").read_bytes() == lock
     name = re.search(r"Ran experiment\(s\): (\S+)", output)
     assert name

@@ -80,7 +80,7 @@ def test_an_rm_is_measured_before_and_after_the_temperature_of_valid(repository:
         )
         for name in SIZES
     }
-    expected = calibrate(on["valid"], bins=[5, 10], seed=1, resamples=100, what="rm")
+    expected = calibrate(on["valid"], bins=[5, 10], seed=1, resamples=100, desc="rm")
     assert found["calibration"].pop("fitted_on") == expected.pop("fitted_on") == "valid"
     assert found["calibration"] == pytest.approx(expected, rel=1e-3)
     assert expected["pairs"] == 2 * SIZES["valid"] == 2 * expected["comparisons"]
@@ -148,7 +148,7 @@ def test_a_killed_evaluation_goes_on(
         expected = evaluate()
     assert sum(whole) == SIZES["valid"] + SIZES["test"] and len(whole) > 6
     files = {path.name: path.read_bytes() for path in Path("out").iterdir()}
-    for path in Path(".cache/checkpoints").glob("evaluate_rm-*/pieces.jsonl"):
+    for path in Path(".cache/checkpoints").glob("evaluate_rm-*/chunks.jsonl"):
         path.unlink()
     Path("metrics.json").unlink()
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -159,7 +159,7 @@ def test_a_killed_evaluation_goes_on(
         again = counted(patch)
         assert evaluate() == expected
     assert again == whole[4:]
-    assert "goes on after piece 4" in capsys.readouterr().err
+    assert "resumes after chunk 4" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == files
 
 
@@ -179,13 +179,13 @@ def test_two_ranks_rate_half_of_it_each(repository: Path, monkeypatch: pytest.Mo
         whole = counted(patch)
         expected = evaluate()
     [folder] = Path(".cache/checkpoints").glob("evaluate_rm-*")
-    (folder / "pieces.jsonl").write_bytes(b"")
+    (folder / "chunks.jsonl").write_bytes(b"")
     calls = counted(monkeypatch)
     for rank in ("0", "1"):
         with monkeypatch.context() as patch:
             for name, value in (("APO_RANK_PIECE", "evaluate_rm"), ("RANK", rank), ("WORLD_SIZE", "2")):
                 patch.setenv(name, value)
-            with pytest.raises(distributed.Done):
+            with pytest.raises(distributed.WorkerDone):
                 evaluate()
     assert sorted(calls) == sorted(whole)
     assert evaluate() == expected

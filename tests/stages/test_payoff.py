@@ -57,7 +57,7 @@ def test_each_rm_gives_each_llm_the_mean_of_its_rewards(repository: Path) -> Non
         model = load_reward_model(Path(folder)).eval()
         assert found[name].keys() == ANSWERS.keys()
         for llm, row in found[name].items():
-            rated = score_answers(model, rows_of(llm, truth=False), what="", key="rewards")
+            rated = score_answers(model, rows_of(llm, truth=False), desc="", key="rewards")
             assert row["reward_mean"] == pytest.approx(fmean(one["rewards"][0] for one in rated), abs=1e-6)
     assert found["base_rm"] != found["apo_rm_r1"]
     assert list(read_rows(Path("r1.jsonl"))) == [
@@ -92,17 +92,17 @@ def test_another_round_finds_the_rewards_of_the_base_rm(
     rated: list[str] = []
 
     def counting(*arguments: Any, **named: Any) -> Any:
-        rated.append(named["what"])
+        rated.append(named["desc"])
         return score_answers(*arguments, **named)
 
     before = {
-        path: path.read_bytes() for path in Path(".cache/checkpoints").glob("payoff_base_rm-*/pieces.jsonl")
+        path: path.read_bytes() for path in Path(".cache/checkpoints").glob("payoff_base_rm-*/chunks.jsonl")
     }
     monkeypatch.setattr(stages.payoff, "score_answers", counting)
     again = play("r2")
     assert again["base_rm"] == first["base_rm"] and again["apo_rm_r2"] == first["apo_rm_r1"]
     assert {what.split(" of ")[0] for what in rated} == {"base_rm", "apo_rm_r2"}
     after = {
-        path: path.read_bytes() for path in Path(".cache/checkpoints").glob("payoff_base_rm-*/pieces.jsonl")
+        path: path.read_bytes() for path in Path(".cache/checkpoints").glob("payoff_base_rm-*/chunks.jsonl")
     }
     assert after == before and len(before) == 1

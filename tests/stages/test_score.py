@@ -51,9 +51,9 @@ def test_every_sample_gets_its_reward_in_full(repository: Path) -> None:
     assert (counts["items"], counts["responses"]) == (2, 4)
     model = load_reward_model(Path("rm")).eval()
     texts = [(row["query"], row["samples"]) for row in SAMPLES]
-    items = list(model.encoder.items(texts, stages.score.Counter(), where="", blanks=True))
+    items = list(model.encoder.items(texts, stages.score.Counter(), where="", allow_blank=True))
     assert [row["query_id"] for row in read_rows(Path("scores.jsonl"))] == ["a", "b"]
-    for row, rewards in zip(read_rows(Path("scores.jsonl")), rewards_of(model, items, what=""), strict=True):
+    for row, rewards in zip(read_rows(Path("scores.jsonl")), rewards_of(model, items, desc=""), strict=True):
         assert row["scores"] == pytest.approx(rewards, abs=1e-6)
 
 

@@ -25,9 +25,9 @@ from apo.core.stage import run
 def main(out: Path, how: str = "well") -> None:
     folder = out.parent / "ranks"
     folder.mkdir(exist_ok=True)
-    rank, world = distributed.ranks("work")
-    if distributed.wanted():
-        distributed.start("work", folder)
+    rank, world = distributed.rank_and_world_size("work")
+    if distributed.launcher_requested():
+        distributed.run_workers("work", folder)
     elif how == "wait":
         (folder / f"{rank}.pid").write_text(str(os.getpid()))
         time.sleep(300)
@@ -41,8 +41,8 @@ def main(out: Path, how: str = "well") -> None:
         time.sleep(300)
     else:
         (folder / str(rank)).write_text(f"{rank} of {world}")
-        if distributed.inside():
-            raise distributed.Done
+        if distributed.is_worker():
+            raise distributed.WorkerDone
     out.write_text(",".join(path.read_text() for path in sorted(folder.iterdir()) if path.is_file()))
 
 if __name__ == "__main__":

@@ -250,13 +250,13 @@ def test_light_and_dark(report: Path, scheme: str) -> None:
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         behind = brightness(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         assert (behind < 64) == (scheme == "dark")
-        for selector, what in (
+        for selector, desc in (
             ("body", "color"),
             (".note", "color"),
             ("figure svg text", "fill"),
             ("a", "color"),
         ):
-            colour = page.locator(selector).first.evaluate(f"one => getComputedStyle(one).{what}")
+            colour = page.locator(selector).first.evaluate(f"one => getComputedStyle(one).{desc}")
             assert abs(brightness(colour) - behind) > 70, (selector, colour)
         assert seen.errors == []
 

@@ -17,7 +17,7 @@ from apo.language.causal_lm import encode_documents, train_language_model
 from apo.reward.train import RankedResponses, train_reward_model
 from apo.training import checkpointing as module
 from apo.training.checkpointing import Checkpoints, tensors_of
-from apo.training.trainer import optimise
+from apo.training.trainer import training_loop
 from tests.helpers import tiny_models as tiny
 
 STEPS = 6
@@ -54,13 +54,13 @@ def train(
         return {"loss": (model(x[micro[0]]) - 1).square().mean()}
 
     with Checkpoints("test", key).exclusive() as checkpoints:
-        curve = optimise(
+        curve = training_loop(
             model,
-            tiny.optimiser(optimiser=kind, schedule="linear", weight_decay=0.1, warmup_steps=2),
+            tiny.optimizer(optimizer=kind, schedule="linear", weight_decay=0.1, warmup_steps=2),
             batches=[[step] for step in range(steps)],
             lengths=[1] * steps,
             loss_of=loss_of,
-            what="test",
+            desc="test",
             checkpoints=checkpoints,
         )
     return model.state_dict(), curve, computed
@@ -182,12 +182,12 @@ def ranked() -> list[RankedResponses]:
 
 
 def test_a_killed_reward_model_ends_in_the_same_bits(tmp_path: Path) -> None:
-    settings = tiny.optimiser(batch_size=4, epochs=2)
+    settings = tiny.optimizer(batch_size=4, epochs=2)
 
     def run(key: str, kill_before: int | None = None) -> tuple[dict[str, Tensor], Any]:
         model = tiny.reward_model(tmp_path / "backbone")
 
-        def look(step: int) -> dict[str, float]:
+        def eval_fn(step: int) -> dict[str, float]:
             if step == kill_before:
                 raise Killed
             return {"seen": float(step)}
@@ -198,10 +198,10 @@ def test_a_killed_reward_model_ends_in_the_same_bits(tmp_path: Path) -> None:
                 ranked(),
                 settings,
                 seed=1,
-                what="base_rm",
+                desc="base_rm",
                 checkpoints=checkpoints,
-                look=look,
-                look_every=1,
+                eval_fn=eval_fn,
+                eval_steps=1,
             )
         return model.state_dict(), curve
 
@@ -226,11 +226,11 @@ def test_a_killed_language_model_ends_in_the_same_bits(monkeypatch: pytest.Monke
             curve = train_language_model(
                 model,
                 items,
-                tiny.optimiser(batch_size=4),
+                tiny.optimizer(batch_size=4),
                 pad_id=3,
                 seed=1,
                 device=tiny.CPU,
-                what="backbone",
+                desc="backbone",
                 checkpoints=checkpoints,
             )
         assert model.lm_head.weight is model.model.embed_tokens.weight
@@ -277,11 +277,11 @@ def test_a_fingerprint_is_that_of_settings_content_and_code(
     monkeypatch.setattr(cache, "loaded_code", lambda: [code / "losses.py"])
 
     def found(settings: Any = None, seed: int = 1) -> str:
-        return fingerprint([settings or tiny.optimiser(), seed], [data, tmp_path / "model"])
+        return fingerprint([settings or tiny.optimizer(), seed], [data, tmp_path / "model"])
 
     first = found()
     assert first == found()
-    seen = {first, found(tiny.optimiser(lr=0.5)), found(seed=2)}
+    seen = {first, found(tiny.optimizer(lr=0.5)), found(seed=2)}
     data.write_text("b")
     seen.add(found())
     data.write_text("a")

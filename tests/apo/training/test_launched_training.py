@@ -80,7 +80,7 @@ def test_a_launched_training(tmp_path: Path) -> None:
 
     # Run again, it goes on and ends as one process does.
     said = place.ran(STAGE, "two", **two)
-    assert "base_rm: goes on after step" in said
+    assert "base_rm: resumes after step" in said
     one, again = place.curve("one"), place.curve("two")
     assert len(one) == len(again) == 10
     for theirs, ours in zip(one, again, strict=True):
@@ -97,7 +97,7 @@ def test_a_launched_training(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "two")
     texts = [(row["query"], row["responses"]) for row in comparisons(6)]
     items = list(wanted.encoder.items(texts, Counter(), where=""))
-    for item, rewards in zip(items, rewards_of(wanted, items, what=""), strict=True):
+    for item, rewards in zip(items, rewards_of(wanted, items, desc=""), strict=True):
         for response, reward in zip(item.responses, rewards, strict=True):
             with torch.no_grad():
                 found = model(torch.tensor([item.prefix + response])).logits[0, 0].item()

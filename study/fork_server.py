@@ -1,11 +1,11 @@
-"""Stages without the wait for their imports: `python -m stages.NAME` as a fork of a process that has them.
+"""Stages without their imports: `python -m stages.NAME` as a fork of a process that has torch and
+transformers loaded.
 
-A game has some thirty stages, and each would spend about five seconds importing torch and transformers, more
-than many of them compute. `PreloadedPython` starts one process that imports what the stages import, and puts
-a `python` before the real one on the path of dvc. Called for a stage, that one asks the process to fork; the
-fork drops every module of this project, so that the stage runs on the code of its own folder, takes over the
-folder, the environment and the output of the caller, and runs the stage as `python -m` does. What a stage
-computes is the same; its provenance names libraries that it would not have loaded.
+The imports take about five seconds of a core, more than many stages of a small game compute. `ForkServer`
+puts a `python` before the real one on the path of dvc. Called for a stage, that client connects to the
+server, which forks. The fork drops every module of this project, so that the stage runs on the code of its
+own folder, takes over the folder, the environment and the output of the client, and runs the stage as
+`python -m` does.
 """
 
 import contextlib
@@ -25,7 +25,19 @@ from typing import Any
 
 from apo.core.errors import UserError
 
-STAGES = ("data", "backbone", "actor", "sample", "train_apo_rm", "score", "align", "answer", "evaluate")
+STAGES = (
+    "data",
+    "backbone",
+    "actor",
+    "sample",
+    "train_apo_rm",
+    "evaluate_rm",
+    "score",
+    "align",
+    "answer",
+    "evaluate",
+)
+"""Those whose imports cover all others."""
 PROJECT = ("apo", "stages", "study")
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -33,18 +45,18 @@ if sys.argv[1:2] != ["-m"] or not sys.argv[2].startswith("stages."):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
-    asked = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode()
-    socket.send_fds(server, [len(asked).to_bytes(8, "big")], [1, 2])
-    server.sendall(asked)
-    said = server.recv(8)
-sys.exit(int(said or b"1"))
+    request = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(server, [len(request).to_bytes(8, "big")], [1, 2])
+    server.sendall(request)
+    exit_code = server.recv(8)
+sys.exit(int(exit_code or b"1"))
 """
 
 
-class PreloadedPython:
-    """The process that forks, as a context; `folder` holds the `python` that asks it."""
+class ForkServer:
+    """The server process, as a context; `folder` holds the client `python`."""
 
-    def __enter__(self) -> "PreloadedPython":
+    def __enter__(self) -> "ForkServer":
         self._temporary = tempfile.TemporaryDirectory()
         self.folder = Path(self._temporary.name)
         address = str(self.folder / "socket")
@@ -52,7 +64,7 @@ class PreloadedPython:
         client.write_text(CLIENT.format(python=sys.executable, address=address), encoding="utf-8")
         client.chmod(0o755)
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "study.preloaded", address],
+            [sys.executable, "-m", "study.fork_server", address],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"OMP_NUM_THREADS": "1", "APO_THREADS": "1"},
@@ -60,25 +72,26 @@ class PreloadedPython:
         assert self._server.stdout is not None
         if not self._server.stdout.readline():
             raise UserError(
-                "python -m study.preloaded",
+                "python -m study.fork_server",
                 found="that it does not start",
                 expected="a process that imports the stages",
-                do="look at what it said above",
+                do="read its error above",
             )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.communicate()  # its input ends, and so does it
+        self._server.communicate()  # closes its input, which ends it
         self._temporary.cleanup()
 
 
 def serve(address: str) -> None:
-    """Imports what stages import, and forks for every one that is asked for, until its input ends."""
+    """Imports what stages import, and forks for every request, until its input ends."""
     for name in STAGES:
         importlib.import_module(f"stages.{name}")
-    _forget_project()
+    for name in [name for name in sys.modules if name.partition(".")[0] in PROJECT]:
+        del sys.modules[name]
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()
@@ -91,18 +104,18 @@ def serve(address: str) -> None:
             if sys.stdin in ready:
                 return
             if server in ready:
-                asked, _ = server.accept()
+                client, _ = server.accept()
                 if os.fork() == 0:
-                    _answer(asked)
-                asked.close()
+                    _answer(client)
+                client.close()
 
 
-def _answer(asked: socket.socket) -> None:
+def _answer(client: socket.socket) -> None:
     """Runs the stage in this fork, sends its exit code and ends the process."""
     code = 1
     try:
-        size, outputs, _, _ = socket.recv_fds(asked, 8, 2)
-        arguments, folder, environment = _received(asked, int.from_bytes(size, "big"))
+        size, outputs, _, _ = socket.recv_fds(client, 8, 2)
+        arguments, folder, environment = _received(client, int.from_bytes(size, "big"))
         for number, output in enumerate(outputs, start=1):
             os.dup2(output, number)
         os.chdir(folder)
@@ -112,12 +125,12 @@ def _answer(asked: socket.socket) -> None:
         sys.path[0] = folder
         code = _run(arguments[0])
     finally:
-        if sys.exc_info()[0]:  # nobody else is left to say it
+        if sys.exc_info()[0]:  # os._exit would lose it
             traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
-        with contextlib.suppress(OSError):  # the caller has been killed
-            asked.sendall(str(code).encode())
+        with contextlib.suppress(OSError):  # the client was killed
+            client.sendall(str(code).encode())
         os._exit(code)
 
 
@@ -133,16 +146,11 @@ def _run(module: str) -> int:
     return 0
 
 
-def _received(asked: socket.socket, size: int) -> Any:
+def _received(client: socket.socket, size: int) -> Any:
     data = b""
     while len(data) < size:
-        data += asked.recv(size - len(data))
+        data += client.recv(size - len(data))
     return json.loads(data)
-
-
-def _forget_project() -> None:
-    for name in [one for one in sys.modules if one.partition(".")[0] in PROJECT]:
-        del sys.modules[name]
 
 
 if __name__ == "__main__":
