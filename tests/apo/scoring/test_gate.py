@@ -29,9 +29,10 @@ def test_the_gate_stops_above_the_limit_only() -> None:
         gate(RECORD, 0.199)
     assert str(error.value) == (
         "models/rm_apo/r1: found an ECE of 0.200 on valid (10 bins, 482 pairs, 95 % interval 0.170 to "
-        "0.260, up to 0.050 by chance alone); expected at most 0.199, `gate.max_ece`, before a language "
-        "model learns from it; look at reliability.csv of its evaluation in metrics/curves; train it for "
-        "fewer `rm.epochs` or with a smaller `rm.lr`; or raise `gate.max_ece` (1.0 lets every reward model pass)"
+        "0.260, up to 0.050 by chance alone); expected at most 0.199, `gate.max_ece`, before a language"
+        " model learns from it; look at reliability.csv of its evaluation in metrics/curves; train it "
+        "for fewer `rm.epochs` or with a smaller `rm.lr`; or raise `gate.max_ece` (1.0 lets every "
+        "reward model pass)"
     )
 
 
