@@ -17,14 +17,14 @@ _ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": 
 
 
 def refuse(
-    code: str, where: str, key: str, found: str, expected: str, do: str = "mend or remove the row"
+    code: str, where: str, key: str, found: str, expected: str, do: str = "fix or remove the row"
 ) -> NoReturn:
     """Raises the RowError about what stands under a key."""
     raise RowError(code, where, found=f"{found} in '{key}'", expected=expected, do=do)
 
 
 def text_in(value: Any, key: str, where: str) -> str:
-    """A text that can be written as UTF-8 and tokenised.
+    """A text that can be written as UTF-8 and tokenized.
 
     Raises:
         RowError: It is no text, or holds a NUL character or half of a surrogate pair.
@@ -199,7 +199,7 @@ def _message(message: Any, key: str, where: str) -> dict[str, str]:
             where,
             found=_message_found(message, key),
             expected="{'role': 'system', 'user' or 'assistant', 'content': text}",
-            do="mend the message; tool calls and images can't be read",
+            do="fix the message; tool calls and images can't be read",
         )
     if HUMAN in content or ASSISTANT in content:
         raise RowError(

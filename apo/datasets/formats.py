@@ -1,4 +1,4 @@
-"""What one row of each shape says: the functions that turn it into queries, responses and scores."""
+"""What one row of each format says: the functions that turn it into queries, responses and scores."""
 
 import re
 from collections import Counter
@@ -25,7 +25,7 @@ SAMPLE = re.compile(r"sample_(\d{1,9})")
 _OTHER_ANSWER = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
 
 
-class Found(NamedTuple):
+class ParsedRow(NamedTuple):
     """What one row says: responses with the query that each belongs to, scores where it has them."""
 
     queries: list[str]
@@ -34,7 +34,7 @@ class Found(NamedTuple):
     extra: dict[str, str]
 
 
-Parse = Callable[[Row, str, Counter[str]], Found]
+Parse = Callable[[Row, str, Counter[str]], ParsedRow]
 Names = Mapping[str, str]  # the key that stands for a part of the row, such as {"prompt": "question"}
 Bind = Callable[[Row, Names], Parse]  # from the first row of a file to the function that reads all its rows
 
@@ -46,10 +46,10 @@ def always(parse: Parse) -> Bind:
 # Comparisons of this project and of the authors ----------------------------------------------------
 
 
-def own_comparison(row: Row, where: str, counts: Counter[str]) -> Found:
+def own_comparison(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     responses = texts_in(row, "responses", where)
     scores = scores_in(row, "scores", len(responses), where)
-    return Found([query_in(row["query"], "query", where, counts)], responses, scores, {})
+    return ParsedRow([query_in(row["query"], "query", where, counts)], responses, scores, {})
 
 
 def by_separator(first: Row, names: Names) -> Parse:
@@ -58,7 +58,7 @@ def by_separator(first: Row, names: Names) -> Parse:
     return _joined if starts else _joined_whole
 
 
-def _joined(row: Row, where: str, counts: Counter[str]) -> Found:
+def _joined(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     pairs = []
     for text in texts_in(row, "text", where):
         times = text.count(SEPARATOR)
@@ -71,20 +71,20 @@ def _joined(row: Row, where: str, counts: Counter[str]) -> Found:
     return _with_scores([(queries[query], response) for query, response in pairs], row, where)
 
 
-def _joined_whole(row: Row, where: str, counts: Counter[str]) -> Found:
+def _joined_whole(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     texts = texts_in(row, "text", where)
     if any(SEPARATOR in text for text in texts):
         refuse("separator", where, "text", SEPARATOR, "whole dialogues without it, as in the first row")
     return _with_scores([whole_dialogue(text, where) for text in texts], row, where)
 
 
-def _with_scores(pairs: list[tuple[str, str]], row: Row, where: str) -> Found:
+def _with_scores(pairs: list[tuple[str, str]], row: Row, where: str) -> ParsedRow:
     key = "scores" if "scores" in row else "score"
     return of_pairs(pairs, scores_in(row, key, len(pairs), where))
 
 
-def of_pairs(pairs: Sequence[tuple[str, str]], scores: list[float]) -> Found:
-    return Found([query for query, _ in pairs], [response for _, response in pairs], scores, {})
+def of_pairs(pairs: Sequence[tuple[str, str]], scores: list[float]) -> ParsedRow:
+    return ParsedRow([query for query, _ in pairs], [response for _, response in pairs], scores, {})
 
 
 # Pairs ---------------------------------------------------------------------------------------------
@@ -98,15 +98,15 @@ def pair(first: Row, names: Names) -> Parse:
         parse = _of_lists(sides, names)
     elif isinstance(first[sides[0]], list | dict):
 
-        def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+        def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
             return of_pairs([conversation_of(row, side, where, counts, names) for side in sides], [1.0, 0.0])
 
     else:
 
-        def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+        def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
             return prompted(row, sides, [1.0, 0.0], where, counts, names)
 
-    def counted(row: Row, where: str, counts: Counter[str]) -> Found:
+    def counted(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         found = parse(row, where, counts)
         _compare_grades(row, grades, counts)
         return found
@@ -121,7 +121,7 @@ def _is_list_of_texts(value: Any) -> bool:
 def _of_lists(sides: tuple[str, str], names: Names) -> Parse:
     """Several answers chosen, several rejected: each of the first is better than each of the second."""
 
-    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         texts = [texts_in({side: _listed(row[side])}, side, where) for side in sides]
         scores = [1.0] * len(texts[0]) + [0.0] * len(texts[1])
         return answers_to(row, [*texts[0], *texts[1]], scores, where, counts, names)
@@ -157,7 +157,7 @@ def whole_pair(first: Row, names: Names) -> Parse:
     if isinstance(first["chosen"], list | dict):
         return pair(first, names)
 
-    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         texts = [text_in(row[side], side, where) for side in ("chosen", "rejected")]
         return of_pairs([whole_dialogue(text, where) for text in texts], [1.0, 0.0])
 
@@ -166,7 +166,7 @@ def whole_pair(first: Row, names: Names) -> Parse:
 
 def prompted(
     row: Row, sides: Sequence[str], scores: list[float], where: str, counts: Counter[str], names: Names
-) -> Found:
+) -> ParsedRow:
     """Answers under several keys to one prompt."""
     responses = [text_in(row[side], side, where) for side in sides]
     return answers_to(row, responses, scores, where, counts, names)
@@ -174,7 +174,7 @@ def prompted(
 
 def answers_to(
     row: Row, responses: list[str], scores: list[float], where: str, counts: Counter[str], names: Names
-) -> Found:
+) -> ParsedRow:
     """Answers to one prompt, which is a text, perhaps with its context and a system text, or messages."""
     key = names["prompt"]
     prompt = _said_in(row[key])
@@ -191,10 +191,10 @@ def answers_to(
         responses = [response[len(query) :] for response in responses]
     if any(response.startswith(HUMAN) and ASSISTANT in response for response in responses):
         found, expected = "a whole dialogue", "an answer to the prompt"
-        do = "leave the prompt out or set data.shape to dialogues, or remove the row"
+        do = "leave the prompt out or set data.format to dialogues, or remove the row"
         refuse("turn_mark", where, "answers", found, expected, do)
     system = _system_of(row, where)
-    return Found([system + query], responses, scores, {})
+    return ParsedRow([system + query], responses, scores, {})
 
 
 def _said_in(prompt: Any) -> Any:
@@ -264,30 +264,30 @@ def _before(
 # Golden answers, samples, demonstrations -----------------------------------------------------------
 
 
-def golden(row: Row, where: str, counts: Counter[str]) -> Found:
+def golden(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     if row["golden"] is None:
         refuse("missing_golden", where, "golden", "null", "a golden answer")
     answer = text_in(row["golden"], "golden", where)
-    return Found([query_in(row["query"], "query", where, counts)], [answer], [], {})
+    return ParsedRow([query_in(row["query"], "query", where, counts)], [answer], [], {})
 
 
-def own_samples(row: Row, where: str, counts: Counter[str]) -> Found:
+def own_samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     extra = row.get("extra", {})
     if not isinstance(extra, dict):
         refuse("not_text", where, "extra", type(extra).__name__, "an object of answers by name")
     extra = _answers_by_name(extra, where)
     samples = texts_in(row, "samples", where)
-    return Found([query_in(row["query"], "query", where, counts)], samples, [], extra)
+    return ParsedRow([query_in(row["query"], "query", where, counts)], samples, [], extra)
 
 
-def numbered_samples(row: Row, where: str, counts: Counter[str]) -> Found:
+def numbered_samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     found = {int(match[1]): key for key in row if (match := SAMPLE.fullmatch(key))}
     if len(found) < sum(1 for key in row if SAMPLE.fullmatch(key)):
         refuse("other_keys", where, "sample_...", "one number written in two ways", "each number once")
     samples = [text_in(row[found[number]], found[number], where) for number in sorted(found)]
     extra = _answers_by_name({key: row[key] for key in row if _OTHER_ANSWER.fullmatch(key)}, where)
     counts["rows_with_renumbered_samples"] += sorted(found) != list(range(len(found)))
-    return Found([query_in(row["query"], "query", where, counts)], samples, [], extra)
+    return ParsedRow([query_in(row["query"], "query", where, counts)], samples, [], extra)
 
 
 def _answers_by_name(answers: dict[str, Any], where: str) -> dict[str, str]:
@@ -302,7 +302,7 @@ def demonstration(first: Row, names: Names) -> Parse:
     key = names["answer"]
     talks = isinstance(first[key], list | dict)
 
-    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         if row.get("label") is False:
             expected = "an answer to learn from"
             refuse("bad_score", where, "label", "false, for an answer that nobody wants", expected)
@@ -316,7 +316,7 @@ def demonstration(first: Row, names: Names) -> Parse:
 def conversation(key: str, names: Names) -> Parse:
     """A conversation whose last message is the answer."""
 
-    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         return of_pairs([conversation_of(row, key, where, counts, names)], [])
 
     return parse
@@ -346,7 +346,7 @@ def _at(row: Row, path: str, where: str) -> Any:
                 where,
                 found=f"keys {shown(row)}",
                 expected=f"a column {path!r}",
-                do="correct the `columns` in params.yaml, or mend the row",
+                do="correct the `columns` in params.yaml, or fix the row",
             )
     return value
 

@@ -40,7 +40,7 @@ def fetch(hub: Hub, folder: Path, *, watched: Path) -> tuple[Files, dict[str, st
     for library in ("huggingface_hub", "datasets"):  # attempts at the network, rows that break off
         logging.getLogger(library).setLevel(logging.CRITICAL)
     broken = (OSError, ValueError, RuntimeError, AttributeError, TypeError, KeyError, EOFError)
-    called = {}
+    display_names = {}
     for name, split in {"train": hub.train, "test": hub.test}.items():
         if not split:
             continue
@@ -64,7 +64,7 @@ def fetch(hub: Hub, folder: Path, *, watched: Path) -> tuple[Files, dict[str, st
                 expected="a data set in the local cache, or the network",
                 do="check the name, the subset and the split, or fetch it once where there is a network",
             ) from None
-        called[f"{name}.parquet"] = f"split {split!r} of {hub.path}"
+        display_names[f"{name}.parquet"] = f"split {split!r} of {hub.path}"
     none: list[str] = []
     files = Files(
         comparisons=["train.parquet"],
@@ -76,7 +76,7 @@ def fetch(hub: Hub, folder: Path, *, watched: Path) -> tuple[Files, dict[str, st
         demonstrations=none,
         columns=hub.columns,
     )
-    return files, called
+    return files, display_names
 
 
 def _check(hub: Hub, watched: Path, *, is_local: bool) -> None:

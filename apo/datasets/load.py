@@ -10,8 +10,8 @@ from typing import Any
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.readers import (
-    Layout,
     QueryIds,
+    ReadOptions,
     best_response,
     read_comparisons,
     read_demonstrations,
@@ -19,14 +19,14 @@ from apo.datasets.readers import (
     read_samples,
 )
 from apo.datasets.settings import Data, Demo, Files
-from apo.text.data_issues import Findings
+from apo.text.data_issues import DataIssues
 from apo.text.dialogue import cut_runaway, digest_of, query_id_of
 
 KINDS = ("comparisons", "golden", "samples", "demonstrations", "documents")
 
 
 @dataclass
-class Raw:
+class LoadedRecords:
     """Records as one stream; `counts` is filled while it is drained.
 
     Attributes:
@@ -43,7 +43,7 @@ class Raw:
     counts: dict[str, Counter[str]] = field(default_factory=dict)
 
 
-def read_demo(demo: Demo, *, seed: int) -> Raw:
+def read_demo(demo: Demo, *, seed: int) -> LoadedRecords:
     """The demo world: comparisons with a known true reward, golden answers by its expert."""
     from apo.demo import Query, World
 
@@ -73,24 +73,24 @@ def read_demo(demo: Demo, *, seed: int) -> Raw:
         yield from named("demonstrations", world.demonstrations(shown, "demonstrations"))
         yield from (("documents", {"text": text}) for text in world.documents(written, "documents"))
 
-    return Raw(rows(), truth={"temperature": demo.temperature})
+    return LoadedRecords(rows(), truth={"temperature": demo.temperature})
 
 
 def read_files(
     files: Files,
     folder: Path,
-    findings: Findings,
+    issues: DataIssues,
     *,
-    shape: str = "",
-    called: Mapping[str, str] | None = None,
-) -> Raw:
-    """Files in the shapes that `apo.datasets.recognize` knows, named relative to their folder.
+    format: str = "",
+    display_names: Mapping[str, str] | None = None,
+) -> LoadedRecords:
+    """Files in the formats that `apo.datasets.recognize` knows, named relative to their folder.
 
     Args:
         files: Their names, and how the columns of the comparisons are called.
         folder: Where they are.
-        findings: Receives what is found in their rows.
-        shape: The name of the shape of the comparisons, "" where it is recognised.
+        issues: Receives what is found in their rows.
+        format: The name of the format of the comparisons, "" where it is recognized.
         called: What to call a file in messages, where not by its path.
     """
     if not (files.comparisons or (files.rm and files.llm)):
@@ -105,7 +105,9 @@ def read_files(
         for name in names:
             check_name(name, folder, twice=names.count(name) > 1, where=f"params.yaml: data.files.{kind}")
     counts: dict[str, Counter[str]] = {}
-    return Raw(_FileRows(files, folder, findings, counts, shape, called or {}).all(), counts=counts)
+    return LoadedRecords(
+        _FileRows(files, folder, issues, counts, format, display_names or {}).all(), counts=counts
+    )
 
 
 @dataclass
@@ -114,10 +116,10 @@ class _FileRows:
 
     files: Files
     folder: Path
-    findings: Findings
+    issues: DataIssues
     counts: dict[str, Counter[str]]
-    shape: str
-    called: Mapping[str, str]
+    format: str
+    display_names: Mapping[str, str]
     ids: QueryIds = field(default_factory=QueryIds)
 
     def all(self) -> Iterator[tuple[str, Row]]:
@@ -139,7 +141,7 @@ class _FileRows:
             yield "documents", {"text": f"{row['query']} {row['response']}"}
 
     def _golden(self, asked: set[str]) -> Iterator[tuple[str, Row]]:
-        """Golden answers, one a query: the same one again, and another one, are findings."""
+        """Golden answers, one a query: the same one again, and another one, are issues."""
         seen: dict[str, bytes] = {}
         counts = self.counts.setdefault("golden", Counter())
         for row in self._rows(read_golden, self.files.golden, "golden"):
@@ -150,7 +152,7 @@ class _FileRows:
                 yield "golden", row
                 continue
             code = "golden_repeated" if seen[query_id] == digest else "two_golden"
-            self.findings.keeps(
+            self.issues.keeps(
                 code,
                 where=f"golden answers of query {query_id[:60]!r}",
                 found="two that differ" if code == "two_golden" else f"{answer[:60]!r} twice",
@@ -165,17 +167,17 @@ class _FileRows:
         for name in names:
             path = self.folder / name
             counts = self.counts.setdefault(f"{kind}/{name}", Counter())
-            layout = Layout(name=self.called.get(name, ""))
+            options = ReadOptions(name=self.display_names.get(name, ""))
             if reader is read_comparisons:
-                layout = Layout(self.files.columns, self.shape, layout.name)
+                options = ReadOptions(self.files.columns, self.format, options.name)
             of_file = path.name.partition(".")[0]
-            for row in reader(path, counts, self.findings, layout):
-                where = f"{layout.name or path}: row {counts['rows']}"
+            for row in reader(path, counts, self.issues, options):
+                where = f"{options.name or path}: row {counts['rows']}"
                 try:
                     query_id = self.ids.canonical(row["query_id"], row["query"], where)
                 except RowError as error:
                     details: dict[str, Any] = {"expected": error.expected, "do": error.do}
-                    self.findings.keeps(error.code, where=where, found=error.found, **details)
+                    self.issues.keeps(error.code, where=where, found=error.found, **details)
                     counts[f"dropped_{error.code}"] += 1
                     counts["kept"] -= 1
                     continue

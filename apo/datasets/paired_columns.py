@@ -24,7 +24,7 @@ _SIDE = re.compile(_OF_WHAT + r"([ab012])", re.IGNORECASE)
 _TIE = re.compile(r"tie([ _(].*)?|draw|equal|(both|neither)([ _]?(bad|good))?", re.IGNORECASE)
 
 
-class Sides(NamedTuple):
+class PairedColumns(NamedTuple):
     """Where two answers stand and what says which is better: the keys of it, one, or one for each answer."""
 
     first: str
@@ -32,11 +32,11 @@ class Sides(NamedTuple):
     verdict: tuple[str, ...]
 
 
-def sides_in(keys: Iterable[str]) -> list[Sides]:
+def paired_columns_in(keys: Iterable[str]) -> list[PairedColumns]:
     """Every way to read two answers and what is said about them from the keys of a row.
 
-    >>> sides_in(["prompt", "response_a", "response_b", "winner"])
-    [Sides(first='response_a', second='response_b', verdict=('winner',))]
+    >>> paired_columns_in(["prompt", "response_a", "response_b", "winner"])
+    [PairedColumns(first='response_a', second='response_b', verdict=('winner',))]
     """
     there = set(keys)
     found = []
@@ -46,7 +46,8 @@ def sides_in(keys: Iterable[str]) -> list[Sides]:
                 first, second = f"{word}{joint}{one}", f"{word}{joint}{other}"
                 if {first, second} <= there:
                     found += [
-                        Sides(first, second, verdict) for verdict in _verdicts(there, first, second, joint)
+                        PairedColumns(first, second, verdict)
+                        for verdict in _verdicts(there, first, second, joint)
                     ]
     return found
 
@@ -63,7 +64,7 @@ def _verdicts(there: set[str], first: str, second: str, joint: str) -> list[tupl
     return said
 
 
-def scores_of(row: dict[str, Any], sides: Sides, where: str) -> list[float]:
+def scores_of(row: dict[str, Any], sides: PairedColumns, where: str) -> list[float]:
     """A score for each of two answers, equal where neither is better.
 
     Raises:

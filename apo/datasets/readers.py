@@ -1,8 +1,8 @@
-"""Readers for files of other people: rows become this pipeline's records, and what is wrong is a finding.
+"""Readers for files of other people: rows become this pipeline's records, and what is wrong is an issue.
 
-Every reader is a stream that takes a path, a counter, the findings with their policies and, where it is not
-plain from the file, its layout. The counter gets `rows` (read), `kept` (given), and `dropped_CODE` or
-`kept_CODE` for every finding.
+Every reader is a stream that takes a path, a counter, the issues with their actions and, where it is not
+plain from the file, its options. The counter gets `rows` (read), `kept` (given), and `dropped_CODE` or
+`kept_CODE` for every issue.
 """
 
 import re
@@ -16,110 +16,110 @@ from typing import Any
 from apo.core.errors import RowError
 from apo.core.records import Row
 from apo.datasets.fields import text_in, with_conversations
-from apo.datasets.formats import Found, shown, with_columns
-from apo.datasets.recognize import COMPARISONS, DEMONSTRATIONS, GOLDEN, SAMPLES, Shape, recognise
-from apo.datasets.rows import Placed, placed_rows
-from apo.text.data_issues import Findings
+from apo.datasets.formats import ParsedRow, shown, with_columns
+from apo.datasets.recognize import COMPARISONS, DEMONSTRATIONS, GOLDEN, SAMPLES, Format, recognize
+from apo.datasets.rows import LocatedRow, file_rows
+from apo.text.data_issues import DataIssues
 from apo.text.dialogue import cut_runaway, digest_of, normalise_query, query_id_of, turn_out_of_order
 
-LONGEST_TEXT = 1_000_000  # characters of one query or response
+MAX_TEXT_CHARACTERS = 1_000_000  # characters of one query or response
 # Marks of other people's chat templates, that make a conversation look like one plain prompt.
 _TEMPLATE = re.compile(r"<\|im_start\|>|<\|start_header_id\|>|<extra_id_1>|\[/INST\]|<start_of_turn>")
 
 
 @dataclass(frozen=True)
-class Layout:
+class ReadOptions:
     """What the user says about a file.
 
     Args:
         columns: Our keys by the columns of the file, {} where they are the same.
-        shape: The name of its shape, "" where it is recognised.
+        format: The name of its format, "" where it is recognized.
         name: What the file is called in messages, "" for its path.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
-    shape: str = ""
+    format: str = ""
     name: str = ""
 
 
-class _Source:
-    """One pass over a file whose rows have one shape: counts, and findings."""
+class _FileReader:
+    """One pass over a file whose rows have one format: counts, and issues."""
 
     def __init__(
         self,
         path: Path,
-        shapes: Sequence[Shape],
+        formats: Sequence[Format],
         counts: Counter[str],
-        findings: Findings,
-        layout: Layout,
+        issues: DataIssues,
+        options: ReadOptions,
     ) -> None:
-        self.path, self.counts, self.findings = path, counts, findings
-        self._layout = layout
-        rows = self._readable(placed_rows(path, layout.name or str(path)))
-        placed, first = next(rows, (None, {}))
-        if placed is None:  # all rows were left out
-            self._rows: Iterator[tuple[Placed, Row]] = iter(())
+        self.path, self.counts, self.issues = path, counts, issues
+        self._options = options
+        rows = self._readable(file_rows(path, options.name or str(path)))
+        located, first = next(rows, (None, {}))
+        if located is None:  # all rows were left out
+            self._rows: Iterator[tuple[LocatedRow, Row]] = iter(())
             return
-        self._named = layout.shape
-        self.shape = recognise(first, shapes, placed.where, name=layout.shape)
-        self._parse, self._needs = self.shape.binds(first, placed.where)
+        self._named = options.format
+        self.format = recognize(first, formats, located.where, name=options.format)
+        self._parse, self._needs = self.format.binds(first, located.where)
         self._keys = first.keys()
-        self._rows = chain([(placed, first)], rows)
+        self._rows = chain([(located, first)], rows)
 
-    def rows(self) -> Iterator[tuple[Placed, Row, Found]]:
+    def rows(self) -> Iterator[tuple[LocatedRow, Row, ParsedRow]]:
         """Every row with what it says, responses stripped of outer white space."""
-        for placed, row in self._rows:
+        for located, row in self._rows:
             try:
-                self._check_keys(row, placed.where)
-                found = self._parse(row, placed.where, self.counts)
+                self._check_keys(row, located.where)
+                found = self._parse(row, located.where, self.counts)
             except RowError as error:
                 self._refuse(error)
                 continue
             responses = [response.strip() for response in found.responses]
             self.counts["stripped_responses"] += sum(map(str.__ne__, responses, found.responses))
-            yield placed, row, found._replace(responses=responses)
+            yield located, row, found._replace(responses=responses)
 
-    def _readable(self, rows: Iterator[Placed]) -> Iterator[tuple[Placed, Row]]:
-        for placed in rows:
+    def _readable(self, rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, Row]]:
+        for located in rows:
             self.counts["rows"] += 1
             try:
-                if isinstance(placed.row, RowError):
-                    raise placed.row
-                columns, where = self._layout.columns, placed.where
-                row = with_columns(placed.row, columns, where) if columns else placed.row
-                yield placed, with_conversations(row, where, self.counts)
+                if isinstance(located.row, RowError):
+                    raise located.row
+                columns, where = self._options.columns, located.where
+                row = with_columns(located.row, columns, where) if columns else located.row
+                yield located, with_conversations(row, where, self.counts)
             except RowError as error:
                 self._refuse(error)
 
     def _check_keys(self, row: Row, where: str) -> None:
         if row.keys() == self._keys:
             return
-        if self.shape.kind == "golden" and "golden" not in row and "query" in row:
+        if self.format.kind == "golden" and "golden" not in row and "query" in row:
             raise RowError("missing_golden", where, found=f"keys {shown(row)}", expected="a golden answer")
-        if not self.shape.has_keys_of(row, is_named=bool(self._named)) or not self._needs <= row.keys():
+        if not self.format.has_keys_of(row, is_named=bool(self._named)) or not self._needs <= row.keys():
             raise RowError(
                 "other_keys",
                 where,
                 found=f"keys {shown(row)}",
-                expected=f"{self.shape.described}, as in the first row",
-                do="mend the row, or put rows of another shape into a file of their own",
+                expected=f"{self.format.described}, as in the first row",
+                do="fix the row, or put rows of another format into a file of their own",
             )
 
     def _refuse(self, error: RowError) -> None:
         """A row that can't be used: left out, or the end."""
         details = {"found": error.found, "expected": error.expected, "do": error.do}
-        self.findings.keeps(error.code, where=error.where, **details)
+        self.issues.keeps(error.code, where=error.where, **details)
         self.counts[f"dropped_{error.code}"] += 1
 
-    def stays(self, placed: Placed, found: Found, reason: tuple[str, str] | None) -> bool:
+    def stays(self, located: LocatedRow, found: ParsedRow, reason: tuple[str, str] | None) -> bool:
         """Whether a row stays: all that is found about it, the reason of its reader first, is kept."""
-        return (reason is None or self.keeps(placed, *reason)) and all(
-            self.keeps(placed, code, what) for code, what in _oddities(found)
+        return (reason is None or self.keeps(located, *reason)) and all(
+            self.keeps(located, code, what) for code, what in _oddities(found)
         )
 
-    def keeps(self, placed: Placed, code: str, found: str) -> bool:
-        """Counts a finding; whether its row stays."""
-        keeps = self.findings.keeps(code, where=placed.where, found=found)
+    def keeps(self, located: LocatedRow, code: str, found: str) -> bool:
+        """Counts an issue; whether its row stays."""
+        keeps = self.issues.keeps(code, where=located.where, found=found)
         self.counts[f"{'kept' if keeps else 'dropped'}_{code}"] += 1
         return keeps
 
@@ -129,12 +129,12 @@ class _Source:
         self.counts["cut_runaway"] += was_cut
         return text
 
-    def kept(self, placed: Placed, row: Row, query: str, **fields: Any) -> Iterator[Row]:
+    def kept(self, located: LocatedRow, row: Row, query: str, **fields: Any) -> Iterator[Row]:
         """The record, its id taken from the row or made from the query; none where the id is no id."""
         try:
-            query_id = _query_id(row, query, placed.where)
+            query_id = _query_id(row, query, located.where)
             if "type" in fields:
-                fields["type"] = text_in(row.get("type", ""), "type", placed.where)
+                fields["type"] = text_in(row.get("type", ""), "type", located.where)
         except RowError as error:
             self._refuse(error)
             return
@@ -142,12 +142,12 @@ class _Source:
         yield {"query_id": query_id, "query": query, **fields}
 
 
-def _oddities(found: Found) -> Iterator[tuple[str, str]]:
+def _oddities(found: ParsedRow) -> Iterator[tuple[str, str]]:
     """What is suspicious about the texts of a row, whatever its kind."""
     texts = [*dict.fromkeys(found.queries), *found.responses, *found.extra.values()]
     longest = max(map(len, texts))
-    if longest > LONGEST_TEXT:
-        yield "too_long", f"a text of {longest} characters, more than {LONGEST_TEXT}"
+    if longest > MAX_TEXT_CHARACTERS:
+        yield "too_long", f"a text of {longest} characters, more than {MAX_TEXT_CHARACTERS}"
     if any("\ufffd" in text for text in texts):
         yield "replacement_character", "U+FFFD, which stands where bytes could not be decoded"
     for query in dict.fromkeys(found.queries):
@@ -177,18 +177,18 @@ def _query_id(row: Row, query: str, where: str) -> str:
 
 
 def read_comparisons(
-    path: Path, counts: Counter[str], findings: Findings, layout: Layout | None = None
+    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
 ) -> Iterator[Row]:
     """Comparisons: {query_id, query, responses, scores, type}; scores stay as they are."""
-    source = _Source(path, COMPARISONS, counts, findings, layout or Layout())
-    for placed, row, found in source.rows():
-        if source.stays(placed, found, _why_no_comparison(found)):
+    source = _FileReader(path, COMPARISONS, counts, issues, options or ReadOptions())
+    for located, row, found in source.rows():
+        if source.stays(located, found, _why_no_comparison(found)):
             yield from source.kept(
-                placed, row, found.queries[0], responses=found.responses, scores=found.scores, type=""
+                located, row, found.queries[0], responses=found.responses, scores=found.scores, type=""
             )
 
 
-def _why_no_comparison(found: Found) -> tuple[str, str] | None:
+def _why_no_comparison(found: ParsedRow) -> tuple[str, str] | None:
     """The code of what keeps a row from being a comparison, and what it has."""
     responses, scores = found.responses, found.scores
     if len(set(found.queries)) > 1:
@@ -211,51 +211,51 @@ def _why_empty(response: str) -> tuple[str, str] | None:
 
 
 def read_golden(
-    path: Path, counts: Counter[str], findings: Findings, layout: Layout | None = None
+    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
 ) -> Iterator[Row]:
     """Golden answers: {query_id, query, golden, type}."""
-    source = _Source(path, GOLDEN, counts, findings, layout or Layout())
-    for placed, row, found in source.rows():
-        if source.stays(placed, found, _why_empty(found.responses[0])):
-            yield from source.kept(placed, row, found.queries[0], golden=found.responses[0], type="")
+    source = _FileReader(path, GOLDEN, counts, issues, options or ReadOptions())
+    for located, row, found in source.rows():
+        if source.stays(located, found, _why_empty(found.responses[0])):
+            yield from source.kept(located, row, found.queries[0], golden=found.responses[0], type="")
 
 
 def read_samples(
-    path: Path, counts: Counter[str], findings: Findings, layout: Layout | None = None
+    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
 ) -> Iterator[Row]:
     """Samples: {query_id, query, samples, extra}, cut at invented turns; blank ones stay in their place.
 
     `extra` holds answers of others beside the samples, by name. A row with another number of samples than
-    the first one is a finding.
+    the first one is an issue.
     """
-    source = _Source(path, SAMPLES, counts, findings, layout or Layout())
+    source = _FileReader(path, SAMPLES, counts, issues, options or ReadOptions())
     wanted = 0
-    for placed, row, found in source.rows():
+    for located, row, found in source.rows():
         samples = [source.cut(sample) for sample in found.responses]
         extra = {name: source.cut(answer.strip()) for name, answer in found.extra.items()}
         wanted = wanted or len(samples)
         count = f"{len(samples)} samples, {wanted} in the first row"
-        if source.stays(placed, found, ("sample_count", count) if len(samples) != wanted else None):
+        if source.stays(located, found, ("sample_count", count) if len(samples) != wanted else None):
             counts["blank_samples"] += samples.count("")
-            yield from source.kept(placed, row, found.queries[0], samples=samples, extra=extra)
+            yield from source.kept(located, row, found.queries[0], samples=samples, extra=extra)
 
 
 def read_demonstrations(
-    path: Path, counts: Counter[str], findings: Findings, layout: Layout | None = None
+    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
 ) -> Iterator[Row]:
     """Answers to learn from: {query_id, query, response}, cut at invented turns.
 
     Of a comparison the best-scored response (the first of equals), of samples each one.
     """
-    source = _Source(path, DEMONSTRATIONS, counts, findings, layout or Layout())
-    for placed, row, found in source.rows():
-        why = _why_no_comparison(found) if source.shape.kind == "comparison" else None
-        if not source.stays(placed, found, why):
+    source = _FileReader(path, DEMONSTRATIONS, counts, issues, options or ReadOptions())
+    for located, row, found in source.rows():
+        why = _why_no_comparison(found) if source.format.kind == "comparison" else None
+        if not source.stays(located, found, why):
             continue
         responses = [best_response(found.responses, found.scores)] if found.scores else found.responses
         for response in map(source.cut, responses):
-            if response or source.keeps(placed, "empty_response", "an empty answer"):
-                yield from source.kept(placed, row, found.queries[0], response=response)
+            if response or source.keeps(located, "empty_response", "an empty answer"):
+                yield from source.kept(located, row, found.queries[0], response=response)
 
 
 def best_response(responses: Sequence[str], scores: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""The shapes that rows of other people's files have, recognised by their keys."""
+"""The formats that rows of other people's files have, recognized by their keys."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,12 @@ from typing import Any
 
 from apo.core.errors import UserError
 from apo.core.records import Row
-from apo.datasets import formats as say
+from apo.datasets import formats as parsers
 from apo.datasets import public_formats as public
 from apo.datasets.formats import SEPARATOR as SEPARATOR
-from apo.datasets.paired_columns import sides_in
-from apo.datasets.unsupported_rows import known_misfit
+from apo.datasets.formats import Bind
+from apo.datasets.paired_columns import paired_columns_in
+from apo.datasets.unsupported_rows import explain_unsupported
 
 # Keys under which public sets have what is asked, and what else belongs to it.
 PROMPTS = ("prompt", "question", "instruction", "input", "context", "query", "conversations")
@@ -19,17 +20,17 @@ _ANY = re.compile(r".*", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Shape:
+class Format:
     """One way to write a row.
 
     Args:
         kind: comparison, golden, samples or demonstration.
-        name: What `data.shape` calls it.
+        name: What `data.format` calls it.
         keys: Keys that must be there.
         bind: From the first row of a file, whose values tell texts from lists, and the keys that stand for
             the parts of a row, to the function that reads all its rows.
         one_of: Parts of a row with the keys that may stand for each.
-        without: Keys that make it another shape.
+        without: Keys that make it another format.
         some_key: What at least one key looks like.
         also: What the keys mean, for messages.
     """
@@ -37,18 +38,18 @@ class Shape:
     kind: str
     name: str
     keys: frozenset[str]
-    bind: say.Bind
+    bind: parsers.Bind
     one_of: Mapping[str, tuple[str, ...]]
     without: frozenset[str] = frozenset()
     some_key: re.Pattern[str] = _ANY
     also: str = ""
 
     def has_keys_of(self, row: Row, *, is_named: bool = False) -> bool:
-        """Whether the row's keys are those of this shape; other keys beside them are not read.
+        """Whether the row's keys are those of this format; other keys beside them are not read.
 
         Args:
             row: The row.
-            is_named: The user says that it is this shape: keys of another one do no harm.
+            is_named: The user says that it is this format: keys of another one do no harm.
         """
         return (
             self.keys <= row.keys()
@@ -57,7 +58,7 @@ class Shape:
             and any(map(self.some_key.fullmatch, row))
         )
 
-    def binds(self, row: Row, where: str) -> tuple[say.Parse, frozenset[str]]:
+    def binds(self, row: Row, where: str) -> tuple[parsers.Parse, frozenset[str]]:
         """From the first row of a file the function that reads all its rows, and the keys that it needs.
 
         Raises:
@@ -85,7 +86,7 @@ class Shape:
     def _several(self, part: str, present: list[str], row: Row, where: str) -> UserError:
         return UserError(
             where,
-            found=f"keys {say.shown(row)}, of which {' and '.join(present)} could each be the {part}",
+            found=f"keys {parsers.shown(row)}, of which {' and '.join(present)} could each be the {part}",
             expected=f"one of: {', '.join(present)}",
             do=f"say which under data.files.columns (data.hub.columns), such as "
             f"`{part}: {present[0]}`, with the other columns of {self.described}",
@@ -99,24 +100,24 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class TwoSides(Shape):
-    """Answers under two names that differ in their end (`paired_columns`); other shapes come first."""
+class PairedColumnsFormat(Format):
+    """Answers under two names that differ in their end (`paired_columns`); other formats come first."""
 
     def has_keys_of(self, row: Row, *, is_named: bool = False) -> bool:
         """Whether there are two answers, what is asked, and something that says which is better."""
         asked = any(key in row for key in PROMPTS)
         return any(
             asked or isinstance(row[sides.first], list | dict) or _TALK.match(sides.first)
-            for sides in sides_in(row)
+            for sides in paired_columns_in(row)
         )
 
-    def binds(self, row: Row, where: str) -> tuple[say.Parse, frozenset[str]]:
-        """As for any shape; all the keys of the two sides are needed."""
-        ways = sides_in(row)
+    def binds(self, row: Row, where: str) -> tuple[parsers.Parse, frozenset[str]]:
+        """As for any format; all the keys of the two sides are needed."""
+        ways = paired_columns_in(row)
         if len(ways) > 1:
             raise UserError(
                 where,
-                found=f"keys {say.shown(row)}, which can be read in several ways: "
+                found=f"keys {parsers.shown(row)}, which can be read in several ways: "
                 + "; ".join(f"{one.first}, {one.second} by {' and '.join(one.verdict)}" for one in ways[:6]),
                 expected="one of them",
                 do="say which under data.files.columns (data.hub.columns), such as `response_a: "
@@ -129,7 +130,7 @@ class TwoSides(Shape):
         if len(present) > 1:
             raise self._several("prompt", present, row, where)
         needs = {sides.first, sides.second, *sides.verdict, *prompt.values()}
-        return public.two_sides(sides)(row, prompt), frozenset(needs)
+        return public.paired_columns(sides)(row, prompt), frozenset(needs)
 
 
 _TALK = re.compile(r"conv|messages")
@@ -155,53 +156,55 @@ def _is_whole(value: Any) -> bool:
     )
 
 
-def matching(row: Row, shapes: Sequence[Shape], *, is_named: bool = False) -> list[Shape]:
-    """The shapes that a row has: two sides only where no other shape of their kind fits."""
-    fits = [shape for shape in shapes if shape.has_keys_of(row, is_named=is_named)]
-    kinds = {shape.kind for shape in fits if not isinstance(shape, TwoSides)}
-    return [shape for shape in fits if not isinstance(shape, TwoSides) or shape.kind not in kinds]
+def matching(row: Row, formats: Sequence[Format], *, is_named: bool = False) -> list[Format]:
+    """The formats that a row has: two sides only where no other format of their kind fits."""
+    fits = [format for format in formats if format.has_keys_of(row, is_named=is_named)]
+    kinds = {format.kind for format in fits if not isinstance(format, PairedColumnsFormat)}
+    return [
+        format for format in fits if not isinstance(format, PairedColumnsFormat) or format.kind not in kinds
+    ]
 
 
-def recognise(row: Row, shapes: Sequence[Shape], where: str, *, name: str = "") -> Shape:
-    """The one shape of a file's first row.
+def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = "") -> Format:
+    """The one format of a file's first row.
 
     Args:
         row: The first row.
-        shapes: Those that it may have.
+        formats: Those that it may have.
         where: For messages.
         name: The only one that it may have, "" for any.
 
     Raises:
-        UserError: The keys are those of no shape, or of several, or not those of the one that is named.
+        UserError: The keys are those of no format, or of several, or not those of the one that is named.
     """
-    allowed = [shape for shape in shapes if name in ("", shape.name)]
+    allowed = [format for format in formats if name in ("", format.name)]
     if not allowed:
         raise UserError(
-            "params.yaml: data.shape",
+            "params.yaml: data.format",
             found=f"{name!r:.60}",
-            expected="'' or one of: " + "; ".join(shape.described for shape in shapes),
-            do="write the name of one of them, or '' and it is recognised",
+            expected="'' or one of: " + "; ".join(format.described for format in formats),
+            do="write the name of one of them, or '' and it is recognized",
         )
     matches = matching(row, allowed, is_named=bool(name))
     if len(matches) == 1:
         return matches[0]
-    if not matches and (error := known_misfit(row, where)):
+    if not matches and (error := explain_unsupported(row, where)):
         raise error
-    problem = "that are of several shapes at once" if matches else "of no known shape"
+    problem = "that are of several formats at once" if matches else "of no known format"
     raise UserError(
         where,
-        found=f"keys {say.shown(row)} {problem}",
-        expected="one of: " + "; ".join(shape.described for shape in matches or allowed),
-        do="name the shape of comparisons under data.shape"
+        found=f"keys {parsers.shown(row)} {problem}",
+        expected="one of: " + "; ".join(format.described for format in matches or allowed),
+        do="name the format of comparisons under data.format"
         if matches
         else "rename keys, or map columns under data.files.columns (data.hub.columns)",
     )
 
 
-def _shape(kind: str, name: str, keys: str, bind: say.Bind, *, without: str = "", **parts: str) -> Shape:
-    """A shape with its keys as words; one of those of a part is there: `chosen="chosen chosen_response"`."""
+def _format(kind: str, name: str, keys: str, bind: Bind, *, without: str = "", **parts: str) -> Format:
+    """A format with its keys as words; one of those of a part is there: `chosen="chosen chosen_response"`."""
     one_of = {part: tuple(words.split()) for part, words in parts.items()}
-    return Shape(kind, name, frozenset(keys.split()), bind, one_of, frozenset(without.split()))
+    return Format(kind, name, frozenset(keys.split()), bind, one_of, frozenset(without.split()))
 
 
 _PROMPT = " ".join(PROMPTS)
@@ -210,19 +213,19 @@ _PAIR = {
     "rejected": "rejected rejected_response response_rejected response_k",
 }
 COMPARISONS = [
-    _shape("comparison", "responses", "query responses scores", say.always(say.own_comparison)),
-    _shape("comparison", "texts", "text", say.by_separator, scores="scores score"),
-    _shape("comparison", "pairs", "", say.pair, prompt=_PROMPT, **_PAIR),
-    _shape(
+    _format("comparison", "responses", "query responses scores", parsers.always(parsers.own_comparison)),
+    _format("comparison", "texts", "text", parsers.by_separator, scores="scores score"),
+    _format("comparison", "pairs", "", parsers.pair, prompt=_PROMPT, **_PAIR),
+    _format(
         "comparison",
         "dialogues",
         "",
-        say.whole_pair,
+        parsers.whole_pair,
         without=_PROMPT,
         chosen="chosen",
         rejected="rejected",
     ),
-    _shape(
+    _format(
         "comparison",
         "indexed",
         "response_0 response_1",
@@ -230,8 +233,8 @@ COMPARISONS = [
         prompt=_PROMPT,
         better="better_response_id better",
     ),
-    _shape("comparison", "scored", "response_0 response_1 score_0 score_1", public.scored, prompt=_PROMPT),
-    _shape(
+    _format("comparison", "scored", "response_0 response_1 score_0 score_1", public.scored, prompt=_PROMPT),
+    _format(
         "comparison",
         "strength",
         "",
@@ -241,30 +244,30 @@ COMPARISONS = [
         second="response_2 response2",
         strength="preference_strength overall_preference",
     ),
-    _shape("comparison", "history", "history human_ref_A human_ref_B labels", public.history),
-    _shape("comparison", "answers", "answers", public.listed("answers"), prompt=_PROMPT),
-    _shape("comparison", "completions", "completions", public.listed("completions"), prompt=_PROMPT),
-    _shape("comparison", "summaries", "info summaries choice", public.summaries),
-    _shape("comparison", "arena", "conversation_a conversation_b winner", public.arena),
-    TwoSides(
+    _format("comparison", "history", "history human_ref_A human_ref_B labels", public.history),
+    _format("comparison", "answers", "answers", public.listed("answers"), prompt=_PROMPT),
+    _format("comparison", "completions", "completions", public.listed("completions"), prompt=_PROMPT),
+    _format("comparison", "summaries", "info summaries choice", public.summaries),
+    _format("comparison", "arena", "conversation_a conversation_b winner", public.arena),
+    PairedColumnsFormat(
         "comparison",
-        "two sides",
+        "paired_columns",
         frozenset(),
-        lambda first, names: public.two_sides(sides_in(first)[0])(first, names),
+        lambda first, names: public.paired_columns(paired_columns_in(first)[0])(first, names),
         {},
         also="prompt, response_a, response_b, winner",
     ),
 ]
-GOLDEN = [_shape("golden", "golden", "query golden", say.always(say.golden))]
+GOLDEN = [_format("golden", "golden", "query golden", parsers.always(parsers.golden))]
 SAMPLES = [
-    _shape("samples", "samples", "query samples", say.always(say.own_samples), without="completion"),
-    Shape(
+    _format("samples", "samples", "query samples", parsers.always(parsers.own_samples), without="completion"),
+    Format(
         "samples",
-        "numbered samples",
+        "numbered_samples",
         keys=frozenset({"query"}),
-        bind=say.always(say.numbered_samples),
+        bind=parsers.always(parsers.numbered_samples),
         one_of={},
-        some_key=say.SAMPLE,
+        some_key=parsers.SAMPLE,
         also="sample_0, sample_1, ...",
     ),
 ]
@@ -272,26 +275,26 @@ DEMONSTRATIONS = [
     *COMPARISONS,
     *GOLDEN,
     *SAMPLES,
-    _shape(
+    _format(
         "demonstration",
-        "prompt and answer",
+        "prompt_and_answer",
         "",
-        say.demonstration,
+        parsers.demonstration,
         prompt=_PROMPT,
         answer="completion response output answer",
     ),
-    _shape(
+    _format(
         "demonstration",
         "messages",
         "messages",
-        lambda first, names: say.conversation("messages", {}),
+        lambda first, names: parsers.conversation("messages", {}),
         without="chosen completion",
     ),
-    _shape(
+    _format(
         "demonstration",
         "conversations",
         "conversations",
-        lambda first, names: say.conversation("conversations", {}),
+        lambda first, names: parsers.conversation("conversations", {}),
         without="chosen chosen_response messages",
     ),
 ]

@@ -16,22 +16,22 @@ from typing import Any, NamedTuple
 
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.compressed import LONGEST_ROW, Measured, opened
+from apo.datasets.compressed import MAX_ROW_BYTES, BoundedReader, open_decompressed
 from apo.datasets.csv_rows import DELIMITERS, table_rows
-from apo.datasets.file_signatures import refuse_disguised
+from apo.datasets.file_signatures import check_signature
 from apo.datasets.parquet import parquet_rows
 
-MOST_BLANK = 100_000  # blank lines in a row
+MAX_BLANK_LINES = 100_000  # blank lines in a row
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BOM = b"\xef\xbb\xbf"
-_FETCH = "fetch or write the file again"
+_FETCH = "download or write the file again"
 _PLAIN_ENDS = (".json", ".jsonl", ".ndjson", *DELIMITERS)
 
 
-class Placed(NamedTuple):
+class LocatedRow(NamedTuple):
     """A row, its number (the line of a .jsonl file) and its place for messages.
 
-    A row that can't be read is given as what is wrong with it: the caller has a policy for that.
+    A row that can't be read is given as what is wrong with it: the caller has an action for that.
     """
 
     number: int
@@ -39,7 +39,7 @@ class Placed(NamedTuple):
     row: Row | RowError
 
 
-def placed_rows(path: Path, name: str) -> Iterator[Placed]:
+def file_rows(path: Path, name: str) -> Iterator[LocatedRow]:
     """The rows of a file in any of the formats, as they stand.
 
     Args:
@@ -52,9 +52,9 @@ def placed_rows(path: Path, name: str) -> Iterator[Placed]:
     kind = _kind_of(path, name)
     number = 0
     try:
-        for placed in _rows(path, kind, name):
-            number = placed.number
-            yield placed
+        for located in _rows(path, kind, name):
+            number = located.number
+            yield located
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise UserError(
             name,
@@ -87,49 +87,50 @@ def _kind_of(path: Path, name: str) -> str:
     return kind
 
 
-def _rows(path: Path, kind: str, name: str) -> Iterator[Placed]:
+def _rows(path: Path, kind: str, name: str) -> Iterator[LocatedRow]:
     with path.open("rb") as raw:
-        refuse_disguised(raw.read(4096), name, packed=kind == ".parquet" or kind != path.suffix)
+        check_signature(raw.read(4096), name, compressed=kind == ".parquet" or kind != path.suffix)
     if kind == ".parquet":
         for number, row in enumerate(parquet_rows(path, name), start=1):
-            yield Placed(number, f"{name}: row {number}", row)
+            yield LocatedRow(number, f"{name}: row {number}", row)
         return
-    with opened(path) as start:
+    with open_decompressed(path) as start:
         beginning = start.read(4096)
-    refuse_disguised(beginning, name, packed=False)
+    check_signature(beginning, name, compressed=False)
     is_list = beginning.removeprefix(_BOM).lstrip().startswith(b"[")
-    with opened(path) as data:
+    with open_decompressed(path) as data:
+        bounded = BoundedReader(data, path, name)
         if kind in DELIMITERS:
-            yield from map(Placed._make, table_rows(Measured(data, path, name), DELIMITERS[kind], name))
+            yield from map(LocatedRow._make, table_rows(bounded, DELIMITERS[kind], name))
             return
-        yield from (_listed_rows if is_list else _line_rows)(Measured(data, path, name), name)
+        yield from (_listed_rows if is_list else _line_rows)(bounded, name)
 
 
 # Lines ---------------------------------------------------------------------------------------------
 
 
-def _line_rows(data: Measured, name: str) -> Iterator[Placed]:
+def _line_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
     number = blank = 0
     while line := data.line():
         number += 1
         where = f"{name}:{number}"
-        if len(line) > LONGEST_ROW:
+        if len(line) > MAX_ROW_BYTES:
             raise _too_long(where)
         if number == 1:
             line = line.removeprefix(_BOM)
         blank = blank + 1 if line.isspace() else 0
-        if blank > MOST_BLANK:
+        if blank > MAX_BLANK_LINES:
             raise UserError(
-                where, found=f"{MOST_BLANK} blank lines", expected="rows", do="remove the blank lines"
+                where, found=f"{MAX_BLANK_LINES} blank lines", expected="rows", do="remove the blank lines"
             )
         if not blank:
-            yield Placed(number, where, _parsed(line, where))
+            yield LocatedRow(number, where, _parsed(line, where))
 
 
 def _too_long(where: str) -> UserError:
     return UserError(
         where,
-        found=f"a row of more than {LONGEST_ROW} bytes",
+        found=f"a row of more than {MAX_ROW_BYTES} bytes",
         expected="one dialogue or comparison a row",
         do="shorten or remove it; a file in one line has to be a list: [{...}, {...}]",
     )
@@ -152,7 +153,7 @@ def _parsed(line: bytes, where: str) -> Row | RowError:
             where,
             found=f"a line that is not JSON ({str(error)[:80]})",
             expected="one JSON object a line",
-            do="mend or remove the line; a file cut off in the middle has to be fetched again",
+            do="fix or remove the line; a file cut off in the middle has to be downloaded again",
         )
     return row if isinstance(row, dict) else _no_object(row, where)
 
@@ -182,12 +183,12 @@ def _no_object(value: Any, where: str) -> RowError:
 # A list --------------------------------------------------------------------------------------------
 
 
-def _listed_rows(data: Measured, name: str) -> Iterator[Placed]:
+def _listed_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
     number = 0
     try:
         for number, row in enumerate(_JsonList(data).elements(), start=1):
             where = f"{name}: row {number}"
-            yield Placed(number, where, row if isinstance(row, dict) else _no_object(row, where))
+            yield LocatedRow(number, where, row if isinstance(row, dict) else _no_object(row, where))
     except UnicodeDecodeError as error:
         raise UserError(
             name,
@@ -210,7 +211,7 @@ class _JsonList:
     An element that is not whole in the text at hand is tried again with twice as much of it.
     """
 
-    def __init__(self, data: Measured) -> None:
+    def __init__(self, data: BoundedReader) -> None:
         self._data = data
         self._decode = codecs.getincrementaldecoder("utf-8-sig")()
         self._text, self._at = "", 0
@@ -247,13 +248,13 @@ class _JsonList:
 
     def _more(self) -> bool:
         """Reads on, as much again as is not yet used up; whether there was something."""
-        pieces = [self._text[self._at :]]
-        self._at, size, wanted = 0, len(pieces[0]), 2 * len(pieces[0])
+        chunks = [self._text[self._at :]]
+        self._at, size, wanted = 0, len(chunks[0]), 2 * len(chunks[0])
         while True:
-            piece = self._data.piece()
-            pieces.append(self._decode.decode(piece, final=not piece))
-            if not piece or sum(map(len, pieces)) > wanted:
-                self._text = "".join(pieces)
+            chunk = self._data.chunk()
+            chunks.append(self._decode.decode(chunk, final=not chunk))
+            if not chunk or sum(map(len, chunks)) > wanted:
+                self._text = "".join(chunks)
                 return len(self._text) > size
 
     def _element(self) -> Any:
@@ -261,12 +262,12 @@ class _JsonList:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except ValueError:
-                if len(self._text) - self._at > LONGEST_ROW or not self._more():
+                if len(self._text) - self._at > MAX_ROW_BYTES or not self._more():
                     raise
                 continue
             if end == len(self._text) and not isinstance(value, dict | list) and self._more():
                 continue  # a number may go on
-            if end - self._at > LONGEST_ROW:
-                raise ValueError(f"a row of more than {LONGEST_ROW} characters")
+            if end - self._at > MAX_ROW_BYTES:
+                raise ValueError(f"a row of more than {MAX_ROW_BYTES} characters")
             self._at = end
             return value

@@ -1,4 +1,4 @@
-"""Rows of no shape for a reason that can be told: one answer alone, a message of a tree, a wrapper."""
+"""Rows of no format for a reason that can be told: one answer alone, a message of a tree, a wrapper."""
 
 from apo.core.errors import UserError
 from apo.core.records import Row
@@ -18,8 +18,8 @@ _OUR_KEYS = (
 )
 
 
-def known_misfit(row: Row, where: str) -> UserError | None:
-    """What a row of no shape is, where that is known."""
+def explain_unsupported(row: Row, where: str) -> UserError | None:
+    """What a row of no format is, where that is known."""
     if {"message_id", "parent_id", "text", "role"} <= row.keys() or "message_tree_id" in row:
         return UserError(
             where,

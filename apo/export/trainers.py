@@ -1,4 +1,4 @@
-"""Records in the shapes that TRL's trainers read: pairs, prompts with completions, messages.
+"""Records in the formats that TRL's trainers read: pairs, prompts with completions, messages.
 
 Plain text continues: prompt + chosen, and prompt + completion, is the dialogue as the models here read it, so
 a response begins with the space behind `Assistant:`.
@@ -120,6 +120,6 @@ def _messages(query: str, answers: tuple[str, ...], *, where: str) -> list[dict[
                 where,
                 found=f"a dialogue that messages can't hold ({query[:60]!r}... and {answer[:20]!r})",
                 expected="turns of user and assistant in turn, one space and no mark before each text",
-                do="mend the row, add --leave-out, or export it as text",
+                do="fix the row, add --leave-out, or export it as text",
             )
     return messages

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from apo.core.records import Row
-from apo.text.data_issues import Findings, Policy
+from apo.text.data_issues import Action, DataIssues, IssueTable
 from apo.text.dialogue import HUMAN, normalise_query
 
 MANY = 20  # of kinds and numbers of responses that are listed
@@ -18,31 +18,29 @@ SEED = 0  # of the rows that are drawn: the same file gives the same report
 
 
 @dataclass
-class Finding:
-    """A code with its policy in params.yaml, how often it was found, and examples {where, found}."""
+class Issue:
+    """A code with its action in params.yaml, how often it was found, and examples {where, found}."""
 
     code: str
-    policy: str
+    action: str
     count: int
     examples: list[Row] = field(default_factory=list)
 
 
-def lenient(policies: Mapping[str, Policy], *, set_in: str) -> Findings:
-    """Findings that go on where a policy is `error`, which would end a report at its first row."""
-    return Findings(
-        {code: "drop" if policy == "error" else policy for code, policy in policies.items()}, set_in=set_in
+def lenient(table: IssueTable, actions: Mapping[str, Action]) -> DataIssues:
+    """Issues that go on where an action is `error`, which would end a report at its first row."""
+    return DataIssues(
+        table, {code: "drop" if action == "error" else action for code, action in actions.items()}
     )
 
 
-def listed(findings: Findings, policies: Mapping[str, Policy]) -> list[Finding]:
-    """What was found at all, with the policies that params.yaml has."""
+def listed(issues: DataIssues, actions: Mapping[str, Action]) -> list[Issue]:
+    """What was found at all, with the actions that params.yaml has."""
     examples: dict[str, list[Row]] = {}
-    for row in findings.examples:
+    for row in issues.examples:
         examples.setdefault(row["code"], []).append({"where": row["where"], "found": row["found"]})
     return [
-        Finding(code, policies[code], count, examples[code])
-        for code, count in findings.counts.items()
-        if count
+        Issue(code, actions[code], count, examples[code]) for code, count in issues.counts.items() if count
     ]
 
 

@@ -1,32 +1,32 @@
-"""A report of `apo.inspection` for a reader, in colour on a terminal."""
+"""A report of `apo.inspection` for a reader, in color on a terminal."""
 
 import os
 from typing import Any
 
-COLOURS = {"error": "31", "drop": "33", "keep": "36", "good": "32", "title": "1", "faint": "2"}
-EXAMPLES = 2  # of a finding that are printed; --json has ten
+COLORS = {"error": "31", "drop": "33", "keep": "36", "good": "32", "title": "1", "faint": "2"}
+EXAMPLES = 2  # of an issue that are printed; --json has ten
 WIDTH = 150  # characters of a line at most
 
 
 def shown(report: dict[str, Any], *, is_terminal: bool) -> str:
-    """The lines of a report, coloured on a terminal unless NO_COLOR is set (https://no-color.org)."""
-    colour = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """The lines of a report, colored on a terminal unless NO_COLOR is set (https://no-color.org)."""
+    color = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def paint(text: str, kind: str) -> str:
-        return f"\x1b[{COLOURS[kind]}m{text}\x1b[0m" if colour else text
+        return f"\x1b[{COLORS[kind]}m{text}\x1b[0m" if color else text
 
     lines = [paint(report["file"], "title")]
     lines += [f"  {name:<12}{_one_line(text)}" for name, text in _facts(report)]
-    if report["findings"]:
-        lines.append(paint("findings", "title"))
-    for finding in report["findings"]:
-        policy = paint(f"{finding['policy']:<6}", finding["policy"])
-        lines.append(f"  {policy}{finding['count']:>9,}  {finding['code']}")
-        for example in finding["examples"][:EXAMPLES]:
+    if report["issues"]:
+        lines.append(paint("issues", "title"))
+    for issue in report["issues"]:
+        action = paint(f"{issue['action']:<6}", issue["action"])
+        lines.append(f"  {action}{issue['count']:>9,}  {issue['code']}")
+        for example in issue["examples"][:EXAMPLES]:
             where = example["where"].removeprefix(report["file"]).lstrip(": ")
             text = ": ".join(filter(None, [where, example["found"]]))
             lines.append(paint(f"                   {_one_line(text)}", "faint"))
-    stopped = sorted({one["code"] for one in report["findings"] if one["policy"] == "error"})
+    stopped = sorted({one["code"] for one in report["issues"] if one["action"] == "error"})
     if report["usable"]:
         lines.append(paint("usable", "good"))
     else:
@@ -36,7 +36,7 @@ def shown(report: dict[str, Any], *, is_terminal: bool) -> str:
 
 def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and what is known under them."""
-    facts = [("shape", shape) for shape in report["candidates"]]
+    facts = [("format", format) for format in report["candidates"]]
     if report["kind"]:
         facts.append(("rows", f"{report['rows']:,}, {report['kept']:,} {report['kind']} records kept"))
     if report["changed"]:

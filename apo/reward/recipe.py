@@ -23,10 +23,11 @@ from apo.model.reward_model import RewardModel
 from apo.model.settings import Model
 from apo.reward.settings import RewardTraining
 from apo.reward.token_checks import Comparison, TokenCheck
+from apo.reward.token_issues import TOKEN_ISSUES
 from apo.reward.train import Ranked, train_reward_model
 from apo.scoring.rewards import rewards_of
 from apo.scoring.settings import Gate
-from apo.text.data_issues import Findings
+from apo.text.data_issues import DataIssues
 from apo.text.dialogue import dialogue_to_messages
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters, merge_adapters, trained_weights
@@ -81,9 +82,9 @@ def train_rm(
     counts: Counter[str] = Counter()
     if tuner:
         counts["trained_weights"] = trained_weights(model)
-    findings = Findings(settings.findings.model_dump(), set_in="rm.findings")
-    check = TokenCheck(model.encoder, findings, unknown_rate=settings.unknown_rate)
-    check.look_at_tokenizer(str(start))
+    issues = DataIssues(TOKEN_ISSUES, settings.on_issue.actions())
+    check = TokenCheck(model.encoder, issues, unknown_rate=settings.unknown_rate)
+    check.check_tokenizer(str(start))
     data = _ranked(model.encoder, check, comparisons, counts, is_apo=False)
     if adversarial:
         data += _ranked(model.encoder, check, [adversarial], counts, is_apo=True)
@@ -105,7 +106,7 @@ def train_rm(
         model.to(runtime.device())
         adapter = merge_adapters(tuner)
         found: dict[str, Any] = {"train": {**dict(sorted(counts.items())), "final_loss": curve[-1]["loss"]}}
-        found["findings"] = dict(findings.counts)
+        found["issues"] = dict(issues.counts)
         bins = settings.calibration_bins
         measured = {
             split: measure(model, path, truth=truth, bins=bins, what=f"{name} {split}")
@@ -135,7 +136,7 @@ def train_rm(
         found["saved"] = verify(model, out, measured_on["test"])
         write_csv(curves / "training.csv", curve)
         write_csv(curves / "lengths.csv", check.lengths.histogram())
-        write_rows(curves / "findings.jsonl", findings.examples)
+        write_rows(curves / "issues.jsonl", issues.examples)
         for file, curves_of_splits in curve_of.items():
             rows = [{"split": split, **row} for split, own in curves_of_splits.items() for row in own]
             write_csv(curves / f"{file}.csv", rows)
@@ -151,7 +152,7 @@ def train_rm(
 def _ranked(
     encoder: Encoder, check: TokenCheck, paths: Iterable[Path], counts: Counter[str], *, is_apo: bool
 ) -> list[Ranked]:
-    """Encoded items without what the findings drop; one without a pair teaches nothing."""
+    """Encoded items without what the issues drop; one without a pair teaches nothing."""
     ranked = []
     for path in paths:
         rows = list(read_rows(path))
@@ -163,10 +164,10 @@ def _ranked(
                 counts["dropped_without_pair"] += 1
                 continue
             one = Comparison(row["query"], row["responses"], scores, ids, f"{path}:{number}", is_apo)
-            stays = check.staying(one)
+            stays = check.kept_responses(one)
             kept = Ranked(ids.only(stays), [scores[index] for index in stays], is_apo)
             if not kept.pairs:
-                counts["dropped_by_findings"] += 1
+                counts["dropped_by_issues"] += 1
                 continue
             ranked.append(replace(kept, item=encoder.cut(kept.item, counts)))
             counts["apo_pairs" if is_apo else "human_pairs"] += kept.pairs
@@ -176,8 +177,8 @@ def _ranked(
             ", ".join(map(str, paths)),
             found="no comparison to train on",
             expected="at least one",
-            do=f"look at the counts in metrics/split.json and metrics/convert.json; rm.findings dropped "
-            f"{counts['dropped_by_findings']}: {dict(+check.findings.counts)}",
+            do=f"look at the counts in metrics/split.json and metrics/convert.json; rm.on_issue dropped "
+            f"{counts['dropped_by_issues']}: {dict(+check.issues.counts)}",
         )
     return ranked
 

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 from apo.core.config import read_section
 from apo.core.errors import UserError
 from apo.datasets.csv_rows import DELIMITERS
-from apo.datasets.readers import Layout, read_comparisons, read_demonstrations, read_golden, read_samples
+from apo.datasets.issues import ROW_ISSUES
+from apo.datasets.readers import ReadOptions, read_comparisons, read_demonstrations, read_golden, read_samples
 from apo.datasets.recognize import PROMPTS
-from apo.datasets.settings import RowFindings
-from apo.text.data_issues import Findings
+from apo.text.data_issues import DataIssues
 
-POLICIES = read_section(Path(__file__).parents[3] / "params.yaml", "data.findings", RowFindings).model_dump()
-LENIENT = {code: "keep" if policy == "keep" else "drop" for code, policy in POLICIES.items()}
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+ACTIONS = read_section(PARAMS, ROW_ISSUES.section, ROW_ISSUES.settings).actions()
+LENIENT = {code: "keep" if action == "keep" else "drop" for code, action in ACTIONS.items()}
 READERS: list[Callable[..., Iterator[dict[str, Any]]]] = [
     read_comparisons,
     read_golden,
@@ -36,13 +37,13 @@ READERS: list[Callable[..., Iterator[dict[str, Any]]]] = [
 Q = "\n\nHuman: Why?\n\nAssistant:"
 
 
-def use(path: Path, reader: Callable[..., Any], policies: dict[str, Any], layout: Layout) -> bool:
+def use(path: Path, reader: Callable[..., Any], actions: dict[str, Any], options: ReadOptions) -> bool:
     """Reads a file; whether it ended well. What comes out is whole and can be written."""
-    findings = Findings(policies, set_in="data.findings", never_kept=RowFindings.never_kept())
+    issues = DataIssues(ROW_ISSUES, actions)
     counts: Counter[str] = Counter()
     start = time.monotonic()
     try:
-        for row in reader(path, counts, findings, layout):
+        for row in reader(path, counts, issues, options):
             json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
             assert row["query"].strip() and row["query_id"].strip()
             if "responses" in row:
@@ -142,7 +143,7 @@ def table(rows: list[dict[str, Any]], delimiter: str) -> bytes:
 
 
 def files(folder: Path, draw: random.Random) -> Iterator[Path]:
-    """Files without end: of every shape in every format, damaged before or after they were packed."""
+    """Files without end: of every format in every format, damaged before or after they were packed."""
     listed = [json.dumps(rows, ensure_ascii=False).encode() for rows in WHOLE]
     lines = ["\n".join(json.dumps(row) for row in rows).encode() for rows in WHOLE]
     packed = [parquet(rows, folder) for rows in WHOLE]
@@ -173,9 +174,11 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, number: int, reader: 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ended: Counter[bool] = Counter()
     for _, path in zip(range(number), files(tmp_path, draw), strict=False):
-        policies = draw.choice([POLICIES, LENIENT])
-        layout = draw.choice([Layout()] * 8 + [Layout({"prompt": "query", "chosen": "responses.0"})])
-        ended[use(path, reader, policies, layout)] += 1
+        actions = draw.choice([ACTIONS, LENIENT])
+        options = draw.choice(
+            [ReadOptions()] * 8 + [ReadOptions({"prompt": "query", "chosen": "responses.0"})]
+        )
+        ended[use(path, reader, actions, options)] += 1
     assert ended[True] > number / 50 and ended[False] > number / 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # KiB
     assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} <= {"x", "whole"}
@@ -214,7 +217,7 @@ ROWS = st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8), min
 
 @st.composite
 def nearly_whole(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Rows of one of the shapes with a few values or keys changed."""
+    """Rows of one of the formats with a few values or keys changed."""
     rows = [dict(row) for row in draw(st.sampled_from(WHOLE))]
     for _ in range(draw(st.integers(1, 3))):
         row = draw(st.sampled_from(rows))
@@ -238,13 +241,13 @@ def read_structures(folder: Path, examples: int) -> None:
         rows=ROWS | nearly_whole(),
         reader=st.sampled_from(READERS),
         as_list=st.booleans(),
-        policies=st.sampled_from([POLICIES, LENIENT]),
-        shape=st.sampled_from(["", "", "", "pairs", "answers", "dialogues"]),
+        actions=st.sampled_from([ACTIONS, LENIENT]),
+        format=st.sampled_from(["", "", "", "pairs", "answers", "dialogues"]),
     )
-    def run(rows: list, reader: Callable[..., Any], as_list: bool, policies: dict, shape: str) -> None:
+    def run(rows: list, reader: Callable[..., Any], as_list: bool, actions: dict, format: str) -> None:
         path = folder / ("x.json" if as_list else "x.jsonl")
         path.write_text(json.dumps(rows) if as_list else "".join(json.dumps(row) + "\n" for row in rows))
-        use(path, reader, policies, Layout(shape=shape if reader is read_comparisons else ""))
+        use(path, reader, actions, ReadOptions(format=format if reader is read_comparisons else ""))
 
     run()
 

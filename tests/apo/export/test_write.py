@@ -1,4 +1,4 @@
-"""Export: what goes out in another tool's shape comes back the same."""
+"""Export: what goes out in another tool's format comes back the same."""
 
 import json
 import tracemalloc
@@ -16,7 +16,7 @@ from apo.core.records import read_rows, write_rows
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
 from apo.export.authors import golden_to_authors, samples_to_authors, to_authors
 from apo.export.trainers import to_chat, to_chat_pairs, to_chat_sft, to_dialogues, to_pairs, to_sft
-from apo.export.write import SHAPES, export, main
+from apo.export.write import FORMATS, export, main
 from apo.selection import select
 from apo.text.dialogue import ASSISTANT, HUMAN, cut_runaway, has_turn_marks, query_id_of
 from tests.apo.datasets.test_readers import as_committed
@@ -47,7 +47,7 @@ APO = {"query_id": "a", "query": Q, "responses": ["g", "x", "y"], "scores": [1.0
 @pytest.mark.parametrize(
     ("reader", "rows"), [(read_comparisons, COMPARISONS), (read_golden, GOLDEN), (read_samples, SAMPLES)]
 )
-def test_the_authors_shape_comes_back_the_same(tmp_path: Path, reader, rows: list[dict]) -> None:
+def test_the_authors_format_comes_back_the_same(tmp_path: Path, reader, rows: list[dict]) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "new" / "out.json"
     write_rows(source, rows)
     assert main(["--to", "authors", str(source), str(target)]) == 0
@@ -129,7 +129,7 @@ def test_pairs_come_back_as_comparisons(tmp_path: Path) -> None:
         {"target": "x"},
     ],
 )
-def test_what_the_shape_cannot_hold_is_refused_and_nothing_written(tmp_path: Path, row: dict, capsys) -> None:
+def test_what_a_format_cannot_hold_is_refused_whole(tmp_path: Path, row: dict, capsys) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.json"
     source.write_text("".join(json.dumps(one) + "\n" for one in (COMPARISONS[1], row)))
     with pytest.raises(UserError):
@@ -236,7 +236,7 @@ def test_what_messages_cannot_hold_is_refused(query: str, answer: str) -> None:
         list(to_chat(row, where="x:1"))
 
 
-def test_rows_that_a_shape_cannot_hold_are_left_out_on_request_and_counted(tmp_path: Path, capsys) -> None:
+def test_rows_that_a_format_cannot_hold_are_left_out_on_request_and_counted(tmp_path: Path, capsys) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.json"
     unfit = {**COMPARISONS[1], "query": "\n\nHuman:Why <sep>?\n\nAssistant:"}
     write_rows(source, [COMPARISONS[0], unfit, COMPARISONS[1]])
@@ -311,7 +311,7 @@ def test_any_comparison_comes_back(rows: list[dict]) -> None:
 
 
 @given(st.lists(PAIR, min_size=1, max_size=3), st.sampled_from(["authors", "pairs", "pairs-chat"]))
-def test_any_pair_comes_back_from_every_shape(rows: list[dict], to: str) -> None:
+def test_any_pair_comes_back_from_every_format(rows: list[dict], to: str) -> None:
     assert there_and_back(rows, to, read_comparisons) == rows
 
 
@@ -336,13 +336,13 @@ def test_any_samples_come_back(rows: list[dict]) -> None:
 
 
 @given(st.lists(SHOWN, min_size=1, max_size=3), st.sampled_from(["sft", "sft-chat", "chat"]))
-def test_any_demonstration_comes_back_from_every_shape(rows: list[dict], to: str) -> None:
+def test_any_demonstration_comes_back_from_every_format(rows: list[dict], to: str) -> None:
     assert there_and_back(rows, to, read_demonstrations) == rows
 
 
 @given(SAMPLED.filter(lambda row: any(row["samples"])), st.data())
 def test_any_selection_comes_back(row: dict, data: st.DataObject) -> None:
-    """Samples, scores and target of a selection, in the authors' shape; its target, in the trainers'."""
+    """Samples, scores and target of a selection, in the authors' format; its target, in the trainers'."""
     row = {**row, "extra": {}}
     scores = data.draw(st.lists(SCORE, min_size=len(row["samples"]), max_size=len(row["samples"])))
     (chosen,) = select(
@@ -455,7 +455,7 @@ def test_datasets_and_pandas_open_every_export(tmp_path: Path, rows: list[dict],
     target = tmp_path / "out.json"
     write_rows(tmp_path / "in.jsonl", rows)
     count = export(tmp_path / "in.jsonl", target, to=to, counts=Counter())
-    expected = [out for row in rows for out in SHAPES[to](row, where="x")]
+    expected = [out for row in rows for out in FORMATS[to](row, where="x")]
     loaded = datasets.load_dataset(
         "json", data_files=str(target), split="train", cache_dir=str(tmp_path / "cache")
     )
