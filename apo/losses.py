@@ -1,8 +1,8 @@
 """The losses of the game, on the rewards of whole items (Cheng et al., 2024, arXiv 2311.08045).
 
-Every function returns sums and the number of pairs. The caller divides by the pairs of the whole optimiser
-step, so that the loss does not depend on how the step was cut into micro batches or over processes. In the
-authors' data a score below 0 marks padding: `mask = scores >= 0`.
+Every function returns sums and the number of pairs. The caller divides by the pairs of the whole optimizer
+step, so that the loss does not depend on how the step was cut into micro-batches or over processes. In the
+authors' data a label below 0 marks padding: `mask = labels >= 0`.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,37 +28,37 @@ def wgan(margin: Float[Tensor, "item resp resp"]) -> Float[Tensor, "item resp re
 
 
 PAIR_LOSSES: Mapping[str, PairLoss] = MappingProxyType({"ranking": bradley_terry, "wgan": wgan})
-"""The adversarial terms by their name in `params.yaml: apo.loss`."""
+"""The adversarial terms by their name in params.yaml, `apo.loss`."""
 
 
 def ordered_pairs(
-    scores: Float[Tensor, "item resp"], *, mask: Bool[Tensor, "item resp"]
+    labels: Float[Tensor, "item resp"], *, mask: Bool[Tensor, "item resp"]
 ) -> Bool[Tensor, "item resp resp"]:
     """Where s_i > s_j and both responses count: [item, i, j]. A tie is no pair; a masked one has none."""
     real = mask.unsqueeze(2) & mask.unsqueeze(1)
-    return real & (scores.unsqueeze(2) > scores.unsqueeze(1))
+    return real & (labels.unsqueeze(2) > labels.unsqueeze(1))
 
 
-def count_pairs(scores: Float[Tensor, "item resp"], *, mask: Bool[Tensor, "item resp"]) -> Int[Tensor, ""]:
+def count_pairs(labels: Float[Tensor, "item resp"], *, mask: Bool[Tensor, "item resp"]) -> Int[Tensor, ""]:
     """The number of pairs, what the sums below are divided by; needs no rewards."""
-    return ordered_pairs(scores, mask=mask).sum()
+    return ordered_pairs(labels, mask=mask).sum()
 
 
 def pairs_in_order(
     rewards: Float[Tensor, "item resp"],
-    scores: Float[Tensor, "item resp"],
+    labels: Float[Tensor, "item resp"],
     *,
     mask: Bool[Tensor, "item resp"],
 ) -> Float[Tensor, "item"]:
     """How many pairs (s_i > s_j) of each item have r_i > r_j; a tie r_i = r_j counts half."""
-    pairs = ordered_pairs(scores, mask=mask)
+    pairs = ordered_pairs(labels, mask=mask)
     margin = rewards.unsqueeze(2) - rewards.unsqueeze(1)
     return torch.where(pairs, (margin.sign() + 1) / 2, 0.0).sum(dim=(1, 2))
 
 
 def pair_loss_sums(
     rewards: Float[Tensor, "item resp"],
-    scores: Float[Tensor, "item resp"],
+    labels: Float[Tensor, "item resp"],
     *,
     mask: Bool[Tensor, "item resp"],
     pair_loss: PairLoss,
@@ -69,7 +69,7 @@ def pair_loss_sums(
 
     Args:
         rewards: r = RM(query, response), float32 or wider.
-        scores: Which response is better; only their order within an item counts.
+        labels: Which response is better; only their order within an item counts.
         mask: False for padding.
         pair_loss: `bradley_terry` or `wgan`.
 
@@ -80,7 +80,7 @@ def pair_loss_sums(
     >>> pair_loss_sums(tie, torch.tensor([[1.0, 0.0]]), mask=tie == 0, pair_loss=bradley_terry)
     tensor([0.6931])
     """
-    pairs = ordered_pairs(scores, mask=mask)
+    pairs = ordered_pairs(labels, mask=mask)
     margin = rewards.unsqueeze(2) - rewards.unsqueeze(1)
     margin = torch.where(pairs, margin, 0.0)  # before the loss: a gradient through inf - inf would be NaN
     return torch.where(pairs, pair_loss(margin), 0.0).sum(dim=(1, 2))
@@ -88,19 +88,19 @@ def pair_loss_sums(
 
 def ranking_loss_sum(
     rewards: Float[Tensor, "item resp"],
-    scores: Float[Tensor, "item resp"],
+    labels: Float[Tensor, "item resp"],
     *,
     mask: Bool[Tensor, "item resp"],
 ) -> Float[Tensor, ""]:
     """Sum of the Bradley-Terry loss over all pairs: the base RM and the testing RM, before the division."""
-    return pair_loss_sums(rewards, scores, mask=mask, pair_loss=bradley_terry).sum()
+    return pair_loss_sums(rewards, labels, mask=mask, pair_loss=bradley_terry).sum()
 
 
 class ApoLossSums(NamedTuple):
     """Three sums over pairs, all to be divided by the same number of pairs.
 
     Attributes:
-        total: kl_weight * human + apo_weight * adversarial, what is minimised.
+        total: kl_coeff * human + coeff / num_samples * adversarial, what is minimized.
         human: Over the human pairs, without weight.
         adversarial: Over the pairs golden > sample, without weight.
     """
@@ -112,32 +112,35 @@ class ApoLossSums(NamedTuple):
 
 def apo_loss_sums(
     rewards: Float[Tensor, "item resp"],
-    scores: Float[Tensor, "item resp"],
+    labels: Float[Tensor, "item resp"],
     *,
     mask: Bool[Tensor, "item resp"],
-    is_apo: Bool[Tensor, "item"],
-    kl_weight: float,
-    apo_weight: float,
-    adversarial: PairLoss,
+    is_adversarial: Bool[Tensor, "item"],
+    kl_coeff: float,
+    coeff: float,
+    num_samples: int,
+    loss: str,
 ) -> ApoLossSums:
-    """The APO loss of a batch in which human comparisons and golden > sample items stand side by side.
+    """The APO loss of a batch of human comparisons and of golden > samples, side by side.
 
-    L = [kl_weight * sum_human BT + apo_weight * sum_golden>sample adversarial] / pairs, Eq. 15 to 17, where
-    `pairs` counts both kinds over the whole optimiser step, also at weight 0 (`count_pairs`).
+    L = [kl_coeff * sum_human BT + coeff / num_samples * sum_golden>sample loss] / pairs, Eq. 15 to 17, where
+    `pairs` counts both kinds over the whole optimizer step, also at weight 0 (`count_pairs`).
 
     Args:
         rewards: r = RM(query, response), float32 or wider.
-        scores: Which response is better.
+        labels: Which response is better.
         mask: False for padding.
-        is_apo: True for an item golden > samples, False for a human comparison.
-        kl_weight: Of a human pair: `apo.kl_coeff`.
-        apo_weight: Of a pair golden > sample: `apo.coeff / apo.num_samples`.
-        adversarial: Loss of a pair golden > sample; a human pair always costs `bradley_terry`.
+        is_adversarial: True for an item golden > samples, False for a human comparison.
+        kl_coeff: Weight of a human pair, whose loss is always `bradley_terry`.
+        coeff: Weight of a golden answer against all its samples.
+        num_samples: Samples per golden answer, among which `coeff` is divided.
+        loss: Key of `PAIR_LOSSES`, the loss of a pair golden > sample.
     """
-    human_items = mask & ~is_apo.unsqueeze(1)
-    apo_items = mask & is_apo.unsqueeze(1)
+    human_items = mask & ~is_adversarial.unsqueeze(1)
+    adversarial_items = mask & is_adversarial.unsqueeze(1)
     # Forward KL[P || Q] with hard labels P is the Bradley-Terry loss of the human pairs (Eq. 16 and 17).
-    human = pair_loss_sums(rewards, scores, mask=human_items, pair_loss=bradley_terry).sum()
+    human = pair_loss_sums(rewards, labels, mask=human_items, pair_loss=bradley_terry).sum()
     # E[r(golden) - r(sample)] (Eq. 14), or its log-sigmoid form (Eq. 15).
-    adversary = pair_loss_sums(rewards, scores, mask=apo_items, pair_loss=adversarial).sum()
-    return ApoLossSums(kl_weight * human + apo_weight * adversary, human, adversary)
+    pair_loss = PAIR_LOSSES[loss]
+    adversarial = pair_loss_sums(rewards, labels, mask=adversarial_items, pair_loss=pair_loss).sum()
+    return ApoLossSums(kl_coeff * human + coeff / num_samples * adversarial, human, adversarial)

@@ -75,7 +75,7 @@ def load_items(folder: Path, job: str, rows: int) -> list[Item]:
 
 def load_reward_model(folder: Path) -> RewardModel:
     """The reward model that every way starts from."""
-    return start_reward_model(folder / "backbone", seed=SEED, padding_side="right", **READING)
+    return start_reward_model(folder / "backbone", seed=SEED, **READING)
 
 
 def pair(item: Item) -> list[tuple[list[int], list[int]]]:

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from apo.core import distributed
-from apo.losses import bradley_terry
 from apo.model import runtime
 from apo.model.checkpoint import start_reward_model
 from apo.model.encoding import Item
-from apo.reward.train import Ranked, train_reward_model
+from apo.reward.train import RankedResponses, train_reward_model
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters
 from apo.training.settings import Lora
@@ -79,18 +78,15 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
 
     training = Training(items(), is_apo=False)
     with Watch() as watch, contextlib.suppress(distributed.Done):
-        model = start_reward_model(folder / "backbone", seed=SEED, padding_side="right", **READING)
+        model = start_reward_model(folder / "backbone", seed=SEED, **READING)
         add_adapters(model.classifier, lora, seed=SEED, where="lora")
         checkpoints = Checkpoints(NAME, key)
         checkpoints.folder.mkdir(parents=True, exist_ok=True)  # a rank finds it there
         with checkpoints.exclusive():
             train_reward_model(
                 model,
-                [Ranked(item, [1.0, 0.0]) for item in training.items],
+                [RankedResponses(item, [1.0, 0.0]) for item in training.items],
                 training.settings,
-                kl_weight=1.0,
-                apo_weight=0.0,
-                adversarial=bradley_terry,
                 seed=SEED,
                 what=NAME,
                 checkpoints=checkpoints,

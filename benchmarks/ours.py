@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from apo.losses import bradley_terry
 from apo.model import runtime
-from apo.reward.train import Ranked, train_reward_model
+from apo.reward.train import RankedResponses, train_reward_model
 from apo.scoring.rewards import rewards_of
 from apo.training.checkpointing import Checkpoints
 from benchmarks.jobs import SEED, Training, load_items, load_reward_model
@@ -36,7 +35,7 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
     training = Training(load_items(folder, job, rows), job == "train_apo")
     model = load_reward_model(folder)
     data = [
-        Ranked(item, [1.0] + [0.0] * (len(item.responses) - 1), is_apo=training.is_apo)
+        RankedResponses(item, [1.0] + [0.0] * (len(item.responses) - 1), is_adversarial=training.is_apo)
         for item in training.items
     ]
 
@@ -45,9 +44,7 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
             model,
             data,
             training.settings,
-            kl_weight=1.0,
-            apo_weight=training.weight,
-            adversarial=bradley_terry,
+            coeff=training.weight,
             seed=SEED,
             what="",
             checkpoints=NoCheckpoints(),

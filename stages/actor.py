@@ -22,7 +22,7 @@ def main(
     metrics: Path,
     params: Path = Path("params.yaml"),
 ) -> None:
-    settings = read_section(params, "actor", Actor)
+    settings = read_section(params, "actor", Actor, defaults="training")
     to = Outputs(out, curves, metrics)
     if start.is_dir():
         take_over("actor", start, {"fine_tuned_here": False}, to)

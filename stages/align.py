@@ -7,8 +7,8 @@ its training curve, metrics. Paper, section 4.1.
 from pathlib import Path
 
 from apo.alignment.recipe import align_model
-from apo.alignment.settings import Alignment
-from apo.core.config import read_number, read_section, read_seed
+from apo.alignment.settings import read_align
+from apo.core.config import read_seed
 from apo.core.stage import run
 from apo.training.outputs import Outputs
 
@@ -27,7 +27,7 @@ def main(
         f"align_{name}",
         llm,
         selected,
-        read_section(params, "align", Alignment).at(read_number(params, f"align_lr.{round}")),
+        read_align(params, round),
         seed=read_seed(params),
         to=Outputs(out, curves, metrics),
     )

@@ -40,7 +40,7 @@ def main(
     golden: Path | None = None,
     params: Path = Path("params.yaml"),
 ) -> None:
-    sampling = read_section(params, "sample.test", Sampling)
+    sampling = read_section(params, "sample.test", Sampling, defaults="sample.common")
     refuse_launcher(sampling)
     resamples = read_section(params, "evaluate", Evaluate).bootstrap
     seed, device = read_seed(params), runtime.set_up()

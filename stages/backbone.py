@@ -22,7 +22,7 @@ from apo.training.outputs import Outputs, finish, take_over
 
 
 def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
-    settings = read_section(params, "backbone", Backbone)
+    settings = read_section(params, "backbone", Backbone, defaults="training")
     to = Outputs(out, curves, metrics)
     if start.is_dir():
         take_over("backbone", start, {"pretrained_here": False}, to)

@@ -2,8 +2,8 @@
 
 In: the demo world of this project, files of the user or the authors, or a data set of a hub (params `data`).
 Out: `data/raw/`: comparisons, golden, samples, demonstrations, documents, truth. A source that has none
-of a kind leaves its file empty. DataIssues: up to ten examples of each thing that was found in the rows.
-Metrics: what was read, what was found, and what was left out.
+of a kind leaves its file empty. Issues: up to ten examples of each code.
+Metrics: what was read, as what each column was read, the issues, and what was left out.
 """
 
 import tempfile
@@ -15,10 +15,12 @@ from apo.core.records import Row, write_json, write_parts
 from apo.core.stage import run
 from apo.datasets.authors import checked_files, fetched_files
 from apo.datasets.download import repository_cache
+from apo.datasets.files import read_files
 from apo.datasets.hub import fetch
 from apo.datasets.issues import ROW_ISSUES
-from apo.datasets.load import KINDS, LoadedRecords, read_demo, read_files, refuse_unread
+from apo.datasets.load import KINDS, LoadedRecords, read_demo
 from apo.datasets.settings import Data
+from apo.datasets.watched_folder import refuse_unread
 from apo.text.data_issues import DataIssues
 
 
@@ -39,7 +41,7 @@ def main(input: Path, out: Path, metrics: Path, params: Path = Path("params.yaml
     files = {name: dict(sorted(found.items())) for name, found in raw.counts.items()}
     del counts["issues"]
     dropped = sum(n for found in files.values() for name, n in found.items() if name.startswith("dropped_"))
-    found = {"files": files, "dropped": dropped, "issues": dict(issues.counts)}
+    found = {"files": files, "columns": raw.columns, "dropped": dropped, "issues": dict(issues.counts)}
     write_json(metrics, {"data": {"rows": counts, **found}})
 
 

@@ -1,16 +1,16 @@
-"""payoff: the RM of one round rates the answers of every LLM of the game, of later rounds too.
+"""payoff: the base RM and the APO RM of a round rate the answers of every LLM, of later rounds too.
 
-In: an RM of the game, the answers of all LLMs. Out and metrics: its mean reward of each LLM, one row of the
-payoff matrix RM x LLM, in which over-optimisation shows: an LLM may rise by the RM that trained it and fall
-by the judge. Curves: histograms of its rewards of golden answers and of each LLM's, and (demo) the true
-reward against its reward. Instances: `payoff_base` (the base RM), `payoff` (the APO RM of each round).
+In: both RMs, the answers of all LLMs. Out and metrics: each RM's mean reward of each LLM, two rows of the
+payoff matrix RM x LLM, in which over-optimization shows: an LLM may rise by the RM that trained it and fall
+by the testing RM. Curves: histograms of the rewards of golden answers and of each LLM's, and (demo) the true
+reward against the reward.
 """
 
 from pathlib import Path
 
 from apo.chunks.resumable import pieces_of
 from apo.core.cache import fingerprint
-from apo.core.records import write_json, write_rows
+from apo.core.records import Row, write_json, write_rows
 from apo.core.stage import run
 from apo.core.tables import write_csv
 from apo.evaluation.payoff import payoff_row, read_arms
@@ -20,20 +20,26 @@ from apo.model.checkpoint import load_reward_model
 from apo.scoring.rewards import score_answers
 
 
-def main(round: str, rm: Path, answers: Path, out: Path, curves: Path, metrics: Path) -> None:
-    arms, device = read_arms(answers), runtime.set_up()
-    total = sum(map(len, arms.values()))
-    with pieces_of(f"payoff_{round}", fingerprint([], [rm, answers]), queries=total) as pieces:
-        model = load_reward_model(rm).to(device).eval()
-        scored = {
-            name: score_answers(model, rows, what=f"{round} of {name}", key="rewards", pieces=pieces)
-            for name, rows in arms.items()
-        }
-    row = payoff_row(scored)
-    write_rows(out, [{"rm": round, "llm": name, **found} for name, found in row.items()])
-    for name, rows in answer_curves(scored, "rewards").items():
-        write_csv(curves / f"{name}.csv", rows, TRUTH if name == "truth" else ())
-    write_json(metrics, {f"payoff_{round}": row})
+def main(
+    round: str, base_rm: Path, apo_rm: Path, answers: Path, out: Path, curves: Path, metrics: Path
+) -> None:
+    device = runtime.set_up()
+    llms = read_arms(answers)
+    total = sum(map(len, llms.values()))
+    payoff: dict[str, dict[str, Row]] = {}
+    for folder, checkpoint, name in (("base_rm", base_rm, "base_rm"), ("apo_rm", apo_rm, f"apo_rm_{round}")):
+        # The pieces carry the name of the RM: every round finds the rewards of the base RM computed.
+        with pieces_of(f"payoff_{name}", fingerprint([], [checkpoint, answers]), queries=total) as pieces:
+            model = load_reward_model(checkpoint).to(device).eval()
+            scored = {
+                llm: score_answers(model, rows, what=f"{name} of {llm}", key="rewards", pieces=pieces)
+                for llm, rows in llms.items()
+            }
+        payoff[name] = payoff_row(scored)
+        for curve, rows in answer_curves(scored, "rewards").items():
+            write_csv(curves / folder / f"{curve}.csv", rows, TRUTH if curve == "truth" else ())
+    write_rows(out, ({"rm": rm, "llm": llm, **row} for rm, of in payoff.items() for llm, row in of.items()))
+    write_json(metrics, {f"payoff_{round}": payoff})
 
 
 if __name__ == "__main__":

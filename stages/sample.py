@@ -31,7 +31,7 @@ def main(
     metrics: Path,
     params: Path = Path("params.yaml"),
 ) -> None:
-    settings = read_section(params, f"sample.{part}", Sampling)
+    settings = read_section(params, f"sample.{part}", Sampling, defaults="sample.common")
     counts: Counter[str] = Counter()
     seed = read_seed(params)
     asked = draw(read_rows(queries), at_most=settings.max_queries, seed=seed)

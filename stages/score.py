@@ -1,7 +1,7 @@
 """score: one RM gives a reward to every sample of every LLM query.
 
-In: a reward model, which has to pass the gate (`apo/scoring/gate.py`), the samples of the LLM queries. Out:
-`data/scores/ROUND/ARM.jsonl`, per query the rewards in the order of the samples, in full precision.
+In: a reward model whose evaluation passes the gate (`apo/scoring/gate.py`), the samples of the LLM queries.
+Out: `data/scores/ROUND/ARM.jsonl`, per query the rewards in the order of the samples, in full precision.
 Instances: `score_base` (the base RM, the samples of its arm), `score` (the APO RM of the round, those of its
 arm). Metrics: how many, and the calibration error at the gate. Paper, section 4.1.
 """
@@ -11,26 +11,29 @@ from pathlib import Path
 
 from apo.chunks.resumable import pieces_of
 from apo.core.cache import fingerprint
-from apo.core.config import read_part, read_section
+from apo.core.config import read_section
 from apo.core.records import read_rows, write_json, write_rows
 from apo.core.stage import run
 from apo.model import runtime
 from apo.model.checkpoint import load_reward_model
-from apo.reward.settings import RewardTraining
-from apo.scoring.gate import check_calibration
+from apo.scoring.gate import check_calibration, read_calibration
 from apo.scoring.rewards import score_samples
 from apo.scoring.settings import Gate, Score
 
 
 def main(
-    name: str, model: Path, samples: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")
+    name: str,
+    model: Path,
+    evaluation: Path,
+    samples: Path,
+    out: Path,
+    metrics: Path,
+    params: Path = Path("params.yaml"),
 ) -> None:
-    settings = read_section(params, "score", Score)
+    settings, gate = read_section(params, "score", Score), read_section(params, "gate", Gate)
+    passed = check_calibration(model, read_calibration(evaluation), gate, source=str(evaluation))
     device = runtime.set_up()
     reward_model = load_reward_model(model).eval()
-    calibration = vars(reward_model.classifier.config).get("apo_calibration")
-    limit = read_part(params, "rm", Gate, beside=RewardTraining)
-    gate = check_calibration(name, model, calibration, limit=limit.max_ece, bins=limit.max_ece_bins)
     counts: Counter[str] = Counter()
     key, queries = fingerprint([settings], [model, samples]), sum(1 for _ in read_rows(samples))
     with pieces_of(f"score_{name}", key, queries=queries) as pieces:
@@ -43,7 +46,7 @@ def main(
             pieces=pieces,
         )
         write_rows(out, pieces.whole(scored))
-    write_json(metrics, {f"score_{name}": {**dict(sorted(counts.items())), **gate}})
+    write_json(metrics, {f"score_{name}": {**dict(sorted(counts.items())), **passed}})
 
 
 if __name__ == "__main__":

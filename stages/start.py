@@ -1,19 +1,30 @@
 """start: round zero, in which the LLM of both arms is the actor and the RM of the game is the base RM.
 
-In: a checkpoint. Out: the same files under the name that the first round looks for: `models/llm_base/r0`,
-`models/llm_apo/r0`, `models/rm_apo/r0`. Here it is checked that the rounds follow each other.
+In: the actor and the base RM. Out: the same checkpoints under the names that round one looks for,
+`models/llm_base/r0`, `models/llm_apo/r0` and `models/rm_apo/r0`, and the plots of no round. Checks that the
+rounds follow each other.
 """
 
 from pathlib import Path
 
 from apo.core.config import check_rounds
-from apo.core.records import copy_folder
+from apo.core.records import copy_folder, write_json
 from apo.core.stage import run
 
 
-def main(checkpoint: Path, out: Path, params: Path = Path("params.yaml")) -> None:
+def main(
+    actor: Path,
+    base_rm: Path,
+    out_llm_base: Path,
+    out_llm_apo: Path,
+    out_rm_apo: Path,
+    out_plots: Path,
+    params: Path = Path("params.yaml"),
+) -> None:
     check_rounds(params)
-    copy_folder(checkpoint, out)
+    for source, target in ((actor, out_llm_base), (actor, out_llm_apo), (base_rm, out_rm_apo)):
+        copy_folder(source, target)
+    write_json(out_plots / "rounds.json", [])
 
 
 if __name__ == "__main__":

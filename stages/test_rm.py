@@ -1,13 +1,13 @@
 """test_rm: the testing RM, the automatic judge of the game, which never sees what the game makes.
 
 In: the backbone, all human comparisons for training (RM part, LLM part, valid). Out: `models/rm_test`, its
-training and reliability curves, its metrics on test, the only part it was not trained on. Paper, section 4.1.
+training curve, metrics. Paper, section 4.1.
 """
 
 from pathlib import Path
 
 from apo.core.stage import run
-from apo.reward.recipe import train_rm
+from apo.reward.recipe import Outputs, train_rm
 
 
 def main(
@@ -15,8 +15,6 @@ def main(
     rm_train: Path,
     llm_train: Path,
     valid: Path,
-    test: Path,
-    truth: Path,
     out: Path,
     curves: Path,
     metrics: Path,
@@ -26,11 +24,7 @@ def main(
         "test_rm",
         start=backbone,
         comparisons=[rm_train, llm_train, valid],
-        measured_on={"test": test},
-        truth=truth,
-        out=out,
-        curves=curves,
-        metrics=metrics,
+        outputs=Outputs(out, curves, metrics),
         params=params,
     )
 

@@ -1,8 +1,7 @@
 """train_apo_rm: the reward model that also learns to tell golden answers from the actor's samples.
 
 In: the backbone (and, for the sequential variants, the base RM and the last round's APO RM), the comparisons
-of the RM part, the items golden > samples of the round. Out: `models/rm_apo/ROUND`, its training and
-reliability curves, its metrics on test and valid.
+of the RM part, the golden > samples of the round. Out: `models/rm_apo/ROUND`, its training curve, metrics.
 Paper, section 3 (Eq. 14 to 17).
 """
 
@@ -10,8 +9,7 @@ from pathlib import Path
 
 from apo.core.config import read_section
 from apo.core.stage import run
-from apo.losses import PAIR_LOSSES
-from apo.reward.recipe import train_rm
+from apo.reward.recipe import Outputs, train_rm
 from apo.reward.settings import Apo
 
 
@@ -21,10 +19,8 @@ def main(
     base_rm: Path,
     previous: Path,
     train: Path,
-    adversarial: Path,
+    adversarial_pairs: Path,
     valid: Path,
-    test: Path,
-    truth: Path,
     out: Path,
     curves: Path,
     metrics: Path,
@@ -36,15 +32,10 @@ def main(
         f"apo_rm_{round}",
         start=starts[apo.init_from],
         comparisons=[train],
-        adversarial=adversarial,
-        kl_weight=apo.kl_coeff,
-        apo_weight=apo.coeff / apo.num_samples,
-        adversarial_loss=PAIR_LOSSES[apo.loss],
-        measured_on={"test": test, "valid": valid},
-        truth=truth,
-        out=out,
-        curves=curves,
-        metrics=metrics,
+        adversarial_pairs=adversarial_pairs,
+        apo=apo,
+        valid=valid,
+        outputs=Outputs(out, curves, metrics),
         params=params,
     )
 

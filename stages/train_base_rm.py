@@ -1,21 +1,19 @@
 """train_base_rm: the reward model of human comparisons alone, the control arm of the game.
 
-In: the backbone, the comparisons of the RM part. Out: `models/rm_base`, its training and reliability
-curves, its metrics on test and valid. Paper, section 2 (Bradley-Terry ranking loss).
+In: the backbone, the comparisons of the RM part. Out: `models/rm_base`, its training curve, metrics.
+Paper, section 2 (Bradley-Terry ranking loss).
 """
 
 from pathlib import Path
 
 from apo.core.stage import run
-from apo.reward.recipe import train_rm
+from apo.reward.recipe import Outputs, train_rm
 
 
 def main(
     backbone: Path,
     train: Path,
     valid: Path,
-    test: Path,
-    truth: Path,
     out: Path,
     curves: Path,
     metrics: Path,
@@ -25,11 +23,8 @@ def main(
         "base_rm",
         start=backbone,
         comparisons=[train],
-        measured_on={"test": test, "valid": valid},
-        truth=truth,
-        out=out,
-        curves=curves,
-        metrics=metrics,
+        valid=valid,
+        outputs=Outputs(out, curves, metrics),
         params=params,
     )
 

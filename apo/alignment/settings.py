@@ -1,15 +1,32 @@
 """Section `align` of params.yaml."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from apo.core.config import NotNegative, Positive
-from apo.training.settings import Lora, Optimiser, Steps
+from apo.core.config import Count, CountOrZero, NotNegative, Positive, Section, read_section
+from apo.core.errors import UserError
+from apo.training.settings import Common, Lora, Optimiser
 
 
-class Alignment(Steps):
-    """Its learning rate is that of the round, under `align_lr`."""
+class Alignment(Section):
+    """The learning rate is that of the round; what trainings share is that of section `training`."""
+
+    method: Literal["rjs", "rrhf", "dpo"]
+    lr: dict[str, Positive]
+    beta: Positive
+    rank_weight: Positive
+    sft_weight: NotNegative
+    epochs: Count
+    batch_size: Count
+    warmup_steps: CountOrZero
+    max_length: Annotated[int, Field(ge=8)]
+    lora: Lora
+
+
+class Align(Optimiser):
+    """The alignment of one round."""
 
     method: Literal["rjs", "rrhf", "dpo"]
     beta: Positive
@@ -18,10 +35,20 @@ class Alignment(Steps):
     max_length: Annotated[int, Field(ge=8)]
     lora: Lora
 
-    def at(self, lr: float) -> "Align":
-        """The settings of one round."""
-        return Align(lr=lr, **self.model_dump())
 
+def read_align(params: Path, round: str) -> Align:
+    """The settings of one round.
 
-class Align(Alignment, Optimiser):
-    """The alignment of one round."""
+    Raises:
+        UserError: A key is unknown, missing or of a wrong kind, or the round has no learning rate.
+    """
+    alignment, common = read_section(params, "align", Alignment), read_section(params, "training", Common)
+    if round not in alignment.lr:
+        raise UserError(
+            f"{params}: align.lr.{round}",
+            found="no such key",
+            expected="a learning rate for every round",
+            do=f"write it beside {', '.join(alignment.lr) or 'none'}, such as `{round}: 5.0e-4`",
+        )
+    own = alignment.model_dump(exclude={"lr"})
+    return Align(**common.model_dump(), **own, lr=alignment.lr[round])

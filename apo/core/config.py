@@ -4,6 +4,7 @@ Read with the YAML 1.2 parser that DVC uses, so that no value means two things. 
 defaults here: a value lives only where DVC sees it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -33,50 +34,33 @@ class Round(Section):
 
 
 S = TypeVar("S", bound=Section)
-_consulted: dict[str, Any] = {}
 
 
-def parameters_read() -> dict[str, Any]:
-    """What this process has read so far: values as plain Python under their dotted names."""
-    return dict(_consulted)
-
-
-def read_section(params: Path, name: str, kind: type[S]) -> S:
+def read_section(params: Path, name: str, kind: type[S], *, defaults: str = "") -> S:
     """One section, `apo` or `sample.rm`, checked.
+
+    Args:
+        params: The file.
+        name: The section.
+        kind: Its keys and their types.
+        defaults: A section with the values of the keys that this one leaves out.
 
     Raises:
         UserError: The file or the section is missing, a key is unknown, missing or of a wrong kind.
     """
-    return _checked(params, name, kind, read_value(params, name))
-
-
-def read_part(params: Path, name: str, kind: type[S], *, beside: type[Section]) -> S:
-    """The keys of a section that one stage reads, where another stage reads those of `beside`.
-
-    Each key counts as read by itself: a stage declares `rm.max_ece` and does not run again for `rm.lr`.
-
-    Raises:
-        UserError: See `read_section`.
-    """
-    values = _node(params, name)
-    if isinstance(values, dict):
-        values = {key: value for key, value in values.items() if key not in beside.model_fields}
-        _consulted.update({f"{name}.{key}": value for key, value in values.items()})
-    return _checked(params, name, kind, values)
-
-
-def _checked(params: Path, name: str, kind: type[S], values: Any) -> S:
-    if not isinstance(values, dict):
+    values = read_value(params, name)
+    common = read_value(params, defaults) if defaults else {}
+    if not isinstance(values, dict) or not isinstance(common, dict):
         raise UserError(
-            f"{params}: {name}",
-            found=repr(values)[:60],
+            f"{params}: {defaults if isinstance(values, dict) else name}",
+            found=repr(common if isinstance(values, dict) else values)[:60],
             expected="a section with keys",
             do="compare the file with `git diff params.yaml`",
         )
     try:
-        return kind.model_validate(values)
+        return kind.model_validate(common | values)
     except ValidationError as error:
-        raise _explain(params, name, error) from None
+        raise _explain(params, name, error, {key: defaults for key in common if key not in values}) from None
 
 
 def check_rounds(params: Path) -> list[str]:
@@ -108,19 +92,6 @@ def check_rounds(params: Path) -> list[str]:
             do="write rounds=[{id: r1, prev: r0}]",
         )
     return known[1:]
-
-
-def read_number(params: Path, name: str) -> float:
-    """A single leaf that is a number above 0, such as `align_lr.r1`."""
-    value = read_value(params, name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise UserError(
-            f"{params}: {name}",
-            found=repr(value),
-            expected="a number above 0",
-            do="write small numbers with a point, 1.0e-6 and not 1e-6",
-        )
-    return float(value)
 
 
 def read_seed(params: Path) -> int:
@@ -155,8 +126,17 @@ def read_value(params: Path, name: str) -> Any:
     Raises:
         UserError: The file can't be read, or there is no such key.
     """
-    _consulted[name] = _node(params, name)
-    return _consulted[name]
+    node = _document(params)
+    for key in name.split("."):
+        if not isinstance(node, dict) or key not in node:
+            raise UserError(
+                f"{params}: {name}",
+                found="no such key",
+                expected="every parameter written out",
+                do="restore it from `git diff params.yaml`",
+            )
+        node = node[key]
+    return node
 
 
 def read_all(params: Path) -> dict[str, Any]:
@@ -169,22 +149,7 @@ def read_all(params: Path) -> dict[str, Any]:
             expected="those as committed",
             do="look at `git diff params.yaml`",
         )
-    _consulted.update(found)
     return found
-
-
-def _node(params: Path, name: str) -> Any:
-    node = _document(params)
-    for key in name.split("."):
-        if not isinstance(node, dict) or key not in node:
-            raise UserError(
-                f"{params}: {name}",
-                found="no such key",
-                expected="every parameter written out",
-                do="restore it from `git diff params.yaml`",
-            )
-        node = node[key]
-    return node
 
 
 def _document(params: Path) -> Any:
@@ -206,11 +171,18 @@ def _document(params: Path) -> Any:
         ) from None
 
 
-def _explain(params: Path, name: str, error: ValidationError) -> UserError:
-    """The first finding of pydantic in our form; an unknown key before others: it may be a misspelt one."""
+def _explain(
+    params: Path, name: str, error: ValidationError, sections: Mapping[str, str] | None = None
+) -> UserError:
+    """The first error of pydantic in our form; an unknown key before others: it may be a misspelt one.
+
+    Args:
+        sections: The keys that come from another section than `name`, with that section.
+    """
     found = error.errors(include_url=False)
     first = min(found, key=lambda one: one["type"] != "extra_forbidden")
-    key = ".".join([name, *map(str, first["loc"])])
+    section = (sections or {}).get(str(first["loc"][0]) if first["loc"] else "", name)
+    key = ".".join([section, *map(str, first["loc"])])
     kind, value = first["type"], first["input"]
     if kind == "extra_forbidden":
         missing = [str(one["loc"][-1]) for one in found if one["type"] == "missing"]

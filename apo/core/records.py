@@ -1,4 +1,7 @@
-"""Records: JSON Lines in and out, as streams, whole or not at all."""
+"""Records: JSON Lines in and out, as streams, atomically.
+
+A file without records is one empty line: DVC warns about an empty file, as if it were a mistake.
+"""
 
 import contextlib
 import json
@@ -44,6 +47,9 @@ def read_placed_rows(path: Path, *texts: str) -> Iterator[tuple[int, int, Row]]:
     place = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
+            if line == b"\n":
+                place += len(line)
+                continue
             where = f"{path}:{number}"
             row = parse_row(decoded(line, where=where), where=where)
             for key in texts:
@@ -94,11 +100,7 @@ def parse_row(line: str, *, where: str) -> Row:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
     """Writes rows as JSON Lines under a temporary name and renames at the end; returns how many."""
-    count = 0
-    with _in_place_of(path) as out:
-        for count, row in enumerate(rows, start=1):  # noqa: B007 - the last number is the result
-            out.write(_line(row, path))
-    return count
+    return write_parts({"": path}, (("", row) for row in rows))[""]
 
 
 def write_parts(paths: Mapping[str, Path], rows: Iterable[tuple[str, Row]]) -> dict[str, int]:
@@ -109,6 +111,9 @@ def write_parts(paths: Mapping[str, Path], rows: Iterable[tuple[str, Row]]) -> d
         for part, row in rows:
             files[part].write(_line(row, paths[part]))
             counts[part] += 1
+        for part, count in counts.items():
+            if not count:
+                files[part].write(b"\n")
     return counts
 
 

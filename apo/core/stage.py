@@ -1,4 +1,4 @@
-"""How a stage is run: `main` called with paths from dvc.yaml, errors told in one line, provenance written."""
+"""How a stage is run: `main` called with paths from dvc.yaml, errors printed in one line."""
 
 import argparse
 import inspect
@@ -10,7 +10,6 @@ from typing import NoReturn
 
 from apo.core import distributed, gpu_lock
 from apo.core.errors import UserError
-from apo.core.provenance import project_code, write_provenance
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -18,7 +17,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 def run(main: Callable[..., None]) -> None:
     """Calls `main` with one `--name path` for each of its parameters and ends the process.
 
-    Beside what it wrote stands its provenance then. A UserError is printed in one line, whatever a library's
+    A UserError is printed in one line, whatever a library's
     message in it looks like; the exit code is 1. A rank ends with its part of the work.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(main))
@@ -30,10 +29,8 @@ def run(main: Callable[..., None]) -> None:
     if distributed.inside():
         _run_rank(main, arguments)
     try:
-        code = project_code()
         gpu_lock.take_one()
         main(**arguments)
-        write_provenance(Path(inspect.getfile(main)).stem, arguments, code)
     except UserError as error:
         sys.exit(f"error: {' '.join(str(error).splitlines())}")
     except KeyboardInterrupt:

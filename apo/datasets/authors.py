@@ -160,8 +160,8 @@ def _needed(samples: bool) -> list[Published]:
 
 def _files(needed: list[Published], names: Mapping[Published, str]) -> Files:
     """Names by what the files are, as `read_files` takes them."""
-    of = {kind: [names[file] for file in needed if file.kind == kind] for kind in Files.model_fields}
-    return Files.model_validate({**of, "columns": {}})
+    kinds = {file.kind for file in needed}
+    return Files.of({kind: [names[file] for file in needed if file.kind == kind] for kind in kinds}, {}, {})
 
 
 def _place(folder: Path, file: Published) -> Path | None:

@@ -76,11 +76,14 @@ def rows_of(path: Path) -> Iterator[Row]:
             for name, found in kinds
             if not any(map(_is_plain, found))
         }
+        encoded = {name for name in names if _holds_json(file.schema_arrow.field(name).type)}
         for group in range(file.num_row_groups):
             longest = _longest_repeated(file.metadata.row_group(group))
             rows = max(1, min(_BATCH, _AT_ONCE // max(longest, 1)))
             for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
                 for row in batch.to_pylist():
+                    for key in encoded & row.keys():
+                        row[key] = _decoded(row[key], file.schema_arrow.field(key).type)
                     yield {key: value for key, value in row.items() if value is not None} | unread
 
 
@@ -101,6 +104,34 @@ def _leaves(kind: Any) -> Iterator[Any]:
         yield kind.value_type if types.is_dictionary(kind) else kind
 
 
+def _holds_json(kind: Any) -> bool:
+    """Whether texts of a type are JSON: the type arrow.json, alone or in lists and records."""
+    from pyarrow import JsonType, types
+
+    if types.is_struct(kind):
+        return any(_holds_json(kind.field(number).type) for number in range(kind.num_fields))
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _holds_json(kind.value_type)
+    return isinstance(kind, JsonType)
+
+
+def _decoded(value: Any, kind: Any) -> Any:
+    """A value with what its JSON texts hold; a text that is no JSON as it is."""
+    from pyarrow import types
+
+    if isinstance(value, dict) and types.is_struct(kind):
+        kinds = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
+        return {key: _decoded(one, kinds[key]) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_decoded(one, kind.value_type) for one in value]
+    if not isinstance(value, str) or not _holds_json(kind):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
 def _is_plain(kind: Any) -> bool:
     """Whether values are texts or numbers; others are not read."""
     from pyarrow import types
@@ -117,8 +148,8 @@ def _longest_repeated(group: Any) -> int:
         compressed, decompressed = column.total_compressed_size, column.total_uncompressed_size
         if decompressed > max(compressed * MAX_EXPANSION, UNCHECKED_BYTES) or decompressed > MAX_COLUMN_BYTES:
             raise ValueError(
-                f"column {column.path_in_schema!r:.60} of {decompressed} bytes, compressed into {compressed}: "
-                f"more than {MAX_EXPANSION} times the compressed size or {MAX_COLUMN_BYTES} bytes in one row group"
+                f"column {column.path_in_schema!r:.60} of {decompressed} bytes from {compressed}: "
+                f"more than {MAX_EXPANSION} times that, or {MAX_COLUMN_BYTES} bytes, in one row group"
             )
         if column.has_dictionary_page:
             dictionary = abs(column.data_page_offset - (column.dictionary_page_offset or 0))

@@ -5,38 +5,18 @@ from collections import Counter
 from typing import Any
 
 from apo.core.records import Row
-from apo.datasets.fields import (
-    answered,
-    list_in,
-    messages_in,
-    number_in,
-    number_of_cell,
-    query_in,
-    refuse,
-    text_in,
-)
-from apo.datasets.formats import (
-    Bind,
-    Names,
-    Parse,
-    ParsedRow,
-    answers_to,
-    conversation_of,
-    of_pairs,
-    prompted,
-)
+from apo.datasets.context import answers_to, conversation_of, prompted
+from apo.datasets.fields import list_in, number_in, number_of_cell, query_in, refuse, text_in
+from apo.datasets.messages import answered, messages_in
 from apo.datasets.paired_columns import PairedColumns, scores_of, verdict_in
+from apo.datasets.parsed import Bind, Names, Parse, ParsedRow, of_pairs
 
 
 def indexed(first: Row, names: Names) -> Parse:
     """Two responses and the index of the better one, as PKU-SafeRLHF has it."""
 
     def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-        better = number_of_cell(row[names["better"]])
-        if better not in (0, 1) or isinstance(better, bool):
-            found = f"{better!r:.40}" if isinstance(better, int | float | None) else type(better).__name__
-            refuse("bad_score", where, names["better"], found, "0 or 1, the index of the better response")
-        scores = [float(better == 0), float(better == 1)]
+        scores = verdict_in(row[names["better"]], names["better"], ("0", "1"), where)
         return prompted(row, ("response_0", "response_1"), scores, where, counts, names)
 
     return parse
@@ -69,9 +49,10 @@ def history(first: Row, names: Names) -> Parse:
 
     def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         label = number_of_cell(row["labels"])
-        if label not in (0, 1) or isinstance(label, bool):
-            refuse("bad_score", where, "labels", f"{type(label).__name__}", "1 where A is preferred, or 0")
-        scores = [float(label), 1.0 - float(label)]
+        meaning = {0.0: "B", 1.0: "A"}.get(float(label)) if isinstance(label, int | float) else label
+        if meaning is None and label is not None:
+            refuse("bad_score", where, "labels", f"{label!r:.40}", "1 where A is preferred, or 0")
+        scores = verdict_in(meaning, "labels", ("A", "B"), where)
         return prompted(row, ("human_ref_A", "human_ref_B"), scores, where, counts, {"prompt": "history"})
 
     return parse

@@ -5,8 +5,6 @@
 bounds are far beyond any dialogue and short of what a machine can bear.
 """
 
-import codecs
-import json
 import lzma
 import re
 import zlib
@@ -19,10 +17,10 @@ from apo.core.records import Row
 from apo.datasets.compressed import MAX_ROW_BYTES, BoundedReader, open_decompressed
 from apo.datasets.csv_rows import DELIMITERS, table_rows
 from apo.datasets.file_signatures import check_signature
+from apo.datasets.json_list import DECODER, JsonList
 from apo.datasets.parquet import parquet_rows
 
 MAX_BLANK_LINES = 100_000  # blank lines in a row
-_SPACE = re.compile(r"[ \t\r\n]*")
 _BOM = b"\xef\xbb\xbf"
 _FETCH = "download or write the file again"
 _PLAIN_ENDS = (".json", ".jsonl", ".ndjson", *DELIMITERS)
@@ -95,9 +93,11 @@ def _rows(path: Path, kind: str, name: str) -> Iterator[LocatedRow]:
             yield LocatedRow(number, f"{name}: row {number}", row)
         return
     with open_decompressed(path) as start:
-        beginning = start.read(4096)
+        beginning = BoundedReader(start, path, name).chunk()
     check_signature(beginning, name, compressed=False)
     is_list = beginning.removeprefix(_BOM).lstrip().startswith(b"[")
+    if kind not in DELIMITERS and not is_list:
+        _refuse_indented(beginning, name)
     with open_decompressed(path) as data:
         bounded = BoundedReader(data, path, name)
         if kind in DELIMITERS:
@@ -127,6 +127,33 @@ def _line_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
             yield LocatedRow(number, where, _parsed(line, where))
 
 
+def _refuse_indented(start: bytes, name: str) -> None:
+    """Ends where a file begins with an object over several lines.
+
+    Raises:
+        UserError: It does.
+    """
+    text = start.removeprefix(_BOM).lstrip().decode(errors="replace")
+    first, _, rest = text.partition("\n")
+    if not first.startswith("{") or not rest:
+        return
+    try:
+        _, end = DECODER.raw_decode(text)
+        is_indented = end > len(first.rstrip())
+    except (ValueError, RecursionError):
+        is_indented = first.strip() == "{"
+    if is_indented:
+        key = re.match(r'\{\s*"([^"\\]{1,40})"\s*:\s*\[\s*\{', text)
+        filter_ = f".{key[1]}[]" if key and key[1].isidentifier() else "."
+        raise UserError(
+            f"{name}:1",
+            found="one JSON object over several lines"
+            + (f", with a list of objects under {key[1]!r}" if key else ""),
+            expected="one object a line, or a list of objects: [{...}, {...}]",
+            do=f"write each row on one line, for instance with `jq -c '{filter_}' FILE > rows.jsonl`",
+        )
+
+
 def _too_long(where: str) -> UserError:
     return UserError(
         where,
@@ -138,7 +165,7 @@ def _too_long(where: str) -> UserError:
 
 def _parsed(line: bytes, where: str) -> Row | RowError:
     try:
-        row = _DECODER.decode(line.decode())
+        row = DECODER.decode(line.decode())
     except UnicodeDecodeError as error:
         return RowError(
             "not_utf8",
@@ -158,19 +185,6 @@ def _parsed(line: bytes, where: str) -> Row | RowError:
     return row if isinstance(row, dict) else _no_object(row, where)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> Row:
-    """An object of JSON, no key of which comes twice: which of two values counts, nobody can know."""
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        names = [key for key, _ in pairs]
-        twice = next(key for key in names if names.count(key) > 1)
-        raise ValueError(f"the key {twice[:40]!r} twice in one object")
-    return row
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_once)
-
-
 def _no_object(value: Any, where: str) -> RowError:
     return RowError(
         "not_json",
@@ -180,13 +194,10 @@ def _no_object(value: Any, where: str) -> RowError:
     )
 
 
-# A list --------------------------------------------------------------------------------------------
-
-
 def _listed_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
     number = 0
     try:
-        for number, row in enumerate(_JsonList(data).elements(), start=1):
+        for number, row in enumerate(JsonList(data).elements(), start=1):
             where = f"{name}: row {number}"
             yield LocatedRow(number, where, row if isinstance(row, dict) else _no_object(row, where))
     except UnicodeDecodeError as error:
@@ -203,71 +214,3 @@ def _listed_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
             expected="one list of objects",
             do=_FETCH,
         ) from None
-
-
-class _JsonList:
-    """A JSON list of which no more than a few elements are in memory.
-
-    An element that is not whole in the text at hand is tried again with twice as much of it.
-    """
-
-    def __init__(self, data: BoundedReader) -> None:
-        self._data = data
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")()
-        self._text, self._at = "", 0
-
-    def elements(self) -> Iterator[Any]:
-        """The elements, one at a time. Raises ValueError or RecursionError where there is no JSON."""
-        self._take("[")
-        if self._next() == "]":
-            self._at += 1
-        else:
-            yield self._element()
-            while self._next() == ",":
-                self._at += 1
-                self._next()
-                yield self._element()
-            self._take("]")
-        if self._next():
-            raise ValueError("text behind the list")
-
-    def _take(self, char: str) -> None:
-        if self._next() != char:
-            raise ValueError(f"no {char!r}" + (f" but {self._next()!r}" if self._next() else ""))
-        self._at += 1
-
-    def _next(self) -> str:
-        """The next character that is no white space, "" at the end."""
-        while True:
-            space = _SPACE.match(self._text, self._at)
-            self._at = space.end() if space else self._at
-            if self._at < len(self._text):
-                return self._text[self._at]
-            if not self._more():
-                return ""
-
-    def _more(self) -> bool:
-        """Reads on, as much again as is not yet used up; whether there was something."""
-        chunks = [self._text[self._at :]]
-        self._at, size, wanted = 0, len(chunks[0]), 2 * len(chunks[0])
-        while True:
-            chunk = self._data.chunk()
-            chunks.append(self._decode.decode(chunk, final=not chunk))
-            if not chunk or sum(map(len, chunks)) > wanted:
-                self._text = "".join(chunks)
-                return len(self._text) > size
-
-    def _element(self) -> Any:
-        while True:
-            try:
-                value, end = _DECODER.raw_decode(self._text, self._at)
-            except ValueError:
-                if len(self._text) - self._at > MAX_ROW_BYTES or not self._more():
-                    raise
-                continue
-            if end == len(self._text) and not isinstance(value, dict | list) and self._more():
-                continue  # a number may go on
-            if end - self._at > MAX_ROW_BYTES:
-                raise ValueError(f"a row of more than {MAX_ROW_BYTES} characters")
-            self._at = end
-            return value

@@ -1,5 +1,6 @@
 """Section `data` of params.yaml."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -18,6 +19,17 @@ class Demo(Section):
     golden_flaws: Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+Columns = dict[str, str]  # our keys by columns, or by paths into them
+Labels = dict[bool | int | float | str, int | str]  # what each value of a label means
+
+
+class FileColumns(Section):
+    comparisons: Columns
+    golden: Columns
+    samples: Columns
+    demonstrations: Columns
+
+
 class Files(Section):
     comparisons: list[str]
     rm: list[str]
@@ -26,7 +38,19 @@ class Files(Section):
     golden: list[str]
     samples: list[str]
     demonstrations: list[str]
-    columns: dict[str, str]
+    columns: FileColumns
+    labels: Labels
+
+    def names(self) -> dict[str, list[str]]:
+        """The names of the files by what they are."""
+        return {kind: value for kind, value in self if isinstance(value, list)}
+
+    @classmethod
+    def of(cls, names: Mapping[str, list[str]], columns: Columns, labels: Labels) -> "Files":
+        """Files by what they are, with the columns and labels of the comparisons."""
+        columns_of = FileColumns(comparisons=columns, golden={}, samples={}, demonstrations={})
+        lists = {kind: names.get(kind, []) for kind in cls.model_fields if kind not in ("columns", "labels")}
+        return cls.model_validate({**lists, "columns": columns_of, "labels": labels})
 
 
 class Hub(Section):
@@ -36,7 +60,8 @@ class Hub(Section):
     folder: str
     train: str
     test: str
-    columns: dict[str, str]
+    columns: Columns
+    labels: Labels
 
 
 class Authors(Section):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from apo.chunks.resumable import Pieces
 from apo.core.records import Row, read_rows
 from apo.metrics.calibration import calibration_metrics, one_sided, reliability_curve
 from apo.metrics.pairs import item_metrics, pair_counts, pair_metrics, pairs_of
@@ -41,7 +42,8 @@ def measure(
     *,
     truth: Path,
     bins: Sequence[int],
-    what: str,
+    desc: str,
+    pieces: Pieces | None = None,
 ) -> Measured:
     """Metrics on a file of comparisons, the rows of its reliability curve, and the rewards of its pairs.
 
@@ -49,7 +51,8 @@ def measure(
         comparisons: Records that the model was not trained on.
         truth: `truth.json` of the raw data; empty where the true reward is not known.
         bins: Numbers of calibration bins; the curve has the first one.
-        what: Name on the progress line.
+        desc: Name on the progress line.
+        pieces: Rewards that were computed already.
 
     Raises:
         UserError: No pair, or a reward that is not finite.
@@ -58,7 +61,7 @@ def measure(
     counts: Counter[str] = Counter()
     texts = ((row["query"], row["responses"]) for row in rows)
     items = model.encoder.items(texts, counts, where=str(comparisons))
-    rewards = list(rewards_of(model, items, what=what, total=len(rows)))
+    rewards = list(rewards_of(model, items, what=desc, total=len(rows), pieces=pieces))
     scores = [row["scores"] for row in rows]
     chosen, rejected = pairs_of(rewards, scores)
     metrics: dict[str, Any] = {

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from apo.core.records import Row
 from apo.text.data_issues import Action, DataIssues, IssueTable
-from apo.text.dialogue import HUMAN, normalise_query
+from apo.text.dialogue import HUMAN, dialogue_to_messages, normalise_query
 
 MANY = 20  # of kinds and numbers of responses that are listed
 SEED = 0  # of the rows that are drawn: the same file gives the same report
@@ -60,6 +60,25 @@ def texts_of(record: Row, *, where: str) -> Texts:
     if "samples" in record:
         return Texts(where, record["query"], [*record["samples"], *record["extra"].values()], [])
     return Texts(where, record["query"], [record["golden" if "golden" in record else "response"]], [])
+
+
+def as_learned(texts: Texts) -> Row:
+    """A record as it is learned: the turns of its query, the best and the worst response with their scores.
+
+    Returns:
+        {where, turns: [[role, text], ...], answers: [[name, text], ...]}.
+    """
+    turns = [[message["role"], message["content"]] for message in dialogue_to_messages(texts.query)]
+    if not texts.scores:
+        number = len(texts.responses)
+        names = ["answer"] if number == 1 else [f"sample {index + 1}" for index in range(number)]
+        return {"where": texts.where, "turns": turns, "answers": [*zip(names, texts.responses, strict=True)]}
+    order = sorted(range(len(texts.scores)), key=lambda index: -texts.scores[index])
+    answers = [
+        (f"{name} ({texts.scores[index]:g})", texts.responses[index])
+        for name, index in (("best", order[0]), ("worst", order[-1]))
+    ]
+    return {"where": texts.where, "turns": turns, "answers": answers}
 
 
 class Contents:
@@ -114,6 +133,12 @@ class Contents:
     def drawn(self) -> list[Texts]:
         """The records drawn, in the order of the file."""
         return [texts for _, texts in sorted(self._drawn, key=lambda one: one[0])]
+
+    def shown(self, number: int) -> list[Row]:
+        """Some of the drawn records as they are learned, spread over the file."""
+        drawn = self.drawn
+        places = sorted({index * (len(drawn) - 1) // max(number - 1, 1) for index in range(number)})
+        return [as_learned(drawn[place]) for place in places] if drawn else []
 
     def summary(self) -> Row:
         """All numbers; `words` (turn marks are words) and `turns` as `quantiles`."""

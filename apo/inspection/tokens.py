@@ -1,9 +1,9 @@
-"""The token issues of a file before there is a pipeline: what `rm.on_issue` would count and do."""
+"""The token issues of a file before there is a pipeline: what `rm.issues` would count and do."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from apo.core.config import read_part, read_section
+from apo.core.config import read_section
 from apo.core.records import Row
 from apo.inspection.contents import Issue, Texts, lenient, listed, quantiles
 from apo.model.checkpoint import open_tokenizer, prepare_tokenizer
@@ -12,11 +12,10 @@ from apo.model.settings import Model
 from apo.reward.settings import RewardTraining
 from apo.reward.token_checks import Comparison, TokenCheck
 from apo.reward.token_issues import TOKEN_ISSUES
-from apo.scoring.settings import Gate
 
 
 def tokens_in(drawn: Sequence[Texts], *, folder: Path, params: Path) -> tuple[Row, list[Issue]]:
-    """LengthHistogram in tokens, what is left for training, and the issues with the actions of params.yaml.
+    """Lengths in tokens, what is left for training, and the issues with the actions of params.yaml.
 
     Args:
         drawn: The rows to look at.
@@ -27,10 +26,10 @@ def tokens_in(drawn: Sequence[Texts], *, folder: Path, params: Path) -> tuple[Ro
         UserError: The tokenizer does not load or can't be used, or something is wrong in params.yaml.
     """
     model = read_section(params, "model", Model)
-    rm = read_part(params, "rm", RewardTraining, beside=Gate)
+    rm = read_section(params, "rm", RewardTraining, defaults="training")
     tokenizer = open_tokenizer(folder)
     prepare_tokenizer(tokenizer, pooling=model.pooling, separator=model.separator, where=str(folder))
-    encoder = Encoder(tokenizer, **model.model_dump(exclude={"padding_side"}))
+    encoder = Encoder(tokenizer, **model.model_dump())
     actions = rm.on_issue.actions()
     issues = lenient(TOKEN_ISSUES, actions)
     check = TokenCheck(encoder, issues, unknown_rate=rm.unknown_rate)

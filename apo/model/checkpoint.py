@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +214,6 @@ def start_reward_model(
     pooling: str,
     separator: str,
     truncation_side: str,
-    padding_side: str,
 ) -> RewardModel:
     """A reward model on a backbone: a linear reward head drawn from the seed.
 
@@ -225,7 +224,7 @@ def start_reward_model(
         UserError: The folder is no checkpoint, or its tokenizer has no end token where the pooling needs one.
     """
     tokenizer = load_tokenizer(folder)
-    tokenizer.padding_side, tokenizer.truncation_side = padding_side, truncation_side
+    tokenizer.padding_side, tokenizer.truncation_side = "right", truncation_side
     classifier = _classifier(folder, tokenizer, drawn="score.weight")
     prepare_tokenizer(tokenizer, pooling=pooling, separator=separator, where=str(folder))
     classifier.config.pad_token_id = tokenizer.pad_token_id
@@ -265,7 +264,6 @@ def save_reward_model(
     model: RewardModel,
     folder: Path,
     card: str,
-    calibration: Mapping[str, Any] | None = None,
     more: Writer | None = None,
 ) -> None:
     """Writes a reward model with its model card, as `AutoModelForSequenceClassification` opens it.
@@ -274,8 +272,6 @@ def save_reward_model(
     config.json that it belongs to ours, so that a server refuses it instead of giving other rewards.
 
     Args:
-        calibration: What `rm_calibration` found, for `apo_calibration` of its config.json: to read,
-            since no reward is changed by it. None leaves the key out.
         more: Writes what else belongs into the folder.
     """
     encoder, tokenizer = model.encoder, model.encoder.tokenizer
@@ -288,9 +284,6 @@ def save_reward_model(
         "separator": encoder.separator,
         "truncation_side": encoder.truncation_side,
     }
-    vars(config).pop("apo_calibration", None)  # of the reward model that it started from
-    if calibration is not None:
-        config.apo_calibration = dict(calibration)
     with _new_folder(folder) as temporary:
         ours = {"architectures": [f"{RewardModel.__module__}.{RewardModel.__name__}"]}
         _write_model(model.classifier, temporary, **({} if encoder.pooling in ("last", "eos") else ours))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from apo.model import runtime
-from apo.model.batching import Batch, collate, plain_items, tree_length
+from apo.model.batching import Batch, collate, micro_batches, plain_items, tree_length
 from apo.model.encoding import Encoder, Item
 from apo.model.last_token import FAMILY, last_hidden
 from apo.model.pooling import POOLINGS
@@ -129,3 +129,18 @@ def say_plain(name: str) -> None:
         "query, which gives the same numbers more slowly",
         file=sys.stderr,
     )
+
+
+@torch.inference_mode()
+def rate(model: RewardModel, items: Sequence[Item]) -> list[list[float]]:
+    """The rewards of each item's responses, without dropout; the model is left in the mode that it had."""
+    training = model.training
+    model.eval()
+    rewards: list[list[float]] = [[] for _ in items]
+    lengths = [model.tokens(item) for item in items]
+    for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=runtime.token_budget()):
+        batch = [items[index] for index in indices]
+        for index, row in zip(indices, model.rewards(batch).float().tolist(), strict=True):
+            rewards[index] = row[: len(items[index].responses)]
+    model.train(training)
+    return rewards

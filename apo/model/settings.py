@@ -12,4 +12,3 @@ class Model(Section):
     pooling: Literal["last", "eos", "average", "max"]
     separator: str
     truncation_side: Literal["left", "right"]
-    padding_side: Literal["left", "right"]

@@ -1,15 +1,17 @@
 """The curves of all models as one table for each plot: what `dvc plots` draws."""
 
+import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from statistics import fmean
 
 from apo.core.records import Row
-from apo.evaluation.round_curves import START
 from apo.metrics.statistics import wilson_interval
 
 POINTS = 100  # of a training curve, at most
 CALIBRATED = "at its temperature"
+START = "r0"
 Table = list[dict[str, str]]
 COLUMNS: Mapping[str, Sequence[str]] = {
     "rm_training": ("model", "step", "loss", "accuracy"),
@@ -24,48 +26,85 @@ COLUMNS: Mapping[str, Sequence[str]] = {
 """The tables, with the columns that stand there even if no model has a row."""
 
 
-def trainings_of(rounds: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The LLMs and the RMs of a game in the order in which they are shown, with the names of their curves.
-
-    >>> trainings_of(["r1"])[1]["apo_rm_r1"]
-    'r1/train_apo_rm/training'
-    """
-    llms = {"backbone": "backbone", "actor": "actor"}
-    llms |= {f"llm_{arm}_{round}": f"{round}/align_{arm}" for round in rounds for arm in ("base", "apo")}
-    rms = {"base_rm": "train_base_rm/training", "test_rm": "test_rm/training"}
-    return llms, rms | {f"apo_rm_{round}": f"{round}/train_apo_rm/training" for round in rounds}
+def read_curves(folders: Mapping[str, Path]) -> dict[str, Table]:
+    """The rows of all CSV files below some folders, by name: `r1/train_apo_rm/training`."""
+    return {
+        f"{name}/{path.relative_to(folder).with_suffix('').as_posix()}": _read_csv(path)
+        for name, folder in folders.items()
+        for path in sorted(folder.rglob("*.csv"))
+    }
 
 
-def join(curves: Mapping[str, Table], rounds: Sequence[str]) -> dict[str, list[Row]]:
-    """The tables of COLUMNS.
+def read_tables(folder: Path) -> dict[str, Table]:
+    """The tables of a round; none of round zero."""
+    return {path.stem: _read_csv(path) for path in sorted(folder.glob("*.csv"))}
+
+
+def _read_csv(path: Path) -> Table:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def join(
+    curves: Mapping[str, Table], round: str, *, rounds: Sequence[str], before: Mapping[str, Table]
+) -> dict[str, list[Row]]:
+    """The tables of COLUMNS: models of round zero, those of the rounds before, those of this round.
 
     Args:
-        curves: Rows of the curve files of a run by name, such as `r1/train_apo_rm/training`. A model without
+        curves: Rows of the curve files of round zero and of this round, see `read_curves`. A model without
             one, such as a checkpoint that was not trained, has no rows in it.
-        rounds: The ids of the rounds, in order.
+        round: The id of the round.
+        rounds: The ids of all rounds, in order.
+        before: The tables of the round before.
     """
-    llms, rms = trainings_of(rounds)
-    folders = {name: path.removesuffix("/training") for name, path in rms.items()}
-    judging = {"base_rm": "payoff_base", "test_rm": f"{rounds[-1]}/evaluate"}
-    judging |= {f"apo_rm_{round}": f"{round}/payoff" for round in rounds}
+    apo_rm = f"apo_rm_{round}"
 
-    def of_all(paths: Mapping[str, str], table: str, rows: Callable[[Table], Iterable[Row]]) -> list[Row]:
-        found = [(name, curves.get(f"{path}{table}", [])) for name, path in paths.items()]
-        return [{"model": name, **row} for name, own in found for row in rows(own)]
+    def table(
+        name: str,
+        old: Mapping[str, str],
+        new: Mapping[str, str],
+        *files: tuple[str, Callable[[Table], Iterable[Row]]],
+    ) -> list[Row]:
+        """Rows of models of round zero and of this round, given the names of their curves."""
 
+        def of(paths: Mapping[str, str]) -> list[Row]:
+            return [
+                {"model": model, **row}
+                for file, rows in files
+                for model, path in paths.items()
+                for row in rows(curves.get(path + file, []))
+            ]
+
+        earlier = [dict(row) for row in before.get(name, []) if row["model"] not in old]
+        return [*of(old), *earlier, *of(new)]
+
+    trained = {"base_rm": "r0/train_base_rm", "test_rm": "r0/test_rm"}, {apo_rm: f"{round}/train_apo_rm"}
+    measured = (
+        {"base_rm": "r0/evaluate_base_rm", "test_rm": "r0/evaluate_test_rm"},
+        {apo_rm: f"{round}/evaluate_apo_rm"},
+    )
+    rating = (
+        {"base_rm": f"{round}/payoff/base_rm", "test_rm": f"{round}/evaluate"},
+        {apo_rm: f"{round}/payoff/apo_rm"},
+    )
+    llms = (
+        {"backbone": "r0/backbone", "actor": "r0/actor"},
+        {f"llm_{arm}_{round}": f"{round}/align_{arm}" for arm in ("base", "apo")},
+    )
+    played = by_measure(curves.get(f"{round}/evaluate/rounds", []))
     order = [START, *rounds]
-    played = by_measure(curves.get(f"{rounds[-1]}/evaluate/rounds", []))
     return {
-        "rm_training": of_all(rms, "", thinned),
-        "llm_training": of_all(llms, "", thinned),
-        "reliability": [
-            *of_all(folders, "/reliability", lambda rows: reliability(rows, kind="as trained")),
-            *of_all(folders, "/reliability_calibrated", lambda rows: reliability(rows, kind=CALIBRATED)),
-        ],
-        "rewards": of_all(folders, "/rewards", iter),
-        "margins": of_all(folders, "/margins", iter),
-        "golden_samples": of_all(judging, "/golden_samples", iter),
-        "truth": of_all(judging, "/truth", iter),
+        "rm_training": table("rm_training", *trained, ("/training", thinned)),
+        "llm_training": table("llm_training", *llms, ("", thinned)),
+        "reliability": table(
+            "reliability",
+            *measured,
+            ("/reliability", lambda rows: reliability(rows, kind="as trained")),
+            ("/reliability_calibrated", lambda rows: reliability(rows, kind=CALIBRATED)),
+        ),
+        "rewards": table("rewards", *measured, ("/rewards", iter)),
+        "margins": table("margins", *measured, ("/margins", iter)),
+        "golden_samples": table("golden_samples", *rating, ("/golden_samples", iter)),
+        "truth": table("truth", *rating, ("/truth", iter)),
         "rounds": sorted(played, key=lambda row: order.index(row["round"])),
     }
 

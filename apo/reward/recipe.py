@@ -1,37 +1,45 @@
-"""What the three stages that train a reward model have in common."""
+"""What the three stages that train a reward model have in common: load, tokenize, check, train, save."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
 
 from apo.core.cache import fingerprint
-from apo.core.config import read_part, read_section, read_seed
+from apo.core.config import read_section, read_seed
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_json, write_rows
 from apo.core.tables import write_csv
-from apo.evaluation.evaluate_rm import measure
-from apo.evaluation.rm_calibration import after_temperature, calibrate
-from apo.losses import PairLoss, bradley_terry
-from apo.metrics.histograms import histogram_rows, margin_rows
-from apo.metrics.pairs import item_metrics
+from apo.losses import bradley_terry, pair_loss_sums, pairs_in_order
 from apo.model import runtime
+from apo.model.batching import rectangle
 from apo.model.checkpoint import load_reward_model, save_reward_model, start_reward_model
 from apo.model.encoding import Encoder
-from apo.model.reward_model import RewardModel
+from apo.model.reward_model import RewardModel, rate
 from apo.model.settings import Model
-from apo.reward.settings import RewardTraining
+from apo.reward.settings import Apo, RewardTraining
 from apo.reward.token_checks import Comparison, TokenCheck
 from apo.reward.token_issues import TOKEN_ISSUES
-from apo.reward.train import Ranked, train_reward_model
-from apo.scoring.rewards import rewards_of
-from apo.scoring.settings import Gate
+from apo.reward.train import RankedResponses, train_reward_model
 from apo.text.data_issues import DataIssues
 from apo.text.dialogue import dialogue_to_messages
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters, merge_adapters, trained_weights
 from apo.training.model_card import reward_model_card
+
+COMPARED = 32  # rows whose rewards a saved model is compared on
+
+
+class Outputs(NamedTuple):
+    """Where it goes: the folder of the checkpoint, the folder of the curves, a JSON file."""
+
+    out: Path
+    curves: Path
+    metrics: Path
 
 
 def train_rm(
@@ -39,138 +47,109 @@ def train_rm(
     *,
     start: Path,
     comparisons: Sequence[Path],
-    adversarial: Path | None = None,
-    kl_weight: float = 1.0,
-    apo_weight: float = 0.0,
-    adversarial_loss: PairLoss = bradley_terry,
-    measured_on: dict[str, Path],
-    truth: Path,
-    out: Path,
-    curves: Path,
-    metrics: Path,
+    adversarial_pairs: Path | None = None,
+    apo: Apo | None = None,
+    valid: Path | None = None,
+    outputs: Outputs,
     params: Path,
 ) -> None:
-    """Trains, saves and measures one reward model.
+    """Trains and saves one reward model.
 
     Args:
-        name: `base_rm`, `apo_rm` or `test_rm`: the key in the metrics.
+        name: `base_rm`, `apo_rm_ROUND` or `test_rm`; `train_` and it are the key of the metrics.
         start: Backbone or reward model.
         comparisons: Human comparisons.
-        adversarial: Items golden > samples.
-        kl_weight: Of a human pair.
-        apo_weight: Of a pair golden > sample.
-        measured_on: Comparisons by name, none of which the model is trained on: `test`, and `valid`, where
-            the temperature is fitted; without it there is none.
+        adversarial_pairs: Golden > samples, weighted by `apo`.
+        valid: Comparisons whose accuracy joins the curve every `rm.eval_steps`.
 
     Raises:
         UserError: Something is wrong with an input; nothing is written then.
     """
-    model_settings = read_section(params, "model", Model)
-    settings = read_part(params, "rm", RewardTraining, beside=Gate)
+    reading = read_section(params, "model", Model)
+    settings = read_section(params, "rm", RewardTraining, defaults="training")
     seed = read_seed(params)
     runtime.set_up()
-    files = [start, *comparisons, *([adversarial] if adversarial else [])]
-    apart = {"calibration_bins", "bootstrap", *(() if settings.lora.rank else ("lora",))}
-    training = settings.model_dump(exclude=apart)
-    weights = {"kl_weight": kl_weight, "apo_weight": apo_weight, "apo_loss": adversarial_loss.__name__}
-    key = fingerprint(
-        [model_settings, training, seed, kl_weight, apo_weight, adversarial_loss.__name__],
-        files + ([measured_on["valid"]] if settings.eval_steps and "valid" in measured_on else []),
-    )
-    model = start_reward_model(start, seed=seed, **model_settings.model_dump())
+    files = [*comparisons, *([adversarial_pairs] if adversarial_pairs else [])]
+    watched = [valid] if valid and settings.eval_steps else []
+    weights = apo.model_dump(exclude={"init_from"}) if apo else {}
+    training = settings.model_dump(exclude=set() if settings.lora.rank else {"lora"})
+    key = fingerprint([reading, training, weights, seed], [start, *files, *watched])
+    model = start_reward_model(start, seed=seed, **reading.model_dump())
     tuner = add_adapters(model.classifier, settings.lora, seed=seed, where="rm.lora")
-    counts: Counter[str] = Counter()
-    if tuner:
-        counts["trained_weights"] = trained_weights(model)
-    issues = DataIssues(TOKEN_ISSUES, settings.on_issue.actions())
-    check = TokenCheck(model.encoder, issues, unknown_rate=settings.unknown_rate)
-    check.check_tokenizer(str(start))
-    data = _ranked(model.encoder, check, comparisons, counts, is_apo=False)
-    if adversarial:
-        data += _ranked(model.encoder, check, [adversarial], counts, is_apo=True)
-    look = _look_at(model, measured_on["valid"]) if "valid" in measured_on else None
+    counts: Counter[str] = Counter({"trained_weights": trained_weights(model)} if tuner else {})
+    check = _checked(model.encoder, settings, start)
+    data = _tokenized(model.encoder, check, comparisons, counts)
+    if adversarial_pairs:
+        data += _tokenized(model.encoder, check, [adversarial_pairs], counts, is_adversarial=True)
     with Checkpoints(name, key).exclusive() as checkpoints:
         curve = train_reward_model(
             model,
             data,
             settings,
-            kl_weight=kl_weight,
-            apo_weight=apo_weight,
-            adversarial=adversarial_loss,
+            **weights,
             seed=seed,
             what=name,
             checkpoints=checkpoints,
-            look=look,
+            look=_evaluation(model, watched[0]) if watched else None,
             look_every=settings.eval_steps,
         )
         model.to(runtime.device())
         adapter = merge_adapters(tuner)
-        found: dict[str, Any] = {"train": {**dict(sorted(counts.items())), "final_loss": curve[-1]["loss"]}}
-        found["issues"] = dict(issues.counts)
-        bins = settings.calibration_bins
-        measured = {
-            split: measure(model, path, truth=truth, bins=bins, what=f"{name} {split}")
-            for split, path in measured_on.items()
-        }
-        found |= {split: own.metrics for split, own in measured.items()}
-        curve_of = {"reliability": {split: own.curve for split, own in measured.items()}}
-        calibration = None
-        if "valid" in measured:
-            resamples = settings.bootstrap
-            calibration = calibrate(measured["valid"], bins=bins, seed=seed, resamples=resamples, what=name)
-            after, rows = after_temperature(measured["test"], calibration["temperature"], bins=bins)
-            found["test"]["calibrated"] = after
-            curve_of["reliability_calibrated"] = {"test": rows}
-        found["calibration"] = calibration or {"fitted_on": "nothing"}
         card = reward_model_card(
-            out,
+            outputs.out,
             start=start,
-            trained_on={path: sum(1 for _ in read_rows(path)) for path in files[1:]},
-            settings=model_settings.model_dump() | training | weights,
+            trained_on={path: sum(1 for _ in read_rows(path)) for path in files},
+            settings=reading.model_dump() | training | weights,
             parameters=model.classifier.num_parameters(),
-            test=measured_on["test"],
-            metrics=found["test"],
-            calibration=calibration,
         )
-        save_reward_model(model, out, card, calibration, adapter.save if adapter else None)
-        found["saved"] = verify(model, out, measured_on["test"])
-        write_csv(curves / "training.csv", curve)
-        write_csv(curves / "lengths.csv", check.lengths.histogram())
-        write_rows(curves / "issues.jsonl", issues.examples)
-        for file, curves_of_splits in curve_of.items():
-            rows = [{"split": split, **row} for split, own in curves_of_splits.items() for row in own]
-            write_csv(curves / f"{file}.csv", rows)
-        pairs = measured["test"]
-        write_csv(
-            curves / "rewards.csv", histogram_rows({"chosen": pairs.chosen, "rejected": pairs.rejected})
-        )
-        write_csv(curves / "margins.csv", margin_rows(pairs.chosen, pairs.rejected))
-        write_json(metrics, {name: found})
+        save_reward_model(model, outputs.out, card, adapter.save if adapter else None)
+        saved = verify(model, outputs.out, comparisons[0])
+        write_csv(outputs.curves / "training.csv", curve)
+        write_csv(outputs.curves / "lengths.csv", check.lengths.histogram())
+        write_rows(outputs.curves / "issues.jsonl", check.issues.examples)
+        train = {**dict(sorted(counts.items())), "final_loss": curve[-1]["loss"]}
+        found = {"train": train, "issues": dict(check.issues.counts), "saved": saved}
+        write_json(outputs.metrics, {f"train_{name}": found})
         checkpoints.remove_older()
 
 
-def _ranked(
-    encoder: Encoder, check: TokenCheck, paths: Iterable[Path], counts: Counter[str], *, is_apo: bool
-) -> list[Ranked]:
-    """Encoded items without what the issues drop; one without a pair teaches nothing."""
+def _checked(encoder: Encoder, settings: RewardTraining, start: Path) -> TokenCheck:
+    """The token checks of a training, after they have looked at the tokenizer."""
+    issues = DataIssues(TOKEN_ISSUES, settings.on_issue.actions())
+    check = TokenCheck(encoder, issues, unknown_rate=settings.unknown_rate)
+    check.check_tokenizer(str(start))
+    return check
+
+
+def _tokenized(
+    encoder: Encoder,
+    check: TokenCheck,
+    paths: Iterable[Path],
+    counts: Counter[str],
+    *,
+    is_adversarial: bool = False,
+) -> list[RankedResponses]:
+    """Tokenized comparisons without what the checks drop; one without a pair teaches nothing."""
     ranked = []
     for path in paths:
         rows = list(read_rows(path))
         uncut = encoder.uncut(((r["query"], r["responses"]) for r in rows), where=str(path), blanks=True)
         cut_before = counts["responses_cut"]
         for number, (row, ids) in enumerate(zip(rows, uncut, strict=True), start=1):
-            scores = [float(score) for score in row["scores"]]
-            if not Ranked(ids, scores).pairs:
+            labels = [float(score) for score in row["scores"]]
+            if not RankedResponses(ids, labels).pairs:
                 counts["dropped_without_pair"] += 1
                 continue
-            one = Comparison(row["query"], row["responses"], scores, ids, f"{path}:{number}", is_apo)
-            stays = check.kept_responses(one)
-            kept = Ranked(ids.only(stays), [scores[index] for index in stays], is_apo)
+            place = f"{path}:{number}"
+            stays = check.kept_responses(
+                Comparison(row["query"], row["responses"], labels, ids, place, is_adversarial)
+            )
+            kept = RankedResponses(ids.only(stays), [labels[index] for index in stays], is_adversarial)
             if not kept.pairs:
                 counts["dropped_by_issues"] += 1
                 continue
             ranked.append(replace(kept, item=encoder.cut(kept.item, counts)))
-            counts["apo_pairs" if is_apo else "human_pairs"] += kept.pairs
+            counts["apo_pairs" if is_adversarial else "human_pairs"] += kept.pairs
         encoder.tell_cut(counts["responses_cut"] - cut_before, where=str(path))
     if not ranked:
         raise UserError(
@@ -183,23 +162,26 @@ def _ranked(
     return ranked
 
 
-def _look_at(model: RewardModel, valid: Path) -> Any:
-    """Accuracy and NLL on valid while training."""
+def _evaluation(model: RewardModel, valid: Path) -> Callable[[int], dict[str, float]]:
+    """Accuracy (a tie counted half) and mean loss in nats of the pairs of `valid`, while training."""
     rows = list(read_rows(valid))
-    items = list(
-        model.encoder.items(((r["query"], r["responses"]) for r in rows), Counter(), where=str(valid))
-    )
+    texts = ((row["query"], row["responses"]) for row in rows)
+    items = list(model.encoder.items(texts, Counter(), where=str(valid)))
+    labels = rectangle([row["scores"] for row in rows], math.nan, torch.float64)
+    pairs = sum(RankedResponses(item, row["scores"]).pairs for item, row in zip(items, rows, strict=True))
 
-    def look(step: int) -> dict[str, float]:
-        rewards = list(rewards_of(model, items, what=""))
-        found = item_metrics(rewards, [row["scores"] for row in rows])
-        return {"valid_accuracy": found["accuracy"], "valid_nll": found["nll"]}
+    def evaluate(step: int) -> dict[str, float]:
+        rewards = rectangle(rate(model, items), 0.0, torch.float64)
+        mask = ~labels.isnan()
+        losses = pair_loss_sums(rewards, labels, mask=mask, pair_loss=bradley_terry)
+        in_order = pairs_in_order(rewards, labels, mask=mask)
+        return {"valid_accuracy": float(in_order.sum()) / pairs, "valid_nll": float(losses.sum()) / pairs}
 
-    return look
+    return evaluate
 
 
-def verify(model: RewardModel, folder: Path, comparisons: Path) -> dict[str, int]:
-    """Loads a saved model again and compares rewards and chat template on fixed rows.
+def verify(model: RewardModel, folder: Path, comparisons: Path) -> dict[str, Any]:
+    """Loads a saved model again and compares rewards and chat template on the first rows of a file.
 
     Returns:
         How many rows were compared, and of how many the chat template gives exactly the ids that are
@@ -208,12 +190,11 @@ def verify(model: RewardModel, folder: Path, comparisons: Path) -> dict[str, int
     Raises:
         UserError: A reward differs by more than 1e-5.
     """
-    again = load_reward_model(folder).to(model.classifier.device).eval()
-    rows = [row for row, _ in zip(read_rows(comparisons), range(32), strict=False)]
+    again = load_reward_model(folder).to(model.classifier.device)
+    rows = [row for row, _ in zip(read_rows(comparisons), range(COMPARED), strict=False)]
     texts = [(row["query"], row["responses"]) for row in rows]
-    items = list(model.encoder.items(texts, Counter(), where=str(comparisons)))
-    before = list(rewards_of(model, items, what=""))
-    after = list(rewards_of(again, items, what=""))
+    items = list(model.encoder.items(texts, Counter(), where=str(comparisons), blanks=True))
+    before, after = rate(model, items), rate(again, items)
     gap = max(abs(x - y) for xs, ys in zip(before, after, strict=True) for x, y in zip(xs, ys, strict=True))
     if gap > 1e-5:
         raise UserError(

@@ -2,8 +2,6 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from apo.core.config import Count, CountOrZero, Fraction, NotNegative, Section
 from apo.reward.token_issues import TOKEN_ISSUES
 from apo.text.data_issues import OnIssue
@@ -15,8 +13,6 @@ class RewardTraining(Optimiser):
     on_issue: Annotated[OnIssue, TOKEN_ISSUES.annotation]
     unknown_rate: Fraction
     eval_steps: CountOrZero
-    calibration_bins: Annotated[list[Count], Field(min_length=1)]
-    bootstrap: Annotated[int, Field(ge=100)]
 
 
 class Apo(Section):

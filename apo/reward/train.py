@@ -1,4 +1,4 @@
-"""Training of reward models: comparisons and golden > samples, side by side in every optimiser step."""
+"""Training of reward models: human comparisons and golden > samples, side by side in every optimizer step."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from apo.losses import PairLoss, apo_loss_sums, pairs_in_order
+from apo.losses import apo_loss_sums, pairs_in_order
 from apo.model import runtime
 from apo.model.batching import rectangle
 from apo.model.encoding import Item
@@ -18,41 +18,40 @@ from apo.training.trainer import batches_of, optimise
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """An encoded item with the scores of its responses; `is_apo` for golden > samples."""
+class RankedResponses:
+    """A tokenized query with its responses and their labels; the higher the label, the better."""
 
     item: Item
-    scores: list[float]
-    is_apo: bool = False
+    labels: list[float]
+    is_adversarial: bool = False  # golden > samples
 
     @property
     def pairs(self) -> int:
-        """Ordered pairs of responses with different scores."""
-        return sum(a > b for a in self.scores for b in self.scores)
+        """Ordered pairs of responses with different labels."""
+        return sum(a > b for a in self.labels for b in self.labels)
 
 
 def train_reward_model(
     model: RewardModel,
-    data: Sequence[Ranked],
+    data: Sequence[RankedResponses],
     settings: Optimiser,
     *,
-    kl_weight: float,
-    apo_weight: float,
-    adversarial: PairLoss,
     seed: int,
     what: str,
     checkpoints: Checkpoints,
+    kl_coeff: float = 1.0,
+    coeff: float = 0.0,
+    num_samples: int = 1,
+    loss: str = "ranking",
     look: Callable[[int], dict[str, float]] | None = None,
     look_every: int = 0,
 ) -> list[dict[str, float]]:
-    """Minimises the loss of Eq. 15 to 17; without items golden > samples it is the base RM's.
+    """Minimizes the APO loss (Eq. 15 to 17); without golden > samples it is the loss of the base RM.
 
     Args:
         model: Trained in place.
-        data: Comparisons and items golden > samples; every one has at least one pair.
-        kl_weight: Weight of a human pair.
-        apo_weight: Weight of a pair golden > sample.
-        adversarial: Loss of a pair golden > sample.
+        data: Human comparisons and golden > samples; every one has at least one pair.
+        kl_coeff, coeff, num_samples, loss: Section `apo` of params.yaml; see `apo_loss_sums`.
 
     Returns:
         The curve of `optimise`, with `accuracy`, the fraction of the step's human pairs that were in order
@@ -60,30 +59,31 @@ def train_reward_model(
         is absent in a step without such pairs.
     """
 
-    def loss_of(step: list[int], items: list[int]) -> Terms:
-        pairs = sum(data[i].pairs for i in step)  # the denominator: all pairs of the optimiser step
-        group = [data[i] for i in items]
-        rewards = model.rewards([one.item for one in group])
-        scores = rectangle([one.scores for one in group], math.nan, torch.float32)
-        scores, mask = scores.to(rewards.device), ~scores.isnan().to(rewards.device)
-        is_apo = torch.tensor([one.is_apo for one in group]).to(rewards.device)
+    def loss_of(step: list[int], indices: list[int]) -> Terms:
+        pairs = sum(data[i].pairs for i in step)  # the denominator: all pairs of the optimizer step
+        batch = [data[i] for i in indices]
+        rewards = model.rewards([ranked.item for ranked in batch])
+        labels = rectangle([ranked.labels for ranked in batch], math.nan, torch.float32)
+        labels, mask = labels.to(rewards.device), ~labels.isnan().to(rewards.device)
+        is_adversarial = torch.tensor([ranked.is_adversarial for ranked in batch]).to(rewards.device)
         sums = apo_loss_sums(
             rewards,
-            scores,
+            labels,
             mask=mask,
-            is_apo=is_apo,
-            kl_weight=kl_weight,
-            apo_weight=apo_weight,
-            adversarial=adversarial,
+            is_adversarial=is_adversarial,
+            kl_coeff=kl_coeff,
+            coeff=coeff,
+            num_samples=num_samples,
+            loss=loss,
         )
-        right = pairs_in_order(rewards.detach(), scores, mask=mask).double()
+        in_order = pairs_in_order(rewards.detach(), labels, mask=mask).double()
         terms = {"loss": sums.total / pairs}
         for name, kind in (("accuracy", False), ("golden_accuracy", True)):
-            if count := sum(data[i].pairs for i in step if data[i].is_apo == kind):
-                terms[name] = right[is_apo == kind].sum() / count
+            if count := sum(data[i].pairs for i in step if data[i].is_adversarial == kind):
+                terms[name] = in_order[is_adversarial == kind].sum() / count
         return terms
 
-    lengths = [model.tokens(one.item) for one in data]
+    lengths = [model.tokens(ranked.item) for ranked in data]
     runtime.spare_memory(model.classifier)
     return optimise(
         model,

@@ -7,25 +7,44 @@ learn. What an error before it shows is a model whose margins left the data: too
 are right.
 """
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 from apo.core.errors import UserError
-from apo.core.records import Row
+from apo.core.records import Row, decoded
+from apo.scoring.settings import Gate
 
 OFF = 1.0  # no ECE is above it
 
 
-def check_calibration(name: str, model: Path, calibration: Any, *, limit: float, bins: int) -> Row:
+def read_calibration(evaluation: Path) -> Any:
+    """The calibration of one reward model in the metrics file of its evaluation; None where there is none.
+
+    Raises:
+        UserError: There is no such file, or it is not JSON.
+    """
+    try:
+        [metrics] = json.loads(decoded(evaluation.read_bytes(), where=str(evaluation))).values()
+        return metrics.get("calibration")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        raise UserError(
+            str(evaluation),
+            found="no metrics of one reward model" if evaluation.is_file() else "no such file",
+            expected="the evaluation of a reward model",
+            do="run `dvc repro`: stages evaluate_base_rm and evaluate_apo_rm write it",
+        ) from None
+
+
+def check_calibration(model: Path, calibration: Any, gate: Gate, *, source: str) -> Row:
     """Lets a reward model pass whose ECE on valid is at most the limit.
 
     Args:
-        name: Arm and round, for the message.
         model: Its checkpoint, for the message.
-        calibration: `apo_calibration` of its config.json, as `rm_calibration.calibrate` gives it.
-        limit: `rm.max_ece`; 1.0 lets every model pass, also one without an ECE.
-        bins: `rm.max_ece_bins`.
+        calibration: As `read_calibration` gives it.
+        gate: `max_ece`, the limit; 1.0 lets every model pass, also one without an ECE. `bins`, of the ECE.
+        source: Where the calibration stands, for the message.
 
     Returns:
         `max_ece`, the limit, and `valid_ece`, where it is known.
@@ -33,6 +52,7 @@ def check_calibration(name: str, model: Path, calibration: Any, *, limit: float,
     Raises:
         UserError: The ECE is above the limit, or there is none for this number of bins.
     """
+    limit, bins = gate.max_ece, gate.bins
     known = calibration if isinstance(calibration, dict) else {}
     ece = known.get(f"ece_{bins}")
     if not isinstance(ece, float) or not math.isfinite(ece):
@@ -40,19 +60,19 @@ def check_calibration(name: str, model: Path, calibration: Any, *, limit: float,
             return {"max_ece": limit}
         others = sorted(int(key[4:]) for key in known if key.startswith("ece_") and key[4:].isdigit())
         raise UserError(
-            f"{model}/config.json",
+            source,
             found=f"no ECE on valid with {bins} bins, but with {', '.join(map(str, others)) or 'none'}",
-            expected="the one that `rm.max_ece` limits",
-            do="write into `rm.max_ece_bins` a number of `rm.calibration_bins`, or take a reward model of "
-            "train_base_rm or train_apo_rm; `rm.max_ece: 1.0` lets every one pass",
+            expected="the one that `gate.max_ece` limits",
+            do="write into `gate.bins` a number of `evaluate_rm.calibration_bins`, or give comparisons for "
+            "valid; `gate.max_ece: 1.0` lets every reward model pass",
         )
     if ece > limit:
         raise UserError(
-            f"{model}, of {name}",
+            str(model),
             found=f"an ECE of {ece:.3f} on valid ({_sureness(known, bins)})",
-            expected=f"at most {limit:g}, `rm.max_ece`, before a language model learns from it",
-            do="look at reliability.csv of its stage in metrics/curves; train it for fewer `rm.epochs` or "
-            f"with a smaller `rm.lr`; or {_last_way_out(known, bins, limit)}",
+            expected=f"at most {limit:g}, `gate.max_ece`, before a language model learns from it",
+            do="look at reliability.csv of its evaluation in metrics/curves; train it for fewer `rm.epochs` "
+            f"or with a smaller `rm.lr`; or {_last_way_out(known, bins, limit)}",
         )
     return {"max_ece": limit, "valid_ece": ece}
 
@@ -70,4 +90,4 @@ def _last_way_out(calibration: Row, bins: int, limit: float) -> str:
     """Pairs, where there are too few for this limit; else the limit."""
     if calibration.get(f"ece_{bins}_by_chance", math.inf) > limit:
         return "raise `split.valid_fraction`: so few pairs can't show an ECE below this limit"
-    return "raise `rm.max_ece` (1.0 lets every reward model pass)"
+    return "raise `gate.max_ece` (1.0 lets every reward model pass)"

@@ -1,4 +1,4 @@
-"""Section `score` of params.yaml and the gate."""
+"""Sections `score` and `gate` of params.yaml."""
 
 from typing import Annotated
 
@@ -8,10 +8,8 @@ from apo.core.config import Count, Section
 
 
 class Gate(Section):
-    """The part of section `rm` that scoring reads."""
-
     max_ece: Annotated[float, Field(ge=0.0, le=1.0)]
-    max_ece_bins: Count
+    bins: Count
 
 
 class Score(Section):

@@ -11,7 +11,7 @@ from apo.core.config import Section
 from apo.core.errors import UserError
 from apo.core.records import Row
 
-Action = Literal["error", "drop", "keep"]
+Action = Literal["error", "drop", "keep", "cut"]
 EXAMPLES = 10  # of each code that are kept as examples
 
 MALFORMED: tuple[Action, ...] = ("error", "drop")  # nothing of such a row could be kept
@@ -77,20 +77,14 @@ class IssueTable:
             )
         return default
 
-    def all_as(self, default: Action, **exceptions: Action) -> dict[str, Action]:
-        """An action for every code: `default` where the code allows it, otherwise the last that it allows."""
-        actions = {
-            code: default if default in one.actions else one.actions[-1] for code, one in self.codes.items()
-        }
-        return actions | exceptions
-
 
 class DataIssues:
     """The issues in a stream of rows.
 
     Args:
         table: The codes.
-        actions: For each code: `error` ends the stage, `drop` leaves the row out, `keep` does not.
+        actions: For each code: `error` ends the stage, `drop` leaves the row out, `keep` does not,
+            `cut` keeps it without the part that is the issue.
 
     Attributes:
         counts: Rows by code, every code of the table among them, 0 where there was none.
@@ -101,6 +95,10 @@ class DataIssues:
         self._table, self._actions = table, dict(actions)
         self.counts: Counter[str] = Counter(dict.fromkeys(table.codes, 0))
         self.examples: list[Row] = []
+
+    def action(self, code: str) -> Action:
+        """The action for a code."""
+        return self._actions[code]
 
     def keeps(
         self, code: str, *, where: str, found: str, expected: str = "", do: str = "fix the row"
@@ -119,13 +117,10 @@ class DataIssues:
         """
         action = self._actions[code]
         if action == "error":
-            others = [one for one in self._table.codes[code].actions if one != "error"]
-            raise UserError(
-                where,
-                found=found,
-                expected=expected or f"no row with {code}",
-                do=f"{do}, or set {self._table.section}.{code} to {' or '.join(others)} in params.yaml",
-            )
+            others = " or ".join(one for one in self._table.codes[code].actions if one != "error")
+            setting = f", or set {self._table.section}.{code} to {others} in params.yaml" if others else ""
+            expected = expected or f"no row with {code}"
+            raise UserError(where, found=found, expected=expected, do=do + setting)
         self.counts[code] += 1
         if self.counts[code] <= EXAMPLES:
             self.examples.append({"code": code, "action": action, "where": where, "found": found})

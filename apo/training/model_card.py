@@ -1,17 +1,19 @@
 """The model card of a checkpoint, `README.md` in Hugging Face's form; the same training gives the same text.
 
-What the checkpoint was made of, with hashes and versions, stands in the provenance beside its folder.
+It says what the checkpoint was made of and by which versions of the libraries. What it is worth stands in the
+metrics of its evaluation; `python -m apo.lineage FOLDER` finds every input in dvc.lock, with its hash.
 """
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import ModelCardData
 
-from apo.core.provenance import relative
-from apo.core.records import Row
+from apo.model import runtime
 
 CLASSIFIER = """\
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -49,6 +51,7 @@ prompt = tokenizer.apply_chat_template(
 ids = model.generate(prompt["input_ids"], attention_mask=prompt["attention_mask"], max_new_tokens=64)
 answer = tokenizer.decode(ids[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
 """
+LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "deepspeed")
 LICENCE = (
     "## Licence",
     "No licence is claimed for these weights, so the head of this card names none. The licences of the "
@@ -64,9 +67,6 @@ def reward_model_card(
     trained_on: Mapping[Path, int],
     settings: Mapping[str, Any],
     parameters: int,
-    test: Path,
-    metrics: Row,
-    calibration: Row | None,
 ) -> str:
     """The card of a reward model.
 
@@ -76,36 +76,12 @@ def reward_model_card(
         trained_on: Files of comparisons with their rows.
         settings: How it reads and was trained, `pooling` among them.
         parameters: Number of its weights.
-        test: Comparisons that it was not trained on.
-        metrics: What was measured on them, and under `calibrated` what at the temperature.
-        calibration: Of `apo.evaluation.rm_calibration`; None where there was nothing to fit a temperature on.
     """
-    errors = [(k, v) for k, v in metrics.items() if k.startswith("ece_") and k[4:].isdigit()]
-    values = [
-        ("accuracy", "Accuracy", metrics["accuracy"]),
-        ("nll", "Negative log-likelihood (nats)", metrics["nll"]),
-        *(("ece", f"Expected calibration error ({key[4:]} bins)", value) for key, value in errors),
-    ]
-    results = [
-        EvalResult(
-            task_type="text-classification",
-            dataset_type="comparisons",
-            dataset_name=_shown(test),
-            dataset_split="test",
-            metric_type=kind,
-            metric_name=name,
-            metric_value=value,
-            verified=False,
-        )
-        for kind, name, value in values
-    ]
     data = ModelCardData(
         base_model=_shown(start),
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["apo", "reward-model"],
-        model_name=folder.name,
-        eval_results=results,
     )
     return _text(
         data,
@@ -115,32 +91,7 @@ def reward_model_card(
         "preferred to the one with reward b.",
         *_opened(CLASSIFIER if settings["pooling"] in ("last", "eos") else OTHER_POOLING, folder),
         *_trained(f"`{_shown(start)}`", trained_on, settings, parameters),
-        "## Measured",
-        f"On the {metrics['pairs']} pairs of `{_shown(test)}`, which it was not trained on:",
-        _listed(f"{name}: {value:.4f}" for _, name, value in values),
-        f"95 % interval of the accuracy: {metrics['accuracy_low']:.4f} to {metrics['accuracy_high']:.4f}. "
-        "The calibration error compares the probability above with how often the response was preferred; it "
-        "holds for comparisons like these.",
-        _temperature(calibration, metrics),
         *LICENCE,
-    )
-
-
-def _temperature(calibration: Row | None, metrics: Row) -> str:
-    """The temperature, and what it does to the numbers on test."""
-    if calibration is None:
-        return (
-            "No temperature was fitted: there are no comparisons that it was neither trained nor tested on."
-        )
-    after = metrics["calibrated"]
-    errors = [f"{k[4:]} bins {v:.4f}" for k, v in after.items() if k.startswith("ece_") and k[4:].isdigit()]
-    bounded = " It is a bound of what is tried, no optimum." if calibration["temperature_bounded"] else ""
-    return (
-        f"The temperature that fits the {calibration['pairs']} pairs of valid best is "
-        f"{calibration['temperature']:.4f}: sigmoid((a - b) / {calibration['temperature']:.4f}).{bounded} On "
-        f"test that gives a negative log-likelihood of {after['nll']:.4f} and an expected calibration error "
-        f"of {', '.join(errors)}. It stands in `config.json` under `apo_calibration`; the rewards are not "
-        "divided by it."
     )
 
 
@@ -194,7 +145,16 @@ def _trained(
         _listed(f"`{_shown(path)}`, {rows} rows" for path, rows in trained_on.items()),
         "with",
         _listed(f"`{name}`: {json.dumps(value)}" for name, value in (settings or {}).items()),
+        "Computed with",
+        _listed(f"`{name}`: {json.dumps(value)}" for name, value in _run_info().items()),
     ]
+
+
+def _run_info() -> dict[str, Any]:
+    """What the last bits of the weights depend on: device, threads, engine, versions of what was loaded."""
+    versions = {name: metadata.version(name) for name in LIBRARIES if name in sys.modules}
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return {**runtime.FIXED, "python": python, **versions}
 
 
 def _listed(lines: Iterable[str]) -> str:
@@ -207,4 +167,6 @@ def _text(data: ModelCardData, *blocks: str) -> str:
 
 def _shown(path: Path) -> str:
     """A path of the repository, or the last name of one elsewhere."""
-    return path.name if Path(relative(path)).is_absolute() else relative(path)
+    here = Path.cwd()
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return path.name if shown.is_absolute() else shown.as_posix()

@@ -1,18 +1,15 @@
-"""What every training has in params.yaml."""
+"""Section `training` of params.yaml, and what every training has."""
 
 from typing import Literal
 
 from apo.core.config import Count, CountOrZero, Fraction, NotNegative, Positive, Section
 
 
-class Steps(Section):
-    """What every training has but its learning rate: warm-up, a schedule to zero, clipping by global norm."""
+class Common(Section):
+    """What trainings share unless their section has a value of its own."""
 
     optimiser: Literal["adamw", "muon"]
     beta2: Fraction
-    epochs: Count
-    batch_size: Count
-    warmup_steps: CountOrZero
     schedule: Literal["linear", "cosine", "constant"]
     weight_decay: NotNegative
     max_grad_norm: Positive
@@ -26,7 +23,10 @@ class Lora(Section):
     targets: list[str]
 
 
-class Optimiser(Steps):
-    """What every training has."""
+class Optimiser(Common):
+    """What every training has: warm-up, a schedule to zero, clipping by global norm."""
 
     lr: Positive
+    epochs: Count
+    batch_size: Count
+    warmup_steps: CountOrZero

@@ -24,8 +24,10 @@ SMALL: dict[str, Any] = {
         "warmup_steps": 2,
     },
     "actor": {"epochs": 1, "warmup_steps": 1},
-    "sample": {part: {"max_new_tokens": 12} for part in ("rm", "llm", "test")},
-    "rm": {"epochs": 1, "batch_size": 16, "warmup_steps": 1, "bootstrap": 100, "max_ece": 1.0},
+    "sample": {"common": {"max_new_tokens": 12}},
+    "rm": {"epochs": 1, "batch_size": 16, "warmup_steps": 1},
+    "evaluate_rm": {"bootstrap": 100},
+    "gate": {"max_ece": 1.0},
     "align": {"epochs": 1, "warmup_steps": 1},
     "evaluate": {"bootstrap": 100},
 }

@@ -9,8 +9,9 @@ import pytest
 
 from apo.core.config import read_section
 from apo.core.errors import UserError
+from apo.datasets.file_reader import ReadOptions
 from apo.datasets.issues import ROW_ISSUES
-from apo.datasets.readers import ReadOptions, read_comparisons, read_demonstrations
+from apo.datasets.readers import read_comparisons, read_demonstrations
 from apo.text.data_issues import DataIssues
 from apo.text.dialogue import query_id_of
 

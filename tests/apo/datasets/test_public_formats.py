@@ -15,8 +15,9 @@ from pyarrow import Table, parquet
 
 from apo.core.config import read_section
 from apo.core.errors import UserError
+from apo.datasets.file_reader import ReadOptions
 from apo.datasets.issues import ROW_ISSUES
-from apo.datasets.readers import ReadOptions, read_comparisons
+from apo.datasets.readers import read_comparisons
 from apo.text.data_issues import DataIssues
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"

@@ -14,10 +14,10 @@ import pytest
 
 from apo.core.config import read_section
 from apo.core.errors import UserError
+from apo.datasets.file_reader import ReadOptions
 from apo.datasets.issues import ROW_ISSUES
+from apo.datasets.query_ids import QueryIds
 from apo.datasets.readers import (
-    QueryIds,
-    ReadOptions,
     read_comparisons,
     read_demonstrations,
     read_golden,
