@@ -10,6 +10,7 @@ from apo.core.records import Row
 from apo.datasets.column_use import NOT_READ
 from apo.datasets.columns import PROMPTS, key_list
 from apo.datasets.context import HISTORY, SYSTEM
+from apo.datasets.flags import flags_in
 from apo.datasets.messages import asks
 from apo.datasets.paired_columns import PairedColumns, paired_columns_in
 from apo.datasets.parsed import Bind, Parse
@@ -102,10 +103,13 @@ class Format:
         if names.get("prompt") == "instruction":
             roles["input"] = "input of the instruction"
         roles |= {key: part for part, key in names.items()}
+        has_flags = self.kind != "comparison"
 
         def role_of(key: str) -> str:
             if key in roles:
                 return roles[key]
+            if has_flags and flags_in({key: None}):
+                return "flag of the answer"
             return next((role for name, role in self.more.items() if re.fullmatch(name, key)), NOT_READ)
 
         return role_of

@@ -32,7 +32,8 @@ def is_tree(row: Row) -> bool:
 
 
 def _is_whole(row: Row) -> bool:
-    return isinstance(row.get("prompt"), dict) and "replies" in row["prompt"]
+    prompt = row.get("prompt")
+    return isinstance(prompt, dict) and ("replies" in prompt or "message_tree_id" in row)
 
 
 def comparisons_in(

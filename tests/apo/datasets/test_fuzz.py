@@ -65,6 +65,13 @@ def message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
+REPLIES = [{"text": text, "role": "assistant", "rank": rank, "replies": []} for rank, text in enumerate("ab")]
+TREE = {"text": "Why?", "role": "prompter", "message_id": "0", "replies": REPLIES}
+MESSAGES: list[dict[str, Any]] = [
+    {"message_id": "0", "parent_id": None, "text": "Why?", "role": "prompter", "rank": None},
+    {"message_id": "1", "parent_id": "0", "text": "a", "role": "assistant", "rank": 0},
+    {"message_id": "2", "parent_id": "0", "text": "b", "role": "assistant", "rank": 1},
+]
 WHOLE: list[list[dict[str, Any]]] = [
     [{"query": Q, "responses": ["a", "b"], "scores": [1, 0], "query_id": "i", "type": "t"}] * 3,
     [{"text": [f"{Q}<sep>a", f"{Q}<sep>b"], "scores": [1.0, 0.5]}] * 2,
@@ -76,6 +83,13 @@ WHOLE: list[list[dict[str, Any]]] = [
     [{"prompt": "Why?", "response_a": "a", "response_b": "b", "winner": "model_a"}] * 2,
     [{"prompt": '["Why?"]', "response_a": '["a"]', "response_b": '["b"]', "winner_a": 1, "winner_b": 0}] * 2,
     [{"messages": [message("user", "Why?"), message("assistant", "so")]}] * 2,
+    [{"instruction": "Why?", "history": [["Hi", "Ho"]], "chosen": "a", "rejected": "b", "tools": ""}] * 2,
+    [{"prompt": "Why?", "response1": "a", "response2": "b", "label": n} for n in (1, 2, 2)],
+    [{"message_tree_id": "t", "prompt": TREE}] * 2,
+    [{**row, "message_tree_id": "t"} for row in MESSAGES],
+    [{"query": Q, "samples": ["a", "b"], "rewards": [0.5, 1e-3]}] * 2,
+    [{"prompt": "Why?", "answers": '[{"text": "a", "rank": 1}, {"text": "b", "rank": 2}]'}] * 2,
+    [{"messages": [message("User", "Why?"), message("Bot", "so")], "label": True}] * 2,
 ]
 TOKENS = [
     b'"',
@@ -176,9 +190,9 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, number: int, reader: 
     ended: Counter[bool] = Counter()
     for _, path in zip(range(number), files(tmp_path, draw), strict=False):
         actions = draw.choice([ACTIONS, LENIENT])
-        options = draw.choice(
-            [ReadOptions()] * 8 + [ReadOptions({"prompt": "query", "chosen": "responses.0"})]
-        )
+        columns = draw.choice([{}] * 9 + [{"prompt": "query", "chosen": "responses.0"}])
+        labels = draw.choice([{}] * 9 + [{1: 1, 2: 2, 0: "tie"}])
+        options = ReadOptions(columns, labels=labels)
         ended[use(path, reader, actions, options)] += 1
     assert ended[True] > number / 50 and ended[False] > number / 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # KiB
@@ -201,6 +215,8 @@ NAMES += [
 NAMES += ["messages", "response_0", "response_1", "response_2", "better_response_id", "preference_strength"]
 NAMES += ["history", "human_ref_A", "human_ref_B", "labels", "answers", "completions", "conversation_a"]
 NAMES += ["response_a", "response_b", "winner_a", "winner_b", "preference", "label", "info", "summaries"]
+NAMES += ["chat_history", "system_prompt", "images", "tools", "rewards", "parent_id", "message_id"]
+NAMES += ["message_tree_id", "role", "rank", "replies", "is_safe", "kto_tag", "输入", "问题", "历史"]
 NAMES += ["conversation_b", "winner", "score_0", "score_1", "query_id", "type", "system", "answer"]
 TEXTS = st.sampled_from(
     ["", " ", "a", "b", Q, f"{Q} a", f"{Q} b", f"{Q}<sep>a", "\ud800", "\0", "\n\nHuman:", "tie"]
@@ -210,7 +226,9 @@ TURN = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant", "system", "tool", "gpt"]) | SCALARS, "content": SCALARS}
 )
 ENTRY = st.dictionaries(
-    st.sampled_from(["answer", "text", "rank", "score", "from", "value"]), SCALARS, max_size=4
+    st.sampled_from(["answer", "text", "rank", "score", "from", "value", "role", "replies", "speaker"]),
+    SCALARS,
+    max_size=4,
 )
 VALUES = st.recursive(SCALARS | TURN | ENTRY, lambda one: st.lists(one, max_size=3), max_leaves=6)
 ROWS = st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8), min_size=1, max_size=3)
@@ -244,11 +262,16 @@ def read_structures(folder: Path, examples: int) -> None:
         as_list=st.booleans(),
         actions=st.sampled_from([ACTIONS, LENIENT]),
         format=st.sampled_from(["", "", "", "pairs", "answers", "dialogues"]),
+        labeled=st.booleans(),
     )
-    def run(rows: list, reader: Callable[..., Any], as_list: bool, actions: dict, format: str) -> None:
+    def run(
+        rows: list, reader: Callable[..., Any], as_list: bool, actions: dict, format: str, labeled: bool
+    ) -> None:
         path = folder / ("x.json" if as_list else "x.jsonl")
         path.write_text(json.dumps(rows) if as_list else "".join(json.dumps(row) + "\n" for row in rows))
-        use(path, reader, actions, ReadOptions(format=format if reader is read_comparisons else ""))
+        labels = {1: 1, 0: "tie"} if labeled else {}
+        is_named = reader is read_comparisons
+        use(path, reader, actions, ReadOptions(format=format if is_named else "", labels=labels))
 
     run()
 

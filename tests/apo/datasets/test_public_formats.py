@@ -587,11 +587,6 @@ REFUSED: dict[str, tuple[Row, str]] = {
     "trl-lib/kto-mix-14k": (KTO, "one answer .* as KTO takes them"),
     "the same as messages": (KTO | {"prompt": asked("x")[:1], "completion": asked("x")[1:]}, "as KTO takes"),
     "PKU-Alignment/BeaverTails": ({"prompt": "Why?", "response": "x", "is_safe": False}, "as KTO takes them"),
-    "OpenAssistant/oasst1": (
-        {"message_id": "m", "parent_id": None, "text": "Why?", "role": "prompter"},
-        "a tree of messages",
-    ),
-    "OpenAssistant/oasst1, trees": ({"message_tree_id": "m", "prompt": {"text": "Why?"}}, "a tree of mess"),
     "rows in an object": ({"data": [{"prompt": "Why?", **PAIR}]}, "all rows under 'data'"),
     "other letters": ({"Prompt": "Why?", "Chosen": "a", "Rejected": "b"}, "'prompt': keys are compared"),
     "TRL, implicit": (PAIR, "text that is no dialogue"),
