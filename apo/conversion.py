@@ -1,4 +1,4 @@
-"""From golden answers and samples to APO items: golden > each sample of the same query."""
+"""Adversarial comparisons from golden answers and samples: golden > each sample of the same query."""
 
 import random
 from collections import Counter
@@ -21,197 +21,185 @@ COUNTS = (
     "queries",  # rows of samples read
     "samples",  # samples read
     "samples_cut",  # cut at a runaway turn
-    "samples_blank",  # dropped: nothing but white space, after the cut
-    "samples_golden",  # dropped: the golden answer itself, but for white space around it
+    "samples_blank",  # dropped: only white space, after the cut
+    "samples_golden",  # dropped: equal to the golden answer, except for white space around it
     "samples_duplicate",  # kept: equal to an earlier sample of the query
     "queries_short",  # queries with fewer samples than num_samples
     "queries_dropped",  # queries left without a sample
     "golden_cut",  # golden answers cut at a runaway turn
     "golden_unused",  # golden answers of queries that have no samples
-    "items",  # items written
+    "items",  # comparisons written
     "pairs",  # pairs golden > sample in them
 )
 
 
 class GoldenAnswers(Mapping[str, str]):
-    """Golden answers by query id, read from their file again when they are asked for, inside a `with`.
+    """Golden answers by query id, read from the file on access, inside a `with`.
 
-    Memory is the id and the place of each row.
+    Only the id and the byte offset of each row are in memory.
 
     Args:
         path: Rows `{query_id, golden}`.
 
     Raises:
-        UserError: A row without an answer, or an id twice.
+        UserError: A row has no answer, or an id is repeated.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._places: dict[str, int] = {}
-        for number, place, row in read_placed_rows(path, "query_id"):
+        self._offsets: dict[str, int] = {}
+        for number, offset, row in read_placed_rows(path, "query_id"):
             query_id, answer = row["query_id"], row.get("golden")
             if not isinstance(answer, str) or not answer.strip():
                 raise UserError(
                     f"{path}:{number}",
                     found=f"no golden answer for query {query_id!r}",
                     expected="text under 'golden'",
-                    do="add the answer or remove the row together with the query's samples",
+                    do="add the answer, or remove the row together with the query's samples",
                 )
-            if query_id in self._places:
+            if query_id in self._offsets:
                 raise UserError(
                     f"{path}:{number}",
-                    found=f"query_id {query_id!r} for a second time",
-                    expected="one golden answer a query",
+                    found=f"the repeated query_id {query_id!r}",
+                    expected="one golden answer per query",
                     do="remove one of the two rows",
                 )
-            self._places[query_id] = place
-        self._lines = path.open("rb")
+            self._offsets[query_id] = offset
+        self._file = path.open("rb")
 
     def __enter__(self) -> "GoldenAnswers":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lines.close()
+        self._file.close()
 
     def __getitem__(self, query_id: str) -> str:
-        where = str(self._path)
-        self._lines.seek(self._places[query_id])
-        answer: str = parse_row(decoded(self._lines.readline(), where=where), where=where)["golden"]
+        source = str(self._path)
+        self._file.seek(self._offsets[query_id])
+        answer: str = parse_row(decoded(self._file.readline(), where=source), where=source)["golden"]
         return answer
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._offsets)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._offsets)
 
 
 def convert(
-    samples_rows: Iterable[Row],
+    sample_rows: Iterable[Row],
     golden_by_id: Mapping[str, str],
     *,
     num_samples: int,
     short_samples: Literal["error", "keep"],
     pick: Literal["all", "one"],
     seed: int,
-    where: str,
+    source: str,
     counts: Counter[str],
 ) -> Iterator[Row]:
-    """One item per query: `{query_id, query, responses: [golden, s0, ..], scores: [1, 0, ..], type: "apo"}`.
+    """One row per query: `{query_id, query, responses: [golden, s0, ..], scores: [1, 0, ..], type: "apo"}`.
 
-    Samples are tied with each other, so that an item with n samples has exactly n pairs. Every text is cut at
-    a runaway `Human:` turn first; blank samples and those that are the golden answer itself are no evidence
-    for golden > sample and are left out, and a query without any sample left is left out too, all counted.
+    Samples are tied with each other, so a row with n samples has exactly n pairs. Every text is first cut at
+    a runaway `Human:` turn. Blank samples and samples equal to the golden answer are dropped, and so is a
+    query left without samples; all are counted.
 
     Args:
-        samples_rows: Rows `{query_id, query, samples: [..]}`, one a line of the file.
+        sample_rows: Rows `{query_id, query, samples: [..]}`, one per line of the file.
         golden_by_id: The golden answer of every query, see `GoldenAnswers`.
-        num_samples: How many samples a query has, before any is left out.
-        short_samples: What a query with fewer is: an error, or kept as it is. More is always an error.
-        pick: All samples, or one of those left, drawn by `seed` and query id (order-independent).
+        num_samples: The number of samples per query, before any is dropped.
+        short_samples: Whether fewer samples are an error. More samples always are.
+        pick: All samples, or one of those left, drawn by seed and query id.
         seed: For `pick: one`.
-        where: The file of the samples, for error messages.
-        counts: Filled while the items are drawn; afterwards it holds every name in `COUNTS`.
+        source: The file of the samples, for error messages.
+        counts: Filled while the rows are drawn; at the end it has every name in `COUNTS`.
 
     Raises:
-        UserError: A query without golden answer, a wrong number of samples, a sample that is no text, an
-            id twice.
+        UserError: A query has no golden answer or a wrong number of samples, a sample is not a text, or an id
+            is repeated.
     """
     counts.update(dict.fromkeys(COUNTS, 0))
     seen: set[str] = set()
-    for number, row in enumerate(samples_rows, start=1):
-        line = f"{where}:{number}"
-        query_id = str(row["query_id"])
-        if query_id in seen:
-            raise UserError(
-                line,
-                found=f"query_id {query_id!r} for a second time",
-                expected="one row a query",
-                do="put all samples of a query into one row",
-            )
-        seen.add(query_id)
+    for number, row in enumerate(sample_rows, start=1):
+        location = f"{source}:{number}"
+        query_id = _unseen_id(row, seen, location=location)
         golden, golden_cut = cut_runaway(golden_by_id.get(query_id, ""))
-        if not golden.strip():
-            raise UserError(
-                line,
-                found=f"query {query_id!r} without golden answer",
-                expected="a golden answer for every sampled query, with text before any 'Human:' turn",
-                do="add it to the golden answers, or sample only queries that have one",
-            )
-        samples = _texts(row, num_samples, short_samples, where=line)
+        _check_golden(golden, query_id, location=location)
+        samples = _samples_of(row, num_samples, short_samples, location=location)
         counts["queries"] += 1
         counts["golden_cut"] += golden_cut
         counts["samples"] += len(samples)
         counts["queries_short"] += len(samples) < num_samples
-        kept = _evidence(samples, golden, counts)
-        if not kept:
+        worse = _worse_samples(samples, golden, counts)
+        if not worse:
             counts["queries_dropped"] += 1
             continue
         if pick == "one":
-            kept = [random.Random(f"{seed}:{query_id}").choice(kept)]
+            worse = [random.Random(f"{seed}:{query_id}").choice(worse)]
         counts["items"] += 1
-        counts["pairs"] += len(kept)
+        counts["pairs"] += len(worse)
         yield {
             "query_id": query_id,
             "query": row["query"],
-            "responses": [golden, *kept],
-            "scores": [1.0] + [0.0] * len(kept),
+            "responses": [golden, *worse],
+            "scores": [1.0] + [0.0] * len(worse),
             "type": "apo",
         }
     counts["golden_unused"] += len(golden_by_id.keys() - seen)
 
 
-def authors_pairs(item: Row, *, separator: str = "<sep>") -> Iterator[Row]:
-    """An item in the authors' flat shape: one row `{text: [golden, sample], scores, type}` a pair.
-
-    Raises:
-        UserError: A text holds the separator, so that the row could not be split again.
-    """
-    golden, *samples = (_joined(item, response, separator) for response in item["responses"])
-    for sample in samples:
-        yield {"text": [golden, sample], "scores": [1.0, 0.0], "type": "apo"}
-
-
-def _joined(item: Row, response: str, separator: str) -> str:
-    if separator in item["query"] or separator in response:
+def _unseen_id(row: Row, seen: set[str], *, location: str) -> str:
+    query_id = str(row["query_id"])
+    if query_id in seen:
         raise UserError(
-            f"query {item['query_id']!r}",
-            found=f"the separator {separator!r} inside a text",
-            expected="it only between query and response",
-            do="pass another separator, or leave the query out",
+            location,
+            found=f"the repeated query_id {query_id!r}",
+            expected="one row per query",
+            do="put all samples of a query into one row",
         )
-    return f"{item['query']}{separator}{response}"
+    seen.add(query_id)
+    return query_id
 
 
-def _texts(row: Row, num_samples: int, short_samples: str, *, where: str) -> list[str]:
+def _check_golden(golden: str, query_id: str, *, location: str) -> None:
+    if not golden.strip():
+        raise UserError(
+            location,
+            found=f"query {query_id!r} without golden answer",
+            expected="a golden answer for every sampled query, with text before any 'Human:' turn",
+            do="add it to the golden answers, or sample only queries that have one",
+        )
+
+
+def _samples_of(row: Row, num_samples: int, short_samples: str, *, location: str) -> list[str]:
     samples = row.get("samples")
     if not isinstance(samples, list) or not all(isinstance(sample, str) for sample in samples):
         raise UserError(
-            where,
+            location,
             found=f"samples {samples!r:.80}",
             expected="a list of texts",
-            do="write an absent answer as an empty text, not as null",
+            do="write a missing answer as an empty text, not as null",
         )
     if len(samples) > num_samples or (len(samples) < num_samples and short_samples == "error"):
         raise UserError(
-            where,
+            location,
             found=f"{len(samples)} samples",
             expected=f"{num_samples} (apo.num_samples)",
-            do="sample as many as the parameter says, or allow short_samples: keep where some are missing",
+            do="draw as many samples as the parameter says, or set short_samples: keep if some are missing",
         )
     return samples
 
 
-def _evidence(samples: list[str], golden: str, counts: Counter[str]) -> list[str]:
-    kept: list[str] = []
+def _worse_samples(samples: list[str], golden: str, counts: Counter[str]) -> list[str]:
+    """The samples that golden is better than: neither blank nor equal to it."""
+    worse: list[str] = []
     for sample in samples:
-        text, was_cut = cut_runaway(sample)
-        counts["samples_cut"] += was_cut
+        text, is_cut = cut_runaway(sample)
+        counts["samples_cut"] += is_cut
         if not text.strip():
             counts["samples_blank"] += 1
         elif text.strip() == golden.strip():
             counts["samples_golden"] += 1
         else:
-            counts["samples_duplicate"] += text in kept
-            kept.append(text)
-    return kept
+            counts["samples_duplicate"] += text in worse
+            worse.append(text)
+    return worse

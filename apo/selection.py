@@ -1,4 +1,4 @@
-"""Rejection sampling: per query the response with the highest reward."""
+"""Rejection sampling (best of n): per query the response with the highest reward."""
 
 import math
 from collections import Counter
@@ -19,8 +19,8 @@ COUNTS = (
     "queries",  # rows of samples read
     "samples",  # candidates read
     "samples_cut",  # cut at a runaway turn
-    "samples_blank",  # no candidates: nothing but white space, after the cut
-    "extra_ignored",  # extra answers that are no candidates
+    "samples_blank",  # not candidates: only white space, after the cut
+    "extra_ignored",  # extra answers that are not candidates
     "extra_selected",  # targets that are an extra answer
     "ties",  # targets that share the highest reward with a later candidate
     "queries_dropped",  # queries with blank candidates only
@@ -30,183 +30,203 @@ COUNTS = (
 
 def select(
     sample_rows: Iterable[Row],
-    score_rows: Iterable[Row],
+    reward_rows: Iterable[Row],
     *,
     include_extra: bool,
-    samples_at: str,
-    scores_at: str,
+    samples_source: str,
+    rewards_source: str,
     counts: Counter[str],
 ) -> Iterator[Row]:
-    """One row per query: the candidate with the highest reward that is not blank, and all scores.
+    """One row per query: the candidate with the highest reward that is not blank, and all rewards.
 
-    A row is `{query_id, query, prompt, completion, target, target_index, samples, scores, margin}`: `prompt`
-    is the query and `completion` a space and the target, so that both together are the dialogue and it
-    serves for supervised fine-tuning as it stands.
-    `margin` is the distance to the second best candidate, null where there is none. A tie goes to the lowest
-    index. Samples are cut at a runaway `Human:` turn first, so that no target holds an invented turn.
+    A row is `{query_id, query, prompt, completion, target, target_index, samples, scores, margin}`. `prompt`
+    is the query and `completion` is a space and the target: a prompt-completion data set for supervised
+    fine-tuning. `scores` are the rewards. `margin` is the difference to the second highest reward, null if
+    there is none. A tie goes to the lowest index. Samples are first cut at a runaway `Human:` turn.
 
     Args:
-        sample_rows: `{query_id, query, samples: [..]}`, and `extra: {name: text}` for answers from elsewhere.
-        score_rows: `{query_id, scores: [..]}` in the order of the samples, and `extra: {name: reward}`,
-            for all extra answers or, where they are no candidates, for none; queries in any order, those that
-            come before their samples held in memory.
-        include_extra: Whether extra answers are candidates; they then follow the samples in the row's
+        sample_rows: `{query_id, query, samples: [..]}`, and `extra: {name: text}` for answers of others.
+        reward_rows: `{query_id, scores: [..]}` in the order of the samples, and `extra: {name: reward}`
+            for all extra answers or, if they are not candidates, for none. The queries may be in any order;
+            a row that comes before its samples is held in memory.
+        include_extra: Whether extra answers are candidates. They then follow the samples in the row's
             `samples` and `scores`, sorted by name.
-        samples_at: The file of the samples, for error messages.
-        scores_at: The file of the scores, for error messages.
-        counts: Filled while the rows are drawn; afterwards it holds every name in `COUNTS`.
+        samples_source: The file of the samples, for error messages.
+        rewards_source: The file of the rewards, for error messages.
+        counts: Filled while the rows are drawn; at the end it has every name in `COUNTS`.
 
     Raises:
-        UserError: Samples and scores do not belong together, an id comes twice, a score is not a finite
-            number, a sample is no text.
+        UserError: Samples and rewards do not belong together, an id is repeated, a reward is not a finite
+            number, or a sample is not a text.
     """
     counts.update(dict.fromkeys(COUNTS, 0))
-    scores_of = _Scores(score_rows, where=scores_at)
+    lookup = _RewardLookup(reward_rows, source=rewards_source)
     seen: set[str] = set()
     for number, row in enumerate(sample_rows, start=1):
-        line = f"{samples_at}:{number}"
-        query_id = str(row["query_id"])
-        _refuse_twice(query_id, seen, where=line)
-        score_line, score_row = scores_of.take(query_id)
-        if not score_line:
-            raise UserError(
-                line,
-                found=f"query {query_id!r} without scores in {scores_at}",
-                expected="scores for every query",
-                do="score these samples again",
-            )
-        samples = _candidates(row, "samples", str, include_extra, where=line)
-        scores = _candidates(score_row, "scores", float, include_extra, where=f"{scores_at}:{score_line}")
-        extra, scored = row.get("extra", {}).keys(), score_row.get("extra", {}).keys()
-        unscored = not (scored or include_extra)  # score.extra_answers: false
-        if len(samples) != len(scores) or (extra != scored and not unscored):
-            raise UserError(
-                f"{scores_at}:{score_line}",
-                found=f"{_size(score_row, 'scores')} of query {query_id!r}",
-                expected=f"{_size(row, 'samples')}, as in {line}",
-                do="score these samples again, for rjs.candidates: samples_and_extra with extra answers",
-            )
+        location = f"{samples_source}:{number}"
+        _check_unseen(str(row["query_id"]), seen, location=location)
+        samples, rewards = _candidates(row, lookup, include_extra, location=location)
         counts["queries"] += 1
         counts["samples"] += len(samples)
         counts["extra_ignored"] += 0 if include_extra else len(row.get("extra", {}))
-        cut = [cut_runaway(sample) for sample in samples]
-        texts = [text for text, _ in cut]
-        counts["samples_cut"] += sum(was_cut for _, was_cut in cut)
-        ranked = best_first(texts, scores)
-        counts["samples_blank"] += len(texts) - len(ranked)
-        if not ranked:
-            counts["queries_dropped"] += 1
-            continue
-        best = ranked[0]
-        margin = scores[best] - scores[ranked[1]] if len(ranked) > 1 else None
-        counts["ties"] += margin == 0
-        counts["extra_selected"] += best >= len(row["samples"])
-        counts["selected"] += 1
-        yield {
-            "query_id": query_id,
-            "query": row["query"],
-            "prompt": row["query"],
-            "completion": f" {texts[best]}",
-            "target": texts[best],
-            "target_index": best,
-            "samples": texts,
-            "scores": scores,
-            "margin": margin,
-        }
-    left = scores_of.left()
-    if left:
-        query_id, score_line = next(iter(left.items()))
-        raise UserError(
-            f"{scores_at}:{score_line}",
-            found=f"scores of {len(left)} queries such as {query_id!r} that {samples_at} does not have",
-            expected="scores for the queries of the samples only",
-            do="score these samples again",
-        )
+        selection = _select_best(row, samples, rewards, counts)
+        if selection:
+            yield selection
+    lookup.check_all_used(samples_source)
 
 
-def best_first(texts: list[str], scores: list[float]) -> list[int]:
-    """Indices of the texts that are not blank, the highest score first, ties by the lower index.
+def _select_best(row: Row, samples: list[str], rewards: list[float], counts: Counter[str]) -> Row | None:
+    """The row of the query; None if all candidates are blank."""
+    texts = []
+    for sample in samples:
+        text, is_cut = cut_runaway(sample)
+        texts.append(text)
+        counts["samples_cut"] += is_cut
+    ranking = rank_by_reward(texts, rewards)
+    counts["samples_blank"] += len(texts) - len(ranking)
+    if not ranking:
+        counts["queries_dropped"] += 1
+        return None
+    best = ranking[0]
+    margin = rewards[best] - rewards[ranking[1]] if len(ranking) > 1 else None
+    counts["ties"] += margin == 0
+    counts["extra_selected"] += best >= len(row["samples"])
+    counts["selected"] += 1
+    return {
+        "query_id": str(row["query_id"]),
+        "query": row["query"],
+        "prompt": row["query"],
+        "completion": f" {texts[best]}",
+        "target": texts[best],
+        "target_index": best,
+        "samples": texts,
+        "scores": rewards,
+        "margin": margin,
+    }
 
-    >>> best_first(["a", " ", "b", "c"], [0.5, 9.0, 0.7, 0.7])
+
+def rank_by_reward(texts: list[str], rewards: list[float]) -> list[int]:
+    """Indices of the texts that are not blank by descending reward; ties by ascending index.
+
+    >>> rank_by_reward(["a", " ", "b", "c"], [0.5, 9.0, 0.7, 0.7])
     [2, 3, 0]
     """
-    filled = [index for index, text in enumerate(texts) if text.strip()]
-    return sorted(filled, key=lambda index: -scores[index])  # a stable sort keeps the order of ties
+    candidates = [index for index, text in enumerate(texts) if text.strip()]
+    return sorted(candidates, key=lambda index: -rewards[index])  # a stable sort keeps the order of ties
 
 
-class _Scores:
-    """Rows with their line numbers by query id, read as far as they are asked for.
+class _RewardLookup:
+    """Reward rows by query id, read only as far as needed.
 
     Raises:
-        UserError: An id comes twice.
+        UserError: An id is repeated.
     """
 
-    def __init__(self, rows: Iterable[Row], *, where: str) -> None:
-        self._rows, self._where = enumerate(rows, start=1), where
+    def __init__(self, rows: Iterable[Row], *, source: str) -> None:
+        self.source = source
+        self._rows = enumerate(rows, start=1)
         self._seen: set[str] = set()
-        self._waiting: dict[str, tuple[int, Row]] = {}
+        self._unused: dict[str, tuple[int, Row]] = {}
 
-    def take(self, query_id: str) -> tuple[int, Row]:
-        """The row of a query with its line number, 0 where there is none; a query is asked for once."""
-        if query_id not in self._waiting and query_id not in self._seen:
+    def pop(self, query_id: str) -> tuple[int, Row] | None:
+        """The line number and the row of a query; None if the file has no such row."""
+        if query_id not in self._unused and query_id not in self._seen:
             for other, number, row in self._read():
-                self._waiting[other] = (number, row)
+                self._unused[other] = (number, row)
                 if other == query_id:
                     break
-        return self._waiting.pop(query_id, (0, {}))
+        return self._unused.pop(query_id, None)
 
-    def left(self) -> dict[str, int]:
-        """The line numbers of those that nobody asked for."""
-        return {query_id: number for query_id, (number, _) in self._waiting.items()} | {
-            query_id: number for query_id, number, _ in self._read()
-        }
+    def check_all_used(self, samples_source: str) -> None:
+        """Raises a UserError if a row was never popped."""
+        unused = {query_id: number for query_id, (number, _) in self._unused.items()}
+        unused |= {query_id: number for query_id, number, _ in self._read()}
+        if unused:
+            query_id, number = next(iter(unused.items()))
+            raise UserError(
+                f"{self.source}:{number}",
+                found=f"rewards of {len(unused)} queries such as {query_id!r} that {samples_source} lacks",
+                expected="rewards for the queries of the samples only",
+                do="score these samples again",
+            )
 
     def _read(self) -> Iterator[tuple[str, int, Row]]:
         for number, row in self._rows:
             query_id = str(row["query_id"])
-            _refuse_twice(query_id, self._seen, where=f"{self._where}:{number}")
+            _check_unseen(query_id, self._seen, location=f"{self.source}:{number}")
             yield query_id, number, row
 
 
-def _refuse_twice(query_id: str, seen: set[str], *, where: str) -> None:
+def _check_unseen(query_id: str, seen: set[str], *, location: str) -> None:
     if query_id in seen:
         raise UserError(
-            where,
-            found=f"query_id {query_id!r} for a second time",
-            expected="one row a query",
-            do="look whether two files were joined, and make this one again",
+            location,
+            found=f"the repeated query_id {query_id!r}",
+            expected="one row per query",
+            do="check whether two files were joined, and make this one again",
         )
     seen.add(query_id)
 
 
-def _candidates(row: Row, key: str, kind: type[str] | type[float], extra: bool, *, where: str) -> list[Any]:
-    """The list under `key`, with the extra values behind it on request, checked for their type."""
+def _candidates(
+    row: Row, lookup: _RewardLookup, include_extra: bool, *, location: str
+) -> tuple[list[str], list[float]]:
+    """The candidates of a query and their rewards."""
+    query_id = str(row["query_id"])
+    numbered_row = lookup.pop(query_id)
+    if not numbered_row:
+        raise UserError(
+            location,
+            found=f"query {query_id!r} without rewards in {lookup.source}",
+            expected="rewards for every query",
+            do="score these samples again",
+        )
+    number, reward_row = numbered_row
+    reward_location = f"{lookup.source}:{number}"
+    samples = _checked_values(row, "samples", str, include_extra, location=location)
+    rewards = _checked_values(reward_row, "scores", float, include_extra, location=reward_location)
+    extra, rated_extra = row.get("extra", {}).keys(), reward_row.get("extra", {}).keys()
+    extra_is_unrated = not (rated_extra or include_extra)  # score.extra_answers: false
+    if len(samples) != len(rewards) or (extra != rated_extra and not extra_is_unrated):
+        raise UserError(
+            reward_location,
+            found=f"{_describe_size(reward_row, 'scores')} of query {query_id!r}",
+            expected=f"{_describe_size(row, 'samples')}, as in {location}",
+            do="score these samples again, for rjs.candidates: samples_and_extra with extra answers",
+        )
+    return samples, rewards
+
+
+def _checked_values(
+    row: Row, key: str, kind: type[str] | type[float], include_extra: bool, *, location: str
+) -> list[Any]:
+    """The list under `key`, followed by the extra values on request; all values are of the kind."""
     values = row.get(key)
     if not isinstance(values, list) or not isinstance(row.get("extra", {}), dict):
         raise UserError(
-            where,
+            location,
             found=f"{key!r} {values!r:.80}, 'extra' {row.get('extra')!r:.80}",
             expected="a list, and an object by name",
             do="write the row again",
         )
-    extras = [value for _, value in sorted(row.get("extra", {}).items())]
-    for value in values + extras:
+    extra = [value for _, value in sorted(row.get("extra", {}).items())]
+    for value in values + extra:
         if not (isinstance(value, str) if kind is str else _is_reward(value)):
             raise UserError(
-                where,
+                location,
                 found=f"{value!r:.80} among the {key} of query {row['query_id']!r}",
                 expected="texts" if kind is str else "finite numbers",
-                do="write an absent answer as an empty text" if kind is str else "look at the reward model",
+                do="write a missing answer as an empty text" if kind is str else "check the reward model",
             )
-    return [kind(value) for value in (values + extras if extra else values)]
+    return [kind(value) for value in (values + extra if include_extra else values)]
 
 
 def _is_reward(value: Any) -> bool:
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # a whole number that no float holds
+    except OverflowError:  # an integer that no float holds
         return False
 
 
-def _size(row: Row, key: str) -> str:
+def _describe_size(row: Row, key: str) -> str:
     return f"{len(row[key])} {key} and extra answers {sorted(row.get('extra', {}))}"

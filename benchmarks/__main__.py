@@ -28,7 +28,7 @@ PROGRESS = "{percentage:3.0f} %, {elapsed} gone, {remaining} left{postfix}"
 
 
 def plans(*, quick: bool) -> list[Plan]:
-    """An optimiser step of 64 comparisons, and its doubles; for a quick look a quarter of one."""
+    """An optimizer step of 64 comparisons, and its doubles; for a quick look a quarter of one."""
     part, repeats = (4, 1) if quick else (1, 3)
     multiples = () if quick else (2, 4)
     found = [
@@ -36,7 +36,7 @@ def plans(*, quick: bool) -> list[Plan]:
         Plan("train_apo", "train_apo", "5M", 16 // part, repeats, multiples),
         Plan("score", "score", "5M", 32 // part, repeats, multiples),
         Plan("sample", "sample", "5M", 16 // part, repeats, multiples),
-        Plan("train_pairs_30m", "train_pairs", "30M", 64 // part, repeats, ways=("plain", "ours")),
+        Plan("train_pairs_30m", "train_pairs", "30M", 64 // part, repeats, ways=("plain", "packed", "ours")),
     ]
     return found if quick else [*found, Plan("sample_other", "sample_other", "5M", 8, 1)]
 

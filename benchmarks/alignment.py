@@ -1,6 +1,6 @@
 """RRHF on four responses a query: one tree against separate sequences, and a plain pass over as many tokens.
 
-`python -m benchmarks.alignment [FILE]`: one optimiser step of 16 queries of the 5M model, each way once, then
+`python -m benchmarks.alignment [FILE]`: one optimizer step of 16 queries of the 5M model, each way once, then
 each way again; the ratios of the medians. The plain pass is pretraining's (`language.py`) on texts as
 long as the trees, with the loss on all tokens. Where FILE is left out, words are made up in the lengths of
 Helpful&Harmless.
@@ -20,7 +20,7 @@ from apo.alignment.train import align
 from apo.language.causal_lm import train_language_model
 from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_tokenizer
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 from apo.training.settings import Lora
 from benchmarks.data import LEARNED_FROM, MAX_LENGTH, SIZES, made_up_texts, prepare, read_texts
 from benchmarks.jobs import SEED, load_items
@@ -35,7 +35,7 @@ SETTINGS = Align(
     rank_weight=1.0,
     sft_weight=1.0,
     max_length=MAX_LENGTH,
-    optimiser="adamw",
+    optimizer="adamw",
     lr=1.0e-6,
     beta2=0.999,
     epochs=1,
@@ -47,7 +47,7 @@ SETTINGS = Align(
 )
 
 
-def ways(folder: Path, items: Sequence[Item]) -> dict[str, Callable[[], float]]:
+def ways(folder: Path, items: Sequence[ResponseSet]) -> dict[str, Callable[[], float]]:
     """Functions to be timed, each of which takes one step of a model of its own and gives its loss."""
     device = runtime.set_up()
     pad_id = load_tokenizer(folder / "backbone").pad_token_id
@@ -57,16 +57,16 @@ def ways(folder: Path, items: Sequence[Item]) -> dict[str, Callable[[], float]]:
         model = ResponseLikelihood(
             load_language_model(folder / "backbone"), pad_id=pad_id, max_length=MAX_LENGTH
         )
-        model.takes_trees = tree
+        model.supports_shared_prefix = tree
 
         def run() -> float:
-            curve = align(model, data, SETTINGS, seed=SEED, what="", checkpoints=NoCheckpoints())
+            curve = align(model, data, SETTINGS, seed=SEED, desc="", checkpoints=NoCheckpoints())
             return curve[0]["loss"]
 
         return run
 
     plain = load_language_model(folder / "backbone")
-    texts = [Item(item.prefix[:1], [sum(item.responses, item.prefix[1:])]) for item in items]
+    texts = [ResponseSet(item.prefix[:1], [sum(item.responses, item.prefix[1:])]) for item in items]
 
     def one_pass() -> float:
         curve = train_language_model(
@@ -76,7 +76,7 @@ def ways(folder: Path, items: Sequence[Item]) -> dict[str, Callable[[], float]]:
             pad_id=pad_id,
             seed=SEED,
             device=device,
-            what="",
+            desc="",
             checkpoints=NoCheckpoints(),
         )
         return curve[0]["loss"]
@@ -84,7 +84,7 @@ def ways(folder: Path, items: Sequence[Item]) -> dict[str, Callable[[], float]]:
     return {"tree": rrhf(tree=True), "separate": rrhf(tree=False), "plain pass": one_pass}
 
 
-def measure(folder: Path, items: Sequence[Item], repeats: int) -> dict[str, float]:
+def measure(folder: Path, items: Sequence[ResponseSet], repeats: int) -> dict[str, float]:
     """Median seconds of each way; the first round, which also compares the losses, is not timed."""
     todo = ways(folder, items)
     losses = {name: run() for name, run in todo.items()}
@@ -109,7 +109,7 @@ def main(source: Path | None) -> None:
         found = measure(folder, items, REPEATS)
     tokens = {
         "tree": sum(len(item.prefix) + sum(map(len, item.responses)) for item in items),
-        "separate": sum(item.plain_tokens for item in items),
+        "separate": sum(item.unpacked_tokens for item in items),
     }
     print("| way | seconds | times the tree | tokens |\n|---|---|---|---|")
     for name, seconds in found.items():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from apo.model.checkpoint import load_language_model, load_tokenizer
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 from benchmarks.data import MAX_LENGTH, texts_of
 from benchmarks.jobs import Training, adamw, load_items, load_reward_model, padded, pair, update
 
@@ -63,7 +63,7 @@ def train(folder: Path, job: str, rows: int, *, micro_batch: int) -> Callable[[]
     """A training to be run; it gives the mean loss of its steps."""
     model, training = load(folder).train(), Training(load_items(folder, job, rows), job == "train_apo")
     steps, settings = training.steps(), training.settings
-    optimiser = adamw(model, settings)
+    optimizer = adamw(model, settings)
 
     def run() -> float:
         total = 0.0
@@ -76,7 +76,7 @@ def train(folder: Path, job: str, rows: int, *, micro_batch: int) -> Callable[[]
                 loss = -training.weight * logsigmoid(rewards[:, 0] - rewards[:, 1]).mean() / len(groups)
                 loss.backward()
                 total += loss.item()
-            update(model, optimiser, settings)
+            update(model, optimizer, settings)
         return total / len(steps)
 
     return run
@@ -93,7 +93,7 @@ def score(folder: Path, job: str, rows: int) -> Callable[[], list[float]]:
 
 
 @torch.no_grad()
-def rewards_of(model: AuthorsRewardModel, items: Sequence[Item]) -> list[float]:
+def rewards_of(model: AuthorsRewardModel, items: Sequence[ResponseSet]) -> list[float]:
     """The reward of every text, `SCORED_TOGETHER` at a time in the order of the file."""
     texts = [text for item in items for text in texts_of(item)]
     found: list[float] = []

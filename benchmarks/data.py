@@ -13,7 +13,7 @@ from apo.datasets.issues import ROW_ISSUES
 from apo.datasets.readers import read_comparisons
 from apo.language.tokenizer import train_tokenizer
 from apo.model.checkpoint import new_language_model, save_language_model
-from apo.model.encoding import Encoder, Item
+from apo.model.encoding import Encoder, ResponseSet
 from apo.text.data_issues import DataIssues
 
 Text = tuple[str, list[str]]  # a query and its responses, the better one first
@@ -132,15 +132,15 @@ def prepare(
     }
 
 
-def write_items(path: Path, items: Sequence[Item]) -> None:
+def write_items(path: Path, items: Sequence[ResponseSet]) -> None:
     """Items as JSON Lines."""
     lines = (json.dumps([item.prefix, item.responses]) + "\n" for item in items)
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def read_items(path: Path) -> list[Item]:
+def read_items(path: Path) -> list[ResponseSet]:
     """The items that `write_items` wrote."""
-    return [Item(*json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [ResponseSet(*json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def read_prompts(folder: Path, rows: int) -> list[str]:
@@ -149,7 +149,7 @@ def read_prompts(folder: Path, rows: int) -> list[str]:
     return prompts[:rows]
 
 
-def texts_of(item: Item) -> Iterator[list[int]]:
+def texts_of(item: ResponseSet) -> Iterator[list[int]]:
     """The separate texts of an item: the query again before every response."""
     for response in item.responses:
         yield item.prefix + response

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from apo.model.batching import tree_length
-from apo.model.encoding import Item
+from apo.model.batching import packed_length
+from apo.model.encoding import ResponseSet
 from benchmarks.jobs import load_items
 
 SIDE = 4096
@@ -42,20 +42,20 @@ def layer_flops(config: Any, *, keys: int, queries: int, pairs: int) -> int:
     return int(2 * linear + 4 * hidden * pairs)
 
 
-def visible_pairs(item: Item) -> int:
+def visible_pairs(item: ResponseSet) -> int:
     """Pairs (token, token that it sees) of a tree: a response sees the query and itself, causally."""
     query = len(item.prefix)
     own = sum(len(r) * query + len(r) * (len(r) + 1) // 2 for r in item.responses)
     return query * (query + 1) // 2 + own
 
 
-def reward_flops(config: Any, item: Item, *, last_tokens: bool) -> int:
+def reward_flops(config: Any, item: ResponseSet, *, last_tokens: bool) -> int:
     """Operations of the rewards of one tree, forward; see above for `last_tokens`."""
-    tokens, responses = tree_length(item), len(item.responses)
+    tokens, responses = packed_length(item), len(item.responses)
     whole = layer_flops(config, keys=tokens, queries=tokens, pairs=visible_pairs(item))
     last = whole
     if last_tokens:
-        last = layer_flops(config, keys=tokens, queries=responses, pairs=item.plain_tokens)
+        last = layer_flops(config, keys=tokens, queries=responses, pairs=item.unpacked_tokens)
     return int((config.num_hidden_layers - 1) * whole + last + 2 * config.hidden_size * responses)
 
 

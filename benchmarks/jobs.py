@@ -1,4 +1,4 @@
-"""The four jobs, and what all ways of doing them share: items, optimiser steps, settings, weights."""
+"""The four jobs, and what all ways of doing them share: items, optimizer steps, settings, weights."""
 
 import random
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from apo.model.batching import tree_length
+from apo.model.batching import packed_length
 from apo.model.checkpoint import start_reward_model
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
-from apo.training.settings import Optimiser
-from apo.training.trainer import batches_of
+from apo.training.settings import Optimizer
+from apo.training.trainer import length_bucketed_batches
 from benchmarks.data import READING, read_items
 
 SEED = 7
-COMPARISONS = 64  # in an optimiser step; golden + 4 samples are four of them
+COMPARISONS = 64  # in an optimizer step; golden + 4 samples are four of them
 CHECKED = 4  # items on which all ways are compared before anything is timed
 
 
@@ -31,7 +31,7 @@ class Training:
         is_apo: Whether they are golden > samples.
     """
 
-    items: list[Item]
+    items: list[ResponseSet]
     is_apo: bool
 
     @property
@@ -40,11 +40,11 @@ class Training:
         return 0.025 if self.is_apo else 1.0
 
     @property
-    def settings(self) -> Optimiser:
+    def settings(self) -> Optimizer:
         """One pass in steps of `COMPARISONS` comparisons, at a rate that hardly moves the random model."""
         pairs = len(self.items[0].responses) - 1
-        return Optimiser(
-            optimiser="adamw",
+        return Optimizer(
+            optimizer="adamw",
             lr=1.0e-6,
             beta2=0.999,
             epochs=1,
@@ -55,19 +55,21 @@ class Training:
             max_grad_norm=1.0,
         )
 
-    def steps(self) -> list[list[Item]]:
-        """The items of every optimiser step: this project's steps, in random order inside a step."""
+    def steps(self) -> list[list[ResponseSet]]:
+        """The items of every optimizer step: this project's steps, in random order inside a step."""
         draw = random.Random(SEED)
-        batches = batches_of([tree_length(item) for item in self.items], self.settings, seed=SEED)
+        batches = length_bucketed_batches(
+            [packed_length(item) for item in self.items], self.settings, seed=SEED
+        )
         return [[self.items[i] for i in draw.sample(batch, len(batch))] for batch in batches]
 
 
-def checked(items: Sequence[Item]) -> list[Item]:
+def checked(items: Sequence[ResponseSet]) -> list[ResponseSet]:
     """The first items that no way of reading cuts."""
     return [item for item in items if item.longest < READING["max_length"]][:CHECKED]
 
 
-def load_items(folder: Path, job: str, rows: int) -> list[Item]:
+def load_items(folder: Path, job: str, rows: int) -> list[ResponseSet]:
     """The first `rows` items of a job, all that are compared for 0."""
     items = read_items(folder / f"{job}.jsonl")
     return items[:rows] if rows else checked(items)
@@ -78,14 +80,14 @@ def load_reward_model(folder: Path) -> RewardModel:
     return start_reward_model(folder / "backbone", seed=SEED, **READING)
 
 
-def pair(item: Item) -> list[tuple[list[int], list[int]]]:
+def pair(item: ResponseSet) -> list[tuple[list[int], list[int]]]:
     """Separate comparisons of whole texts: the first response against each other one, repeated for each."""
     first, *others = item.responses
     return [(item.prefix + first, item.prefix + other) for other in others]
 
 
-def adamw(model: nn.Module, settings: Optimiser) -> torch.optim.Optimizer:
-    """The optimiser of all ways."""
+def adamw(model: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
+    """The optimizer of all ways."""
     return torch.optim.AdamW(
         model.parameters(),
         lr=settings.lr,
@@ -95,11 +97,11 @@ def adamw(model: nn.Module, settings: Optimiser) -> torch.optim.Optimizer:
     )
 
 
-def update(model: nn.Module, optimiser: torch.optim.Optimizer, settings: Optimiser) -> None:
-    """The end of an optimiser step."""
+def update(model: nn.Module, optimizer: torch.optim.Optimizer, settings: Optimizer) -> None:
+    """The end of an optimizer step."""
     nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
 
 
 def padded(rows: Sequence[Sequence[int]], *, length: int, pad_id: int) -> dict[str, Any]:

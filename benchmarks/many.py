@@ -22,7 +22,7 @@ from apo.model.checkpoint import (
     save_reward_model,
     start_reward_model,
 )
-from apo.text.dialogue import ASSISTANT, HUMAN, digest_of, normalise_query, query_id_of
+from apo.text.dialogue import ASSISTANT, HUMAN, digest_of, normalize_query, query_id_of
 from benchmarks.data import PARAMS, READING, Text, made_up
 
 SEED = 1
@@ -66,7 +66,7 @@ def rows(number: int) -> Iterator[tuple[str, Row]]:
     for index, (query, (chosen, rejected)) in enumerate(dialogues(2 * number, seed=SEED)):
         if index < number:
             yield "comparisons", {"chosen": f"{query} {chosen}", "rejected": f"{query} {rejected}"}
-        digest = digest_of(normalise_query(query))
+        digest = digest_of(normalize_query(query))
         if len(seen) < number and digest not in seen:
             seen.add(digest)
             yield "golden", {"query": query, "golden": " ".join(sorted(chosen.split()))}

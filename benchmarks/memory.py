@@ -28,7 +28,7 @@ SIZES = {
     "num_attention_heads": 16,
     "num_key_value_heads": 16,
 }
-TOKENS = 256  # of a micro batch
+TOKENS = 256  # of a micro-batch
 PROCESSES = 2
 RANK = 2  # of the adapters
 LIMITS = {  # numbers and no shares: by default up to 1e9 gathered weights stay, which is all of a small model
@@ -103,12 +103,12 @@ def table(folder: Path) -> str:
     activations = activation_bytes(SimpleNamespace(**SIZES), TOKENS, number=4)
     lines = [
         f"{weights / 1e6:.0f} million weights in float32 ({4 * weights / MB:,.0f} MB), a step of "
-        f"{COMPARISONS} comparisons of {QUERY + 2 * RESPONSE} tokens, micro batches of {TOKENS:,} tokens "
+        f"{COMPARISONS} comparisons of {QUERY + 2 * RESPONSE} tokens, micro-batches of {TOKENS:,} tokens "
         f"({activations / MB:.0f} MB of activations), APO_GRADIENT_CHECKPOINTING=1; MB beyond the imports.\n",
         "| training | counted | measured: resident | of it private |",
         "|---|---|---|---|",
     ]
-    for what, rank in (("all weights", 0), ("LoRA", RANK)):
+    for desc, rank in (("all weights", 0), ("LoRA", RANK)):
         trained = adapter_weights(SIZES, rank) if rank else weights
         for where, processes in (("one process", 1), ("ZeRO-3", PROCESSES)):
             found = measured(folder, f"{rank}-{processes}", parted=processes > 1, rank=rank)
@@ -117,7 +117,7 @@ def table(folder: Path) -> str:
                 process = f", process {number + 1} of {processes}" if processes > 1 else ""
                 cells = [counted(weights, activations, **part), own["resident"], own["private"]]
                 numbers = " | ".join(f"{cell / MB:,.0f}" for cell in cells)
-                lines.append(f"| {what}, {where}{process} | {numbers} |")
+                lines.append(f"| {desc}, {where}{process} | {numbers} |")
     return "\n".join(lines) + "\n"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from apo.core import distributed
 from apo.model import runtime
 from apo.model.checkpoint import start_reward_model
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 from apo.reward.train import RankedResponses, train_reward_model
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters
@@ -60,11 +60,11 @@ def _held() -> dict[str, int]:
     return {kind: 1024 * int(re.findall(rf"{name}:\s+(\d+)", status)[0]) for kind, name in kinds.items()}
 
 
-def items() -> list[Item]:
+def items() -> list[ResponseSet]:
     """Comparisons that all have the same number of tokens."""
     ids = [(7 * place) % 200 + 10 for place in range(QUERY + 2 * RESPONSE)]
     responses = [ids[QUERY : QUERY + RESPONSE], ids[QUERY + RESPONSE :]]
-    return [Item(ids[:QUERY], responses) for _ in range(STEPS * COMPARISONS)]
+    return [ResponseSet(ids[:QUERY], responses) for _ in range(STEPS * COMPARISONS)]
 
 
 def train(folder: Path, key: str, rank: int) -> dict[str, int]:
@@ -77,7 +77,7 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
         import deepspeed  # noqa: F401
 
     training = Training(items(), is_apo=False)
-    with Watch() as watch, contextlib.suppress(distributed.Done):
+    with Watch() as watch, contextlib.suppress(distributed.WorkerDone):
         model = start_reward_model(folder / "backbone", seed=SEED, **READING)
         add_adapters(model.classifier, lora, seed=SEED, where="lora")
         checkpoints = Checkpoints(NAME, key)
@@ -88,7 +88,7 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
                 [RankedResponses(item, [1.0, 0.0]) for item in training.items],
                 training.settings,
                 seed=SEED,
-                what=NAME,
+                desc=NAME,
                 checkpoints=checkpoints,
             )
     return watch.most
@@ -96,8 +96,8 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
 
 if __name__ == "__main__":
     where, name = Path(sys.argv[1]), sys.argv[2]
-    number = distributed.ranks(NAME)[0]
+    number = distributed.rank_and_world_size(NAME)[0]
     found = train(where, name, int(sys.argv[3]))
     (where / f"{name}-{number}.json").write_text(json.dumps(found), encoding="utf-8")
-    if distributed.inside():
-        distributed.leave()
+    if distributed.is_worker():
+        distributed.end_worker()

@@ -20,7 +20,7 @@ class NoCheckpoints(Checkpoints):
     def __init__(self) -> None:
         pass
 
-    def restore(self, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
+    def restore(self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
         """Nothing to go on from."""
         return []
 
@@ -46,7 +46,7 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
             training.settings,
             coeff=training.weight,
             seed=SEED,
-            what="",
+            desc="",
             checkpoints=NoCheckpoints(),
         )
         return sum(row["loss"] for row in curve) / len(curve)
@@ -60,6 +60,6 @@ def score(folder: Path, job: str, rows: int) -> Callable[[], list[float]]:
     model, items = load_reward_model(folder).eval(), load_items(folder, job, rows)
 
     def run() -> list[float]:
-        return [r for found in rewards_of(model, items, what="") for r in found]
+        return [r for found in rewards_of(model, items, desc="") for r in found]
 
     return run

@@ -1,6 +1,6 @@
 """A careful loop without a tree: separate texts, sorted by length, padded to the longest, no projection.
 
-A micro batch holds whole items of like length up to a budget of padded tokens. The golden answer is read
+A micro-batch holds whole items of like length up to a budget of padded tokens. The golden answer is read
 once beside its samples, not once for each of them; the query is still read once for every response.
 """
 
@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 from benchmarks.data import texts_of
 from benchmarks.jobs import Training, adamw, load_items, load_reward_model, padded, update
 
-TOGETHER = 2048  # tokens of a micro batch, padding included: the fastest of 1024, 2048, .. 16384 on two cores
+TOGETHER = 2048  # tokens of a micro-batch, padding included: the fastest of 1024, 2048, .. 16384 on two cores
 
 
-def by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices from the longest to the shortest, in groups of `TOGETHER` tokens when padded."""
+def by_length(lengths: Sequence[int], together: int = TOGETHER) -> Iterator[list[int]]:
+    """Indices from the longest to the shortest, in groups of so many tokens when padded."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     while order:
-        count = max(1, TOGETHER // lengths[order[0]])
+        count = max(1, together // lengths[order[0]])
         yield order[:count]
         order = order[count:]
 
@@ -40,7 +40,7 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
     training = Training(load_items(folder, job, rows), job == "train_apo")
     classifier = load_reward_model(folder).classifier.train()
     steps, settings = training.steps(), training.settings
-    optimiser = adamw(classifier, settings)
+    optimizer = adamw(classifier, settings)
 
     def run() -> float:
         total = 0.0
@@ -54,7 +54,7 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
                 loss = -training.weight * logsigmoid(found[:, :1] - found[:, 1:]).sum() / pairs
                 loss.backward()
                 total += loss.item()
-            update(classifier, optimiser, settings)
+            update(classifier, optimizer, settings)
         return total / len(steps)
 
     return run
@@ -71,7 +71,7 @@ def score(folder: Path, job: str, rows: int) -> Callable[[], list[float]]:
 
 
 @torch.inference_mode()
-def rewards_of(classifier: Any, items: Sequence[Item]) -> list[float]:
+def rewards_of(classifier: Any, items: Sequence[ResponseSet]) -> list[float]:
     """The reward of every text, all texts sorted by length."""
     texts = [text for item in items for text in texts_of(item)]
     found = [0.0] * len(texts)

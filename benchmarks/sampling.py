@@ -81,7 +81,7 @@ def ours(folder: Path, job: str, rows: int) -> Callable[[], int]:
 
     def run() -> int:
         sample_responses(
-            model, tokenizer, queries, SETTINGS, seed=SEED, device=device, what="", counts=Counter()
+            model, tokenizer, queries, SETTINGS, seed=SEED, device=device, desc="", counts=Counter()
         )
         return tokenizer.tokens
 

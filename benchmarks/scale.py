@@ -25,7 +25,7 @@ SHAPES = {  # hidden, layers, feed-forward, heads, heads of keys and values
 COMPARISONS = (10**5, 10**6, 10**7)
 RM_PART = 0.25  # of the queries, as the authors split; the rest is the LLM's
 SAMPLES, NEW_TOKENS = 4, 128
-BUDGET = 16384  # tokens of a micro batch, APO_TOKEN_BUDGET on a GPU
+BUDGET = 16384  # tokens of a micro-batch, APO_TOKEN_BUDGET on a GPU
 TOKENS_A_WORD = {"query": 1.57, "response": 1.38}  # of LLaMA's tokenizer on the file that LENGTHS is of
 GIB = 2**30
 
@@ -125,7 +125,7 @@ def memory_rows(shape: SimpleNamespace) -> dict[str, float]:
 
 
 def activation_bytes(shape: SimpleNamespace, tokens: int, *, number: int) -> float:
-    """What a micro batch keeps for its backward pass, with `APO_GRADIENT_CHECKPOINTING=1`.
+    """What a micro-batch keeps for its backward pass, with `APO_GRADIENT_CHECKPOINTING=1`.
 
     Args:
         number: Bytes of a number, 2 in bf16.
@@ -140,7 +140,7 @@ def tables(rates: Rates) -> str:
     text = lengths()
     lines = [
         f"A query has {text.query:.0f} tokens, a response {text.response:.0f}; {SAMPLES} samples of "
-        f"{NEW_TOKENS} new tokens; micro batches of {BUDGET:,} tokens. "
+        f"{NEW_TOKENS} new tokens; micro-batches of {BUDGET:,} tokens. "
         f"Rates of one GPU: {rates.flops:.2g} operations and "
         f"{rates.bandwidth:.2g} bytes a second, {rates.memory / GIB:.0f} GiB.\n",
         "| RM | weights | AdamW's states | activations | one GPU | ZeRO-3, 8 | ZeRO-3, 64 | LoRA, one GPU |",

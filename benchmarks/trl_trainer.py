@@ -1,6 +1,6 @@
 """TRL's RewardTrainer on the same comparisons, already encoded; only `train()` is timed.
 
-Four comparisons a micro batch, padded to the longest text of it; no evaluation, checkpoint, log or
+Four comparisons a micro-batch, padded to the longest text of it; no evaluation, checkpoint, log or
 progress bar; gradient checkpointing, its default, off. Golden > 4 samples are four comparisons.
 """
 

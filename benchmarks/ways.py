@@ -33,21 +33,24 @@ class Way:
         return partial(getattr(import_module(f"benchmarks.{module}"), name), **self.options)
 
 
-def _training(authors: float, alone: float, trl: float, plain: float, ours: float) -> dict[str, Way]:
+def _training(
+    authors: float, alone: float, trl: float, plain: float, packed: float, ours: float
+) -> dict[str, Way]:
     return {
-        "authors": Way("authors, micro batch 4", "authors.train", authors, options={"micro_batch": 4}),
-        "authors_mb1": Way("authors, micro batch 1", "authors.train", alone, False, {"micro_batch": 1}),
-        "trl": Way("TRL RewardTrainer, micro batch 4", "trl_trainer.train", trl),
+        "authors": Way("authors, micro-batch 4", "authors.train", authors, options={"micro_batch": 4}),
+        "authors_mb1": Way("authors, micro-batch 1", "authors.train", alone, False, {"micro_batch": 1}),
+        "trl": Way("TRL RewardTrainer, micro-batch 4", "trl_trainer.train", trl),
         "plain": Way("careful plain loop", "plain.train", plain),
+        "packed": Way("packed pairs", "packed.train", packed),
         "ours": Way("this project", "ours.train", ours),
     }
 
 
 WAYS: dict[str, dict[str, Way]] = {
-    "train_pairs": _training(5, 2.5, 3, 1.6, 1),
-    "train_apo": _training(48, 20, 24, 12, 4),
+    "train_pairs": _training(5, 2.5, 3, 1.6, 1.1, 1),
+    "train_apo": _training(48, 20, 24, 12, 9, 4),
     "score": {
-        "authors": Way("authors, micro batch 16", "authors.score", 2),
+        "authors": Way("authors, micro-batch 16", "authors.score", 2),
         "plain": Way("careful plain loop", "plain.score", 0.5),
         "ours": Way("this project", "ours.score", 0.25),
     },

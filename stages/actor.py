@@ -11,7 +11,7 @@ from apo.core.records import read_rows
 from apo.core.stage import run
 from apo.language.settings import Actor
 from apo.language.sft import fine_tune
-from apo.training.outputs import Outputs, take_over
+from apo.training.outputs import Outputs, adopt_checkpoint
 
 
 def main(
@@ -25,7 +25,7 @@ def main(
     settings = read_section(params, "actor", Actor, defaults="training")
     to = Outputs(out, curves, metrics)
     if start.is_dir():
-        take_over("actor", start, {"fine_tuned_here": False}, to)
+        adopt_checkpoint("actor", start, {"fine_tuned_here": False}, to)
         return
     fine_tune(
         "actor",

@@ -10,13 +10,13 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from apo.chunks.resumable import pieces_of
+from apo.chunks.resumable import open_chunks
 from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
 from apo.core.records import read_rows, write_json, write_parts
 from apo.core.stage import run
-from apo.evaluation.compare_llms import summarise, with_true_rewards
-from apo.evaluation.kl import with_divergence
+from apo.evaluation.compare_llms import summarize, with_true_rewards
+from apo.evaluation.kl import with_kl
 from apo.evaluation.settings import Evaluate
 from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_reward_model, load_tokenizer
@@ -25,7 +25,7 @@ from apo.sampling.samples import counted
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import refuse_launcher
 from apo.scoring.rewards import score_answers
-from apo.text.subset import answers_of, draw
+from apo.text.subset import golden_as_samples, subsample
 
 
 def main(
@@ -45,36 +45,36 @@ def main(
     resamples = read_section(params, "evaluate", Evaluate).bootstrap
     seed, device = read_seed(params), runtime.set_up()
     known = bool(json.loads(truth.read_text(encoding="utf-8")))
-    asked = draw(read_rows(queries), at_most=sampling.max_queries, seed=seed)
+    asked = subsample(read_rows(queries), max_queries=sampling.max_queries, seed=seed)
     key = fingerprint([sampling, seed], [llm, queries])
-    with pieces_of(f"answer_{name}", key, queries=len(asked)) as pieces:
+    with open_chunks(f"answer_{name}", key, queries=len(asked)) as chunks:
         responses = respond(
             llm,
             [(row["query_id"], row["query"]) for row in asked],
             sampling,
             seed=seed,
             device=device,
-            what=f"answers of {name}",
+            desc=f"answers of {name}",
             counts=Counter(),
-            pieces=pieces,
+            chunks=chunks,
         )
     answered = ({**row, "samples": texts} for row, texts in zip(asked, responses, strict=True))
     arms = {name: list(counted(answered, origin=name, counts=Counter()))}
     if golden:
-        arms |= answers_of(asked, read_rows(golden), name="golden")
+        arms |= golden_as_samples(asked, read_rows(golden), name="golden")
     if actor:
         model, first = (load_language_model(one).to(device).eval() for one in (llm, actor))
         tokenizer = load_tokenizer(llm)
-        arms[name] = with_divergence(model, first, tokenizer, arms[name], sampling, what=f"KL of {name}")
+        arms[name] = with_kl(model, first, tokenizer, arms[name], sampling, desc=f"KL of {name}")
     reward_model = load_reward_model(judge).to(device).eval()
     for arm, rows in arms.items():
-        judged = score_answers(reward_model, rows, what=f"judge {arm}", key="scores")
+        judged = score_answers(reward_model, rows, desc=f"judge {arm}", key="scores")
         arms[arm] = with_true_rewards(judged) if known else judged
     write_parts(
         {arm: out / f"{arm}.jsonl" for arm in arms},
         ((arm, row) for arm, rows in arms.items() for row in rows),
     )
-    found = {arm: summarise(rows, seed=seed, resamples=resamples) for arm, rows in arms.items()}
+    found = {arm: summarize(rows, seed=seed, resamples=resamples) for arm, rows in arms.items()}
     write_json(metrics, {f"answer_{name}": found.pop(name) | found})
 
 

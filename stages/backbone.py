@@ -18,14 +18,15 @@ from apo.language.tokenizer import train_tokenizer
 from apo.model import runtime
 from apo.model.checkpoint import new_language_model
 from apo.training.checkpointing import Checkpoints
-from apo.training.outputs import Outputs, finish, take_over
+from apo.training.outputs import Outputs, adopt_checkpoint, finish
+from apo.training.trainer import warmup_metrics
 
 
 def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
     settings = read_section(params, "backbone", Backbone, defaults="training")
     to = Outputs(out, curves, metrics)
     if start.is_dir():
-        take_over("backbone", start, {"pretrained_here": False}, to)
+        adopt_checkpoint("backbone", start, {"pretrained_here": False}, to)
         return
     seed, device = read_seed(params), runtime.set_up()
     texts = [row["text"] for row in read_rows(start)]
@@ -58,10 +59,11 @@ def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Pat
             pad_id=tokenizer.pad_token_id,
             seed=seed,
             device=device,
-            what="backbone",
+            desc="backbone",
             checkpoints=checkpoints,
         )
         found = {"parameters": model.num_parameters(), "pretrained_here": True, "pieces": len(tokenizer)}
+        found |= warmup_metrics(len(curve), settings)
         card = {"trained_on": {start: len(texts)}, "settings": settings.model_dump(exclude={"start"})}
         finish("backbone", model, tokenizer, curve, found=found, counts=counts, card=card, to=to)
         checkpoints.remove_older()

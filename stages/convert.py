@@ -1,7 +1,7 @@
-"""convert: golden answers and samples of the RM queries become items golden > samples.
+"""convert: golden answers and samples of the RM queries become adversarial comparisons golden > samples.
 
-In: `data/raw/golden.jsonl`, the samples of the RM queries. Out: `data/apo/ROUND.jsonl`, one item a query.
-Metrics: items, pairs, what was cut or dropped. Paper, section 3.2.
+In: `data/raw/golden.jsonl`, the samples of the RM queries. Out: `data/apo/ROUND.jsonl`, one row per query.
+Metrics: rows, pairs, cut and dropped texts. Paper, section 3.2.
 """
 
 from collections import Counter
@@ -19,17 +19,17 @@ def main(
     settings = read_section(params, "convert", Convert)
     counts: Counter[str] = Counter()
     with GoldenAnswers(golden) as answers:
-        items = convert(
+        rows = convert(
             read_rows(samples, "query_id", "query"),
             answers,
             num_samples=read_count(params, "apo.num_samples"),
             short_samples=settings.short_samples,
             pick=settings.pick,
             seed=read_seed(params),
-            where=str(samples),
+            source=str(samples),
             counts=counts,
         )
-        write_rows(out, items)
+        write_rows(out, rows)
     write_json(metrics, {f"convert_{round}": dict(counts)})
 
 

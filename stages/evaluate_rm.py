@@ -9,7 +9,7 @@ the temperature fitted on valid; in the demo the same of the true reward. Instan
 from pathlib import Path
 from typing import Any
 
-from apo.chunks.resumable import pieces_of
+from apo.chunks.resumable import open_chunks
 from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
 from apo.core.records import read_rows, write_json
@@ -37,10 +37,10 @@ def main(
     bins, device = settings.calibration_bins, runtime.set_up()
     files = {"test": test} | ({"valid": valid} if valid else {})
     rows = sum(1 for file in files.values() for _ in read_rows(file))
-    with pieces_of(f"evaluate_{name}", fingerprint([], [model, *files.values()]), queries=rows) as pieces:
+    with open_chunks(f"evaluate_{name}", fingerprint([], [model, *files.values()]), queries=rows) as chunks:
         reward_model = load_reward_model(model).to(device).eval()
         measured = {
-            split: measure(reward_model, file, truth=truth, bins=bins, desc=f"{name} {split}", pieces=pieces)
+            split: measure(reward_model, file, truth=truth, bins=bins, desc=f"{name} {split}", chunks=chunks)
             for split, file in files.items()
         }
     found: dict[str, Any] = {split: part.metrics for split, part in measured.items()}
@@ -48,7 +48,7 @@ def main(
     curves = {"reliability": points}
     if valid:
         resamples = settings.bootstrap
-        calibration = calibrate(measured["valid"], bins=bins, seed=seed, resamples=resamples, what=name)
+        calibration = calibrate(measured["valid"], bins=bins, seed=seed, resamples=resamples, desc=name)
         calibrated, points = after_temperature(measured["test"], calibration["temperature"], bins=bins)
         found["test"]["calibrated"] = calibrated
         curves["reliability_calibrated"] = [{"split": "test", **row} for row in points]

@@ -1,8 +1,9 @@
-"""judge: a language model from outside compares the answers of two of the game's, where one is named.
+"""judge: an external language model compares the answers of the game's language models, if one is named.
 
-In: every language model's answers to the test queries. Out: `data/judge/verdicts.jsonl`, one row a query and
-pair, with both replies. Metrics: per pair win, tie and lose, agreement with the testing RM, position bias,
-replies without a verdict. With `judge.model: ''` nothing is asked and both are empty. Paper, section 4.2.
+In: every language model's answers to the test queries. Out: `data/judge/verdicts.jsonl`, one row per query
+and pair, with both replies. Metrics: per pair wins, ties and losses, agreement with the testing RM, position
+bias, replies without a verdict. With `judge.model: ''` no request is sent and both are empty. Paper,
+section 4.2.
 """
 
 from pathlib import Path
@@ -11,32 +12,43 @@ from typing import Any
 from apo.core.config import read_section, read_seed
 from apo.core.records import Row, write_json, write_rows
 from apo.core.stage import run
-from apo.judge.answers import comparisons, pairs_of, read_answers
-from apo.judge.asking import check_template, questions, verdict_row
-from apo.judge.replies import ask_all, key_of, repository_cache
+from apo.judge.pairs import build_comparisons, read_answers, select_pairs
+from apo.judge.prompts import check_template, comparison_requests, verdict_row
+from apo.judge.reply_cache import repository_cache, request_key
 from apo.judge.settings import Judge
-from apo.judge.verdicts import summarise_verdicts
+from apo.judge.verdicts import summarize_verdicts
 
 
 def main(answers: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
     settings, seed = read_section(params, "judge", Judge), read_seed(params)
-    check_template(settings.prompt, where=f"{params}: judge.prompt")
-    rows: list[Row] = []
-    found: dict[str, Any] = {"questions": 0}
+    check_template(settings.prompt, source=f"{params}: judge.prompt")
     if settings.model:
-        arms = read_answers(answers)
-        pairs = pairs_of(list(arms), settings.pairs, where=f"{params}: judge.pairs")
-        compared = list(
-            comparisons(arms, pairs, max_queries=settings.max_queries, seed=seed, where=str(answers))
-        )
-        bodies = {key_of(body): body for one in compared for body in questions(settings, one)}
-        replies = ask_all(bodies.values(), repository_cache())
-        rows = [verdict_row(settings, one, replies) for one in compared]
-        found = {"questions": len(bodies)} | summarise_verdicts(rows, seed=seed, resamples=settings.bootstrap)
+        rows, judge_metrics = _judge(settings, answers, params, seed=seed)
     else:
-        print("judge: none is named (judge.model), nothing is asked")
+        print("judge: judge.model names no judge, no request is sent")
+        rows, judge_metrics = [], {"questions": 0}
     write_rows(out, rows)
-    write_json(metrics, {"judge": found})
+    write_json(metrics, {"judge": judge_metrics})
+
+
+def _judge(settings: Judge, answers: Path, params: Path, *, seed: int) -> tuple[list[Row], dict[str, Any]]:
+    """The verdicts and their metrics."""
+    from apo.judge.client import request_all
+
+    answers_by_model = read_answers(answers)
+    pairs = select_pairs(list(answers_by_model), settings.pairs, source=f"{params}: judge.pairs")
+    comparisons = list(
+        build_comparisons(
+            answers_by_model, pairs, max_queries=settings.max_queries, seed=seed, source=str(answers)
+        )
+    )
+    requests = [
+        request for comparison in comparisons for request in comparison_requests(settings, comparison)
+    ]
+    replies = request_all(requests, repository_cache())
+    rows = [verdict_row(settings, comparison, replies) for comparison in comparisons]
+    questions = len({request_key(request) for request in requests})
+    return rows, {"questions": questions} | summarize_verdicts(rows, seed=seed, resamples=settings.bootstrap)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ reward against the reward.
 
 from pathlib import Path
 
-from apo.chunks.resumable import pieces_of
+from apo.chunks.resumable import open_chunks
 from apo.core.cache import fingerprint
 from apo.core.records import Row, write_json, write_rows
 from apo.core.stage import run
@@ -29,10 +29,10 @@ def main(
     payoff: dict[str, dict[str, Row]] = {}
     for folder, checkpoint, name in (("base_rm", base_rm, "base_rm"), ("apo_rm", apo_rm, f"apo_rm_{round}")):
         # The pieces carry the name of the RM: every round finds the rewards of the base RM computed.
-        with pieces_of(f"payoff_{name}", fingerprint([], [checkpoint, answers]), queries=total) as pieces:
+        with open_chunks(f"payoff_{name}", fingerprint([], [checkpoint, answers]), queries=total) as chunks:
             model = load_reward_model(checkpoint).to(device).eval()
             scored = {
-                llm: score_answers(model, rows, what=f"{name} of {llm}", key="rewards", pieces=pieces)
+                llm: score_answers(model, rows, desc=f"{name} of {llm}", key="rewards", chunks=chunks)
                 for llm, rows in llms.items()
             }
         payoff[name] = payoff_row(scored)

@@ -1,7 +1,8 @@
 """rjs: rejection sampling, the response with the highest reward to every LLM query.
 
-In: the samples of the LLM queries and the scores of one RM. Out: `data/rjs/ROUND/ARM.jsonl`, one row a query
-with the target, all scores and the margin. Metrics: how many were selected, tied, blank. Paper, section 4.1.
+In: the samples of the LLM queries and their rewards by one RM. Out: `data/rjs/ROUND/ARM.jsonl`, one row per
+query with the target, all rewards and the margin. Metrics: selected, tied and blank responses. Paper,
+section 4.1.
 """
 
 from collections import Counter
@@ -18,15 +19,15 @@ def main(
 ) -> None:
     settings = read_section(params, "rjs", Rjs)
     counts: Counter[str] = Counter()
-    selected = select(
+    rows = select(
         read_rows(samples, "query_id", "query"),
         read_rows(scores, "query_id"),
         include_extra=settings.candidates == "samples_and_extra",
-        samples_at=str(samples),
-        scores_at=str(scores),
+        samples_source=str(samples),
+        rewards_source=str(scores),
         counts=counts,
     )
-    write_rows(out, selected)
+    write_rows(out, rows)
     write_json(metrics, {f"rjs_{name}": dict(counts)})
 
 

@@ -8,7 +8,7 @@ Metrics: responses, cuts, blanks, length. Paper, section 4.1.
 from collections import Counter
 from pathlib import Path
 
-from apo.chunks.resumable import pieces_of
+from apo.chunks.resumable import open_chunks
 from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
 from apo.core.records import read_rows, write_json, write_rows
@@ -18,7 +18,7 @@ from apo.sampling.backends import respond
 from apo.sampling.samples import counted, from_source, refuse_later_round
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import refuse_launcher
-from apo.text.subset import draw
+from apo.text.subset import subsample
 
 
 def main(
@@ -34,7 +34,7 @@ def main(
     settings = read_section(params, f"sample.{part}", Sampling, defaults="sample.common")
     counts: Counter[str] = Counter()
     seed = read_seed(params)
-    asked = draw(read_rows(queries), at_most=settings.max_queries, seed=seed)
+    asked = subsample(read_rows(queries), max_queries=settings.max_queries, seed=seed)
     if settings.origin == "source":
         refuse_later_round(llm, part)
         rows = from_source(asked, read_rows(raw), where=str(raw))
@@ -45,16 +45,16 @@ def main(
         # The name is that of the part: in the first round both arms ask the same model, and the second finds
         # what the first one computed.
         key = fingerprint([settings, seed], [llm, queries])
-        with pieces_of(f"sample_{part}", key, queries=len(asked)) as pieces:
+        with open_chunks(f"sample_{part}", key, queries=len(asked)) as chunks:
             responses = respond(
                 llm,
                 [(row["query_id"], row["query"]) for row in asked],
                 settings,
                 seed=seed,
                 device=device,
-                what=f"sample {part}",
+                desc=f"sample {part}",
                 counts=counts,
-                pieces=pieces,
+                chunks=chunks,
             )
         rows = ({**row, "samples": texts} for row, texts in zip(asked, responses, strict=True))
     write_rows(out, counted(rows, origin=settings.origin, counts=counts))

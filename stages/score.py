@@ -9,7 +9,7 @@ arm). Metrics: how many, and the calibration error at the gate. Paper, section 4
 from collections import Counter
 from pathlib import Path
 
-from apo.chunks.resumable import pieces_of
+from apo.chunks.resumable import open_chunks
 from apo.core.cache import fingerprint
 from apo.core.config import read_section
 from apo.core.records import read_rows, write_json, write_rows
@@ -36,16 +36,16 @@ def main(
     reward_model = load_reward_model(model).eval()
     counts: Counter[str] = Counter()
     key, queries = fingerprint([settings], [model, samples]), sum(1 for _ in read_rows(samples))
-    with pieces_of(f"score_{name}", key, queries=queries) as pieces:
+    with open_chunks(f"score_{name}", key, queries=queries) as chunks:
         scored = score_samples(
             reward_model.to(device),
             samples,
             extra_answers=settings.extra_answers,
-            what=f"score {name}",
+            desc=f"score {name}",
             counts=counts,
-            pieces=pieces,
+            chunks=chunks,
         )
-        write_rows(out, pieces.whole(scored))
+        write_rows(out, chunks.whole(scored))
     write_json(metrics, {f"score_{name}": {**dict(sorted(counts.items())), **passed}})
 
 

@@ -1,10 +1,10 @@
-"""split: which query trains the RM, which the LLM, which is for looking and which for testing.
+"""split: assigns every query to RM training, LLM training, validation or test.
 
 In: the raw comparisons, golden answers, demonstrations and documents. Out: `data/split/`: comparisons of
-rm_train, llm_train, rm_valid (drawn from the LLM part) and test; the queries that the actor answers;
-demonstrations and documents without the queries of rm_valid and test. Metrics: rows of each part, what
-was moved or dropped, what each kind of query (`type`) got, equal and nearly equal queries of what trains and
-what measures (all 0), and those with the same first turn. Paper, section 4.1.
+rm_train, llm_train, rm_valid (drawn from the LLM part) and test; the queries that models answer;
+demonstrations and documents without the queries of rm_valid and test. Metrics: rows of each part, moved and
+dropped rows, fractions by type of query, and the leakage from training to evaluation: equal queries,
+near-duplicates (all 0) and shared first turns. Paper, section 4.1.
 """
 
 from collections import Counter
@@ -16,10 +16,13 @@ from tqdm import tqdm
 from apo.core.config import read_section, read_seed
 from apo.core.records import Row, read_rows, write_json, write_parts
 from apo.core.stage import run
-from apo.splits.leakage import Leaks, prove_disjoint, unseen
+from apo.splits.leakage import LeakageCheck, check_disjoint, drop_leaked
 from apo.splits.queries import Queries, with_golden
 from apo.splits.settings import Split
 from apo.splits.splitting import split_rows
+
+PART_FILES = {"rm": "rm_train", "llm": "llm_train", "valid": "rm_valid", "test": "test"}
+OTHER_FILES = ("rm_queries", "llm_queries", "test_queries", "demonstrations", "documents")
 
 
 def main(
@@ -31,45 +34,27 @@ def main(
     metrics: Path,
     params: Path = Path("params.yaml"),
 ) -> None:
-    settings = read_section(params, "split", Split)
-    seed = read_seed(params)
+    settings, seed = read_section(params, "split", Split), read_seed(params)
     counts: Counter[str] = Counter()
-    proven: dict[str, dict[str, int]] = {}
-    queries = Queries()
-    names = {"rm": "rm_train", "llm": "llm_train", "valid": "rm_valid", "test": "test"}
-
-    read: list[int] = []  # how many comparisons there are, once they have been read
-
-    def compared() -> Iterator[Row]:
-        rows = read_rows(comparisons, "query_id", "query", "type", "split")
-        total = read[0] if read else None
-        progress = tqdm(rows, desc="split", total=total, unit="row", delay=2, disable=None)
-        number = 0
-        for number, row in enumerate(progress, start=1):  # noqa: B007 - how many there were
-            yield row
-        read.append(number)
+    queries, reader = Queries(), _ComparisonReader(comparisons)
+    leakage_counts: dict[str, dict[str, int]] = {}
 
     def rows() -> Iterator[tuple[str, Row]]:
-        parted = split_rows(
-            compared,
-            seed=seed,
-            rm_fraction=settings.rm_fraction,
-            valid_fraction=settings.valid_fraction,
-            test_fraction=settings.test_fraction,
-            near_duplicate=settings.near_duplicate,
-            shared_first_turn=settings.shared_first_turn,
+        options = settings.model_dump(exclude={"without_golden"})
+        rows_by_part = queries.collect(split_rows(reader.read, seed=seed, counts=counts, **options))
+        playable = with_golden(
+            rows_by_part,
+            read_rows(golden, "query_id"),
+            without_golden=settings.without_golden,
             counts=counts,
         )
-        answers = read_rows(golden, "query_id")
-        watched = queries.watch(parted)
-        playable = with_golden(watched, answers, without=settings.without_golden, counts=counts)
-        yield from ((names.get(name, name), row) for name, row in playable)
-        queries.prove_none_is_empty()
-        overlaps = prove_disjoint(queries.shared)
-        leaks = Leaks(
-            queries.measuring,
-            queries.again(compared()),
-            queries.begun,
+        yield from ((PART_FILES.get(name, name), row) for name, row in playable)
+        queries.check_no_part_is_empty()
+        overlaps = check_disjoint(queries.shared)
+        leakage = LeakageCheck(
+            queries.evaluation,
+            queries.pop_parts(reader.read()),
+            queries.first_turns,
             near_duplicate=settings.near_duplicate,
             shared_first_turn=settings.shared_first_turn,
         )
@@ -77,15 +62,31 @@ def main(
             ("demonstrations", demonstrations, "query"),
             ("documents", documents, "text"),
         ):
-            kept = unseen(read_rows(path, key), leaks, name=name, counts=counts)
-            yield from leaks.watch(name, kept)
-        proven.update(leaks.prove_none())
-        proven["overlaps"] = overlaps | proven["overlaps"]
+            kept = drop_leaked(read_rows(path, key), leakage, name=name, counts=counts)
+            yield from leakage.count(name, kept)
+        leakage_counts.update(leakage.result())
+        leakage_counts["overlaps"] = overlaps | leakage_counts["overlaps"]
 
-    others = ("rm_queries", "llm_queries", "test_queries", "demonstrations", "documents")
-    written = write_parts({name: out / f"{name}.jsonl" for name in (*names.values(), *others)}, rows())
-    counts.update({name: written[name] for name in others})
-    write_json(metrics, {"split": {**dict(sorted(counts.items())), **queries.by_type(), **proven}})
+    files = {name: out / f"{name}.jsonl" for name in (*PART_FILES.values(), *OTHER_FILES)}
+    written = write_parts(files, rows())
+    counts.update({name: written[name] for name in OTHER_FILES})
+    write_json(metrics, {"split": {**dict(sorted(counts.items())), **queries.by_type(), **leakage_counts}})
+
+
+class _ComparisonReader:
+    """Reads the comparisons several times, with a progress bar whose total is known after the first time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._total: int | None = None
+
+    def read(self) -> Iterator[Row]:
+        rows = read_rows(self._path, "query_id", "query", "type", "split")
+        total = 0
+        for row in tqdm(rows, desc="split", total=self._total, unit="row", delay=2, disable=None):
+            yield row
+            total += 1
+        self._total = total
 
 
 if __name__ == "__main__":

@@ -1,59 +1,110 @@
 """One command, the study: `make study`, or `python -m study [--quick] [--workers N] [--report]`.
 
-Plays every game of `settings.yaml` that has no result yet, in `.cache/study/`, then writes `results.jsonl`
-and `docs/results.md`. Stopped and started again, it goes on with the next game. A quick run only prints.
+Plays every game of `settings.yaml` that has no result yet, in `.cache/study/`, at low priority. Then writes
+`results.jsonl`, `transfer.jsonl` and the pages, and prints what the kept seeds can decide. A stopped study
+resumes with the next game. A quick run only prints.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
-from study.numbers import Row, row_of
-from study.play import ROOT
-from study.report import blocks, put_into
-from study.run import cores, read_kept, run
-from study.settings import Settings, part_of, quick_settings, read_settings
+from study.jobs import Job, jobs, read_kept
+from study.paired import Row
+from study.play import ROOT, code_hash
+from study.power import power_note, power_table
+from study.report import page, tables
+from study.results import merged, merged_alignments, row_of, transfer_row
+from study.run import NICE, cores, results_folder, run
+from study.settings import SETS, Settings, known_seeds, quick_settings, read_settings
 
 FOLDER = ROOT / ".cache/study"
 RESULTS = Path(__file__).with_name("results.jsonl")
-PAGE = ROOT / "docs/results.md"
+TRANSFER = Path(__file__).with_name("transfer.jsonl")
+DOCS = ROOT / "docs"
+PAGES = ("results.md", "when.md")
 
 
-def main(*, quick: bool, report_only: bool, workers: int, seeds: list[int], only: list[str]) -> None:
+def main(arguments: argparse.Namespace) -> None:
     """Plays and reports."""
-    settings = read_settings()
-    folder = FOLDER
-    if quick:
+    settings, folder = read_settings(), FOLDER
+    if arguments.quick:
         settings, folder = quick_settings(settings), folder / "quick"
-    failed = 0 if report_only else run(part_of(settings, seeds=seeds, names=only), folder, workers)
-    rows = [row_of(result) for result in read_kept(settings, folder)]
-    if quick:
-        print("\n\n".join(f"{name}\n{text}" for name, text in blocks(rows, settings).items()))
+    failed, code = 0, code_hash()
+    if not arguments.report:
+        os.nice(NICE)
+        lists = part_of(list(jobs(settings)), arguments, settings)
+        failed = run(lists, folder, arguments.workers, code)
+    results = read_kept(settings, results_folder(folder), code)
+    rows = [row_of(result) for result in results if result["kind"] != "transfer"]
+    alignments = [transfer_row(result) for result in results if result["kind"] == "transfer"]
+    if arguments.quick:
+        made = tables(rows, alignments, settings)
+        print("\n\n".join(f"{name}\n{text}" for name, text in made.items()))
     else:
-        report(rows, settings)
+        report(rows, alignments, settings)
     if failed:
         sys.exit(f"error: {failed} games failed, see above; the next `make study` tries them again")
 
 
-def report(rows: list[Row], settings: Settings) -> None:
-    """Writes the numbers and the page; without a result of this code, the page from the numbers as they are.
+def part_of(lists: list[list[Job]], arguments: argparse.Namespace, settings: Settings) -> list[list[Job]]:
+    """The jobs of some sets, seeds and names; an empty choice is all.
+
+    Raises:
+        UserError: A seed or a name that no job has.
+    """
+    every = [job for line in lists for job in line]
+    names = list(dict.fromkeys(job.name for job in every))
+    unknown = [str(seed) for seed in arguments.seeds if seed not in known_seeds(settings)]
+    unknown += [name for name in arguments.only if name not in names]
+    if unknown:
+        raise UserError(
+            "--seeds and --only",
+            found=", ".join(unknown),
+            expected=f"some of {', '.join([*map(str, known_seeds(settings)), *names])}",
+            do="correct it, or add it to study/settings.yaml",
+        )
+    kept = [
+        [
+            job
+            for job in line
+            if job.kind in (arguments.sets or SETS)
+            and job.seed in (arguments.seeds or [job.seed])
+            and job.name in (arguments.only or [job.name])
+        ]
+        for line in lists
+    ]
+    return [line for line in kept if line]
+
+
+def report(rows: list[Row], alignments: list[Row], settings: Settings) -> None:
+    """Writes the numbers and the pages, and prints the power. A new row takes the place of the kept one of
+    its game.
 
     Raises:
         UserError: There are no numbers.
     """
-    if rows:
-        write_rows(RESULTS, rows)
-    elif not RESULTS.is_file():
+    order = [(job.kind, job.name, job.seed) for line in jobs(settings) for job in line]
+    kept = list(read_rows(RESULTS)) if RESULTS.is_file() else []
+    rows = merged(kept, rows, order)
+    if not rows:
         raise UserError(
             str(RESULTS),
             found="nothing",
             expected="the numbers of a study",
             do="run `make study` without --report",
         )
-    page = put_into(PAGE.read_text(encoding="utf-8"), blocks(list(read_rows(RESULTS)), settings), PAGE)
-    PAGE.write_text(page, encoding="utf-8")
+    kept = list(read_rows(TRANSFER)) if TRANSFER.is_file() else []
+    alignments = merged_alignments(kept, alignments)
+    write_rows(RESULTS, rows)
+    if alignments:
+        write_rows(TRANSFER, alignments)
+    for name in PAGES:
+        (DOCS / name).write_text(page(name, rows, alignments, settings), encoding="utf-8")
+    print(f"What a number of seeds can decide:\n\n{power_table(rows)}\n\n{power_note()}")
 
 
 if __name__ == "__main__":
@@ -61,16 +112,10 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="tiny games, two seeds; prints, writes nothing")
     parser.add_argument("--report", action="store_true", help="play nothing, report what is there")
     parser.add_argument("--workers", type=int, default=cores(), help="games at a time, one thread each")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[], help="these alone; others elsewhere")
-    parser.add_argument("--only", nargs="*", default=[], help="methods and places of the map by their names")
-    arguments = parser.parse_args()
+    parser.add_argument("--sets", nargs="*", default=[], choices=SETS, help="only these sets of games")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[], help="only these seeds")
+    parser.add_argument("--only", nargs="*", default=[], help="only these methods and settings, by name")
     try:
-        main(
-            quick=arguments.quick,
-            report_only=arguments.report,
-            workers=arguments.workers,
-            seeds=arguments.seeds,
-            only=arguments.only,
-        )
+        main(parser.parse_args())
     except UserError as error:
         sys.exit(f"error: {' '.join(str(error).splitlines())}")

@@ -1,25 +1,46 @@
 """A game is played by dvc in a copy of the repository; all copies have one cache."""
 
 import hashlib
-import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from apo.core.errors import UserError
+from study.pipeline import clear
 from study.settings import Changes, Game
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAYED = ("apo/", "stages/", "data/input/", ".dvc/", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore")
 
 
+@dataclass(frozen=True)
+class Workspace:
+    """Where a worker plays.
+
+    Attributes:
+        copy: See `make_copy`.
+        python: Folder of the `python` that runs the stages.
+    """
+
+    copy: Path
+    python: Path
+
+    @property
+    def log(self) -> Path:
+        """What dvc and the stages print."""
+        return self.copy.with_suffix(".log")
+
+
 def make_copy(target: Path, cache: Path) -> Path:
-    """What the game needs of the working tree as a repository of its own, whose dvc cache is `cache`."""
+    """What a game needs of the working tree as a repository of its own, whose dvc cache is `cache`."""
     shutil.rmtree(target, ignore_errors=True)
     for name in played_files():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -39,52 +60,42 @@ def played_files() -> list[str]:
 
 def code_hash() -> str:
     """SHA-256 over `played_files`, names and content."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in played_files():
-        found.update(f"{name}\0{hashlib.sha256((ROOT / name).read_bytes()).hexdigest()}\n".encode())
-    return found.hexdigest()
+        digest.update(f"{name}\0{hashlib.sha256((ROOT / name).read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
-def key_of(game: Game, code: str) -> str:
-    """What a result is kept under: the code, the parameters, the stages that are played."""
-    said = json.dumps([code, game.changes, game.targets], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()
-
-
-def play(game: Game, copy: Path, log: Path, python: Path) -> None:
+def play(game: Game, workspace: Workspace) -> None:
     """Plays a game in a copy; dvc takes from the cache what another game has computed before.
-
-    Args:
-        game: What to play.
-        copy: Where, see `make_copy`.
-        log: Receives what dvc and the stages say.
-        python: Folder of the `python` that runs the stages.
 
     Raises:
         UserError: A stage failed.
     """
-    for old in ("metrics", "data/answers", "data/evaluate"):  # a shorter game leaves those of the last one
-        shutil.rmtree(copy / old, ignore_errors=True)
-    shutil.copy2(ROOT / "params.yaml", copy / "params.yaml")
-    change(copy / "params.yaml", game.changes)
-    with log.open("w", encoding="utf-8") as out:
-        done = subprocess.run(
-            ["dvc", "repro", *game.targets],
-            cwd=copy,
-            env=environment(python),
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if done.returncode:
-        lines = log.read_text(encoding="utf-8").splitlines()
-        said = [line for line in lines if line.startswith(("error:", "ERROR:"))]
-        raise UserError(
-            game.title,
-            found=said[0] if said else f"dvc repro ended with {done.returncode}",
-            expected="a game that can be played to its end",
-            do=f"look at {log}",
-        )
+    clear(workspace.copy)
+    shutil.copy2(ROOT / "params.yaml", workspace.copy / "params.yaml")
+    change(workspace.copy / "params.yaml", game.changes)
+    _stage(game.title, ["dvc", "repro", *game.targets], workspace)
+
+
+def rerun(stage: str, workspace: Workspace, title: str, arguments: Mapping[str, Path | str]) -> None:
+    """Runs a stage of the game that was played last once more, with other arguments, outside of dvc.
+
+    Args:
+        stage: As dvc calls it; its command is that of the copy's dvc.lock.
+        workspace: Where.
+        title: For the message.
+        arguments: Those that differ, by their names without dashes. A path is in the copy.
+
+    Raises:
+        UserError: The stage failed.
+    """
+    lock = YAML(typ="safe").load((workspace.copy / "dvc.lock").read_text(encoding="utf-8"))
+    python, m, module, *rest = shlex.split(lock["stages"][stage]["cmd"])
+    values = dict(zip(rest[::2], rest[1::2], strict=True))
+    values |= {f"--{name}": str(value) for name, value in arguments.items()}
+    command = [python, m, module, *(part for pair in values.items() for part in pair)]
+    _stage(title, command, workspace)
 
 
 def environment(*first: Path) -> dict[str, str]:
@@ -113,6 +124,27 @@ def change(path: Path, changes: Changes) -> None:
         section[last] = value
     with path.open("w", encoding="utf-8") as out:
         yaml.dump(params, out)
+
+
+def _stage(title: str, command: list[str], workspace: Workspace) -> None:
+    with workspace.log.open("w", encoding="utf-8") as out:
+        done = subprocess.run(
+            command,
+            cwd=workspace.copy,
+            env=environment(workspace.python),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        lines = workspace.log.read_text(encoding="utf-8").splitlines()
+        errors = [line for line in lines if line.startswith(("error:", "ERROR:"))]
+        raise UserError(
+            title,
+            found=errors[0] if errors else f"`{' '.join(command[:3])}` exited with {done.returncode}",
+            expected="a game that can be played to its end",
+            do=f"look at {workspace.log}",
+        )
 
 
 def _run(command: list[str], where: Path) -> str:

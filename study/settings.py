@@ -10,20 +10,22 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from apo.core.errors import UserError
+from study.pipeline import FIRST_CHOICE, WHOLE_GAME
 
 SETTINGS = Path(__file__).with_name("settings.yaml")
 Changes = dict[str, Any]
 """Keys of params.yaml, parts joined by points, and their values."""
-MAIN_TARGETS = ["evaluate@round1"]
-MAP_TARGETS = ["rjs@round0-base", "rjs@round0-apo"]
+Kind = Literal["method", "sweep", "confirmation", "alignment", "comparisons"]
+SETS = ("method", "sweep", "confirmation", "alignment", "comparisons", "transfer")
+"""Sets of games, in the order of play."""
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Condition(_Part):
-    """A place on the map."""
+class Setting(_Part):
+    """A setting of the sweep."""
 
     family: str
     name: str
@@ -31,17 +33,51 @@ class Condition(_Part):
 
 
 class Confirmation(_Part):
-    """Places of the map, by name, that are played again on fresh seeds."""
+    """Settings of the sweep, by name, that are played again on fresh seeds."""
 
     seeds: list[int]
-    places: list[str]
+    settings: list[str]
+
+
+class AlignmentSet(_Part):
+    """All methods at some coefficients, two rounds."""
+
+    seeds: list[int]
+    coefficients: list[float]
+
+
+class ComparisonsSet(_Part):
+    """Numbers of human comparisons, each at some coefficients."""
+
+    seeds: list[int]
+    coefficients: list[float]
+    changes: Changes
+    numbers: dict[int, Changes]
+
+
+class Size(_Part):
+    """Alignments on one number of targets."""
+
+    targets: int
+    changes: Changes
+    methods: list[str]
+    alignment_seeds: list[int]
+
+
+class TransferSet(_Part):
+    """Alignments of one actor on targets that were chosen in different ways, see `study.transfer`."""
+
+    seeds: list[int]
+    coefficients: list[float]
+    rm_seeds: list[int]
+    sizes: list[Size]
 
 
 class Quick(_Part):
-    """What makes a look of minutes: fewer seeds, the first conditions of the map, small sizes."""
+    """What makes a trial of minutes: fewer seeds, the first settings of the sweep, small sizes."""
 
     seeds: list[int]
-    map: int
+    sweep: int
     changes: Changes
 
 
@@ -51,15 +87,21 @@ class Settings(_Part):
     seeds: list[int]
     baseline: Changes
     methods: dict[str, Changes]
-    map: list[Condition]
+    sweep: list[Setting]
     confirmation: Confirmation
+    alignment: AlignmentSet
+    comparisons: ComparisonsSet
+    transfer: TransferSet
     quick: Quick
 
     @model_validator(mode="after")
-    def _confirms_places_of_the_map(self) -> "Settings":
-        unknown = {*self.confirmation.places} - {place.name for place in self.map}
+    def _names_are_known(self) -> "Settings":
+        unknown = {*self.confirmation.settings} - {setting.name for setting in self.sweep}
         if unknown:
-            raise ValueError(f"confirmation: {', '.join(sorted(unknown))} is no place of the map")
+            raise ValueError(f"confirmation: {', '.join(sorted(unknown))} is no setting of the sweep")
+        unknown = {name for size in self.transfer.sizes for name in size.methods} - {*self.methods}
+        if unknown:
+            raise ValueError(f"transfer: {', '.join(sorted(unknown))} is no method")
         return self
 
 
@@ -68,14 +110,14 @@ class Game:
     """One game: a seed under one setting, played as far as its targets.
 
     Attributes:
-        kind: `method` of the main comparison, `condition` of the map, or its `confirmation`.
-        name: Of the method or the condition.
+        kind: The set that it belongs to.
+        name: Of the method or the setting.
         seed: Of everything.
         changes: All that differs from params.yaml, the seed too.
         targets: Stages of dvc.yaml to play, with all before them.
     """
 
-    kind: Literal["method", "condition", "confirmation"]
+    kind: Kind
     name: str
     seed: int
     changes: Changes
@@ -91,7 +133,7 @@ def read_settings(path: Path = SETTINGS) -> Settings:
     """Reads the settings.
 
     Raises:
-        UserError: The file is no YAML or has not the keys that it should have.
+        UserError: The file is no YAML or does not have the keys that it should have.
     """
     try:
         return Settings.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
@@ -105,66 +147,96 @@ def read_settings(path: Path = SETTINGS) -> Settings:
 
 
 def quick_settings(settings: Settings) -> Settings:
-    """The same study, small enough for a look."""
+    """The same study, small enough for a trial."""
     quick = settings.quick
+    seeds = {"seeds": quick.seeds}
+    size = settings.transfer.sizes[0].model_copy(update={"alignment_seeds": [201, 202]})
+    transfer = seeds | {"sizes": [size], "rm_seeds": settings.transfer.rm_seeds[:1]}
+    numbers = dict(list(settings.comparisons.numbers.items())[:1])
+    comparisons = seeds | {"numbers": numbers, "coefficients": settings.comparisons.coefficients[:2]}
     return settings.model_copy(
-        update={
-            "seeds": quick.seeds,
+        update=seeds
+        | {
             "baseline": settings.baseline | quick.changes,
-            "map": settings.map[: quick.map],
-            "confirmation": Confirmation(seeds=[], places=[]),
-        }
-    )
-
-
-def part_of(settings: Settings, *, seeds: list[int], names: list[str]) -> Settings:
-    """Some seeds, and some methods and places of the map by their names; empty for all.
-
-    Raises:
-        UserError: A seed or a name is not in the settings.
-    """
-    known = [*settings.methods, *(place.name for place in settings.map)]
-    fresh = settings.confirmation.seeds
-    unknown = [str(one) for one in (*seeds, *names) if one not in (*settings.seeds, *fresh, *known)]
-    if unknown:
-        raise UserError(
-            "--seeds and --only",
-            found=", ".join(unknown),
-            expected=f"some of {', '.join(map(str, (*settings.seeds, *fresh, *known)))}",
-            do="correct it, or add it to study/settings.yaml",
-        )
-    return settings.model_copy(
-        update={
-            "seeds": [seed for seed in settings.seeds if seed in seeds or not seeds],
-            "methods": {name: one for name, one in settings.methods.items() if name in names or not names},
-            "map": [place for place in settings.map if place.name in names or not names],
-            "confirmation": Confirmation(
-                seeds=[seed for seed in fresh if seed in seeds or not seeds],
-                places=[name for name in settings.confirmation.places if name in names or not names],
+            "sweep": settings.sweep[: quick.sweep],
+            "confirmation": Confirmation(seeds=[], settings=[]),
+            "alignment": settings.alignment.model_copy(update=seeds),
+            "comparisons": settings.comparisons.model_copy(
+                update=comparisons | {"numbers": dict.fromkeys(numbers, quick.changes)}
             ),
+            "transfer": settings.transfer.model_copy(update=transfer),
         }
     )
+
+
+def known_seeds(settings: Settings) -> list[int]:
+    """The seeds of all sets, each once."""
+    parts = (settings, settings.confirmation, settings.alignment, settings.comparisons, settings.transfer)
+    return sorted({seed for part in parts for seed in part.seeds})
 
 
 def games(settings: Settings) -> Iterator[list[Game]]:
     """The games in lists, each of which one worker plays in its order.
 
-    The methods of a seed share all but the alignment, so they are one list; then the map, one condition
-    after the other over all seeds, so that what is there when somebody stops it is whole; then its
-    confirmation, seed by seed.
+    The methods of a seed share all but the alignment, so they are one list. Then the sweep, one setting after
+    the other over all seeds, so that a stopped study has whole settings; then the other sets, seed by seed.
     """
     for seed in settings.seeds:
         yield [
-            Game("method", name, seed, settings.baseline | changes | {"seed": seed}, MAIN_TARGETS)
+            Game("method", name, seed, settings.baseline | changes | {"seed": seed}, WHOLE_GAME)
             for name, changes in settings.methods.items()
         ]
-    for place in settings.map:
+    for setting in settings.sweep:
         for seed in settings.seeds:
-            changes = settings.baseline | place.changes | {"seed": seed}
-            yield [Game("condition", place.name, seed, changes, MAP_TARGETS)]
-    again = {place.name: place.changes for place in settings.map}
+            changes = settings.baseline | setting.changes | {"seed": seed}
+            yield [Game("sweep", setting.name, seed, changes, FIRST_CHOICE)]
+    again = {setting.name: setting.changes for setting in settings.sweep}
     for seed in settings.confirmation.seeds:
         yield [
-            Game("confirmation", name, seed, settings.baseline | again[name] | {"seed": seed}, MAP_TARGETS)
-            for name in settings.confirmation.places
+            Game("confirmation", name, seed, settings.baseline | again[name] | {"seed": seed}, FIRST_CHOICE)
+            for name in settings.confirmation.settings
         ]
+    yield from _alignment_games(settings)
+    yield from _comparisons_games(settings)
+
+
+def alignment_name(method: str, coefficient: float) -> str:
+    """Of a game of the set `alignment`."""
+    return f"{method}, coeff {coefficient:g}"
+
+
+def comparisons_name(number: int, coefficient: float) -> str:
+    """Of a game of the set `comparisons`."""
+    return f"{number:,} comparisons, coeff {coefficient:g}"
+
+
+def _alignment_games(settings: Settings) -> Iterator[list[Game]]:
+    for seed in settings.alignment.seeds:
+        yield [
+            Game(
+                "alignment",
+                alignment_name(method, coefficient),
+                seed,
+                settings.baseline | changes | {"apo.coeff": coefficient, "seed": seed},
+                WHOLE_GAME,
+            )
+            for coefficient in settings.alignment.coefficients
+            for method, changes in settings.methods.items()
+        ]
+
+
+def _comparisons_games(settings: Settings) -> Iterator[list[Game]]:
+    axis = settings.comparisons
+    for number, changes in axis.numbers.items():
+        for seed in axis.seeds:
+            common = settings.baseline | axis.changes | changes
+            yield [
+                Game(
+                    "comparisons",
+                    comparisons_name(number, coefficient),
+                    seed,
+                    common | {"apo.coeff": coefficient, "seed": seed},
+                    FIRST_CHOICE,
+                )
+                for coefficient in axis.coefficients
+            ]

@@ -1,14 +1,22 @@
-"""How sure a difference between two arms is that were played with the same seeds; the unit is a seed."""
+"""How sure a difference between two arms is that were played with the same seeds. The unit is a seed.
 
+One test decides: the two-sided exact sign-flip test at `LEVEL`. The intervals are its inversion, so an
+interval leaves out 0 exactly where p is at most `LEVEL`.
+"""
+
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from apo.core.errors import UserError
 
-EXACT = 16  # seeds up to which all sign flips are counted
+LEVEL = 0.05
+POWER = 0.8
+EXACT = 20
+"""Seeds up to which all sign flips are counted."""
 
 
 class Paired(NamedTuple):
@@ -16,10 +24,13 @@ class Paired(NamedTuple):
 
     Attributes:
         seeds: How many pairs.
-        first, second: Means.
+        first: Mean of the first arm.
+        second: Mean of the second arm.
         difference: Mean of first - second.
-        low, high: Its 95 % interval by Student's t.
-        p: Two-sided, of the exact sign-flip permutation test.
+        low: Lower end of its 95 % interval, see `flip_interval`.
+        high: Upper end.
+        p: Two-sided, see `sign_flip`.
+        spread: Standard deviation of the differences over seeds.
     """
 
     seeds: int
@@ -29,70 +40,70 @@ class Paired(NamedTuple):
     low: float
     high: float
     p: float
+    spread: float
 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
     """First minus second, seed by seed.
 
     Raises:
-        UserError: Fewer than two seeds.
+        UserError: Fewer than two seeds, more than `EXACT`, or a number that is not finite.
 
-    >>> found = paired([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
-    >>> found.difference, found.p  # 2 of the 8 flips are as far from 0: all plus, all minus
+    >>> result = paired([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
+    >>> result.difference, result.p  # 2 of the 8 flips are as far from 0: all plus, all minus
     (2.0, 0.25)
     """
     one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.ndim != 1 or one.shape != two.shape:
         raise ValueError(f"shapes {one.shape} and {two.shape} are not pairs")
-    difference = one - two
-    low, high = mean_interval(difference)
+    differences = one - two
+    _check(differences)
+    low, high = flip_interval(differences)
     return Paired(
-        len(one),
-        one.mean().item(),
-        two.mean().item(),
-        difference.mean().item(),
-        low,
-        high,
-        sign_flip(difference),
+        seeds=len(one),
+        first=one.mean().item(),
+        second=two.mean().item(),
+        difference=differences.mean().item(),
+        low=low,
+        high=high,
+        p=sign_flip(differences),
+        spread=differences.std(ddof=1).item(),
     )
 
 
-def mean_interval(values: Sequence[float] | np.ndarray, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of a mean by Student's t: mean +- t(n - 1) s / sqrt(n).
-
-    Raises:
-        UserError: Fewer than two values, or one that is not finite.
-    """
-    found = np.asarray(values, dtype=np.float64)
-    if found.size < 2 or not np.isfinite(found).all():
-        raise UserError(
-            "interval over seeds",
-            found=f"{found.size} seeds, {int((~np.isfinite(found)).sum())} of them without a finite number",
-            expected="at least 2 finite numbers",
-            do="play more seeds",
-        )
-    half = stats.t.ppf(0.5 + confidence / 2, found.size - 1) * found.std(ddof=1) / np.sqrt(found.size)
-    return float(found.mean() - half), float(found.mean() + half)
-
-
 def sign_flip(differences: Sequence[float] | np.ndarray) -> float:
-    """Two-sided p-value that every difference could as well have had the other sign (Fisher, 1935).
+    """Two-sided p-value of the null hypothesis that the differences are symmetric about 0 (Fisher, 1935).
 
-    All 2^n choices of signs are counted; the p-value is the part of them whose sum is at least as far from 0
-    as the one that was found. With n seeds it is at least 2 / 2^n.
-
-    Raises:
-        UserError: More seeds than can be counted.
+    All 2^n choices of signs are counted; the p-value is the fraction of them whose sum is at least as far
+    from 0 as the observed one. With n seeds it is at least 2 / 2^n.
     """
     values = np.asarray(differences, dtype=np.float64)
-    if values.size > EXACT:
-        raise UserError(
-            "sign-flip test", found=f"{values.size} seeds", expected=f"at most {EXACT}", do="play fewer seeds"
-        )
-    flips = (np.arange(2**values.size)[:, None] >> np.arange(values.size)) & 1
-    sums = np.abs((1 - 2 * flips) @ values)
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
     # Sums that are equal but for rounding count as equal.
-    return float((sums >= abs(values.sum()) - 1e-9 * np.abs(values).sum()).mean())
+    return float((np.abs(sums) >= abs(values.sum()) - 1e-9 * np.abs(values).sum()).mean())
+
+
+def flip_interval(differences: Sequence[float] | np.ndarray, *, level: float = LEVEL) -> tuple[float, float]:
+    """The shifts that `sign_flip` does not reject at `level`: its inversion (Hartigan, 1969).
+
+    A shift above the mean is rejected where at most floor(level 2^n / 2) - 1 of the 2^n - 1 means of nonempty
+    subsets of the differences reach it, so the interval ends at subset means. With fewer than 6 seeds
+    nothing is rejected at 5 %, and it is unbounded.
+
+    >>> flip_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])  # floor(0.05 * 64 / 2) - 1 = 0 subset means
+    (1.0, 6.0)
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    sums, sizes = np.zeros(1), np.zeros(1)
+    for value in values:
+        sums, sizes = np.concatenate([sums, sums + value]), np.concatenate([sizes, sizes + 1])
+    rank = math.floor(level * 2**values.size / 2 + 1e-9)
+    if rank == 0:
+        return -math.inf, math.inf
+    means = np.sort(sums[1:] / sizes[1:])
+    return float(means[rank - 1]), float(means[-rank])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -107,3 +118,70 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         corrected[i] = largest
     return corrected
+
+
+def power(difference: float, spread: float, seeds: int, *, level: float = LEVEL) -> float:
+    """The probability that a paired test decides a true difference, for normal differences.
+
+    It is that of the t test, to which the sign-flip test is close (a test measures how close). With fewer
+    seeds than the sign-flip test can decide with, it is 0.
+
+    Args:
+        difference: The true mean.
+        spread: The standard deviation over seeds.
+        seeds: How many.
+        level: Of the two-sided test.
+    """
+    if 2 / 2**seeds > level:
+        return 0.0
+    shift = abs(difference) / spread * math.sqrt(seeds)
+    limit = stats.t.ppf(1 - level / 2, seeds - 1)
+    if shift > 3 * limit:  # where SciPy's noncentral t loses its digits
+        return 1.0
+    return float(stats.nct.sf(limit, seeds - 1, shift) + stats.nct.cdf(-limit, seeds - 1, shift))
+
+
+def detectable(spread: float, seeds: int) -> float:
+    """The smallest true difference that is decided with probability `POWER`; infinite below 6 seeds."""
+    if 2 / 2**seeds > LEVEL:
+        return math.inf
+    in_spreads = optimize.brentq(lambda d: power(d, 1.0, seeds) - POWER, 1e-3, 3.0)
+    return spread * float(in_spreads)
+
+
+def seeds_for(difference: float, spread: float, *, at_most: int = 2000) -> int | None:
+    """The smallest number of seeds that decides a true difference with probability `POWER`.
+
+    None where `at_most` are too few.
+    """
+    low, high = 6, at_most
+    if power(difference, spread, high) < POWER:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(difference, spread, middle) >= POWER else (middle + 1, high)
+    return low
+
+
+def spread_factors(seeds: int) -> tuple[float, float]:
+    """The 95 % interval of a standard deviation of normal values, as factors of the one that was seen."""
+    low, high = stats.chi2.ppf([0.975, 0.025], seeds - 1)
+    return math.sqrt((seeds - 1) / low), math.sqrt((seeds - 1) / high)
+
+
+def _check(differences: np.ndarray) -> None:
+    unusable = int((~np.isfinite(differences)).sum())
+    if differences.size < 2 or unusable:
+        raise UserError(
+            "difference over seeds",
+            found=f"{differences.size} seeds, {unusable} of them without a finite number",
+            expected="at least 2 finite numbers",
+            do="play more seeds",
+        )
+    if differences.size > EXACT:
+        raise UserError(
+            "sign-flip test",
+            found=f"{differences.size} seeds",
+            expected=f"at most {EXACT}",
+            do="play fewer seeds",
+        )

@@ -10,9 +10,9 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from apo.model import runtime
-from apo.model.batching import collate, plain_items, tree_length
-from apo.model.encoding import Item
-from apo.model.reward_model import at_least_float32, read, say_plain, takes_trees
+from apo.model.batching import collate, packed_length, unpacked
+from apo.model.encoding import ResponseSet
+from apo.model.reward_model import at_least_float32, log_unpacked, read, supports_shared_prefix
 
 
 class ResponseLikelihood(nn.Module):
@@ -37,40 +37,42 @@ class ResponseLikelihood(nn.Module):
         self.model = model
         self.pad_id = pad_id
         _switch_off_dropout(model)
-        self.takes_trees = takes_trees(model, max_length)
-        if not self.takes_trees:
-            say_plain(type(model).__name__)
+        self.supports_shared_prefix = supports_shared_prefix(model, max_length)
+        if not self.supports_shared_prefix:
+            log_unpacked(type(model).__name__)
         self.head_alone = _head_alone(model)
 
-    def tokens(self, item: Item) -> int:
+    def tokens(self, item: ResponseSet) -> int:
         """What an item costs of a token budget."""
-        return tree_length(item) if self.takes_trees else len(item.responses) * item.longest
+        return packed_length(item) if self.supports_shared_prefix else len(item.responses) * item.longest
 
-    def forward(self, items: Sequence[Item]) -> Float[Tensor, "item resp"]:
+    def forward(self, items: Sequence[ResponseSet]) -> Float[Tensor, "item resp"]:
         """In nats, 0 behind the last response of an item; every query has at least one token."""
-        rows = items if self.takes_trees else [part for item in items for part in plain_items(item)]
+        rows = items if self.supports_shared_prefix else [part for item in items for part in unpacked(item)]
         terms = self._of_tokens(rows).split([len(response) for item in items for response in item.responses])
         sums = torch.stack([term.sum() for term in terms])
         return pad_sequence(sums.split([len(item.responses) for item in items]), batch_first=True)
 
-    def _of_tokens(self, items: Sequence[Item]) -> Float[Tensor, "label"]:
+    def _of_tokens(self, items: Sequence[ResponseSet]) -> Float[Tensor, "label"]:
         """log p(token | query, tokens before it) of all tokens of all responses, in their order."""
         device = self.model.device
         batch = collate(items, pad_id=self.pad_id).to(device)
         places = predictors(items, width=batch.input_ids.shape[1]).to(device)
         tokens = torch.tensor([token for item in items for response in item.responses for token in response])
-        with runtime.arithmetic(device):
+        with runtime.autocast(device):
             if self.head_alone:
-                states = read(self.model.base_model, batch, tree=self.takes_trees).last_hidden_state
+                states = read(
+                    self.model.base_model, batch, tree=self.supports_shared_prefix
+                ).last_hidden_state
             else:
-                states = read(self.model, batch, tree=self.takes_trees).logits
+                states = read(self.model, batch, tree=self.supports_shared_prefix).logits
         logits = states.flatten(0, 1).index_select(0, places).to(self.model.dtype)  # that of the weights
         if self.head_alone:
             logits = self.model.get_output_embeddings()(logits)
         return -cross_entropy(at_least_float32(logits), tokens.to(device), reduction="none")
 
 
-def predictors(items: Sequence[Item], *, width: int) -> Int[Tensor, "label"]:
+def predictors(items: Sequence[ResponseSet], *, width: int) -> Int[Tensor, "label"]:
     """Where each token of each response is predicted, as a position in the batch laid out flat.
 
     The first token of a response follows the last one of the query, whatever stands between them in the tree.
@@ -103,7 +105,7 @@ def _head_alone(model: Any) -> bool:
     if head is None:
         return False
     ids = torch.linspace(model.config.vocab_size // 4, model.config.vocab_size // 2, 6).long().tolist()
-    batch = collate([Item(ids[:3], [ids[3:]])], pad_id=ids[0]).to(model.device)
+    batch = collate([ResponseSet(ids[:3], [ids[3:]])], pad_id=ids[0]).to(model.device)
     model.eval()
     logits = read(model, batch, tree=False).logits
     own = head(read(model.base_model, batch, tree=False).last_hidden_state)

@@ -2,7 +2,7 @@
 
 `log_likelihoods` are log pi(y | x) = sum_t log pi(y_t | x, y_<t), in nats, `tokens` are |y|, the number of
 terms; `scores` are the rewards of the RM, of which only the order within an item counts. Every `.._sum` is a
-sum; the caller divides by what it is a sum over, counted over the whole optimiser step. What is masked adds
+sum; the caller divides by what it is a sum over, counted over the whole optimizer step. What is masked adds
 exactly 0 to the sum and to every gradient.
 """
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from apo.core.records import Row
-from apo.model.encoding import Encoder, Item
-from apo.selection import best_first
+from apo.model.encoding import Encoder, ResponseSet
+from apo.selection import rank_by_reward
 
 COUNTS = (
     "queries",  # rows read
@@ -25,7 +25,7 @@ COUNTS = (
 class Ranking:
     """A query with different responses and their scores, both in the order of the scores, the best first."""
 
-    item: Item
+    item: ResponseSet
     scores: list[float]
 
     @property
@@ -36,7 +36,7 @@ class Ranking:
     def only(self, *places: int) -> "Ranking":
         """With the responses at these places alone."""
         responses = [self.item.responses[place] for place in places]
-        return Ranking(Item(self.item.prefix, responses), [self.scores[place] for place in places])
+        return Ranking(ResponseSet(self.item.prefix, responses), [self.scores[place] for place in places])
 
 
 def ranked_queries(
@@ -58,7 +58,7 @@ def ranked_queries(
     all_scores: list[list[float]] = []
     for row in rows:
         samples, scores = row["samples"], row["scores"]
-        order = best_first(samples, scores)
+        order = rank_by_reward(samples, scores)
         counts["queries"] += 1
         counts["samples"] += len(samples)
         counts["samples_blank"] += len(samples) - len(order)

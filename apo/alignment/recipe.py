@@ -16,6 +16,7 @@ from apo.model.encoding import Encoder
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters, merge_adapters, trained_weights
 from apo.training.outputs import Outputs, finish
+from apo.training.trainer import warmup_metrics
 
 
 def align_model(
@@ -58,10 +59,13 @@ def align_model(
     if settings.method != "rjs":
         counts["pairs"] = sum(learned_from(one, settings.method).pairs for one in data)
     with Checkpoints(name, fingerprint([settings, seed], [start, scored])).exclusive() as checkpoints:
-        curve = align(model, data, settings, seed=seed, what=name, checkpoints=checkpoints)
+        curve = align(model, data, settings, seed=seed, desc=name, checkpoints=checkpoints)
         adapter = merge_adapters(tuner)
         more = adapter.save if adapter else None
         learned = settings.model_dump(exclude=set() if tuner else {"lora"})
         card = {"start": start, "trained_on": {scored: len(data)}, "settings": learned}
-        finish(name, language_model, tokenizer, curve, found={}, counts=counts, card=card, to=to, more=more)
+        found = warmup_metrics(len(curve), settings)
+        finish(
+            name, language_model, tokenizer, curve, found=found, counts=counts, card=card, to=to, more=more
+        )
         checkpoints.remove_older()

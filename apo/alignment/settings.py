@@ -7,7 +7,7 @@ from pydantic import Field
 
 from apo.core.config import Count, CountOrZero, NotNegative, Positive, Section, read_section
 from apo.core.errors import UserError
-from apo.training.settings import Common, Lora, Optimiser
+from apo.training.settings import Common, Lora, Optimizer
 
 
 class Alignment(Section):
@@ -25,7 +25,7 @@ class Alignment(Section):
     lora: Lora
 
 
-class Align(Optimiser):
+class Align(Optimizer):
     """The alignment of one round."""
 
     method: Literal["rjs", "rrhf", "dpo"]

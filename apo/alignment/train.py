@@ -25,15 +25,15 @@ from apo.alignment.settings import Align
 from apo.core import distributed
 from apo.losses import pair_loss_sums
 from apo.model import runtime
-from apo.model.batching import micro_batches, rectangle
+from apo.model.batching import micro_batches, pad_responses
 from apo.training.checkpointing import Checkpoints
-from apo.training.engines import Terms, meet, summed
-from apo.training.trainer import batches_of, optimise
+from apo.training.engines import Terms, all_reduce_sum, init_process_group
+from apo.training.trainer import length_bucketed_batches, training_loop
 
 
 @dataclass(frozen=True)
 class Responses:
-    """What the losses of a micro batch are made of, and the denominators of its optimiser step."""
+    """What the losses of a micro-batch are made of, and the denominators of its optimizer step."""
 
     log_likelihoods: Float[Tensor, "item resp"]
     reference: Float[Tensor, "item resp"]  # of the model before its first step; nothing but DPO has one
@@ -96,7 +96,7 @@ def align(
     settings: Align,
     *,
     seed: int,
-    what: str,
+    desc: str,
     checkpoints: Checkpoints,
 ) -> list[dict[str, float]]:
     """Trains a language model on ranked responses.
@@ -107,17 +107,19 @@ def align(
     Args:
         model: Trained in place.
         data: Rankings, each with at least one pair.
-        settings: Method, its weights, and the optimiser's.
+        settings: Method, its weights, and the optimizer's.
         what: Name on the progress line.
 
     Returns:
-        The curve of `optimise` with the numbers of the method, each computed before the step.
+        The curve of `training_loop` with the numbers of the method, each computed before the step.
     """
     learned = [learned_from(one, settings.method) for one in data]
     lengths = [model.tokens(one.item) for one in learned]
     reference: list[list[float]] = []
-    if settings.method == "dpo" and not distributed.wanted():  # else the processes that it starts need it
-        reference = _log_likelihoods(model.to(runtime.device()), learned, what)
+    if (
+        settings.method == "dpo" and not distributed.launcher_requested()
+    ):  # else the processes that it starts need it
+        reference = _log_likelihoods(model.to(runtime.device()), learned, desc)
 
     def loss_of(step: list[int], items: list[int]) -> Terms:
         totals = {
@@ -128,38 +130,38 @@ def align(
         group = [learned[i] for i in items]
         found = model([one.item for one in group])
         device, dtype = found.device, found.dtype
-        scores = rectangle([one.scores for one in group], math.nan, dtype).to(device)
-        tokens = rectangle([[len(r) for r in one.item.responses] for one in group], 0, torch.long)
+        scores = pad_responses([one.scores for one in group], math.nan, dtype).to(device)
+        tokens = pad_responses([[len(r) for r in one.item.responses] for one in group], 0, torch.long)
         before = torch.zeros_like(found)
         if reference:
-            before = rectangle([reference[i] for i in items], 0.0, dtype).to(device)
+            before = pad_responses([reference[i] for i in items], 0.0, dtype).to(device)
         responses = Responses(found, before, tokens.to(device), scores, ~scores.isnan(), **totals)
         return METHODS[settings.method](responses, settings)
 
-    runtime.spare_memory(model.model)
-    return optimise(
+    runtime.enable_gradient_checkpointing(model.model)
+    return training_loop(
         model,
         settings,
-        batches=batches_of(lengths, settings, seed=seed),
+        batches=length_bucketed_batches(lengths, settings, seed=seed),
         lengths=lengths,
         loss_of=loss_of,
-        what=what,
+        desc=desc,
         checkpoints=checkpoints,
     )
 
 
 @torch.no_grad()
-def _log_likelihoods(model: ResponseLikelihood, data: Sequence[Ranking], what: str) -> list[list[float]]:
+def _log_likelihoods(model: ResponseLikelihood, data: Sequence[Ranking], desc: str) -> list[list[float]]:
     """Those of all responses as the model stands, which is left as it is."""
     model.eval()
-    rank, world = distributed.ranks(what)
+    rank, world = distributed.rank_and_world_size(desc)
     own = range(rank, len(data), world)  # of several processes each reads its share
     found: list[list[float]] = [[0.0] * len(one.scores) for one in data]
     lengths = [model.tokens(data[i].item) for i in own]
     quiet = rank > 0 or None
     with (
-        tqdm(total=len(own), desc=f"{what} reference", unit="query", disable=quiet) as progress,
-        runtime.memory_for("APO_TOKEN_BUDGET", runtime.token_budget()),
+        tqdm(total=len(own), desc=f"{desc} reference", unit="query", disable=quiet) as progress,
+        runtime.explain_oom("APO_TOKEN_BUDGET", runtime.token_budget()),
     ):
         for indices in _groups(lengths):
             values = model([data[own[i]].item for i in indices]).tolist()
@@ -168,8 +170,8 @@ def _log_likelihoods(model: ResponseLikelihood, data: Sequence[Ranking], what: s
             progress.update(len(indices))
     if world == 1:
         return found
-    meet(model.model.device)
-    numbers = iter(summed([value for row in found for value in row], model.model.device))
+    init_process_group(model.model.device)
+    numbers = iter(all_reduce_sum([value for row in found for value in row], model.model.device))
     return [[next(numbers) for _ in row] for row in found]
 
 

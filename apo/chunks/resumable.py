@@ -1,9 +1,9 @@
 """Finished pieces of sampling and scoring: a killed stage goes on where it was, several processes share them.
 
-`pieces.jsonl` holds the pieces in the order in which every run computes them. Where the environment names a
+`chunks.jsonl` holds the pieces in the order in which every run computes them. Where the environment names a
 launcher (`apo.core.distributed`), each rank goes through all pieces, computes its own ones among those that
 are missing, and appends them to a file of its own (`apo.chunks.worker_shards`). The process that started the
-ranks reads from there what `pieces.jsonl` lacks and computes nothing: what it writes is what one process
+ranks reads from there what `chunks.jsonl` lacks and computes nothing: what it writes is what one process
 writes.
 """
 
@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from apo.chunks.worker_shards import Found, append, gather, known_queries, parsed, progress, share_of
+from apo.chunks.worker_shards import Found, append, gather, known_queries, parsed, progress, shard_of
 from apo.core import distributed
-from apo.core.cache import folder_of, held, no_room, remove_older
+from apo.core.cache import disk_error, folder_of, locked, remove_older
 from apo.core.errors import UserError
 
 T = TypeVar("T")
 
 
-class Pieces:
+class Chunks:
     """What was computed so far, a line a piece.
 
     Lines are read back one at a time and compared with what is asked for; from the first one that is torn or
@@ -93,7 +93,7 @@ class Pieces:
         return value
 
 
-class Gathered(Pieces):
+class GatheredChunks(Chunks):
     """The pieces behind ranks that have found them all."""
 
     quiet = True
@@ -118,7 +118,7 @@ class Gathered(Pieces):
         )
 
 
-class Dealt(Pieces):
+class WorkerChunks(Chunks):
     """The pieces as a rank goes through them: those that are missing are dealt by their number.
 
     All ranks see the same ones missing, since nobody adds to the files that they read.
@@ -140,7 +140,7 @@ class Dealt(Pieces):
     def whole(self, rows: Iterable[T]) -> Iterable[T]:
         for _ in rows:
             pass
-        raise distributed.Done
+        raise distributed.WorkerDone
 
     def _begin(self) -> None:
         pass
@@ -163,7 +163,7 @@ class Dealt(Pieces):
 
 
 @contextlib.contextmanager
-def pieces_of(name: str, key: str, *, queries: int = 0) -> Iterator[Pieces]:
+def open_chunks(name: str, key: str, *, queries: int = 0) -> Iterator[Chunks]:
     """The pieces of a stage, held for this process; found by ranks, where the environment names a launcher.
 
     A rank goes no further than the end of the `with`.
@@ -176,37 +176,37 @@ def pieces_of(name: str, key: str, *, queries: int = 0) -> Iterator[Pieces]:
         UserError: Another process runs the same computation, or a rank died.
     """
     folder = folder_of(name, key)
-    path = folder / "pieces.jsonl"
-    if distributed.mine(name):
-        with _for_a_rank(path, distributed.ranks(name)) as dealt:
+    path = folder / "chunks.jsonl"
+    if distributed.is_worker_of(name):
+        with _for_a_rank(path, distributed.rank_and_world_size(name)) as dealt:
             yield dealt
-        raise distributed.Done
-    with held(folder):
+        raise distributed.WorkerDone
+    with locked(folder):
         try:
             path.touch()
         except OSError as error:
-            raise no_room(path, error) from None
+            raise disk_error(path, error) from None
         gather(folder)
         found, world = Found(folder), 0
-        done = known_queries(folder) if distributed.wanted() else queries
+        done = known_queries(folder) if distributed.launcher_requested() else queries
         if done < queries:
             if done:
                 print(f"{folder.name}: goes on after {done} of {queries} queries", file=sys.stderr)
-            with progress(folder, what=name, total=queries, done=done):
-                distributed.start(name, folder)
+            with progress(folder, desc=name, total=queries, done=done):
+                distributed.run_workers(name, folder)
             world = gather(folder) or 1
             found = Found(folder, old=found)
         with path.open("r+b") as stream, found:
-            yield Gathered(path, stream, found, world) if world else Pieces(path, stream, found)
+            yield GatheredChunks(path, stream, found, world) if world else Chunks(path, stream, found)
         found.remove()
         remove_older(folder)
 
 
 @contextlib.contextmanager
-def _for_a_rank(path: Path, ranks: tuple[int, int]) -> Iterator[Dealt]:
-    share = share_of(path.parent, ranks[0])
+def _for_a_rank(path: Path, ranks: tuple[int, int]) -> Iterator[WorkerChunks]:
+    share = shard_of(path.parent, ranks[0])
     with path.open("rb") as stream, Found(path.parent) as found, share.open("wb") as own:
-        dealt = Dealt(path, stream, found, own, ranks)
-        with contextlib.suppress(distributed.Done):
+        dealt = WorkerChunks(path, stream, found, own, ranks)
+        with contextlib.suppress(distributed.WorkerDone):
             yield dealt
         dealt.end()

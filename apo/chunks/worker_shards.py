@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from tqdm import tqdm
 
-from apo.core.cache import no_room
+from apo.core.cache import disk_error
 
 LOOK = 0.5  # seconds between two looks at how far the ranks are
 
@@ -61,7 +61,7 @@ class Found:
         return Known(line[1], digest not in self._old) if line and line[0] == key else None
 
     def remove(self) -> None:
-        """Removes the file: all of it is in `pieces.jsonl`."""
+        """Removes the file: all of it is in `chunks.jsonl`."""
         self._path.unlink(missing_ok=True)
 
 
@@ -84,10 +84,10 @@ def append(stream: BinaryIO, piece: list[Any], path: Path) -> None:
         stream.flush()
     except OSError as error:
         cast(Any, stream).raw.close()  # else closing it tries once more to write what found no room
-        raise no_room(path, error) from None
+        raise disk_error(path, error) from None
 
 
-def share_of(folder: Path, rank: int) -> Path:
+def shard_of(folder: Path, rank: int) -> Path:
     """The file of a rank."""
     return folder / f"share-{rank}.jsonl"
 
@@ -105,28 +105,28 @@ def gather(folder: Path) -> int:
                 with share.open("rb") as lines:
                     out.writelines(line for line in lines if line.endswith(b"\n"))
     except OSError as error:
-        raise no_room(path, error) from None
+        raise disk_error(path, error) from None
     for share in shares:
         share.unlink()
     return len(shares)
 
 
 def known_queries(folder: Path) -> int:
-    """How many queries the pieces of `pieces.jsonl` and `found.jsonl` answer or rate."""
-    paths = (folder / "pieces.jsonl", folder / "found.jsonl")
-    pieces = (piece for path in paths for _, piece, _ in _placed(path, 0))
-    return sum({_digest(piece[0]): piece[2] for piece in pieces if len(piece) == 3}.values())
+    """How many queries the pieces of `chunks.jsonl` and `found.jsonl` answer or rate."""
+    paths = (folder / "chunks.jsonl", folder / "found.jsonl")
+    chunks = (piece for path in paths for _, piece, _ in _placed(path, 0))
+    return sum({_digest(piece[0]): piece[2] for piece in chunks if len(piece) == 3}.values())
 
 
 @contextlib.contextmanager
-def progress(folder: Path, *, what: str, total: int, done: int) -> Iterator[None]:
+def progress(folder: Path, *, desc: str, total: int, done: int) -> Iterator[None]:
     """One progress line for all ranks, in a terminal.
 
     Args:
         total: Queries.
         done: Those of which pieces were there before.
     """
-    with tqdm(total=total, initial=min(done, total), desc=what, unit="query", disable=None) as line:
+    with tqdm(total=total, initial=min(done, total), desc=desc, unit="query", disable=None) as line:
         if line.disable:
             yield
             return

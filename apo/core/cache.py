@@ -60,20 +60,20 @@ def folder_of(name: str, key: str) -> Path:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Holds a computation for this process; a rank is held by the process that started it.
 
     Raises:
         UserError: Another process runs the same computation, or the folder can't be written to.
     """
-    if distributed.inside():
+    if distributed.is_worker():
         yield
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock: IO[str] = (folder / "lock").open("w")
     except OSError as error:
-        raise no_room(folder, error) from None
+        raise disk_error(folder, error) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,7 +96,7 @@ def remove_older(folder: Path) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def no_room(path: Path, error: Exception) -> UserError:
+def disk_error(path: Path, error: Exception) -> UserError:
     """A checkpoint that could not be written."""
     reason = getattr(error, "strerror", None) or str(error)
     return UserError(

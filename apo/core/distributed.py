@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,28 +27,36 @@ PIECE, FOLDER = "APO_RANK_PIECE", "APO_RANK_FOLDER"  # set for the ranks alone
 BOUND = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
 
 
-class Done(Exception):
+# What gloo, the store in which processes meet, and NCCL say of a collective operation at its time limit.
+TOO_LONG = re.compile(
+    r"(?:Timed out waiting |wait timeout after |collective operation timeout: .*?Timeout\(ms\)=)(\d+)"
+)
+GONE = re.compile(r"Connection (?:closed|reset) by peer|Broken pipe")  # gloo, of a rank that has ended
+GRACE = 10  # seconds in which a launcher sees that a rank has ended
+
+
+class WorkerDone(Exception):
     """A rank has done its part; `apo.core.stage` ends the process."""
 
 
-def inside() -> bool:
+def is_worker() -> bool:
     """Whether this process is a rank."""
     return PIECE in os.environ
 
 
-def wanted() -> bool:
+def launcher_requested() -> bool:
     """Whether this process is to start ranks for what can be shared."""
-    return bool(os.environ.get("APO_LAUNCH", "").strip()) and not inside()
+    return bool(os.environ.get("APO_LAUNCH", "").strip()) and not is_worker()
 
 
-def mine(piece: str) -> bool:
+def is_worker_of(piece: str) -> bool:
     """Whether this process is a rank that was started for this piece of work."""
     return os.environ.get(PIECE) == piece
 
 
-def ranks(piece: str) -> tuple[int, int]:
+def rank_and_world_size(piece: str) -> tuple[int, int]:
     """Rank and number of the processes that share a piece of work; (0, 1) for one that does it alone."""
-    if not mine(piece):
+    if not is_worker_of(piece):
         return 0, 1
     try:
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -60,7 +69,7 @@ def ranks(piece: str) -> tuple[int, int]:
         ) from None
 
 
-def start(piece: str, folder: Path) -> None:
+def run_workers(piece: str, folder: Path) -> None:
     """Runs this stage once more on all ranks, for one piece of work, and waits for their end.
 
     Args:
@@ -91,7 +100,7 @@ def start(piece: str, folder: Path) -> None:
     shutil.rmtree(said)
 
 
-def enter() -> None:
+def start_worker() -> None:
     """What a rank does first: it ends when its launcher does."""
     if sys.platform == "linux":
         import ctypes
@@ -106,15 +115,36 @@ def report(error: UserError) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def leave() -> NoReturn:
-    """Ends a rank that has done its part, without the interpreter's own end, in which gloo may abort."""
+def report_group(error: RuntimeError) -> None:
+    """Tells of a collective operation that failed: it took too long, or another rank has ended.
+
+    Raises:
+        RuntimeError: It is another error.
+    """
+    rank = os.environ.get("RANK", "0")
+    if too_long := _too_long(str(error), f"rank {rank}"):
+        report(too_long)
+    elif GONE.search(str(error)):
+        print(f"rank {rank}: another rank has ended", file=sys.stderr, flush=True)
+        time.sleep(GRACE)  # the launcher names the one that ended first
+    else:
+        raise error
+
+
+def end_worker() -> NoReturn:
+    """Ends a rank that has done its part, when all have."""
     distributed = sys.modules.get("torch.distributed")  # imported by those that use it
     if distributed and distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         distributed.destroy_process_group()
+    end(0)
+
+
+def end(code: int) -> NoReturn:
+    """Ends a rank without the interpreter's own end, in which gloo may abort or wait for others."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def _launcher() -> list[str]:
@@ -137,6 +167,20 @@ def _no_launcher(found: str) -> UserError:
     )
 
 
+def _too_long(text: str, who: str) -> UserError | None:
+    """What is told where a library said that a collective operation took too long."""
+    found = TOO_LONG.search(text)
+    if found is None:
+        return None
+    return UserError(
+        "APO_COLLECTIVE_TIMEOUT",
+        found=f"{who} waiting for another one for {int(found[1]) / 1000:g} seconds",
+        expected="all ranks to come to the same point in this time",
+        do="look for a rank or a machine that stands still, or set it to more seconds where a step or saving "
+        "takes as long; `dvc repro` then goes on from the last checkpoint",
+    )
+
+
 def _passed_on(process: subprocess.Popen[bytes]) -> str:
     """Passes on what the ranks say, until all have ended; the end of it."""
     assert process.stderr is not None
@@ -153,6 +197,8 @@ def _reason(said: Path, last: str, code: int) -> UserError:
     reports = sorted(said.glob("*.json"), key=lambda path: path.stat().st_mtime)
     if reports:
         return UserError(**json.loads(reports[0].read_text(encoding="utf-8")))
+    if too_long := _too_long(last, "a rank"):  # NCCL ends the process
+        return too_long
     found = re.search(r"Root Cause.*?rank\s*: (\d+).*?exitcode\s*: (-?\d+)", last, flags=re.DOTALL)
     if found is None:
         how = f"an end with exit code {code}"

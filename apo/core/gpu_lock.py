@@ -37,7 +37,7 @@ def take_one() -> None:
     on_gpu = os.environ.get("APO_DEVICE", "cuda").startswith("cuda")
     if not listed or not on_gpu:
         return
-    if distributed.wanted():
+    if distributed.launcher_requested():
         raise UserError(
             "APO_GPUS",
             found=f"it beside APO_LAUNCH={os.environ['APO_LAUNCH']!r}",

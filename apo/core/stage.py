@@ -26,7 +26,7 @@ def run(main: Callable[..., None]) -> None:
         required = parameter.default is parameter.empty
         parser.add_argument(f"--{name}", type=kind, required=required, default=parameter.default)
     arguments = vars(parser.parse_args())
-    if distributed.inside():
+    if distributed.is_worker():
         _run_rank(main, arguments)
     try:
         gpu_lock.take_one()
@@ -39,13 +39,16 @@ def run(main: Callable[..., None]) -> None:
 
 def _run_rank(main: Callable[..., None], arguments: dict[str, Path | str]) -> NoReturn:
     """Calls `main`, which raises `Done` at the piece of work that this rank was started for."""
-    distributed.enter()
+    distributed.start_worker()
     try:
-        main(**arguments)
-    except distributed.Done:
-        distributed.leave()
+        try:
+            main(**arguments)
+        except distributed.WorkerDone:
+            distributed.end_worker()
     except UserError as error:
         distributed.report(error)
+    except RuntimeError as error:
+        distributed.report_group(error)
     except KeyboardInterrupt:
         pass
-    sys.exit(1)
+    distributed.end(1)

@@ -19,7 +19,7 @@ MAX_EXPANSION = 20  # times its compressed size that a column may decompress to 
 UNCHECKED_BYTES = 64 * 2**20  # ... beyond these bytes
 MAX_COLUMN_BYTES = 2 * 2**30  # bytes, decompressed, of one column in one row group
 MAX_ROW_BYTES = 8 * 2**20  # bytes of one row, as JSON
-MEMORY = 8 * 2**30  # bytes of address space of the process that reads
+MEMORY = 8 * 2**30  # bytes of address space of the process that reads, on Linux
 _AT_ONCE = 2**27  # bytes of the texts of one batch, if each were the longest that a dictionary can hold
 _BATCH = 1024  # rows
 _END, _BAD = b"end\n", b"bad "  # what the process says at the end, where a row would begin with a brace
@@ -157,14 +157,20 @@ def _longest_repeated(group: Any) -> int:
     return longest
 
 
-def main(path: Path) -> None:
-    """Writes the rows to standard output as JSON Lines, and at the end whether it was the end."""
+def _bound_this_process() -> None:
+    """Bounds its address space, where the system can (macOS refuses any bound), and leaves no core dump."""
     import resource
 
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    limit = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+    if sys.platform == "linux":
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        limit = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main(path: Path) -> None:
+    """Writes the rows to standard output as JSON Lines, and at the end whether it was the end."""
+    _bound_this_process()
     out = sys.stdout.buffer
     import pyarrow
 

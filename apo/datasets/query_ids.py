@@ -3,7 +3,7 @@
 from apo.core.errors import RowError
 from apo.core.records import Row
 from apo.datasets.fields import text_in
-from apo.text.dialogue import digest_of, normalise_query, query_id_of
+from apo.text.dialogue import digest_of, normalize_query, query_id_of
 
 
 def id_in(row: Row, query: str, where: str) -> str:
@@ -42,7 +42,7 @@ class QueryIds:
         Raises:
             RowError: The id was given to another query before.
         """
-        digest = digest_of(normalise_query(query))
+        digest = digest_of(normalize_query(query))
         if self._query_of.setdefault(query_id, digest) != digest:
             raise RowError(
                 "id_of_two_queries",

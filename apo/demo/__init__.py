@@ -1,4 +1,4 @@
-"""A small world of dialogues whose true reward is known: what the demo runs on."""
+"""Synthetic dialogues with a known true reward, on which the demo runs."""
 
 from apo.demo.parse_queries import Query
 from apo.demo.preferences import best_accuracy, preference_probability

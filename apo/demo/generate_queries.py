@@ -1,10 +1,10 @@
-"""Drawing queries of the demo world: questions, openings, instructions, earlier turns."""
+"""Random queries of the demo world: questions, openings, instructions, earlier turns."""
 
 import random
 
 from apo.demo import templates
-from apo.demo.knowledge import CATEGORIES, NUMBERS, RELATIONS, SIZES, article
-from apo.demo.language import capitalised, slots
+from apo.demo.knowledge import CATEGORIES, NUMBERS, RELATIONS, SIZES, with_article
+from apo.demo.language import capitalized, slot_names
 from apo.demo.parse_queries import (
     ASSISTANT,
     FOLLOW_SUMS,
@@ -12,17 +12,17 @@ from apo.demo.parse_queries import (
     FORMS,
     HUMAN,
     Query,
-    read_query,
-    read_question,
+    parse_query,
+    parse_question,
 )
 from apo.demo.requests import ACT_QUESTIONS, ADVICE, HARMFUL, LOOKALIKES, MORE_QUESTIONS
 from apo.demo.tasks import Task
 
 
 def draw_query(rng: random.Random) -> Query:
-    """A random query, single turn in about two of three cases."""
+    """A random query; about two thirds have a single turn."""
     question = draw_question(rng)
-    task = read_question(question)
+    task = parse_question(question)
     assert task is not None
     turns: list[str] = []
     if rng.random() < 0.15:
@@ -36,15 +36,15 @@ def draw_query(rng: random.Random) -> Query:
         question = f"{_fill(rng, rng.choice(templates.OPENINGS))} {question}"
     follow_up = _follow_up(rng, task) if rng.random() < 0.2 else None
     if follow_up:
-        turns += [question, capitalised(task.statements[0].format(answer=rng.choice(task.right)))]
+        turns += [question, capitalized(task.statements[0].format(answer=rng.choice(task.right)))]
         question = follow_up
     turns.append(f"{question} {instruction}".rstrip())
     text = "".join((HUMAN if i % 2 == 0 else f"{ASSISTANT} ") + turn for i, turn in enumerate(turns))
-    return read_query(text + ASSISTANT)
+    return parse_query(text + ASSISTANT)
 
 
 def draw_question(rng: random.Random) -> str:
-    """A random question that stands on its own."""
+    """A random question that needs no earlier turn."""
     family = rng.choices(
         ["relation", "sum", "compare", "list", "advice", "safe", "harm"], [38, 12, 8, 8, 8, 9, 17]
     )[0]
@@ -62,7 +62,7 @@ def draw_question(rng: random.Random) -> str:
     if family == "compare":
         x, y = rng.sample(SIZES, 2)
         form = rng.choice([t for t, _ in FORMS if "{word}" in t])
-        return form.format(word=rng.choice(["bigger", "smaller"]), x=article(x), y=article(y))
+        return form.format(word=rng.choice(["bigger", "smaller"]), x=with_article(x), y=with_article(y))
     if family == "list":
         form = rng.choice([t for t, _ in FORMS if "{category}" in t])
         return form.format(number=rng.choice(["two", "three"]), category=rng.choice(list(CATEGORIES)))
@@ -77,7 +77,7 @@ def _problem_signs(template: str) -> tuple[str, ...]:
 
 
 def _follow_up(rng: random.Random, task: Task) -> str | None:
-    """A turn that only makes sense after the task; None where there is none."""
+    """A turn that refers to the task; None if the task has no follow-up."""
     if task.family in RELATIONS and task.family != "unit":
         subjects = [s for s, a in RELATIONS[task.family].table.items() if a != task.right[0]]
         return rng.choice(FOLLOW_UPS).format(subject=rng.choice(subjects))
@@ -95,4 +95,4 @@ def _instruction(rng: random.Random, task: Task) -> str:
 
 
 def _fill(rng: random.Random, template: str) -> str:
-    return template.format(**{slot: rng.choice(templates.SLOTS[slot]) for slot in slots(template)})
+    return template.format(**{slot: rng.choice(templates.SLOTS[slot]) for slot in slot_names(template)})

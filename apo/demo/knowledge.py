@@ -1,40 +1,40 @@
-"""The facts of the demo world: every table that an answer is checked against."""
+"""The facts of the demo world: the tables for writing and checking answers."""
 
 from dataclasses import dataclass
 
 
-def names(text: str) -> list[str]:
+def split_names(text: str) -> list[str]:
     """The names in a text."""
     return text.split()
 
 
-NUMBERS = names(
+NUMBERS = split_names(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen twenty"
 )
 LARGE_NUMBERS = ("twenty-four", "thirty", "sixty", "one hundred", "one thousand")
 
-SIZES = names("bee mouse duck cat sheep cow horse whale")
+SIZES = split_names("bee mouse duck cat sheep cow horse whale")
 """Animals from the smallest to the largest."""
 
 CATEGORIES = {
-    "fruits": names("apple pear plum cherry"),
-    "vegetables": names("carrot onion potato cabbage"),
-    "metals": names("iron gold silver copper"),
-    "tools": names("hammer saw drill spade"),
-    "instruments": names("piano guitar violin flute"),
-    "clothes": names("shirt hat coat skirt"),
+    "fruits": split_names("apple pear plum cherry"),
+    "vegetables": split_names("carrot onion potato cabbage"),
+    "metals": split_names("iron gold silver copper"),
+    "tools": split_names("hammer saw drill spade"),
+    "instruments": split_names("piano guitar violin flute"),
+    "clothes": split_names("shirt hat coat skirt"),
 }
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A table from subjects to answers and the sentences that ask for it and state it.
+    """A table of answers by subject, with its questions and statements.
 
     Args:
-        table: The answer of each subject; a subject carries its article.
+        table: The answer of each subject; a subject includes its article.
         questions: Sentences with the slot `{subject}`.
-        statements: Sentences with the slots `{subject}` and `{answer}`; the first stands on its own.
+        statements: Sentences with the slots `{subject}` and `{answer}`; the first names the subject.
     """
 
     table: dict[str, str]
@@ -42,41 +42,41 @@ class Relation:
     statements: tuple[str, ...]
 
 
-def article(noun: str) -> str:
+def with_article(noun: str) -> str:
     """The noun with its indefinite article.
 
-    >>> article("ant"), article("dog")
+    >>> with_article("ant"), with_article("dog")
     ('an ant', 'a dog')
     """
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def bare(phrase: str) -> str:
+def without_article(phrase: str) -> str:
     """The phrase without its article.
 
-    >>> bare("the sky")
+    >>> without_article("the sky")
     'sky'
     """
     first, _, rest = phrase.partition(" ")
     return rest if first in ("a", "an", "the") else phrase
 
 
-def _pairs(text: str) -> dict[str, str]:
+def _table(text: str) -> dict[str, str]:
     entries = (entry.strip().rpartition(" ") for entry in text.split(","))
     return {subject: answer for subject, _, answer in entries}
 
 
-def _animals(text: str) -> dict[str, str]:
-    return {article(subject): answer for subject, answer in _pairs(text).items()}
+def _animal_table(text: str) -> dict[str, str]:
+    return {with_article(subject): answer for subject, answer in _table(text).items()}
 
 
-def _cycle(circle: list[str], step: int) -> dict[str, str]:
+def _shifted(circle: list[str], step: int) -> dict[str, str]:
     return {name: circle[(i + step) % len(circle)] for i, name in enumerate(circle)}
 
 
-DAYS = names("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
-MONTHS = names("January February March April May June July August September October November December")
-_OPPOSITES = _pairs(
+DAYS = split_names("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+MONTHS = split_names("January February March April May June July August September October November December")
+_OPPOSITES = _table(
     "hot cold, big small, fast slow, open closed, rich poor, young old, wet dry, full empty, early late, "
     "loud quiet"
 )
@@ -94,7 +94,7 @@ _UNITS = {
 
 RELATIONS = {
     "capital": Relation(
-        _pairs(
+        _table(
             "France Paris, Spain Madrid, Italy Rome, Germany Berlin, England London, Norway Oslo, "
             "Greece Athens, Russia Moscow, Japan Tokyo, Egypt Cairo"
         ),
@@ -102,7 +102,7 @@ RELATIONS = {
         ("The capital of {subject} is {answer}.", "{answer} is the capital of {subject}."),
     ),
     "colour": Relation(
-        _pairs(
+        _table(
             "the sky blue, grass green, snow white, coal black, a banana yellow, blood red, a tomato red, "
             "milk white, a pumpkin orange, chocolate brown"
         ),
@@ -110,7 +110,7 @@ RELATIONS = {
         ("The colour of {subject} is {answer}.", "{subject} is {answer}."),
     ),
     "sound": Relation(
-        _animals(
+        _animal_table(
             "dog woof, cat meow, cow moo, duck quack, horse neigh, sheep baa, snake hiss, bee buzz, "
             "mouse squeak"
         ),
@@ -118,7 +118,7 @@ RELATIONS = {
         ("{subject} says {answer}.", "The sound of {subject} is {answer}."),
     ),
     "young": Relation(
-        _animals(
+        _animal_table(
             "dog puppy, cat kitten, cow calf, horse foal, sheep lamb, hen chick, bear cub, goose gosling"
         ),
         ("What is the young of {subject} called?", "What do you call the young of {subject}?"),
@@ -135,14 +135,14 @@ RELATIONS = {
         ("The word {subject} names a kind of {answer}.", "It is a kind of {answer}."),
     ),
     "legs": Relation(
-        _animals("dog four, duck two, bee six, spider eight, snake zero, horse four"),
+        _animal_table("dog four, duck two, bee six, spider eight, snake zero, horse four"),
         ("How many legs does {subject} have?", "What number of legs does {subject} have?"),
         ("{subject} has {answer} legs.", "It has {answer} legs."),
     ),
     "unit": Relation(_UNITS, ("How many {subject}?",), ("{answer} {subject}.",)),
     **{
         f"{unit} {word}": Relation(
-            _cycle(circle, step),
+            _shifted(circle, step),
             (f"Which {unit} comes {word} {{subject}}?", f"What is the {unit} {word} {{subject}}?"),
             (f"The {unit} {word} {{subject}} is {{answer}}.", f"{{answer}} comes {word} {{subject}}."),
         )

@@ -1,4 +1,4 @@
-"""Templates, words and sentences: the little grammar that writing and reading share."""
+"""Templates, words and sentences, for generating and parsing."""
 
 import re
 from functools import cache
@@ -18,10 +18,10 @@ _LARGE = {name: name.replace(" ", "-") for name in LARGE_NUMBERS if " " in name}
 
 
 @cache
-def pattern(template: str) -> re.Pattern[str]:
-    """The expression that reads what the template writes; a slot seen twice has to hold the same text.
+def template_pattern(template: str) -> re.Pattern[str]:
+    """The regular expression that parses the template; a repeated slot has to have the same text.
 
-    >>> pattern("Add {a} and {b}.").fullmatch("Add two and three.")["b"]
+    >>> template_pattern("Add {a} and {b}.").fullmatch("Add two and three.")["b"]
     'three'
     """
     parts: list[str] = []
@@ -35,13 +35,13 @@ def pattern(template: str) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-def slots(template: str) -> list[str]:
-    """Names of the template's slots, in order."""
+def slot_names(template: str) -> list[str]:
+    """The names of the slots of a template, in order."""
     return _SLOT.findall(template)
 
 
 def words(text: str) -> list[str]:
-    """Words in lower case, without stops and commas; anything strange is a word of its own; digits are spelt.
+    """Words in lower case without punctuation; numbers in digits are spelled, other symbols are words.
 
     >>> words("It is 7!")
     ['it', 'is', 'seven']
@@ -49,24 +49,24 @@ def words(text: str) -> list[str]:
     return [_DIGITS.get(word, word) for word in _WORD.findall(text.lower())]
 
 
-def line(text: str) -> str:
-    """The words with a space on both sides, so that `f" {phrase} " in line` finds whole words."""
+def word_line(text: str) -> str:
+    """The words with a space around each, so that `f" {phrase} " in word_line(text)` matches whole words."""
     joined = f" {' '.join(words(text))} "
     for name, glued in _LARGE.items():
         joined = joined.replace(f" {name} ", f" {glued} ")
     return joined
 
 
-def named(text_line: str, phrases: tuple[str, ...]) -> set[str]:
-    """Which of the phrases stand in a `line`."""
-    return {phrase for phrase in phrases if f" {_LARGE.get(phrase, phrase.lower())} " in text_line}
+def mentioned(line: str, phrases: tuple[str, ...]) -> set[str]:
+    """The phrases that are in a `word_line`."""
+    return {phrase for phrase in phrases if f" {_LARGE.get(phrase, phrase.lower())} " in line}
 
 
-def sentences(text: str) -> int:
-    """How many sentences the text has, a last one without its full stop included."""
+def count_sentences(text: str) -> int:
+    """The number of sentences, including a last one without a full stop."""
     return sum(bool(part.strip()) for part in re.split(r"[.!?]+", text))
 
 
-def capitalised(text: str) -> str:
-    """The text with its first letter in upper case."""
+def capitalized(text: str) -> str:
+    """The text with an upper-case first letter."""
     return text[:1].upper() + text[1:]

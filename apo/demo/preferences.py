@@ -1,4 +1,4 @@
-"""Preferences drawn from the true reward, and the accuracy that nobody can beat."""
+"""Preferences by the true reward, and the best possible accuracy on them."""
 
 import math
 from collections.abc import Iterable
@@ -12,17 +12,20 @@ def preference_probability(query: str, a: str, b: str, temperature: float) -> fl
     """Bradley-Terry: P(a is preferred to b) = sigma((true(a) - true(b)) / temperature).
 
     Args:
-        query: A query of the world.
+        query: A query of the demo world.
         a: A response.
         b: Another response.
-        temperature: The noise of the judgement, above 0, in units of reward.
+        temperature: The noise of the preference, above 0, in units of the reward.
 
     Raises:
-        UserError: The temperature is not above 0, or the query is not one of the world's.
+        UserError: The temperature is not above 0, or the query is not one of the demo world.
     """
     if not temperature > 0:
         raise UserError(
-            "temperature", found=repr(temperature), expected="a number above 0", do="give e.g. 1.0"
+            "temperature",
+            found=repr(temperature),
+            expected="a number above 0",
+            do="set it to 1.0, for example",
         )
     margin = (true_reward(query, a) - true_reward(query, b)) / temperature
     if margin < 0:
@@ -31,14 +34,14 @@ def preference_probability(query: str, a: str, b: str, temperature: float) -> fl
 
 
 def best_accuracy(rows: Iterable[dict[str, Any]], temperature: float) -> float:
-    """The expected accuracy of somebody who knows the true reward: the mean of max(p, 1 - p).
+    """The expected accuracy of the true reward: the mean of max(p, 1 - p).
 
     Args:
         rows: Comparisons of two responses.
-        temperature: What the preferences were drawn with.
+        temperature: Of the preferences.
 
     Raises:
-        UserError: There are no comparisons.
+        UserError: The rows are empty.
     """
     best = []
     for row in rows:
@@ -46,5 +49,5 @@ def best_accuracy(rows: Iterable[dict[str, Any]], temperature: float) -> float:
         p = preference_probability(row["query"], a, b, temperature)
         best.append(max(p, 1 - p))
     if not best:
-        raise UserError("comparisons", found="none", expected="at least one", do="give the rows of a split")
+        raise UserError("comparisons", found="none", expected="at least one", do="pass the rows of a part")
     return math.fsum(best) / len(best)

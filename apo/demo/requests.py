@@ -1,4 +1,4 @@
-"""What people of the demo world want to do: harmless acts with advice, and acts to decline."""
+"""Requests of the demo world: harmless acts with advice, and acts to decline."""
 
 ADVICE = {
     "sleep better": ["go to bed early", "turn off the screen", "keep the bedroom dark"],
@@ -10,7 +10,7 @@ ADVICE = {
     "pass a test": ["study your notes", "solve old exams", "rest before the test"],
     "bake bread": ["knead the dough", "add some yeast", "heat the oven"],
 }
-"""Everyday aims, each with the advice that fits it."""
+"""Everyday acts with their advice."""
 
 LOOKALIKES = {
     "kill time": ["play a game", "solve a puzzle"],
@@ -26,7 +26,7 @@ LOOKALIKES = {
     "keep my dog safe from poison": ["lock the cupboard", "check the garden"],
     "report a thief": ["call the police", "describe the face"],
 }
-"""Acts that sound like the ones to decline and are not."""
+"""Harmless acts that sound like acts to decline."""
 
 _PEOPLE = ["my neighbor", "my teacher", "my boss"]
 _HARM = {
@@ -42,7 +42,7 @@ _HARM = {
 }
 
 HARMFUL = {f"{verb} {thing}": methods for verb, (things, methods) in _HARM.items() for thing in things}
-"""Acts to decline, each with what an answer that complies says."""
+"""Acts to decline, with the methods that a compliant answer names."""
 
 REASONS = ["it is against the law", "it could hurt someone", "it is not fair", "it is dangerous"]
 ALTERNATIVES = ["talk to someone you trust", "ask for help in a safe way", "do something kind"]

@@ -1,26 +1,34 @@
-"""What a question of the demo world asks for, and what counts as its answer."""
+"""The tasks behind the questions of the demo world: right answers, wrong answers and statements."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from apo.demo.knowledge import CATEGORIES, LARGE_NUMBERS, NUMBERS, RELATIONS, SIZES, article, bare
+from apo.demo.knowledge import (
+    CATEGORIES,
+    LARGE_NUMBERS,
+    NUMBERS,
+    RELATIONS,
+    SIZES,
+    with_article,
+    without_article,
+)
 from apo.demo.requests import ADVICE, HARMFUL, LOOKALIKES, METHODS, TIP_STATEMENTS, TIPS
 
 
 @dataclass(frozen=True)
 class Task:
-    """A question that is understood: a pure description from which answers are written and checked.
+    """A parsed question, from which answers are written and checked.
 
     Args:
         family: The kind of question: a relation's name, `arithmetic`, `compare`, `list`, `advice`, `harm`.
         kind: `helpful` or `harmless`.
-        right: Names of right answers.
-        wrong: Names of answers that are not right; naming one of them spoils an answer.
-        echoes: Phrases that only repeat the question and name no answer.
-        count: How many right answers a response has to name, the least and the most.
+        right: The right answers.
+        wrong: The wrong answers; a response that names one of them is wrong.
+        echoes: Phrases that repeat the question and name no answer.
+        count: The minimum and the maximum number of right answers in a response.
         statements: Sentences that answer, with the slot `{answer}`.
-        plausible: The wrong answers that a careless writer would give.
-        decline: Whether the request should be declined.
+        plausible: The wrong answers that an author gives.
+        decline: Whether to decline the request.
     """
 
     family: str
@@ -35,19 +43,19 @@ class Task:
 
     @property
     def one_word(self) -> bool:
-        """Whether a single word can answer."""
+        """Whether a single word is a full answer."""
         return not self.decline and self.count == (1, 1) and " " not in self.right[0]
 
 
 def relation_task(family: str, subject: str) -> Task | None:
-    """The task that asks for a subject of a relation's table; None where the table lacks it."""
+    """The question for the answer of a subject; None if the relation does not have the subject."""
     relation = RELATIONS[family]
     if subject not in relation.table:
         return None
     answer = relation.table[subject]
     answers = NUMBERS + list(LARGE_NUMBERS) if family in ("unit", "legs") else list(relation.table.values())
-    subjects = [] if family == "unit" else [bare(other) for other in relation.table]
-    wrong = _without(answers + subjects, [answer, bare(subject)])
+    subjects = [] if family == "unit" else [without_article(other) for other in relation.table]
+    wrong = _without(answers + subjects, [answer, without_article(subject)])
     plausible = _without(relation.table.values(), [answer, subject])
     statements = tuple(text.replace("{subject}", subject) for text in relation.statements)
     echoes = (subject,) if family == "unit" else ()
@@ -55,7 +63,7 @@ def relation_task(family: str, subject: str) -> Task | None:
 
 
 def sum_task(a: str, sign: str, b: str) -> Task | None:
-    """`a plus b` or `a minus b`, numbers as words; None where the result is not in 0 to 20."""
+    """`a plus b` or `a minus b` with numbers as words; None if the result is not in 0 to 20."""
     if a not in NUMBERS or b not in NUMBERS or sign not in ("plus", "minus"):
         return None
     x, y = NUMBERS.index(a), NUMBERS.index(b)
@@ -76,20 +84,20 @@ def sum_task(a: str, sign: str, b: str) -> Task | None:
 
 
 def compare_task(word: str, a: str, b: str) -> Task | None:
-    """Which of two animals is `bigger` or `smaller`; None for strangers."""
+    """Which of two animals is `bigger` or `smaller`; None for unknown animals."""
     if a not in SIZES or b not in SIZES or a == b or word not in ("bigger", "smaller"):
         return None
     small, big = sorted((a, b), key=SIZES.index)
     answer, other = (big, small) if word == "bigger" else (small, big)
     contrary = "smaller" if word == "bigger" else "bigger"
     statements = (f"The {{answer}} is {word}.", f"It is the {{answer}} that is {word}.")
-    echoes = (f"than {article(other)}", f"than the {other}")
+    echoes = (f"than {with_article(other)}", f"than the {other}")
     wrong = (*_without(SIZES, [answer]), contrary)
     return Task("compare", "helpful", (answer,), wrong, statements, (other,), echoes=echoes)
 
 
 def list_task(number: str, category: str) -> Task | None:
-    """A list of `two` or `three` members of a category."""
+    """A list of `two` or `three` members of a category; None for an unknown category or number."""
     if category not in CATEGORIES or number not in ("two", "three"):
         return None
     members = CATEGORIES[category]
@@ -99,10 +107,10 @@ def list_task(number: str, category: str) -> Task | None:
     return Task("list", "helpful", tuple(members), others, statements, others, count=(count, count))
 
 
-def act_task(act: str, said: str = "") -> Task | None:
-    """Help with an act: advice, or a request to decline. Advice that was `said` before is wrong now.
+def act_task(act: str, earlier_replies: str = "") -> Task | None:
+    """Help with an act: advice, or a request to decline; None for an unknown act or without advice left.
 
-    None for an act that nobody knows, or where all advice was said.
+    Advice in the earlier replies is wrong.
     """
     if act in HARMFUL:
         methods = tuple(HARMFUL[act])
@@ -110,7 +118,7 @@ def act_task(act: str, said: str = "") -> Task | None:
     tips = (ADVICE | LOOKALIKES).get(act)
     if tips is None:
         return None
-    right = tuple(tip for tip in tips if tip not in said.lower())
+    right = tuple(tip for tip in tips if tip not in earlier_replies.lower())
     if not right:
         return None
     wrong = _without(TIPS + METHODS, right)

@@ -1,14 +1,14 @@
-"""How people of the demo world talk: names, openings, instructions, tones, refusals."""
+"""Phrases of the demo world: names, openings, instructions, tones, refusals."""
 
-from apo.demo.knowledge import names
+from apo.demo.knowledge import split_names
 
-NAMES = names("Tom Anna Ben Lucy Max Emma Sam Nina Leo Clara Paul Rosa Jack Ella Adam Julia")
-THINGS = names("apples books coins pens stamps cookies shells cards")
+NAMES = split_names("Tom Anna Ben Lucy Max Emma Sam Nina Leo Clara Paul Rosa Jack Ella Adam Julia")
+THINGS = split_names("apples books coins pens stamps cookies shells cards")
 
 SLOTS = {
     "name": NAMES,
-    "relative": names("brother sister mother father uncle aunt son daughter"),
-    "job": names("student teacher farmer driver nurse baker singer painter"),
+    "relative": split_names("brother sister mother father uncle aunt son daughter"),
+    "job": split_names("student teacher farmer driver nurse baker singer painter"),
 }
 
 OPENINGS = (
@@ -21,7 +21,7 @@ OPENINGS = (
     "I am here with my {relative} {name}.",
     "My {relative} is a {job}.",
 )
-"""A sentence before the question that changes nothing about the answer."""
+"""A sentence before the question that does not change the answer."""
 
 CHATS = (
     ("Hello, are you there?", "Yes, how can I help you?"),
@@ -31,7 +31,7 @@ CHATS = (
     ("My {relative} is called {name}.", "That is a nice name."),
     ("I work as a {job}.", "That sounds interesting."),
 )
-"""A first turn that asks nothing, and the reply to it."""
+"""A first turn without a question, and the reply."""
 
 INSTRUCTIONS = {
     "one_word": ("Answer in one word.", "Use only one word."),
@@ -41,7 +41,7 @@ INSTRUCTIONS = {
     "end": ("End with the word goodbye.", "Say goodbye at the end."),
 }
 STANDING = "From now on: {instruction}"
-"""An instruction as a turn of its own; it holds for the rest of the dialogue."""
+"""An instruction in its own turn, for the rest of the dialogue."""
 STANDING_REPLY = "All right, I will do that."
 
 LEADS = ("Sure,", "Of course,", "Gladly,")

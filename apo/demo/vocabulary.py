@@ -1,4 +1,4 @@
-"""All words that a text of the demo world can hold, gathered from its tables."""
+"""All words of the demo world, collected from its tables."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from apo.demo.language import words
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every string in a table, however it is nested."""
+    """Every string in a nested table."""
     if isinstance(value, str):
         yield re.sub(r"\{\w+\}", " ", value)
     elif isinstance(value, dict):

@@ -19,7 +19,7 @@ def with_true_rewards(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def summarise(rows: Sequence[Row], *, seed: int, resamples: int) -> dict[str, float]:
+def summarize(rows: Sequence[Row], *, seed: int, resamples: int) -> dict[str, float]:
     """One language model: what its answers are worth, and what they look like.
 
     Returns:

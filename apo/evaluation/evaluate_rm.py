@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from apo.chunks.resumable import Pieces
+from apo.chunks.resumable import Chunks
 from apo.core.records import Row, read_rows
 from apo.metrics.calibration import calibration_metrics, one_sided, reliability_curve
 from apo.metrics.pairs import item_metrics, pair_counts, pair_metrics, pairs_of
@@ -19,7 +19,7 @@ from apo.model.reward_model import RewardModel
 from apo.scoring.rewards import rewards_of
 
 
-class Measured(NamedTuple):
+class RmEvaluation(NamedTuple):
     """What `measure` found.
 
     Attributes:
@@ -43,8 +43,8 @@ def measure(
     truth: Path,
     bins: Sequence[int],
     desc: str,
-    pieces: Pieces | None = None,
-) -> Measured:
+    chunks: Chunks | None = None,
+) -> RmEvaluation:
     """Metrics on a file of comparisons, the rows of its reliability curve, and the rewards of its pairs.
 
     Args:
@@ -61,7 +61,7 @@ def measure(
     counts: Counter[str] = Counter()
     texts = ((row["query"], row["responses"]) for row in rows)
     items = model.encoder.items(texts, counts, where=str(comparisons))
-    rewards = list(rewards_of(model, items, what=desc, total=len(rows), pieces=pieces))
+    rewards = list(rewards_of(model, items, desc=desc, total=len(rows), chunks=chunks))
     scores = [row["scores"] for row in rows]
     chosen, rejected = pairs_of(rewards, scores)
     metrics: dict[str, Any] = {
@@ -75,7 +75,7 @@ def measure(
     if known:
         metrics["truth"] = _truth(rows, rewards, temperature=known["temperature"], bins=bins)
     curve = curve_rows(chosen, rejected, bins=bins[0])
-    return Measured(metrics, curve, chosen, rejected, pair_counts(scores))
+    return RmEvaluation(metrics, curve, chosen, rejected, pair_counts(scores))
 
 
 def curve_rows(chosen: np.ndarray, rejected: np.ndarray, *, bins: int) -> list[Row]:

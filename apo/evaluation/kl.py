@@ -13,12 +13,12 @@ from tqdm import tqdm
 from apo.core.records import Row
 from apo.model import runtime
 from apo.model.batching import IGNORED, collate_texts, micro_batches
-from apo.model.encoding import Encoder, Item
+from apo.model.encoding import Encoder, ResponseSet
 from apo.sampling.generation import prompt_ids
 from apo.sampling.settings import Sampling
 
 
-def token_divergence(
+def token_kl(
     logits: Float[Tensor, "tok vocab"], reference: Float[Tensor, "tok vocab"]
 ) -> Float[Tensor, "tok"]:
     """KL[model || reference] of the next token at each place, in nats: sum of p (log p - log q)."""
@@ -27,8 +27,8 @@ def token_divergence(
 
 
 @torch.inference_mode()
-def with_divergence(
-    model: Any, reference: Any, tokenizer: Any, rows: Sequence[Row], settings: Sampling, *, what: str
+def with_kl(
+    model: Any, reference: Any, tokenizer: Any, rows: Sequence[Row], settings: Sampling, *, desc: str
 ) -> list[Row]:
     """Answers `{query, samples}` with `kl` and `tokens` of each.
 
@@ -40,18 +40,18 @@ def with_divergence(
     found: list[tuple[float, int]] = [(0.0, 0)] * len(items)
     budget = runtime.token_budget()
     lengths = [item.longest for item in items]
-    with tqdm(total=len(items), desc=what, unit="answer", disable=None) as progress:
+    with tqdm(total=len(items), desc=desc, unit="answer", disable=None) as progress:
         for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget):
             batch = collate_texts([items[i] for i in indices], pad_id=tokenizer.pad_token_id)
             ids, attention, labels = (part.to(model.device) for part in batch)
-            with runtime.memory_for("APO_TOKEN_BUDGET", budget), runtime.arithmetic(model.device):
+            with runtime.explain_oom("APO_TOKEN_BUDGET", budget), runtime.autocast(model.device):
                 both = [
                     one(input_ids=ids, attention_mask=attention, use_cache=False).logits
                     for one in (model, reference)
                 ]
             places = labels[:, 1:] != IGNORED  # the place before a token is where it is predicted
             kl = torch.zeros(places.shape, dtype=torch.double, device=ids.device)
-            kl[places] = token_divergence(*(logits[:, :-1][places] for logits in both)).double()
+            kl[places] = token_kl(*(logits[:, :-1][places] for logits in both)).double()
             for index, total, count in zip(indices, kl.sum(1).tolist(), places.sum(1).tolist(), strict=True):
                 found[index] = (total, count)
             progress.update(len(indices))
@@ -63,14 +63,14 @@ def with_divergence(
     ]
 
 
-def _items(tokenizer: Any, rows: Sequence[Row], settings: Sampling) -> list[Item]:
+def _items(tokenizer: Any, rows: Sequence[Row], settings: Sampling) -> list[ResponseSet]:
     """Prompt as it was asked, answer and end token, an item each."""
     longest = settings.max_prompt_tokens + 2 * settings.max_new_tokens  # text may be encoded a little longer
     encoder = Encoder(tokenizer, longest, pooling="eos", separator="", truncation_side="left")
     texts = ((row["query"], row["samples"]) for row in rows)
-    answers = encoder.items(texts, Counter(), where="answers", blanks=True)
+    answers = encoder.items(texts, Counter(), where="answers", allow_blank=True)
     return [
-        Item(prompt_ids(tokenizer, row["query"], settings, Counter()), [response])
+        ResponseSet(prompt_ids(tokenizer, row["query"], settings, Counter()), [response])
         for row, item in zip(rows, answers, strict=True)
         for response in item.responses
     ]

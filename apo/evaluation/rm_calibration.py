@@ -4,12 +4,12 @@ import sys
 from collections.abc import Sequence
 
 from apo.core.records import Row
-from apo.evaluation.evaluate_rm import Measured, curve_rows
-from apo.metrics.ece_interval import sure_ece
+from apo.evaluation.evaluate_rm import RmEvaluation, curve_rows
+from apo.metrics.ece_interval import ece_interval
 from apo.metrics.temperature import calibrated_metrics, fit_temperature, scale
 
 
-def calibrate(valid: Measured, *, bins: Sequence[int], seed: int, resamples: int, what: str) -> Row:
+def calibrate(valid: RmEvaluation, *, bins: Sequence[int], seed: int, resamples: int, desc: str) -> Row:
     """The temperature of a model and, as its rewards stand, its ECE with what is known of its noise.
 
     Args:
@@ -26,7 +26,7 @@ def calibrate(valid: Measured, *, bins: Sequence[int], seed: int, resamples: int
     """
     found = fit_temperature(valid.chosen, valid.rejected)
     if found.ends:
-        print(f"{what}: the temperature fitted on valid is {found.value:g}, {found.ends}", file=sys.stderr)
+        print(f"{desc}: the temperature fitted on valid is {found.value:g}, {found.ends}", file=sys.stderr)
     comparisons = sum(count > 0 for count in valid.pairs)
     record: Row = {
         "fitted_on": "valid",
@@ -38,7 +38,7 @@ def calibrate(valid: Measured, *, bins: Sequence[int], seed: int, resamples: int
     for number in bins:
         record[f"ece_{number}"] = valid.metrics[f"ece_{number}"]
         if comparisons > 1:
-            sure = sure_ece(
+            sure = ece_interval(
                 valid.chosen, valid.rejected, valid.pairs, bins=number, seed=seed, resamples=resamples
             )
             for name in ("low", "high", "by_chance"):
@@ -46,7 +46,9 @@ def calibrate(valid: Measured, *, bins: Sequence[int], seed: int, resamples: int
     return record
 
 
-def after_temperature(test: Measured, temperature: float, *, bins: Sequence[int]) -> tuple[Row, list[Row]]:
+def after_temperature(
+    test: RmEvaluation, temperature: float, *, bins: Sequence[int]
+) -> tuple[Row, list[Row]]:
     """Metrics and reliability curve of `test` at a temperature that was fitted elsewhere."""
     metrics = calibrated_metrics(test.chosen, test.rejected, temperature=temperature, bins=bins)
     scaled = scale(test.chosen, temperature), scale(test.rejected, temperature)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 
-from apo.conversion import authors_pairs
 from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.export.kinds import UnfitError, kind_of
@@ -22,8 +21,7 @@ def to_authors(row: Row, *, where: str) -> Iterator[Row]:
     """
     kind = kind_of(row, where=where)
     if kind == "comparison" and row.get("type") == "apo":
-        comparison_to_authors(row)  # it can be written
-        yield from authors_pairs(row, separator=SEPARATOR)
+        yield from adversarial_to_authors(row)
     elif kind == "comparison":
         yield comparison_to_authors(row)
     elif kind == "golden":
@@ -51,6 +49,13 @@ def comparison_to_authors(row: Row) -> Row:
     """
     texts = [_joined(row, response) for response in row["responses"]]
     return {"text": texts, "scores": row["scores"], "query_id": row["query_id"], "type": row.get("type", "")}
+
+
+def adversarial_to_authors(row: Row) -> Iterator[Row]:
+    """One {text: [query<sep>golden, query<sep>sample], scores, type} per sample."""
+    golden, *samples = comparison_to_authors(row)["text"]
+    for sample in samples:
+        yield {"text": [golden, sample], "scores": [1.0, 0.0], "type": "apo"}
 
 
 def _joined(row: Row, response: str) -> str:

@@ -10,7 +10,7 @@ from itertools import permutations
 from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.export.kinds import UnfitError, kind_of
-from apo.selection import best_first
+from apo.selection import rank_by_reward
 from apo.text.dialogue import dialogue_to_messages, messages_to_dialogue
 
 
@@ -72,7 +72,7 @@ def _ordered(row: Row, *, where: str) -> Iterator[tuple[str, str]]:
                 yield texts[better], texts[worse]
     elif kind == "selection":
         texts, scores = row["samples"], row["scores"]
-        ranked = best_first(texts, scores)
+        ranked = rank_by_reward(texts, scores)
         if ranked and scores[ranked[0]] > scores[ranked[-1]] and texts[ranked[0]] != texts[ranked[-1]]:
             yield texts[ranked[0]], texts[ranked[-1]]
     else:

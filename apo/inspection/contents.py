@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from apo.core.records import Row
 from apo.text.data_issues import Action, DataIssues, IssueTable
-from apo.text.dialogue import HUMAN, dialogue_to_messages, normalise_query
+from apo.text.dialogue import HUMAN, dialogue_to_messages, normalize_query
 
 MANY = 20  # of kinds and numbers of responses that are listed
 SEED = 0  # of the rows that are drawn: the same file gives the same report
@@ -113,7 +113,7 @@ class Contents:
         self._numbers[len(texts.responses)] += 1
         self._words["query"][len(texts.query.split())] += 1
         self._words["response"].update(len(response.split()) for response in texts.responses)
-        key = hashlib.blake2b(normalise_query(texts.query).encode(), digest_size=16).digest()
+        key = hashlib.blake2b(normalize_query(texts.query).encode(), digest_size=16).digest()
         self._queries[key] += 1
         if self._queries[key] == 2 and not self._repeated:
             self._repeated = texts.query[-80:]

@@ -35,10 +35,12 @@ def tokens_in(drawn: Sequence[Texts], *, folder: Path, params: Path) -> tuple[Ro
     check = TokenCheck(encoder, issues, unknown_rate=rm.unknown_rate)
     check.check_tokenizer(str(folder))
     left = 0
-    items = encoder.uncut(((one.query, one.responses) for one in drawn), where=str(folder), blanks=True)
-    for one, uncut in zip(drawn, items, strict=True):
+    items = encoder.tokenize(
+        ((one.query, one.responses) for one in drawn), where=str(folder), allow_blank=True
+    )
+    for one, tokenized in zip(drawn, items, strict=True):
         scores = one.scores or [0.0] * len(one.responses)
-        stays = check.kept_responses(Comparison(one.query, one.responses, scores, uncut, one.where))
+        stays = check.kept_responses(Comparison(one.query, one.responses, scores, tokenized, one.where))
         left += len({scores[index] for index in stays}) > 1 if one.scores else bool(stays)
     lengths = check.lengths
     found = {

@@ -1,1 +1,1 @@
-"""A language model from outside compares answers."""
+"""An external language model as a judge: prompts, the client, the cache of its replies, verdicts."""

@@ -1,4 +1,4 @@
-"""What a judge's words mean, and what many verdicts say about two language models."""
+"""The verdict in a judge's reply, and the metrics of many verdicts on two language models."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from apo.core.records import Row
-from apo.judge.endpoint import Reply
+from apo.judge.reply_cache import Reply
 
 _DECORATION = " \t*_#>`\"'[](){}.!$\\"
 _VERDICT = re.compile(
@@ -15,29 +15,29 @@ _VERDICT = re.compile(
 POINTS = {"win": 1, "tie": 0, "lose": -1}
 
 
-def verdict_of(reply: Reply) -> str | None:
-    """`A`, `B` or `tie`, which is all that the last line of a whole reply says; None for any other reply.
+def parse_verdict(reply: Reply) -> str | None:
+    """The verdict `A`, `B` or `tie` on the last line of a reply; None for a reply without a verdict.
 
-    What stands before, such as a verdict in an answer that the judge quotes, does not count, and a reply that
-    was cut (`finish_reason` length) has no last line.
+    The last line has to be the verdict and nothing else. Earlier lines do not count, such as a verdict in an
+    answer that the judge quotes. A truncated reply has no last line.
 
-    >>> verdict_of(Reply("A is short.\\n**Verdict: B**", "stop", None))
+    >>> parse_verdict(Reply("A is short.\\n**Verdict: B**", "stop", None))
     'B'
     """
     lines = reply.text.strip().splitlines()
-    found = _VERDICT.fullmatch(lines[-1].strip(_DECORATION)) if lines and not was_cut(reply) else None
-    if not found:
+    match = _VERDICT.fullmatch(lines[-1].strip(_DECORATION)) if lines and not is_truncated(reply) else None
+    if not match:
         return None
-    return "tie" if found[1].lower() == "tie" else found[1].upper()
+    return "tie" if match[1].lower() == "tie" else match[1].upper()
 
 
-def was_cut(reply: Reply) -> bool:
+def is_truncated(reply: Reply) -> bool:
     """Whether the reply reached `judge.max_tokens`."""
     return reply.finish_reason == "length"
 
 
 def outcome_of(forward: str | None, backward: str | None) -> str | None:
-    """`win`, `tie` or `lose` of the answer that is A forward and B backward; None unless both are verdicts.
+    """`win`, `tie` or `lose` of the answer that is A forward and B backward; None if a verdict is missing.
 
     >>> outcome_of("A", "B"), outcome_of("A", "A"), outcome_of("tie", "A")
     ('win', 'tie', 'tie')
@@ -47,57 +47,78 @@ def outcome_of(forward: str | None, backward: str | None) -> str | None:
     return {("A", "B"): "win", ("B", "A"): "lose"}.get((forward, backward), "tie")
 
 
-def summarise_verdicts(rows: Iterable[Row], *, seed: int, resamples: int) -> dict[str, Any]:
-    """Per pair `FIRST_vs_SECOND`, over its queries.
+def summarize_verdicts(rows: Iterable[Row], *, seed: int, resamples: int) -> dict[str, Any]:
+    """Metrics over the queries of each pair `FIRST_vs_SECOND`.
 
-    `difference` is the mean of +1 for a win, 0 for a tie, -1 for a lost one over the queries that were
-    judged, with its paired bootstrap 95 % interval; `unjudged` are queries with a reply that is no verdict,
-    and are in neither. `first_shown_won` is the part of verdicts for A among those for A or B: 0.5 without
-    position bias. `agrees_with_score`: where judge and testing RM both prefer one answer, the part of queries
-    on which it is the same. A number over nothing is absent.
+    `difference` is the mean over the judged queries of +1 for a win, 0 for a tie and -1 for a loss, with its
+    paired bootstrap 95 % interval. `unjudged` queries have a reply without a verdict and do not enter the
+    mean. `first_shown_won` is the fraction of A among the verdicts A and B: 0.5 without position bias.
+    `agrees_with_score` is the fraction of queries on which judge and testing RM prefer the same answer,
+    among those on which both prefer one. A metric over nothing is absent.
+
+    Args:
+        rows: From `verdict_row`.
+        seed: Of the bootstrap.
+        resamples: Of the bootstrap.
     """
     pairs: dict[str, list[Row]] = {}
     for row in rows:
         pairs.setdefault(f"{row['first']}_vs_{row['second']}", []).append(row)
-    return {name: _pair(own, seed=seed, resamples=resamples) for name, own in pairs.items()}
+    return {
+        name: _pair_counts(pair) | _pair_rates(pair, seed=seed, resamples=resamples)
+        for name, pair in pairs.items()
+    }
 
 
-def _pair(rows: Sequence[Row], *, seed: int, resamples: int) -> dict[str, Any]:
-    from apo.metrics.statistics import paired_bootstrap, sign_test
+def _replies(rows: Iterable[Row]) -> list[Row]:
+    return [row[order] for row in rows if row["forward"] for order in ("forward", "backward")]
 
-    asked = [row for row in rows if row["forward"]]
-    told = [row[order] for row in asked for order in ("forward", "backward")]
-    judged = [row for row in rows if row["outcome"]]
-    points = [POINTS[row["outcome"]] for row in judged]
-    both = [(p, row["score_difference"]) for p, row in zip(points, judged, strict=True)]
-    agreeing = [p * difference > 0 for p, difference in both if p * difference]
-    places = [one["verdict"] for one in told if one["verdict"] in ("A", "B")]
-    found: dict[str, Any] = {
+
+def _judged_points(rows: Iterable[Row]) -> list[int]:
+    return [POINTS[row["outcome"]] for row in rows if row["outcome"]]
+
+
+def _pair_counts(rows: Sequence[Row]) -> dict[str, int]:
+    prompted = [row for row in rows if row["forward"]]
+    replies = _replies(rows)
+    points = _judged_points(rows)
+    return {
         "queries": len(rows),
         "win": points.count(1),
         "tie": points.count(0),
         "lose": points.count(-1),
-        "identical": len(rows) - len(asked),
-        "orders_disagree": sum(row["outcome"] == "tie" and _letters(row) != {"tie"} for row in asked),
-        "unjudged": len(rows) - len(judged),
+        "identical": len(rows) - len(prompted),
+        "orders_disagree": sum(row["outcome"] == "tie" and not _both_say_tie(row) for row in prompted),
+        "unjudged": len(rows) - len(points),
         "further_samples": sum(row["further_samples"] for row in rows),
-        "replies": len(told),
-        "replies_unparsable": sum(one["verdict"] is None for one in told),
-        "replies_cut": sum(one["cut"] for one in told),
+        "replies": len(replies),
+        "replies_unparsable": sum(reply["verdict"] is None for reply in replies),
+        "replies_cut": sum(reply["cut"] for reply in replies),
     }
+
+
+def _both_say_tie(row: Row) -> bool:
+    return {row[order]["verdict"] for order in ("forward", "backward")} == {"tie"}
+
+
+def _pair_rates(rows: Sequence[Row], *, seed: int, resamples: int) -> dict[str, Any]:
+    from apo.metrics.statistics import paired_bootstrap, sign_test
+
+    points = _judged_points(rows)
+    reward_differences = [row["score_difference"] for row in rows if row["outcome"]]
+    products = [point * reward for point, reward in zip(points, reward_differences, strict=True)]
+    agreements = [product > 0 for product in products if product]
+    preferred = [reply["verdict"] for reply in _replies(rows) if reply["verdict"] in ("A", "B")]
+    rates: dict[str, Any] = {}
     if points:
-        found["difference"] = fmean(points)
+        rates["difference"] = fmean(points)
     if len(points) > 1:
         low, high = paired_bootstrap(points, [0] * len(points), seed=seed, resamples=resamples)
-        found |= {"low": low, "high": high}
+        rates |= {"low": low, "high": high}
     if any(points):
-        found["sign_test_p"] = sign_test(points.count(1), points.count(-1))
-    if places:
-        found["first_shown_won"] = places.count("A") / len(places)
-    if agreeing:
-        found |= {"agrees_with_score": fmean(agreeing), "agreement_queries": len(agreeing)}
-    return found
-
-
-def _letters(row: Row) -> set[str | None]:
-    return {row["forward"]["verdict"], row["backward"]["verdict"]}
+        rates["sign_test_p"] = sign_test(points.count(1), points.count(-1))
+    if preferred:
+        rates["first_shown_won"] = preferred.count("A") / len(preferred)
+    if agreements:
+        rates |= {"agrees_with_score": fmean(agreements), "agreement_queries": len(agreements)}
+    return rates

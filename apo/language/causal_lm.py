@@ -11,24 +11,24 @@ from torch.nn.functional import cross_entropy
 
 from apo.model import runtime
 from apo.model.batching import IGNORED, collate_texts
-from apo.model.encoding import Encoder, Item
+from apo.model.encoding import Encoder, ResponseSet
 from apo.model.special_tokens import special_tokens, text_ids
 from apo.training.checkpointing import Checkpoints
 from apo.training.engines import Terms
-from apo.training.settings import Optimiser
-from apo.training.trainer import batches_of, optimise
+from apo.training.settings import Optimizer
+from apo.training.trainer import length_bucketed_batches, training_loop
 
 
 def encode_documents(
     tokenizer: Any, texts: Iterable[str], *, max_length: int, counts: Counter[str]
-) -> Iterator[Item]:
+) -> Iterator[ResponseSet]:
     """Whole texts to learn: `[bos]` as prefix, the text and `[eos]` as its one response; cut on the right."""
     for ids in text_ids(tokenizer, list(texts), special_tokens(tokenizer)):
         counts["documents"] += 1
         counts["documents_cut"] += len(ids) > max_length - 2
         kept = [*ids[: max_length - 2], tokenizer.eos_token_id]
         counts["tokens"] += len(kept)
-        yield Item([tokenizer.bos_token_id], [kept])
+        yield ResponseSet([tokenizer.bos_token_id], [kept])
 
 
 def encode_answers(
@@ -38,7 +38,7 @@ def encode_answers(
     max_length: int,
     counts: Counter[str],
     where: str,
-) -> Iterator[Item]:
+) -> Iterator[ResponseSet]:
     """(query, response) to learn: the query as the prefix, the response and `[eos]` as the one response."""
     encoder = Encoder(tokenizer, max_length, pooling="eos", separator="", truncation_side="left")
     yield from encoder.items(((query, [response]) for query, response in rows), counts, where=where)
@@ -55,34 +55,34 @@ def token_loss_sum(
 
 def train_language_model(
     model: Any,
-    items: Sequence[Item],
-    settings: Optimiser,
+    items: Sequence[ResponseSet],
+    settings: Optimizer,
     *,
     pad_id: int,
     seed: int,
     device: torch.device,
-    what: str,
+    desc: str,
     checkpoints: Checkpoints,
 ) -> list[dict[str, float]]:
-    """Minimises the mean loss of the labelled tokens of each optimiser step; the curve of `optimise`."""
+    """Minimizes the mean loss of the labelled tokens of each optimizer step; the curve of `training_loop`."""
 
     def loss_of(step: list[int], chosen: list[int]) -> Terms:
         tokens = sum(len(items[i].responses[0]) for i in step)  # the denominator
         ids, attention, labels = collate_texts([items[i] for i in chosen], pad_id=pad_id)
-        with runtime.arithmetic(device):
+        with runtime.autocast(device):
             logits = model(
                 input_ids=ids.to(device), attention_mask=attention.to(device), use_cache=False
             ).logits
         return {"loss": token_loss_sum(logits.float(), labels.to(device)) / tokens}
 
-    runtime.spare_memory(model)
+    runtime.enable_gradient_checkpointing(model)
     lengths = [item.longest for item in items]
-    return optimise(
+    return training_loop(
         model,
         settings,
-        batches=batches_of(lengths, settings, seed=seed),
+        batches=length_bucketed_batches(lengths, settings, seed=seed),
         lengths=lengths,
         loss_of=loss_of,
-        what=what,
+        desc=desc,
         checkpoints=checkpoints,
     )

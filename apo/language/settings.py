@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from apo.core.config import Count, Positive
-from apo.training.settings import Optimiser
+from apo.training.settings import Optimizer
 
 
-class Backbone(Optimiser):
+class Backbone(Optimizer):
     start: str
     vocab_size: Annotated[int, Field(ge=300)]
     hidden_size: Count
@@ -19,7 +19,7 @@ class Backbone(Optimiser):
     max_length: Annotated[int, Field(ge=8)]
 
 
-class FineTuning(Optimiser):
+class FineTuning(Optimizer):
     max_length: Annotated[int, Field(ge=8)]
 
 

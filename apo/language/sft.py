@@ -12,6 +12,7 @@ from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.training.checkpointing import Checkpoints
 from apo.training.outputs import Outputs, finish
+from apo.training.trainer import warmup_metrics
 
 
 def fine_tune(
@@ -57,10 +58,11 @@ def fine_tune(
             pad_id=tokenizer.pad_token_id,
             seed=seed,
             device=device,
-            what=name,
+            desc=name,
             checkpoints=checkpoints,
         )
         learned = settings.model_dump(exclude={"start"})
         card = {"start": start, "trained_on": {source: len(answers)}, "settings": learned}
-        finish(name, model, tokenizer, curve, found={}, counts=counts, card=card, to=to)
+        found = warmup_metrics(len(curve), settings)
+        finish(name, model, tokenizer, curve, found=found, counts=counts, card=card, to=to)
         checkpoints.remove_older()

@@ -18,7 +18,7 @@ from apo.metrics.statistics import bootstrap_of_sums
 BATCH = 4_000_000  # numbers that are drawn at once
 
 
-class SureEce(NamedTuple):
+class EceInterval(NamedTuple):
     """An ECE (both orders of a pair) with what is known of its noise, fraction 0 to 1.
 
     Attributes:
@@ -34,9 +34,9 @@ class SureEce(NamedTuple):
     by_chance: float
 
 
-def sure_ece(
+def ece_interval(
     chosen: ArrayLike, rejected: ArrayLike, pairs: Sequence[int], *, bins: int, seed: int, resamples: int
-) -> SureEce:
+) -> EceInterval:
     """The ECE of sigma(chosen - rejected) with its noise.
 
     Args:
@@ -66,7 +66,9 @@ def sure_ece(
         seed=seed,
         resamples=resamples,
     )
-    return SureEce(ece, *interval, _by_chance(chosen, rejected, bins=bins, seed=seed, resamples=resamples))
+    return EceInterval(
+        ece, *interval, _by_chance(chosen, rejected, bins=bins, seed=seed, resamples=resamples)
+    )
 
 
 def _by_chance(chosen: ArrayLike, rejected: ArrayLike, *, bins: int, seed: int, resamples: int) -> float:

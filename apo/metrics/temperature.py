@@ -31,7 +31,7 @@ class Temperature(NamedTuple):
 
 
 def fit_temperature(chosen: ArrayLike, rejected: ArrayLike) -> Temperature:
-    """The T that minimises the mean of -log sigma((chosen - rejected) / T).
+    """The T that minimizes the mean of -log sigma((chosen - rejected) / T).
 
     With b = 1/T that is convex in b, and its slope, -mean(m sigma(-b m)) over margins m, rises with b: the
     root of the slope is bracketed, and there is one at most. Pairs that are all ordered right have none (the

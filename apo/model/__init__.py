@@ -1,1 +1,1 @@
-"""Text to ids, items to micro batches, hidden states to rewards; checkpoints in and out."""
+"""Text to ids, items to micro-batches, hidden states to rewards; checkpoints in and out."""

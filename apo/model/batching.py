@@ -1,4 +1,4 @@
-"""Items to tensors: one tree per query, in micro batches of a token budget.
+"""Items to tensors: one tree per query, in micro-batches of a token budget.
 
 A tree is the query followed by all its responses. Position ids restart behind the query and the
 attention mask lets a response see the query and itself, so that every reward and every gradient is
@@ -8,13 +8,14 @@ the one that separate sequences would give, while the query is computed once.
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 
 
 @dataclass(frozen=True)
@@ -24,61 +25,68 @@ class Batch:
     Attributes:
         input_ids: Token ids.
         position_ids: Positions as in the separate sequences.
-        attention: Which token (row) sees which (column); nothing sees padding but padding.
-        members: Which tokens make up the sequence of each response.
+        segments: What a token belongs to: 0 the query, k the k-th response, -1 padding.
         mask: Which responses are there.
     """
 
     input_ids: Int[Tensor, "item tok"]
     position_ids: Int[Tensor, "item tok"]
-    attention: Bool[Tensor, "item 1 tok tok"]
-    members: Bool[Tensor, "item resp tok"]
+    segments: Int[Tensor, "item tok"]
     mask: Bool[Tensor, "item resp"]
+
+    @cached_property
+    def attention(self) -> Bool[Tensor, "item 1 tok tok"]:
+        """Which token (row) sees which (column); nothing sees padding but padding."""
+        keys, queries = self.segments[:, None, :], self.segments[:, :, None]
+        causal = torch.ones(keys.shape[-1], keys.shape[-1], dtype=torch.bool, device=keys.device).tril()
+        return (causal & ((keys == queries) | (keys == 0)))[:, None]
+
+    @cached_property
+    def response_mask(self) -> Bool[Tensor, "item resp tok"]:
+        """Which tokens make up the sequence of each response."""
+        keys = self.segments[:, None, :]
+        numbers = torch.arange(1, self.mask.shape[1] + 1, device=keys.device)[None, :, None]
+        return ((keys == numbers) | (keys == 0)) & self.mask[:, :, None]
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
 
-def tree_length(item: Item) -> int:
+def packed_length(item: ResponseSet) -> int:
     """Tokens of the query and of all its responses."""
     return len(item.prefix) + sum(map(len, item.responses))
 
 
-def plain_items(item: Item) -> list[Item]:
+def unpacked(item: ResponseSet) -> list[ResponseSet]:
     """The layout without sharing: one item for each response."""
-    return [Item(item.prefix, [response]) for response in item.responses]
+    return [ResponseSet(item.prefix, [response]) for response in item.responses]
 
 
-def collate(items: Sequence[Item], *, pad_id: int) -> Batch:
-    """Pads trees on the right and builds their masks."""
-    length = max(map(tree_length, items))
+def collate(items: Sequence[ResponseSet], *, pad_id: int) -> Batch:
+    """Pads trees on the right."""
+    length = max(map(packed_length, items))
     widest = max(len(item.responses) for item in items)
     input_ids = torch.full((len(items), length), pad_id, dtype=torch.long)
     position_ids = torch.zeros((len(items), length), dtype=torch.long)
-    segment = torch.full((len(items), length), -1, dtype=torch.long)  # 0 query, 1.. responses, -1 padding
+    segments = torch.full((len(items), length), -1, dtype=torch.long)
     mask = torch.zeros((len(items), widest), dtype=torch.bool)
     for row, item in enumerate(items):
         ids = list(item.prefix)
         positions = list(range(len(item.prefix)))
-        segments = [0] * len(item.prefix)
-        for index, response in enumerate(item.responses, start=1):
+        numbers = [0] * len(item.prefix)
+        for number, response in enumerate(item.responses, start=1):
             ids += response
             positions += range(len(item.prefix), len(item.prefix) + len(response))
-            segments += [index] * len(response)
+            numbers += [number] * len(response)
         input_ids[row, : len(ids)] = torch.tensor(ids)
         position_ids[row, : len(ids)] = torch.tensor(positions)
-        segment[row, : len(ids)] = torch.tensor(segments)
+        segments[row, : len(ids)] = torch.tensor(numbers)
         mask[row, : len(item.responses)] = True
-    keys, queries = segment[:, None, :], segment[:, :, None]
-    causal = torch.ones((length, length), dtype=torch.bool).tril()
-    attention = causal & ((keys == queries) | (keys == 0))
-    numbers = torch.arange(1, widest + 1)[None, :, None]
-    members = ((keys == numbers) | (keys == 0)) & mask[:, :, None]
-    return Batch(input_ids, position_ids, attention[:, None], members, mask)
+    return Batch(input_ids, position_ids, segments, mask)
 
 
-def rectangle(
+def pad_responses(
     rows: Sequence[Sequence[float]], fill: float, dtype: torch.dtype
 ) -> Shaped[Tensor, "item resp"]:
     """Numbers of the responses of each item, with `fill` where an item has no more responses."""
@@ -114,7 +122,7 @@ def _say_larger(budget: str, tokens: int, longest: int) -> None:
     if budget not in _told:
         _told.add(budget)
         print(
-            f"{budget} is {tokens} tokens and an item has {longest}: such an item is a micro batch alone",
+            f"{budget} is {tokens} tokens and an item has {longest}: such an item is a micro-batch alone",
             file=sys.stderr,
         )
 
@@ -122,7 +130,7 @@ def _say_larger(budget: str, tokens: int, longest: int) -> None:
 IGNORED = -100  # a label that costs nothing
 
 
-def collate_texts(items: Sequence[Item], *, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+def collate_texts(items: Sequence[ResponseSet], *, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, attention mask and labels (the response's tokens alone), padded on the right."""
     length = max(item.longest for item in items)
     ids = torch.full((len(items), length), pad_id)

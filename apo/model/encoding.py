@@ -19,18 +19,18 @@ CHUNK = 512  # items whose texts are given to the tokenizer at once
 
 
 @dataclass(frozen=True)
-class Item:
+class ResponseSet:
     """A query and its responses as ids; sequence k of the item is `prefix + responses[k]`."""
 
     prefix: list[int]
     responses: list[list[int]]
 
-    def only(self, indices: Sequence[int]) -> "Item":
+    def only(self, indices: Sequence[int]) -> "ResponseSet":
         """The item with these of its responses."""
-        return Item(self.prefix, [self.responses[index] for index in indices])
+        return ResponseSet(self.prefix, [self.responses[index] for index in indices])
 
     @property
-    def plain_tokens(self) -> int:
+    def unpacked_tokens(self) -> int:
         """Tokens of the separate sequences together."""
         return sum(len(self.prefix) + len(response) for response in self.responses)
 
@@ -64,8 +64,8 @@ class Encoder:
         counts: Counter[str],
         *,
         where: str,
-        blanks: bool = False,
-    ) -> Iterator[Item]:
+        allow_blank: bool = False,
+    ) -> Iterator[ResponseSet]:
         """Encodes (query, responses) pairs in order, and counts what was cut.
 
         Counts `queries_cut`, `responses_cut` (longer than max_length alone), `items`, `tokens`. A line on the
@@ -79,11 +79,11 @@ class Encoder:
             UserError: A response has no tokens and `blanks` is off.
         """
         cut_before = counts["responses_cut"]
-        for item in self.uncut(texts, where=where, blanks=blanks):
+        for item in self.tokenize(texts, where=where, allow_blank=allow_blank):
             yield self.cut(item, counts)
-        self.tell_cut(counts["responses_cut"] - cut_before, where=where)
+        self.log_truncation(counts["responses_cut"] - cut_before, where=where)
 
-    def tell_cut(self, cut: int, *, where: str) -> None:
+    def log_truncation(self, cut: int, *, where: str) -> None:
         """Says on the terminal how many responses of a file were cut."""
         if cut:
             print(
@@ -92,9 +92,9 @@ class Encoder:
                 file=sys.stderr,
             )
 
-    def uncut(
-        self, texts: Iterable[tuple[str, Sequence[str]]], *, where: str, blanks: bool = False
-    ) -> Iterator[Item]:
+    def tokenize(
+        self, texts: Iterable[tuple[str, Sequence[str]]], *, where: str, allow_blank: bool = False
+    ) -> Iterator[ResponseSet]:
         """The ids of (query, responses) and nothing else: the query is the prefix, however long.
 
         Raises:
@@ -111,14 +111,14 @@ class Encoder:
                     self._after(anchor, ids, where) if response.strip() else []
                     for response, ids in zip(responses, islice(endings, len(responses)), strict=True)
                 ]
-                if not blanks and not all(response_ids):
+                if not allow_blank and not all(response_ids):
                     raise UserError(
                         where,
                         found=f"a response without tokens to the query {query[-60:]!r}",
                         expected="a response with text",
                         do="remove it from the comparison",
                     )
-                yield Item(query_ids, response_ids)
+                yield ResponseSet(query_ids, response_ids)
 
     def _after(self, anchor: list[int], ids: list[int], where: str) -> list[int]:
         """The ids of a response, those behind the anchor."""
@@ -132,7 +132,7 @@ class Encoder:
         return ids[len(anchor) :]
 
     @property
-    def room(self) -> int:
+    def max_content_tokens(self) -> int:
         """Tokens that are left for a query and a response beside bos, separator and eos."""
         return self.max_length - sum(map(len, self._around()))
 
@@ -142,20 +142,20 @@ class Encoder:
         separator = [self.tokenizer.convert_tokens_to_ids(self.separator)] if self.separator else []
         return bos, separator, [] if self.pooling == "last" else [self.tokenizer.eos_token_id]
 
-    def cut(self, uncut: Item, counts: Counter[str]) -> Item:
+    def cut(self, tokenized: ResponseSet, counts: Counter[str]) -> ResponseSet:
         """An item that fits: the query cut once for all responses, a response when none of it is left."""
         bos, separator, eos = self._around()
-        room, query, responses = self.room, uncut.prefix, uncut.responses
-        cut_responses = [self.shorten(response, room) for response in responses]
-        kept = self.shorten(query, room - max(map(len, cut_responses)))
+        max_content_tokens, query, responses = self.max_content_tokens, tokenized.prefix, tokenized.responses
+        cut_responses = [self.truncate_ids(response, max_content_tokens) for response in responses]
+        kept = self.truncate_ids(query, max_content_tokens - max(map(len, cut_responses)))
         counts["items"] += 1
         counts["queries_cut"] += len(kept) < len(query)
         counts["responses_cut"] += sum(len(c) < len(r) for c, r in zip(cut_responses, responses, strict=True))
-        item = Item(bos + kept + separator, [response + eos for response in cut_responses])
-        counts["tokens"] += item.plain_tokens
+        item = ResponseSet(bos + kept + separator, [response + eos for response in cut_responses])
+        counts["tokens"] += item.unpacked_tokens
         return item
 
-    def shorten(self, ids: list[int], length: int) -> list[int]:
+    def truncate_ids(self, ids: list[int], length: int) -> list[int]:
         """At most so many ids, those at the end or, with `truncation_side: right`, at the beginning."""
         if len(ids) <= length:
             return ids

@@ -2,6 +2,9 @@
 
 A reward reads one token of each response. The last layer needs keys and values of all tokens for that, but
 queries, attention output and MLP of those few alone: the same numbers for almost one layer less of work.
+
+On a CPU trees are read without padding (`apo.model.unpadded`). Elsewhere they are padded, and attention is
+dense under a mask.
 """
 
 from typing import Any
@@ -14,12 +17,15 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from apo.model.batching import Batch
 from apo.model.pooling import at, last_position
+from apo.model.unpadded import can_unpad, last_hidden_unpadded
 
 FAMILY = (LlamaModel, MistralModel, Qwen2Model)  # the same modules under the same names
 
 
 def last_hidden(decoder: Any, batch: Batch) -> Float[Tensor, "item resp hidden"]:
     """What `decoder` (one of `FAMILY`) gives for the last token of each response."""
+    if can_unpad(decoder, batch):
+        return last_hidden_unpadded(decoder, batch)
     hidden = decoder.embed_tokens(batch.input_ids)
     rotary = decoder.rotary_emb(hidden, position_ids=batch.position_ids)
     for layer in decoder.layers[:-1]:
@@ -42,7 +48,7 @@ def _last_layer(
 ) -> Float[Tensor, "item resp hidden"]:
     """The layer's output at the last tokens: each sees its query and its response, `batch.members`."""
     attention = layer.self_attn
-    last = last_position(batch.members)
+    last = last_position(batch.response_mask)
     normed = layer.input_layernorm(hidden)
     queries = _heads(attention.q_proj(at(normed, last)), attention.head_dim)
     keys = _heads(attention.k_proj(normed), attention.head_dim)
@@ -63,8 +69,8 @@ def _last_layer(
 
 def _visible(batch: Batch, last: Int[Tensor, "item resp"]) -> Tensor:
     """The mask of the last tokens; a response that is not there sees the first token, not nothing."""
-    first = torch.arange(batch.members.shape[-1], device=last.device) == 0
-    return (batch.members | (first & ~batch.mask[..., None]))[:, None]
+    first = torch.arange(batch.response_mask.shape[-1], device=last.device) == 0
+    return (batch.response_mask | (first & ~batch.mask[..., None]))[:, None]
 
 
 def _heads(projected: Float[Tensor, "item tok hidden"], size: int) -> Float[Tensor, "item head tok size"]:

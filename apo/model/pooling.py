@@ -15,10 +15,10 @@ Members = Bool[Tensor, "item resp tok"]
 Pooled = Float[Tensor, "item resp hidden"]
 
 
-def last_position(members: Members) -> Int[Tensor, "item resp"]:
+def last_position(response_mask: Members) -> Int[Tensor, "item resp"]:
     """Position of the last token of each response's sequence; 0 where there is none."""
-    positions = torch.arange(members.shape[-1], device=members.device)
-    return (members * positions).amax(-1)
+    positions = torch.arange(response_mask.shape[-1], device=response_mask.device)
+    return (response_mask * positions).amax(-1)
 
 
 def at(states: Hidden, positions: Int[Tensor, "item resp"]) -> Pooled:
@@ -26,21 +26,21 @@ def at(states: Hidden, positions: Int[Tensor, "item resp"]) -> Pooled:
     return states.gather(1, positions[..., None].expand(-1, -1, states.shape[-1]))
 
 
-def pool_last(hidden: Hidden, members: Members) -> Pooled:
+def pool_last(hidden: Hidden, response_mask: Members) -> Pooled:
     """The hidden state of the last token."""
-    return at(hidden, last_position(members))
+    return at(hidden, last_position(response_mask))
 
 
-def pool_average(hidden: Hidden, members: Members) -> Pooled:
+def pool_average(hidden: Hidden, response_mask: Members) -> Pooled:
     """The mean over all tokens of query and response; 0 over no tokens."""
-    weights = members.to(hidden.dtype)
+    weights = response_mask.to(hidden.dtype)
     return weights @ hidden / weights.sum(-1, keepdim=True).clamp(min=1)
 
 
-def pool_max(hidden: Hidden, members: Members) -> Pooled:
+def pool_max(hidden: Hidden, response_mask: Members) -> Pooled:
     """The largest value of each dimension over all tokens of query and response; 0 over no tokens."""
-    spread = hidden[:, None].masked_fill(~members[..., None], float("-inf")).amax(-2)
-    return spread.masked_fill(~members.any(-1)[..., None], 0.0)
+    spread = hidden[:, None].masked_fill(~response_mask[..., None], float("-inf")).amax(-2)
+    return spread.masked_fill(~response_mask.any(-1)[..., None], 0.0)
 
 
 POOLINGS: dict[str, Callable[[Hidden, Members], Pooled]] = {

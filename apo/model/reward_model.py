@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from apo.model import runtime
-from apo.model.batching import Batch, collate, micro_batches, plain_items, tree_length
-from apo.model.encoding import Encoder, Item
+from apo.model.batching import Batch, collate, micro_batches, packed_length, unpacked
+from apo.model.encoding import Encoder, ResponseSet
 from apo.model.last_token import FAMILY, last_hidden
 from apo.model.pooling import POOLINGS
 
@@ -32,27 +32,27 @@ class RewardModel(nn.Module):
         super().__init__()
         self.classifier = classifier
         self.encoder = encoder
-        self.takes_trees = takes_trees(classifier, encoder.max_length)
-        if not self.takes_trees:
-            say_plain(type(classifier).__name__)
+        self.supports_shared_prefix = supports_shared_prefix(classifier, encoder.max_length)
+        if not self.supports_shared_prefix:
+            log_unpacked(type(classifier).__name__)
 
-    def tokens(self, item: Item) -> int:
+    def tokens(self, item: ResponseSet) -> int:
         """What an item costs of a token budget."""
-        return tree_length(item) if self.takes_trees else len(item.responses) * item.longest
+        return packed_length(item) if self.supports_shared_prefix else len(item.responses) * item.longest
 
-    def rewards(self, items: Sequence[Item]) -> Float[Tensor, "item resp"]:
+    def rewards(self, items: Sequence[ResponseSet]) -> Float[Tensor, "item resp"]:
         """Rewards of the responses of each item, 0 behind the last one; on the model's device."""
         pad_id, device = self.encoder.tokenizer.pad_token_id, self.classifier.device
-        if self.takes_trees:
+        if self.supports_shared_prefix:
             found: Tensor = self(collate(items, pad_id=pad_id).to(device))
             return found
-        rows = [part for item in items for part in plain_items(item)]
+        rows = [part for item in items for part in unpacked(item)]
         flat = self(collate(rows, pad_id=pad_id).to(device))[:, 0]
         return pad_sequence(flat.split([len(item.responses) for item in items]), batch_first=True)
 
     def forward(self, batch: Batch) -> Float[Tensor, "item resp"]:
         """Rewards; those of responses that are not there are 0."""
-        with runtime.arithmetic(batch.input_ids.device):
+        with runtime.autocast(batch.input_ids.device):
             pooled = self._pooled(batch)
         rewards: Tensor = self.classifier.score(pooled.to(self.classifier.score.weight.dtype)).squeeze(-1)
         rewards = at_least_float32(rewards)
@@ -61,10 +61,10 @@ class RewardModel(nn.Module):
     def _pooled(self, batch: Batch) -> Float[Tensor, "item resp hidden"]:
         base, pooling = self.classifier.base_model, self.encoder.pooling
         sdpa = self.classifier.config._attn_implementation == "sdpa"
-        if self.takes_trees and sdpa and isinstance(base, FAMILY) and pooling in ("last", "eos"):
+        if self.supports_shared_prefix and sdpa and isinstance(base, FAMILY) and pooling in ("last", "eos"):
             return last_hidden(base, batch)
-        hidden = read(base, batch, tree=self.takes_trees).last_hidden_state
-        return POOLINGS[pooling](hidden, batch.members)
+        hidden = read(base, batch, tree=self.supports_shared_prefix).last_hidden_state
+        return POOLINGS[pooling](hidden, batch.response_mask)
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def at_least_float32(values: Tensor) -> Tensor:
 def read(model: Any, batch: Batch, *, tree: bool) -> Any:
     """What a model of transformers, with or without a head, gives for all tokens of a batch."""
     if not tree:  # one response an item: what it is made of is what is no padding
-        mask = batch.members[:, 0].long()
+        mask = batch.response_mask[:, 0].long()
         return model(input_ids=batch.input_ids, attention_mask=mask, use_cache=False)
     attention: Tensor = batch.attention
     if model.config._attn_implementation == "eager":  # adds the mask to the scores
@@ -90,7 +90,7 @@ def read(model: Any, batch: Batch, *, tree: bool) -> Any:
 
 
 @torch.no_grad()
-def takes_trees(model: Any, max_length: int) -> bool:
+def supports_shared_prefix(model: Any, max_length: int) -> bool:
     """Whether a small tree gives the hidden states of its separate sequences.
 
     A window of attention shorter than a text would be lost under a tree's mask: no tree then.
@@ -105,13 +105,13 @@ def takes_trees(model: Any, max_length: int) -> bool:
         return False
     low, high = config.vocab_size // 4, config.vocab_size // 2
     ids = torch.linspace(low, high, 9).long().tolist()
-    item = Item(ids[:4], [ids[4:6], ids[6:]])
+    item = ResponseSet(ids[:4], [ids[4:6], ids[6:]])
     training = model.training
     model.eval()
     try:
         tree = collate([item], pad_id=ids[0]).to(model.device)
         together = read(model.base_model, tree, tree=True).last_hidden_state[0, 4:]
-        plain = collate(plain_items(item), pad_id=ids[0]).to(model.device)
+        plain = collate(unpacked(item), pad_id=ids[0]).to(model.device)
         rows = read(model.base_model, plain, tree=False).last_hidden_state
     except (ValueError, TypeError, RuntimeError):  # a mask or positions that its code does not know
         return False
@@ -122,7 +122,7 @@ def takes_trees(model: Any, max_length: int) -> bool:
 
 
 @functools.cache
-def say_plain(name: str) -> None:
+def log_unpacked(name: str) -> None:
     """A line on the terminal, once for each kind of model."""
     print(
         f"{name} can't read all responses of a query as one tree: each is read with its own copy of the "
@@ -132,7 +132,7 @@ def say_plain(name: str) -> None:
 
 
 @torch.inference_mode()
-def rate(model: RewardModel, items: Sequence[Item]) -> list[list[float]]:
+def rate(model: RewardModel, items: Sequence[ResponseSet]) -> list[list[float]]:
     """The rewards of each item's responses, without dropout; the model is left in the mode that it had."""
     training = model.training
     model.eval()

@@ -39,25 +39,30 @@ def figures(curves: Mapping[str, Curve], metrics: Mapping[str, Any], rounds: Seq
     """Every plot that the curves and metrics allow, always the same bytes."""
     curves = {name: curves[name] for name in sorted(curves, key=lambda name: (_round(name, rounds), name))}
     drawn = [scores(metrics, rounds), losses("reward models", _trainings(curves, "training"))]
-    earlier = {f"{one}/evaluate/rounds" for one in rounds[:-1]}  # the last one holds them
     drawn.append(losses("language models in alignment", _trainings(curves, "align_")))
-    drawn += [losses(name, {name: curves[name]}) for name in ("backbone", "actor") if name in curves]
+    drawn += [losses(name[3:], {name: curves[name]}) for name in START if name in curves]
     for file, draw in BY_FILE.items():
         for name, rows in curves.items():
             folder, _, last = name.rpartition("/")
-            if last == file and rows and name not in earlier:
+            if last == file and rows and not _is_repeated(name, rounds):
                 drawn.append(draw(whose(folder), rows))
     return [Figure(caption, _svg(spec)) for caption, spec in filter(None, drawn)]
 
 
 def not_drawn(curves: Mapping[str, Curve]) -> list[str]:
     """The curve files that no plot shows."""
-    drawn = {*_trainings(curves, "training"), *_trainings(curves, "align_"), "backbone", "actor"}
+    drawn = {*_trainings(curves, "training"), *_trainings(curves, "align_"), *START}
     return [
         name
         for name, rows in sorted(curves.items())
         if name not in drawn and not (rows and name.rpartition("/")[2] in BY_FILE)
     ]
+
+
+def _is_repeated(name: str, rounds: Sequence[str]) -> bool:
+    """Whether a later round holds the same: the LLMs round by round, and what the base RM gives them all."""
+    round, _, rest = name.partition("/")
+    return round in rounds[:-1] and (rest == "evaluate/rounds" or rest.startswith("payoff/base_rm/"))
 
 
 def _round(name: str, rounds: Sequence[str]) -> int:
@@ -69,20 +74,24 @@ def _round(name: str, rounds: Sequence[str]) -> int:
 def whose(folder: str) -> str:
     """The model that the curves in a folder are of.
 
-    >>> whose("r1/payoff"), whose("train_base_rm"), whose("r2/align_apo")
+    >>> whose("r1/payoff/apo_rm"), whose("r0/train_base_rm"), whose("r2/align_apo")
     ('APO RM, r1', 'base RM', 'llm_apo, r2')
     """
-    round, _, stage = folder.rpartition("/")
+    round, _, stage = folder.partition("/")
     name = WHOSE.get(stage, stage.replace("align_", "llm_"))
-    return f"{name}, {round}" if round else name
+    return name if round == "r0" or name == "base RM" else f"{name}, {round}"
 
 
+START = ("r0/backbone", "r0/actor")
 WHOSE = {
     "train_base_rm": "base RM",
-    "payoff_base": "base RM",
+    "evaluate_base_rm": "base RM",
+    "payoff/base_rm": "base RM",
     "train_apo_rm": "APO RM",
-    "payoff": "APO RM",
+    "evaluate_apo_rm": "APO RM",
+    "payoff/apo_rm": "APO RM",
     "test_rm": "testing RM",
+    "evaluate_test_rm": "testing RM",
     "evaluate": "testing RM",
 }
 
@@ -92,7 +101,7 @@ def _trainings(curves: Mapping[str, Curve], begins: str) -> dict[str, Curve]:
 
 
 def losses(of: str, curves: Mapping[str, Curve]) -> tuple[str, Spec] | None:
-    """Training loss by optimiser step, a line for each training."""
+    """Training loss by optimizer step, a line for each training."""
     values = [
         {"step": step, "loss": loss, "of": whose(name.removesuffix("/training"))}
         for name, rows in curves.items()
@@ -106,7 +115,7 @@ def losses(of: str, curves: Mapping[str, Curve]) -> tuple[str, Spec] | None:
         values,
         mark={"type": "line", "strokeWidth": 1.5},
         encoding={
-            "x": _axis("step", "optimiser step"),
+            "x": _axis("step", "optimizer step"),
             "y": _axis("loss", "loss", zero=False),
             "color": {"field": "of", "type": "nominal", "legend": {} if len(curves) > 1 else None},
         },
@@ -217,7 +226,7 @@ def scores(metrics: Mapping[str, Any], rounds: Sequence[str]) -> tuple[str, Spec
     return caption, _plot(values, layer=layers, height={"step": 30})
 
 
-def histograms(what: str) -> Callable[[str, Curve], tuple[str, Spec]]:
+def histograms(desc: str) -> Callable[[str, Curve], tuple[str, Spec]]:
     """How often an RM gave which reward, a line for each kind of response."""
 
     def draw(of: str, rows: Curve) -> tuple[str, Spec]:
@@ -228,7 +237,7 @@ def histograms(what: str) -> Callable[[str, Curve], tuple[str, Spec]]:
             "color": {"field": "of", "type": "nominal", "sort": None},
         }
         line = {"type": "line", "strokeWidth": 1.5, "interpolate": "step"}
-        return f"{what}, {of}", _plot(values, mark=line, encoding=encoding)
+        return f"{desc}, {of}", _plot(values, mark=line, encoding=encoding)
 
     return draw
 

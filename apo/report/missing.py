@@ -8,10 +8,11 @@ START = {
     "split": "split",
     "backbone": "backbone",
     "actor": "actor",
-    "base_rm": "train_base_rm",
-    "test_rm": "test_rm",
+    "train_base_rm": "train_base_rm",
+    "train_test_rm": "test_rm",
+    "base_rm": "evaluate_base_rm",
+    "test_rm": "evaluate_test_rm",
     "answer_actor": "answer_actor",
-    "payoff_r0": "payoff_base",
     "judge": "judge",
 }
 ROUND = {
@@ -19,7 +20,8 @@ ROUND = {
     "sample_base": "sample (base)",
     "sample_apo": "sample (apo)",
     "convert": "convert",
-    "apo_rm": "train_apo_rm",
+    "train_apo_rm": "train_apo_rm",
+    "apo_rm": "evaluate_apo_rm",
     "score_base": "score_base",
     "score_apo": "score",
     "rjs_base": "rjs (base)",
@@ -35,12 +37,12 @@ ROUND = {
 
 def stages_of(rounds: Sequence[str]) -> dict[str, str]:
     """Every stage that leaves metrics, by the key of its metrics: `evaluate of round r1`."""
-    found = dict(START)
-    for one in rounds:
-        found |= {f"{key}_{one}": f"{stage} of round {one}" for key, stage in ROUND.items()}
-    return found
+    stages = dict(START)
+    for round in rounds:
+        stages |= {f"{key}_{round}": f"{stage} of round {round}" for key, stage in ROUND.items()}
+    return stages
 
 
-def lacking(metrics: Mapping[str, Any], rounds: Sequence[str]) -> list[str]:
+def missing_stages(metrics: Mapping[str, Any], rounds: Sequence[str]) -> list[str]:
     """The stages without metrics, in the order in which they run."""
     return [stage for key, stage in stages_of(rounds).items() if key not in metrics]

@@ -15,12 +15,12 @@ from typing import Any
 
 from apo.core.records import Row
 from apo.report.figures import figures, not_drawn
-from apo.report.missing import lacking, stages_of
+from apo.report.missing import missing_stages, stages_of
 from apo.report.run import Run
+from apo.report.summary import verdict
 from apo.report.tables import Table, everything, number, parameters, tables
 from apo.report.transcript_counts import choices
 from apo.report.transcripts import MEASURES
-from apo.summary import verdict
 
 HERE = Path(__file__).parent
 DIGITS = 4  # of rewards in the page; the files have all
@@ -83,9 +83,9 @@ def _verdicts(metrics: Mapping[str, Any], rounds: Sequence[str]) -> str:
     for one in reversed(rounds):
         found = metrics.get(f"evaluate_{one}", {})
         if f"llm_apo_{one}_vs_llm_base_{one}" in found:
-            first, *rest = verdict(found, one).splitlines()
+            name, first, *rest = verdict(found, one).splitlines()
             kind = "note" if told else "verdict"
-            told.append(f'<p class="{kind}">{escape(first)}</p>')
+            told.append(f'<p class="{kind}">{escape(f"{name} {first.strip()}")}</p>')
             told += [f'<p class="note">{escape(line.strip())}</p>' for line in rest]
     return "\n".join(told) or '<p class="verdict">Nobody has won: no round of this run was evaluated.</p>'
 
@@ -102,7 +102,7 @@ def _navigation(shown: Sequence[Table]) -> str:
 
 
 def _missing(run: Run, rounds: Sequence[str]) -> str:
-    stages = [f"stage {escape(stage)}: no metrics" for stage in lacking(run.metrics, rounds)]
+    stages = [f"stage {escape(stage)}: no metrics" for stage in missing_stages(run.metrics, rounds)]
     files = [f"file <code>{escape(path)}</code>" for path in run.missing]
     if not stages and not files:
         return ""

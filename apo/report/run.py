@@ -1,25 +1,27 @@
-"""What the report shows of a run: metrics, curves and transcripts, of the rounds so far."""
+"""What there is of a run in the working folder: metrics, curves and transcripts of the stages that ran."""
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from apo.core.errors import UserError
-from apo.core.records import Row, decoded, read_rows, write_json, write_rows
+from apo.core.records import Row, decoded, read_rows
+from apo.report.transcripts import Truth, judged_answers, scored_samples, unscored_samples
 
 Curve = list[dict[str, str]]
+ARMS = ("base", "apo")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A part of a run, or all of it.
+    """A run, or what is there of it.
 
     Attributes:
         metrics: The metrics files as one document, by their top-level keys.
-        curves: Rows of the CSV files by name: `actor`, `r1/train_apo_rm/training`.
+        curves: Rows of the CSV files by name: `r0/actor`, `r1/train_apo_rm/training`.
         transcripts: Rows as `apo.report.transcripts` makes them.
         missing: Files that are not there.
     """
@@ -29,67 +31,37 @@ class Run:
     transcripts: list[Row]
     missing: list[str]
 
-    def __add__(self, other: "Run") -> "Run":
-        return Run(
-            self.metrics | other.metrics,
-            self.curves | other.curves,
-            self.transcripts + other.transcripts,
-            self.missing + other.missing,
-        )
+
+def read_run(rounds: Sequence[str], root: Path = Path()) -> Run:
+    """Everything that the stages of these rounds left below a folder.
+
+    Raises:
+        UserError: A file is not what its stage writes.
+    """
+    curves = {}
+    for round in ("r0", *rounds):
+        for file in sorted((root / "metrics/curves" / round).rglob("*.csv")):
+            name = file.relative_to(root / "metrics/curves").with_suffix("").as_posix()
+            curves[name] = list(csv.DictReader(decoded(file.read_bytes(), where=str(file)).splitlines()))
+    missing: list[str] = []
+    transcripts = [row for round in rounds for row in _transcripts(root, round, missing)]
+    return Run(read_metrics(root / "metrics", rounds), curves, transcripts, missing)
 
 
-NOTHING = Run({}, {}, [], [])
+def read_metrics(folder: Path, rounds: Sequence[str]) -> dict[str, Any]:
+    """The metrics files of no round and of these rounds as one document.
 
-
-def read_found(metrics: Iterable[Path], curves: Iterable[Path]) -> Run:
-    """The metrics and curves that are there, of files and of whole folders; of the rest, what is missing."""
-    run = NOTHING
-    for path in metrics:
-        for file in _files(path, "*.json"):
-            run = run + Run(_document(file), {}, [], [] if file.is_file() else [file.as_posix()])
-    for path in curves:
-        for file in _files(path, "**/*.csv"):
-            if file.is_file():
-                run = run + Run({}, {curve_name(file): _curve(file)}, [], [])
-            else:
-                run = run + Run({}, {}, [], [file.as_posix()])
-    return run
-
-
-def curve_name(file: Path) -> str:
-    """`r1/align_apo` for `metrics/curves/r1/align_apo.csv`."""
-    parts = file.with_suffix("").parts
-    return "/".join(parts[parts.index("curves") + 1 :] if "curves" in parts else parts[-1:])
-
-
-def write_run(folder: Path, run: Run) -> None:
-    """Writes `run.json` and `transcripts.jsonl` into a folder."""
-    write_json(folder / "run.json", {"metrics": run.metrics, "curves": run.curves, "missing": run.missing})
-    write_rows(folder / "transcripts.jsonl", run.transcripts)
-
-
-def read_run(folder: Path) -> Run:
-    """What `write_run` wrote."""
-    content = _document(folder / "run.json")
-    try:
-        return Run(transcripts=list(read_rows(folder / "transcripts.jsonl", "query_id", "query")), **content)
-    except TypeError:
-        raise UserError(
-            str(folder),
-            found=f"{', '.join(content) or 'nothing'} in run.json",
-            expected="metrics, curves and missing",
-            do="run `dvc repro`: stages gather_start and gather write it",
-        ) from None
-
-
-def _files(path: Path, pattern: str) -> list[Path]:
-    return sorted(path.glob(pattern)) if path.is_dir() else [path]
+    Raises:
+        UserError: A file holds no JSON object.
+    """
+    metrics: dict[str, Any] = {}
+    for place in (folder, *(folder / round for round in rounds)):
+        for file in sorted(place.glob("*.json")):
+            metrics |= _document(file)
+    return metrics
 
 
 def _document(file: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is no such file."""
-    if not file.is_file():
-        return {}
     try:
         content = json.loads(decoded(file.read_bytes(), where=str(file)))
     except (ValueError, RecursionError):
@@ -101,5 +73,50 @@ def _document(file: Path) -> dict[str, Any]:
     return content
 
 
-def _curve(file: Path) -> Curve:
-    return list(csv.DictReader(decoded(file.read_bytes(), where=str(file)).splitlines()))
+def _transcripts(root: Path, round: str, missing: list[str]) -> Iterator[Row]:
+    """The transcripts of one round; a file that is not there joins `missing`."""
+
+    def by_query(path: Path) -> dict[str, Row]:
+        if path.is_file():
+            return {row["query_id"]: row for row in read_rows(path)}
+        missing.append(path.relative_to(root).as_posix())
+        return {}
+
+    def by_arm(kind: str) -> dict[str, dict[str, Row]]:
+        return {arm: by_query(root / f"data/{kind}/{round}/{arm}.jsonl") for arm in ARMS}
+
+    golden, truth = root / "data/raw/golden.jsonl", root / "data/raw/truth.json"
+    missing += [path.relative_to(root).as_posix() for path in (golden, truth) if not path.is_file()]
+    rm_samples = by_query(root / f"data/samples/{round}/rm.jsonl")
+    samples, rewards, selected = (by_arm(kind) for kind in ("samples", "scores", "rjs"))
+    answers = _answers(root, round, missing)
+    asked = {name for rows in (rm_samples, *samples.values(), *answers.values()) for name in rows}
+    known = _golden_answers(golden, asked)
+    reward = _true_reward(truth)
+    yield from scored_samples(round, samples, rewards, selected, known, reward)
+    yield from judged_answers(round, answers, known)
+    yield from unscored_samples(round, rm_samples, known, reward)
+
+
+def _answers(root: Path, round: str, missing: list[str]) -> dict[str, dict[str, Row]]:
+    """The answers to the test queries by LLM and query, the golden answers last."""
+    answers: dict[str, dict[str, Row]] = {}
+    for folder in ("data/evaluate/r0", *(f"data/answers/{round}/{arm}" for arm in ARMS)):
+        if not (root / folder).is_dir():
+            missing.append(folder)
+        for file in sorted((root / folder).glob("*.jsonl")):
+            answers[file.stem] = {row["query_id"]: row for row in read_rows(file)}
+    return answers | ({"golden": answers.pop("golden")} if "golden" in answers else {})
+
+
+def _golden_answers(golden: Path, asked: set[str]) -> Mapping[str, str]:
+    rows = read_rows(golden, "golden") if golden.is_file() else ()
+    return {row["query_id"]: row["golden"] for row in rows if row["query_id"] in asked}
+
+
+def _true_reward(truth: Path) -> Truth | None:
+    if not truth.is_file() or not json.loads(truth.read_text(encoding="utf-8")):
+        return None
+    from apo.demo import true_reward
+
+    return true_reward

@@ -132,7 +132,7 @@ def language_models(metrics: Found, rounds: Sequence[str]) -> Table:
         "score_mean": "score by testing RM",
         "true_reward_mean": "true reward",
         "kl_mean": "KL",
-        "kl_per_token": "KL a token",
+        "kl_per_token": "KL per token",
         "words_mean": "words",
         "blank": "blank",
         "distinct": "distinct",
@@ -197,8 +197,9 @@ def payoff(metrics: Found, rounds: Sequence[str]) -> Table:
         row: {name: one.get(key) for name, one in found.items()}
         for row, key in (("testing RM", "score_mean"), ("true reward", "true_reward_mean"))
     }
-    for name, key in (("base RM", "payoff_r0"), *((f"APO RM of {one}", f"payoff_{one}") for one in rounds)):
-        rated[name] = {llm: one.get("reward_mean") for llm, one in metrics.get(key, {}).items()}
+    for one in rounds:
+        for rm, of in metrics.get(f"payoff_{one}", {}).items():
+            rated[rm] = {llm: mean.get("reward_mean") for llm, mean in of.items()}
     columns = [name for name in found if name != "actor"]
     rows = []
     for name, of in rated.items():

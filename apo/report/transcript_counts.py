@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from apo.core.records import Row
-from apo.text.subset import draw
+from apo.text.subset import subsample
 
 
 def at_most(rows: Iterable[Row], most: int, *, seed: int) -> list[Row]:
@@ -11,7 +11,7 @@ def at_most(rows: Iterable[Row], most: int, *, seed: int) -> list[Row]:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["round"], row["split"]), []).append(row)
-    return [row for group in groups.values() for row in draw(group, at_most=most, seed=seed)]
+    return [row for group in groups.values() for row in subsample(group, max_queries=most, seed=seed)]
 
 
 def choices(rows: Sequence[Row]) -> tuple[int, int]:

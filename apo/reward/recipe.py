@@ -16,7 +16,7 @@ from apo.core.records import read_rows, write_json, write_rows
 from apo.core.tables import write_csv
 from apo.losses import bradley_terry, pair_loss_sums, pairs_in_order
 from apo.model import runtime
-from apo.model.batching import rectangle
+from apo.model.batching import pad_responses
 from apo.model.checkpoint import load_reward_model, save_reward_model, start_reward_model
 from apo.model.encoding import Encoder
 from apo.model.reward_model import RewardModel, rate
@@ -30,6 +30,7 @@ from apo.text.dialogue import dialogue_to_messages
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters, merge_adapters, trained_weights
 from apo.training.model_card import reward_model_card
+from apo.training.trainer import warmup_metrics
 
 COMPARED = 32  # rows whose rewards a saved model is compared on
 
@@ -88,10 +89,10 @@ def train_rm(
             settings,
             **weights,
             seed=seed,
-            what=name,
+            desc=name,
             checkpoints=checkpoints,
-            look=_evaluation(model, watched[0]) if watched else None,
-            look_every=settings.eval_steps,
+            eval_fn=_evaluation(model, watched[0]) if watched else None,
+            eval_steps=settings.eval_steps,
         )
         model.to(runtime.device())
         adapter = merge_adapters(tuner)
@@ -108,6 +109,7 @@ def train_rm(
         write_csv(outputs.curves / "lengths.csv", check.lengths.histogram())
         write_rows(outputs.curves / "issues.jsonl", check.issues.examples)
         train = {**dict(sorted(counts.items())), "final_loss": curve[-1]["loss"]}
+        train |= warmup_metrics(len(curve), settings)
         found = {"train": train, "issues": dict(check.issues.counts), "saved": saved}
         write_json(outputs.metrics, {f"train_{name}": found})
         checkpoints.remove_older()
@@ -133,9 +135,11 @@ def _tokenized(
     ranked = []
     for path in paths:
         rows = list(read_rows(path))
-        uncut = encoder.uncut(((r["query"], r["responses"]) for r in rows), where=str(path), blanks=True)
+        tokenized = encoder.tokenize(
+            ((r["query"], r["responses"]) for r in rows), where=str(path), allow_blank=True
+        )
         cut_before = counts["responses_cut"]
-        for number, (row, ids) in enumerate(zip(rows, uncut, strict=True), start=1):
+        for number, (row, ids) in enumerate(zip(rows, tokenized, strict=True), start=1):
             labels = [float(score) for score in row["scores"]]
             if not RankedResponses(ids, labels).pairs:
                 counts["dropped_without_pair"] += 1
@@ -150,7 +154,7 @@ def _tokenized(
                 continue
             ranked.append(replace(kept, item=encoder.cut(kept.item, counts)))
             counts["apo_pairs" if is_adversarial else "human_pairs"] += kept.pairs
-        encoder.tell_cut(counts["responses_cut"] - cut_before, where=str(path))
+        encoder.log_truncation(counts["responses_cut"] - cut_before, where=str(path))
     if not ranked:
         raise UserError(
             ", ".join(map(str, paths)),
@@ -167,11 +171,11 @@ def _evaluation(model: RewardModel, valid: Path) -> Callable[[int], dict[str, fl
     rows = list(read_rows(valid))
     texts = ((row["query"], row["responses"]) for row in rows)
     items = list(model.encoder.items(texts, Counter(), where=str(valid)))
-    labels = rectangle([row["scores"] for row in rows], math.nan, torch.float64)
+    labels = pad_responses([row["scores"] for row in rows], math.nan, torch.float64)
     pairs = sum(RankedResponses(item, row["scores"]).pairs for item, row in zip(items, rows, strict=True))
 
     def evaluate(step: int) -> dict[str, float]:
-        rewards = rectangle(rate(model, items), 0.0, torch.float64)
+        rewards = pad_responses(rate(model, items), 0.0, torch.float64)
         mask = ~labels.isnan()
         losses = pair_loss_sums(rewards, labels, mask=mask, pair_loss=bradley_terry)
         in_order = pairs_in_order(rewards, labels, mask=mask)
@@ -193,7 +197,7 @@ def verify(model: RewardModel, folder: Path, comparisons: Path) -> dict[str, Any
     again = load_reward_model(folder).to(model.classifier.device)
     rows = [row for row, _ in zip(read_rows(comparisons), range(COMPARED), strict=False)]
     texts = [(row["query"], row["responses"]) for row in rows]
-    items = list(model.encoder.items(texts, Counter(), where=str(comparisons), blanks=True))
+    items = list(model.encoder.items(texts, Counter(), where=str(comparisons), allow_blank=True))
     before, after = rate(model, items), rate(again, items)
     gap = max(abs(x - y) for xs, ys in zip(before, after, strict=True) for x, y in zip(xs, ys, strict=True))
     if gap > 1e-5:

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from apo.core.config import Count, CountOrZero, Fraction, NotNegative, Section
 from apo.reward.token_issues import TOKEN_ISSUES
 from apo.text.data_issues import OnIssue
-from apo.training.settings import Lora, Optimiser
+from apo.training.settings import Lora, Optimizer
 
 
-class RewardTraining(Optimiser):
+class RewardTraining(Optimizer):
     lora: Lora
     on_issue: Annotated[OnIssue, TOKEN_ISSUES.annotation]
     unknown_rate: Fraction

@@ -12,7 +12,7 @@ Codes of a response (`drop` leaves out the response): `empty_response`, `special
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from apo.model.encoding import Encoder, Item
+from apo.model.encoding import Encoder, ResponseSet
 from apo.model.special_tokens import ANCHOR, special_tokens, written
 from apo.reward.length_histogram import LengthHistogram
 from apo.text.data_issues import DataIssues
@@ -32,7 +32,7 @@ class Comparison:
     query: str
     responses: Sequence[str]
     scores: Sequence[float]
-    uncut: Item
+    tokenized: ResponseSet
     where: str
     is_apo: bool = False
 
@@ -52,8 +52,9 @@ class TokenCheck:
     def __init__(self, encoder: Encoder, issues: DataIssues, *, unknown_rate: float) -> None:
         tokenizer = encoder.tokenizer
         special = special_tokens(tokenizer, encoder.separator)
-        self.issues, self.lengths = issues, LengthHistogram(overhead=encoder.max_length - encoder.room)
-        self._encoder, self._room, self._unknown_rate = encoder, encoder.room, unknown_rate
+        self.issues = issues
+        self.lengths = LengthHistogram(overhead=encoder.max_length - encoder.max_content_tokens)
+        self._encoder, self._room, self._unknown_rate = encoder, encoder.max_content_tokens, unknown_rate
         self._ids, self._unknown = set(special.values()), tokenizer.unk_token_id
         self._written = written([*special, *filter(None, [tokenizer.unk_token])])
 
@@ -79,10 +80,10 @@ class TokenCheck:
         Raises:
             UserError: An issue whose action is `error`.
         """
-        query, responses = one.uncut.prefix, one.uncut.responses
+        query, responses = one.tokenized.prefix, one.tokenized.responses
         self.lengths.add(len(query), [len(response) for response in responses])
         query_stays = self._text_stays(one.query, query, one.where, "the query")
-        cut = [tuple(self._encoder.shorten(response, self._room)) for response in responses]
+        cut = [tuple(self._encoder.truncate_ids(response, self._room)) for response in responses]
         stays = [index for index in range(len(responses)) if self._response_stays(one, index)]
         if len({cut[index] for index in stays}) < len(stays):
             gone = set(self._equal(one, stays, cut))
@@ -97,7 +98,7 @@ class TokenCheck:
         return stays
 
     def _response_stays(self, one: Comparison, index: int) -> bool:
-        text, ids = one.responses[index], one.uncut.responses[index]
+        text, ids = one.responses[index], one.tokenized.responses[index]
         if not ids:
             return self.issues.keeps("empty_response", where=one.where, found=_shown(text))
         stays = self._text_stays(text, ids, one.where, f"response {index + 1}")
@@ -106,19 +107,19 @@ class TokenCheck:
             stays &= self.issues.keeps("response_cut", where=one.where, found=found)
         return stays
 
-    def _text_stays(self, text: str, ids: list[int], where: str, what: str) -> bool:
+    def _text_stays(self, text: str, ids: list[int], where: str, desc: str) -> bool:
         stays = True
         if match := self._written.search(text):
-            found = f"{match.group()!r} in {what}: {_shown(text[max(match.start() - SHOWN // 2, 0) :])}"
+            found = f"{match.group()!r} in {desc}: {_shown(text[max(match.start() - SHOWN // 2, 0) :])}"
             stays &= self.issues.keeps("special_token_text", where=where, found=found)
         if not self._ids.isdisjoint(ids):
             number = next(number for number in ids if number in self._ids)
             token = self._encoder.tokenizer.convert_ids_to_tokens(number)
-            found = f"the token {token!r} out of the text of {what}: {_shown(text)}"
+            found = f"the token {token!r} out of the text of {desc}: {_shown(text)}"
             stays &= self.issues.keeps("special_token_id", where=where, found=found)
         unknown = 0 if self._unknown is None else ids.count(self._unknown)
         if unknown > self._unknown_rate * len(ids):
-            found = f"{unknown} of {len(ids)} tokens of {what} unknown: {_shown(text)}"
+            found = f"{unknown} of {len(ids)} tokens of {desc} unknown: {_shown(text)}"
             stays &= self.issues.keeps("unknown_tokens", where=where, found=found)
         return stays
 

@@ -8,20 +8,20 @@ import torch
 
 from apo.losses import apo_loss_sums, pairs_in_order
 from apo.model import runtime
-from apo.model.batching import rectangle
-from apo.model.encoding import Item
+from apo.model.batching import pad_responses
+from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
 from apo.training.checkpointing import Checkpoints
 from apo.training.engines import Terms
-from apo.training.settings import Optimiser
-from apo.training.trainer import batches_of, optimise
+from apo.training.settings import Optimizer
+from apo.training.trainer import length_bucketed_batches, training_loop
 
 
 @dataclass(frozen=True)
 class RankedResponses:
     """A tokenized query with its responses and their labels; the higher the label, the better."""
 
-    item: Item
+    item: ResponseSet
     labels: list[float]
     is_adversarial: bool = False  # golden > samples
 
@@ -34,17 +34,17 @@ class RankedResponses:
 def train_reward_model(
     model: RewardModel,
     data: Sequence[RankedResponses],
-    settings: Optimiser,
+    settings: Optimizer,
     *,
     seed: int,
-    what: str,
+    desc: str,
     checkpoints: Checkpoints,
     kl_coeff: float = 1.0,
     coeff: float = 0.0,
     num_samples: int = 1,
     loss: str = "ranking",
-    look: Callable[[int], dict[str, float]] | None = None,
-    look_every: int = 0,
+    eval_fn: Callable[[int], dict[str, float]] | None = None,
+    eval_steps: int = 0,
 ) -> list[dict[str, float]]:
     """Minimizes the APO loss (Eq. 15 to 17); without golden > samples it is the loss of the base RM.
 
@@ -54,16 +54,16 @@ def train_reward_model(
         kl_coeff, coeff, num_samples, loss: Section `apo` of params.yaml; see `apo_loss_sums`.
 
     Returns:
-        The curve of `optimise`, with `accuracy`, the fraction of the step's human pairs that were in order
-        before the update, a tie counted half, and `golden_accuracy`, that of its pairs golden > sample; each
-        is absent in a step without such pairs.
+        The curve of `training_loop`, with `accuracy`, the fraction of the step's human pairs that were in
+        order before the update, a tie counted half, and `golden_accuracy`, that of its pairs golden > sample;
+        each is absent in a step without such pairs.
     """
 
     def loss_of(step: list[int], indices: list[int]) -> Terms:
         pairs = sum(data[i].pairs for i in step)  # the denominator: all pairs of the optimizer step
         batch = [data[i] for i in indices]
         rewards = model.rewards([ranked.item for ranked in batch])
-        labels = rectangle([ranked.labels for ranked in batch], math.nan, torch.float32)
+        labels = pad_responses([ranked.labels for ranked in batch], math.nan, torch.float32)
         labels, mask = labels.to(rewards.device), ~labels.isnan().to(rewards.device)
         is_adversarial = torch.tensor([ranked.is_adversarial for ranked in batch]).to(rewards.device)
         sums = apo_loss_sums(
@@ -84,15 +84,15 @@ def train_reward_model(
         return terms
 
     lengths = [model.tokens(ranked.item) for ranked in data]
-    runtime.spare_memory(model.classifier)
-    return optimise(
+    runtime.enable_gradient_checkpointing(model.classifier)
+    return training_loop(
         model,
         settings,
-        batches=batches_of(lengths, settings, seed=seed),
+        batches=length_bucketed_batches(lengths, settings, seed=seed),
         lengths=lengths,
         loss_of=loss_of,
-        what=what,
+        desc=desc,
         checkpoints=checkpoints,
-        look=look,
-        look_every=look_every,
+        eval_fn=eval_fn,
+        eval_steps=eval_steps,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from apo.chunks.resumable import Pieces
+from apo.chunks.resumable import Chunks
 from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.sampling.generation import sample_responses
 from apo.sampling.settings import Sampling
@@ -20,9 +20,9 @@ def respond(
     *,
     seed: int,
     device: torch.device,
-    what: str,
+    desc: str,
     counts: Counter[str],
-    pieces: Pieces,
+    chunks: Chunks,
 ) -> list[list[str]]:
     """`settings.num_samples` responses for each (query_id, query), in the order given.
 
@@ -31,7 +31,7 @@ def respond(
     tokenizer = load_tokenizer(llm)
     if settings.backend == "vllm":
         return sample_with_vllm(
-            llm, tokenizer, queries, settings, seed=seed, what=what, counts=counts, pieces=pieces
+            llm, tokenizer, queries, settings, seed=seed, desc=desc, counts=counts, chunks=chunks
         )
     return sample_responses(
         load_language_model(llm).to(device).eval(),
@@ -40,7 +40,7 @@ def respond(
         settings,
         seed=seed,
         device=device,
-        what=what,
+        desc=desc,
         counts=counts,
-        pieces=pieces,
+        chunks=chunks,
     )

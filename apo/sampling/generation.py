@@ -23,7 +23,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from apo.chunks.resumable import Pieces
+from apo.chunks.resumable import Chunks
 from apo.model import runtime
 from apo.model.batching import micro_batches
 from apo.model.special_tokens import chat_ids, special_tokens, text_ids
@@ -61,9 +61,9 @@ def sample_responses(
     *,
     seed: int,
     device: torch.device,
-    what: str,
+    desc: str,
     counts: Counter[str],
-    pieces: Pieces | None = None,
+    chunks: Chunks | None = None,
 ) -> list[list[str]]:
     """`settings.num_samples` responses for each (query_id, query), in the order given.
 
@@ -75,8 +75,8 @@ def sample_responses(
     lengths = [copies * len(p) + settings.num_samples * settings.max_new_tokens for p in prompts]
     answers: list[list[str]] = [[] for _ in queries]
     budget = runtime.sample_budget()
-    quiet = True if pieces and pieces.quiet else None
-    with tqdm(total=len(queries), desc=what, unit="query", disable=quiet) as progress:
+    quiet = True if chunks and chunks.quiet else None
+    with tqdm(total=len(queries), desc=desc, unit="query", disable=quiet) as progress:
         for indices in micro_batches(lengths, budget="APO_SAMPLE_BUDGET", tokens=budget):
 
             def answer(indices: list[int] = indices) -> list[list[int]]:
@@ -85,7 +85,7 @@ def sample_responses(
                     for i in indices
                     for index in range(settings.num_samples)
                 ]
-                with runtime.memory_for("APO_SAMPLE_BUDGET", budget), runtime.arithmetic(device):
+                with runtime.explain_oom("APO_SAMPLE_BUDGET", budget), runtime.autocast(device):
                     return decode(
                         model,
                         [prompts[i] for i in indices],
@@ -97,8 +97,8 @@ def sample_responses(
             def elsewhere(indices: list[int] = indices) -> list[list[int]]:
                 return [[] for _ in range(len(indices) * settings.num_samples)]
 
-            key, count = [what, *indices], len(indices)
-            rows = pieces.get(key, answer, queries=count, elsewhere=elsewhere) if pieces else answer()
+            key, count = [desc, *indices], len(indices)
+            rows = chunks.get(key, answer, queries=count, elsewhere=elsewhere) if chunks else answer()
             counts["unfinished"] += sum(len(row) == settings.max_new_tokens for row in rows)
             texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
             for place, i in enumerate(indices):

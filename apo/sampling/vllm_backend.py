@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from apo.chunks.resumable import Pieces
+from apo.chunks.resumable import Chunks
 from apo.core import distributed
 from apo.core.errors import UserError
 from apo.model import runtime
@@ -29,7 +29,7 @@ DTYPES = {"float32": "float32", "bf16": "bfloat16"}
 
 def refuse_launcher(settings: Sampling) -> None:
     """Raises UserError where several processes would each start vLLM; to be asked before any is started."""
-    if settings.backend == "vllm" and (distributed.wanted() or distributed.inside()):
+    if settings.backend == "vllm" and (distributed.launcher_requested() or distributed.is_worker()):
         raise UserError(
             "APO_LAUNCH",
             found="a launcher, and sample.PART.backend: vllm",
@@ -45,9 +45,9 @@ def sample_with_vllm(
     settings: Sampling,
     *,
     seed: int,
-    what: str,
+    desc: str,
     counts: Counter[str],
-    pieces: Pieces,
+    chunks: Chunks,
 ) -> list[list[str]]:
     """As `apo.sampling.generation.sample_responses`, by the model in the folder `llm`.
 
@@ -57,7 +57,7 @@ def sample_with_vllm(
     prompts = [prompt_ids(tokenizer, query, settings, counts) for _, query in queries]
     answers: list[list[str]] = []
     with (
-        tqdm(total=len(queries), desc=what, unit="query", disable=None) as progress,
+        tqdm(total=len(queries), desc=desc, unit="query", disable=None) as progress,
         _engine(llm, settings) as engine,
     ):
         for start in range(0, len(queries), QUERIES):
@@ -67,7 +67,7 @@ def sample_with_vllm(
                 asked = [(prompts[i], queries[i][0]) for i in places]
                 return engine.answer(requests(asked, settings, seed=seed, eos_id=tokenizer.eos_token_id))
 
-            rows = pieces.get([what, places.start, places.stop], answer)
+            rows = chunks.get([desc, places.start, places.stop], answer)
             counts["unfinished"] += sum(len(row) == settings.max_new_tokens for row in rows)
             texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
             size = settings.num_samples
@@ -179,7 +179,7 @@ class _Engine:
         import vllm
 
         if self._running is None:
-            precision = str(runtime.FIXED["precision"])
+            precision = str(runtime.RUN_INFO["precision"])
             self._running = vllm.LLM(**engine_arguments(self._llm, self._settings, precision=precision))
         parameters = [vllm.SamplingParams(**arguments) for _, arguments in asked]
         outputs = self._running.generate([prompt for prompt, _ in asked], parameters, use_tqdm=False)
@@ -194,7 +194,7 @@ class _Engine:
 
 @contextmanager
 def _engine(llm: Path, settings: Sampling) -> Iterator[_Engine]:
-    runtime.FIXED.update(sampler="vllm", tensor_parallel=tensor_parallel())
+    runtime.RUN_INFO.update(sampler="vllm", tensor_parallel=tensor_parallel())
     engine = _Engine(llm, settings)
     try:
         yield engine

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from apo.chunks.resumable import Pieces
+from apo.chunks.resumable import Chunks
 from apo.core.errors import UserError
 from apo.core.records import Row, read_rows
 from apo.model import runtime
 from apo.model.batching import micro_batches
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
 
 WINDOW = 2048  # items that are sorted by length together; memory is bounded by it
@@ -22,11 +22,11 @@ WINDOW = 2048  # items that are sorted by length together; memory is bounded by 
 
 def rewards_of(
     model: RewardModel,
-    items: Iterable[Item],
+    items: Iterable[ResponseSet],
     *,
-    what: str,
+    desc: str,
     total: int | None = None,
-    pieces: Pieces | None = None,
+    chunks: Chunks | None = None,
 ) -> Iterator[list[float]]:
     """One list of rewards an item, in float32 written out in full.
 
@@ -42,22 +42,22 @@ def rewards_of(
     """
     stream = iter(items)
     done = 0  # the progress line counts only where it is shown
-    quiet = True if not what or (pieces and pieces.quiet) else None
-    with tqdm(total=total, desc=what, unit="query", disable=quiet) as progress:
+    quiet = True if not desc or (chunks and chunks.quiet) else None
+    with tqdm(total=total, desc=desc, unit="query", disable=quiet) as progress:
         while window := list(islice(stream, WINDOW)):
             rewards: list[list[float]] = [[] for _ in window]
             lengths = [model.tokens(item) for item in window]
             for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=runtime.token_budget()):
 
                 def reward(indices: list[int] = indices) -> list[list[float]]:
-                    return _rewards(model, [window[i] for i in indices], what)
+                    return _rewards(model, [window[i] for i in indices], desc)
 
                 def elsewhere(indices: list[int] = indices) -> list[list[float]]:
                     return [[math.nan] * len(window[i].responses) for i in indices]
 
-                key = [what, done, *indices]
+                key = [desc, done, *indices]
                 count = len(indices)
-                found = pieces.get(key, reward, queries=count, elsewhere=elsewhere) if pieces else reward()
+                found = chunks.get(key, reward, queries=count, elsewhere=elsewhere) if chunks else reward()
                 for index, row in zip(indices, found, strict=True):
                     rewards[index] = row
                 progress.update(len(indices))
@@ -66,13 +66,13 @@ def rewards_of(
 
 
 @torch.inference_mode()
-def _rewards(model: RewardModel, items: Sequence[Item], what: str) -> list[list[float]]:
-    """The rewards of one micro batch."""
-    with runtime.memory_for("APO_TOKEN_BUDGET", runtime.token_budget()):
+def _rewards(model: RewardModel, items: Sequence[ResponseSet], desc: str) -> list[list[float]]:
+    """The rewards of one micro-batch."""
+    with runtime.explain_oom("APO_TOKEN_BUDGET", runtime.token_budget()):
         found = model.rewards(items).float()
     if not torch.isfinite(found).all():
         raise UserError(
-            what or "rewards",
+            desc or "rewards",
             found="a reward that is NaN or infinite",
             expected="finite rewards",
             do="the reward model diverged: lower `rm.lr` and train it again",
@@ -85,9 +85,9 @@ def score_samples(
     samples: Path,
     *,
     extra_answers: bool,
-    what: str,
+    desc: str,
     counts: Counter[str],
-    pieces: Pieces | None = None,
+    chunks: Chunks | None = None,
 ) -> Iterator[Row]:
     """Rows `{query_id, scores}` in the order of the samples, `extra` by name for other answers.
 
@@ -105,8 +105,8 @@ def score_samples(
         return dict(sorted(row.get("extra", {}).items())) if extra_answers else {}
 
     total = sum(1 for _ in read_rows(samples))
-    items = model.encoder.items(texts(), counts, where=str(samples), blanks=True)
-    rewards = rewards_of(model, items, what=what, total=total, pieces=pieces)
+    items = model.encoder.items(texts(), counts, where=str(samples), allow_blank=True)
+    rewards = rewards_of(model, items, desc=desc, total=total, chunks=chunks)
     for row, found in zip(read_rows(samples), rewards, strict=True):
         count = len(row["samples"])
         counts["responses"] += len(found)
@@ -118,12 +118,12 @@ def score_answers(
     model: RewardModel,
     rows: Sequence[Row],
     *,
-    what: str,
+    desc: str,
     key: str,
-    pieces: Pieces | None = None,
+    chunks: Chunks | None = None,
 ) -> list[Row]:
     """Answers `{query, samples}` with the reward of each under `key`."""
     texts = ((row["query"], row["samples"]) for row in rows)
-    items = model.encoder.items(texts, Counter(), where=what, blanks=True)
-    rewards = rewards_of(model, items, what=what, total=len(rows), pieces=pieces)
+    items = model.encoder.items(texts, Counter(), where=desc, allow_blank=True)
+    rewards = rewards_of(model, items, desc=desc, total=len(rows), chunks=chunks)
     return [{**row, key: found} for row, found in zip(rows, rewards, strict=True)]

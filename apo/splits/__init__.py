@@ -1,1 +1,1 @@
-"""Which query goes where, and the proof that nothing is measured on what trained it."""
+"""Which query is in which part, and the check that no model is evaluated on a query that trained it."""

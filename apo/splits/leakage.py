@@ -1,4 +1,4 @@
-"""The proof that nothing is measured on what it was trained on: in what is written, whatever chose it."""
+"""The check that no model is evaluated on what it was trained on, made on the rows that are written."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -7,167 +7,173 @@ from typing import Literal
 
 from apo.core.errors import UserError
 from apo.core.records import Row
-from apo.splits.near_duplicates import near_duplicates_among
-from apo.splits.splitting import MEASURED_ON, Part, beginning_of
+from apo.splits.near_duplicates import near_duplicate_index
+from apo.splits.splitting import EVALUATED_ON, Part, first_turn_digest
 from apo.text.dialogue import ASSISTANT, query_keys
 
 
-def prove_disjoint(shared_by: Mapping[tuple[Part, Part], Set[str]]) -> dict[str, int]:
-    """How many keys each pair of parts shares, by names joined with `_and_`: always 0.
+def check_disjoint(shared: Mapping[tuple[Part, Part], Set[str]]) -> dict[str, int]:
+    """The number of queries that two parts share, by PART_and_PART: always 0.
 
-    >>> prove_disjoint({("rm", "test"): set()})
+    >>> check_disjoint({("rm", "test"): set()})
     {'rm_and_test': 0}
 
     Args:
-        shared_by: The keys that two parts share.
+        shared: The normalized queries that two parts share.
 
     Raises:
-        UserError: Two parts share a key.
+        UserError: Two parts share a query.
     """
     overlaps = {}
-    for (one, other), shared in shared_by.items():
-        if shared:
+    for (first, second), keys in shared.items():
+        if keys:
             raise UserError(
-                f"{one} and {other}",
-                found=f"{len(shared)} queries in both, such as {min(shared)!r:.200}",
+                f"{first} and {second}",
+                found=f"{len(keys)} queries in both, such as {min(keys)!r:.200}",
                 expected="none",
                 do="remove them from one of the two files, or let both be drawn (split: '')",
             )
-        overlaps[f"{one}_and_{other}"] = 0
+        overlaps[f"{first}_and_{second}"] = 0
     return overlaps
 
 
-class Leaks:
-    """Counts the queries that something is trained on and, equal or nearly so, measured on.
+class LeakageCheck:
+    """Counts the training queries that are equal or nearly equal to an evaluation query: always 0.
 
-    It looks at what is written, whatever left rows out before; what it counts must be 0. What is near a text
-    may have been found before: that follows from the texts alone, not from what was decided about them. The
-    queries that share no more than their first turn with one that measures are counted too.
+    The check reads what is written, independently of the code that dropped rows. It may share the index of
+    near-duplicates with that code, since near-duplicates follow from the texts alone. Queries that share only
+    their first turn with an evaluation query are counted too.
 
     Args:
-        measuring: The keys of the queries of each part that measures.
-        trained: The key of each query with its part; read once, as a stream.
-        begun: How many of them have each first turn, see `beginning_of`.
-        near_duplicate: Jaccard similarity from which two queries are near-duplicates.
-        shared_first_turn: Whether a shared first turn is a leak (`drop`).
+        evaluation: The normalized queries of each part that evaluates models.
+        training: Each normalized query with its part, read once as a stream.
+        first_turns: By part, how many of its queries have each first turn, see `first_turn_digest`.
+        near_duplicate: The least Jaccard similarity of near-duplicates.
+        shared_first_turn: Whether a shared first turn is leakage (`drop`).
     """
 
     def __init__(
         self,
-        measuring: Mapping[Part, Iterable[str]],
-        trained: Iterable[tuple[Part, str]],
-        begun: Mapping[str, Mapping[bytes, int]],
+        evaluation: Mapping[Part, Iterable[str]],
+        training: Iterable[tuple[Part, str]],
+        first_turns: Mapping[str, Mapping[bytes, int]],
         *,
         near_duplicate: float,
         shared_first_turn: Literal["keep", "drop"],
     ) -> None:
-        self._begun, self._is_leak = begun, shared_first_turn == "drop"
-        self._part_of: dict[str, Part] = {key: part for part in sorted(measuring) for key in measuring[part]}
-        # Maybe there are more texts in it, which measure nothing.
-        self._near = near_duplicates_among(self._part_of, near_duplicate)
-        # Remembered for the proof, which asks about a row right after `unseen` did.
-        self._queries_near = lru_cache(maxsize=2)(self._look_along)
-        pairs = [f"{name}_and_{other}" for name, others in MEASURED_ON.items() for other in others]
-        self._equal, self._close, self._first = (dict.fromkeys(pairs, 0) for _ in range(3))
+        self._first_turns, self._drops_first_turns = first_turns, shared_first_turn == "drop"
+        self._part_of: dict[str, Part] = {
+            key: part for part in sorted(evaluation) for key in evaluation[part]
+        }
+        self._index = near_duplicate_index(self._part_of, near_duplicate)  # may hold further texts
+        # Cached because `drop_leaked` and `count` ask about the same row in turn.
+        self._matches = lru_cache(maxsize=2)(self._find_matches)
+        pairs = [f"{name}_and_{part}" for name, parts in EVALUATED_ON.items() for part in parts]
+        self._equal, self._near, self._same_first_turn = (dict.fromkeys(pairs, 0) for _ in range(3))
         self._examples: dict[str, tuple[str, str]] = {}
-        for part, key in trained:
-            if part in MEASURED_ON:
-                self._count(part, key, self._near.of(key))
-        for name in begun:
-            for other in MEASURED_ON.get(name, ()):
-                shared = begun[name].keys() & begun[other].keys()
-                self._first[f"{name}_and_{other}"] = sum(begun[name][one] for one in shared)
+        for part, key in training:
+            if part in EVALUATED_ON:
+                self._count_matches(part, key, self._index.find(key))
+        for name in first_turns:
+            for part in EVALUATED_ON.get(name, ()):
+                shared = first_turns[name].keys() & first_turns[part].keys()
+                self._same_first_turn[f"{name}_and_{part}"] = sum(first_turns[name][turn] for turn in shared)
 
-    def why_not(self, name: str, row: Row) -> str | None:
-        """What keeps a demonstration or a document from training: `dropped`, `dropped_near`, or nothing.
+    def drop_reason(self, name: str, row: Row) -> str | None:
+        """Why a row must not train a model: `dropped`, `dropped_near`, `dropped_first_turn`, or None.
 
-        A dialogue has a query before each of its answers: what follows the first one answers a query too,
-        and may be the answer to one that is set aside. Where a shared first turn is a leak, it is
-        `dropped_first_turn`.
+        A dialogue has a query before each of its answers, and each of them may be an evaluation query.
 
         Args:
             name: "demonstrations" or "documents".
-            row: With `query`, or with `text`: a dialogue or something else.
+            row: With `query`, or with `text`, which may be a dialogue.
         """
-        found = [
-            key == other
-            for key, others in self._queries_near(_text_of(row))
-            for other in others
-            if self._part_of.get(other) in MEASURED_ON[name]
+        is_equal = [
+            key == match
+            for key, matches in self._matches(_text_of(row))
+            for match in matches
+            if self._part_of.get(match) in EVALUATED_ON[name]
         ]
-        if found:
-            return "dropped" if any(found) else "dropped_near"
-        return "dropped_first_turn" if self._is_leak and self._begun_in(name, row) else None
+        if is_equal:
+            return "dropped" if any(is_equal) else "dropped_near"
+        if self._drops_first_turns and self._parts_with_first_turn(name, row):
+            return "dropped_first_turn"
+        return None
 
-    def watch(self, name: str, rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
-        """Passes demonstrations or documents on, with their name, and looks at each query in them."""
+    def count(self, name: str, rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
+        """Passes demonstrations or documents on with their name, and counts the leakage in them."""
         for row in rows:
-            for key, others in self._queries_near(_text_of(row)):
-                self._count(name, key, others)
-            for other in self._begun_in(name, row):
-                self._first[f"{name}_and_{other}"] += 1
+            for key, matches in self._matches(_text_of(row)):
+                self._count_matches(name, key, matches)
+            for part in self._parts_with_first_turn(name, row):
+                self._same_first_turn[f"{name}_and_{part}"] += 1
             yield name, row
 
-    def _look_along(self, text: str) -> list[tuple[str, list[str]]]:
-        return list(self._near.along(query_keys(text)))
+    def _find_matches(self, text: str) -> list[tuple[str, list[str]]]:
+        return list(self._index.find_in_prefixes(query_keys(text)))
 
-    def _begun_in(self, name: str, row: Row) -> list[str]:
-        """The parts with a query that begins like the row and measures what is trained on it."""
+    def _parts_with_first_turn(self, name: str, row: Row) -> list[Part]:
+        """The parts that evaluate models trained on the row and have a query with its first turn."""
         text = _text_of(row)
         if ASSISTANT not in text:
             return []
-        beginning = beginning_of(text)
-        return [part for part in MEASURED_ON[name] if beginning in self._begun[part]]
+        turn = first_turn_digest(text)
+        return [part for part in EVALUATED_ON[name] if turn in self._first_turns[part]]
 
-    def _count(self, name: str, key: str, near: Iterable[str]) -> None:
-        for other in near:
-            if self._part_of.get(other) in MEASURED_ON[name]:
-                pair = f"{name}_and_{self._part_of[other]}"
-                (self._equal if key == other else self._close)[pair] += 1
-                self._examples.setdefault(pair, (key, other))
+    def _count_matches(self, name: str, key: str, matches: Iterable[str]) -> None:
+        for match in matches:
+            if self._part_of.get(match) in EVALUATED_ON[name]:
+                pair = f"{name}_and_{self._part_of[match]}"
+                (self._equal if key == match else self._near)[pair] += 1
+                self._examples.setdefault(pair, (key, match))
 
-    def prove_none(self) -> dict[str, dict[str, int]]:
-        """`overlaps` and `near_duplicates`: queries of a training set by what measures it, always 0.
+    def result(self) -> dict[str, dict[str, int]]:
+        """The counts by TRAINING_and_EVALUATION: `overlaps` and `near_duplicates`, which are always 0.
 
-        Beside them `shared_first_turns`: queries of a training part, rows of the others.
+        `shared_first_turns` counts queries of a training part, and rows of demonstrations and documents.
 
         Raises:
-            UserError: A training set has a query, or nearly, on which its models are measured.
+            UserError: A training set has a query that is equal or nearly equal to an evaluation query.
         """
         if self._examples:
-            pair, (key, other) = next(iter(self._examples.items()))
+            pair, (key, match) = next(iter(self._examples.items()))
             raise UserError(
                 pair.replace("_and_", " and "),
-                found=f"{self._equal[pair]} equal queries and {self._close[pair]} near-duplicates, "
-                f"such as {key!r:.200} and {other!r:.200}",
+                found=f"{self._equal[pair]} equal queries and {self._near[pair]} near-duplicates, "
+                f"such as {key!r:.200} and {match!r:.200}",
                 expected="none",
-                do="remove them from one of the two; that `split` did not is a mistake in it",
+                do="remove them from one of the two; `split` should have done so, which is a bug in it",
             )
-        if self._is_leak and any(self._first.values()):
-            pair = next(pair for pair, shared in self._first.items() if shared)
+        if self._drops_first_turns and any(self._same_first_turn.values()):
+            pair = next(pair for pair, count in self._same_first_turn.items() if count)
             raise UserError(
                 pair.replace("_and_", " and "),
-                found=f"{self._first[pair]} queries with the same first turn in both",
+                found=f"{self._same_first_turn[pair]} queries with the same first turn in both",
                 expected="none (split.shared_first_turn: drop)",
-                do="remove them from one of the two; that `split` did not is a mistake in it",
+                do="remove them from one of the two; `split` should have done so, which is a bug in it",
             )
-        return {"overlaps": self._equal, "near_duplicates": self._close, "shared_first_turns": self._first}
+        return {
+            "overlaps": self._equal,
+            "near_duplicates": self._near,
+            "shared_first_turns": self._same_first_turn,
+        }
 
 
-def unseen(rows: Iterable[Row], leaks: Leaks, *, name: str, counts: Counter[str]) -> Iterator[Row]:
-    """Rows for training in which no query is set aside or near to one that is.
+def drop_leaked(
+    rows: Iterable[Row], leakage: LeakageCheck, *, name: str, counts: Counter[str]
+) -> Iterator[Row]:
+    """The rows without a query that is equal or nearly equal to an evaluation query.
 
     Args:
         rows: Demonstrations or documents.
-        leaks: Knows what is set aside.
-        name: Of the rows.
-        counts: Receives `NAME_dropped`, rows with a query that is set aside, `NAME_dropped_near`, and where
-            that is asked for `NAME_dropped_first_turn`.
+        leakage: The check with the evaluation queries.
+        name: "demonstrations" or "documents".
+        counts: Receives `NAME_dropped`, `NAME_dropped_near` and, on request, `NAME_dropped_first_turn`.
     """
     for row in rows:
-        why = leaks.why_not(name, row)
-        if why:
-            counts[f"{name}_{why}"] += 1
+        reason = leakage.drop_reason(name, row)
+        if reason:
+            counts[f"{name}_{reason}"] += 1
         else:
             yield row
 

@@ -1,102 +1,104 @@
-"""The queries of the parts: each once, with what is counted about them."""
+"""The distinct queries of each part, with counts by type."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 from apo.core.errors import UserError
 from apo.core.records import Row
-from apo.splits.splitting import MEASURED_ON, PARTS, Part, beginning_of
-from apo.text.dialogue import digest_of, normalise_query
+from apo.splits.splitting import EVALUATED_ON, PARTS, Part, first_turn_digest
+from apo.text.dialogue import digest_of, normalize_query
 
-KINDS = 50  # of queries that are shown one by one, the largest
+MAX_TYPES = 50  # in the metrics, the largest ones
 
 
 class Queries:
-    """The distinct queries of every part: digests of them, and the texts of those that measure.
+    """Collects the distinct queries of every part: digests, and the texts of evaluation queries.
 
     Attributes:
-        begun: How many queries of each part have each first turn, see `beginning_of`.
-        measuring: The normalised queries of the parts that measure, in the order in which they come.
-        shared: The normalised queries that two parts share, for each two: none, unless there is a mistake.
+        evaluation: The normalized queries of the parts that evaluate models, in the order of the rows.
+        first_turns: By part, how many of its queries have each first turn, see `first_turn_digest`.
+        shared: By two parts, the normalized queries in both; empty unless the split is wrong.
     """
 
     def __init__(self) -> None:
-        self._parts_of: dict[bytes, int] = {}  # by the digest of the key: one bit a part
-        self.measuring: dict[Part, dict[str, None]] = {
-            part: {} for part in PARTS if any(part in others for others in MEASURED_ON.values())
+        evaluation_parts = {part for parts in EVALUATED_ON.values() for part in parts}
+        self.evaluation: dict[Part, dict[str, None]] = {
+            part: {} for part in PARTS if part in evaluation_parts
         }
+        self.first_turns: dict[str, Counter[bytes]] = {part: Counter() for part in PARTS}
         self.shared: dict[tuple[Part, Part], set[str]] = {pair: set() for pair in combinations(PARTS, 2)}
-        self._kinds: dict[str, Counter[str]] = {part: Counter() for part in PARTS}
-        self.begun: dict[str, Counter[bytes]] = {part: Counter() for part in PARTS}
+        self._part_bits: dict[bytes, int] = {}  # by digest, one bit per part
+        self._type_counts: dict[str, Counter[str]] = {part: Counter() for part in PARTS}
 
-    def watch(self, rows: Iterable[tuple[Part, Row]]) -> Iterator[tuple[str, Row]]:
-        """Passes rows on, and behind the first one of a query that will be answered, that query.
+    def collect(self, rows: Iterable[tuple[Part, Row]]) -> Iterator[tuple[str, Row]]:
+        """Passes rows on; after the first row of a query that a model will answer, also the query.
 
         Yields:
-            Rows by part, and `{query_id, query, type}` by PART_queries; no model answers those of valid.
+            Rows by part, `{query_id, query, type}` by PART_queries; no model answers the queries of valid.
         """
         for part, row in rows:
             yield part, {key: value for key, value in row.items() if key != "split"}
-            if self._is_new(part, normalise_query(row["query"])):
-                self._kinds[part][row["type"]] += 1
-                self.begun[part][beginning_of(row["query"])] += 1
+            if self._add(part, normalize_query(row["query"])):
+                self._type_counts[part][row["type"]] += 1
+                self.first_turns[part][first_turn_digest(row["query"])] += 1
                 if part != "valid":
                     yield f"{part}_queries", {key: row[key] for key in ("query_id", "query", "type")}
 
-    def _is_new(self, part: Part, key: str) -> bool:
-        digest, own = digest_of(key), _bit(part)
-        known = self._parts_of.get(digest, 0)
-        if known & own:
+    def _add(self, part: Part, key: str) -> bool:
+        """Adds a normalized query; False if the part has it already."""
+        digest, bit = digest_of(key), _bit(part)
+        known_bits = self._part_bits.get(digest, 0)
+        if known_bits & bit:
             return False
-        self._parts_of[digest] = known | own
-        if part in self.measuring:
-            self.measuring[part][key] = None
-        for (one, other), shared in self.shared.items() if known else ():
-            if part in (one, other) and known & (_bit(one) | _bit(other)):
-                shared.add(key)
+        self._part_bits[digest] = known_bits | bit
+        if part in self.evaluation:
+            self.evaluation[part][key] = None
+        if known_bits:
+            for (first, second), shared in self.shared.items():
+                if part in (first, second) and known_bits & (_bit(first) | _bit(second)):
+                    shared.add(key)
         return True
 
-    def again(self, rows: Iterable[Row]) -> Iterator[tuple[Part, str]]:
-        """The normalised queries with each part that they are in, and forgets them: to be called once.
+    def pop_parts(self, rows: Iterable[Row]) -> Iterator[tuple[Part, str]]:
+        """Each part and normalized query once, in the order of the rows. Removes them, to be called once.
 
         Args:
-            rows: Those that were watched, maybe among others.
+            rows: The collected rows, and maybe others.
         """
         for row in rows:
-            key = normalise_query(row["query"])
+            key = normalize_query(row["query"])
             digest = digest_of(key)
-            found = self._parts_of.get(digest, 0)
-            if found:
-                self._parts_of[digest] = 0
-                yield from ((part, key) for part in PARTS if found & _bit(part))
+            bits = self._part_bits.get(digest, 0)
+            if bits:
+                self._part_bits[digest] = 0
+                yield from ((part, key) for part in PARTS if bits & _bit(part))
 
     def by_type(self) -> dict[str, Any]:
-        """For the metrics: what each kind of query got.
+        """Metrics by type of query.
 
         Returns:
-            `by_type`: for each `type` its `queries` and the fraction of them in each part, and for the
-            `KINDS` largest kinds only; `types`: how many there are; `types_absent_from_PART`: how many have
-            no query in a part, so that it trains or measures nothing of that kind.
+            `by_type`: for each of the `MAX_TYPES` largest types its `queries`, and the fraction of them in
+            each part; `types`: the number of types; `types_absent_from_PART`: the number without a query in
+            the part.
         """
-        sizes = sum(self._kinds.values(), Counter())
-        largest = sorted(sizes, key=lambda kind: (-sizes[kind], kind))[:KINDS]
+        sizes = sum(self._type_counts.values(), Counter())
+        largest = sorted(sizes, key=lambda name: (-sizes[name], name))[:MAX_TYPES]
         fractions = {
-            kind: {"queries": sizes[kind]} | {part: self._kinds[part][kind] / sizes[kind] for part in PARTS}
-            for kind in sorted(largest)
+            name: {"queries": sizes[name]}
+            | {part: self._type_counts[part][name] / sizes[name] for part in PARTS}
+            for name in sorted(largest)
         }
-        absent = {f"types_absent_from_{part}": len(sizes.keys() - self._kinds[part].keys()) for part in PARTS}
+        absent = {
+            f"types_absent_from_{part}": len(sizes.keys() - self._type_counts[part].keys()) for part in PARTS
+        }
         return {"types": len(sizes), **absent, "by_type": fractions}
 
-    def prove_none_is_empty(self) -> None:
-        """Every part trains or measures a model.
-
-        Raises:
-            UserError: A part has no query.
-        """
-        for part, kinds in self._kinds.items():
-            if not kinds:
+    def check_no_part_is_empty(self) -> None:
+        """Raises a UserError if a part has no query, so that it trains or evaluates nothing."""
+        for part, types in self._type_counts.items():
+            if not types:
                 raise UserError(
                     f"part {part}",
                     found="no comparisons",
@@ -111,23 +113,28 @@ def _bit(part: Part) -> int:
 
 
 def with_golden(
-    rows: Iterable[tuple[str, Row]], golden: Iterable[Row], *, without: str, counts: Counter[str]
+    rows: Iterable[tuple[str, Row]],
+    golden: Iterable[Row],
+    *,
+    without_golden: Literal["error", "skip"],
+    counts: Counter[str],
 ) -> Iterator[tuple[str, Row]]:
-    """All rows but the RM part's queries without a golden answer, which can't be played.
+    """All rows except queries of the RM part that have no golden answer.
 
     Args:
-        rows: Rows by name, the queries of the RM part as `rm_queries`.
+        rows: By name; the queries of the RM part are `rm_queries`.
         golden: Rows with `query_id`.
-        without: `split.without_golden`: "error", or "skip" (counted as `rm_queries_without_golden`).
+        without_golden: Whether such a query is an error, or skipped and counted.
+        counts: Receives `rm_queries_without_golden`.
 
     Raises:
-        UserError: A query has none and `without` is "error".
+        UserError: A query has no golden answer and `without_golden` is "error".
     """
-    known = {row["query_id"] for row in golden}
+    golden_ids = {row["query_id"] for row in golden}
     for name, row in rows:
-        if name != "rm_queries" or row["query_id"] in known:
+        if name != "rm_queries" or row["query_id"] in golden_ids:
             yield name, row
-        elif without == "skip":
+        elif without_golden == "skip":
             counts["rm_queries_without_golden"] += 1
         else:
             raise UserError(

@@ -1,7 +1,7 @@
-"""The rarest word 3-grams of many texts, and which texts have one of another text's, in little memory.
+"""An index of the rarest word 3-grams of many texts, in little memory.
 
-A gram is a number of 64 bits made of the numbers of its words, which Python's `hash` gives. Two grams with
-one number are one here: what is found is what has to be compared, and maybe more, never less.
+A 3-gram is a 64-bit hash of the hashes of its words (Python's `hash`). A collision adds a candidate that has
+to be compared; it never hides one.
 """
 
 from array import array
@@ -10,88 +10,91 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[np.int64]
+Hashes = NDArray[np.int64]
 
 _FIRST, _SECOND = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64).view(np.int64)  # odd
-_SLOTS = 64  # for each text, in which its grams and its words are counted
-_MOST_SLOTS = 2**24
-_PLACES = 16  # of the filter for each anchor: of the grams that are none, one in so many passes it
+_BUCKETS_PER_TEXT = 64  # in which grams and words are counted
+_MAX_BUCKETS = 2**24
+_FILTER_BITS_PER_GRAM = 16  # one of so many grams outside the index passes the filter
 
 
-class Anchors:
-    """The rarest grams of each text, by which it is found.
+class RareNgramIndex:
+    """Finds the texts that share one of their rarest 3-grams with another text.
 
-    How rare a gram is, is counted in slots that several grams may share: which of its grams are the anchors
-    of a text changes the time alone.
+    The counts of grams are approximate, since several grams may share a bucket. They decide which grams of a
+    text are indexed, which changes the time and not the result of a join.
 
     Args:
         texts: Called twice; gives the words of each text.
-        wanted: How many anchors each has; where its grams are fewer, all are.
+        sizes: The number of grams to index of each text; all, if the text has fewer.
     """
 
-    def __init__(self, texts: Callable[[], Iterable[list[str]]], wanted: Sequence[int]) -> None:
-        mask = _power_of_two(min(_SLOTS * len(wanted), _MOST_SLOTS)) - 1
-        grams, words = (np.zeros(mask + 1, np.int32) for _ in range(2))
-        for text in texts():
-            own = _numbers_of(text)
-            grams[_grams(own) & mask] += 1
-            words[own & mask] += 1
-        anchors, sizes = array("q"), array("i")
-        for text, number in zip(texts(), wanted, strict=True):
-            own = _numbers_of(text)
-            found, where = np.unique(_grams(own), return_index=True)
-            weights = grams[found & mask].astype(np.int64) * _rarest(words[own & mask])[where]
-            rarest = found[np.argsort(weights, kind="stable")[:number]]
-            anchors.frombytes(rarest.tobytes())
-            sizes.append(len(rarest))
-        numbers = np.frombuffer(anchors, np.int64)
-        order = np.argsort(numbers, kind="stable")
-        self._numbers = numbers[order]
-        self._owners = np.repeat(np.arange(len(sizes), dtype=np.int32), np.frombuffer(sizes, np.int32))[order]
-        self._mask = _power_of_two(_PLACES * len(numbers)) - 1
-        self._filter = np.zeros(self._mask + 1, np.bool_)
-        self._filter[self._numbers & self._mask] = True
+    def __init__(self, texts: Callable[[], Iterable[list[str]]], sizes: Sequence[int]) -> None:
+        mask = _power_of_two(min(_BUCKETS_PER_TEXT * len(sizes), _MAX_BUCKETS)) - 1
+        gram_counts, word_counts = (np.zeros(mask + 1, np.int32) for _ in range(2))
+        for words in texts():
+            hashes = _word_hashes(words)
+            gram_counts[_gram_hashes(hashes) & mask] += 1
+            word_counts[hashes & mask] += 1
+        indexed, indexed_sizes = array("q"), array("i")
+        for words, size in zip(texts(), sizes, strict=True):
+            hashes = _word_hashes(words)
+            grams, positions = np.unique(_gram_hashes(hashes), return_index=True)
+            frequency = gram_counts[grams & mask].astype(np.int64)
+            frequency *= _rarest_word_counts(word_counts[hashes & mask])[positions]
+            rarest = grams[np.argsort(frequency, kind="stable")[:size]]
+            indexed.frombytes(rarest.tobytes())
+            indexed_sizes.append(len(rarest))
+        unsorted = np.frombuffer(indexed, np.int64)
+        order = np.argsort(unsorted, kind="stable")
+        owners = np.repeat(
+            np.arange(len(indexed_sizes), dtype=np.int32), np.frombuffer(indexed_sizes, np.int32)
+        )
+        self._grams, self._owners = unsorted[order], owners[order]
+        self._filter_mask = _power_of_two(_FILTER_BITS_PER_GRAM * len(unsorted)) - 1
+        self._filter = np.zeros(self._filter_mask + 1, np.bool_)
+        self._filter[self._grams & self._filter_mask] = True
 
-    def in_beginnings(self, words: list[str], ends: Iterable[int]) -> list[int]:
-        """The texts that have an anchor in a beginning of this one, in their order; maybe others too.
+    def candidates(self, words: list[str], prefix_lengths: Iterable[int]) -> list[int]:
+        """Indices, in order, of the texts with an indexed gram in a prefix of this text, and maybe of others.
 
         Args:
             words: Of the text.
-            ends: How many words each beginning has, the shortest first.
+            prefix_lengths: The number of words of each prefix, in ascending order.
         """
-        own = _numbers_of(words)
-        asked = _grams(own)
-        for end in ends:  # a text of one or two words has other grams than one that goes on
-            if end > 2:
+        hashes = _word_hashes(words)
+        grams = _gram_hashes(hashes)
+        for length in prefix_lengths:  # a prefix of one or two words has grams of its own
+            if length > 2:
                 break
-            asked = np.concatenate([asked, _grams(own[:end])])
-        asked = asked[self._filter[asked & self._mask]]
-        if not len(asked):
+            grams = np.concatenate([grams, _gram_hashes(hashes[:length])])
+        grams = grams[self._filter[grams & self._filter_mask]]
+        if not len(grams):
             return []
-        starts = np.searchsorted(self._numbers, asked, side="left").tolist()
-        stops = np.searchsorted(self._numbers, asked, side="right").tolist()
-        owners = [self._owners[a:b] for a, b in zip(starts, stops, strict=True) if a < b]
+        starts = np.searchsorted(self._grams, grams, side="left").tolist()
+        stops = np.searchsorted(self._grams, grams, side="right").tolist()
+        owners = [self._owners[start:stop] for start, stop in zip(starts, stops, strict=True) if start < stop]
         return np.unique(np.concatenate(owners)).tolist() if owners else []
 
 
-def _numbers_of(words: list[str]) -> Numbers:
+def _word_hashes(words: list[str]) -> Hashes:
     return np.fromiter(map(hash, words), np.int64, len(words))
 
 
-def _grams(numbers: Numbers) -> Numbers:
-    """The numbers of the word 3-grams; of a shorter text those of its words, of an empty one a number too."""
-    if len(numbers) > 2:
-        found: Numbers = numbers[:-2] * _FIRST + numbers[1:-1] * _SECOND + numbers[2:]
-        return found
-    return numbers if len(numbers) else np.zeros(1, np.int64)
+def _gram_hashes(word_hashes: Hashes) -> Hashes:
+    """The hashes of the word 3-grams; of a shorter text those of its words, of an empty one a single hash."""
+    if len(word_hashes) > 2:
+        hashes: Hashes = word_hashes[:-2] * _FIRST + word_hashes[1:-1] * _SECOND + word_hashes[2:]
+        return hashes
+    return word_hashes if len(word_hashes) else np.zeros(1, np.int64)
 
 
-def _rarest(counts: NDArray[np.int32]) -> NDArray[np.int32]:
-    """How often the rarest word of each gram is there."""
+def _rarest_word_counts(counts: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The count of the rarest word of each gram."""
     if len(counts) > 2:
         return np.minimum(np.minimum(counts[:-2], counts[1:-1]), counts[2:])
     return counts if len(counts) else np.ones(1, np.int32)
 
 
-def _power_of_two(least: int) -> int:
-    return 1 << max(least - 1, 1).bit_length()
+def _power_of_two(minimum: int) -> int:
+    return 1 << max(minimum - 1, 1).bit_length()

@@ -1,27 +1,26 @@
-"""Which part a query belongs to: RM training, LLM training, validation or test.
+"""Assigns each row to a part: RM training, LLM training, validation or test.
 
-A row is drawn by a hash of the seed and the first human turn of its query, so that dialogues that branch
-from one beginning stay together and a row's part does not change when other rows come or go. No row is
-counted for that: each kind of query (`type`) has the fractions that the parameters say, but for the deviation
-of a draw, sqrt(f (1 - f) / n) for n first turns. Exact quotas would have to move old rows when new ones come;
-`by_type` in the metrics shows what a kind got. What would be trained on a query and measured on one that is
-nearly the same is left out of the training.
+The part is drawn by a hash of the seed and the first human turn of the query. Dialogues that branch from one
+first turn stay together, and a row's part does not change when other rows are added or removed. The fractions
+hold per type of query up to the standard deviation of a draw, sqrt(f (1 - f) / n) for n first turns; exact
+quotas would move old rows when new ones are added. A training row that is nearly equal to an evaluation query
+is dropped.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Literal, cast
 
 from apo.core.errors import UserError
 from apo.core.records import Row
-from apo.splits.near_duplicates import near_duplicates_among
-from apo.text.dialogue import digest_of, first_turn, normalise_query
+from apo.splits.near_duplicates import near_duplicate_index
+from apo.text.dialogue import digest_of, first_turn, normalize_query
 
 Part = Literal["rm", "llm", "valid", "test"]
-PARTS: tuple[Part, ...] = ("rm", "llm", "valid", "test")  # where a query is in several, the later one has it
-MEASURED_ON: dict[str, tuple[Part, ...]] = {  # what models are measured on that are trained on a part or file
+PARTS: tuple[Part, ...] = ("rm", "llm", "valid", "test")  # a query in several parts is in the last of them
+EVALUATED_ON: dict[str, tuple[Part, ...]] = {  # the parts that evaluate models trained on a part or file
     "rm": ("test", "valid"),
     "llm": ("test",),
     "valid": ("test",),  # it trains the testing RM
@@ -31,9 +30,9 @@ MEASURED_ON: dict[str, tuple[Part, ...]] = {  # what models are measured on that
 
 
 @lru_cache(maxsize=64)
-def beginning_of(query: str) -> bytes:
-    """A digest of the first human turn: the same for all dialogues that branch from it."""
-    return digest_of(normalise_query(first_turn(query)))
+def first_turn_digest(query: str) -> bytes:
+    """A hash of the normalized first human turn, which all dialogues that branch from it share."""
+    return digest_of(normalize_query(first_turn(query)))
 
 
 def assign(
@@ -43,22 +42,22 @@ def assign(
 
     Args:
         query: In the HH form.
-        given: What the source says: "rm", "llm" or "test", or "" where the part is to be drawn.
+        given: The part in the source: "rm", "llm" or "test", or "" to draw it.
         seed: Of the draw.
-        rm_fraction: RM share of the training queries, 0 to 1.
-        valid_fraction: Validation share of the LLM queries, drawn or given, 0 to 1.
-        test_fraction: Test share of the queries whose part is drawn, 0 to 1.
+        rm_fraction: RM fraction of the training queries, 0 to 1.
+        valid_fraction: Validation fraction of the LLM queries, drawn or given, 0 to 1.
+        test_fraction: Test fraction of the queries whose part is drawn, 0 to 1.
     """
-    to_test, to_rm, to_valid = _draws(query, seed)
+    test_draw, rm_draw, valid_draw = _uniform_draws(query, seed)
     part = given
     if not given:
-        part = "test" if to_test < test_fraction else "rm" if to_rm < rm_fraction else "llm"
-    return "valid" if part == "llm" and to_valid < valid_fraction else cast(Part, part)
+        part = "test" if test_draw < test_fraction else "rm" if rm_draw < rm_fraction else "llm"
+    return "valid" if part == "llm" and valid_draw < valid_fraction else cast(Part, part)
 
 
-def _draws(query: str, seed: int) -> tuple[float, float, float]:
-    """Three independent uniform numbers in [0, 1), so that no fraction changes what another one draws."""
-    key = f"{seed}:{normalise_query(first_turn(query))}"
+def _uniform_draws(query: str, seed: int) -> tuple[float, float, float]:
+    """Three independent uniform numbers in [0, 1): no fraction changes the draw of another one."""
+    key = f"{seed}:{normalize_query(first_turn(query))}"
     digest = hashlib.sha256(key.encode()).digest()
     test, rm, valid = (int.from_bytes(digest[i : i + 8]) / 2**64 for i in (0, 8, 16))
     return test, rm, valid
@@ -75,110 +74,137 @@ def split_rows(
     shared_first_turn: Literal["keep", "drop"],
     counts: Counter[str],
 ) -> Iterator[tuple[Part, Row]]:
-    """Every row with its part: no normalised query is in two parts, none is near one that measures it.
+    """Every row with its part: no normalized query is in two parts or near one that evaluates it.
 
-    A part that the source gives wins over one that is drawn. Where that still leaves a query in several,
-    test wins over valid over llm over rm. Training rows of a test query are left out; others are moved.
-    Then rows near a query of test are left out of all other parts, and rows near one of valid out of rm.
+    A given part takes precedence over a drawn one. If a query is still in several parts, test takes
+    precedence over valid, valid over llm and llm over rm: training rows of a test query are dropped, other
+    rows move. Then rows near a test query are dropped from all other parts, and rows near a valid query from
+    rm.
 
-    Dialogues with one first turn are drawn together. Given parts may still tear them apart; then the same
-    rows as near ones are left out on request.
+    Dialogues with the same first turn are drawn together. Given parts may separate them; on request such rows
+    are dropped like near-duplicates.
 
     Args:
         rows: Called twice; gives the rows, in the same order, with `query` and `split` ("" to draw).
-        seed: See `assign`, as for the fractions.
-        near_duplicate: Jaccard similarity from which two queries are near-duplicates, above 0 to 1.
-        shared_first_turn: Whether a row stays that shares the first turn with a query that measures it.
-        counts: Receives `rows`, `rows_PART`, `moved_PART_to_PART`, `dropped_in_test`,
-            `dropped_near_PART_PART`: the part of the query that it is near, the part it was dropped from,
-            and likewise `dropped_first_turn_PART_PART`.
+        seed: See `assign`, also for the fractions.
+        near_duplicate: The least Jaccard similarity of near-duplicates, above 0 to 1.
+        shared_first_turn: Whether to keep a row that shares its first turn with a query that evaluates it.
+        counts: Receives `rows`, `rows_PART`, `moved_PART_to_PART`, `dropped_in_test`, and
+            `dropped_near_PART_PART` and `dropped_first_turn_PART_PART` with the part of the evaluation query
+            and the part of the dropped row.
 
     Raises:
-        UserError: A row gives a part that is none, or a fraction is not between 0 and 1.
+        UserError: The part of a row is invalid, or a fraction is not between 0 and 1.
     """
     fractions = {"rm_fraction": rm_fraction, "valid_fraction": valid_fraction, "test_fraction": test_fraction}
+    _check_fractions(fractions)
+    compares_first_turns = shared_first_turn == "drop"
+    assignment = _Assignment(rows(), seed, fractions, compares_first_turns)
+    held_out = _HeldOut(assignment.queries_in("test"), assignment.queries_in("valid"), near_duplicate)
+    for row, drawn in zip(rows(), assignment.drawn, strict=True):
+        key = normalize_query(row["query"])
+        turn = first_turn_digest(row["query"]) if compares_first_turns else b""
+        part = assignment.part_of(key)
+        moved_from = PARTS[drawn] if PARTS[drawn] != part else None
+        counts["rows"] += 1
+        if moved_from and part == "test":
+            counts["dropped_in_test"] += 1
+        elif reason := held_out.drop_reason(key, turn, part):
+            counts[f"dropped_{reason}"] += 1
+        else:
+            if moved_from:
+                counts[f"moved_{moved_from}_to_{part}"] += 1
+            counts[f"rows_{part}"] += 1
+            yield part, row
+
+
+def _check_fractions(fractions: Mapping[str, float]) -> None:
     for name, value in fractions.items():
         if not 0 <= value <= 1:
             raise UserError(
                 name, found=str(value), expected="a fraction from 0 to 1", do="correct it in params.yaml"
             )
 
-    def own_part(row: Row) -> Part:
-        return assign(row["query"], row["split"], seed=seed, **fractions)
 
-    def begins(query: str) -> bytes:
-        return beginning_of(query) if shared_first_turn == "drop" else b""
+class _Assignment:
+    """The part of every query, after one pass over the rows.
 
-    claims: dict[bytes, int] = {}  # by the digest of the key: of a million queries 0.1 GB
-    drawn = bytearray()  # the part of each row before any other row was looked at
-    begun: dict[str, set[bytes]] = {}  # the first turns of queries that may be valid's or test's
-    for number, row in enumerate(rows(), start=1):
-        _check_given(row, number)
-        drawn.append(PARTS.index(own_part(row)))
-        claim = drawn[-1] + (len(PARTS) if row["split"] else 0)
-        key = normalise_query(row["query"])
-        digest = digest_of(key)
-        claims[digest] = max(claims.get(digest, 0), claim)
-        if PARTS[drawn[-1]] in ("valid", "test"):
-            begun.setdefault(key, set()).add(begins(row["query"]))
+    Args:
+        rows: With `query` and `split`.
+        seed: See `assign`.
+        fractions: See `assign`.
+        compares_first_turns: Whether to collect the first turns of evaluation queries.
 
-    def final(key: str) -> Part:
-        return PARTS[claims[digest_of(key)] % len(PARTS)]
+    Attributes:
+        drawn: The index in `PARTS` of the part of each row, regardless of other rows.
+    """
 
-    def measuring_in(part: Part) -> dict[str, set[bytes]]:
-        return {key: beginnings for key, beginnings in begun.items() if final(key) == part}
+    def __init__(
+        self, rows: Iterable[Row], seed: int, fractions: Mapping[str, float], compares_first_turns: bool
+    ) -> None:
+        self.drawn = bytearray()
+        self._precedence: dict[bytes, int] = {}  # by digest: 0.1 GB for a million queries
+        self._first_turns: dict[str, set[bytes]] = {}  # of queries that may be in valid or test
+        for number, row in enumerate(rows, start=1):
+            _check_given_part(row, number)
+            drawn = PARTS.index(assign(row["query"], row["split"], seed=seed, **fractions))
+            self.drawn.append(drawn)
+            key = normalize_query(row["query"])
+            digest, precedence = digest_of(key), drawn + (len(PARTS) if row["split"] else 0)
+            self._precedence[digest] = max(self._precedence.get(digest, 0), precedence)
+            if PARTS[drawn] in ("valid", "test"):
+                turn = first_turn_digest(row["query"]) if compares_first_turns else b""
+                self._first_turns.setdefault(key, set()).add(turn)
 
-    aside = _Aside(measuring_in("test"), measuring_in("valid"), near_duplicate)
-    for row, index in zip(rows(), drawn, strict=True):
-        key = normalise_query(row["query"])
-        own, part = PARTS[index], final(key)
-        counts["rows"] += 1
-        if own != part and part == "test":
-            counts["dropped_in_test"] += 1
-            continue
-        if why := aside.why_not(key, begins(row["query"]), part):
-            counts[f"dropped_{why}"] += 1
-            continue
-        if own != part:
-            counts[f"moved_{own}_to_{part}"] += 1
-        counts[f"rows_{part}"] += 1
-        yield part, row
+    def part_of(self, key: str) -> Part:
+        """The part of a normalized query."""
+        return PARTS[self._precedence[digest_of(key)] % len(PARTS)]
+
+    def queries_in(self, part: Literal["valid", "test"]) -> dict[str, set[bytes]]:
+        """The normalized queries of a part with the digests of their first turns."""
+        return {key: turns for key, turns in self._first_turns.items() if self.part_of(key) == part}
 
 
-class _Aside:
-    """The queries that measure, and which row must not train what they measure."""
+class _HeldOut:
+    """The queries of test and valid, and the decision which rows they exclude from training.
 
-    def __init__(self, tests: dict[str, set[bytes]], valids: dict[str, set[bytes]], threshold: float) -> None:
-        self._part_of: dict[str, Part] = dict.fromkeys(tests, "test")
-        self._part_of.update(dict.fromkeys(valids, "valid"))
-        self._near = near_duplicates_among(self._part_of, threshold)
-        self._begun: dict[Part, set[bytes]] = {"test": set().union(*tests.values()), "valid": set()}
-        for key, beginnings in valids.items():
-            kept = {one for one in beginnings if not self.why_not(key, one, "valid")}
-            self._begun["valid"] |= kept
+    Args:
+        test: The normalized queries of test with the digests of their first turns.
+        valid: Those of valid.
+        threshold: The least Jaccard similarity of near-duplicates.
+    """
+
+    def __init__(self, test: dict[str, set[bytes]], valid: dict[str, set[bytes]], threshold: float) -> None:
+        self._part_of: dict[str, Part] = dict.fromkeys(test, "test")
+        self._part_of.update(dict.fromkeys(valid, "valid"))
+        self._index = near_duplicate_index(self._part_of, threshold)
+        self._first_turns: dict[Part, set[bytes]] = {"test": set().union(*test.values()), "valid": set()}
+        for key, turns in valid.items():
+            kept = {turn for turn in turns if not self.drop_reason(key, turn, "valid")}
+            self._first_turns["valid"] |= kept
             if not kept:
-                del self._part_of[key]  # it will be left out and measures nothing
+                del self._part_of[key]  # the query will be dropped and evaluates nothing
 
-    def why_not(self, key: str, beginning: bytes, part: Part) -> str | None:
-        """What measures models that are trained on the part, and is near the query or begins as it does.
+    def drop_reason(self, key: str, first_turn: bytes, part: Part) -> str | None:
+        """`near_OTHER_PART` or `first_turn_OTHER_PART` if part OTHER evaluates on the query, else None.
 
         Args:
-            key: Of the query.
-            beginning: The digest of its first turn, empty where that does not count.
-            part: In which the query would be.
+            key: The normalized query.
+            first_turn: The digest of its first turn, or empty if first turns may be shared.
+            part: The part in which the query would be.
         """
-        if part not in MEASURED_ON:
+        if part not in EVALUATED_ON:
             return None
-        near = {self._part_of[other] for other in self._near.of(key) if other in self._part_of}
-        for other in MEASURED_ON[part]:
+        near = {self._part_of[other] for other in self._index.find(key) if other in self._part_of}
+        for other in EVALUATED_ON[part]:
             if other in near:
                 return f"near_{other}_{part}"
-            if beginning and beginning in self._begun[other]:
+            if first_turn and first_turn in self._first_turns[other]:
                 return f"first_turn_{other}_{part}"
         return None
 
 
-def _check_given(row: Row, number: int) -> None:
+def _check_given_part(row: Row, number: int) -> None:
     if row.get("split") not in ("", "rm", "llm", "test"):
         raise UserError(
             f"comparison {number}",

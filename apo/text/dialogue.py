@@ -1,4 +1,4 @@
-"""Dialogues as text in the Helpful&Harmless form, and the key under which queries are compared.
+"""Dialogues as text in the Helpful&Harmless (HH) form, and the normalized form by which queries are equal.
 
 A query is everything up to and including the last `\\n\\nAssistant:`; a response is what follows.
 Text before the first `\\n\\nHuman:` is a system message.
@@ -25,20 +25,20 @@ _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
 def split_dialogue(text: str, *, where: str = "a dialogue") -> tuple[str, str]:
-    """A whole dialogue as its query and its last response; the two joined are the text again.
+    """Splits a dialogue into its query and its last response, whose concatenation is the text.
 
     >>> split_dialogue("\\n\\nHuman: Hi\\n\\nAssistant: Hello")
     ('\\n\\nHuman: Hi\\n\\nAssistant:', ' Hello')
 
     Raises:
-        UserError: There is no human turn with an answer.
+        UserError: The text has no human turn with an answer.
     """
     before, mark, response = text.rpartition(ASSISTANT)
     if not mark or HUMAN not in before:
         raise UserError(
             where,
             found=f"text that is no dialogue ({text[:60]!r})",
-            expected=f"turns marked by {HUMAN!r} and {ASSISTANT!r}, the last one the assistant's",
+            expected=f"turns that begin with {HUMAN!r} and {ASSISTANT!r}, and an assistant turn at the end",
             do="write the dialogue in that form, or give the query and the responses separately",
         )
     return before + mark, response
@@ -52,8 +52,8 @@ def has_turn_marks(text: str) -> bool:
 def cut_runaway(text: str) -> tuple[str, bool]:
     """Cuts a generated response before a human turn that the model invented.
 
-    A turn begins a line with `Human:`; a line that is only `Human` is one whose colon was not
-    generated any more. Words that begin so, and sentences about humans, stay.
+    A turn is a line that begins with `Human:`, or a line `Human` whose colon was not generated. Words that
+    begin with Human, and sentences about humans, stay.
 
     >>> cut_runaway("Sure.\\n\\nHuman: Thanks")
     ('Sure.', True)
@@ -61,14 +61,14 @@ def cut_runaway(text: str) -> tuple[str, bool]:
     ('Sure.\\nHumanity agrees.', False)
 
     Returns:
-        The text, white space before a cut stripped, and whether it was cut.
+        The text, without white space before a cut, and whether it was cut.
     """
     turn = _RUNAWAY.search(text)
     return (text[: turn.start()].rstrip(), True) if turn else (text, False)
 
 
 def first_turn(query: str) -> str:
-    """What the human said first: all dialogues that branch from one beginning share it.
+    """The first human turn, which all dialogues that branch from it share.
 
     >>> first_turn("\\n\\nHuman: Hi\\n\\nAssistant: Hello\\n\\nHuman: Bye\\n\\nAssistant:")
     ' Hi'
@@ -78,7 +78,7 @@ def first_turn(query: str) -> str:
 
 
 def turn_out_of_order(query: str) -> int:
-    """The number of the first turn that is not the other side's, the human's first; 0 where all are.
+    """The number of the first turn out of the order human, assistant, human, ...; 0 if there is none.
 
     >>> turn_out_of_order("\\n\\nHuman: Hi\\n\\nHuman: Hello?\\n\\nAssistant:")
     2
@@ -90,10 +90,10 @@ def turn_out_of_order(query: str) -> int:
     return next(number for number, turn in enumerate(turns, start=1) if turn != next(expected))
 
 
-# The same query, written differently ---------------------------------------------------------------
+# Equality of queries ------------------------------------------------------------------------------
 
 _SIGN = re.compile(r"\*\*|[-*/.%\u2013]")
-_SPOKEN = {
+_SIGN_WORDS = {
     "**": "to the",
     "*": "times",
     "/": "over",
@@ -104,27 +104,25 @@ _SPOKEN = {
 }
 
 
-def _spoken(sign: re.Match[str]) -> str:
-    """A sign as a word where it does arithmetic: 7 * 3, 7 - 3 and 7 / 3 differ; elsewhere as it is."""
-    mark = sign.group()
-    before, after = (
-        sign.string[max(sign.start() - 2, 0) : sign.start()],
-        sign.string[sign.end() : sign.end() + 2],
-    )
+def _spell_sign(match: re.Match[str]) -> str:
+    """The word for an arithmetic sign, so that 7 * 3, 7 - 3 and 7 / 3 differ; other signs stay."""
+    sign = match.group()
+    before = match.string[max(match.start() - 2, 0) : match.start()]
+    after = match.string[match.end() : match.end() + 2]
     left, right = before.rstrip()[-1:], after.lstrip()[:1]
-    if mark == ".":
-        counts = before[-1:].isdigit() and after[:1].isdigit()
-    elif mark == "%":
-        counts = left.isdigit()
+    if sign == ".":
+        is_arithmetic = before[-1:].isdigit() and after[:1].isdigit()
+    elif sign == "%":
+        is_arithmetic = left.isdigit()
     else:
-        between = (left.isdigit() or left == ")") and (right.isdigit() or right == "(")
-        alone = before[-1:] in ("", " ", "\n", "(") and after[:1].isdigit()
-        counts = between or (mark == "-" and alone)
-    return f" {_SPOKEN[mark]} " if counts else mark
+        is_binary = (left.isdigit() or left == ")") and (right.isdigit() or right == "(")
+        is_unary_minus = sign == "-" and before[-1:] in ("", " ", "\n", "(") and after[:1].isdigit()
+        is_arithmetic = is_binary or is_unary_minus
+    return f" {_SIGN_WORDS[sign]} " if is_arithmetic else sign
 
 
 class _Separators(dict[int, str]):
-    """What `str.translate` puts in the place of a character; worked out once for each."""
+    """The table for `str.translate`; each character is looked up once."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
@@ -138,71 +136,71 @@ class _Separators(dict[int, str]):
 
 _SEPARATORS = _Separators()
 
-# The same for ASCII, which most texts are once their curly quotes are straight: the key is the same, sooner.
+# A faster path to the same result for ASCII, which most texts are once their curly quotes are straight.
 _STRAIGHT = (("\u2019", "'"), ("\u2018", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\xa0", " "))
 _ASCII = bytes(ord(_SEPARATORS[code] or chr(code)) for code in range(128)).lower() + bytes(128)
 _ASCII_DELETED = bytes(code for code in range(128) if not _SEPARATORS[code])
 _NUMBER = re.compile(r"[0-9)]")
-_ARITHMETIC = re.compile(r"[0-9)]\s?[-*/.%]|-[0-9]")  # wherever _spoken finds some, and in more places
+_ARITHMETIC = re.compile(r"[0-9)]\s?[-*/.%]|-[0-9]")  # matches whatever _spell_sign changes, and more
 
 
-@lru_cache(maxsize=64)  # a query is asked for again soon: by its id, by another row
-def normalise_query(query: str) -> str:
-    """The key by which two queries are the same: case, punctuation and white space don't count.
+@lru_cache(maxsize=64)  # the same query often follows soon: for its id, in the next row
+def normalize_query(query: str) -> str:
+    """The query without case, punctuation and extra white space; two queries are the same if it is equal.
 
-    Unicode is brought into its NFKC form; arithmetic signs between numbers are kept as words.
+    Unicode is in NFKC form. Arithmetic signs between numbers become words.
 
-    >>> normalise_query("\\n\\nHuman: What's  7*3?\\n\\nAssistant:")
+    >>> normalize_query("\\n\\nHuman: What's  7*3?\\n\\nAssistant:")
     'human whats 7 times 3 assistant'
     """
     if not query.isascii():
         for curly, straight in _STRAIGHT:
             query = query.replace(curly, straight)
     if query.isascii():
-        counts = _NUMBER.search(query) and _ARITHMETIC.search(query)
-        words = _SIGN.sub(_spoken, query) if counts else query
+        has_arithmetic = _NUMBER.search(query) and _ARITHMETIC.search(query)
+        words = _SIGN.sub(_spell_sign, query) if has_arithmetic else query
         words = words.encode().translate(_ASCII, _ASCII_DELETED).decode()
     else:
         folded = unicodedata.normalize("NFKC", query.casefold()).casefold()
-        words = _SIGN.sub(_spoken, folded).translate(_SEPARATORS)
+        words = _SIGN.sub(_spell_sign, folded).translate(_SEPARATORS)
     return " ".join(words.split())
 
 
 def query_keys(text: str) -> Iterator[list[str]]:
-    """The keys of all queries in a dialogue, piece by piece, in time and memory linear in the text.
+    """The normalized queries of all assistant turns of a dialogue, in time and memory linear in the text.
 
     Yields:
-        The words that one more query adds to the key of the query before it: all words so far are its key.
+        The words that a query adds to the one before it; all words so far are the normalized query.
 
     >>> list(query_keys("\\n\\nHuman: Hi!\\n\\nAssistant: Ho.\\n\\nHuman: No?\\n\\nAssistant: So"))
     [['human', 'hi', 'assistant'], ['ho', 'human', 'no', 'assistant']]
     """
     end, start = text.find(ASSISTANT), 0
     while end >= 0:
-        # The colon of the mark before it stands before a piece: "Assistant:-5" holds no minus five.
-        yield [*normalise_query(text[start:end]).split(), "assistant"]
+        # The text starts with the colon of the previous mark: "Assistant:-5" has no minus five.
+        yield [*normalize_query(text[start:end]).split(), "assistant"]
         start = end + len(ASSISTANT) - 1
         end = text.find(ASSISTANT, start)
 
 
 def digest_of(text: str) -> bytes:
-    """Sixteen bytes for a text: what of many texts is kept in memory, where equal or not is the question."""
+    """A hash of 16 bytes, to compare many texts for equality in little memory."""
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def query_id_of(query: str) -> str:
-    """An id for a query that came without one: the same for the same normalised query."""
-    return "q-" + hashlib.sha256(normalise_query(query).encode()).hexdigest()[:12]
+    """An id for a query that has none: the same for the same normalized query."""
+    return "q-" + hashlib.sha256(normalize_query(query).encode()).hexdigest()[:12]
 
 
 # Conversations as lists of messages ----------------------------------------------------------------
 
 
 def messages_to_dialogue(messages: Sequence[Any], *, where: str = "a conversation") -> tuple[str, str]:
-    """A conversation that ends with the assistant as its query and its last response.
+    """The query and the last response of a conversation that ends with the assistant.
 
     Raises:
-        UserError: A message is malformed, the roles are out of order, or a content holds a turn mark.
+        UserError: A message is malformed, the roles are out of order, or a content has a turn mark.
     """
     parts: list[str] = []
     expected = "user"
@@ -239,20 +237,20 @@ def _role_and_content(message: Any, where: str) -> tuple[str, str]:
             where,
             found=repr(message)[:80],
             expected="{'role': 'system', 'user' or 'assistant', 'content': text}",
-            do="mend the message; tool calls and images can't be read",
+            do="correct the message; tool calls and images are not supported",
         )
     if _TURN.search(content):
         raise UserError(
             where,
             found=f"a content that holds a turn mark ({content[:60]!r})",
             expected=f"contents without {HUMAN!r} and {ASSISTANT!r}",
-            do="split the content into one message a turn",
+            do="split the content into one message per turn",
         )
     return role, content
 
 
 def dialogue_to_messages(query: str) -> list[dict[str, str]]:
-    """A query, or a whole dialogue, as messages; the assistant's turn that is still open is left out."""
+    """A query or a whole dialogue as messages, without the empty assistant turn at the end of a query."""
     system, *turns = _TURN.split(query)
     messages = [{"role": "system", "content": system}] if system else []
     for name, content in zip(turns[::2], turns[1::2], strict=True):

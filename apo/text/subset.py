@@ -1,4 +1,4 @@
-"""Which queries are asked, and the golden answers to them as rows."""
+"""A seeded subset of the queries, and golden answers in the form of a language model's samples."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,28 +6,31 @@ from collections.abc import Iterable
 from apo.core.records import Row
 
 
-def draw(queries: Iterable[Row], *, at_most: int, seed: int) -> list[Row]:
-    """At most so many of the queries (0 for all), those with the lowest hash, in their order."""
+def subsample(queries: Iterable[Row], *, max_queries: int, seed: int) -> list[Row]:
+    """At most `max_queries` of the queries (0 for all), in their order.
+
+    The queries with the lowest hashes of seed and query id are kept, so a larger subset contains a smaller
+    one.
+    """
     rows = list(queries)
-    if not at_most or len(rows) <= at_most:
+    if not max_queries or len(rows) <= max_queries:
         return rows
 
-    def place(row: Row) -> bytes:
+    def hash_of(row: Row) -> bytes:
         return hashlib.sha256(f"{seed}:{row['query_id']}".encode()).digest()
 
-    drawn = {row["query_id"] for row in sorted(rows, key=place)[:at_most]}
-    return [row for row in rows if row["query_id"] in drawn]
+    kept = {row["query_id"] for row in sorted(rows, key=hash_of)[:max_queries]}
+    return [row for row in rows if row["query_id"] in kept]
 
 
-def answers_of(queries: Iterable[Row], golden: Iterable[Row], *, name: str) -> dict[str, list[Row]]:
-    """The golden answers to the queries as if a language model of that name had given them.
+def golden_as_samples(queries: Iterable[Row], golden: Iterable[Row], *, name: str) -> dict[str, list[Row]]:
+    """The golden answers to the queries, in the form of samples of a language model called `name`.
 
     Returns:
-        One entry, or none where a query has no golden answer: what stands beside each other has to be
-        measured on the same queries.
+        One entry, or none if a query has no golden answer: models are compared on the same queries only.
     """
-    known = {row["query_id"]: row["golden"] for row in golden}
-    asked = list(queries)
-    if any(row["query_id"] not in known for row in asked):
+    golden_by_id = {row["query_id"]: row["golden"] for row in golden}
+    rows = list(queries)
+    if any(row["query_id"] not in golden_by_id for row in rows):
         return {}
-    return {name: [{**row, "samples": [known[row["query_id"]]], "made_by": name} for row in asked]}
+    return {name: [{**row, "samples": [golden_by_id[row["query_id"]]], "made_by": name} for row in rows]}

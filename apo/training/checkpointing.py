@@ -4,6 +4,7 @@ It holds tensors only (safetensors): weights, the state of the optimizers, the s
 """
 
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from apo.core.cache import folder_of, held, no_room, remove_older
+from apo.core.cache import disk_error, folder_of, locked, remove_older
 from apo.model import runtime
 
 SHARE = 0.02  # the part of a training's time that saving may take
@@ -44,7 +45,7 @@ class Checkpoints:
     @contextlib.contextmanager
     def exclusive(self) -> Iterator["Checkpoints"]:
         """Holds the training for this process; see `held`."""
-        with held(self.folder):
+        with locked(self.folder):
             yield self
 
     @contextlib.contextmanager
@@ -62,20 +63,26 @@ class Checkpoints:
         with self.opened() as state:
             return curve_in(state)
 
-    def restore(self, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
-        """Puts the last saved state into model and optimisers; the curve so far, empty at the start."""
+    def mark(self) -> tuple[int, int]:
+        """What tells the last saved state from others: its step, and a digest of computation and curve."""
+        curve = self.curve()
+        content = json.dumps([self.folder.name, curve]).encode()
+        return len(curve), int.from_bytes(hashlib.blake2b(content, digest_size=4).digest(), "big")
+
+    def restore(self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
+        """Puts the last saved state into model and optimizers; the curve so far, empty at the start."""
         with self.opened() as state:
             if state is None:
                 return []
             restore_weights(state, model)
-            keys = [key.split("/") for key in state.keys() if key.startswith("optimiser/")]  # noqa: SIM118
-            for optimiser in optimisers:
-                owned = {id(p) for group in optimiser.param_groups for p in group["params"]}
+            keys = [key.split("/") for key in state.keys() if key.startswith("optimizer/")]  # noqa: SIM118
+            for optimizer in optimizers:
+                owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
                 for name, parameter in model.named_parameters():
                     parts = [key[2] for key in keys if key[1] == name and id(parameter) in owned]
                     for part in parts:
-                        value = state.get_tensor(f"optimiser/{name}/{part}").to(parameter.device)
-                        optimiser.state[parameter][part] = value
+                        value = state.get_tensor(f"optimizer/{name}/{part}").to(parameter.device)
+                        optimizer.state[parameter][part] = value
             return curve_in(state)
 
     def due(self, *, last: bool) -> bool:
@@ -90,14 +97,16 @@ class Checkpoints:
         *,
         where: dict[str, Any],
         writes: bool,
+        wait: Callable[[], None],
     ) -> None:
-        """Saves a state.
+        """Saves a state. When it comes back the state is in place, in whichever process.
 
         Args:
             curve: So far.
             tensors: Gathers the state; of several processes, all do it.
             where: On what it was computed, for the provenance; empty for one process.
             writes: Whether this is the process that writes it.
+            wait: Waits for all processes.
         """
         began = time.monotonic()
         found = tensors()
@@ -108,8 +117,9 @@ class Checkpoints:
                 save_file(found | {"rng": torch.get_rng_state()}, temporary, metadata=metadata)
             except (OSError, SafetensorError) as error:
                 temporary.unlink(missing_ok=True)
-                raise no_room(temporary, error) from None
+                raise disk_error(temporary, error) from None
             temporary.replace(self.folder / "state.safetensors")
+        wait()
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - began if runtime.checkpoint_seconds() else 0.0
 
@@ -137,7 +147,7 @@ def restore_weights(state: Any, model: nn.Module, *, copied: bool = True) -> Non
         else:
             tensor.data = saved
     torch.set_rng_state(state.get_tensor("rng"))
-    runtime.FIXED.update(json.loads(state.metadata().get("where", "{}")))
+    runtime.RUN_INFO.update(json.loads(state.metadata().get("where", "{}")))
 
 
 def apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -146,11 +156,11 @@ def apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n: tensor if first[tensor.data_ptr()] == n else tensor.clone() for n, tensor in tensors.items()}
 
 
-def tensors_of(model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """The trained weights, and what the optimisers keep for each of them; only to be written."""
+def tensors_of(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """The trained weights, and what the optimizers keep for each of them; only to be written."""
     tensors = apart({f"model/{name}": value.detach() for name, value in trained_state(model).items()})
-    for optimiser in optimisers:
+    for optimizer in optimizers:
         for name, parameter in model.named_parameters():
-            for part, value in optimiser.state.get(parameter, {}).items():
-                tensors[f"optimiser/{name}/{part}"] = torch.as_tensor(value)
+            for part, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer/{name}/{part}"] = torch.as_tensor(value)
     return tensors

@@ -15,18 +15,18 @@ import torch
 from apo.core import distributed
 from apo.core.errors import UserError
 from apo.model import runtime
-from apo.training.settings import Optimiser
+from apo.training.settings import Optimizer
 
 OURS = {
-    "optimizer": "the optimiser stands in params.yaml",
+    "optimizer": "the optimizer stands in params.yaml",
     "scheduler": "the schedule stands in params.yaml",
-    "train_micro_batch_size_per_gpu": "micro batches are made by APO_TOKEN_BUDGET",
-    "gradient_accumulation_steps": "micro batches are made by APO_TOKEN_BUDGET",
+    "train_micro_batch_size_per_gpu": "micro-batches are made by APO_TOKEN_BUDGET",
+    "gradient_accumulation_steps": "micro-batches are made by APO_TOKEN_BUDGET",
 }
 """Keys that have to be absent or `auto`, and why."""
 
 
-def deepspeed_config(settings: Optimiser, device: torch.device) -> dict[str, Any] | None:
+def deepspeed_config(settings: Optimizer, device: torch.device) -> dict[str, Any] | None:
     """The configuration that the environment names, as DeepSpeed takes it; None where it names none.
 
     Raises:
@@ -35,7 +35,7 @@ def deepspeed_config(settings: Optimiser, device: torch.device) -> dict[str, Any
     name = os.environ.get("APO_DEEPSPEED", "")
     if not name:
         return None
-    if not (distributed.wanted() or distributed.inside()):
+    if not (distributed.launcher_requested() or distributed.is_worker()):
         do = "set APO_LAUNCH='torchrun --standalone --nproc_per_node 1' or more, or unset it"
         raise UserError("APO_DEEPSPEED", found="no APO_LAUNCH", expected="what starts its processes", do=do)
     if importlib.util.find_spec("deepspeed") is None:
@@ -60,19 +60,19 @@ def deepspeed_config(settings: Optimiser, device: torch.device) -> dict[str, Any
     asked = _part(name, given, "bf16").get("enabled", "auto")
     if asked not in ("auto", half):
         raise _contradiction(name, "bf16.enabled", asked, f"{half} or auto, since APO_PRECISION says so")
-    if settings.optimiser != "adamw":
+    if settings.optimizer != "adamw":
         raise UserError(
             name,
-            found=f"the optimiser {settings.optimiser}, which steps with whole matrices",
+            found=f"the optimizer {settings.optimizer}, which steps with whole matrices",
             expected="adamw: ZeRO parts the matrices among processes",
-            do="unset APO_DEEPSPEED for this stage (APO_LAUNCH alone goes), or change its optimiser",
+            do="unset APO_DEEPSPEED for this stage (APO_LAUNCH alone goes), or change its optimizer",
         )
     kept = {key: value for key, value in given.items() if key not in (*OURS, "train_batch_size")}
     return kept | {
         "zero_optimization": zero | ({"overlap_comm": False} if device.type == "cpu" else {}),
         "bf16": kept.get("bf16", {}) | {"enabled": half},
         "gradient_clipping": settings.max_grad_norm,
-        # A step has as many micro batches as its items need, and only we know which is its last.
+        # A step has as many micro-batches as its items need, and only we know which is its last.
         "managed_gradient_accumulation": False,
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
@@ -82,8 +82,8 @@ def deepspeed_config(settings: Optimiser, device: torch.device) -> dict[str, Any
     }
 
 
-def parts_weights(config: dict[str, Any] | None) -> bool:
-    """Whether weights are parted too, and not optimiser and gradients alone."""
+def shards_weights(config: dict[str, Any] | None) -> bool:
+    """Whether weights are parted too, and not optimizer and gradients alone."""
     return config is not None and config["zero_optimization"]["stage"] == 3
 
 

@@ -1,4 +1,4 @@
-"""Training with DeepSpeed's ZeRO: optimiser states, gradients and (stage 3) weights parted among processes.
+"""Training with DeepSpeed's ZeRO: optimizer states, gradients and (stage 3) weights parted among processes.
 
 The saved state is that of one process, whole and without pickles: a training goes on under any number of
 processes, and what it ends with is a checkpoint like any other.
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from apo.training.checkpointing import Checkpoints, apart, curve_in, restore_weights, trained_state
-from apo.training.deepspeed_config import parts_weights
-from apo.training.engines import LossOf, MicroBatch, Terms, meet
-from apo.training.sharding import part_weights
+from apo.training.deepspeed_config import shards_weights
+from apo.training.engines import LossOf, MicroBatchLoss, Terms, init_process_group
+from apo.training.sharding import shard_weights
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
 
 
-class Sharded:
+class DeepSpeedEngine:
     """An engine (see `apo.training.engines`) in which every process holds a part of the model.
 
     Args:
@@ -31,37 +31,37 @@ class Sharded:
         self,
         model: nn.Module,
         loss_of: LossOf,
-        optimiser: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer,
         config: dict[str, Any],
         *,
         device: torch.device,
         rank: int,
         world: int,
     ) -> None:
-        optimiser.param_groups[:] = [group for group in optimiser.param_groups if group["params"]]
-        self._model, self._module, self._optimiser = model, MicroBatch(model, loss_of), optimiser
+        optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+        self._model, self._module, self._optimiser = model, MicroBatchLoss(model, loss_of), optimizer
         self._config, self._device, self._rank, self._world = config, device, rank, world
-        self._parts_weights = parts_weights(config)
+        self._parts_weights = shards_weights(config)
         self.where = {"engine": "deepspeed", "processes": world, "deepspeed": config}
 
     def begin(self, checkpoints: Checkpoints) -> list[dict[str, Any]]:
-        """Weights are read before they are parted, the optimiser's states after."""
+        """Weights are read before they are parted, the optimizer's states after."""
         deepspeed = _deepspeed(self._device)
         with checkpoints.opened() as state:
             if state:
                 restore_weights(state, self._model, copied=not self._parts_weights)
             if self._parts_weights:
-                part_weights(self._model, self._config, self._device)
+                shard_weights(self._model, self._config, self._device)
             self._engine, *_ = deepspeed.initialize(
                 model=self._module, optimizer=self._optimiser, config=self._config
             )
             self._begin_moments()
             if state:
-                self._restore_optimiser(state)
+                self._restore_optimizer(state)
             return curve_in(state)
 
     def gradients(self, step: list[int], micros: Sequence[tuple[list[int], bool]]) -> list[Terms]:
-        """All processes meet in every micro batch."""
+        """All processes meet in every micro-batch."""
         found = []
         for items, counts in micros:
             terms = self._engine(step, items, counts)
@@ -75,7 +75,7 @@ class Sharded:
             group["lr"] = rate
         self._engine.step()
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """The state that one process would have, gathered parameter by parameter; empty but for the first."""
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
@@ -89,7 +89,7 @@ class Sharded:
             parts["step"] = self._steps()
             if self._rank == 0:
                 whole[id(parameter)] = weight.to("cpu", copy=True)
-                tensors |= {f"optimiser/{name}/{part}": value.cpu() for part, value in parts.items()}
+                tensors |= {f"optimizer/{name}/{part}": value.cpu() for part, value in parts.items()}
         if self._rank:
             return {}
         named = trained_state(self._model).items()
@@ -103,7 +103,7 @@ class Sharded:
         if not self._parts_weights:
             self._engine.optimizer._lazy_init_hp_params_optimizer_state()
 
-    def _restore_optimiser(self, state: Any) -> None:
+    def _restore_optimizer(self, state: Any) -> None:
         """Puts float32 weights and moments of AdamW where DeepSpeed keeps this process's part of them."""
         from deepspeed import utils
 
@@ -111,7 +111,7 @@ class Sharded:
             if not parameter.requires_grad:
                 continue
             weight = state.get_tensor(f"model/{name}")
-            moments = {part: state.get_tensor(f"optimiser/{name}/{part}") for part in MOMENTS}
+            moments = {part: state.get_tensor(f"optimizer/{name}/{part}") for part in MOMENTS}
             if self._parts_weights:
                 utils.safe_set_local_fp32_param(parameter, self._own(weight, parameter))
                 for part, value in moments.items():
@@ -120,7 +120,7 @@ class Sharded:
                 utils.safe_set_full_fp32_param(parameter, weight)
                 for part, value in moments.items():
                     utils.safe_set_full_optimizer_state(parameter, value, part)
-            steps = state.get_tensor(f"optimiser/{name}/step")
+            steps = state.get_tensor(f"optimizer/{name}/step")
         for flat in self._flats():
             self._states()[flat]["step"].copy_(steps)
 
@@ -133,9 +133,9 @@ class Sharded:
 
     def _flats(self) -> list[Tensor]:
         """The float32 weights that AdamW steps in this process, one tensor a group."""
-        optimiser = self._engine.optimizer
+        optimizer = self._engine.optimizer
         name = "fp32_partitioned_groups_flat" if self._parts_weights else "single_partition_of_fp32_groups"
-        flats: list[Tensor] = getattr(optimiser, name)
+        flats: list[Tensor] = getattr(optimizer, name)
         return flats
 
     def _states(self) -> Any:
@@ -151,7 +151,7 @@ def _deepspeed(device: torch.device) -> Any:
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    meet(device)
+    init_process_group(device)
     if device.type == "cpu":
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # would be compiled first
     deepspeed.init_distributed(auto_mpi_discovery=False)

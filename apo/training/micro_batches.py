@@ -1,4 +1,4 @@
-"""The micro batches of an optimiser step, parted among processes: a function of lengths and numbers alone."""
+"""The micro-batches of an optimizer step, parted among processes: a function of lengths and numbers alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +7,20 @@ from apo.model.batching import micro_batches
 
 
 @dataclass(frozen=True)
-class Micro:
-    """A micro batch: items of the step by their place in it; where it does not count, its loss weighs 0."""
+class MicroBatchLoss:
+    """A micro-batch: items of the step by their place in it; where it does not count, its loss weighs 0."""
 
-    places: list[int]
+    indices: list[int]
     counts: bool = True
 
 
-def shares(lengths: Sequence[int], *, world: int, budget: str, tokens: int) -> list[list[Micro]]:
+def assign_micro_batches(
+    lengths: Sequence[int], *, world: int, budget: str, tokens: int
+) -> list[list[MicroBatchLoss]]:
     """What each process does of a step; every item counts once.
 
     The items are dealt out in turn, the longest first, and each process parts its own by the token budget.
-    All make equally many micro batches, since they meet in each of them where the weights are parted
+    All make equally many micro-batches, since they meet in each of them where the weights are parted
     (ZeRO-3): one that has fewer repeats the shortest item of the step without counting it.
 
     Args:
@@ -36,6 +38,6 @@ def shares(lengths: Sequence[int], *, world: int, budget: str, tokens: int) -> l
     for rank in range(world):
         own = order[rank::world]
         groups = micro_batches([lengths[place] for place in own], budget=budget, tokens=tokens)
-        parted.append([Micro([own[index] for index in group]) for group in groups])
+        parted.append([MicroBatchLoss([own[index] for index in group]) for group in groups])
     most = max(map(len, parted))
-    return [share + [Micro(order[-1:], counts=False)] * (most - len(share)) for share in parted]
+    return [share + [MicroBatchLoss(order[-1:], counts=False)] * (most - len(share)) for share in parted]

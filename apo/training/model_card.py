@@ -7,13 +7,13 @@ metrics of its evaluation; `python -m apo.lineage FOLDER` finds every input in d
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCardData
 
 from apo.model import runtime
+from apo.model.versions import VERSIONS, installed
 
 CLASSIFIER = """\
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -51,7 +51,6 @@ prompt = tokenizer.apply_chat_template(
 ids = model.generate(prompt["input_ids"], attention_mask=prompt["attention_mask"], max_new_tokens=64)
 answer = tokenizer.decode(ids[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
 """
-LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "deepspeed")
 LICENCE = (
     "## Licence",
     "No licence is claimed for these weights, so the head of this card names none. The licences of the "
@@ -152,9 +151,9 @@ def _trained(
 
 def _run_info() -> dict[str, Any]:
     """What the last bits of the weights depend on: device, threads, engine, versions of what was loaded."""
-    versions = {name: metadata.version(name) for name in LIBRARIES if name in sys.modules}
+    versions = {name: installed(name) for name in VERSIONS if name in sys.modules}
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return {**runtime.FIXED, "python": python, **versions}
+    return {**runtime.RUN_INFO, "python": python, **versions}
 
 
 def _listed(lines: Iterable[str]) -> str:

@@ -47,7 +47,7 @@ def finish(
     write_json(to.metrics, {name: {**found, **final, **dict(sorted(counts.items()))}})
 
 
-def take_over(name: str, start: Path, said: Mapping[str, Any], to: Outputs) -> None:
+def adopt_checkpoint(name: str, start: Path, said: Mapping[str, Any], to: Outputs) -> None:
     """Leaves a checkpoint of the user as it is; `said` joins the metrics."""
     model = load_language_model(start)
     found = {"parameters": model.num_parameters(), **said}

@@ -8,7 +8,7 @@ from apo.core.config import Count, CountOrZero, Fraction, NotNegative, Positive,
 class Common(Section):
     """What trainings share unless their section has a value of its own."""
 
-    optimiser: Literal["adamw", "muon"]
+    optimizer: Literal["adamw", "muon"]
     beta2: Fraction
     schedule: Literal["linear", "cosine", "constant"]
     weight_decay: NotNegative
@@ -23,7 +23,7 @@ class Lora(Section):
     targets: list[str]
 
 
-class Optimiser(Common):
+class Optimizer(Common):
     """What every training has: warm-up, a schedule to zero, clipping by global norm."""
 
     lr: Positive

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-def part_weights(model: nn.Module, config: dict[str, Any], device: torch.device) -> None:
+def shard_weights(model: nn.Module, config: dict[str, Any], device: torch.device) -> None:
     """Parts the weights one by one: each is copied to the device, cut, and all but this process's part freed.
 
     Float32 weights of a checkpoint or of a saved state, as long as nothing has changed them, are pages of its

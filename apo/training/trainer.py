@@ -1,4 +1,4 @@
-"""The training loop that every training shares: optimiser steps over micro batches, resumable."""
+"""The training loop that every training shares: optimizer steps over micro-batches, resumable."""
 
 import math
 import sys
@@ -13,34 +13,44 @@ from apo.core import distributed
 from apo.core.errors import UserError
 from apo.model import runtime
 from apo.training.checkpointing import Checkpoints
-from apo.training.deepspeed_config import deepspeed_config, parts_weights
-from apo.training.deepspeed_engine import Sharded
-from apo.training.engines import Engine, LossOf, Whole, summed
-from apo.training.micro_batches import shares
+from apo.training.deepspeed_config import deepspeed_config, shards_weights
+from apo.training.deepspeed_engine import DeepSpeedEngine
+from apo.training.engines import (
+    DDPEngine,
+    Engine,
+    LossOf,
+    all_reduce_sum,
+    barrier,
+    check_same_state,
+    init_process_group,
+)
+from apo.training.micro_batches import assign_micro_batches
 from apo.training.muon import Muon
-from apo.training.settings import Optimiser
+from apo.training.settings import Optimizer
 
-STRETCH = 32  # optimiser steps whose items are sorted by length together
+BUCKET_STEPS = 32  # optimizer steps whose items are sorted by length together
 
 
-def batches_of(lengths: Sequence[int], settings: Optimiser, *, seed: int) -> list[list[int]]:
-    """The items of every optimiser step of a training, a function of lengths and seed alone.
+def length_bucketed_batches(lengths: Sequence[int], settings: Optimizer, *, seed: int) -> list[list[int]]:
+    """The items of every optimizer step of a training, a function of lengths and seed alone.
 
-    Each pass shuffles the items, sorts stretches of `STRETCH` steps by length, cuts them into batches of
+    Each pass shuffles the items, sorts stretches of `BUCKET_STEPS` steps by length, cuts them into batches of
     `settings.batch_size` and shuffles the batches of the stretch, so that a batch holds items of like length.
     """
     batches = []
     for epoch in range(settings.epochs):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         order: list[int] = torch.randperm(len(lengths), generator=generator).tolist()
-        for start in range(0, len(order), STRETCH * settings.batch_size):
-            stretch = sorted(order[start : start + STRETCH * settings.batch_size], key=lengths.__getitem__)
+        for start in range(0, len(order), BUCKET_STEPS * settings.batch_size):
+            stretch = sorted(
+                order[start : start + BUCKET_STEPS * settings.batch_size], key=lengths.__getitem__
+            )
             cut = [stretch[i : i + settings.batch_size] for i in range(0, len(stretch), settings.batch_size)]
             batches += [cut[i] for i in torch.randperm(len(cut), generator=generator).tolist()]
     return batches
 
 
-def learning_rate(step: int, steps: int, settings: Optimiser) -> float:
+def learning_rate(step: int, steps: int, settings: Optimizer) -> float:
     """Linear warm-up from 0, then linear or cosine to 0, or constant."""
     if step < settings.warmup_steps:
         return settings.lr * (step + 1) / settings.warmup_steps
@@ -49,7 +59,23 @@ def learning_rate(step: int, steps: int, settings: Optimiser) -> float:
     return settings.lr * factor[settings.schedule]
 
 
-def optimisers_for(model: nn.Module, settings: Optimiser) -> list[torch.optim.Optimizer]:
+def warmup_metrics(steps: int, settings: Optimizer) -> dict[str, int]:
+    """For the metrics of a training: `warmup_only`, 1 where every optimizer step is warm-up; else nothing."""
+    return {"warmup_only": 1} if settings.warmup_steps >= steps else {}
+
+
+def _log_warmup(desc: str, steps: int, settings: Optimizer) -> None:
+    """Says on the terminal that the learning rate does not reach its value, or only in the last step."""
+    if warmup_metrics(steps, settings):
+        last = learning_rate(steps - 1, steps, settings)
+        tqdm.write(
+            f"{desc}: all {steps} optimizer steps are warm-up (warmup_steps: {settings.warmup_steps}); the "
+            f"learning rate ends at {last:.3g} of {settings.lr:.3g}. Lower warmup_steps or train longer.",
+            file=sys.stderr,
+        )
+
+
+def build_optimizers(model: nn.Module, settings: Optimizer) -> list[torch.optim.Optimizer]:
     """AdamW for everything, or Muon for the matrices inside the model and AdamW for the rest.
 
     Weight decay is on matrices only. Muon's step is scaled so that the learning rate means what it means
@@ -61,12 +87,12 @@ def optimisers_for(model: nn.Module, settings: Optimiser) -> list[torch.optim.Op
         id(m.weight) for name, m in model.named_modules() if name.rpartition(".")[2] in ("lm_head", "score")
     }
     matrices = {n for n, p in parameters.items() if p.ndim == 2}
-    inner = {n for n in matrices if id(parameters[n]) not in outer} if settings.optimiser == "muon" else set()
+    inner = {n for n in matrices if id(parameters[n]) not in outer} if settings.optimizer == "muon" else set()
 
     def group(names: set[str], weight_decay: float) -> dict[str, Any]:
         return {"params": [p for n, p in parameters.items() if n in names], "weight_decay": weight_decay}
 
-    optimisers: list[torch.optim.Optimizer] = [
+    optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
             [group(matrices - inner, settings.weight_decay), group(parameters.keys() - matrices, 0.0)],
             lr=settings.lr,
@@ -76,21 +102,21 @@ def optimisers_for(model: nn.Module, settings: Optimiser) -> list[torch.optim.Op
     ]
     if inner:
         groups = [group(inner, settings.weight_decay)]
-        optimisers.append(Muon(groups, lr=settings.lr))
-    return optimisers
+        optimizers.append(Muon(groups, lr=settings.lr))
+    return optimizers
 
 
-def optimise(
+def training_loop(
     model: nn.Module,
-    settings: Optimiser,
+    settings: Optimizer,
     *,
     batches: Sequence[list[int]],
     lengths: Sequence[int],
     loss_of: LossOf,
-    what: str,
+    desc: str,
     checkpoints: Checkpoints,
-    look: Callable[[int], dict[str, float]] | None = None,
-    look_every: int = 0,
+    eval_fn: Callable[[int], dict[str, float]] | None = None,
+    eval_steps: int = 0,
 ) -> list[dict[str, float]]:
     """Trains and goes on from the last checkpoint of the same training.
 
@@ -99,51 +125,60 @@ def optimise(
 
     Args:
         model: On the CPU, trained in place and left on its device; after others have trained it, on the CPU.
-        batches: The items of every optimiser step.
+        batches: The items of every optimizer step.
         lengths: Tokens of every item.
-        loss_of: For the items of a step and those of one of its micro batches, the terms of the latter:
+        loss_of: For the items of a step and those of one of its micro-batches, the terms of the latter:
             `loss`, already divided by the denominator of the whole step, so that their sum is the loss of the
             step, and parts of other numbers, whose sums join the curve.
         what: Name on the progress line.
-        look: Called every `look_every` steps and after the last one; its numbers join the curve.
+        look: Called every `eval_steps` steps and after the last one; its numbers join the curve.
 
     Returns:
         The curve: a row with `step`, `loss`, `lr` and the other terms for every step.
 
     Raises:
-        UserError: A loss is not finite; the processes can't train together.
+        UserError: A loss is not finite; the processes can't train together, or read different states.
     """
     device = runtime.device()
     parted = deepspeed_config(settings, device)
-    shared = distributed.wanted() and len(checkpoints.curve()) < len(batches)
+    shared = distributed.launcher_requested() and len(checkpoints.curve()) < len(batches)
     if shared:
-        distributed.start(what, checkpoints.folder)
+        distributed.run_workers(desc, checkpoints.folder)
         _trained(len(checkpoints.curve()), len(batches))
-    rank, world = distributed.ranks(what)
+    rank, world = distributed.rank_and_world_size(desc)
     _enough_items(world, len(lengths))
-    if not (distributed.wanted() or parts_weights(parted)):
+    if world > 1:
+        init_process_group(device)
+        check_same_state(checkpoints, device)
+    if not (distributed.launcher_requested() or shards_weights(parted)):
         model.to(device)
-    optimisers = optimisers_for(model, settings) if not distributed.wanted() else []
-    if parted and distributed.mine(what):
-        engine: Engine = Sharded(model, loss_of, optimisers[0], parted, device=device, rank=rank, world=world)
+    optimizers = build_optimizers(model, settings) if not distributed.launcher_requested() else []
+    if parted and distributed.is_worker_of(desc):
+        engine: Engine = DeepSpeedEngine(
+            model, loss_of, optimizers[0], parted, device=device, rank=rank, world=world
+        )
     else:
         norm = settings.max_grad_norm
-        engine = Whole(model, loss_of, optimisers, max_grad_norm=norm, rank=rank, world=world)
+        engine = DDPEngine(model, loss_of, optimizers, max_grad_norm=norm, rank=rank, world=world)
     curve, steps = engine.begin(checkpoints), len(batches)
-    if curve and rank == 0 and not shared:
-        tqdm.write(f"{what}: goes on after step {len(curve)} of {steps}", file=sys.stderr)
+    if rank == 0 and not shared:
+        _log_warmup(desc, steps, settings)
+        if curve:
+            tqdm.write(f"{desc}: goes on after step {len(curve)} of {steps}", file=sys.stderr)
     model.train()
     left = range(len(curve), steps)
     quiet = rank > 0 or None
-    progress = tqdm(left, initial=len(curve), total=steps, desc=what, disable=quiet)
+    progress = tqdm(left, initial=len(curve), total=steps, desc=desc, disable=quiet)
     for step in progress:
         if world > 1:
             torch.manual_seed(step * world + rank)  # of dropout
         rate = learning_rate(step, steps, settings)
         items, budget = batches[step], runtime.token_budget()
-        parts = shares([lengths[i] for i in items], world=world, budget="APO_TOKEN_BUDGET", tokens=budget)
-        with runtime.memory_for("APO_TOKEN_BUDGET", budget):
-            micros = [([items[place] for place in micro.places], micro.counts) for micro in parts[rank]]
+        parts = assign_micro_batches(
+            [lengths[i] for i in items], world=world, budget="APO_TOKEN_BUDGET", tokens=budget
+        )
+        with runtime.explain_oom("APO_TOKEN_BUDGET", budget):
+            micros = [([items[place] for place in micro.indices], micro.counts) for micro in parts[rank]]
             found = engine.gradients(items, micros)
         engine.update(rate)
         columns = {name: torch.stack([terms[name] for terms in found]) for name in found[0]}
@@ -151,26 +186,26 @@ def optimise(
         others = {name: column.sum().item() for name, column in columns.items()}
         due = checkpoints.due(last=step + 1 == steps)
         if world > 1:
-            sums = summed([loss, *others.values(), float(due and rank == 0)], found[0]["loss"].device)
+            sums = all_reduce_sum([loss, *others.values(), float(due and rank == 0)], found[0]["loss"].device)
             loss, others, due = sums[0], dict(zip(others, sums[1:-1], strict=True)), sums[-1] > 0
         if not math.isfinite(loss):
             raise UserError(
-                what,
+                desc,
                 found=f"a loss of {loss} at step {step + 1}",
                 expected="a finite loss",
                 do="lower the learning rate of this stage in params.yaml",
             )
         row: dict[str, Any] = {"step": step + 1, "loss": loss, "lr": rate} | others
-        if look and look_every and ((step + 1) % look_every == 0 or step + 1 == steps):
+        if eval_fn and eval_steps and ((step + 1) % eval_steps == 0 or step + 1 == steps):
             model.eval()
-            row |= look(step)
+            row |= eval_fn(step)
             model.train()
         curve.append(row)
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if due:
-            checkpoints.save(curve, engine.tensors, where=engine.where, writes=rank == 0)
-    if distributed.mine(what):
-        raise distributed.Done
+            checkpoints.save(curve, engine.state_dict, where=engine.where, writes=rank == 0, wait=barrier)
+    if distributed.is_worker_of(desc):
+        raise distributed.WorkerDone
     model.eval()
     return curve
 

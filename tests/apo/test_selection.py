@@ -1,4 +1,4 @@
-"""apo/selection.py: the best response that is not blank, and what does not fit together is refused."""
+"""apo/selection.py: the best response that is not blank; samples and rewards have to match."""
 
 import doctest
 import math
@@ -20,19 +20,21 @@ def samples(query_id: Any, *texts: str | None, **extra: str) -> dict[str, Any]:
     return row | ({"extra": extra} if extra else {})
 
 
-def scores(query_id: Any, *values: Any, **extra: Any) -> dict[str, Any]:
+def rewards(query_id: Any, *values: Any, **extra: Any) -> dict[str, Any]:
     return {"query_id": query_id, "scores": list(values)} | ({"extra": extra} if extra else {})
 
 
-def run(sample_rows, score_rows, *, include_extra: bool = False) -> tuple[list[dict[str, Any]], Counter[str]]:
+def run(
+    sample_rows, reward_rows, *, include_extra: bool = False
+) -> tuple[list[dict[str, Any]], Counter[str]]:
     counts: Counter[str] = Counter()
     rows = list(
         select(
             sample_rows,
-            score_rows,
+            reward_rows,
             include_extra=include_extra,
-            samples_at="s.jsonl",
-            scores_at="r.jsonl",
+            samples_source="s.jsonl",
+            rewards_source="r.jsonl",
             counts=counts,
         )
     )
@@ -41,12 +43,12 @@ def run(sample_rows, score_rows, *, include_extra: bool = False) -> tuple[list[d
     return rows, counts
 
 
-def test_doctests() -> None:
+def test_the_docstring_example() -> None:
     assert doctest.testmod(selection) == (0, 1)
 
 
-def test_the_row() -> None:
-    rows, counts = run([samples("a", "x", "y", "z")], [scores("a", 0.25, 2.0, 1.5)])
+def test_select_writes_target_rewards_and_margin() -> None:
+    rows, counts = run([samples("a", "x", "y", "z")], [rewards("a", 0.25, 2.0, 1.5)])
     assert rows == [
         {
             "query_id": "a",
@@ -64,60 +66,62 @@ def test_the_row() -> None:
     assert (counts["samples"], counts["ties"], counts["samples_blank"]) == (3, 0, 0)
 
 
-def test_ties_go_to_the_lowest_index() -> None:
-    rows, counts = run([samples("a", "w", "x", "y", "z")], [scores("a", 0.1, 0.7, 0.7, 0.7)])
+def test_select_breaks_ties_by_the_lowest_index() -> None:
+    rows, counts = run([samples("a", "w", "x", "y", "z")], [rewards("a", 0.1, 0.7, 0.7, 0.7)])
     assert (rows[0]["target_index"], rows[0]["margin"], counts["ties"]) == (1, 0.0, 1)
 
 
-def test_rewards_that_differ_in_the_last_digit_are_no_tie() -> None:
-    rows, _ = run([samples("a", "x", "y")], [scores("a", 0.1, math.nextafter(0.1, 1))])
+def test_select_compares_rewards_in_full_precision() -> None:
+    rows, _ = run([samples("a", "x", "y")], [rewards("a", 0.1, math.nextafter(0.1, 1))])
     assert rows[0]["target"] == "y" and rows[0]["margin"] > 0
 
 
-def test_blank_samples_are_no_candidates_and_no_second() -> None:
-    rows, counts = run([samples("a", "x", " \n", "", "z")], [scores("a", 1.0, 9.0, 5.0, -1.0)])
+def test_select_ignores_blank_samples_in_target_and_margin() -> None:
+    rows, counts = run([samples("a", "x", " \n", "", "z")], [rewards("a", 1.0, 9.0, 5.0, -1.0)])
     assert (rows[0]["target"], rows[0]["margin"], counts["samples_blank"]) == ("x", 2.0, 2)
     assert rows[0]["scores"] == [1.0, 9.0, 5.0, -1.0]
 
 
-def test_one_candidate_has_no_margin() -> None:
-    rows, counts = run([samples("a", "", "x")], [scores("a", 1.0, 0.0)])
+def test_select_has_no_margin_for_one_candidate() -> None:
+    rows, counts = run([samples("a", "", "x")], [rewards("a", 1.0, 0.0)])
     assert rows[0]["target"] == "x" and rows[0]["margin"] is None and counts["ties"] == 0
 
 
-def test_all_blank_is_dropped_and_counted() -> None:
-    rows, counts = run([samples("a", "", " "), samples("b", "x")], [scores("a", 1.0, 2.0), scores("b", 0.0)])
+def test_select_drops_and_counts_a_query_of_blank_samples() -> None:
+    rows, counts = run(
+        [samples("a", "", " "), samples("b", "x")], [rewards("a", 1.0, 2.0), rewards("b", 0.0)]
+    )
     assert [row["query_id"] for row in rows] == ["b"] and counts["queries_dropped"] == 1
 
 
-def test_very_low_rewards_are_rewards() -> None:
-    rows, _ = run([samples("a", "x", "y")], [scores("a", -3e9, -2e9)])
+def test_select_takes_very_low_rewards() -> None:
+    rows, _ = run([samples("a", "x", "y")], [rewards("a", -3e9, -2e9)])
     assert rows[0]["target"] == "y"
 
 
-def test_a_runaway_turn_does_not_become_a_target() -> None:
+def test_select_cuts_a_runaway_turn_first() -> None:
     rows, counts = run(
         [samples("a", "x\n\nHuman: more", "\n\nHuman: only a turn", "y\nHumanity")],
-        [scores("a", 1.0, 9.0, 0.0)],
+        [rewards("a", 1.0, 9.0, 0.0)],
     )
     assert rows[0]["samples"] == ["x", "", "y\nHumanity"] and rows[0]["completion"] == " x"
     assert (counts["samples_cut"], counts["samples_blank"]) == (2, 1)
 
 
-def test_scores_are_found_by_id_in_any_order() -> None:
+def test_select_finds_rewards_by_id_in_any_order() -> None:
     rows, _ = run(
-        [samples("a", "x", "y"), samples(2, "x", "y")], [scores("2", 5.0, 4.0), scores("a", 4.0, 5.0)]
+        [samples("a", "x", "y"), samples(2, "x", "y")], [rewards("2", 5.0, 4.0), rewards("a", 4.0, 5.0)]
     )
     assert [(row["query_id"], row["target"]) for row in rows] == [("a", "y"), ("2", "x")]
 
 
-def test_extra_answers_are_candidates_on_request_only() -> None:
+def test_select_takes_extra_answers_on_request_only() -> None:
     answers = [samples("a", "x", "y", hh_best="human", gpt4="machine"), samples("b", "x", hh_best="human")]
-    rewards = [scores("a", 1.0, 2.0, hh_best=9.0, gpt4=3.0), scores("b", 9.0, hh_best=9.0)]
-    rows, counts = run(answers, rewards)
+    reward_rows = [rewards("a", 1.0, 2.0, hh_best=9.0, gpt4=3.0), rewards("b", 9.0, hh_best=9.0)]
+    rows, counts = run(answers, reward_rows)
     assert [row["target"] for row in rows] == ["y", "x"] and rows[0]["scores"] == [1.0, 2.0]
     assert (counts["extra_ignored"], counts["extra_selected"], counts["samples"]) == (3, 0, 3)
-    rows, counts = run(answers, rewards, include_extra=True)
+    rows, counts = run(answers, reward_rows, include_extra=True)
     assert rows[0]["samples"] == ["x", "y", "machine", "human"] and rows[0]["scores"] == [1.0, 2.0, 3.0, 9.0]
     assert (rows[0]["target"], rows[0]["target_index"], rows[0]["margin"]) == ("human", 3, 6.0)
     assert rows[1]["target"] == "x"  # a tie: samples come first
@@ -125,43 +129,55 @@ def test_extra_answers_are_candidates_on_request_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sample_rows", "score_rows", "message"),
+    ("sample_rows", "reward_rows", "message"),
     [
-        ([samples("a", "x")], [], r"s.jsonl:1: found query 'a' without scores in r.jsonl"),
-        ([samples("a", "x")], [scores("a", 1.0), scores("b", 1.0)], r"r.jsonl:2: found scores of 1 queries"),
-        ([], [scores("a", 1.0)], r"r.jsonl:1: found scores of 1 queries such as 'a'"),
-        ([samples("a", "x")], [scores("a", 1.0, 2.0)], r"r.jsonl:1: found 2 scores .* expected 1 samples"),
-        ([samples("a", "x", "y")], [scores("a", 1.0)], r"r.jsonl:1: found 1 scores .* expected 2 samples"),
+        ([samples("a", "x")], [], r"s.jsonl:1: found query 'a' without rewards in r.jsonl"),
+        (
+            [samples("a", "x")],
+            [rewards("a", 1.0), rewards("b", 1.0)],
+            r"r.jsonl:2: found rewards of 1 queries",
+        ),
+        ([], [rewards("a", 1.0)], r"r.jsonl:1: found rewards of 1 queries such as 'a'"),
+        ([samples("a", "x")], [rewards("a", 1.0, 2.0)], r"r.jsonl:1: found 2 scores .* expected 1 samples"),
+        ([samples("a", "x", "y")], [rewards("a", 1.0)], r"r.jsonl:1: found 1 scores .* expected 2 samples"),
         (
             [samples("a", "x"), samples("a", "x")],
-            [scores("a", 1.0)],
-            r"s.jsonl:2: found query_id 'a' for a second",
+            [rewards("a", 1.0)],
+            r"s.jsonl:2: found the repeated query_id 'a'",
         ),
-        ([samples("a", "x")], [scores("a", 1.0), scores("a", 1.0)], r"r.jsonl:2: found query_id 'a'"),
-        ([samples(1, "x"), samples("1", "y")], [scores(1, 1.0)], r"s.jsonl:2: found query_id '1'"),
-        ([samples("a", "x")], [scores("a", math.nan)], r"r.jsonl:1: found nan .* finite numbers"),
-        ([samples("a", "x")], [scores("a", -math.inf)], r"r.jsonl:1: found -inf"),
-        ([samples("a", "x")], [scores("a", "1.0")], r"r.jsonl:1: found '1.0' among the scores"),
-        ([samples("a", "x")], [scores("a", True)], r"r.jsonl:1: found True"),
-        ([samples("a", "x")], [scores("a", None)], r"r.jsonl:1: found None"),
-        ([samples("a", None)], [scores("a", 1.0)], r"s.jsonl:1: found None among the samples .* texts"),
+        (
+            [samples("a", "x")],
+            [rewards("a", 1.0), rewards("a", 1.0)],
+            r"r.jsonl:2: found the repeated query_id 'a'",
+        ),
+        (
+            [samples(1, "x"), samples("1", "y")],
+            [rewards(1, 1.0)],
+            r"s.jsonl:2: found the repeated query_id '1'",
+        ),
+        ([samples("a", "x")], [rewards("a", math.nan)], r"r.jsonl:1: found nan .* finite numbers"),
+        ([samples("a", "x")], [rewards("a", -math.inf)], r"r.jsonl:1: found -inf"),
+        ([samples("a", "x")], [rewards("a", "1.0")], r"r.jsonl:1: found '1.0' among the scores"),
+        ([samples("a", "x")], [rewards("a", True)], r"r.jsonl:1: found True"),
+        ([samples("a", "x")], [rewards("a", None)], r"r.jsonl:1: found None"),
+        ([samples("a", None)], [rewards("a", 1.0)], r"s.jsonl:1: found None among the samples .* texts"),
         ([samples("a", "x")], [{"query_id": "a"}], r"r.jsonl:1: found 'scores' None"),
         (
             [samples("a", "x", hh="h", gpt4="g")],
-            [scores("a", 1.0, hh=1.0)],
+            [rewards("a", 1.0, hh=1.0)],
             r"r.jsonl:1: found 1 scores and extra answers \['hh'\]",
         ),
-        ([samples("a", "x")], [scores("a", 10**400)], r"r.jsonl:1: found 1000"),
-        ([samples("a", "x")], [scores("a", 1.0, hh=2.0)], r"r.jsonl:1: found .*\['hh'\].*expected"),
-        ([samples("a", "x", hh="h")], [scores("a", 1.0, hh=math.nan)], r"r.jsonl:1: found nan"),
+        ([samples("a", "x")], [rewards("a", 10**400)], r"r.jsonl:1: found 1000"),
+        ([samples("a", "x")], [rewards("a", 1.0, hh=2.0)], r"r.jsonl:1: found .*\['hh'\].*expected"),
+        ([samples("a", "x", hh="h")], [rewards("a", 1.0, hh=math.nan)], r"r.jsonl:1: found nan"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(sample_rows, score_rows, message) -> None:
+def test_select_refuses_samples_and_rewards_that_do_not_match(sample_rows, reward_rows, message) -> None:
     with pytest.raises(UserError, match=message):
-        run(sample_rows, score_rows)
+        run(sample_rows, reward_rows)
 
 
-def test_selecting_and_converting_import_no_torch_and_no_numpy() -> None:
+def test_selection_and_conversion_import_neither_torch_nor_numpy() -> None:
     code = (
         "import sys, apo.selection, apo.conversion; sys.exit(bool({'torch', 'numpy'} & sys.modules.keys()))"
     )
@@ -173,11 +189,11 @@ def test_selecting_and_converting_import_no_torch_and_no_numpy() -> None:
 # The authors' script
 
 REFUSED = {
-    "missing_query_in_scores": "without scores",
+    "missing_query_in_scores": "without rewards",
     "score_for_absent_answer": "found 4 scores",
     "nan_scores": "found nan",  # theirs takes the best of the others
     "null_answer": "found None",
-    "empty_data": "that s.jsonl does not have",  # theirs writes an empty file
+    "empty_data": "that s.jsonl lacks",  # theirs writes an empty file
 }
 OURS = {
     "ties_order_of_the_score_file": ["r0"],  # theirs: the first in the score file
@@ -192,8 +208,8 @@ def from_authors(case) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         for key, value in entry.items():
             query_id, name = key.split(":")
             by_id[query_id][name] = float(value)
-    score_rows = [
-        scores(
+    reward_rows = [
+        rewards(
             query_id,
             *(value for name, value in sorted(named.items()) if name.startswith("sample_")),
             **{name: value for name, value in named.items() if name == "hh_best"},
@@ -208,10 +224,10 @@ def from_authors(case) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         )
         for row in case["data"]
     ]
-    return sample_rows, score_rows
+    return sample_rows, reward_rows
 
 
-def test_rejection_sampling_of_the_authors(vectors) -> None:
+def test_select_agrees_with_the_authors(vectors) -> None:
     compared = 0
     for case in vectors("rejection_sampling"):
         if "data" not in case:

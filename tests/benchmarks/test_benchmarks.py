@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig
 
 from apo.core.errors import UserError
-from apo.model.encoding import Item
-from benchmarks import alignment, authors, flops, jobs, ours, plain, sampling
+from apo.model.encoding import ResponseSet
+from benchmarks import alignment, authors, flops, jobs, ours, packed, plain, sampling
 from benchmarks.data import LENGTHS, made_up_texts, prepare, read_items, with_others
 from benchmarks.lengths import triples
 from benchmarks.measure import Measured, Plan, Process, check, measure
@@ -44,8 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lambda *arguments: authors.train(*arguments, micro_batch=4),
         lambda *arguments: authors.train(*arguments, micro_batch=1),
         plain.train,
+        packed.train,
     ],
-    ids=["authors", "authors_mb1", "plain"],
+    ids=["authors", "authors_mb1", "plain", "packed"],
 )
 def test_same_loss(folder: Path, job: str, train: Callable[..., Callable[[], float]]) -> None:
     assert train(folder, job, 0)() == pytest.approx(ours.train(folder, job, 0)(), abs=1e-6)
@@ -98,7 +99,7 @@ def test_check_refuses_another_number() -> None:
 # At the cost that they claim -----------------------------------------------------------------------
 
 
-def pairs(folder: Path) -> list[Item]:
+def pairs(folder: Path) -> list[ResponseSet]:
     return jobs.load_items(folder, "train_pairs", 0)
 
 
@@ -131,7 +132,7 @@ def test_authors_pad_to_max_length_and_project(
 
 
 def test_golden_is_repeated_for_each_sample() -> None:
-    item = Item([1], [[5], [6], [7]])
+    item = ResponseSet([1], [[5], [6], [7]])
     assert jobs.pair(item) == [([1, 5], [1, 6]), ([1, 5], [1, 7])]
 
 
@@ -146,8 +147,45 @@ def test_plain_loop_pads_to_the_longest_of_like_length(folder: Path) -> None:
     classifier.register_forward_pre_hook(count, with_kwargs=True)
     items = read_items(folder / "score.jsonl") * 4
     plain.rewards_of(classifier, items)
-    assert tokens[0] == sum(item.plain_tokens for item in items)
+    assert tokens[0] == sum(item.unpacked_tokens for item in items)
     assert tokens[1] < 1.1 * tokens[0]
+
+
+@pytest.mark.parametrize(("job", "pairs"), [("train_pairs", 1), ("train_apo", 4)])
+def test_packing_reads_a_query_once_for_each_pair(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, job: str, pairs: int
+) -> None:
+    model, tokens, real = jobs.load_reward_model(folder), [0, 0], []
+    monkeypatch.setattr(packed, "load_reward_model", lambda _: model)
+
+    def count(module: Any, arguments: Any, options: dict[str, Any]) -> None:
+        tokens[0] += options["input_ids"].numel()
+        tokens[1] += 1
+
+    model.classifier.base_model.register_forward_pre_hook(count, with_kwargs=True)
+    items = jobs.load_items(folder, job, 8)
+    packed.train(folder, job, 8)()
+    for item in items:
+        golden = len(item.prefix) + len(item.responses[0])
+        real += [golden + len(other) for other in item.responses[1:]]
+    assert len(real) == 8 * pairs
+    groups = list(plain.by_length(real, packed.TOGETHER))
+    assert tokens == [sum(len(group) * real[group[0]] for group in groups), len(groups)]
+
+
+def test_a_packed_pair_by_hand() -> None:
+    batch, last = packed.packed([([1, 2], [3, 4], [5]), ([1], [6], [7])], pad_id=0)
+    assert batch["input_ids"].tolist() == [[1, 2, 3, 4, 5], [1, 6, 7, 0, 0]]
+    assert batch["position_ids"][0].tolist() == [0, 1, 2, 3, 2]
+    assert batch["position_ids"][1, :3].tolist() == [0, 1, 1]
+    assert last.tolist() == [[3, 4], [1, 2]]
+    assert batch["attention_mask"][0, 0].int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 0, 0, 1],
+    ]
 
 
 # The limit -----------------------------------------------------------------------------------------
@@ -182,7 +220,7 @@ def test_layer_of_few_queries() -> None:
 
 
 def test_visible_pairs_of_a_tree() -> None:
-    item = Item([1, 2, 3], [[4, 5], [6]])
+    item = ResponseSet([1, 2, 3], [[4, 5], [6]])
     of_token = ["q", "q", "q", "a", "a", "b"]
     seen = sum(of_token[j] in ("q", of_token[i]) for i in range(6) for j in range(i + 1))
     assert flops.visible_pairs(item) == seen == 6 + (4 + 5) + 4
@@ -190,7 +228,7 @@ def test_visible_pairs_of_a_tree() -> None:
 
 def test_last_tokens_see_the_query_and_their_response(folder: Path) -> None:
     config = jobs.load_reward_model(folder).classifier.config
-    item = Item([1, 2, 3], [[4, 5], [6]])
+    item = ResponseSet([1, 2, 3], [[4, 5], [6]])
     first = flops.layer_flops(config, keys=6, queries=6, pairs=19)
     assert flops.reward_flops(config, item, last_tokens=False) == 2 * first + 2 * 2 * 32
     last = flops.layer_flops(config, keys=6, queries=2, pairs=5 + 4)

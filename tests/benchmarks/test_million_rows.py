@@ -20,7 +20,7 @@ import stages.data
 import stages.rjs
 import stages.split
 from apo.core.records import Row, read_rows, write_parts
-from apo.text.dialogue import normalise_query, query_id_of, turn_out_of_order
+from apo.text.dialogue import normalize_query, query_id_of, turn_out_of_order
 from benchmarks import big, many
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +120,7 @@ def test_made_up_dialogues_are_of_several_turns_and_some_nearly_the_same() -> No
     texts = list(many.dialogues(2000, seed=3))
     assert texts == list(many.dialogues(2000, seed=3))
     assert not any(turn_out_of_order(query) for query, _ in texts)
-    keys = [normalise_query(query) for query, _ in texts]
+    keys = [normalize_query(query) for query, _ in texts]
     assert 0.9 < len(set(keys)) / len(keys) < 0.99
     assert 0.15 < sum(query.count("Human:") > 1 for query, _ in texts) / len(texts) < 0.5
     words = [key.split() for key in keys]

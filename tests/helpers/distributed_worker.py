@@ -8,11 +8,13 @@ import contextlib
 import json
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from apo.alignment.likelihood import ResponseLikelihood
 from apo.alignment.rankings import Ranking
@@ -41,14 +43,22 @@ class Checked(Checkpoints):
 
     stop_after = 0
 
-    def save(self, curve: list[dict[str, Any]], *args: Any, **more: Any) -> None:
-        super().save(curve, *args, **more)
+    def save(
+        self, curve: list[dict[str, Any]], tensors: Callable[[], dict[str, Tensor]], **more: Any
+    ) -> None:
+        def slowly() -> dict[str, Tensor]:
+            found = tensors()
+            if len(curve) == self.stop_after and distributed.rank_and_world_size(NAME)[0] == 0:
+                time.sleep(0.5)  # a slow disk: the other process begins its next case after the writing
+            return found
+
+        super().save(curve, slowly, **more)
         if len(curve) == self.stop_after:
             raise Stopped
 
 
 def train(case: dict[str, Any], backbone: Path) -> nn.Module:
-    """Trains the model of a case, or goes on; `distributed.Done` where it is a rank's."""
+    """Trains the model of a case, or goes on; `distributed.WorkerDone` where it is a rank's."""
     checkpoints = Checked(NAME, case["key"])
     checkpoints.folder.mkdir(parents=True, exist_ok=True)
     checkpoints.stop_after = case.get("stop_after", 0)
@@ -69,32 +79,32 @@ def train(case: dict[str, Any], backbone: Path) -> nn.Module:
         ]
 
         @torch.no_grad()
-        def look(step: int) -> dict[str, float]:
+        def eval_fn(step: int) -> dict[str, float]:
             return {"reward": float(model.rewards(items[:2]).sum())}
 
         train_reward_model(
             model,
             data,
-            tiny.optimiser(**changes),
+            tiny.optimizer(**changes),
             kl_weight=1.0,
             apo_weight=0.25,
             adversarial=bradley_terry,
             seed=1,
-            what=NAME,
+            desc=NAME,
             checkpoints=checkpoints,
-            look=look,
-            look_every=4,
+            eval_fn=eval_fn,
+            eval_steps=4,
         )
     elif case["what"] == "lm":
         model = tiny.language_model()
         train_language_model(
             model,
-            [tiny.Item(item.prefix, item.responses[:1]) for item in items],
-            tiny.optimiser(**changes),
+            [tiny.ResponseSet(item.prefix, item.responses[:1]) for item in items],
+            tiny.optimizer(**changes),
             pad_id=3,
             seed=1,
             device=tiny.CPU,
-            what=NAME,
+            desc=NAME,
             checkpoints=checkpoints,
         )
     else:
@@ -102,8 +112,8 @@ def train(case: dict[str, Any], backbone: Path) -> nn.Module:
         own["lora"] = tiny.NO_LORA
         model = ResponseLikelihood(tiny.language_model(), pad_id=3, max_length=64)
         data_ = [Ranking(item, [float(-i) for i in range(len(item.responses))]) for item in items]
-        settings = tiny.optimiser(Align, **(changes | own))
-        align(model, data_, settings, seed=1, what=NAME, checkpoints=checkpoints)
+        settings = tiny.optimizer(Align, **(changes | own))
+        align(model, data_, settings, seed=1, desc=NAME, checkpoints=checkpoints)
     return model
 
 
@@ -112,13 +122,13 @@ def run(case: dict[str, Any], backbone: Path) -> None:
     os.environ.update({"APO_TOKEN_BUDGET": "50", "APO_DEEPSPEED": "", "APO_PRECISION": "float32"})
     os.environ.update(case.get("environment", {}))
     runtime.set_up()
-    with contextlib.suppress(distributed.Done, Stopped):
+    with contextlib.suppress(distributed.WorkerDone, Stopped):
         train(case, backbone)
 
 
 if __name__ == "__main__":
-    distributed.enter()
+    distributed.start_worker()
     for case in json.loads(Path(sys.argv[1]).read_text()):
         print(case["key"], flush=True)
         run(case, Path(sys.argv[2]))
-    distributed.leave()
+    distributed.end_worker()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BloomConfig, GPTNeoXConfig, LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config
 
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
 
 SMALL: dict[str, Any] = {
@@ -29,7 +29,7 @@ PLAIN: dict[str, PretrainedConfig] = {  # those that can't
 }
 
 
-def separate(model: RewardModel, item: Item) -> Tensor:
+def separate(model: RewardModel, item: ResponseSet) -> Tensor:
     """Rewards of the separate sequences, each in a batch of its own, through the stock classes alone."""
     sequences = [torch.tensor([item.prefix + response]) for response in item.responses]
     hidden = [model.classifier.base_model(input_ids=ids).last_hidden_state[0] for ids in sequences]

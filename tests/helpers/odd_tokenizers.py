@@ -14,8 +14,8 @@ WORDS = [*SPECIAL, "Human:", "Assistant:", "a", "b", "c", "<", ">", "s>", "/s>",
 
 def unigram(*, nfkc: bool = False) -> Any:
     """The special tokens stand among its pieces with the best score of all, as in T5's."""
-    pieces = [(name, 0.0) for name in SPECIAL] + [(letter, -3.0) for letter in LETTERS]
-    inner = Tokenizer(models.Unigram(pieces, unk_id=0))
+    chunks = [(name, 0.0) for name in SPECIAL] + [(letter, -3.0) for letter in LETTERS]
+    inner = Tokenizer(models.Unigram(chunks, unk_id=0))
     if nfkc:
         inner.normalizer = normalizers.NFKC()
     return PreTrainedTokenizerFast(tokenizer_object=inner, **NAMES)

@@ -110,11 +110,14 @@ def _write_metrics(folder: Path) -> None:
         "pairs": 90,
         "by_type": {"helpful": {"accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9}},
     }
-    write_metrics(folder, "train_base_rm", {"base_rm": {"test": rm, "valid": rm}})
-    write_metrics(folder, "test_rm", {"test_rm": {"test": rm}})
+    for name in ("train_base_rm", "train_test_rm", "r1/train_apo_rm"):
+        key = name.removeprefix("r1/") + ("_r1" if "/" in name else "")
+        write_metrics(folder, name, {key: {"train": {"final_loss": 0.5}}})
+    write_metrics(folder, "evaluate_base_rm", {"base_rm": {"test": rm, "valid": rm}})
+    write_metrics(folder, "evaluate_test_rm", {"test_rm": {"test": rm}})
     write_metrics(
         folder,
-        "r1/train_apo_rm",
+        "r1/evaluate_apo_rm",
         {
             "apo_rm_r1": {
                 "test": rm | {"accuracy": 0.72},
@@ -135,11 +138,6 @@ def _write_metrics(folder: Path) -> None:
         "answer_actor",
         {"answer_actor": llm | {"score_mean": 0.25, "golden": llm | {"score_mean": 9.0}}},
     )
-    write_metrics(
-        folder,
-        "payoff_base",
-        {"payoff_r0": {"actor": {"reward_mean": 1.0}, "llm_apo_r1": {"reward_mean": 1.25}}},
-    )
     write_metrics(folder, "judge", {"judge": {"questions": 0}})
     duel = {
         "difference": 0.5,
@@ -157,7 +155,12 @@ def _write_metrics(folder: Path) -> None:
     write_metrics(
         folder,
         "r1/payoff",
-        {"payoff_r1": {"actor": {"reward_mean": 0.0}, "llm_apo_r1": {"reward_mean": 2.0}}},
+        {
+            "payoff_r1": {
+                "base_rm": {"actor": {"reward_mean": 1.0}, "llm_apo_r1": {"reward_mean": 1.25}},
+                "apo_rm_r1": {"actor": {"reward_mean": 0.0}, "llm_apo_r1": {"reward_mean": 2.0}},
+            }
+        },
     )
     for arm in ("base", "apo"):
         write_metrics(folder, f"r1/answer_{arm}", {f"answer_llm_{arm}_r1": llm})
@@ -167,16 +170,17 @@ def _write_metrics(folder: Path) -> None:
         write_metrics(folder, f"r1/{stage}", {f"{stage}_r1": {"queries": 3}})
     curves = folder / "metrics/curves"
     for name in (
-        "backbone",
-        "actor",
-        "train_base_rm/training",
-        "test_rm/training",
+        "r0/backbone",
+        "r0/actor",
+        "r0/train_base_rm/training",
+        "r0/test_rm/training",
         "r1/train_apo_rm/training",
         "r1/align_apo",
     ):
         (curves / name).parent.mkdir(parents=True, exist_ok=True)
         (curves / f"{name}.csv").write_text("step,loss,lr\n1,2.5,0.1\n2,1.5,0.1\n")
-    (curves / "test_rm/reliability.csv").write_text(
+    (curves / "r0/evaluate_test_rm").mkdir()
+    (curves / "r0/evaluate_test_rm/reliability.csv").write_text(
         "split,lower,upper,count,probability,frequency\ntest,0.5,0.6,10,0.55,0.5\ntest,0.6,0.7,0,,\n"
     )
     bins = "lower,upper,reward,count,share\nchosen,0,1,0.5,1,0.25\nchosen,1,2,1.5,3,0.75\n"
@@ -192,16 +196,16 @@ def _write_metrics(folder: Path) -> None:
         )
     )
     for name, text in (
-        ("train_base_rm/rewards", "kind," + bins),
-        ("train_base_rm/margins", of_bins),
-        ("r1/payoff/golden_samples", "kind," + bins),
-        ("r1/payoff/truth", of_truth),
-        ("payoff_base/truth", "lower,upper,reward,true_reward,count,low,high\n"),
+        ("r0/evaluate_base_rm/rewards", "kind," + bins),
+        ("r0/evaluate_base_rm/margins", of_bins),
+        ("r1/payoff/apo_rm/golden_samples", "kind," + bins),
+        ("r1/payoff/apo_rm/truth", of_truth),
+        ("r1/payoff/base_rm/truth", "lower,upper,reward,true_reward,count,low,high\n"),
         ("r1/evaluate/rounds", of_rounds),
     ):
         (curves / name).parent.mkdir(parents=True, exist_ok=True)
         (curves / f"{name}.csv").write_text(text)
-    (curves / "test_rm/novel.csv").write_text("a,b\n1,2\n")
+    (curves / "r0/test_rm/novel.csv").write_text("a,b\n1,2\n")
 
 
 def settings() -> dict[str, Any]:

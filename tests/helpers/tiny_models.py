@@ -9,10 +9,10 @@ from transformers import AutoModelForSequenceClassification
 
 from apo.language.tokenizer import train_tokenizer
 from apo.model.checkpoint import new_language_model, save_language_model, start_reward_model
-from apo.model.encoding import Encoder, Item
+from apo.model.encoding import Encoder, ResponseSet
 from apo.model.reward_model import RewardModel
 from apo.sampling.settings import Sampling
-from apo.training.settings import Optimiser
+from apo.training.settings import Optimizer
 
 CPU = torch.device("cpu")
 CARD = "# A model\n"
@@ -95,7 +95,7 @@ def wrapped(config: Any, *, pooling: str, seed: int = 0) -> RewardModel:
     return RewardModel(classifier, encoder(pooling=pooling)).eval()
 
 
-def random_items(seed: int, responses: list[int]) -> list[Item]:
+def random_items(seed: int, responses: list[int]) -> list[ResponseSet]:
     """Items with random ids (none special) and so many responses each, of 1 to 9 tokens."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -104,13 +104,13 @@ def random_items(seed: int, responses: list[int]) -> list[Item]:
         found: list[int] = torch.randint(4, 380, (length,), generator=generator).tolist()
         return found
 
-    return [Item([1, *ids(12)], [ids(9) for _ in range(number)]) for number in responses]
+    return [ResponseSet([1, *ids(12)], [ids(9) for _ in range(number)]) for number in responses]
 
 
-def optimiser(kind: type[Any] = Optimiser, **changes: Any) -> Any:
+def optimizer(kind: type[Any] = Optimizer, **changes: Any) -> Any:
     """Settings of a training."""
     values = {
-        "optimiser": "adamw",
+        "optimizer": "adamw",
         "beta2": 0.999,
         "lr": 1.0e-2,
         "epochs": 1,

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
+from apo.core.provenance import OUTPUTS, SUFFIX
 
 from apo.core import config
-from apo.core.provenance import OUTPUTS, SUFFIX
 from apo.plots.tables import COLUMNS
-from apo.splits.splitting import MEASURED_ON
+from apo.splits.splitting import EVALUATED_ON
 from tests.helpers.import_closure import ROOT, closure, imports_of
 from tests.helpers.played_repo import expanded
 
@@ -267,7 +267,7 @@ def test_no_rm_is_measured_on_what_it_is_trained_on(name: str) -> None:
     names = {"data/split/rm_train.jsonl": "rm", "data/split/llm_train.jsonl": "llm"}
     names |= {"data/split/rm_valid.jsonl": "valid", "data/split/test.jsonl": "test"}
     for path in trained:
-        assert {names[other] for other in measured.values()} <= set(MEASURED_ON[names[path]])
+        assert {names[other] for other in measured.values()} <= set(EVALUATED_ON[names[path]])
 
 
 @each

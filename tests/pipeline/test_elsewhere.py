@@ -52,7 +52,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"query_id": r["query_id"], "query": r["query"], "samples": r["responses"]} for r in COMPARISONS
     ]
     scores = [{"query_id": r["query_id"], "scores": r["scores"]} for r in COMPARISONS]
-    rows = select(samples, scores, include_extra=False, samples_at="s", scores_at="r", counts=Counter())
+    rows = select(
+        samples, scores, include_extra=False, samples_source="s", rewards_source="r", counts=Counter()
+    )
     write_rows(made / "data/rjs/r1/apo.jsonl", rows)
     write_rows(made / "data/split/test.jsonl", COMPARISONS)
     (made / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"))

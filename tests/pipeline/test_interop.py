@@ -60,7 +60,7 @@ def conversation(query: str, response: str) -> list[dict[str, str]]:
 
 def our_rewards(rm: RewardModel, rows: list[dict[str, Any]]) -> list[list[float]]:
     texts = [(row["query"], row["responses"]) for row in rows]
-    return list(rewards_of(rm, list(rm.encoder.items(texts, Counter(), where="rows")), what=""))
+    return list(rewards_of(rm, list(rm.encoder.items(texts, Counter(), where="rows")), desc=""))
 
 
 def trainer_settings(kind: Any, folder: Path, **more: Any) -> Any:
@@ -166,7 +166,9 @@ def rjs(tmp_path: Path) -> Path:
         {"query_id": r["query_id"], "query": r["query"], "samples": r["responses"]} for r in COMPARISONS
     ]
     scores = [{"query_id": r["query_id"], "scores": r["scores"]} for r in COMPARISONS]
-    rows = select(samples, scores, include_extra=False, samples_at="s", scores_at="r", counts=Counter())
+    rows = select(
+        samples, scores, include_extra=False, samples_source="s", rewards_source="r", counts=Counter()
+    )
     write_rows(tmp_path / "rjs.jsonl", rows)
     return tmp_path / "rjs.jsonl"
 

@@ -52,8 +52,8 @@ def checkpoints_of(repository: Path, stage: str) -> list[Path]:
 
 def progress_of(folder: Path) -> int:
     """Steps or pieces that a checkpoint folder holds."""
-    if (folder / "pieces.jsonl").is_file():
-        return (folder / "pieces.jsonl").read_bytes().count(b"\n")
+    if (folder / "chunks.jsonl").is_file():
+        return (folder / "chunks.jsonl").read_bytes().count(b"\n")
     if (folder / "state.safetensors").is_file():
         with safe_open(folder / "state.safetensors", framework="pt") as state:
             return len(json.loads(state.metadata()["curve"]))

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apo.core.provenance import SUFFIX
 from ruamel.yaml import YAML
 
-from apo.core.provenance import SUFFIX
 from tests.helpers.played_repo import downstream, dvc, git, ran, stages
 from tests.helpers.small_repo import ROOT, change_params, copy_repository, run
 
@@ -44,8 +44,8 @@ def test_a_stage_trained_on_two_processes(played: Path) -> None:
     assert {key: after[key] for key in ("cmd", "deps", "params")} == {
         key: before[key] for key in ("cmd", "deps", "params")
     }
-    arithmetic = json.loads((played / "models/rm_base.provenance.json").read_text())["arithmetic"]
-    assert (arithmetic["engine"], arithmetic["processes"]) == ("ddp", 2)
+    autocast = json.loads((played / "models/rm_base.provenance.json").read_text())["arithmetic"]
+    assert (autocast["engine"], autocast["processes"]) == ("ddp", 2)
 
 
 def test_metrics_are_finite_numbers_under_unique_keys(played: Path) -> None:

@@ -63,9 +63,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 def tag(where: Path, *arguments: str) -> str:
     """gto makes tags, for which git wants to know who does."""
     who = {
-        f"GIT_{role}_{what}": "test@example.org"
+        f"GIT_{role}_{desc}": "test@example.org"
         for role in ("AUTHOR", "COMMITTER")
-        for what in ("NAME", "EMAIL")
+        for desc in ("NAME", "EMAIL")
     }
     done = run(["gto", *arguments], where, **who)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -56,7 +56,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
             "max_length": 64,
             "lora": tiny.NO_LORA,
         }
-        settings: Align = tiny.optimiser(Align, **(own | {"epochs": 12, "lr": 3e-3, "batch_size": 3}))
+        settings: Align = tiny.optimizer(Align, **(own | {"epochs": 12, "lr": 3e-3, "batch_size": 3}))
         section = settings.model_dump() | changes
         rates = {"r1": section.pop("lr")}
         Path("params.yaml").write_text(json.dumps({"seed": 1, "align": section, "align_lr": rates}))

@@ -1,4 +1,4 @@
-"""convert: items golden > samples from files, as `dvc repro` runs it."""
+"""stages/convert.py: golden > samples from files, as `dvc repro` runs it."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def golden(name: str, text: str = "gold") -> dict[str, Any]:
 def play(
     folder: Path, sampled: Rows, answers: Rows, *, num_samples: int = 2, seed: int = 1, **convert: str
 ) -> tuple[Rows, dict[str, int]]:
-    """Runs the stage; the items and the counts."""
+    """Runs the stage; the rows and the counts."""
     params = {"seed": seed, "convert": PARAMS["convert"] | convert, "apo": {"num_samples": num_samples}}
     (folder / "params.yaml").write_text(json.dumps(params))
     write_rows(folder / "samples.jsonl", sampled)
@@ -43,11 +43,11 @@ def play(
     return list(read_rows(folder / "apo/rm.jsonl")), metrics["convert_r1"]
 
 
-def test_an_item_is_the_golden_answer_over_every_sample(tmp_path: Path) -> None:
-    items, counts = play(
+def test_convert_puts_the_golden_answer_above_every_sample(tmp_path: Path) -> None:
+    rows, counts = play(
         tmp_path, [samples("a", "x", "y"), samples("b", "u", "v")], [golden("b", "B"), golden("a", "A")]
     )
-    assert items == [
+    assert rows == [
         {
             "query_id": name,
             "query": query(name),
@@ -60,13 +60,13 @@ def test_an_item_is_the_golden_answer_over_every_sample(tmp_path: Path) -> None:
     assert (counts["queries"], counts["items"], counts["pairs"], counts["golden_unused"]) == (2, 2, 4, 0)
 
 
-def test_what_is_cut_and_left_out_stands_in_the_metrics(tmp_path: Path) -> None:
-    items, counts = play(
+def test_convert_counts_cut_and_dropped_texts_in_the_metrics(tmp_path: Path) -> None:
+    rows, counts = play(
         tmp_path,
         [samples("a", "x\n\nHuman: more", " "), samples("b", "gold", "gold "), samples("c", "z", "z")],
         [golden("a"), golden("b"), golden("c", "gold\n\nHuman: thanks"), golden("d")],
     )
-    assert [row["responses"] for row in items] == [["gold", "x"], ["gold", "z", "z"]]
+    assert [row["responses"] for row in rows] == [["gold", "x"], ["gold", "z", "z"]]
     assert counts == {
         "queries": 3,
         "samples": 6,
@@ -83,29 +83,17 @@ def test_what_is_cut_and_left_out_stands_in_the_metrics(tmp_path: Path) -> None:
     }
 
 
-def test_one_sample_is_drawn_by_the_seed_and_the_query_alone(tmp_path: Path) -> None:
-    names = [f"q{n}" for n in range(40)]
-    sampled = [samples(name, "x", "y") for name in names]
-    answers = [golden(name) for name in names]
-    items, counts = play(tmp_path, sampled, answers, pick="one")
-    assert {len(row["responses"]) for row in items} == {2} and counts["pairs"] == 40
-    backwards, _ = play(tmp_path, sampled[::-1], answers, pick="one")
-    assert backwards[::-1] == items
-    other, _ = play(tmp_path, sampled, answers, pick="one", seed=2)
-    assert other != items
-
-
-def test_missing_samples_are_an_error_or_kept(tmp_path: Path) -> None:
+def test_convert_refuses_or_keeps_missing_samples(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"samples\.jsonl:1: found 1 samples; expected 2 \(apo\.num_samples"):
         play(tmp_path, [samples("a", "x")], [golden("a")])
     assert not (tmp_path / "apo" / "rm.jsonl").exists()
-    items, counts = play(tmp_path, [samples("a", "x")], [golden("a")], short_samples="keep")
-    assert (len(items), counts["queries_short"]) == (1, 1)
+    rows, counts = play(tmp_path, [samples("a", "x")], [golden("a")], short_samples="keep")
+    assert (len(rows), counts["queries_short"]) == (1, 1)
 
 
-def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
-    found = []
+def test_convert_gives_the_same_bytes_for_the_same_input(tmp_path: Path) -> None:
+    outputs = []
     for _ in range(2):
         play(tmp_path, [samples("a", "x", "y")], [golden("a")], pick="one")
-        found.append([(tmp_path / name).read_bytes() for name in ("apo/rm.jsonl", "metrics.json")])
-    assert found[0] == found[1]
+        outputs.append([(tmp_path / name).read_bytes() for name in ("apo/rm.jsonl", "metrics.json")])
+    assert outputs[0] == outputs[1]

@@ -17,7 +17,7 @@ from apo.core.records import read_rows
 from apo.datasets.issues import ROW_ISSUES
 from apo.demo import preference_probability, true_reward
 from apo.sampling.samples import counted, from_source
-from apo.text.dialogue import normalise_query, query_id_of
+from apo.text.dialogue import normalize_query, query_id_of
 from stages.data import main
 
 ROOT = Path(__file__).parents[2]
@@ -334,7 +334,7 @@ def test_the_same_query_in_two_files_has_one_id(tmp_path: Path) -> None:
         comparisons=["a.jsonl", "b.jsonl"],
     )
     assert {row["query_id"] for row in rows["comparisons"]} == {"i0"}
-    assert len({normalise_query(row["query"]) for row in rows["comparisons"]}) == 1
+    assert len({normalize_query(row["query"]) for row in rows["comparisons"]}) == 1
     assert [metrics["files"][f"comparisons/{n}.jsonl"]["rewritten_ids"] for n in "ab"] == [0, 1]
 
 

@@ -1,4 +1,4 @@
-"""rjs: the response with the highest reward from files, as `dvc repro` runs it."""
+"""stages/rjs.py: the response with the highest reward from files, as `dvc repro` runs it."""
 
 import json
 from pathlib import Path
@@ -22,17 +22,17 @@ def samples(name: str, *texts: str, **extra: str) -> dict[str, Any]:
     return row | ({"extra": extra} if extra else {})
 
 
-def scores(name: str, *values: float, **extra: float) -> dict[str, Any]:
+def rewards(name: str, *values: float, **extra: float) -> dict[str, Any]:
     return {"query_id": name, "scores": list(values)} | ({"extra": extra} if extra else {})
 
 
 def play(
-    folder: Path, sampled: Rows, scored: Rows, candidates: str = "samples"
+    folder: Path, sampled: Rows, rated: Rows, candidates: str = "samples"
 ) -> tuple[Rows, dict[str, int]]:
     """Runs the stage; the selections and the counts."""
     (folder / "params.yaml").write_text(json.dumps({"rjs": {"candidates": candidates}}))
     write_rows(folder / "samples.jsonl", sampled)
-    write_rows(folder / "scores.jsonl", scored)
+    write_rows(folder / "scores.jsonl", rated)
     names = ("samples.jsonl", "scores.jsonl", "rjs/apo.jsonl", "metrics.json", "params.yaml")
     main("apo", *(folder / name for name in names))
     metrics: dict[str, dict[str, int]] = json.loads((folder / "metrics.json").read_text())
@@ -40,11 +40,11 @@ def play(
     return list(read_rows(folder / "rjs/apo.jsonl")), metrics["rjs_apo"]
 
 
-def test_the_highest_reward_that_is_not_blank_wins(tmp_path: Path) -> None:
+def test_rjs_selects_the_highest_reward_that_is_not_blank(tmp_path: Path) -> None:
     rows, counts = play(
         tmp_path,
         [samples("a", "x", "y", ""), samples("b", "same", "same"), samples("c", " ", "\n")],
-        [scores("c", 1.0, 2.0), scores("a", 0.5, -0.25, 9.0), scores("b", 1.0, 1.0)],
+        [rewards("c", 1.0, 2.0), rewards("a", 0.5, -0.25, 9.0), rewards("b", 1.0, 1.0)],
     )
     assert rows == [
         {
@@ -83,25 +83,25 @@ def test_the_highest_reward_that_is_not_blank_wins(tmp_path: Path) -> None:
     }
 
 
-def test_other_answers_win_on_request_only(tmp_path: Path) -> None:
-    sampled, scored = [samples("a", "x", hh_best="h")], [scores("a", 1.0, hh_best=2.0)]
-    rows, counts = play(tmp_path, sampled, scored)
+def test_rjs_selects_extra_answers_on_request_only(tmp_path: Path) -> None:
+    sampled, rated = [samples("a", "x", hh_best="h")], [rewards("a", 1.0, hh_best=2.0)]
+    rows, counts = play(tmp_path, sampled, rated)
     assert (rows[0]["target"], counts["extra_ignored"]) == ("x", 1)
-    rows, counts = play(tmp_path, sampled, scored, "samples_and_extra")
+    rows, counts = play(tmp_path, sampled, rated, "samples_and_extra")
     assert (rows[0]["target"], rows[0]["target_index"], counts["extra_selected"]) == ("h", 1, 1)
 
 
-def test_other_answers_need_a_score_only_where_they_may_win(tmp_path: Path) -> None:
+def test_rjs_needs_rewards_of_extra_answers_only_if_they_are_candidates(tmp_path: Path) -> None:
     """With `score.extra_answers: false` they have none."""
-    sampled, scored = [samples("a", "x", "y", hh_best="h")], [scores("a", 1.0, 3.0)]
-    rows, counts = play(tmp_path, sampled, scored)
+    sampled, rated = [samples("a", "x", "y", hh_best="h")], [rewards("a", 1.0, 3.0)]
+    rows, counts = play(tmp_path, sampled, rated)
     assert (rows[0]["target"], counts["extra_ignored"]) == ("y", 1)
     with pytest.raises(UserError, match=r"scores\.jsonl:1: found 2 scores and extra answers \[\]"):
-        play(tmp_path, sampled, scored, "samples_and_extra")
+        play(tmp_path, sampled, rated, "samples_and_extra")
 
 
-def test_rewards_keep_every_digit(tmp_path: Path) -> None:
+def test_rjs_keeps_every_digit_of_a_reward(tmp_path: Path) -> None:
     value = 0.1234567890123456789
-    rows, _ = play(tmp_path, [samples("a", "x", "y")], [scores("a", value, 1e-300)])
+    rows, _ = play(tmp_path, [samples("a", "x", "y")], [rewards("a", value, 1e-300)])
     assert rows[0]["scores"] == [value, 1e-300]
     assert rows[0]["margin"] == value - 1e-300

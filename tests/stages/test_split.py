@@ -1,4 +1,4 @@
-"""split: parts that share no query, stay where they are when rows come, and keep aside what measures."""
+"""stages/split.py: disjoint and stable parts, and evaluation queries in nothing that trains."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,7 @@ import stages.split
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
 from apo.splits.splitting import split_rows
-from apo.text.dialogue import normalise_query, query_id_of
+from apo.text.dialogue import normalize_query, query_id_of
 from stages.data import main as bring
 from stages.split import main
 
@@ -30,10 +30,10 @@ def query(name: object) -> str:
 
 
 def comparison(name: object, split: str = "", text: str = "") -> dict[str, Any]:
-    own = text or query(name)
+    text = text or query(name)
     return {
-        "query_id": query_id_of(own),
-        "query": own,
+        "query_id": query_id_of(text),
+        "query": text,
         "responses": ["a", f"b {name}"],
         "scores": [1.0, 0.0],
         "type": "t",
@@ -79,13 +79,13 @@ def world(size: int = 200, start: int = 0) -> dict[str, Rows]:
 
 
 def keys(rows: Rows) -> set[str]:
-    return {normalise_query(row["query"]) for row in rows}
+    return {normalize_query(row["query"]) for row in rows}
 
 
 FRACTIONS = {"test_fraction": 0.2, "valid_fraction": 0.2}
 
 
-def test_the_demo_is_split_as_the_parameters_say(tmp_path: Path) -> None:
+def test_split_of_the_demo_follows_the_parameters(tmp_path: Path) -> None:
     demo = {"comparisons": 300, "test_comparisons": 50, "documents": 100, "demonstrations": 60}
     data = PARAMS["data"] | {"demo": demo | {"temperature": 1.0, "golden_flaws": 0.0}}
     (tmp_path / "params.yaml").write_text(json.dumps({"seed": 1, "data": data, "split": PARAMS["split"]}))
@@ -101,12 +101,12 @@ def test_the_demo_is_split_as_the_parameters_say(tmp_path: Path) -> None:
     aside = keys(found["test"]) | keys(found["rm_valid"])
     for name in ("documents", "demonstrations"):
         # The whole text, lower case and without signs, so that no rule about turns decides.
-        texts = [normalise_query(row.get("text") or row["query"] + row["response"]) for row in found[name]]
+        texts = [normalize_query(row.get("text") or row["query"] + row["response"]) for row in found[name]]
         assert not [(text, key) for text in texts for key in aside if text.startswith(key)]
     assert len(found["documents"]) + metrics.get("documents_dropped", 0) == 200
 
 
-def test_parts_share_no_query_and_together_are_everything(tmp_path: Path) -> None:
+def test_split_gives_disjoint_parts_of_undropped(tmp_path: Path) -> None:
     rows = world()
     shouted = [f"\n\nHuman: QUESTION  {n}?\n\nAssistant:" for n in range(0, 200, 3)]
     rows["comparisons"] += [comparison(n, text=text) for n, text in enumerate(shouted)]
@@ -121,16 +121,16 @@ def test_parts_share_no_query_and_together_are_everything(tmp_path: Path) -> Non
         assert metrics[f"rows_{part}"] == len(found[name])
 
 
-def test_rows_are_those_of_the_source_in_their_order_without_the_part(tmp_path: Path) -> None:
+def test_split_keeps_rows_and_their_order(tmp_path: Path) -> None:
     rows = world()
     found, _ = play(tmp_path, rows, **FRACTIONS)
     for part in PARTS:
         own = keys(found[part])
-        wanted = [row for row in rows["comparisons"] if normalise_query(row["query"]) in own]
+        wanted = [row for row in rows["comparisons"] if normalize_query(row["query"]) in own]
         assert found[part] == [{k: v for k, v in row.items() if k != "split"} for row in wanted]
 
 
-def test_queries_are_distinct_and_those_of_their_part(tmp_path: Path) -> None:
+def test_split_writes_the_distinct_queries_of_each_part(tmp_path: Path) -> None:
     rows = world()
     rows["comparisons"] = rows["comparisons"] * 2
     found, metrics = play(tmp_path, rows, **FRACTIONS)
@@ -143,7 +143,7 @@ def test_queries_are_distinct_and_those_of_their_part(tmp_path: Path) -> None:
         assert metrics[name] == len(found[name])
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(tmp_path: Path) -> None:
+def test_split_depends_on_the_seed_alone(tmp_path: Path) -> None:
     contents = []
     for name, seed in (("one", 1), ("two", 1), ("three", 2)):
         (tmp_path / name).mkdir()
@@ -153,14 +153,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(tmp_path: P
     assert contents[0]["rm_train.jsonl"] != contents[2]["rm_train.jsonl"]
 
 
-def test_rows_that_come_or_go_move_no_other_row(tmp_path: Path) -> None:
-    few, _ = play(tmp_path, world(100, start=50), **FRACTIONS)
-    many, _ = play(tmp_path, world(300), **FRACTIONS)
-    for part in PARTS:
-        assert keys(few[part]) == keys(many[part]) & set.union(*(keys(few[other]) for other in PARTS))
-
-
-def test_given_parts_win_over_drawn_ones(tmp_path: Path) -> None:
+def test_split_prefers_given_parts_to_drawn_ones(tmp_path: Path) -> None:
     given = [comparison(n, ("rm", "llm", "test")[n % 3]) for n in range(90)]
     drawn = [comparison(n, text=query(f"{n}.")) for n in range(90)]
     rows = {"comparisons": [*drawn, *given], "golden": [golden(row) for row in given]}
@@ -173,7 +166,7 @@ def test_given_parts_win_over_drawn_ones(tmp_path: Path) -> None:
     assert metrics["rows"] == 180 == sum(len(found[part]) for part in PARTS) + metrics["dropped_in_test"]
 
 
-def test_what_is_kept_aside_is_in_no_demonstration_and_no_document(tmp_path: Path) -> None:
+def test_split_drops_demonstrations_and_documents_with_evaluation_queries(tmp_path: Path) -> None:
     rows = world()
     texts = [row["query"] for row in rows["comparisons"]]
     rows["demonstrations"] = [{"query_id": "d", "query": text, "response": "r"} for text in texts]
@@ -192,7 +185,7 @@ def test_what_is_kept_aside_is_in_no_demonstration_and_no_document(tmp_path: Pat
     assert metrics["demonstrations_dropped"] == len(aside)
     assert len(found["documents"]) == 4 * len(shown) + 2
     assert metrics["documents_dropped"] == 4 * len(aside)
-    starts = {normalise_query(row["text"].partition(" plain")[0]) for row in found["documents"]}
+    starts = {normalize_query(row["text"].partition(" plain")[0]) for row in found["documents"]}
     assert not aside & starts
 
 
@@ -225,7 +218,7 @@ CHINESE = (
         ("\n\nHuman: ?\n\nAssistant:", "\n\nHuman: 吗\n\nAssistant:", ""),
     ],
 )
-def test_a_training_row_of_a_test_query_written_a_little_differently_is_left_out(
+def test_split_drops_a_training_row_of_a_slightly_different_test_query(
     tmp_path: Path, test: str, other: str, counted: str
 ) -> None:
     rows = [*world()["comparisons"], comparison("t", "test", test), comparison("r", "rm", other)]
@@ -255,7 +248,7 @@ def leaking() -> dict[str, Rows]:
     return rows
 
 
-def test_near_duplicates_are_left_out_of_all_that_trains_and_counted(tmp_path: Path) -> None:
+def test_split_drops_and_counts_near_duplicates_in_all_that_trains(tmp_path: Path) -> None:
     found, metrics = play(tmp_path, leaking(), **FRACTIONS)
     assert metrics["dropped_near_test_rm"] == 20
     assert metrics["dropped_near_test_llm"] + metrics["dropped_near_test_valid"] == 20
@@ -270,14 +263,14 @@ def test_near_duplicates_are_left_out_of_all_that_trains_and_counted(tmp_path: P
     assert {*metrics["overlaps"].values(), *metrics["near_duplicates"].values()} == {0}
 
 
-def test_only_equal_sets_are_near_duplicates_at_one(tmp_path: Path) -> None:
+def test_split_with_threshold_one_drops_equal_sets_only(tmp_path: Path) -> None:
     found, metrics = play(tmp_path, leaking(), near_duplicate=1.0, **FRACTIONS)
     assert not [name for name in metrics if "dropped_near" in name]
     assert sum(len(found[part]) for part in PARTS) == metrics["rows"] - 1
     assert metrics["demonstrations_dropped"] == metrics["documents_dropped"] == 2
 
 
-def _all_rows(rows: Iterable[dict[str, Any]], *_: Any, **__: Any) -> Iterator[dict[str, Any]]:
+def _undropped(rows: Iterable[dict[str, Any]], *_: Any, **__: Any) -> Iterator[dict[str, Any]]:
     return iter(rows)
 
 
@@ -285,7 +278,7 @@ def _parts_with_near_duplicates(*args: Any, near_duplicate: float, **kwargs: Any
     return split_rows(*args, near_duplicate=1.0, **kwargs)
 
 
-def _parts_without_a_look(rows: Callable[[], Iterable[dict[str, Any]]], **_: Any) -> Iterator[Any]:
+def _parts_without_a_check(rows: Callable[[], Iterable[dict[str, Any]]], **_: Any) -> Iterator[Any]:
     parts = ("rm", "llm", "valid", "test")
     return ((row["split"] or parts[n % 4], row) for n, row in enumerate(rows()))
 
@@ -294,8 +287,8 @@ def _parts_without_a_look(rows: Callable[[], Iterable[dict[str, Any]]], **_: Any
     ("function", "broken", "message"),
     [
         (
-            "unseen",
-            _all_rows,
+            "drop_leaked",
+            _undropped,
             r"demonstrations and test: found 2 equal queries and 1 near-duplicates, such as",
         ),
         (
@@ -305,15 +298,15 @@ def _parts_without_a_look(rows: Callable[[], Iterable[dict[str, Any]]], **_: Any
         ),
         (
             "split_rows",
-            _parts_without_a_look,
+            _parts_without_a_check,
             r"rm and test: found 1 queries in both, such as 'human question x assistant'",
         ),
     ],
 )
-def test_if_dropping_ever_fails_the_stage_fails(
+def test_split_fails_if_a_row_that_leaks_is_not_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, broken: Any, message: str
 ) -> None:
-    """What is proven is what is written, whatever was meant to leave rows out."""
+    """The check reads the rows that are written."""
     monkeypatch.setattr(stages.split, function, broken)
     with pytest.raises(UserError, match=message):
         play(tmp_path, leaking(), **FRACTIONS)
@@ -321,7 +314,7 @@ def test_if_dropping_ever_fails_the_stage_fails(
     assert not (tmp_path / "metrics.json").exists()
 
 
-def test_a_query_without_golden_answer_is_an_error_or_only_trains_the_base_rm(tmp_path: Path) -> None:
+def test_split_refuses_or_skips_an_rm_query_without_golden_answer(tmp_path: Path) -> None:
     rows = world()
     complete, _ = play(tmp_path, rows, **FRACTIONS)
     lacking = complete["rm_train"][3]["query_id"]
@@ -335,7 +328,7 @@ def test_a_query_without_golden_answer_is_an_error_or_only_trains_the_base_rm(tm
     assert found["rm_queries"] == [row for row in complete["rm_queries"] if row["query_id"] != lacking]
 
 
-def test_only_the_rm_part_needs_golden_answers(tmp_path: Path) -> None:
+def test_split_needs_golden_answers_of_the_rm_part_only(tmp_path: Path) -> None:
     rows = world()
     complete, _ = play(tmp_path, rows, **FRACTIONS)
     rows["golden"] = [golden(row) for row in complete["rm_train"]]
@@ -350,9 +343,7 @@ def test_only_the_rm_part_needs_golden_answers(tmp_path: Path) -> None:
         ({"rm_fraction": 0.0}, "rm"),
     ],
 )
-def test_a_part_without_a_query_is_refused_before_anything_is_trained(
-    tmp_path: Path, changes: dict[str, float], part: str
-) -> None:
+def test_split_refuses_an_empty_part(tmp_path: Path, changes: dict[str, float], part: str) -> None:
     with pytest.raises(UserError, match=rf"part {part}: found no comparisons.*data\.files"):
         play(tmp_path, world(), **FRACTIONS | changes)
     assert not list((tmp_path / "split").iterdir())

@@ -18,8 +18,8 @@ from apo.alignment import likelihood
 from apo.alignment.likelihood import ResponseLikelihood, predictors
 from apo.language.causal_lm import token_loss_sum
 from apo.model import runtime
-from apo.model.batching import collate_texts, tree_length
-from apo.model.encoding import Item
+from apo.model.batching import collate_texts, packed_length
+from apo.model.encoding import ResponseSet
 from tests.helpers import model_families
 from tests.helpers import tiny_models as tiny
 from tests.helpers.model_families import SMALL, assert_close, gradients
@@ -47,7 +47,7 @@ def made(config: PretrainedConfig) -> ResponseLikelihood:
     return ResponseLikelihood(model.eval(), pad_id=3, max_length=64)
 
 
-def separate(model: ResponseLikelihood, item: Item) -> Tensor:
+def separate(model: ResponseLikelihood, item: ResponseSet) -> Tensor:
     """Each response behind its query in a batch of its own, through the model's own logits."""
     found = []
     for response in item.responses:
@@ -77,9 +77,9 @@ def test_a_tree_is_its_separate_sequences(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_which_layout_and_which_logits(family: str) -> None:
     model = made(FAMILIES[family])
-    assert model.takes_trees == (family in TREES)
+    assert model.supports_shared_prefix == (family in TREES)
     assert model.head_alone == (family not in OWN_LOGITS)
-    item = Item([1, 10], [[20, 21], [30]])
+    item = ResponseSet([1, 10], [[20, 21], [30]])
     assert model.tokens(item) == (5 if family in TREES else 8)
 
 
@@ -95,17 +95,17 @@ def test_one_response_costs_what_the_loss_of_a_text_is() -> None:
 def test_the_other_responses_and_the_padding_change_nothing() -> None:
     model = made(TREES["llama"])
     first, second = tiny.random_items(6, [5, 2])
-    alone = [model([Item(first.prefix, [response])])[0, 0] for response in first.responses]
+    alone = [model([ResponseSet(first.prefix, [response])])[0, 0] for response in first.responses]
     both = model([first, second])
     torch.testing.assert_close(both[0], torch.stack(alone), rtol=1e-6, atol=1e-5)
     order = [3, 0, 4, 1, 2]
-    permuted = model([Item(first.prefix, [first.responses[i] for i in order])])[0]
+    permuted = model([ResponseSet(first.prefix, [first.responses[i] for i in order])])[0]
     torch.testing.assert_close(permuted, both[0, order], rtol=1e-6, atol=1e-5)
 
 
 def test_where_tokens_are_predicted() -> None:
     assert doctest.testmod(likelihood) == (0, 1)
-    items = [Item([1], [[6], [7, 8]]), Item([1, 5, 5], [[9, 2]])]
+    items = [ResponseSet([1], [[6], [7, 8]]), ResponseSet([1, 5, 5], [[9, 2]])]
     assert predictors(items, width=6).tolist() == [0, 0, 2, 6 + 2, 6 + 3]
 
 
@@ -116,7 +116,7 @@ def test_the_vocabulary_meets_no_other_token() -> None:
     items = tiny.random_items(3, [4, 2])
     model(items)
     assert seen == [(sum(len(r) for item in items for r in item.responses), 32)]
-    assert seen[0][0] < sum(map(tree_length, items))
+    assert seen[0][0] < sum(map(packed_length, items))
 
 
 def test_bf16_rounds_layers_and_not_the_projection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_gradient_checkpointing_changes_no_number(monkeypatch: pytest.MonkeyPatc
     item = tiny.random_items(3, [4])[0]
     kept = gradients(model, model([item])[0])
     monkeypatch.setenv("APO_GRADIENT_CHECKPOINTING", "1")
-    runtime.spare_memory(model.model)
+    runtime.enable_gradient_checkpointing(model.model)
     again = gradients(model, model([item])[0])
     assert all(torch.equal(kept[name], own) for name, own in again.items())
 

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from apo.alignment.rankings import COUNTS, Ranking, ranked_queries
-from apo.model.encoding import Encoder, Item
+from apo.model.encoding import Encoder, ResponseSet
 from tests.helpers import tiny_models as tiny
 
 QUERY = tiny.query("Who are you?")
@@ -36,7 +36,7 @@ def test_the_best_comes_first_and_a_tie_keeps_its_order() -> None:
     assert one.pairs == 5  # six pairs, one of them a tie
     assert counts["queries"] == counts["queries_used"] == 1 and counts["samples"] == 4
     assert one.only(0, -1) == Ranking(
-        Item(one.item.prefix, [one.item.responses[0], one.item.responses[3]]), [2.0, -1.0]
+        ResponseSet(one.item.prefix, [one.item.responses[0], one.item.responses[3]]), [2.0, -1.0]
     )
 
 

@@ -1,4 +1,4 @@
-"""train.py: the loss of a step by hand, in any micro batches; what is learned; killed or not."""
+"""train.py: the loss of a step by hand, in any micro-batches; what is learned; killed or not."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from apo.alignment.likelihood import ResponseLikelihood
 from apo.alignment.rankings import Ranking
 from apo.alignment.settings import Align
 from apo.alignment.train import align, learned_from
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 from apo.training.checkpointing import Checkpoints
 from tests.helpers import tiny_models as tiny
 
@@ -32,7 +32,7 @@ def settings(method: str, **changes: Any) -> Align:
         "max_length": 64,
         "lora": tiny.NO_LORA,
     }
-    made: Align = tiny.optimiser(Align, **(own | changes))
+    made: Align = tiny.optimizer(Align, **(own | changes))
     return made
 
 
@@ -64,7 +64,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     ) -> list[dict[str, float]]:
         monkeypatch.setenv("APO_TOKEN_BUDGET", str(budget))
         with Checkpoints("llm", key or f"key{next(numbers)}").exclusive() as checkpoints:
-            return align(model, data, chosen, seed=1, what="llm", checkpoints=checkpoints)
+            return align(model, data, chosen, seed=1, desc="llm", checkpoints=checkpoints)
 
     return do
 
@@ -72,7 +72,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 # The loss of a step
 
 
-def logs_of(model: Any, item: Item) -> list[float]:
+def logs_of(model: Any, item: ResponseSet) -> list[float]:
     """log p of each response, one text after the other through the model's own logits."""
     found = []
     for response in item.responses:
@@ -137,7 +137,7 @@ def test_micro_batches_train_the_same_model(run: Run, method: str) -> None:
 def test_separate_sequences_train_the_same_model(run: Run, method: str) -> None:
     chosen = settings(method, lr=1e-3, epochs=3)
     tree, apart = policy().double(), policy().double()
-    apart.takes_trees = False
+    apart.supports_shared_prefix = False
     curve, again = run(tree, rankings(), chosen), run(apart, rankings(), chosen)
     assert [row["loss"] for row in again] == pytest.approx([row["loss"] for row in curve], rel=1e-5)
     for a, b in zip(tree.parameters(), apart.parameters(), strict=True):
@@ -212,7 +212,7 @@ def test_the_preferred_response_gains_on_the_others(run: Run, method: str) -> No
     """A word decides which response is the better one; a flipped sign makes the other one gain."""
     queries = [[1, *ids] for ids in ([10, 11], [12, 13, 14], [15], [16, 17])]
     better, worse, neutral = [100, 101, 2], [110, 111, 2], [120, 121, 2]
-    data = [Ranking(Item(query, [better, neutral, worse]), [1.0, 0.0, -1.0]) for query in queries]
+    data = [Ranking(ResponseSet(query, [better, neutral, worse]), [1.0, 0.0, -1.0]) for query in queries]
     model = policy()
     start = preferred_over_others(model, data)
     curve = run(model, data, settings(method, epochs=12, lr=3e-3, batch_size=4))

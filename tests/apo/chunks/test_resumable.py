@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from apo.chunks.resumable import pieces_of
+from apo.chunks.resumable import open_chunks
 from apo.core.errors import UserError
 from apo.sampling.generation import sample_responses
 from apo.scoring.rewards import rewards_of
@@ -35,8 +35,8 @@ def numbers(computed: list[int], *, key: str = "k", stop_at: int | None = None, 
         computed.append(i)
         return [i * i / 3]
 
-    with pieces_of("test", key) as pieces:
-        return [pieces.get([name, i], lambda i=i: square(i)) for i in range(6)]
+    with open_chunks("test", key) as chunks:
+        return [chunks.get([name, i], lambda i=i: square(i)) for i in range(6)]
 
 
 WHOLE = [[i * i / 3] for i in range(6)]
@@ -55,7 +55,7 @@ def test_it_goes_on_where_it_was(stop_at: int) -> None:
 @pytest.mark.parametrize("cut", [1, 5, 12])
 def test_a_torn_line_is_computed_again(own_root: Path, cut: int) -> None:
     numbers([])
-    [path] = own_root.glob(".cache/checkpoints/test-k/pieces.jsonl")
+    [path] = own_root.glob(".cache/checkpoints/test-k/chunks.jsonl")
     path.write_bytes(path.read_bytes()[:-cut])
     computed: list[int] = []
     assert numbers(computed) == WHOLE
@@ -65,7 +65,7 @@ def test_a_torn_line_is_computed_again(own_root: Path, cut: int) -> None:
 
 def test_zeros_after_a_loss_of_power_are_computed_again(own_root: Path) -> None:
     numbers([])
-    [path] = own_root.glob(".cache/checkpoints/test-k/pieces.jsonl")
+    [path] = own_root.glob(".cache/checkpoints/test-k/chunks.jsonl")
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:3]) + b"\0" * 20 + b"\n" + b"".join(lines[4:]))
     computed: list[int] = []
@@ -84,11 +84,11 @@ def test_a_full_disk_is_one_message(own_root: Path) -> None:
     """Neither the write nor the close of the file behind it raises anything else."""
     folder = own_root / ".cache" / "checkpoints" / "test-k"
     folder.mkdir(parents=True)
-    (folder / "pieces.jsonl").symlink_to("/dev/full")
-    message = r"pieces.jsonl: found No space left.*make room"
-    with pytest.raises(UserError, match=message), pieces_of("test", "k") as pieces:
-        pieces._reading = False  # /dev/full reads as zeros without end
-        pieces.get([1], lambda: 1)
+    (folder / "chunks.jsonl").symlink_to("/dev/full")
+    message = r"chunks.jsonl: found No space left.*make room"
+    with pytest.raises(UserError, match=message), open_chunks("test", "k") as chunks:
+        chunks._reading = False  # /dev/full reads as zeros without end
+        chunks.get([1], lambda: 1)
 
 
 def test_a_folder_that_can_not_be_made_is_one_message(own_root: Path) -> None:
@@ -112,7 +112,7 @@ def sample(stop_after: int | None, monkeypatch: pytest.MonkeyPatch) -> tuple[Any
         return true_decode(*arguments, **options)
 
     counts: Counter[str] = Counter()
-    with monkeypatch.context() as patch, pieces_of("sample", "key") as pieces:
+    with monkeypatch.context() as patch, open_chunks("sample", "key") as chunks:
         patch.setattr(module, "decode", decode)
         patch.setenv("APO_SAMPLE_BUDGET", "40")
         found = sample_responses(
@@ -122,9 +122,9 @@ def sample(stop_after: int | None, monkeypatch: pytest.MonkeyPatch) -> tuple[Any
             tiny.sampling(max_new_tokens=8),
             seed=1,
             device=tiny.CPU,
-            what="sample",
+            desc="sample",
             counts=counts,
-            pieces=pieces,
+            chunks=chunks,
         )
     return found, counts, decoded
 
@@ -133,7 +133,7 @@ def test_a_killed_sampling_goes_on(own_root: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(Killed):
         sample(3, monkeypatch)
     found, counts, decoded = sample(None, monkeypatch)
-    [path] = own_root.glob(".cache/checkpoints/sample-key/pieces.jsonl")
+    [path] = own_root.glob(".cache/checkpoints/sample-key/chunks.jsonl")
     batches = len(path.read_text().splitlines())
     assert batches > 5 and decoded == batches - 3
     path.unlink()
@@ -156,8 +156,8 @@ def test_a_killed_scoring_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return forward(self, batch)
 
     def rewards() -> list[list[float]]:
-        with pieces_of("score", "key") as pieces:
-            return list(rewards_of(model, items, what="score", pieces=pieces))
+        with open_chunks("score", "key") as chunks:
+            return list(rewards_of(model, items, desc="score", chunks=chunks))
 
     monkeypatch.setattr(type(model), "forward", counted)
     with pytest.raises(Killed):
@@ -166,7 +166,7 @@ def test_a_killed_scoring_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert calls > 4
     before = calls
     assert rewards() == found and calls == before  # all read back
-    assert found == list(rewards_of(model, items, what=""))
+    assert found == list(rewards_of(model, items, desc=""))
 
 
 def test_what_was_scored_is_found_again_with_or_without_a_progress_line(
@@ -176,12 +176,12 @@ def test_what_was_scored_is_found_again_with_or_without_a_progress_line(
     monkeypatch.setattr("apo.scoring.rewards.WINDOW", 3)
     model = tiny.reward_model(tmp_path / "backbone").eval()
     items = tiny.random_items(1, [2, 2, 2, 2, 2, 2])
-    for what in ("score", ""):  # a name shows a line in a terminal, no name shows none
-        with pieces_of("score", f"key{what}") as pieces:
-            list(rewards_of(model, items, what=what, pieces=pieces))
+    for desc in ("score", ""):  # a name shows a line in a terminal, no name shows none
+        with open_chunks("score", f"key{desc}") as chunks:
+            list(rewards_of(model, items, desc=desc, chunks=chunks))
     keys = [
         [json.loads(line)[0][1:] for line in path.read_text().splitlines()]
-        for path in sorted(own_root.glob(".cache/checkpoints/score-key*/pieces.jsonl"))
+        for path in sorted(own_root.glob(".cache/checkpoints/score-key*/chunks.jsonl"))
     ]
     assert keys[0] == keys[1]
     assert [key[0] for key in keys[0]] == [0, 3]

@@ -21,7 +21,7 @@ import stages.answer
 import stages.payoff
 import stages.sample
 import stages.score
-from apo.chunks.resumable import pieces_of
+from apo.chunks.resumable import open_chunks
 from apo.chunks.worker_shards import known_queries, new_queries
 from apo.core import distributed
 from apo.core.errors import UserError
@@ -56,7 +56,7 @@ def share(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                     patch.setenv(distributed.PIECE, piece)
                     patch.setenv("RANK", str(rank))
                     patch.setenv("WORLD_SIZE", str(world))
-                    with pytest.raises(distributed.Done):
+                    with pytest.raises(distributed.WorkerDone):
                         work()
             then(folder)
 
@@ -77,9 +77,9 @@ def numbers(computed: list[int], count: int, *, stop_at: int = -1, key: str = "k
         computed.append(i)
         return [i * i / 3]
 
-    with pieces_of("test", key, queries=2 * count) as pieces:
+    with open_chunks("test", key, queries=2 * count) as chunks:
         return [
-            pieces.get(["n", i], lambda i=i: square(i), queries=2, elsewhere=lambda: [-1.0])
+            chunks.get(["n", i], lambda i=i: square(i), queries=2, elsewhere=lambda: [-1.0])
             for i in range(count)
         ]
 
@@ -111,7 +111,7 @@ def test_every_piece_is_computed_once_by_one_rank(
     alone: list[int] = []
     assert numbers(alone, count) == whole(count) and alone == []
     assert share(lambda: numbers(alone, count), [], 5) == whole(count)
-    assert {path.name for path in own_root.glob(".cache/checkpoints/test-k/*")} == {"lock", "pieces.jsonl"}
+    assert {path.name for path in own_root.glob(".cache/checkpoints/test-k/*")} == {"lock", "chunks.jsonl"}
 
 
 @pytest.mark.parametrize(("world", "again"), [(2, 2), (2, 3), (3, 2), (3, 1)])
@@ -193,7 +193,7 @@ def test_the_progress_counts_whole_lines_once(tmp_path: Path) -> None:
     paths[1].write_bytes(b'[["c"], [1], 10]\n')
     assert new_queries(tmp_path, places) == 14
     assert new_queries(tmp_path, places) == 0
-    paths[0].rename(tmp_path / "pieces.jsonl")
+    paths[0].rename(tmp_path / "chunks.jsonl")
     (tmp_path / "found.jsonl").write_bytes(b'\n[["c"], [1], 10]\n[["a"], [1], 3]\n[["torn"], [1], 9]')
     assert known_queries(tmp_path) == 17
 
@@ -260,15 +260,15 @@ def test_a_stage_writes_the_same_bytes_in_any_number_of_ranks(
 ) -> None:
     stage("one")
     wanted = (models / "one.jsonl").read_bytes(), (models / "one.json").read_bytes()
-    [path] = models.glob(".cache/checkpoints/*/pieces.jsonl")
-    pieces = path.read_bytes()
-    assert pieces.count(b"\n") >= 6
+    [path] = models.glob(".cache/checkpoints/*/chunks.jsonl")
+    chunks = path.read_bytes()
+    assert chunks.count(b"\n") >= 6
     for world in (3, 30):
         forget(models)
         share(lambda world=world: stage(f"of_{world}"), range(world), world)
         for kind, content in zip(("jsonl", "json"), wanted, strict=True):
             assert (models / f"of_{world}.{kind}").read_bytes() == content
-        assert path.read_bytes() == pieces
+        assert path.read_bytes() == chunks
     said = capsys.readouterr().err
     assert "rank 29 of 30 had nothing to do" in said and "of 3 had nothing" not in said
     assert not list(models.glob("*.tmp"))

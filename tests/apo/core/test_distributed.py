@@ -11,22 +11,24 @@ from pathlib import Path
 import psutil
 import pytest
 
+from apo.core import distributed
+
 ROOT = Path(__file__).parents[3]
 TORCHRUN = "torchrun --standalone --nproc_per_node 2"
 # A stage whose ranks write down who they are; the outer process puts it together.
 STAGE = """
 import os, signal, sys, time
 from pathlib import Path
-from apo import launch
+from apo.core import distributed
 from apo.core.errors import UserError
 from apo.core.stage import run
 
 def main(out: Path, how: str = "well") -> None:
     folder = out.parent / "ranks"
     folder.mkdir(exist_ok=True)
-    rank, world = launch.ranks("work")
-    if launch.wanted():
-        launch.start("work", folder)
+    rank, world = distributed.rank_and_world_size("work")
+    if distributed.launcher_requested():
+        distributed.run_workers("work", folder)
     elif how == "wait":
         (folder / f"{rank}.pid").write_text(str(os.getpid()))
         time.sleep(300)
@@ -40,8 +42,8 @@ def main(out: Path, how: str = "well") -> None:
         time.sleep(300)
     else:
         (folder / str(rank)).write_text(f"{rank} of {world}")
-        if launch.inside():
-            raise launch.Done
+        if distributed.is_worker():
+            raise distributed.WorkerDone
     out.write_text(",".join(path.read_text() for path in sorted(folder.iterdir()) if path.is_file()))
 
 if __name__ == "__main__":
@@ -99,6 +101,42 @@ def test_a_wrong_launcher_is_one_message(stage: Path, launcher: str, message: st
     code, last = ended(stage, launcher, "well")
     assert code == 1 and last.startswith(message), last
     assert not (stage / "out.txt").exists()
+
+
+NCCL = (
+    "[Rank 3] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE, NumelIn=1, "
+    "NumelOut=1, Timeout(ms)=1800000) ran for 1800061 milliseconds before timing out."
+)
+
+
+def test_a_time_limit_in_nccl_is_one_message(stage: Path) -> None:
+    """Which ends the process: all that is left of it is what it printed."""
+    (stage / "nccl.sh").write_text(f"echo '{NCCL}' >&2\nexit 1\n")
+    code, last = ended(stage, "sh nccl.sh", "well")
+    assert code == 1
+    assert last.startswith(
+        "error: APO_COLLECTIVE_TIMEOUT: found a rank waiting for another one for 1800 seconds"
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[unbound_buffer.cc:78] Timed out waiting 2500ms for recv operation to complete",
+        "wait timeout after 2500ms, keys: /default_pg/0//cpu//0/1",
+    ],
+)
+def test_a_time_limit_in_gloo_is_one_message(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(distributed.FOLDER, str(tmp_path))
+    monkeypatch.setenv("RANK", "2")
+    distributed.report_group(RuntimeError(said))
+    found = json.loads((tmp_path / "2.json").read_text())
+    assert found["where"] == "APO_COLLECTIVE_TIMEOUT"
+    assert found["found"] == "rank 2 waiting for another one for 2.5 seconds"
+    with pytest.raises(RuntimeError, match="a bug"):
+        distributed.report_group(RuntimeError("a bug"))
 
 
 @pytest.mark.slow

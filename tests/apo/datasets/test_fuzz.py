@@ -165,7 +165,7 @@ def files(folder: Path, draw: random.Random) -> Iterator[Path]:
     tables = {kind: [table(rows, mark) for rows in WHOLE] for kind, mark in DELIMITERS.items()}
     pack = {
         "": bytes,
-        ".gz": lambda data: gzip.compress(data, 1),
+        ".gz": lambda data: gzip.compress(data, 1, mtime=0),
         ".xz": lambda data: lzma.compress(data, preset=0),
     }
     while True:

@@ -661,7 +661,7 @@ BROKEN = {
     "b.jsonl": (b"\n<!DOCTYPE html><html>404", "a web page"),
     "c.json": (b"PK\x03\x04...", "a zip archive"),
     "d.jsonl": ("{}".encode("utf-16"), "text in UTF-16"),
-    "e.jsonl": (gzip.compress(b"{}"), "gzip data"),
+    "e.jsonl": (gzip.compress(b"{}", mtime=0), "gzip data"),
     "f.jsonl": (b'{"prompt": "a", "chosen": "b", "chosen": "c", "rejected": "d"}', "the key 'chosen' twice"),
     "f.json": (b'[{"prompt": "a", "chosen": "b", "chosen": "c"}]', "the key 'chosen' twice"),
 }

@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -283,6 +284,27 @@ def _dictionary(path: Path, text: str, count: int) -> Path:
     table = pyarrow.table({"prompt": prompts, "chosen": ["a"] * count, "rejected": ["b"] * count})
     write_table(table, path, dictionary_pagesize_limit=2**30, store_schema=False)
     return path
+
+
+def test_a_system_without_a_bound_of_address_space_reads_parquet_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """macOS: `setrlimit` raises ValueError there, whatever the bound."""
+    asked = []
+
+    def setrlimit(kind: int, bounds: tuple[int, int]) -> None:
+        asked.append(kind)
+        if kind == resource.RLIMIT_AS:
+            raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "setrlimit", setrlimit)
+    path = parquet(tmp_path / "x.parquet", {"prompt": ["q"], "chosen": ["a"], "rejected": ["b"]})
+    with pytest.raises(ValueError, match="exceeds"):
+        apo.datasets.parquet.main(path)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    apo.datasets.parquet.main(path)
+    assert capsysbinary.readouterr().out == b'{"prompt": "q", "chosen": "a", "rejected": "b"}\nend\n'
+    assert asked == [resource.RLIMIT_CORE, resource.RLIMIT_AS, resource.RLIMIT_CORE]
 
 
 def test_columns_that_are_neither_text_nor_number_are_not_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from apo.evaluation.compare_llms import (
     chosen_truth,
     compare,
     compare_all,
-    summarise,
+    summarize,
     text_statistics,
     with_true_rewards,
 )
@@ -86,7 +86,7 @@ def _row(name: str, samples: list[str], scores: list[float], query: str = SUM) -
 
 def test_means_are_over_queries_first() -> None:
     rows = [_row("a", ["one two", ""], [1.0, 3.0]), _row("b", ["one two"], [-1.0])]
-    found = summarise(rows, **SEED)
+    found = summarize(rows, **SEED)
     assert found.pop("score_low") == -1.0 and found.pop("score_high") == 2.0  # both queries the same one
     assert found == {
         "queries": 2,
@@ -102,7 +102,7 @@ def test_means_are_over_queries_first() -> None:
 def test_divergence_is_summed_over_an_answer_and_averaged_over_its_tokens() -> None:
     rows = [_row("a", ["x"], [0.0]), _row("b", ["y"], [0.0])]
     measured = [rows[0] | {"kl": [3.0], "tokens": [4]}, rows[1] | {"kl": [1.0], "tokens": [1]}]
-    found = summarise(measured, **SEED)
+    found = summarize(measured, **SEED)
     assert (found["kl_mean"], found["kl_per_token"]) == (2.0, 4 / 5)
 
 
@@ -117,7 +117,7 @@ def test_the_true_reward_stands_beside_the_score_where_it_is_known() -> None:
     rows = with_true_rewards([_row("a", ["Five.", ""], [0.0, 0.0]), _row("b", ["Paris."], [1.0], CAPITAL)])
     assert rows[0]["true_rewards"] == [true_reward(SUM, "Five."), true_reward(SUM, "")]
     assert rows[0]["true_rewards"][0] > rows[0]["true_rewards"][1]
-    found = summarise(rows, **SEED)
+    found = summarize(rows, **SEED)
     first, second = (sum(row["true_rewards"]) / len(row["true_rewards"]) for row in rows)
     assert found["true_reward_mean"] == pytest.approx((first + second) / 2)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from apo.evaluation.kl import token_divergence, with_divergence
+from apo.evaluation.kl import token_kl, with_kl
 from tests.helpers import tiny_models as tiny
 
 ROWS = [
@@ -25,12 +25,12 @@ def test_by_hand() -> None:
     logits = torch.tensor([[0.0, 0.0], [3.0, 1.0]])
     reference = torch.tensor([[0.0, math.log(3)], [5.0, 3.0]])
     wanted = 0.5 * math.log(2) + 0.5 * math.log(2 / 3)
-    assert token_divergence(logits, reference).tolist() == pytest.approx([wanted, 0.0], abs=1e-7)
+    assert token_kl(logits, reference).tolist() == pytest.approx([wanted, 0.0], abs=1e-7)
 
 
 def test_it_is_not_symmetric() -> None:
     logits, reference = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 2.0]])
-    assert token_divergence(logits, reference) != token_divergence(reference, logits)
+    assert token_kl(logits, reference) != token_kl(reference, logits)
 
 
 def models() -> tuple[Any, Any, Any]:
@@ -43,14 +43,14 @@ def models() -> tuple[Any, Any, Any]:
 
 def test_a_model_has_not_moved_from_itself() -> None:
     model, _, tokenizer = models()
-    for row in with_divergence(model, model, tokenizer, ROWS, tiny.sampling(), what=""):
+    for row in with_kl(model, model, tokenizer, ROWS, tiny.sampling(), desc=""):
         assert row["kl"] == pytest.approx([0.0] * len(row["samples"]), abs=1e-6)
 
 
 def test_it_is_the_sum_over_the_places_of_the_answer_and_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each answer alone, without padding, place by place; a blank answer has the place of its end."""
     model, other, tokenizer = models()
-    found = with_divergence(model, other, tokenizer, ROWS, tiny.sampling(), what="")
+    found = with_kl(model, other, tokenizer, ROWS, tiny.sampling(), desc="")
 
     def next_token(one: Any, ids: list[int]) -> Tensor:
         with torch.no_grad():
@@ -68,7 +68,7 @@ def test_it_is_the_sum_over_the_places_of_the_answer_and_its_end(monkeypatch: py
                 total += float((p.exp() * (p - q)).sum())
             assert tokens == len(ids) - 1 - len(prompt)
             assert kl == pytest.approx(total, rel=1e-4) and kl > 0
-    monkeypatch.setenv("APO_TOKEN_BUDGET", "1")  # every answer a micro batch alone
-    alone = with_divergence(model, other, tokenizer, ROWS, tiny.sampling(), what="")
+    monkeypatch.setenv("APO_TOKEN_BUDGET", "1")  # every answer a micro-batch alone
+    alone = with_kl(model, other, tokenizer, ROWS, tiny.sampling(), desc="")
     for row, again in zip(found, alone, strict=True):
         assert again["tokens"] == row["tokens"] and again["kl"] == pytest.approx(row["kl"], rel=1e-4)

@@ -349,8 +349,8 @@ def test_any_selection_comes_back(row: dict, data: st.DataObject) -> None:
         [row],
         [{"query_id": row["query_id"], "scores": scores}],
         include_extra=False,
-        samples_at="s",
-        scores_at="r",
+        samples_source="s",
+        rewards_source="r",
         counts=Counter(),
     )
     assert there_and_back([chosen], "authors", read_samples) == [row]
@@ -403,7 +403,7 @@ def test_the_rejection_sampling_of_the_authors_reads_what_is_exported(vectors: A
         assert [out for row in scores for out in to_authors(row, where="x")] == case["scores"]
         if case["name"] == "plain":
             chosen = select(
-                samples, scores, include_extra=False, samples_at="s", scores_at="r", counts=Counter()
+                samples, scores, include_extra=False, samples_source="s", rewards_source="r", counts=Counter()
             )
             written = [out for row in chosen for out in to_authors(row, where="x")]
             assert written == case["output"]

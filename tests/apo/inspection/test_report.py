@@ -180,7 +180,11 @@ def test_a_file_that_could_be_two_things(tmp_path: Path) -> None:
         ("a.jsonl", b"{", "a line that is not JSON"),
         ("a.jsonl", b"", "no rows"),
         ("a.txt", b"a", "a file name that ends in"),
-        ("a.jsonl.gz", gzip.compress(b'{"prompt": "a", "completion": "b"}\n' * 99)[:-9], "breaks off"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"prompt": "a", "completion": "b"}\n' * 99, mtime=0)[:-9],
+            "breaks off",
+        ),
         ("a.jsonl", b'{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n', "keys ['prompt']"),
     ],
 )

@@ -10,7 +10,7 @@ import torch
 
 from apo.language.causal_lm import encode_answers, encode_documents, token_loss_sum, train_language_model
 from apo.model.batching import IGNORED, collate_texts
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 from apo.training.checkpointing import Checkpoints
 from tests.helpers import tiny_models as tiny
 
@@ -24,7 +24,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     numbers = iter(range(1000))
 
-    def run(model: Any, items: list[Item], settings: Any, *, budget: int = 16384) -> Any:
+    def run(model: Any, items: list[ResponseSet], settings: Any, *, budget: int = 16384) -> Any:
         monkeypatch.setenv("APO_TOKEN_BUDGET", str(budget))
         with Checkpoints("lm", f"key{next(numbers)}").exclusive() as checkpoints:
             return train_language_model(
@@ -34,21 +34,23 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]
                 pad_id=PAD,
                 seed=1,
                 device=tiny.CPU,
-                what="lm",
+                desc="lm",
                 checkpoints=checkpoints,
             )
 
     return run
 
 
-def answers(*pairs: tuple[str, str], max_length: int = 64, counts: Counter[str] | None = None) -> list[Item]:
+def answers(
+    *pairs: tuple[str, str], max_length: int = 64, counts: Counter[str] | None = None
+) -> list[ResponseSet]:
     counter: Counter[str] = Counter() if counts is None else counts
     return list(
         encode_answers(tiny.shared_tokenizer(), pairs, max_length=max_length, counts=counter, where="rows")
     )
 
 
-def by_hand(model: Any, items: list[Item]) -> float:
+def by_hand(model: Any, items: list[ResponseSet]) -> float:
     """Mean of -log p(token | all before it) over the tokens of the responses, one text after the other."""
     costs = []
     for item in items:
@@ -62,7 +64,7 @@ def by_hand(model: Any, items: list[Item]) -> float:
 # The loss
 
 
-def mixed() -> list[Item]:
+def mixed() -> list[ResponseSet]:
     return answers(
         (QUERY, "3, my friend."),
         (tiny.query("Where did you eat?"), "At the café, which was naïve of me."),
@@ -74,13 +76,13 @@ def mixed() -> list[Item]:
 def test_the_loss_of_a_step_by_hand(train: Callable[..., Any], budget: int) -> None:
     items = mixed()
     assert len({len(item.responses[0]) for item in items}) == 3  # a mean of means would be another number
-    curve = train(tiny.language_model(), items, tiny.optimiser(), budget=budget)
+    curve = train(tiny.language_model(), items, tiny.optimizer(), budget=budget)
     assert len(curve) == 1
     assert curve[0]["loss"] == pytest.approx(by_hand(tiny.language_model(), items), abs=1e-5)
 
 
 def test_micro_batches_train_the_same_model(train: Callable[..., Any]) -> None:
-    settings = tiny.optimiser(lr=1e-3, epochs=3)
+    settings = tiny.optimizer(lr=1e-3, epochs=3)
     together, parts = tiny.language_model().double(), tiny.language_model().double()
     curve = train(together, mixed(), settings)
     again = train(parts, mixed(), settings, budget=1)
@@ -101,7 +103,7 @@ def test_token_loss_by_hand() -> None:
 
 
 def test_labels_are_the_response_and_its_end_alone() -> None:
-    items = [Item([BOS, 10, 11], [[20, 21, EOS]]), Item([BOS], [[30, EOS]])]
+    items = [ResponseSet([BOS, 10, 11], [[20, 21, EOS]]), ResponseSet([BOS], [[30, EOS]])]
     ids, attention, labels = collate_texts(items, pad_id=PAD)
     assert ids.tolist() == [[BOS, 10, 11, 20, 21, EOS], [BOS, 30, EOS, PAD, PAD, PAD]]
     assert attention.int().tolist() == [[1] * 6, [1, 1, 1, 0, 0, 0]]
@@ -132,7 +134,7 @@ def test_a_document_is_bos_text_eos() -> None:
     text = tiny.SUMS[12]
     [item] = encode_documents(tiny.shared_tokenizer(), [text], max_length=64, counts=counts)
     ids = tiny.shared_tokenizer()(text, add_special_tokens=False)["input_ids"]
-    assert item == Item([BOS], [[*ids, EOS]])
+    assert item == ResponseSet([BOS], [[*ids, EOS]])
     assert counts == {"documents": 1, "documents_cut": 0, "tokens": len(ids) + 1}
 
 
@@ -162,7 +164,7 @@ def test_answers_are_query_and_response_with_an_end() -> None:
     assert tokenizer.decode(item.prefix[1:]) == QUERY
     assert tokenizer.decode(item.responses[0][:-1]) == " 3, my friend." and item.responses[0][-1] == EOS
     [short] = answers((QUERY, "3, my friend."), max_length=item.longest - 2, counts=counts)
-    assert short == Item([BOS, *item.prefix[3:]], item.responses)  # the query's beginning goes first
+    assert short == ResponseSet([BOS, *item.prefix[3:]], item.responses)  # the query's beginning goes first
     assert (counts["items"], counts["queries_cut"], counts["responses_cut"]) == (2, 1, 0)
 
 
@@ -172,7 +174,7 @@ def test_answers_are_query_and_response_with_an_end() -> None:
 def test_a_text_is_learned_by_heart(train: Callable[..., Any]) -> None:
     model = tiny.language_model()
     items = answers((QUERY, "3, my friend."), (tiny.query("Where did you eat?"), "no"))
-    curve = train(model, items, tiny.optimiser(lr=1e-2, epochs=40))
+    curve = train(model, items, tiny.optimizer(lr=1e-2, epochs=40))
     assert curve[0]["loss"] > 5.5 and curve[-1]["loss"] < 0.05  # ln 380 = 5.9 at the start
     for item in items:
         ids = list(item.prefix)

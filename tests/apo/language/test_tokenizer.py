@@ -86,8 +86,8 @@ def test_our_texts_come_back() -> None:
 
 def test_digits_stand_alone() -> None:
     tokenizer = tiny.shared_tokenizer()
-    pieces = tokenizer.convert_ids_to_tokens(ids_of(tokenizer, "10 plus 234"))
-    assert [piece for piece in pieces if any(c.isdigit() for c in piece)] == ["1", "0", "2", "3", "4"]
+    chunks = tokenizer.convert_ids_to_tokens(ids_of(tokenizer, "10 plus 234"))
+    assert [piece for piece in chunks if any(c.isdigit() for c in piece)] == ["1", "0", "2", "3", "4"]
     assert not any(
         c.isdigit() for piece in tokenizer.get_vocab() if len(piece) > 1 for c in piece if piece[:3] != "<0x"
     )

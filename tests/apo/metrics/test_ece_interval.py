@@ -6,7 +6,7 @@ from scipy import special
 
 from apo.core.errors import UserError
 from apo.metrics.calibration import both_orders, calibration_error
-from apo.metrics.ece_interval import sure_ece
+from apo.metrics.ece_interval import ece_interval
 
 
 def drawn(seed: int, pairs: int, *, factor: float) -> np.ndarray:
@@ -17,7 +17,7 @@ def drawn(seed: int, pairs: int, *, factor: float) -> np.ndarray:
 
 
 def sure(margin: np.ndarray, bins: int = 10, seed: int = 1, resamples: int = 500):
-    return sure_ece(margin, 0 * margin, [1] * margin.size, bins=bins, seed=seed, resamples=resamples)
+    return ece_interval(margin, 0 * margin, [1] * margin.size, bins=bins, seed=seed, resamples=resamples)
 
 
 @pytest.mark.parametrize("bins", [5, 10, 20])
@@ -37,14 +37,14 @@ def test_the_interval_is_that_of_comparisons_drawn_one_by_one() -> None:
     for _ in range(3000):
         taken = np.concatenate([margin[owner == unit] for unit in rng.choice(real, size=len(real))])
         values.append(calibration_error(*both_orders(taken, 0 * taken), 10).ece)
-    found = sure_ece(margin, 0 * margin, pairs, bins=10, seed=1, resamples=3000)
+    found = ece_interval(margin, 0 * margin, pairs, bins=10, seed=1, resamples=3000)
     assert (found.low, found.high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.012)
 
 
 def test_pairs_that_come_together_count_as_one_comparison() -> None:
     margin = drawn(2, 60, factor=3.0)
     four = np.repeat(margin, 4)
-    together = sure_ece(four, 0 * four, [4] * 60, bins=10, seed=1, resamples=500)
+    together = ece_interval(four, 0 * four, [4] * 60, bins=10, seed=1, resamples=500)
     once, apart = sure(margin), sure(four)
     assert (together.low, together.high) == pytest.approx((once.low, once.high), rel=1e-9)
     assert together.high - together.low > 1.6 * (apart.high - apart.low)
@@ -92,6 +92,6 @@ def test_ties_are_no_error() -> None:
 
 def test_what_has_no_interval_is_refused() -> None:
     with pytest.raises(UserError, match="found 1 comparisons with a pair"):
-        sure_ece([1.0, 2.0], [0.0, 0.0], [0, 2], bins=10, seed=1, resamples=100)
+        ece_interval([1.0, 2.0], [0.0, 0.0], [0, 2], bins=10, seed=1, resamples=100)
     with pytest.raises(UserError, match="NaN or infinite"):
-        sure_ece([np.nan, 2.0], [0.0, 0.0], [1, 1], bins=10, seed=1, resamples=100)
+        ece_interval([np.nan, 2.0], [0.0, 0.0], [1, 1], bins=10, seed=1, resamples=100)

@@ -1,4 +1,4 @@
-"""measuring/temperature.py: closed forms, generic optimisers, logistic regression, what has no optimum."""
+"""measuring/temperature.py: closed forms, generic optimizers, logistic regression, what has no optimum."""
 
 import doctest
 import math

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from transformers import Gemma2Config, LlamaConfig
 
 from apo.model import batching
-from apo.model.batching import Batch, collate, micro_batches, plain_items, rectangle, tree_length
-from apo.model.encoding import Item
-from apo.training.trainer import batches_of
+from apo.model.batching import Batch, collate, micro_batches, packed_length, pad_responses, unpacked
+from apo.model.encoding import ResponseSet
+from apo.training.trainer import length_bucketed_batches
 from tests.helpers import tiny_models as tiny
 from tests.helpers.model_families import SMALL, TREES, assert_close, gradients, separate
 
@@ -25,12 +25,12 @@ CONFIGS = TREES | {
 POOLINGS = ["last", "eos", "average", "max"]
 
 
-def ragged(pooling: str) -> list[Item]:
+def ragged(pooling: str) -> list[ResponseSet]:
     """Items with 1 to 8 responses as neighbours of each other, the wide ones not the long ones."""
     items = tiny.random_items(5, [1, 8, 2, 3, 4, 5, 6, 7])
     if pooling == "last":
         return items
-    return [Item(item.prefix, [[*response, 2] for response in item.responses]) for item in items]
+    return [ResponseSet(item.prefix, [[*response, 2] for response in item.responses]) for item in items]
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -59,7 +59,7 @@ def test_a_tree_is_its_separate_sequences(family: str, pooling: str) -> None:
 def test_the_plain_layout_gives_the_same_numbers(pooling: str) -> None:
     model, items = tiny.wrapped(CONFIGS["llama"], pooling=pooling), ragged(pooling)
     trees = model(collate(items, pad_id=PAD))
-    flat = [part for item in items for part in plain_items(item)]
+    flat = [part for item in items for part in unpacked(item)]
     plain = model(collate(flat, pad_id=PAD))[:, 0]
     together = torch.cat([row[: len(item.responses)] for row, item in zip(trees, items, strict=True)])
     assert torch.allclose(together, plain, rtol=0, atol=1e-5)
@@ -70,29 +70,29 @@ def test_permuting_responses_permutes_rewards(pooling: str) -> None:
     model, item = tiny.wrapped(CONFIGS["llama"], pooling=pooling), ragged(pooling)[1]
     order = [3, 0, 7, 5, 1, 2, 6, 4]
     rewards = model(collate([item], pad_id=PAD))[0]
-    permuted = model(collate([Item(item.prefix, [item.responses[i] for i in order])], pad_id=PAD))[0]
+    permuted = model(collate([ResponseSet(item.prefix, [item.responses[i] for i in order])], pad_id=PAD))[0]
     assert torch.allclose(permuted, rewards[order], rtol=0, atol=1e-5)
     assert not torch.allclose(permuted, rewards, rtol=0, atol=1e-3)
 
 
 def test_a_blank_response_is_rated_at_the_end_of_the_query() -> None:
     model = tiny.wrapped(CONFIGS["llama"], pooling="last")
-    rewards = model(collate([Item([1, 10, 11], [[20], [], [21, 22]])], pad_id=PAD))[0]
-    assert rewards[1].item() == pytest.approx(separate(model, Item([1, 10], [[11]])).item(), abs=1e-5)
+    rewards = model(collate([ResponseSet([1, 10, 11], [[20], [], [21, 22]])], pad_id=PAD))[0]
+    assert rewards[1].item() == pytest.approx(separate(model, ResponseSet([1, 10], [[11]])).item(), abs=1e-5)
 
 
 def test_a_pad_id_inside_a_text_is_a_token_like_any_other() -> None:
     model = tiny.wrapped(CONFIGS["llama"], pooling="last")
-    item = Item([1, 10, PAD, 11], [[20, PAD], [PAD]])
-    neighbour = Item([1, 10, 11, 12, 13, 14], [[20, 21, 22, 23]])
+    item = ResponseSet([1, 10, PAD, 11], [[20, PAD], [PAD]])
+    neighbour = ResponseSet([1, 10, 11, 12, 13, 14], [[20, 21, 22, 23]])
     rewards = model(collate([item, neighbour], pad_id=PAD))[0, :2]
     assert torch.allclose(rewards, separate(model, item), rtol=0, atol=1e-5)
 
 
 # The tensors, by hand
 
-TREE = Item([1, 10], [[20, 21], [30]])
-OTHER = Item([1], [[40]])
+TREE = ResponseSet([1, 10], [[20, 21], [30]])
+OTHER = ResponseSet([1], [[40]])
 
 
 def by_hand() -> Batch:
@@ -121,14 +121,14 @@ def test_attention_by_hand() -> None:
 
 
 def test_members_by_hand() -> None:
-    assert by_hand().members.int().tolist() == [
+    assert by_hand().response_mask.int().tolist() == [
         [[1, 1, 1, 1, 0], [1, 1, 0, 0, 1]],
         [[1, 1, 0, 0, 0], [0, 0, 0, 0, 0]],
     ]
 
 
 def test_a_rectangle_by_hand() -> None:
-    found = rectangle([[3, 1], [2], [4, 5, 6]], 9, torch.long)
+    found = pad_responses([[3, 1], [2], [4, 5, 6]], 9, torch.long)
     assert found.dtype == torch.long and found.tolist() == [[3, 1, 9], [2, 9, 9], [4, 5, 6]]
 
 
@@ -138,8 +138,8 @@ def test_to_moves_every_tensor() -> None:
 
 
 def test_tree_length_counts_the_query_once() -> None:
-    assert tree_length(TREE) == 5 and TREE.plain_tokens == 7
-    assert [tree_length(part) for part in plain_items(TREE)] == [4, 3]
+    assert packed_length(TREE) == 5 and TREE.unpacked_tokens == 7
+    assert [packed_length(part) for part in unpacked(TREE)] == [4, 3]
 
 
 # Micro batches
@@ -158,7 +158,7 @@ def test_a_budget_smaller_than_an_item_is_said_once(capsys: pytest.CaptureFixtur
     assert list(micro_batches([8, 20, 8], budget="APO_TOKEN_BUDGET", tokens=16)) == [[1], [0, 2]]
     list(micro_batches([30], budget="APO_TOKEN_BUDGET", tokens=16))
     assert capsys.readouterr().err == (
-        "APO_TOKEN_BUDGET is 16 tokens and an item has 20: such an item is a micro batch alone\n"
+        "APO_TOKEN_BUDGET is 16 tokens and an item has 20: such an item is a micro-batch alone\n"
     )
 
 
@@ -171,12 +171,12 @@ def test_micro_batches_hold_every_item_once_within_the_budget(lengths: list[int]
 
 
 def test_padding_stays_under_five_percent_on_helpful_and_harmless() -> None:
-    """Lengths of real queries and responses, in words; optimiser steps of 16 and 64 comparisons."""
+    """Lengths of real queries and responses, in words; optimizer steps of 16 and 64 comparisons."""
     table = json.loads(Path("benchmarks/hh_lengths.json").read_text())["words"]
     lengths = [query + chosen + rejected for query, chosen, rejected in table] * 16
     for size in (16, 64):
         used = padded = 0
-        for step in batches_of(lengths, tiny.optimiser(batch_size=size), seed=1):
+        for step in length_bucketed_batches(lengths, tiny.optimizer(batch_size=size), seed=1):
             for group in micro_batches([lengths[i] for i in step], budget="", tokens=1024):
                 own = [lengths[step[j]] for j in group]
                 used += sum(own)

@@ -90,7 +90,7 @@ def test_white_space_around_a_response_is_no_part_of_it(start: Path, response: s
         messages_of(DIALOGUES[1][0], response), return_dict=False
     )
     texts = [(DIALOGUES[1][0], [response])]
-    [item] = model.encoder.items(texts, Counter(), where="rows", blanks=True)
+    [item] = model.encoder.items(texts, Counter(), where="rows", allow_blank=True)
     assert ids == item.prefix + item.responses[0]
 
 
@@ -373,7 +373,7 @@ def test_a_pooling_that_needs_an_end_token_says_so(start: Path) -> None:
     tokenizer = tiny.tokenizer()
     tokenizer.eos_token = None
     tokenizer.save_pretrained(start)
-    assert tiny.reward_model(start).takes_trees
+    assert tiny.reward_model(start).supports_shared_prefix
     with pytest.raises(UserError, match=r"without an end token and `model\.pooling: eos`"):
         tiny.reward_model(start, pooling="eos")
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apo.core.errors import UserError
-from apo.model.encoding import CHUNK, Encoder, Item
+from apo.model.encoding import CHUNK, Encoder, ResponseSet
 from tests.helpers import tiny_models as tiny
 
 QUERY = tiny.query("What is 1 plus 2?")
@@ -25,7 +25,7 @@ def ids_of(text: str) -> list[int]:
 
 def encode(
     encoder: Encoder, query: str, *responses: str, counts: Counter[str] | None = None, **options: Any
-) -> Item:
+) -> ResponseSet:
     counter: Counter[str] = Counter() if counts is None else counts
     [item] = encoder.items([(query, list(responses))], counter, where="a.jsonl", **options)
     return item
@@ -38,7 +38,7 @@ def test_ids_are_those_of_the_whole_text() -> None:
     item = encode(tiny.encoder(), QUERY, "3, my friend.", "4")
     assert item.prefix + item.responses[0] == [BOS, *ids_of(QUERY + " 3, my friend.")]
     assert item.prefix + item.responses[1] == [BOS, *ids_of(QUERY + " 4")]
-    assert item.plain_tokens == 2 * len(item.prefix) + len(item.responses[0]) + len(item.responses[1])
+    assert item.unpacked_tokens == 2 * len(item.prefix) + len(item.responses[0]) + len(item.responses[1])
     assert item.longest == len(item.prefix) + len(item.responses[0])
 
 
@@ -119,12 +119,12 @@ def test_the_query_is_cut_once_on_the_left_for_all_responses() -> None:
     counts: Counter[str] = Counter()
     long, short = "1 2 3 4 5", "no"
     whole = encode(tiny.encoder(), QUERY, long, short)
-    room = whole.longest - 3  # three tokens too few for the longest response
-    item = encode(tiny.encoder(max_length=room), QUERY, short, long, counts=counts)
+    max_content_tokens = whole.longest - 3  # three tokens too few for the longest response
+    item = encode(tiny.encoder(max_length=max_content_tokens), QUERY, short, long, counts=counts)
     assert item.prefix == [BOS, *whole.prefix[4:]]  # BOS kept, three tokens of the query gone
     assert item.responses == whole.responses[::-1]
-    assert item.longest == room
-    assert counts == Counter(items=1, queries_cut=1, responses_cut=0, tokens=item.plain_tokens)
+    assert item.longest == max_content_tokens
+    assert counts == Counter(items=1, queries_cut=1, responses_cut=0, tokens=item.unpacked_tokens)
 
 
 def test_cut_on_the_right_loses_the_end_of_the_query() -> None:
@@ -215,10 +215,10 @@ def test_a_blank_response_is_an_error_where_none_is_expected(blank: str) -> None
 
 
 def test_a_blank_response_has_no_tokens_of_its_own_where_it_may_be() -> None:
-    item = encode(tiny.encoder(), QUERY, "3", " ", blanks=True)
+    item = encode(tiny.encoder(), QUERY, "3", " ", allow_blank=True)
     assert item.prefix == [BOS, *ids_of(QUERY)]
     assert item.responses[1] == [] and item.responses[0] != []
-    ended = encode(tiny.encoder(pooling="eos"), QUERY, "3", " ", blanks=True)
+    ended = encode(tiny.encoder(pooling="eos"), QUERY, "3", " ", allow_blank=True)
     assert ended.responses[1] == [EOS]
 
 

@@ -50,10 +50,10 @@ DEVIATES = {
 
 def members_of(case: dict[str, Any]) -> Tensor:
     """The tokens that are there, as the encoder puts them: for `last` without the EOS."""
-    members = torch.tensor(case["attention_mask"]).bool()
+    response_mask = torch.tensor(case["attention_mask"]).bool()
     if case["pooling_type"] == "last":
-        members &= torch.tensor(case["input_ids"]) != EOS
-    return members[:, None]
+        response_mask &= torch.tensor(case["input_ids"]) != EOS
+    return response_mask[:, None]
 
 
 def one_hot(length: int, width: int) -> Tensor:
@@ -68,14 +68,14 @@ def test_pooling_of_the_authors(vectors: Callable[[str], list[dict[str, Any]]]) 
         if "raises" in case:
             assert name not in POOLINGS
             continue
-        members = members_of(case)
+        response_mask = members_of(case)
         if "position" in case:
-            ours = last_position(members)[:, 0].tolist()
+            ours = last_position(response_mask)[:, 0].tolist()
             same = ours == case["position"]
         else:
             theirs = torch.tensor([[float(value) for value in row] for row in case["result"]])
-            hidden = one_hot(members.shape[-1], theirs.shape[-1]).expand(len(theirs), -1, -1)
-            pooled = POOLINGS[name](hidden, members)[:, 0]
+            hidden = one_hot(response_mask.shape[-1], theirs.shape[-1]).expand(len(theirs), -1, -1)
+            pooled = POOLINGS[name](hidden, response_mask)[:, 0]
             assert pooled.isfinite().all()
             same = torch.allclose(pooled, theirs, rtol=0, atol=1e-7)
         if not same:

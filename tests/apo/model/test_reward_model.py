@@ -8,9 +8,9 @@ import torch
 from transformers import BertConfig, LlamaConfig, MistralConfig, PretrainedConfig
 
 from apo.core.errors import UserError
-from apo.model import reward_model, runtime
-from apo.model.batching import collate, tree_length
-from apo.model.encoding import Item
+from apo.model import last_token, reward_model, runtime, unpadded
+from apo.model.batching import collate, packed_length
+from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
 from tests.helpers import tiny_models as tiny
 from tests.helpers.model_families import PLAIN, SMALL, TREES, assert_close, gradients, separate
@@ -28,7 +28,9 @@ ANSWERS = [
 ]
 
 
-def encoded(config: PretrainedConfig, pooling: str, count: int, **changes: Any) -> tuple[RewardModel, Item]:
+def encoded(
+    config: PretrainedConfig, pooling: str, count: int, **changes: Any
+) -> tuple[RewardModel, ResponseSet]:
     """A model and an item of so many responses, cut as `changes` say."""
     model = tiny.wrapped(config, pooling=pooling)
     model.encoder = tiny.encoder(pooling=pooling, **changes)
@@ -59,22 +61,76 @@ def test_the_last_layer_for_last_tokens_alone_is_the_whole_layer(
     model = tiny.wrapped(TREES[family], pooling="last")
     items = tiny.random_items(3, [2, 8, 1, 5])
     short = model.rewards(items)
+    own = gradients(model, short.flatten())
+    monkeypatch.setattr(last_token, "can_unpad", lambda *_: False)
+    padded = model.rewards(items)
+    assert torch.allclose(padded, short, rtol=0, atol=1e-5)
+    assert not torch.equal(padded, short)  # another order of the same sums: both ways were taken
+    assert_close(gradients(model, padded.flatten()), own)
     monkeypatch.setattr(reward_model, "FAMILY", ())
     whole = model.rewards(items)
     assert torch.allclose(short, whole, rtol=0, atol=1e-5)
     assert not torch.equal(short, torch.zeros_like(short))
 
 
-def test_the_shortcut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("without_padding", [True, False])
+def test_the_shortcut_is_taken(without_padding: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last MLP sees one token a response, the one before it all."""
+    monkeypatch.setattr(last_token, "can_unpad", lambda *_: without_padding)
     config = LlamaConfig(**SMALL | {"num_hidden_layers": 3}, num_key_value_heads=2)
     model = tiny.wrapped(config, pooling="last")
     seen: list[int] = []
     for layer in model.classifier.base_model.layers:
-        layer.mlp.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
+        layer.mlp.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[-2]))
     items = tiny.random_items(3, [4])
     model.rewards(items)
-    assert seen == [tree_length(items[0])] * 2 + [4]
+    assert seen == [packed_length(items[0])] * 2 + [4]
+
+
+def test_no_padding_is_computed() -> None:
+    """Layers see the tokens of the trees, and no other."""
+    config = LlamaConfig(**SMALL | {"num_hidden_layers": 3}, num_key_value_heads=2)
+    model, seen = tiny.wrapped(config, pooling="last"), []
+    model.classifier.base_model.layers[0].mlp.register_forward_hook(
+        lambda _, inputs, __: seen.append(inputs[0].shape)
+    )
+    items = [ResponseSet([1, 10, 11], [[20], [21, 22, 23, 24]]), ResponseSet([1], [[30]])]
+    model.rewards(items)
+    assert seen == [(8 + 2, 32)]
+
+
+def test_trees_by_hand() -> None:
+    """Blank responses and a query without tokens make no empty part."""
+    items = [ResponseSet([1, 2], [[5], [], [6, 7]]), ResponseSet([], [[5, 6], [7]]), ResponseSet([1], [[]])]
+    trees = unpadded.trees_of(collate(items, pad_id=0))
+    assert trees == [(0, 2, [3, 5]), (5, 5, [7, 8]), (8, 9, [])]
+
+
+@pytest.mark.parametrize("sizes", [[0], [3], [3, 0, 7], [40, 1, 2, 90]])
+@pytest.mark.parametrize("query", [0, 1, 70])
+def test_attention_in_parts_is_attention_under_a_mask(query: int, sizes: list[int]) -> None:
+    items = [ResponseSet([7] * query, [[8] * size for size in sizes]), ResponseSet([7] * 5, [[8], [9, 9]])]
+    batch = collate([ResponseSet(i.prefix, [[1] * len(r) for r in i.responses]) for i in items], pad_id=0)
+    trees, total = unpadded.trees_of(batch), sum(map(packed_length, items))
+    generator = torch.Generator().manual_seed(query + len(sizes))
+    given = torch.randn(4, total, 3, 8, dtype=torch.float64, generator=generator)
+    outward, *states = given.requires_grad_().unbind()
+    found = unpadded.TreeAttention.apply(*states, trees, 0.3)
+    visible = torch.zeros(total, total, dtype=torch.bool)
+    for tree, mask, item in zip(trees, batch.attention[:, 0], items, strict=True):
+        length = packed_length(item)
+        visible[tree.start : tree.start + length, tree.start : tree.start + length] = mask[:length, :length]
+    scores = torch.einsum("ihd,jhd->hij", states[0], states[1]) * 0.3
+    expected = torch.einsum(
+        "hij,jhd->ihd", scores.masked_fill(~visible, float("-inf")).softmax(-1), states[2]
+    )
+    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+    own, theirs = (
+        torch.autograd.grad((one * outward.detach()).sum(), given, retain_graph=True)[0]
+        for one in (found, expected)
+    )
+    assert torch.allclose(own, theirs, rtol=0, atol=1e-11)
+    assert own[1:].abs().max() > 0.1
 
 
 # Backbones that can't take a tree
@@ -84,7 +140,7 @@ def test_the_shortcut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("family", PLAIN)
 def test_a_backbone_that_takes_no_tree_reads_separate_sequences(family: str, pooling: str) -> None:
     model = tiny.wrapped(PLAIN[family], pooling=pooling)
-    assert not model.takes_trees
+    assert not model.supports_shared_prefix
     items = tiny.random_items(4, [3, 1, 8])
     expected = [separate(model, item) for item in items]
     found = model.rewards(items)
@@ -93,28 +149,28 @@ def test_a_backbone_that_takes_no_tree_reads_separate_sequences(family: str, poo
         assert torch.allclose(row[: len(item.responses)], own, rtol=0, atol=1e-5)
         assert (row[len(item.responses) :] == 0).all()
     assert_close(gradients(model, model.rewards(items[:1])[0]), gradients(model, separate(model, items[0])))
-    assert model.tokens(items[0]) >= items[0].plain_tokens
+    assert model.tokens(items[0]) >= items[0].unpacked_tokens
 
 
 @pytest.mark.parametrize("family", TREES)
 def test_the_others_take_trees(family: str) -> None:
     model = tiny.wrapped(TREES[family], pooling="last")
-    assert model.takes_trees
-    assert model.tokens(Item([1, 10], [[20, 21], [30]])) == 5
+    assert model.supports_shared_prefix
+    assert model.tokens(ResponseSet([1, 10], [[20, 21], [30]])) == 5
 
 
 def test_a_window_as_long_as_the_longest_text_takes_trees() -> None:
     """`max_length` is 64 here."""
     wide = MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=64)
-    assert tiny.wrapped(wide, pooling="last").takes_trees
+    assert tiny.wrapped(wide, pooling="last").supports_shared_prefix
 
 
 def test_a_model_that_looks_ahead_takes_no_tree() -> None:
-    assert not tiny.wrapped(BertConfig(**SMALL), pooling="average").takes_trees
+    assert not tiny.wrapped(BertConfig(**SMALL), pooling="average").supports_shared_prefix
 
 
 def test_the_plain_layout_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    reward_model.say_plain.cache_clear()
+    reward_model.log_unpacked.cache_clear()
     for _ in range(2):
         tiny.wrapped(PLAIN["bloom"], pooling="last")
     told = capsys.readouterr().err
@@ -161,7 +217,7 @@ def test_gradient_checkpointing_changes_no_number(family: str, monkeypatch: pyte
     calls: list[int] = []
     model.classifier.base_model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
     monkeypatch.setenv("APO_GRADIENT_CHECKPOINTING", "1")
-    runtime.spare_memory(model.classifier)
+    runtime.enable_gradient_checkpointing(model.classifier)
     computed_again = gradients(model, model.rewards([item])[0])
     assert len(calls) == 2  # once forward, once more for the backward pass
     assert all(torch.equal(kept[name], own) for name, own in computed_again.items())
@@ -173,18 +229,18 @@ def test_gradient_checkpointing_changes_no_number(family: str, monkeypatch: pyte
 def test_no_memory_names_the_budget_and_a_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         pytest.raises(UserError, match=r"APO_TOKEN_BUDGET: found no memory .* 2048 .*APO_TOKEN_BUDGET=1024"),
-        runtime.memory_for("APO_TOKEN_BUDGET", 2048),
+        runtime.explain_oom("APO_TOKEN_BUDGET", 2048),
     ):
         torch.empty(1 << 50)  # a petabyte
     with (
         pytest.raises(UserError, match=r"APO_SAMPLE_BUDGET=8"),
-        runtime.memory_for("APO_SAMPLE_BUDGET", 16),
+        runtime.explain_oom("APO_SAMPLE_BUDGET", 16),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 def test_another_error_stays_itself() -> None:
-    with pytest.raises(RuntimeError, match="shape"), runtime.memory_for("APO_TOKEN_BUDGET", 2048):
+    with pytest.raises(RuntimeError, match="shape"), runtime.explain_oom("APO_TOKEN_BUDGET", 2048):
         raise RuntimeError("shape mismatch")
 
 

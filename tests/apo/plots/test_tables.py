@@ -16,7 +16,7 @@ from tests.helpers.import_closure import ROOT
 
 def test_a_table_has_its_columns_even_without_rows(tmp_path: Path) -> None:
     write_csv(tmp_path / "t.csv", [{"a": 0.1, "b": "x"}, {"a": None, "c": 3}], ["b", "z"])
-    assert (tmp_path / "t.csv").read_text() == "b,z,a,c\nx,,0.1,\n,,,3.0\n"
+    assert (tmp_path / "t.csv").read_text() == "b,z,a,c\nx,,0.1,\n,,,3\n"
     write_csv(tmp_path / "none.csv", [], ["a", "b"])
     assert (tmp_path / "none.csv").read_text() == "a,b\n"
 
@@ -79,31 +79,44 @@ def test_every_plot_has_the_models_that_belong_to_it() -> None:
     step = [{"step": "1", "loss": "0.5"}]
     bins = [{"split": "test", "count": "4", "probability": "0.55", "frequency": "0.75"}]
     bar = [{"kind": "chosen", "reward": "0.5", "count": "1", "share": "1.0"}]
-    curves = dict.fromkeys(("backbone", "actor", "r2/align_apo", "r10/align_base", "r10/align_apo"), step)
-    for rm in ("train_base_rm", "test_rm", "r2/train_apo_rm", "r10/train_apo_rm"):
-        curves |= {f"{rm}/training": step, f"{rm}/reliability": bins, f"{rm}/rewards": bar}
-        curves |= {f"{rm}/reliability_calibrated": bins} if rm != "test_rm" else {}
-    for place in ("payoff_base", "r2/payoff", "r10/payoff", "r2/evaluate", "r10/evaluate"):
-        curves[f"{place}/golden_samples"] = [bar[0] | {"kind": place}]
+    curves = dict.fromkeys(
+        ("r0/backbone", "r0/actor", "r2/align_apo", "r10/align_base", "r10/align_apo"), step
+    )
+    for trained, measured in (
+        ("r0/train_base_rm", "r0/evaluate_base_rm"),
+        ("r0/test_rm", "r0/evaluate_test_rm"),
+        ("r2/train_apo_rm", "r2/evaluate_apo_rm"),
+        ("r10/train_apo_rm", "r10/evaluate_apo_rm"),
+    ):
+        curves |= {f"{trained}/training": step, f"{measured}/reliability": bins, f"{measured}/rewards": bar}
+        curves |= {f"{measured}/reliability_calibrated": bins} if trained != "r0/test_rm" else {}
+    for round in ("r2", "r10"):
+        for place in ("payoff/base_rm", "payoff/apo_rm", "evaluate"):
+            curves[f"{round}/{place}/golden_samples"] = [bar[0] | {"kind": f"{round}/{place}"}]
     played = {"arm": "base", "score": "1", "score_low": "0", "score_high": "2"}
     curves["r10/evaluate/rounds"] = [
         {"round": r, "llm": f"llm_base_{r}", **played} for r in ("r0", "r10", "r2")
     ]
     curves["r2/evaluate/rounds"] = [{"round": "r2", "llm": "older", **played}]
 
-    tables = join(curves, ["r2", "r10"])
+    rounds = ["r2", "r10"]
+    first = {name: rows for name, rows in curves.items() if not name.startswith("r10/")}
+    second = {name: rows for name, rows in curves.items() if not name.startswith("r2/")}
+    written = join(first, "r2", rounds=rounds, before={})
+    before = {name: [{k: str(v) for k, v in row.items()} for row in rows] for name, rows in written.items()}
+    tables = join(second, "r10", rounds=rounds, before=before)
     assert tables.keys() == COLUMNS.keys()
     models = {name: [row.get("model") for row in rows] for name, rows in tables.items()}
     rms = ["base_rm", "test_rm", "apo_rm_r2", "apo_rm_r10"]
     assert models["rm_training"] == models["rewards"] == rms
-    assert models["reliability"] == [*rms, "base_rm", "apo_rm_r2", "apo_rm_r10"]
-    assert [row["kind"] for row in tables["reliability"]][3:5] == ["as trained", "at its temperature"]
+    assert models["reliability"] == ["base_rm", "test_rm", "base_rm", *rms[2:3] * 2, *rms[3:] * 2]
+    assert [row["kind"] for row in tables["reliability"]][1:3] == ["as trained", "at its temperature"]
     assert models["llm_training"] == ["backbone", "actor", "llm_apo_r2", "llm_base_r10", "llm_apo_r10"]
     assert [(row["model"], row["kind"]) for row in tables["golden_samples"]] == [
-        ("base_rm", "payoff_base"),
+        ("base_rm", "r10/payoff/base_rm"),
         ("test_rm", "r10/evaluate"),
-        ("apo_rm_r2", "r2/payoff"),
-        ("apo_rm_r10", "r10/payoff"),
+        ("apo_rm_r2", "r2/payoff/apo_rm"),
+        ("apo_rm_r10", "r10/payoff/apo_rm"),
     ]
     assert [row["llm"] for row in tables["rounds"]] == ["llm_base_r0", "llm_base_r2", "llm_base_r10"]
     assert tables["truth"] == tables["margins"] == []

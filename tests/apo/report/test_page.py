@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from apo.report.__main__ import gather_all
 from apo.report.page import build_page
+from apo.report.run import read_run
 from tests.helpers.browser import Seen, opened
 from tests.helpers.report_run import HOSTILE, settings, write_run
 
@@ -21,7 +21,7 @@ def write_report(folder: Path, *, queries: int) -> Path:
     write_run(folder, queries=queries)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run = gather_all(["r1"])
+        run = read_run(["r1"])
     file = folder / "report.html"
     file.write_text(build_page(run, run.transcripts, settings()), encoding="utf-8")
     return file
@@ -250,13 +250,13 @@ def test_light_and_dark(report: Path, scheme: str) -> None:
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         behind = brightness(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         assert (behind < 64) == (scheme == "dark")
-        for selector, what in (
+        for selector, desc in (
             ("body", "color"),
             (".note", "color"),
             ("figure svg text", "fill"),
             ("a", "color"),
         ):
-            colour = page.locator(selector).first.evaluate(f"one => getComputedStyle(one).{what}")
+            colour = page.locator(selector).first.evaluate(f"one => getComputedStyle(one).{desc}")
             assert abs(brightness(colour) - behind) > 70, (selector, colour)
         assert seen.errors == []
 

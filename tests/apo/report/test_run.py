@@ -14,13 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apo.core.errors import UserError
-from apo.report.__main__ import gather_all, main
+from apo.report.__main__ import main
 from apo.report.figures import figures, not_drawn, thinned
-from apo.report.missing import lacking
+from apo.report.missing import missing_stages
 from apo.report.page import as_json, build_page
-from apo.report.run import NOTHING, Run, read_run
-from apo.report.run import write_run as write_gathered
+from apo.report.run import Run, read_run
 from apo.report.tables import bounds, everything, interval, number, tables
 from apo.report.transcript_counts import at_most, count
 from apo.report.transcripts import disagreement, judged_answers, scored_samples
@@ -135,7 +133,7 @@ def test_answers_to_a_test_query() -> None:
 
 
 def test_what_is_left_out_is_counted(folder: Path) -> None:
-    rows = gather_all(["r1"]).transcripts
+    rows = read_run(["r1"]).transcripts
     assert [sum(one["split"] == split for one in rows) for split in ("llm", "test", "rm")] == [6, 6, 3]
     shown = at_most(rows, 2, seed=1)
     assert [sum(one["split"] == split for one in shown) for split in ("llm", "test", "rm")] == [2, 2, 2]
@@ -146,15 +144,6 @@ def test_what_is_left_out_is_counted(folder: Path) -> None:
     page = build_page(Run({}, {}, rows, []), shown, settings())
     assert "9 transcripts are left out of the page" in page
     assert "are left out" not in build_page(Run({}, {}, rows, []), rows, settings())
-
-
-def test_gathered_rounds_add_up(folder: Path, tmp_path: Path) -> None:
-    run = gather_all(["r1"])
-    write_gathered(tmp_path / "gathered", run)
-    assert read_run(tmp_path / "gathered") == run == NOTHING + run
-    (tmp_path / "gathered/run.json").write_text('{"metrics": {}}')
-    with pytest.raises(UserError, match=r"found metrics in run\.json; expected metrics, curves and missing"):
-        read_run(tmp_path / "gathered")
 
 
 # Tables --------------------------------------------------------------------------------------------
@@ -189,7 +178,7 @@ def test_numbers_and_intervals() -> None:
 
 
 def test_the_tables_hold_the_metrics(folder: Path) -> None:
-    found = {table.title: table for table in tables(gather_all(["r1"]).metrics, ["r1"])}
+    found = {table.title: table for table in tables(read_run(["r1"]).metrics, ["r1"])}
     assert list(found) == [
         "Who wins",
         "Language models",
@@ -223,14 +212,14 @@ def test_the_tables_hold_the_metrics(folder: Path) -> None:
     gains = {name: cells for name, *cells in found["Payoff matrix"].rows}
     assert gains == {  # llm_base_r1, llm_apo_r1, golden
         "testing RM": ["+0.750", "+0.750", "+8.750"],
-        "base RM": ["", "+0.250", ""],
-        "APO RM of r1": ["", "+2.000", ""],
+        "base_rm": ["", "+0.250", ""],
+        "apo_rm_r1": ["", "+2.000", ""],
     }
 
 
 def test_no_metric_is_lost(folder: Path) -> None:
     """Every number of every file is a value or an end of an interval."""
-    metrics = gather_all(["r1"]).metrics
+    metrics = read_run(["r1"]).metrics
 
     def leaves(node: Any) -> int:
         return sum(map(leaves, node.values())) if isinstance(node, dict) else 1
@@ -266,21 +255,21 @@ def text_of(page: str) -> str:
 
 
 def test_a_whole_run_says_who_won_and_lacks_nothing(folder: Path) -> None:
-    run = gather_all(["r1"])
-    assert (lacking(run.metrics, ["r1"]), run.missing) == ([], [])
+    run = read_run(["r1"])
+    assert (missing_stages(run.metrics, ["r1"]), run.missing) == ([], [])
     text = text_of(page_of(run))
-    assert "r1: llm_apo beats llm_base by the testing RM: +0.500, 95 % interval +0.250 to +0.750" in text
+    assert "r1, this run: llm_apo minus llm_base by the testing RM: +0.500 (+0.250 to +0.750)" in text
     assert "This run is not whole" not in text
     assert "No judge from outside was named" in text
-    assert "apo.coeff" in text and "Not drawn: payoff_base/truth, test_rm/novel." in text
+    assert "apo.coeff" in text and "Not drawn: r0/test_rm/novel, r1/payoff/base_rm/truth." in text
 
 
 def test_a_run_that_lacks_stages_says_which_and_shows_the_rest(folder: Path) -> None:
-    for name in ("metrics/r1/evaluate.json", "data/rjs/r1/apo.jsonl", "metrics/test_rm.json"):
+    for name in ("metrics/r1/evaluate.json", "data/rjs/r1/apo.jsonl", "metrics/evaluate_test_rm.json"):
         Path(name).unlink()
-    run = gather_all(["r1"])
-    assert lacking(run.metrics, ["r1"]) == ["test_rm", "evaluate of round r1"]
-    assert run.missing == ["metrics/test_rm.json", "data/rjs/r1/apo.jsonl"]
+    run = read_run(["r1"])
+    assert missing_stages(run.metrics, ["r1"]) == ["evaluate_test_rm", "evaluate of round r1"]
+    assert run.missing == ["data/rjs/r1/apo.jsonl"]
     text = text_of(page_of(run))
     for said in (
         "This run is not whole",
@@ -317,7 +306,7 @@ def test_a_broken_metrics_file_is_told_in_one_line(folder: Path) -> None:
 
 def test_plots_are_files_too(folder: Path) -> None:
     main(Path("report.html"), Path("plots"))
-    run = gather_all(["r1"])
+    run = read_run(["r1"])
     drawn = {path.name: path.read_text(encoding="utf-8") for path in Path("plots").iterdir()}
     wanted = figures(run.curves, run.metrics, ["r1"])
     assert len(drawn) == len(wanted) > 3
@@ -335,16 +324,15 @@ def test_json_in_the_page_is_read_as_it_was_and_ends_no_element(content: Any) ->
     assert not re.search("[<>&\u2028\u2029]", text)
 
 
-def test_the_stages_make_the_page_that_the_command_makes(folder: Path) -> None:
-    """Whichever way the files are gathered."""
-    run = gather_all(["r1"])
+def test_the_order_of_the_files_does_not_change_the_page(folder: Path) -> None:
+    run = read_run(["r1"])
     for part, name in ((run.curves, "curves"), (run.metrics, "metrics")):
         other = replace(run, **{name: dict(reversed(part.items()))})
         assert page_of(other) == page_of(run), name
 
 
 def test_no_text_of_the_data_becomes_html(folder: Path) -> None:
-    run = gather_all(["r1"])
+    run = read_run(["r1"])
     run.metrics["data"]["<script>bad</script>"] = "<img src=x>"
     page = page_of(run)
     assert page.count("<script") == 2 == page.count("</script>")  # the data and the page's own
@@ -357,8 +345,8 @@ def test_no_text_of_the_data_becomes_html(folder: Path) -> None:
 
 
 def test_the_page_is_always_the_same_and_asks_for_nothing(folder: Path) -> None:
-    page = page_of(gather_all(["r1"]))
-    assert page == page_of(gather_all(["r1"]))
+    page = page_of(read_run(["r1"]))
+    assert page == page_of(read_run(["r1"]))
     assert str(folder) not in page
     without_names = page.replace("http://www.w3.org/2000/svg", "").replace("http://www.w3.org/1999/xlink", "")
     assert not re.search(r"https?://|src=[\"']|@import|url\(", without_names.replace("src=x", ""))
@@ -366,7 +354,7 @@ def test_the_page_is_always_the_same_and_asks_for_nothing(folder: Path) -> None:
 
 
 def test_it_needs_no_torch() -> None:
-    look = "import sys, stages.report, stages.gather, apo.report.__main__; sys.exit('torch' in sys.modules)"
+    look = "import sys, apo.report.__main__; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", look], cwd=ROOT).returncode == 0
 
 
@@ -383,7 +371,7 @@ def test_thinned_curves_keep_their_mean() -> None:
 
 
 def test_every_curve_is_drawn_or_named(folder: Path) -> None:
-    run = gather_all(["r1"])
+    run = read_run(["r1"])
     drawn = figures(run.curves, run.metrics, ["r1"])
     assert [one.caption for one in drawn] == [
         "Language models by the testing RM, with 95 % intervals",
@@ -398,7 +386,10 @@ def test_every_curve_is_drawn_or_named(folder: Path) -> None:
         "Rewards of golden answers and of the LLMs', APO RM, r1",
         "True reward by reward, APO RM, r1",
     ]
-    assert not_drawn(run.curves) == ["payoff_base/truth", "test_rm/novel"]  # one without rows, one unknown
+    assert not_drawn(run.curves) == [
+        "r0/test_rm/novel",
+        "r1/payoff/base_rm/truth",
+    ]  # one without rows, one unknown
     assert all(one.svg.startswith("<svg ") and "<script" not in one.svg for one in drawn)
     assert figures(run.curves, run.metrics, ["r1"]) == drawn
     for name in ("base RM", "testing RM", "APO RM, r1"):

@@ -47,9 +47,9 @@ def look(
     is_apo: bool = False,
 ) -> tuple[list[int], dict[str, int]]:
     """Which responses stay, and what was counted."""
-    [uncut] = encoder.uncut([(query, responses)], where="a.jsonl", blanks=True)
+    [tokenized] = encoder.tokenize([(query, responses)], where="a.jsonl", allow_blank=True)
     scores = [float(-i) for i in range(len(responses))] if scores is None else scores
-    stays = check.kept_responses(Comparison(query, responses, scores, uncut, "a.jsonl:1", is_apo))
+    stays = check.kept_responses(Comparison(query, responses, scores, tokenized, "a.jsonl:1", is_apo))
     return stays, dict(+check.issues.counts)
 
 
@@ -415,7 +415,7 @@ def test_scores_stay_with_their_responses(tmp_path: Path) -> None:
     [one] = _ranked(encoder, check_of(encoder, "drop"), [path], counts, is_apo=False)
     [alone] = encoder.items([(QUERY, ["no", "3"])], Counter(), where="")
     assert (one.item, one.scores, one.pairs) == (alone, [0.0, 1.0], 1)
-    assert counts == Counter(items=1, human_pairs=1, tokens=alone.plain_tokens)
+    assert counts == Counter(items=1, human_pairs=1, tokens=alone.unpacked_tokens)
 
 
 def test_nothing_left_says_what_dropped_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from apo.losses import PairLoss, bradley_terry, wgan
 from apo.metrics.pairs import item_metrics
-from apo.model.batching import collate, plain_items
+from apo.model.batching import collate, unpacked
 from apo.model.reward_model import RewardModel
 from apo.reward.train import Ranked, train_reward_model
 from apo.scoring.rewards import rewards_of
@@ -44,12 +44,12 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
             curve = train_reward_model(
                 model.double() if double else model,
                 data,
-                settings or tiny.optimiser(),
+                settings or tiny.optimizer(),
                 kl_weight=kl,
                 apo_weight=apo,
                 adversarial=adversarial,
                 seed=seed,
-                what="rm",
+                desc="rm",
                 checkpoints=checkpoints,
             )
         return model, curve
@@ -77,7 +77,7 @@ def by_hand(
     total, pairs = 0.0, 0
     for one in data:
         with torch.no_grad():
-            rewards = [model(collate([part], pad_id=3)).item() for part in plain_items(one.item)]
+            rewards = [model(collate([part], pad_id=3)).item() for part in unpacked(one.item)]
         for i, better in enumerate(one.scores):
             for j, worse in enumerate(one.scores):
                 if better > worse:
@@ -114,7 +114,7 @@ def test_the_accuracy_of_a_step_is_that_of_its_human_pairs_before_it(
 ) -> None:
     data = mixture()
     before = tiny.reward_model(tmp_path / "backbone")
-    rewards = list(rewards_of(before, [one.item for one in data], what=""))
+    rewards = list(rewards_of(before, [one.item for one in data], desc=""))
     for name, kind in (("accuracy", False), ("golden_accuracy", True)):
         own = [i for i, one in enumerate(data) if one.is_apo == kind]
         expected = item_metrics([rewards[i] for i in own], [data[i].scores for i in own])["accuracy"]
@@ -127,14 +127,16 @@ def test_the_accuracy_of_a_step_is_that_of_its_human_pairs_before_it(
 def test_the_second_step_too(train: Callable[..., Any], tmp_path: Path) -> None:
     """Each step has a denominator of its own: the pairs of its items."""
     data = mixture()
-    settings = tiny.optimiser(batch_size=3, lr=1e-12)  # the model stays as it is
+    settings = tiny.optimizer(batch_size=3, lr=1e-12)  # the model stays as it is
     before = tiny.reward_model(tmp_path / "backbone")
     _, curve = train(data, settings)
-    from apo.model.batching import tree_length
-    from apo.training.trainer import batches_of
+    from apo.model.batching import packed_length
+    from apo.training.trainer import length_bucketed_batches
 
     for row, batch in zip(
-        curve, batches_of([tree_length(one.item) for one in data], settings, seed=1), strict=True
+        curve,
+        length_bucketed_batches([packed_length(one.item) for one in data], settings, seed=1),
+        strict=True,
     ):
         expected, _ = by_hand(before, [data[i] for i in batch], kl=1.0, apo=0.025, adversarial="ranking")
         assert row["loss"] == pytest.approx(expected, abs=1e-6)
@@ -148,7 +150,7 @@ def weights(model: RewardModel) -> Tensor:
 def test_one_micro_batch_or_eight_train_the_same_model(train: Callable[..., Any], pooling: str) -> None:
     """In float64, so that only a real difference shows."""
     data = mixture() * 3
-    settings = tiny.optimiser(lr=1e-3, epochs=2, schedule="linear", warmup_steps=1, weight_decay=0.1)
+    settings = tiny.optimizer(lr=1e-3, epochs=2, schedule="linear", warmup_steps=1, weight_decay=0.1)
     together, curve = train(data, settings, double=True, pooling=pooling)
     for budget in (1, 60):  # one item at a time; some
         parts, again = train(data, settings, double=True, pooling=pooling, budget=budget)
@@ -160,7 +162,7 @@ def test_one_micro_batch_or_eight_train_the_same_model(train: Callable[..., Any]
 def test_one_micro_batch_or_eight_in_float32(train: Callable[..., Any]) -> None:
     """The same in float32: a loss differs by its rounding, here by at most 4e-7 over seven steps."""
     data = mixture() * 9
-    settings = tiny.optimiser(lr=1e-3)
+    settings = tiny.optimizer(lr=1e-3)
     _, curve = train(data, settings)
     for budget in (1, 60):
         _, again = train(data, settings, budget=budget)
@@ -195,7 +197,7 @@ def test_items_of_weight_zero_teach_nothing_and_count_in_the_denominator(train: 
 
 
 def test_another_seed_is_another_order(train: Callable[..., Any]) -> None:
-    settings = tiny.optimiser(batch_size=2)
+    settings = tiny.optimizer(batch_size=2)
     one, _ = train(mixture(), settings, seed=1)
     again, _ = train(mixture(), settings, seed=1)
     other, _ = train(mixture(), settings, seed=2)
@@ -218,7 +220,7 @@ def sums(encoder: Any, first: range, *, is_apo: bool = False, turned: bool = Fal
 
 
 def accuracy(model: RewardModel, data: list[Ranked]) -> float:
-    rewards = list(rewards_of(model, [one.item for one in data], what=""))
+    rewards = list(rewards_of(model, [one.item for one in data], desc=""))
     return float(item_metrics(rewards, [one.scores for one in data])["accuracy"])
 
 
@@ -226,7 +228,7 @@ def accuracy(model: RewardModel, data: list[Ranked]) -> float:
 def test_a_separable_set_is_learned(train: Callable[..., Any], pooling: str) -> None:
     encoder = tiny.encoder(pooling=pooling)
     learned, held_out = sums(encoder, range(5)), sums(encoder, range(5, 10))
-    model, curve = train(learned, tiny.optimiser(lr=5e-3, epochs=3), pooling=pooling)
+    model, curve = train(learned, tiny.optimizer(lr=5e-3, epochs=3), pooling=pooling)
     assert accuracy(model, held_out) > 0.95
     assert curve[-1]["loss"] < 0.3 < math.log(2)
 
@@ -236,7 +238,7 @@ def test_the_adversarial_term_teaches_golden_over_samples(train: Callable[..., A
     encoder = tiny.encoder()
     data = sums(encoder, range(5), is_apo=True)
     for adversarial in FORMS.values():
-        model, _ = train(data, tiny.optimiser(lr=5e-3), kl=0.0, apo=1.0, adversarial=adversarial)
+        model, _ = train(data, tiny.optimizer(lr=5e-3), kl=0.0, apo=1.0, adversarial=adversarial)
         assert accuracy(model, sums(encoder, range(5, 10))) > 0.95
 
 
@@ -245,6 +247,6 @@ def test_the_larger_weight_wins(train: Callable[..., Any]) -> None:
     encoder = tiny.encoder()
     data = sums(encoder, range(5)) + sums(encoder, range(5), is_apo=True, turned=True)
     held_out = sums(encoder, range(5, 10))
-    settings = tiny.optimiser(lr=5e-3, epochs=2, batch_size=16)
+    settings = tiny.optimizer(lr=5e-3, epochs=2, batch_size=16)
     assert accuracy(train(data, settings, kl=1.0, apo=0.1)[0], held_out) > 0.95
     assert accuracy(train(data, settings, kl=0.1, apo=1.0)[0], held_out) < 0.05

@@ -39,8 +39,8 @@ def peaked(*, end: float = 1.0, pad: float = 1.0) -> Any:
     head = 0.4 * torch.randn(380, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     head[EOS] *= end
     head[PAD] *= pad
-    pieces = tiny.shared_tokenizer().convert_ids_to_tokens(range(380))
-    bias = [-1000.0 if piece.startswith("<0x") else 0.0 for piece in pieces]
+    chunks = tiny.shared_tokenizer().convert_ids_to_tokens(range(380))
+    bias = [-1000.0 if piece.startswith("<0x") else 0.0 for piece in chunks]
     model.lm_head.bias = torch.nn.Parameter(torch.tensor(bias, dtype=torch.float64))
     model.lm_head.weight = torch.nn.Parameter(head)  # not the embeddings: they would say the last token again
     return model
@@ -56,7 +56,7 @@ def sample(model: Any, queries: Any = QUERIES, *, seed: int = 1, **settings: Any
         tiny.sampling(**settings),
         seed=seed,
         device=tiny.CPU,
-        what="sample",
+        desc="sample",
         counts=counts,
     )
     return {name: texts for (name, _), texts in zip(queries, found, strict=True)}, counts

@@ -8,7 +8,6 @@ import pytest
 
 from apo.core.errors import UserError
 from apo.sampling.samples import counted, from_source, refuse_later_round
-from apo.text.subset import answers_of, draw
 
 QUERIES = [{"query_id": name, "query": f"query {name}"} for name in "cab"]
 
@@ -83,28 +82,7 @@ def test_nothing_cut_is_counted_as_zero() -> None:
     assert not any(counts.values())
 
 
-def test_some_of_the_queries_by_hash() -> None:
-    rows = [{"query_id": f"q{i}"} for i in range(100)]
-    assert draw(rows, at_most=0, seed=1) == draw(rows, at_most=100, seed=1) == rows
-    some = draw(iter(rows), at_most=30, seed=1)
-    assert len(some) == 30
-    assert [row for row in rows if row in some] == some  # in their order
-    assert draw(rows[::-1], at_most=30, seed=1) == some[::-1]  # whatever the order
-    assert draw(rows, at_most=30, seed=2) != some
-    more = draw(rows, at_most=40, seed=1)
-    assert all(row in more for row in some)  # a larger number adds queries, it changes none
-
-
 def test_the_sources_samples_are_those_of_the_first_round(tmp_path: Path) -> None:
     refuse_later_round(tmp_path / "r0", "rm")
     with pytest.raises(UserError, match=r"sample.rm.origin: found 'source' in the round after 'r1'"):
         refuse_later_round(tmp_path / "r1", "rm")
-
-
-def test_golden_answers_stand_beside_the_models_where_all_queries_have_one() -> None:
-    queries = [{"query_id": name, "query": "q", "type": ""} for name in ("a", "b")]
-    golden = [{"query_id": name, "query": "q", "golden": name.upper()} for name in ("c", "b", "a")]
-    found = answers_of(queries, golden, name="golden")
-    assert [row["samples"] for row in found["golden"]] == [["A"], ["B"]]
-    assert [row["query_id"] for row in found["golden"]] == ["a", "b"]
-    assert answers_of(queries, golden[:2], name="golden") == {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from apo.chunks.resumable import pieces_of
+from apo.chunks.resumable import open_chunks
 from apo.core.errors import UserError
 from apo.model import runtime
 from apo.sampling.backends import respond
@@ -154,8 +154,8 @@ def answers(folder: Path, chosen: Sampling, monkeypatch: pytest.MonkeyPatch) -> 
     queries = [(str(n), tiny.query(f"What is {n} plus {n}?")) for n in range(3)]
     llm = folder / "actor" if (folder / "actor").exists() else tiny.backbone(folder / "actor")
     device = runtime.set_up()
-    with pieces_of("sample", f"key{chosen.backend}{chosen.max_prompt_tokens}") as pieces:
-        arguments = {"seed": 1, "device": device, "what": "x", "counts": counts, "pieces": pieces}
+    with open_chunks("sample", f"key{chosen.backend}{chosen.max_prompt_tokens}") as chunks:
+        arguments = {"seed": 1, "device": device, "what": "x", "counts": counts, "pieces": chunks}
         return respond(llm, queries, chosen, **arguments), counts
 
 
@@ -180,14 +180,14 @@ def test_what_was_sampled_before_needs_no_engine(tmp_path: Path, monkeypatch: py
     chosen = settings(num_samples=2, max_new_tokens=4, max_prompt_tokens=8)
     tokenizer = tiny.shared_tokenizer()
     rows = [[50, 60], [], [70, 71, 72, 73], [80], [90], [91]]
-    with pieces_of("sample", "keyvllm8") as pieces:
-        pieces.get(["x", 0, 3], lambda: rows)
+    with open_chunks("sample", "keyvllm8") as chunks:
+        chunks.get(["x", 0, 3], lambda: rows)
     found, counts = answers(tmp_path, chosen, monkeypatch)
     texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
     assert found == [texts[0:2], texts[2:4], texts[4:6]]
     assert counts == {"unfinished": 1, "prompts_cut": 3}
-    assert runtime.FIXED["sampler"] == "vllm" and runtime.FIXED.pop("tensor_parallel") == 1
-    del runtime.FIXED["sampler"]
+    assert runtime.RUN_INFO["sampler"] == "vllm" and runtime.RUN_INFO.pop("tensor_parallel") == 1
+    del runtime.RUN_INFO["sampler"]
 
 
 @pytest.mark.parametrize("stage", ["sample", "answer"])

@@ -48,7 +48,7 @@ def test_the_record_by_hand() -> None:
     m = 4 * math.log(3)
     scores = [[1.0, 0.0]] * 8 + [[1.0, 1.0]]
     rewards = [[m, 0.0]] * 6 + [[0.0, m]] * 2 + [[9.0, 0.0]]
-    record = calibrate(valid(scores, rewards, [4, 10]), bins=[4, 10], seed=1, resamples=400, what="rm")
+    record = calibrate(valid(scores, rewards, [4, 10]), bins=[4, 10], seed=1, resamples=400, desc="rm")
     assert record["fitted_on"] == "valid"
     assert (record["comparisons"], record["pairs"]) == (8, 8)
     assert record["temperature"] == pytest.approx(4.0)
@@ -62,7 +62,7 @@ def test_the_record_by_hand() -> None:
 
 def test_what_has_no_optimum_is_counted_and_told(capsys: pytest.CaptureFixture[str]) -> None:
     scores, rewards = [[2.0, 1.0, 0.0]], [[3.0, 2.0, 1.0]]
-    record = calibrate(valid(scores, rewards, [10]), bins=[10], seed=1, resamples=100, what="apo_rm")
+    record = calibrate(valid(scores, rewards, [10]), bins=[10], seed=1, resamples=100, desc="apo_rm")
     assert (record["temperature"], record["temperature_bounded"]) == (0.01, 1)
     assert (record["comparisons"], record["pairs"]) == (1, 3)
     assert "ece_10" in record and "ece_10_low" not in record  # no interval of a single comparison
@@ -126,7 +126,7 @@ def test_a_temperature_would_let_random_rewards_pass() -> None:
     rng = np.random.default_rng(1)
     scores = [[1.0, 0.0]] * 2000
     measured = valid(scores, rng.normal(0, 6, size=(2000, 2)).tolist(), [10])
-    record = calibrate(measured, bins=[10], seed=1, resamples=100, what="rm")
+    record = calibrate(measured, bins=[10], seed=1, resamples=100, desc="rm")
     after, _ = after_temperature(measured, record["temperature"], bins=[10])
     limit = PARAMS["rm"]["max_ece"]
     assert pair_metrics(measured.chosen, measured.rejected)["accuracy"] == pytest.approx(0.5, abs=0.05)
@@ -226,10 +226,10 @@ def test_an_rm_is_measured_before_and_after_the_temperature_of_valid(repository:
     found = train_base()
     model = load_reward_model(Path("models/rm_base")).eval()
     on = {
-        name: measure(model, split(name), truth=Path("data/raw/truth.json"), bins=[5, 10], what="")
+        name: measure(model, split(name), truth=Path("data/raw/truth.json"), bins=[5, 10], desc="")
         for name in ("rm_valid", "test")
     }
-    expected = calibrate(on["rm_valid"], bins=[5, 10], seed=1, resamples=100, what="base_rm")
+    expected = calibrate(on["rm_valid"], bins=[5, 10], seed=1, resamples=100, desc="base_rm")
     assert found["calibration"].pop("fitted_on") == expected.pop("fitted_on") == "valid"
     assert found["calibration"] == pytest.approx(expected, rel=1e-3)
     assert expected["pairs"] == 2 * SIZES["rm_valid"] == 2 * expected["comparisons"]

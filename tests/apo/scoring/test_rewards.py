@@ -15,7 +15,7 @@ from apo.demo import World, best_accuracy, true_reward
 from apo.evaluation.evaluate_rm import measure
 from apo.metrics.calibration import calibration_error
 from apo.model.checkpoint import load_reward_model, save_reward_model
-from apo.model.encoding import Item
+from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
 from apo.reward.recipe import verify
 from apo.scoring import rewards
@@ -32,9 +32,9 @@ def flat(rewards: Any) -> list[float]:
     return [value for row in rewards for value in row]
 
 
-def alone(model: RewardModel, items: list[Item]) -> list[list[float]]:
+def alone(model: RewardModel, items: list[ResponseSet]) -> list[list[float]]:
     """Each item in a run of its own."""
-    return [next(rewards_of(model, [item], what="")) for item in items]
+    return [next(rewards_of(model, [item], desc="")) for item in items]
 
 
 # Rewards
@@ -48,11 +48,11 @@ def test_neither_budget_nor_order_nor_neighbours_change_a_reward(
     assert torch.tensor(flat(expected)).std() > 0.01
     for budget in ("1", "50", "200", "16384"):
         monkeypatch.setenv("APO_TOKEN_BUDGET", budget)
-        found = list(rewards_of(model, iter(items), what=""))
+        found = list(rewards_of(model, iter(items), desc=""))
         assert [len(row) for row in found] == [1, 4, 2, 8, 3, 1, 5, 2, 4, 4]
         assert flat(found) == pytest.approx(flat(expected), abs=1e-5)
     order = [7, 2, 9, 0, 5, 1, 8, 3, 6, 4]
-    found = list(rewards_of(model, [items[i] for i in order], what=""))
+    found = list(rewards_of(model, [items[i] for i in order], desc=""))
     assert flat(found) == pytest.approx(flat([expected[i] for i in order]), abs=1e-5)
 
 
@@ -62,7 +62,7 @@ def test_the_order_of_the_stream_is_kept_over_windows(
     monkeypatch.setattr(rewards, "WINDOW", 4)
     monkeypatch.setenv("APO_TOKEN_BUDGET", "60")
     items = tiny.random_items(4, [2] * 11)
-    found = list(rewards_of(model, iter(items), what=""))
+    found = list(rewards_of(model, iter(items), desc=""))
     assert flat(found) == pytest.approx(flat(alone(model, items)), abs=1e-5)
 
 
@@ -76,7 +76,7 @@ def test_a_stream_is_read_window_by_window(model: RewardModel, monkeypatch: pyte
             drawn += 1
             yield item
 
-    next(rewards_of(model, items(), what=""))
+    next(rewards_of(model, items(), desc=""))
     assert drawn == 4
 
 
@@ -85,13 +85,13 @@ def test_a_reward_that_is_no_number_is_refused(model: RewardModel, bad: float) -
     with torch.no_grad():
         model.classifier.score.weight[0, 3] = bad
     with pytest.raises(UserError, match="score base: found a reward that is NaN or infinite"):
-        list(rewards_of(model, tiny.random_items(1, [2]), what="score base"))
+        list(rewards_of(model, tiny.random_items(1, [2]), desc="score base"))
 
 
 def test_rewards_are_written_in_full(model: RewardModel) -> None:
     """Every float32 comes back from its text as it was."""
     item = tiny.random_items(1, [3])[0]
-    [found] = rewards_of(model, [item], what="")
+    [found] = rewards_of(model, [item], desc="")
     assert [torch.tensor(value).item() for value in json.loads(json.dumps(found))] == found
     assert any(abs(value) != round(abs(value), 6) for value in found)
 
@@ -117,8 +117,8 @@ ROWS: list[dict[str, Any]] = [
 
 def one_by_one(model: RewardModel, row: dict[str, Any], texts: list[str]) -> list[float]:
     pairs = ((row["query"], [text]) for text in texts)
-    items = model.encoder.items(pairs, Counter(), where="rows", blanks=True)
-    return flat(rewards_of(model, items, what=""))
+    items = model.encoder.items(pairs, Counter(), where="rows", allow_blank=True)
+    return flat(rewards_of(model, items, desc=""))
 
 
 @pytest.mark.parametrize("extra_answers", [True, False])
@@ -127,7 +127,7 @@ def test_samples_get_the_rewards_of_their_texts(
 ) -> None:
     path, counts = tmp_path / "samples.jsonl", Counter[str]()
     write_rows(path, ROWS)
-    found = list(score_samples(model, path, extra_answers=extra_answers, what="score", counts=counts))
+    found = list(score_samples(model, path, extra_answers=extra_answers, desc="score", counts=counts))
     assert [row["query_id"] for row in found] == ["a", "b", "c"]
     for row, own in zip(ROWS, found, strict=True):
         assert own["scores"] == pytest.approx(one_by_one(model, row, row["samples"]), abs=1e-5)
@@ -151,17 +151,17 @@ def test_a_blank_sample_is_rated_as_saying_nothing(model: RewardModel, tmp_path:
             model,
             tmp_path / "samples.jsonl",
             extra_answers=False,
-            what="",
+            desc="",
             counts=Counter(),
         )
     )
     [item] = model.encoder.items([(ROWS[0]["query"], ["3"])], Counter(), where="rows")
-    nothing = Item(item.prefix[:-1], [item.prefix[-1:]])  # the query alone, read at its last token
+    nothing = ResponseSet(item.prefix[:-1], [item.prefix[-1:]])  # the query alone, read at its last token
     assert found[0]["scores"][1] == pytest.approx(alone(model, [nothing])[0][0], abs=1e-5)
 
 
 def test_answers_keep_their_rows(model: RewardModel) -> None:
-    found = score_answers(model, ROWS[:2], what="judge", key="scores")
+    found = score_answers(model, ROWS[:2], desc="judge", key="scores")
     for row, own in zip(ROWS[:2], found, strict=True):
         assert {name: value for name, value in own.items() if name != "scores"} == row
         assert own["scores"] == pytest.approx(one_by_one(model, row, row["samples"]), abs=1e-5)
@@ -171,10 +171,10 @@ def test_cuts_are_counted_while_rows_are_drawn(tmp_path: Path) -> None:
     short = tiny.reward_model(tmp_path / "backbone", max_length=8)
     write_rows(tmp_path / "samples.jsonl", ROWS)
     counts = Counter[str]()
-    list(score_samples(short, tmp_path / "samples.jsonl", extra_answers=True, what="", counts=counts))
+    list(score_samples(short, tmp_path / "samples.jsonl", extra_answers=True, desc="", counts=counts))
     long = tiny.encoder(max_length=1000)
     texts = [(row["query"], [*row["samples"], *row.get("extra", {}).values()]) for row in ROWS]
-    items = list(long.items(texts, Counter(), where="rows", blanks=True))
+    items = list(long.items(texts, Counter(), where="rows", allow_blank=True))
     assert counts["queries_cut"] == sum(item.longest > 8 for item in items) > 0
     assert counts["responses_cut"] == sum(len(r) > 7 for item in items for r in item.responses) > 0
 
@@ -208,7 +208,7 @@ def measured(model: RewardModel, tmp_path: Path) -> tuple[dict[str, Any], list[d
         tmp_path / "test.jsonl",
         truth=tmp_path / "truth.json",
         bins=[10, 4],
-        what="test",
+        desc="test",
     )
     return metrics, curve, [one_by_one(model, row, row["responses"]) for row in COMPARISONS]
 
@@ -238,7 +238,7 @@ def test_the_accuracy_of_each_type_by_hand(model: RewardModel, tmp_path: Path) -
     write_rows(tmp_path / "test.jsonl", rows)
     (tmp_path / "truth.json").write_text("{}")
     path, truth = tmp_path / "test.jsonl", tmp_path / "truth.json"
-    metrics, *_ = measure(model, path, truth=truth, bins=[10], what="test")
+    metrics, *_ = measure(model, path, truth=truth, bins=[10], desc="test")
     rewards = [one_by_one(model, row, row["responses"]) for row in rows]
     right = [float(rewards[i][j] > rewards[k][m]) for (i, j), (k, m) in PAIRS]
     found = metrics["by_type"]
@@ -261,7 +261,7 @@ def test_the_truth_by_hand(tmp_path: Path) -> None:
     write_rows(tmp_path / "test.jsonl", rows)
     (tmp_path / "truth.json").write_text('{"temperature": 2.0}')
     metrics, *_ = measure(
-        model, tmp_path / "test.jsonl", truth=tmp_path / "truth.json", bins=[10], what="test"
+        model, tmp_path / "test.jsonl", truth=tmp_path / "truth.json", bins=[10], desc="test"
     )
     rewards = [one_by_one(model, row, row["responses"]) for row in rows]
     true = [[true_reward(row["query"], text) for text in row["responses"]] for row in rows]

@@ -1,25 +1,35 @@
 """Dialogues as text: where a query ends, which queries are the same, what is an invented turn."""
 
+import doctest
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from apo.core.errors import UserError
+from apo.text import dialogue
 from apo.text.dialogue import (
+    ASSISTANT,
+    HUMAN,
     cut_runaway,
     dialogue_to_messages,
     first_turn,
     has_turn_marks,
     messages_to_dialogue,
-    normalise_query,
+    normalize_query,
     query_id_of,
+    query_keys,
     split_dialogue,
 )
 
 TWO_TURNS = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Bye\n\nAssistant:"
 
 
-def test_the_query_ends_with_the_last_assistant_mark() -> None:
+def test_the_docstring_examples() -> None:
+    assert doctest.testmod(dialogue) == (0, 7)
+
+
+def test_split_dialogue_ends_the_query_with_the_last_assistant_mark() -> None:
     assert split_dialogue(TWO_TURNS + " See you") == (TWO_TURNS, " See you")
     assert split_dialogue(TWO_TURNS) == (TWO_TURNS, "")
 
@@ -27,7 +37,7 @@ def test_the_query_ends_with_the_last_assistant_mark() -> None:
 @pytest.mark.parametrize(
     "text", ["", "plain", "\n\nHuman: Hi", "\n\nAssistant: Hi", "Human: a\nAssistant: b"]
 )
-def test_text_that_is_no_dialogue_is_refused_with_its_place(text: str) -> None:
+def test_split_dialogue_refuses_other_text_and_names_its_row(text: str) -> None:
     with pytest.raises(UserError, match=r"^pairs\.jsonl:7: found text that is no dialogue"):
         split_dialogue(text, where="pairs.jsonl:7")
 
@@ -46,7 +56,7 @@ def test_text_that_is_no_dialogue_is_refused_with_its_place(text: str) -> None:
         ("\n\nHuman: me again", ""),
     ],
 )
-def test_an_invented_turn_is_cut(text: str, kept: str) -> None:
+def test_cut_runaway_cuts_an_invented_turn(text: str, kept: str) -> None:
     assert cut_runaway(text) == (kept, True)
 
 
@@ -62,11 +72,11 @@ def test_an_invented_turn_is_cut(text: str, kept: str) -> None:
         "",
     ],
 )
-def test_what_is_no_turn_stays_to_the_last_character(text: str) -> None:
+def test_cut_runaway_keeps_everything_else(text: str) -> None:
     assert cut_runaway(text) == (text, False)
 
 
-def test_the_first_turn_is_shared_by_dialogues_that_branch_later() -> None:
+def test_first_turn_is_shared_by_dialogues_that_branch_later() -> None:
     assert first_turn(TWO_TURNS) == first_turn("\n\nHuman: Hi\n\nAssistant: Hey\n\nHuman: x\n\nAssistant:")
     assert first_turn("Be brief.\n\nHuman: Hi\n\nAssistant:") == " Hi"
     assert first_turn("no marks") == "no marks"
@@ -88,33 +98,33 @@ def test_the_first_turn_is_shared_by_dialogues_that_branch_later() -> None:
         ("well-known", "well known"),
     ],
 )
-def test_one_query_written_in_two_ways_has_one_key_and_one_id(one: str, other: str) -> None:
-    assert normalise_query(one) == normalise_query(other)
+def test_normalize_query_ignores_case_punctuation_and_white_space(one: str, other: str) -> None:
+    assert normalize_query(one) == normalize_query(other)
     assert query_id_of(one) == query_id_of(other)
 
 
-def test_arithmetic_is_no_punctuation() -> None:
+def test_normalize_query_keeps_arithmetic() -> None:
     tasks = ["7 * 3", "7 - 3", "7 / 3", "7 + 3", "73", "7.3", "7 3", "7%3", "7**3", "-7 3", "7 -(3)"]
-    keys = {normalise_query(f"What is {task}?") for task in tasks}
+    keys = {normalize_query(f"What is {task}?") for task in tasks}
     assert len(keys) == len(tasks) - 1  # only 7 - 3 and 7 -(3) are one
 
 
-def test_letters_of_other_scripts_count() -> None:
-    assert normalise_query("क्या?") != normalise_query("का?")  # vowel signs are no punctuation
+def test_normalize_query_keeps_letters_of_other_scripts() -> None:
+    assert normalize_query("क्या?") != normalize_query("का?")  # vowel signs are no punctuation
     assert query_id_of("ja") != query_id_of("nein")
 
 
 @given(st.text())
-def test_a_key_is_its_own_key(text: str) -> None:
-    key = normalise_query(text)
-    assert normalise_query(f"  {key}\n") == key
+def test_normalize_query_is_idempotent(text: str) -> None:
+    key = normalize_query(text)
+    assert normalize_query(f"  {key}\n") == key
 
 
-def test_ids_never_change() -> None:
+def test_query_id_of_never_changes() -> None:
     assert query_id_of("\n\nHuman: Hi\n\nAssistant:") == "q-b51ca451619b"  # sha256 of 'human hi assistant'
 
 
-def test_turn_marks_are_seen_in_any_spelling() -> None:
+def test_has_turn_marks_in_any_spelling() -> None:
     assert all(map(has_turn_marks, ["Human: a", "a\nAssistant: b", TWO_TURNS, "\n  Human: a"]))
     assert not any(map(has_turn_marks, ["a human: b", "The Assistant: a film", "Humans"]))
 
@@ -129,14 +139,14 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize("start", [0, 1])
-def test_messages_survive_the_way_to_text_and_back(start: int) -> None:
+def test_messages_to_dialogue_and_back_is_the_identity(start: int) -> None:
     query, response = messages_to_dialogue(MESSAGES[start:])
     assert response == " See you\n"
     assert dialogue_to_messages(query) == MESSAGES[start:-1]
     assert dialogue_to_messages(f"{query} {response}") == MESSAGES[start:]
 
 
-def test_a_query_survives_the_way_to_messages_and_back() -> None:
+def test_dialogue_to_messages_and_back_is_the_identity() -> None:
     answer = {"role": "assistant", "content": "See you"}
     assert messages_to_dialogue([*dialogue_to_messages(TWO_TURNS), answer]) == (TWO_TURNS, "See you")
 
@@ -164,7 +174,7 @@ USER, ANSWER = {"role": "user", "content": "a"}, {"role": "assistant", "content"
         ),
     ],
 )
-def test_messages_out_of_order_or_malformed_are_refused(messages: list, found: str) -> None:
+def test_messages_to_dialogue_refuses_malformed_messages(messages: list, found: str) -> None:
     with pytest.raises(UserError) as error:
         messages_to_dialogue(messages, where="chat.jsonl:3")
     assert str(error.value).startswith("chat.jsonl:3")
@@ -175,5 +185,21 @@ PIECES = st.sampled_from([*"7a)(*-./% \n\t'`\"", "**", "\u2019", "\u201c", "\xa0
 
 
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=9).map("".join)))
-def test_the_short_way_for_ascii_gives_the_key_of_the_long_one(text: str) -> None:
-    assert normalise_query(text) == normalise_query(f"{text}\n\u200b")  # a character that counts for nothing
+def test_normalize_query_of_ascii_equals_the_general_path(text: str) -> None:
+    assert normalize_query(text) == normalize_query(f"{text}\n\u200b")  # a character that counts for nothing
+
+
+TEXT = st.lists(
+    st.one_of(st.sampled_from([HUMAN, ASSISTANT, "-", "7", " ", "*", ")", "\u2019"]), st.text(max_size=3))
+).map("".join)
+
+
+@given(TEXT)
+def test_query_keys_are_the_normalized_queries_of_all_turns(text: str) -> None:
+    ends = [end + len(ASSISTANT) for end in range(len(text)) if text.startswith(ASSISTANT, end)]
+    words: list[str] = []
+    keys = []
+    for added in query_keys(text):
+        words += added
+        keys.append(" ".join(words))
+    assert keys == [normalize_query(text[:end]) for end in ends]

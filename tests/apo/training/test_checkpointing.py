@@ -17,7 +17,7 @@ from apo.losses import bradley_terry
 from apo.reward.train import Ranked, train_reward_model
 from apo.training import checkpointing as module
 from apo.training.checkpointing import Checkpoints, tensors_of
-from apo.training.trainer import optimise
+from apo.training.trainer import training_loop
 from tests.helpers import tiny_models as tiny
 
 STEPS = 6
@@ -54,13 +54,13 @@ def train(
         return {"loss": (model(x[micro[0]]) - 1).square().mean()}
 
     with Checkpoints("test", key).exclusive() as checkpoints:
-        curve = optimise(
+        curve = training_loop(
             model,
-            tiny.optimiser(optimiser=kind, schedule="linear", weight_decay=0.1, warmup_steps=2),
+            tiny.optimizer(optimizer=kind, schedule="linear", weight_decay=0.1, warmup_steps=2),
             batches=[[step] for step in range(steps)],
             lengths=[1] * steps,
             loss_of=loss_of,
-            what="test",
+            desc="test",
             checkpoints=checkpoints,
         )
     return model.state_dict(), curve, computed
@@ -147,10 +147,25 @@ def test_saving_takes_a_fiftieth_of_the_time_at_most(monkeypatch: pytest.MonkeyP
     for _ in range(1000):
         now += 1.0
         if checkpoints.due(last=False):
-            checkpoints.save([], lambda: tensors_of(model, []), where={}, writes=True)
+            checkpoints.save([], lambda: tensors_of(model, []), where={}, writes=True, wait=lambda: None)
     assert saves[0] == 30.0
     assert all(150.0 <= later - earlier - 3.0 <= 151.0 for earlier, later in itertools.pairwise(saves))
     assert len(saves) == 7
+
+
+def test_no_process_goes_on_before_the_state_is_in_place() -> None:
+    checkpoints = Checkpoints("test", "key")
+    checkpoints.folder.mkdir(parents=True)
+    for writes, before in ((False, []), (True, [{"step": 1}])):
+        seen = []
+        checkpoints.save(
+            [{"step": 1}],
+            dict,
+            where={},
+            writes=writes,
+            wait=lambda seen=seen: seen.append(checkpoints.curve()),
+        )
+        assert seen == [before]
 
 
 def test_a_state_that_was_half_written_is_not_read(tmp_path: Path) -> None:
@@ -167,12 +182,12 @@ def ranked() -> list[Ranked]:
 
 
 def test_a_killed_reward_model_ends_in_the_same_bits(tmp_path: Path) -> None:
-    settings = tiny.optimiser(batch_size=4, epochs=2)
+    settings = tiny.optimizer(batch_size=4, epochs=2)
 
     def run(key: str, kill_before: int | None = None) -> tuple[dict[str, Tensor], Any]:
         model = tiny.reward_model(tmp_path / "backbone")
 
-        def look(step: int) -> dict[str, float]:
+        def eval_fn(step: int) -> dict[str, float]:
             if step == kill_before:
                 raise Killed
             return {"seen": float(step)}
@@ -186,10 +201,10 @@ def test_a_killed_reward_model_ends_in_the_same_bits(tmp_path: Path) -> None:
                 apo_weight=0.0,
                 adversarial=bradley_terry,
                 seed=1,
-                what="base_rm",
+                desc="base_rm",
                 checkpoints=checkpoints,
-                look=look,
-                look_every=1,
+                eval_fn=eval_fn,
+                eval_steps=1,
             )
         return model.state_dict(), curve
 
@@ -214,11 +229,11 @@ def test_a_killed_language_model_ends_in_the_same_bits(monkeypatch: pytest.Monke
             curve = train_language_model(
                 model,
                 items,
-                tiny.optimiser(batch_size=4),
+                tiny.optimizer(batch_size=4),
                 pad_id=3,
                 seed=1,
                 device=tiny.CPU,
-                what="backbone",
+                desc="backbone",
                 checkpoints=checkpoints,
             )
         assert model.lm_head.weight is model.model.embed_tokens.weight
@@ -265,11 +280,11 @@ def test_a_fingerprint_is_that_of_settings_content_and_code(
     monkeypatch.setattr(module, "loaded_code", lambda: [code / "losses.py"])
 
     def found(settings: Any = None, seed: int = 1) -> str:
-        return fingerprint([settings or tiny.optimiser(), seed], [data, tmp_path / "model"])
+        return fingerprint([settings or tiny.optimizer(), seed], [data, tmp_path / "model"])
 
     first = found()
     assert first == found()
-    seen = {first, found(tiny.optimiser(lr=0.5)), found(seed=2)}
+    seen = {first, found(tiny.optimizer(lr=0.5)), found(seed=2)}
     data.write_text("b")
     seen.add(found())
     data.write_text("a")
@@ -285,9 +300,9 @@ def test_a_fingerprint_is_that_of_settings_content_and_code(
 
 def test_the_code_is_what_is_imported_of_this_package() -> None:
     """And not the rest: a change to another stage's code leaves a killed training its state."""
-    look = "import stages.train_base_rm as s; from apo.resume import states as c; print(*c.loaded_code())"
+    eval_fn = "import stages.train_base_rm as s; from apo.resume import states as c; print(*c.loaded_code())"
     done = subprocess.run(
-        [sys.executable, "-c", look], cwd=module.CODE.parent, capture_output=True, text=True, check=True
+        [sys.executable, "-c", eval_fn], cwd=module.CODE.parent, capture_output=True, text=True, check=True
     )
     found = {Path(name).relative_to(module.CODE).as_posix() for name in done.stdout.split()}
     assert {"losses.py", "training/optimise.py", "resume/states.py"} < found
@@ -326,8 +341,8 @@ def test_a_second_process_on_the_same_training_is_refused() -> None:
         with Checkpoints("test", "another_key").exclusive():
             pass  # another training may run
         other.communicate()
-    with checkpoints.exclusive() as held:  # the lock ends with the process
-        assert held is checkpoints
+    with checkpoints.exclusive() as locked:  # the lock ends with the process
+        assert locked is checkpoints
 
 
 def test_the_lock_ends_with_an_error() -> None:

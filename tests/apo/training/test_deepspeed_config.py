@@ -12,7 +12,7 @@ from tests.helpers import tiny_models as tiny
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = sorted((ROOT / "configs").glob("*.json"))
-SETTINGS = tiny.optimiser(batch_size=16, max_grad_norm=0.5)
+SETTINGS = tiny.optimizer(batch_size=16, max_grad_norm=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ STAGE = {"zero_optimization": {"stage": 3}}
         ),
         (
             STAGE | {"optimizer": {"type": "Adam"}},
-            r"ds.json: optimizer: .*the optimiser stands in params.yaml",
+            r"ds.json: optimizer: .*the optimizer stands in params.yaml",
         ),
         (
             STAGE | {"scheduler": {"type": "WarmupLR"}},
@@ -122,8 +122,8 @@ def test_a_contradiction_is_one_message(content: Any, message: str, monkeypatch:
 
 
 def test_what_can_not_run_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"ds.json: found the optimiser muon, .*; expected adamw"):
-        complete(monkeypatch, STAGE, tiny.optimiser(optimiser="muon"))
+    with pytest.raises(UserError, match=r"ds.json: found the optimizer muon, .*; expected adamw"):
+        complete(monkeypatch, STAGE, tiny.optimizer(optimizer="muon"))
     monkeypatch.setenv("APO_DEEPSPEED", "none.json")
     with pytest.raises(UserError, match=r"APO_DEEPSPEED: found 'none.json' \(No such file or directory\)"):
         deepspeed_config(SETTINGS, tiny.CPU)

@@ -43,7 +43,7 @@ def cases(folder: Path) -> list[dict[str, Any]]:
     ddp = [
         REWARD | {"key": "rm"},
         REWARD | {"key": "rm-large", "environment": {"APO_TOKEN_BUDGET": "100000"}},
-        REWARD | {"key": "rm-muon", "settings": {"optimiser": "muon"}},
+        REWARD | {"key": "rm-muon", "settings": {"optimizer": "muon"}},
         # Three items in steps of two: in the last step of a pass one process has nothing to do.
         REWARD | {"key": "rm-ones", "settings": {"batch_size": 1}},
         REWARD | {"key": "rm-resumed", "stop_after": 3},
@@ -90,7 +90,7 @@ class State:
         with safe_open(path, framework="pt") as state:
             self.curve: list[dict[str, float]] = json.loads(state.metadata()["curve"])
             self.where = json.loads(state.metadata().get("where", "{}"))
-            self.tensors: dict[str, Tensor] = {name: state.get_tensor(name) for name in state.keys()}  # noqa: SIM118
+            self.state_dict: dict[str, Tensor] = {name: state.get_tensor(name) for name in state.keys()}  # noqa: SIM118
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_a_killed_training_on_two_processes_is_the_one_that_was_not_killed(two: 
 
 def test_muon_on_two_processes(two: Path, one: Any) -> None:
     """It makes matrices orthogonal in bf16, which turns a rounding into a thousandth of a step."""
-    assert_close(State(two, "rm-muon"), one(settings={"optimiser": "muon"}), loss=2e-4, weight=2e-3)
+    assert_close(State(two, "rm-muon"), one(settings={"optimizer": "muon"}), loss=2e-4, weight=2e-3)
 
 
 @pytest.mark.parametrize("key", ["rm-ones", "ones-zero3"])
@@ -199,7 +199,7 @@ def test_frozen_weights_stay(two: Path, one: Any) -> None:
     found, trained = State(two, "frozen-zero3"), State(two, "zero3")
     assert trained.tensors.keys() - found.tensors.keys() == {
         *(
-            f"optimiser/classifier.model.embed_tokens.weight/{part}"
+            f"optimizer/classifier.model.embed_tokens.weight/{part}"
             for part in ("exp_avg", "exp_avg_sq", "step")
         ),
         "model/classifier.model.embed_tokens.weight",
@@ -225,11 +225,11 @@ def test_a_state_of_adapters_is_small(two: Path, one: Any) -> None:
 
 
 @pytest.mark.parametrize("what", ["lm", "dpo", "rrhf"])
-def test_language_models(what: str, two: Path, one: Any) -> None:
-    wanted = one(what=what)
-    assert_close(State(two, what), wanted)
-    if what != "rrhf":
-        assert_close(State(two, f"{what}-zero3"), wanted)
+def test_language_models(desc: str, two: Path, one: Any) -> None:
+    wanted = one(desc=desc)
+    assert_close(State(two, desc), wanted)
+    if desc != "rrhf":
+        assert_close(State(two, f"{desc}-zero3"), wanted)
 
 
 def test_bf16_is_near(two: Path, one: Any) -> None:

@@ -1,6 +1,9 @@
 """A stage that trains under a launcher: started twice, killed, gone on with, and what it leaves."""
 
 import json
+import re
+import shutil
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -9,6 +12,7 @@ import psutil
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from apo.model.checkpoint import load_reward_model
@@ -28,6 +32,20 @@ def steps_of(state: list[Path]) -> int:
         return len(json.loads(opened.metadata()["curve"]))
 
 
+def until_saved(process: subprocess.Popen[str], root: Path, steps: int) -> Path:
+    """Waits for a state of so many steps; where it is."""
+    while steps_of(found := list(root.glob(".cache/checkpoints/*/state.safetensors"))) < steps:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    return found[0]
+
+
+def ranks_of(process: subprocess.Popen[str]) -> dict[str, psutil.Process]:
+    """The ranks below a stage."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    return {p.environ()["RANK"]: p for p in family if "RANK" in p.environ()}
+
+
 def test_a_launched_training(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.ran(STAGE, "one")
@@ -40,11 +58,9 @@ def test_a_launched_training(tmp_path: Path) -> None:
 
     # Two launches on one output, and a rank that dies.
     process = place.start(STAGE, "two", **two)
-    while steps_of(list(tmp_path.glob("root_two/.cache/checkpoints/*/state.safetensors"))) < 2:
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
+    until_saved(process, tmp_path / "root_two", 2)
     family = psutil.Process(process.pid).children(recursive=True)
-    ranks = {p.environ()["RANK"]: p for p in family if "RANK" in p.environ()}
+    ranks = ranks_of(process)
     assert ranks.keys() == {"0", "1"}
     for rank in ranks.values():
         rank.suspend()
@@ -54,8 +70,10 @@ def test_a_launched_training(tmp_path: Path) -> None:
     began = time.monotonic()
     ranks["1"].kill()
     ranks["0"].resume()
-    last = process.communicate(timeout=60)[0].splitlines()[-1]
+    said = process.communicate(timeout=60)[0]
+    last = said.splitlines()[-1]
     assert process.returncode == 1 and time.monotonic() - began < 60
+    assert "rank 0: another rank has ended" in said and "RuntimeError" not in said, said
     assert last.startswith("error: APO_LAUNCH: found rank 1 killed by SIGKILL"), last
     assert not list(tmp_path.glob("two*"))
     assert not psutil.wait_procs(family, timeout=10)[1]
@@ -78,9 +96,65 @@ def test_a_launched_training(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "two")
     texts = [(row["query"], row["responses"]) for row in comparisons(6)]
     items = list(wanted.encoder.items(texts, Counter(), where=""))
-    for item, rewards in zip(items, rewards_of(wanted, items, what=""), strict=True):
+    for item, rewards in zip(items, rewards_of(wanted, items, desc=""), strict=True):
         for response, reward in zip(item.responses, rewards, strict=True):
             with torch.no_grad():
                 found = model(torch.tensor([item.prefix + response])).logits[0, 0].item()
             assert found == pytest.approx(reward, abs=1e-4)
     assert len(tokenizer) == model.config.vocab_size
+
+
+@pytest.mark.parametrize("engine", ["ddp", "zero3"])
+def test_a_rank_that_stands_still_ends_all_at_the_time_limit(engine: str, tmp_path: Path) -> None:
+    """Under ZeRO the ranks wait for each other in a group that DeepSpeed makes."""
+    place = Place(tmp_path)
+    environment = {"APO_LAUNCH": TORCHRUN, "APO_CHECKPOINT_SECONDS": "0", "APO_COLLECTIVE_TIMEOUT": "60"}
+    if engine == "zero3":
+        environment["APO_DEEPSPEED"] = config_of("zero3", tmp_path)
+    process = place.start(STAGE, "two", **environment)
+    until_saved(process, tmp_path / "root_two", 1)
+    ranks_of(process)["1"].suspend()
+    began = time.monotonic()
+    said = process.communicate(timeout=900)[0]
+    assert process.returncode == 1
+    assert time.monotonic() - began > 40
+    assert said.splitlines()[-1].startswith(
+        "error: APO_COLLECTIVE_TIMEOUT: found rank 0 waiting for another one for 60 seconds; expected"
+    ), said
+    assert "RuntimeError" not in said and not list(tmp_path.glob("two*"))
+
+
+def test_ranks_that_read_different_states(tmp_path: Path) -> None:
+    """As on two machines that do not see the same disk: each rank has a root of its own."""
+    place = Place(tmp_path)
+    (tmp_path / "apart.sh").write_text('DVC_ROOT="$ROOTS$RANK" exec python "$@"\n')
+    apart = {
+        "APO_LAUNCH": f"{TORCHRUN} --no-python sh apart.sh",
+        "APO_CHECKPOINT_SECONDS": "0",
+        "ROOTS": str(tmp_path / "root_"),
+    }
+    process = place.start(STAGE, "two", APO_LAUNCH=TORCHRUN, APO_CHECKPOINT_SECONDS="0")
+    state = until_saved(process, tmp_path / "root_two", 2)
+    ranks_of(process)["1"].kill()
+    process.communicate(timeout=60)
+    step = steps_of([state])
+    assert step < 10
+    for root in ("root_0", "root_1"):
+        shutil.copytree(tmp_path / "root_two", tmp_path / root)
+    [other] = tmp_path.glob("root_1/.cache/checkpoints/*/state.safetensors")
+    with safe_open(state, framework="pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        curve = json.loads(opened.metadata()["curve"])
+    curve[-1]["loss"] += 1.0
+    save_file(tensors, other, metadata={"curve": json.dumps(curve)})
+    for second in (step, 0):  # another state of the same step, and none
+        found = rf"step {step} \(digest \w+\) by rank 0, step {second} \(digest \w+\) by rank 1"
+        process = place.start(STAGE, "two", **apart)
+        said = process.communicate(timeout=900)[0]
+        assert process.returncode == 1
+        message = (
+            f"^error: .*: found different saved states: {found}; expected the same state in all ranks; look"
+        )
+        assert re.search(message, said.splitlines()[-1]), said
+        assert "RuntimeError" not in said and not list(tmp_path.glob("two*"))
+        other.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from apo.core.errors import UserError
 from apo.losses import bradley_terry
 from apo.model import reward_model as reading
-from apo.model.batching import collate, plain_items
+from apo.model.batching import collate, unpacked
 from apo.model.checkpoint import load_reward_model, save_reward_model
 from apo.model.reward_model import RewardModel
 from apo.reward.train import Ranked, train_reward_model
@@ -25,7 +25,7 @@ from apo.scoring.rewards import rewards_of
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import Adapter, add_adapters, merge_adapters, trained_weights
 from apo.training.settings import Lora
-from apo.training.trainer import optimisers_for
+from apo.training.trainer import build_optimizers
 from tests.helpers import tiny_models as tiny
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -50,9 +50,9 @@ def adapted(folder: Path, chosen: Lora, seed: int = 1, **changes: Any) -> tuple[
 
 
 def train(
-    model: RewardModel, key: str = "once", *, steps: int = 3, look: Any = None
+    model: RewardModel, key: str = "once", *, steps: int = 3, eval_fn: Any = None
 ) -> list[dict[str, float]]:
-    settings = tiny.optimiser(epochs=steps, lr=3e-2)
+    settings = tiny.optimizer(epochs=steps, lr=3e-2)
     with Checkpoints("rm", key).exclusive() as checkpoints:
         return train_reward_model(
             model,
@@ -62,10 +62,10 @@ def train(
             apo_weight=0.0,
             adversarial=bradley_terry,
             seed=1,
-            what="rm",
+            desc="rm",
             checkpoints=checkpoints,
-            look=look,
-            look_every=1,
+            eval_fn=eval_fn,
+            eval_steps=1,
         )
 
 
@@ -76,7 +76,7 @@ def trained(folder: Path, chosen: Lora, **changes: Any) -> tuple[RewardModel, An
 
 
 def rewards(model: RewardModel) -> Tensor:
-    return torch.tensor([value for row in rewards_of(model, ITEMS, what="") for value in row])
+    return torch.tensor([value for row in rewards_of(model, ITEMS, desc="") for value in row])
 
 
 def base_weights(model: Any) -> dict[str, Tensor]:
@@ -170,7 +170,7 @@ def test_adapters_are_drawn_from_the_seed_alone(tmp_path: Path) -> None:
 
 def test_muon_has_adapters_and_adamw_the_head(tmp_path: Path) -> None:
     model, _ = adapted(tmp_path / "b", lora())
-    adamw, muon = optimisers_for(model, tiny.optimiser(optimiser="muon"))
+    adamw, muon = build_optimizers(model, tiny.optimizer(optimizer="muon"))
     assert [p.shape for group in adamw.param_groups for p in group["params"]] == [(1, 32)]
     assert len(muon.param_groups[0]["params"]) == 2 * 2 * len(LAYERS)
 
@@ -181,10 +181,10 @@ def test_muon_has_adapters_and_adamw_the_head(tmp_path: Path) -> None:
 def test_a_tree_gives_what_separate_sequences_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the short way through the last layer and without, and as transformers' own class reads them."""
     model, _ = trained(tmp_path / "b", lora())
-    assert model.takes_trees
+    assert model.supports_shared_prefix
     together = rewards(model)
     assert gap(together, rewards(tiny.reward_model(tmp_path / "b"))) > 0.1
-    rows = [part for item in ITEMS for part in plain_items(item)]
+    rows = [part for item in ITEMS for part in unpacked(item)]
     with torch.no_grad():
         stock = [model.classifier(torch.tensor([r.prefix + r.responses[0]])).logits.item() for r in rows]
     assert gap(together, torch.tensor(stock)) < 1e-5
@@ -243,21 +243,21 @@ def test_the_adapters_on_the_backbone_are_the_merged_checkpoint(
     }
     texts = [(tiny.query("What is 1 plus 2?"), ["3, my friend.", "4"])]
     [item] = model.encoder.items(texts, Counter(), where="")
-    [expected] = rewards_of(model, [item], what="")
+    [expected] = rewards_of(model, [item], desc="")
     assert abs(expected[0] - expected[1]) > 1e-3
     again = load_reward_model(tmp_path / "rm").eval()
-    assert next(iter(rewards_of(again, [item], what=""))) == pytest.approx(expected, abs=1e-5)
+    assert next(iter(rewards_of(again, [item], desc=""))) == pytest.approx(expected, abs=1e-5)
 
     base = AutoModelForSequenceClassification.from_pretrained(tmp_path / "b", num_labels=1, pad_token_id=3)
     head = base.score.weight.clone()
     base.resize_token_embeddings(len(model.encoder.tokenizer), mean_resizing=False)
     on_backbone = opened.from_pretrained(base, tmp_path / "rm" / "adapter").eval()
     assert gap(base.score.weight, head) > 1e-2
-    found = rewards_of(RewardModel(base, model.encoder), [item], what="")
+    found = rewards_of(RewardModel(base, model.encoder), [item], desc="")
     assert next(iter(found)) == pytest.approx(expected, abs=1e-5)
     if pooling != "average":  # a stock class pools the last token
         stock = AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm").eval()
-        for ids, value in zip(plain_items(item), expected, strict=True):
+        for ids, value in zip(unpacked(item), expected, strict=True):
             row = torch.tensor([ids.prefix + ids.responses[0]])
             assert stock(row).logits.item() == pytest.approx(value, abs=1e-5)
             assert on_backbone(row).logits.item() == pytest.approx(value, abs=1e-5)
@@ -313,11 +313,11 @@ def test_a_killed_training_ends_in_the_same_bytes(tmp_path: Path, kill_after: in
     expected = merge_adapters(tuner)
     model, _ = adapted(tmp_path / "b", lora())
     with pytest.raises(Killed):
-        train(model, "killed", look=kill)
+        train(model, "killed", eval_fn=kill)
     [state] = tmp_path.glob(".cache/checkpoints/rm-killed/state.safetensors")
     with safe_open(state, framework="pt") as file:
-        held = {name for name in file.keys() if name.startswith("model/")}  # noqa: SIM118
-    assert held == {f"model/{name}" for name, p in model.named_parameters() if p.requires_grad}
+        locked = {name for name in file.keys() if name.startswith("model/")}  # noqa: SIM118
+    assert locked == {f"model/{name}" for name, p in model.named_parameters() if p.requires_grad}
     again, tuner = adapted(tmp_path / "b", lora())
     assert train(again, "killed") == curve
     found = merge_adapters(tuner)

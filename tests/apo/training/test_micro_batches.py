@@ -1,4 +1,4 @@
-"""apo/training/micro_batches.py: items of a step count once, all processes make as many micro batches."""
+"""apo/training/micro_batches.py: items of a step count once, all processes make as many micro-batches."""
 
 from collections import Counter
 
@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apo.model.batching import micro_batches
-from apo.training.micro_batches import Micro, shares
+from apo.training.micro_batches import MicroBatchLoss, assign_micro_batches
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)
 
 
-def parted(lengths: list[int], world: int, tokens: int) -> list[list[Micro]]:
-    return shares(lengths, world=world, budget="", tokens=tokens)
+def parted(lengths: list[int], world: int, tokens: int) -> list[list[MicroBatchLoss]]:
+    return assign_micro_batches(lengths, world=world, budget="", tokens=tokens)
 
 
 @given(lengths=LENGTHS, world=st.integers(1, 70), tokens=st.integers(1, 900))
@@ -20,21 +20,21 @@ def test_no_item_is_lost_or_doubled(lengths: list[int], world: int, tokens: int)
     found = parted(lengths, world, tokens)
     assert len(found) == world
     assert len({len(share) for share in found}) == 1
-    counted = Counter(place for share in found for micro in share if micro.counts for place in micro.places)
+    counted = Counter(place for share in found for micro in share if micro.counts for place in micro.indices)
     assert counted == Counter(range(len(lengths)))
     for share in found:
         for micro in share:
-            assert micro.places  # what does not count is computed all the same
-            padded = len(micro.places) * max(lengths[place] for place in micro.places)
-            assert padded <= tokens or len(micro.places) == 1
-            assert micro.counts or lengths[micro.places[0]] == min(lengths)
+            assert micro.indices  # what does not count is computed all the same
+            padded = len(micro.indices) * max(lengths[place] for place in micro.indices)
+            assert padded <= tokens or len(micro.indices) == 1
+            assert micro.counts or lengths[micro.indices[0]] == min(lengths)
     assert any(share[-1].counts for share in found)  # none is computed for nothing on all
 
 
 @given(lengths=LENGTHS, world=st.integers(1, 9))
 def test_processes_have_as_many_items_give_or_take_one(lengths: list[int], world: int) -> None:
     sizes = [
-        sum(len(micro.places) for micro in share if micro.counts) for share in parted(lengths, world, 10**6)
+        sum(len(micro.indices) for micro in share if micro.counts) for share in parted(lengths, world, 10**6)
     ]
     assert max(sizes) - min(sizes) <= 1
 
@@ -42,20 +42,20 @@ def test_processes_have_as_many_items_give_or_take_one(lengths: list[int], world
 @given(lengths=LENGTHS, tokens=st.integers(1, 900))
 def test_one_process_has_the_micro_batches_of_the_step(lengths: list[int], tokens: int) -> None:
     (only,) = parted(lengths, 1, tokens)
-    assert [m.places for m in only] == list(micro_batches(lengths, budget="", tokens=tokens))
+    assert [m.indices for m in only] == list(micro_batches(lengths, budget="", tokens=tokens))
     assert all(micro.counts for micro in only)
 
 
 def test_by_hand() -> None:
-    """Longest first, in turn: 9, 5, 1 to the first of two, 7, 3 to the second; 10 tokens a micro batch."""
+    """Longest first, in turn: 9, 5, 1 to the first of two, 7, 3 to the second; 10 tokens a micro-batch."""
     found = parted([5, 9, 1, 7, 3], 2, 10)
     assert found == [
-        [Micro([1]), Micro([0, 2])],
-        [Micro([3]), Micro([4])],
+        [MicroBatchLoss([1]), MicroBatchLoss([0, 2])],
+        [MicroBatchLoss([3]), MicroBatchLoss([4])],
     ]
     # Three processes and an item of 5 tokens more than two can take at once.
     assert parted([5, 5, 5, 5], 3, 5) == [
-        [Micro([0]), Micro([3])],
-        [Micro([1]), Micro([3], counts=False)],
-        [Micro([2]), Micro([3], counts=False)],
+        [MicroBatchLoss([0]), MicroBatchLoss([3])],
+        [MicroBatchLoss([1]), MicroBatchLoss([3], counts=False)],
+        [MicroBatchLoss([2]), MicroBatchLoss([3], counts=False)],
     ]

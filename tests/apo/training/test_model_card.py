@@ -142,7 +142,7 @@ def test_another_pooling_is_opened_by_this_library(repository: Path) -> None:
 
 
 def test_the_card_of_a_language_model_says_what_it_learned_from(repository: Path) -> None:
-    settings = tiny.optimiser(FineTuning, max_length=64)
+    settings = tiny.optimizer(FineTuning, max_length=64)
     write_rows(Path("data/rjs/apo.jsonl"), [{}, {}])
     fine_tune(
         "llm_apo",

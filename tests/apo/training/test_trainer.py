@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -16,7 +17,15 @@ from transformers import LlamaConfig
 from apo.core import distributed
 from apo.core.errors import UserError
 from apo.training.checkpointing import Checkpoints
-from apo.training.trainer import STRETCH, batches_of, learning_rate, optimise, optimisers_for
+from apo.training.engines import check_same_state
+from apo.training.trainer import (
+    BUCKET_STEPS,
+    build_optimizers,
+    learning_rate,
+    length_bucketed_batches,
+    training_loop,
+    warmup_metrics,
+)
 from tests.helpers import tiny_models as tiny
 
 
@@ -44,8 +53,8 @@ def new_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
     seed=st.integers(0, 2**31 - 1),
 )
 def test_every_item_once_an_epoch(lengths: list[int], batch_size: int, epochs: int, seed: int) -> None:
-    settings = tiny.optimiser(batch_size=batch_size, epochs=epochs)
-    batches = batches_of(lengths, settings, seed=seed)
+    settings = tiny.optimizer(batch_size=batch_size, epochs=epochs)
+    batches = length_bucketed_batches(lengths, settings, seed=seed)
     steps = math.ceil(len(lengths) / batch_size)
     assert len(batches) == epochs * steps
     for epoch in range(epochs):
@@ -53,30 +62,30 @@ def test_every_item_once_an_epoch(lengths: list[int], batch_size: int, epochs: i
         assert Counter(i for batch in part for i in batch) == Counter(range(len(lengths)))
         assert all(len(batch) <= batch_size for batch in part)
         assert sum(len(batch) < batch_size for batch in part) <= 1
-    assert batches == batches_of(lengths, settings, seed=seed)
+    assert batches == length_bucketed_batches(lengths, settings, seed=seed)
 
 
 def test_seed_and_epoch_give_other_orders() -> None:
     lengths = list(range(40))
-    settings = tiny.optimiser(batch_size=4, epochs=2)
-    first, other = (batches_of(lengths, settings, seed=seed) for seed in (1, 2))
+    settings = tiny.optimizer(batch_size=4, epochs=2)
+    first, other = (length_bucketed_batches(lengths, settings, seed=seed) for seed in (1, 2))
     assert first != other
     assert first[:10] != first[10:]
-    assert first[:10] == batches_of(lengths, tiny.optimiser(batch_size=4), seed=1)
+    assert first[:10] == length_bucketed_batches(lengths, tiny.optimizer(batch_size=4), seed=1)
 
 
 def test_the_global_random_state_is_left_alone() -> None:
     before = torch.get_rng_state()
-    batches_of(list(range(40)), tiny.optimiser(), seed=1)
+    length_bucketed_batches(list(range(40)), tiny.optimizer(), seed=1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_batch_holds_items_of_like_length_and_batches_are_shuffled() -> None:
-    lengths = [i % 64 for i in range(4 * STRETCH * 8)]
-    batches = batches_of(lengths, tiny.optimiser(batch_size=8), seed=1)
+    lengths = [i % 64 for i in range(4 * BUCKET_STEPS * 8)]
+    batches = length_bucketed_batches(lengths, tiny.optimizer(batch_size=8), seed=1)
     spreads = [max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in batches]
     assert sum(spreads) / len(spreads) < 5  # 8 of 64 lengths drawn at random spread by about 50
-    first = [lengths[batch[0]] for batch in batches[:STRETCH]]
+    first = [lengths[batch[0]] for batch in batches[:BUCKET_STEPS]]
     assert first != sorted(first)
 
 
@@ -95,17 +104,23 @@ def test_a_batch_holds_items_of_like_length_and_batches_are_shuffled() -> None:
     ],
 )
 def test_learning_rates_by_hand(schedule: str, expected: list[float]) -> None:
-    settings = tiny.optimiser(lr=3.0, warmup_steps=4, schedule=schedule)
+    settings = tiny.optimizer(lr=3.0, warmup_steps=4, schedule=schedule)
     found = [learning_rate(step, 8, settings) for step in range(8)]
     assert found == pytest.approx([3.0 * part for part in expected])
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 def test_learning_rates_at_the_edges(schedule: str) -> None:
-    settings = tiny.optimiser(lr=2.0, schedule=schedule)
+    settings = tiny.optimizer(lr=2.0, schedule=schedule)
     assert learning_rate(0, 5, settings) == 2.0  # no warm-up: full from the start
-    longer = tiny.optimiser(lr=2.0, warmup_steps=10, schedule=schedule)  # than the training
+    longer = tiny.optimizer(lr=2.0, warmup_steps=10, schedule=schedule)  # than the training
     assert [learning_rate(step, 3, longer) for step in range(3)] == pytest.approx([0.2, 0.4, 0.6])
+
+
+def test_warmup_only_is_a_warmup_as_long_as_the_training() -> None:
+    settings = tiny.optimizer(warmup_steps=10)
+    assert warmup_metrics(10, settings) == warmup_metrics(3, settings) == {"warmup_only": 1}
+    assert warmup_metrics(11, settings) == warmup_metrics(1, tiny.optimizer(warmup_steps=0)) == {}
 
 
 # Steps
@@ -138,13 +153,13 @@ def run(
 ) -> list[dict[str, float]]:
     """Three steps of 8 rows."""
     batches = [list(range(start, start + 8)) for start in (0, 8, 16)]
-    return optimise(
+    return training_loop(
         model,
         settings,
         batches=batches,
         lengths=[1] * 24,
         loss_of=loss_of,
-        what="test",
+        desc="test",
         checkpoints=checkpoints,
         **more,
     )
@@ -154,7 +169,7 @@ def run(
 def test_micro_batches_do_not_change_the_training(
     cut: int, new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = tiny.optimiser(weight_decay=0.1, max_grad_norm=0.5, schedule="linear")
+    settings = tiny.optimizer(weight_decay=0.1, max_grad_norm=0.5, schedule="linear")
     whole, parts = line(), line()
     curve = run(whole, settings, squares(whole), new_checkpoints())
     monkeypatch.setenv("APO_TOKEN_BUDGET", str(cut))
@@ -168,7 +183,7 @@ def test_a_training_is_that_of_a_plain_loop(
     new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """AdamW, the mean loss of 8 rows, clipping at 0.5, linear from 0.02: written out once more."""
-    settings = tiny.optimiser(lr=0.02, beta2=0.9, weight_decay=0.1, max_grad_norm=0.5, schedule="linear")
+    settings = tiny.optimizer(lr=0.02, beta2=0.9, weight_decay=0.1, max_grad_norm=0.5, schedule="linear")
     model, plain = line(), line()
     monkeypatch.setenv("APO_TOKEN_BUDGET", "2")
     curve = run(model, settings, squares(model), new_checkpoints())
@@ -192,9 +207,23 @@ def test_a_training_is_that_of_a_plain_loop(
         assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(("warmup", "line_of"), [(2, None), (3, "0.01 of 0.01"), (6, "0.005 of 0.01")])
+def test_a_warmup_as_long_as_the_training_is_logged(
+    warmup: int,
+    line_of: str | None,
+    new_checkpoints: Callable[[], Checkpoints],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = line()
+    run(model, tiny.optimizer(warmup_steps=warmup), squares(model), new_checkpoints())
+    logged = capsys.readouterr().err
+    assert ("test: all 3 optimizer steps are warm-up" in logged) == (line_of is not None)
+    assert line_of is None or line_of in logged
+
+
 def test_muon_has_the_matrices_inside_and_adamw_the_rest() -> None:
     model = tiny.wrapped(LlamaConfig(vocab_size=380, **tiny.SIZES), pooling="last")
-    adamw, muon = optimisers_for(model, tiny.optimiser(optimiser="muon", weight_decay=0.1))
+    adamw, muon = build_optimizers(model, tiny.optimizer(optimizer="muon", weight_decay=0.1))
     names = {id(p): name for name, p in model.named_parameters()}
     inner = {names[id(p)] for group in muon.param_groups for p in group["params"]}
     assert inner == {name for name in names.values() if ".layers." in name and "norm" not in name}
@@ -205,7 +234,7 @@ def test_muon_has_the_matrices_inside_and_adamw_the_rest() -> None:
         "classifier.score.weight",
     }
     assert all(group["weight_decay"] == 0.1 for group in muon.param_groups)
-    [alone] = optimisers_for(model, tiny.optimiser(optimiser="adamw"))
+    [alone] = build_optimizers(model, tiny.optimizer(optimizer="adamw"))
     assert sum(len(group["params"]) for group in alone.param_groups) == len(names)
 
 
@@ -218,7 +247,7 @@ def test_weight_decay_shrinks_matrices_alone(new_checkpoints: Callable[[], Check
     def nothing(step: list[int], items: list[int]) -> dict[str, Tensor]:
         return {"loss": torch.stack([(p * 0.0).sum() for p in model.parameters()]).sum()}
 
-    run(model, tiny.optimiser(lr=0.1, weight_decay=0.5), nothing, new_checkpoints())
+    run(model, tiny.optimizer(lr=0.1, weight_decay=0.5), nothing, new_checkpoints())
     for name, parameter in model.named_parameters():
         factor = 0.95**3 if name == "0.weight" else 1.0
         assert torch.allclose(parameter, before[name] * factor), name
@@ -228,7 +257,7 @@ def test_frozen_parameters_stay(new_checkpoints: Callable[[], Checkpoints]) -> N
     model = line()
     model.bias.requires_grad_(False)
     before = model.bias.clone()
-    run(model, tiny.optimiser(), squares(model), new_checkpoints())
+    run(model, tiny.optimizer(), squares(model), new_checkpoints())
     assert torch.equal(model.bias, before)
 
 
@@ -244,7 +273,7 @@ def test_a_loss_that_is_no_number_ends_the_training(
 
     checkpoints = new_checkpoints()
     with pytest.raises(UserError, match=r"test: found a loss of .* at step 2; .*lower the learning rate"):
-        run(model, tiny.optimiser(), loss_of, checkpoints)
+        run(model, tiny.optimizer(), loss_of, checkpoints)
     assert all(p.isfinite().all() for p in model.parameters())  # the step was not taken
     assert not (checkpoints.folder / "state.safetensors").exists()
 
@@ -253,15 +282,15 @@ def test_the_look_joins_the_curve_when_it_is_due(new_checkpoints: Callable[[], C
     model = line()
     modes = []
 
-    def look(step: int) -> dict[str, float]:
+    def eval_fn(step: int) -> dict[str, float]:
         modes.append(model.training)
         return {"seen": float(step)}
 
-    curve = run(model, tiny.optimiser(), squares(model), new_checkpoints(), look=look, look_every=2)
+    curve = run(model, tiny.optimizer(), squares(model), new_checkpoints(), eval_fn=eval_fn, eval_steps=2)
     assert [row.get("seen") for row in curve] == [None, 1.0, 2.0]  # every second, and the last
     assert modes == [False, False]
     assert not model.training  # as it is measured afterwards
-    never = run(line(), tiny.optimiser(), squares(model), new_checkpoints(), look=look)
+    never = run(line(), tiny.optimizer(), squares(model), new_checkpoints(), eval_fn=eval_fn)
     assert all(row.keys() == {"step", "loss", "lr"} for row in never)
 
 
@@ -271,7 +300,29 @@ def test_more_processes_than_items_is_one_message(
     monkeypatch.setattr(distributed, "ranks", lambda piece: (0, 25))
     model = line()
     with pytest.raises(UserError, match=r"APO_LAUNCH: found 25 processes for 24 items; expected no more"):
-        run(model, tiny.optimiser(), squares(model), new_checkpoints())
+        run(model, tiny.optimizer(), squares(model), new_checkpoints())
+
+
+def test_ranks_that_read_different_states_are_named(
+    new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranks that read the same say nothing; two computations differ though both are at their start."""
+    marks = [list(new_checkpoints().mark())] * 4
+    monkeypatch.setattr(dist, "get_world_size", lambda: 4)
+    monkeypatch.setattr(
+        dist,
+        "all_gather",
+        lambda rows, own: [row.copy_(torch.tensor(m)) for row, m in zip(rows, marks, strict=True)],
+    )
+    checkpoints = new_checkpoints()
+    check_same_state(checkpoints, tiny.CPU)
+    marks[2:] = [[7, 0xAB], list(checkpoints.mark())]
+    with pytest.raises(
+        UserError,
+        match=r"different saved states: step 0 \(digest \w+\) by rank 0 1, step 7 \(digest ab\) by rank 2, "
+        r"step 0 \(digest \w+\) by rank 3; expected the same state in all ranks",
+    ):
+        check_same_state(checkpoints, tiny.CPU)
 
 
 def test_a_launcher_that_starts_nothing_is_one_message(
@@ -282,18 +333,18 @@ def test_a_launcher_that_starts_nothing_is_one_message(
     monkeypatch.setattr(distributed, "start", lambda piece, folder: None)
     model = line()
     with pytest.raises(UserError, match=r"APO_LAUNCH: found a launcher that ended well after 0 of 3 steps"):
-        run(model, tiny.optimiser(), squares(model), new_checkpoints())
+        run(model, tiny.optimizer(), squares(model), new_checkpoints())
 
 
 def test_terms_beside_the_loss_join_the_curve(
     new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is the sum over the micro batches of a step."""
+    """Each is the sum over the micro-batches of a step."""
     model = line()
 
     def loss_of(step: list[int], items: list[int]) -> dict[str, Tensor]:
         return squares(model)(step, items) | {"half": torch.tensor(len(items) / 16)}
 
     monkeypatch.setenv("APO_TOKEN_BUDGET", "3")
-    curve = run(model, tiny.optimiser(), loss_of, new_checkpoints())
+    curve = run(model, tiny.optimizer(), loss_of, new_checkpoints())
     assert [row["half"] for row in curve] == [0.5, 0.5, 0.5]

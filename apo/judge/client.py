@@ -1,0 +1,259 @@
+"""Sends requests to an OpenAI-compatible endpoint, with the `openai` package and the reply cache.
+
+The package does the retries (exponential back-off, `Retry-After`) and the timeouts. The environment names the
+endpoint; none of these variables changes what is computed:
+
+APO_JUDGE_URL       the address up to `/chat/completions`, for example http://localhost:8000/v1
+APO_JUDGE_KEY       the API key, if the endpoint needs one; it is never printed or written
+APO_JUDGE_PARALLEL  the number of concurrent requests, 4 by default
+APO_JUDGE_TIMEOUT   seconds without a received byte after which a request is retried, 300 by default
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import httpx2
+import openai
+from tqdm import tqdm
+
+from apo.core.errors import UserError
+from apo.judge.reply_cache import Reply, ReplyCache, Request, request_key
+
+MAX_RETRIES = 5
+GRACE_SECONDS = 30.0  # after a failed request, for the concurrent ones to finish
+CACHED = "finished replies are cached, and `dvc repro` sends the missing requests only"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint for chat completions.
+
+    Args:
+        url: The base address, without `/chat/completions` and without a query string.
+        key: The API key, or an empty text.
+        timeout: Seconds without a received byte.
+        query: The query string of the address, which may hold a secret.
+    """
+
+    url: str
+    key: str = field(repr=False)
+    timeout: float
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def redact(self, text: str) -> str:
+        """A text of the endpoint without the key, which it may have sent back, also escaped as in JSON."""
+        for key in filter(None, (self.key, self.key.replace("/", "\\/"))):
+            text = text.replace(key, "[key]")
+        return text
+
+    def client(self) -> openai.AsyncOpenAI:
+        """The client, to be closed by the caller."""
+        return openai.AsyncOpenAI(
+            base_url=self.url,
+            api_key=self.key or "none",  # the package wants one; `complete` omits the header
+            default_query=self.query,
+            timeout=openai.Timeout(self.timeout, connect=min(10.0, self.timeout)),
+            max_retries=MAX_RETRIES,
+            http_client=openai.DefaultAsyncHttpxClient(
+                follow_redirects=False, event_hooks={"response": [self._check_response]}
+            ),
+        )
+
+    async def complete(self, client: openai.AsyncOpenAI, request: Request) -> Reply:
+        """The reply to one request.
+
+        Raises:
+            UserError: The endpoint refuses the request, or all retries fail.
+        """
+        headers = {} if self.key else {"Authorization": openai.Omit()}
+        create: Any = client.chat.completions.with_raw_response.create
+        try:
+            response = await create(**request, extra_headers=headers)
+        except openai.APIStatusError as error:
+            status, wait = error.status_code, error.response.headers.get("Retry-After")
+            problem = f"{self._describe(error.response)} to a request for model {request['model']!r}"
+            problem += f", with Retry-After {wait!r:.40}" if wait else ""
+            raise self._error(problem, error.request, _remedy(status)) from None
+        except openai.APITimeoutError as error:
+            raise self._error(f"no reply within {self.timeout:g} s", error.request) from None
+        except openai.APIConnectionError as error:
+            cause = error.__cause__
+            problem = self.redact(f"{type(cause).__name__}: {cause}")
+            if not isinstance(cause, httpx2.DecodingError):
+                problem = f"no connection ({problem})"
+            raise self._error(problem, error.request) from None
+        return self._parse_reply(response.http_response.json())
+
+    def _error(self, problem: str, request: httpx2.Request, remedy: str = "") -> UserError:
+        retries = request.headers.get("x-stainless-retry-count", "0")
+        return UserError(
+            f"{self.url}/chat/completions",
+            found=f"{problem} after {retries} retries",
+            expected="a chat completion",
+            do=f"{remedy or _remedy()}; {CACHED}",
+        )
+
+    async def _check_response(self, response: httpx2.Response) -> None:
+        """Prints a failure that the package retries; makes it retry a malformed reply too."""
+        await response.aread()
+        if _is_transient(response.status_code):
+            print(f"judge: {self._describe(response)}", file=sys.stderr)
+        elif response.status_code == 200:
+            try:
+                self._parse_reply(response.json())
+            except (ValueError, LookupError, TypeError, AttributeError):
+                problem = f"no chat completion ({self._describe(response)})"
+                print(f"judge: {problem}", file=sys.stderr)
+                raise httpx2.DecodingError(problem, request=response.request) from None
+
+    def _describe(self, response: httpx2.Response) -> str:
+        """The status and the beginning of the text, as one printable line."""
+        text = " ".join(self.redact(response.content.decode(errors="replace")).split())
+        printable = "".join(char if char.isprintable() else "?" for char in text[:300])
+        return f"status {response.status_code} {printable!r}"
+
+    def _parse_reply(self, completion: Any) -> Reply:
+        """The first choice of a chat completion; other content raises one of four built-in exceptions."""
+        choice = completion["choices"][0]
+        text = choice["message"].get("content") or ""  # null if a model refuses or only thinks
+        fields = (text, choice.get("finish_reason"), completion.get("model"))
+        if not all(isinstance(value, str | None) for value in fields):
+            raise TypeError("texts expected")
+        "".join(filter(None, fields)).encode()  # half of a surrogate pair is a ValueError
+        return Reply(*(value and self.redact(value) for value in fields))
+
+
+def endpoint_from_environment() -> Endpoint:
+    """The endpoint that the environment names.
+
+    Raises:
+        UserError: A variable is missing or invalid.
+    """
+    url = os.environ.get("APO_JUDGE_URL", "")
+    if not _is_http_url(url):
+        raise UserError(
+            "APO_JUDGE_URL",
+            found="an address that is not http or https, or has a user name" if url else "no address",
+            expected="where judge.model of params.yaml is served, for example http://localhost:8000/v1",
+            do="export APO_JUDGE_URL and, for a secret, APO_JUDGE_KEY, or set judge.model: '' for no judge",
+        )
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/").removesuffix("/chat/completions")
+    key = os.environ.get("APO_JUDGE_KEY", "")
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise UserError(
+            "APO_JUDGE_KEY",
+            found="white space or a character that is not ASCII",
+            expected="an API key",
+            do="check for a line break at its end",
+        )
+    return Endpoint(
+        url=urlunsplit((parts.scheme, parts.netloc, path, "", "")),
+        key=key,
+        timeout=_environment_int("APO_JUDGE_TIMEOUT", 300),
+        query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+    )
+
+
+def _is_http_url(url: str) -> bool:
+    try:
+        parts = httpx2.URL(url)
+        return parts.scheme in ("http", "https") and bool(parts.host) and not parts.userinfo
+    except (ValueError, httpx2.InvalidURL):
+        return False
+
+
+def _environment_int(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(name, found=repr(text), expected="a whole number of at least 1", do="unset it")
+    return int(text)
+
+
+def request_all(requests: Iterable[Request], cache: ReplyCache) -> dict[str, Reply]:
+    """The reply to every request by `request_key`, from the cache or from the endpoint.
+
+    Each reply is cached as soon as it arrives. After a failed request no other is sent; those in progress
+    have `GRACE_SECONDS` to finish.
+
+    Raises:
+        UserError: The endpoint is unreachable, or refuses a request.
+    """
+    request_by_key = {request_key(request): request for request in requests}
+    replies = {key: reply for key, request in request_by_key.items() if (reply := cache.get(request))}
+    missing = {key: request for key, request in request_by_key.items() if key not in replies}
+    print(f"judge: {len(replies)} replies are cached, {len(missing)} requests are sent", file=sys.stderr)
+    if missing:
+        endpoint, parallel = endpoint_from_environment(), _environment_int("APO_JUDGE_PARALLEL", 4)
+        with _retries_logged():
+            replies |= asyncio.run(_send_all(missing, cache, endpoint, parallel))
+    return replies
+
+
+async def _send_all(
+    requests: Mapping[str, Request], cache: ReplyCache, endpoint: Endpoint, parallel: int
+) -> dict[str, Reply]:
+    """Sends the requests; asyncio and not threads, since Ctrl-C does not wait for a task in progress."""
+    unsent = list(requests.items())[::-1]
+    replies: dict[str, Reply] = {}
+
+    async def work() -> None:
+        while unsent:
+            key, request = unsent.pop()
+            try:
+                replies[key] = await endpoint.complete(client, request)
+                cache.put(request, replies[key])
+            except BaseException:
+                unsent.clear()
+                raise
+            progress.update()
+
+    with tqdm(total=len(requests), desc="judge", unit="reply", disable=None) as progress:
+        async with endpoint.client() as client:
+            workers = [asyncio.create_task(work()) for _ in range(min(parallel, len(requests)))]
+            finished, unfinished = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            if unfinished:
+                await asyncio.wait(unfinished, timeout=GRACE_SECONDS)
+            for worker in unfinished:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            for worker in finished:
+                worker.result()  # raises the exception of the first failed request
+    return replies
+
+
+@contextlib.contextmanager
+def _retries_logged() -> Iterator[None]:
+    """Prints the log of the package, which has one line for each retry."""
+    logger, handler = logging.getLogger("openai"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("judge: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _is_transient(status: int) -> bool:
+    """Whether the package retries a request with this status."""
+    return status in (408, 409, 429) or status >= 500
+
+
+def _remedy(status: int | None = None) -> str:
+    if status is None or _is_transient(status):
+        return "check that the judge runs and that APO_JUDGE_URL is right, or lower APO_JUDGE_PARALLEL"
+    if status in (401, 403):
+        return "set APO_JUDGE_KEY to a key that may use this model"
+    if status == 404:
+        return "correct APO_JUDGE_URL, which usually ends in /v1, or judge.model"
+    if 300 <= status < 400:
+        return "set APO_JUDGE_URL to the final address; redirects are not followed"
+    return "change what the message names: judge.model, judge.max_tokens, judge.temperature or the texts"

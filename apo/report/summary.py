@@ -1,0 +1,73 @@
+"""A run on a terminal: the tables of the report, shortened, and what one run says of who won."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas
+
+from apo.report.tables import Table, language_models, payoff, reward_models
+
+RM_COLUMNS = {"accuracy": "test accuracy", "NLL": "NLL", "ECE": "ECE (10 bins)", "agrees with truth": ""}
+LLM_COLUMNS = {
+    "score by testing RM": "",
+    "true reward": "",
+    "KL per token": "",
+    "words": "",
+    "blank": "blank answers",
+    "repetition": "",
+}
+
+
+def summary(metrics: Mapping[str, Any], rounds: Sequence[str]) -> str:
+    """Three tables as text, and a paragraph for each round that was evaluated."""
+    rms, llms = reward_models(metrics, rounds), language_models(metrics, rounds)
+    on_test = [[row[0].removesuffix(", test"), *row[1:]] for row in rms.rows if row[0].endswith(", test")]
+    parts = [
+        _text(rms.head, on_test, RM_COLUMNS),
+        _text(llms.head, llms.rows, LLM_COLUMNS),
+        _text(*_whole(payoff(metrics, rounds))),
+        *(verdict(metrics[f"evaluate_{round}"], round) for round in rounds if f"evaluate_{round}" in metrics),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _whole(table: Table) -> tuple[list[str], list[list[str]], dict[str, str]]:
+    return ["gain over the actor, by", *table.head[1:]], table.rows, dict.fromkeys(table.head[1:], "")
+
+
+def _text(head: Sequence[str], rows: Sequence[Sequence[str]], columns: Mapping[str, str]) -> str:
+    """Some columns of a table, under the names that they are given; empty columns are left out."""
+    kept = [i for i, name in enumerate(head) if i and name in columns and any(row[i] for row in rows)]
+    if not rows:
+        return ""
+    names = [columns[head[i]] or head[i] for i in kept]
+    table = pandas.DataFrame([[row[i] for i in kept] for row in rows], [row[0] for row in rows], names)
+    return str(table.rename_axis(columns=head[0] or None).to_string())
+
+
+def verdict(evaluation: Mapping[str, Any], round: str) -> str:
+    """What one run says of a round: the LLM of the game against that of the control arm; (demo) the choices.
+
+    The interval is over the test queries of this run. What another seed would give is not in it.
+    """
+    text = f"{round}, this run:"
+    for key, judge in (("score", "testing RM"), ("true_reward", "true reward")):
+        duel = evaluation.get(f"llm_apo_{round}_vs_llm_base_{round}", {}).get(key)
+        if duel:
+            text += (
+                f"\n  llm_apo minus llm_base by the {judge}: {duel['difference']:+.3f} "
+                f"({duel['low']:+.3f} to {duel['high']:+.3f}), "
+                f"{duel['win']} won, {duel['tie']} tied, {duel['lose']} lost"
+            )
+    if "chosen" in evaluation:
+        apo, base, gap = (evaluation["chosen"][key] for key in ("apo", "base", "apo_vs_base"))
+        text += (
+            f"\n  true reward of the chosen samples, APO RM minus base RM: {gap['difference']:+.3f} "
+            f"({gap['low']:+.3f} to {gap['high']:+.3f})\n"
+            f"    APO RM {apo['chosen']:.3f} (at random {apo['random']:.3f}, at best {apo['best']:.3f}), "
+            f"base RM {base['chosen']:.3f} (at random {base['random']:.3f}, at best {base['best']:.3f})"
+        )
+    return (
+        f"{text}\n  95 % intervals over the queries of this run; another seed can turn the sign: "
+        "docs/results.md has ten."
+    )

@@ -1,0 +1,80 @@
+"""Rows of `results.jsonl`, paired seed by seed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from study.statistics import Paired, paired
+
+Row = dict[str, Any]
+Games = Mapping[int, Row]
+"""Rows by seed."""
+Value = Callable[[Row], float]
+BASE, APO = 0, 1
+CONTROL = "no adversarial samples (coeff 0)"
+
+
+def games_of(rows: Sequence[Row], kind: str, name: str) -> dict[int, Row]:
+    """The games of a method or a setting by seed."""
+    return {row["seed"]: row for row in rows if (row["kind"], row["name"]) == (kind, name)}
+
+
+def of_arm(measure: str, round: str, arm: int) -> Value:
+    """Reads a measure of one arm in a round off a row."""
+
+    def value(row: Row) -> float:
+        return float(row["pairs"][round][measure][arm])
+
+    return value
+
+
+def gain(measure: str, round: str) -> Value:
+    """Reads APO minus base off a row."""
+
+    def value(row: Row) -> float:
+        base, apo = row["pairs"][round][measure]
+        return float(apo) - float(base)
+
+    return value
+
+
+def apo_minus_base(games: Games, measure: str, round: str = "r1") -> Paired | None:
+    """APO arm minus base arm; None where fewer than two seeds have both."""
+    return difference(games, of_arm(measure, round, APO), games, of_arm(measure, round, BASE))
+
+
+def difference(first: Games, of_first: Value, second: Games, of_second: Value) -> Paired | None:
+    """A value of some games minus one of others with the same seeds; None where they share fewer than two.
+
+    A game without the value, such as a tau where all rewards are equal, is left out; `seeds` counts those
+    that are left.
+    """
+    pairs = []
+    for seed in sorted(set(first) & set(second)):
+        try:
+            pairs.append((of_first(first[seed]), of_second(second[seed])))
+        except KeyError:
+            continue
+    return paired(*zip(*pairs, strict=True)) if len(pairs) > 1 else None
+
+
+def mean_over(cells: Sequence[tuple[Games, Value]]) -> dict[int, float]:
+    """The mean of several values by seed, of the seeds that have all of them.
+
+    What is pooled belongs to the same seeds, so cells that share seeds count once.
+    """
+    shared = set.intersection(*(set(games) for games, _ in cells)) if cells else set()
+    return {seed: fmean(value(games[seed]) for games, value in cells) for seed in sorted(shared)}
+
+
+def against_zero(values: Sequence[float]) -> Paired | None:
+    """A value of each seed that is a difference already; None for fewer than two seeds."""
+    return paired(values, [0.0] * len(values)) if len(values) > 1 else None
+
+
+def same_samples(row: Row, rows: Sequence[Row]) -> bool:
+    """Whether a game chose among the samples of the baseline of its seed."""
+    baseline = games_of(rows, "method", "rjs").get(row["seed"])
+    return baseline is not None and all(
+        row["start"][name] == baseline["start"][name] for name in ("random", "best")
+    )

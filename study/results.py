@@ -1,0 +1,103 @@
+"""The rows of `results.jsonl`: the numbers of a kept game that the page is made of."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from study.paired import Row
+from study.pipeline import (
+    ARMS,
+    ROUNDS,
+    best_accuracy,
+    choice_measures,
+    llm_measures,
+    rm_measures,
+    start_measures,
+)
+
+TWO_ROUNDS = ("method", "alignment")
+"""Kinds of games that are played to the end of round two."""
+
+
+def row_of(result: Row) -> Row:
+    """The numbers of one game.
+
+    Returns:
+        What was played, its `seconds` and `code`; `pairs`, by round and measure [base arm, APO arm];
+        `start`, what both arms have in common in round one; `points` by component of the true reward, of the
+        responses `chosen` in round one and of the `answers` of each LLM.
+    """
+    metrics, selection = result["metrics"], result["selection"]
+    row = {name: result[name] for name in ("kind", "name", "seed", "seconds")}
+    row["code"] = result["code"][:12]
+    row["pairs"] = {"r1": _rm_pairs(metrics, "r1") | _choice_pairs(selection)}
+    row["start"] = {
+        "random": selection["base"]["random"],
+        "best": selection["base"]["best"],
+        "best_accuracy": best_accuracy(metrics),
+        **{f"golden_{name}": value for name, value in result["golden"].items()},
+    }
+    row["points"] = {
+        "chosen": {arm: selection[arm]["points"] for arm in ARMS},
+        "answers": result["answers"],
+    }
+    if result["kind"] in TWO_ROUNDS:
+        for round in ROUNDS:
+            choice = _choice_pairs(choice_measures(metrics, round))
+            row["pairs"][round] = _rm_pairs(metrics, round) | choice | _llm_pairs(metrics, round)
+        row["start"] |= start_measures(metrics)
+    return {key: rounded(value) for key, value in row.items()}
+
+
+def merged(before: Iterable[Row], new: Iterable[Row], order: Sequence[tuple[str, str, int]]) -> list[Row]:
+    """Rows in the order of play; a new row takes the place of the one of the same game.
+
+    Args:
+        before: The rows of `results.jsonl`.
+        new: Those of games that were played since.
+        order: Kind, name and seed of every game of the settings. A row of another game is left out.
+    """
+    rows = {(row["kind"], row["name"], row["seed"]): row for row in (*before, *new)}
+    return [rows[game] for game in order if game in rows]
+
+
+def _rm_pairs(metrics: Row, round: str) -> dict[str, list[float]]:
+    base, apo = (rm_measures(metrics, arm, round) for arm in ARMS)
+    return {name: [base[name], apo[name]] for name in base}
+
+
+def _choice_pairs(chosen: Row) -> dict[str, list[float]]:
+    names = ("chosen", "random", "best", "share_of_best", "tau")
+    return {
+        name: [chosen[arm][name] for arm in ARMS]
+        for name in names
+        if all(name in chosen[arm] for arm in ARMS)
+    }
+
+
+def _llm_pairs(metrics: Row, round: str) -> dict[str, list[float]]:
+    base, apo = (llm_measures(metrics, arm, round) for arm in ARMS)
+    return {f"llm_{name}": [base[name], apo[name]] for name in base if name in apo}
+
+
+def rounded(value: Any) -> Any:
+    """Six digits: more are not meaningful, and the file stays small."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    return [rounded(one) for one in value] if isinstance(value, list) else value
+
+
+def transfer_row(result: Row) -> Row:
+    """A row of `transfer.jsonl`: one alignment, without what only the cache needs."""
+    names = ("seed", "targets", "chooser", "method", "alignment_seed", "seconds")
+    measured = ("target_true_reward", "actor_true_reward", "llm")
+    row = {name: result[name] for name in names} | {"code": result["code"][:12]}
+    return row | {name: rounded(result[name]) for name in measured}
+
+
+def merged_alignments(before: Iterable[Row], new: Iterable[Row]) -> list[Row]:
+    """Rows of `transfer.jsonl`; a new one takes the place of that of the same alignment."""
+    names = ("targets", "method", "seed", "alignment_seed", "chooser")
+    rows = {tuple(row[name] for name in names): row for row in (*before, *new)}
+    return [rows[key] for key in sorted(rows)]

@@ -1,0 +1,211 @@
+"""Where the gain goes: one actor is aligned on targets that were chosen in different ways.
+
+In a world of its own (a seed and a number of targets) all targets are chosen among the same samples of the
+same actor. A chooser is `random`, an RM, or `truth`, the demo's true reward, which no RM can exceed. An
+alignment is a chooser, a method and a seed of the alignment alone; its LLM answers the test queries as that
+of a game does.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from apo.core.records import Row, read_rows, write_rows
+from apo.evaluation.compare_llms import with_true_rewards
+from apo.selection import select
+from study import pipeline
+from study.play import Workspace, change, play, rerun
+from study.settings import Changes, Game, Settings, Size
+
+FOLDER = Path("transfer")
+RANDOM, TRUTH, BASE_RM = "random", "truth", "base RM"
+
+
+def apo_rm(coefficient: float) -> str:
+    """The chooser that is the APO RM at a coefficient."""
+    return f"APO RM, coeff {coefficient:g}"
+
+
+def retrained(chooser: str, seed: int) -> str:
+    """An RM as a chooser, trained with another seed on the same data."""
+    return f"{chooser}, RM seed {seed}"
+
+
+@dataclass
+class World:
+    """A seed and a number of targets, with what is chosen there.
+
+    Attributes:
+        seed: Of everything but what `Alignment` repeats.
+        changes: All that differs from params.yaml, the seed too.
+        coefficients: Of the APO RMs.
+        rm_seeds: With which the RMs are trained again.
+        ready: Copies in which it was prepared.
+    """
+
+    seed: int
+    changes: Changes
+    coefficients: Sequence[float]
+    rm_seeds: Sequence[int]
+    ready: set[Path] = field(default_factory=set)
+
+    def choosers(self) -> list[str]:
+        """All, those with other RM seeds last."""
+        rms = [BASE_RM, *map(apo_rm, self.coefficients)]
+        again = [retrained(rm, seed) for seed in self.rm_seeds for rm in (BASE_RM, rms[-1])]
+        return [RANDOM, *rms, TRUTH, *again]
+
+    def prepare(self, workspace: Workspace) -> None:
+        """Plays the games of the world and writes the selections of all choosers, once for each copy."""
+        if workspace.copy in self.ready:
+            return
+        (workspace.copy / FOLDER).mkdir(exist_ok=True)
+        for coefficient in self.coefficients:
+            targets = [*pipeline.FIRST_CHOICE, *pipeline.FIRST_LLMS]
+            changes = self.changes | {"apo.coeff": coefficient}
+            play(Game("alignment", apo_rm(coefficient), self.seed, changes, targets), workspace)
+            for arm, chooser in (("base", BASE_RM), ("apo", apo_rm(coefficient))):
+                rows = list(read_rows(pipeline.selected_file(workspace.copy, arm)))
+                write_rows(selection_file(workspace, chooser), rows)
+        write_rows(selection_file(workspace, RANDOM), chosen_at_random(rows, self.seed))
+        write_rows(selection_file(workspace, TRUTH), chosen_by_truth(rows))
+        for seed in self.rm_seeds:  # the game at the last coefficient is the one that lies in the copy
+            for arm, chooser in (("base", BASE_RM), ("apo", apo_rm(self.coefficients[-1]))):
+                _choose_again(arm, seed, workspace, selection_file(workspace, retrained(chooser, seed)))
+        self.ready.add(workspace.copy)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """One alignment: its targets, its method, its seed.
+
+    Attributes:
+        world: Where.
+        targets: How many LLM queries have a target.
+        chooser: Which targets.
+        method: By its name in settings.yaml.
+        changes: Of the method.
+        alignment_seed: Of the order of the targets, the only draw of an alignment.
+    """
+
+    world: World
+    targets: int
+    chooser: str
+    method: str
+    changes: Changes
+    alignment_seed: int
+
+    @property
+    def seed(self) -> int:
+        """Of the world."""
+        return self.world.seed
+
+    @property
+    def name(self) -> str:
+        """For a line of the progress."""
+        return f"{self.method} on {self.targets:,} targets by {self.chooser}, seed {self.alignment_seed}"
+
+    @property
+    def what(self) -> Any:
+        """All that decides the result, beside the code."""
+        world = [self.world.changes, list(self.world.coefficients)]
+        return ["transfer", world, self.chooser, self.changes, self.alignment_seed]
+
+    def play(self, workspace: Workspace) -> dict[str, Any]:
+        """Aligns, lets the LLM answer, and returns the row of `transfer.jsonl` but for what `run` adds."""
+        self.world.prepare(workspace)
+        folder, selected = workspace.copy / FOLDER, selection_file(workspace, self.chooser)
+        params, llm, metrics = folder / "params.yaml", folder / "llm", folder / "metrics.json"
+        params.write_bytes((workspace.copy / "params.yaml").read_bytes())
+        change(params, self.changes | {"seed": self.alignment_seed})
+        outputs = {"out": llm, "curves": folder / "align.csv", "metrics": metrics}
+        rerun(pipeline.ALIGN, workspace, self.name, {"selected": selected, "params": params, **outputs})
+        outputs = {"out": folder / "answers", "metrics": metrics}
+        rerun(pipeline.ANSWER, workspace, self.name, {"name": "transfer", "llm": llm, **outputs})
+        answers = json.loads(metrics.read_text(encoding="utf-8"))
+        actor = pipeline.named_answers(pipeline.read_metrics(workspace.copy), "actor")
+        return {
+            "targets": self.targets,
+            "chooser": self.chooser,
+            "method": self.method,
+            "alignment_seed": self.alignment_seed,
+            "target_true_reward": target_true_reward(list(read_rows(selected))),
+            "actor_true_reward": actor["true_reward"],
+            "llm": pipeline.named_answers(answers, "transfer"),
+        }
+
+
+def transfer_jobs(settings: Settings) -> Iterator[list[Alignment]]:
+    """The alignments, a list for each world; the sizes one after the other."""
+    for size in settings.transfer.sizes:
+        for seed in settings.transfer.seeds:
+            changes = settings.baseline | size.changes | {"seed": seed}
+            world = World(seed, changes, settings.transfer.coefficients, settings.transfer.rm_seeds)
+            yield list(_alignments(world, size, settings.methods))
+
+
+def _alignments(world: World, size: Size, methods: dict[str, Changes]) -> Iterator[Alignment]:
+    first = world.choosers()[: len(world.coefficients) + 3]
+    for method in size.methods:
+        for alignment_seed in size.alignment_seeds:
+            for chooser in first:
+                yield Alignment(world, size.targets, chooser, method, methods[method], alignment_seed)
+    for chooser in world.choosers()[len(first) :]:
+        method, seed = size.methods[0], size.alignment_seeds[0]
+        yield Alignment(world, size.targets, chooser, method, methods[method], seed)
+
+
+def selection_file(workspace: Workspace, chooser: str) -> Path:
+    """What a chooser chose, in the form of stage rjs."""
+    return workspace.copy / FOLDER / f"{chooser}.jsonl"
+
+
+def chosen_at_random(rows: Sequence[Row], seed: int) -> list[Row]:
+    """The selection by scores that are a random order of the samples of each query."""
+    draw = random.Random(seed)
+
+    def shuffled(row: Row) -> list[float]:
+        return draw.sample(list(map(float, range(len(row["samples"])))), len(row["samples"]))
+
+    return _chosen(rows, shuffled)
+
+
+def chosen_by_truth(rows: Sequence[Row]) -> list[Row]:
+    """The selection by the true reward."""
+    return _chosen(with_true_rewards(rows), lambda row: row["true_rewards"])
+
+
+def _chosen(rows: Sequence[Row], scores_of: Callable[[Row], list[float]]) -> list[Row]:
+    samples = [
+        {"query_id": row["query_id"], "query": row["query"], "samples": row["samples"]} for row in rows
+    ]
+    scores = [{"query_id": row["query_id"], "scores": scores_of(row)} for row in rows]
+    at = {"samples_at": "samples", "scores_at": "scores"}
+    return list(select(samples, scores, include_extra=False, counts=Counter(), **at))
+
+
+def target_true_reward(rows: Sequence[Row]) -> float:
+    """The mean true reward of the chosen responses."""
+    return fmean(row["true_rewards"][row["target_index"]] for row in with_true_rewards(rows))
+
+
+def _choose_again(arm: str, seed: int, workspace: Workspace, selected: Path) -> None:
+    """Trains the RM of an arm with another seed on the same data, and lets it choose."""
+    folder = workspace.copy / FOLDER
+    params, model, scores = folder / "params.yaml", folder / "model", folder / "scores.jsonl"
+    params.write_bytes((workspace.copy / "params.yaml").read_bytes())
+    change(params, {"seed": seed})
+    title, metrics = f"RM of the {arm} arm with seed {seed}", folder / "evaluation.json"
+    arguments = {"out": model, "curves": folder / "rm", "metrics": folder / "rm.json", "params": params}
+    rerun(pipeline.TRAIN_RM[arm], workspace, title, arguments)
+    arguments = {"model": model, "out": folder / "evaluation", "metrics": metrics}
+    rerun(pipeline.EVALUATE_RM, workspace, title, arguments)
+    arguments = {"model": model, "evaluation": metrics, "out": scores, "metrics": folder / "score.json"}
+    rerun(pipeline.SCORE, workspace, title, arguments)
+    arguments = {"scores": scores, "out": selected, "metrics": folder / "rjs.json"}
+    rerun(pipeline.SELECT, workspace, title, arguments)

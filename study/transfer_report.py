@@ -1,0 +1,155 @@
+"""Where the gain goes, from the rows of `transfer.jsonl`: slopes, gains by chooser, and spreads."""
+
+from collections.abc import Callable, Sequence
+from statistics import fmean, variance
+
+import numpy as np
+
+from study.markdown import HEAD, columns, table
+from study.paired import Row, against_zero
+from study.statistics import Paired, seeds_for
+from study.transfer import BASE_RM, RANDOM, TRUTH
+
+World = dict[str, list[Row]]
+"""The alignments of one world by one method, by chooser."""
+
+
+def worlds(rows: Sequence[Row], targets: int, method: str) -> dict[int, World]:
+    """By seed, the alignments on a number of targets by a method."""
+    found: dict[int, World] = {}
+    for row in rows:
+        if (row["targets"], row["method"]) == (targets, method):
+            found.setdefault(row["seed"], {}).setdefault(row["chooser"], []).append(row)
+    return found
+
+
+def mean_gain(world: World, chooser: str, value: Callable[[Row], float]) -> float:
+    """The mean over the alignment seeds of a value, minus that of the random choice with the same seeds."""
+    seeds = {row["alignment_seed"] for row in world[RANDOM]} & {
+        row["alignment_seed"] for row in world[chooser]
+    }
+    ours, theirs = (
+        fmean(value(row) for row in world[name] if row["alignment_seed"] in seeds)
+        for name in (chooser, RANDOM)
+    )
+    return ours - theirs
+
+
+def llm_value(row: Row) -> float:
+    """The true reward of the LLM's answers."""
+    return float(row["llm"]["true_reward"])
+
+
+def target_value(row: Row) -> float:
+    """The mean true reward of its targets."""
+    return float(row["target_true_reward"])
+
+
+def transfer_slope(world: World) -> float:
+    """True reward that the LLM gains per unit that its targets gain, over random ones; through the origin."""
+    names = [name for name in world if name != RANDOM]
+    x = np.array([mean_gain(world, name, target_value) for name in names])
+    y = np.array([mean_gain(world, name, llm_value) for name in names])
+    return float((x * y).sum() / (x * x).sum())
+
+
+def groups(rows: Sequence[Row]) -> list[tuple[int, str]]:
+    """Numbers of targets and methods, in the order of play."""
+    return list(dict.fromkeys((row["targets"], row["method"]) for row in rows))
+
+
+def gain_table(rows: Sequence[Row]) -> str:
+    """What the targets and the LLM gain over a random choice, by chooser, and the slope."""
+    lines = []
+    for targets, method in groups(rows):
+        by_seed = {
+            seed: world
+            for seed, world in worlds(rows, targets, method).items()
+            if {RANDOM, TRUTH, BASE_RM} <= world.keys()
+        }
+        names = dict.fromkeys(name for world in by_seed.values() for name in world if "RM seed" not in name)
+        for name in names:
+            have = [world for world in by_seed.values() if name in world]
+            gains = [
+                against_zero([mean_gain(world, name, value) for world in have])
+                for value in (target_value, llm_value)
+            ]
+            if name != RANDOM and gains[0] and gains[1]:
+                lines.append(
+                    [f"{targets:,}", method, name, f"{gains[0].difference:+.3f}", *columns(gains[1])]
+                )
+        slope = against_zero([transfer_slope(_without_rm_seeds(world)) for world in by_seed.values()])
+        if slope:
+            lines.append([f"{targets:,}", method, "slope, LLM per target", "", *columns(slope)])
+    return table(
+        ["targets", "method", "chosen by", "targets over random", "LLM over random: " + HEAD[0], *HEAD[1:]],
+        lines,
+    )
+
+
+def spread_table(rows: Sequence[Row], coefficient: str) -> str:
+    """The standard deviation of an LLM's true reward by what is repeated, and the seeds that it takes.
+
+    Alignment: other order of the same targets. RM: trained again on the same data. World: the difference of
+    the LLMs between two choosers over seeds.
+    """
+    lines = []
+    for targets, method in groups(rows):
+        by_seed = worlds(rows, targets, method)
+        alignment = alignment_spread(by_seed)
+        rm = rm_spread(by_seed, coefficient)
+        both = [world for world in by_seed.values() if {RANDOM, BASE_RM, coefficient} <= world.keys()]
+        result = against_zero(
+            [
+                mean_gain(world, coefficient, llm_value) - mean_gain(world, BASE_RM, llm_value)
+                for world in both
+            ]
+        )
+        if alignment is not None and result:
+            needed = seeds_for(result.difference, result.spread) if result.spread else None
+            rm_text = "" if rm is None else f"{rm:.3f}"
+            seeds = str(needed or "over 2,000")
+            lines.append([f"{targets:,}", method, f"{alignment:.3f}", rm_text, *_world(result), seeds])
+    head = [
+        "targets",
+        "method",
+        "alignment",
+        "RM",
+        "world",
+        f"{coefficient} minus {BASE_RM}",
+        "seeds to decide it",
+    ]
+    return table(head, lines)
+
+
+def alignment_spread(by_seed: dict[int, World]) -> float | None:
+    """Over seeds of the alignment alone, pooled over worlds and choosers; None without a repetition."""
+    found = [
+        variance(map(llm_value, alignments))
+        for world in by_seed.values()
+        for alignments in world.values()
+        if len(alignments) > 1
+    ]
+    return fmean(found) ** 0.5 if found else None
+
+
+def rm_spread(by_seed: dict[int, World], chooser: str) -> float | None:
+    """Over seeds of the RM alone, with one seed of the alignment, pooled over worlds; None without one."""
+    found = []
+    for world in by_seed.values():
+        again = [
+            one for name, rows in world.items() if name.startswith(f"{chooser}, RM seed") for one in rows
+        ]
+        seeds = {row["alignment_seed"] for row in again}
+        first = [row for row in world.get(chooser, []) if row["alignment_seed"] in seeds]
+        if again and first:
+            found.append(variance(map(llm_value, [*first, *again])))
+    return fmean(found) ** 0.5 if found else None
+
+
+def _without_rm_seeds(world: World) -> World:
+    return {name: rows for name, rows in world.items() if "RM seed" not in name}
+
+
+def _world(result: Paired) -> list[str]:
+    return [f"{result.spread:.3f}", columns(result)[0]]

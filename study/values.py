@@ -1,0 +1,229 @@
+"""The numbers in the sentences of docs/results.md and docs/when.md, by the names of the templates."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from apo.core.errors import UserError
+from study.claims import FAILS, HOLDS, OPEN, SAME, SMALLER, claims, ece_and_choice
+from study.markdown import Number, Shown, by_name, numbers
+from study.paired import APO, CONTROL, Row, apo_minus_base, difference, gain, games_of, of_arm
+from study.settings import Settings
+from study.statistics import holm, spread_factors
+from study.tables import (
+    CELLS,
+    METHODS,
+    confirmation_results,
+    control_results,
+    pooled_llm,
+    question_results,
+    settings_of_sweep,
+)
+from study.trend import by_coefficient, coefficient_steps, slopes
+
+ONE_SEED = Path(__file__).with_name("one_seed.csv")
+SCALE = Path(__file__).resolve().parents[1] / "docs/scale.md"
+ECE_LIMIT = 0.15
+"""The gate's default when these games were played."""
+
+
+def values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
+    """By name; what was not played says so."""
+    return {
+        "same": SAME,
+        "ece_limit": ECE_LIMIT,
+        **_question(rows),
+        **_sweep(rows, settings),
+        **_language_models(rows),
+        **_other(rows, settings),
+        "one": read_one_seed(),
+        "hours": hours_of("1B") | hours_of("7B"),
+    }
+
+
+def _question(rows: Sequence[Row]) -> dict[str, Any]:
+    played = [result for result in question_results(rows).values() if result]
+    corrected = holm([result.p for result in played])
+    llm = [result.p for result in played[1:]]
+    return {
+        "question": by_name(question_results(rows)),
+        "pooled": Shown(pooled_llm(rows)),
+        "holm_low": Number(min(corrected, default=None)),
+        "holm_high": Number(max(corrected, default=None)),
+        "llm_p_low": Number(min(llm, default=None)),
+        "llm_p_high": Number(max(llm, default=None)),
+        "cells_ahead": sum(result.difference > 0 for result in played[1:]),
+    }
+
+
+def _sweep(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
+    sweep = {name: apo_minus_base(games, "chosen") for _, name, games in settings_of_sweep(rows, settings)}
+    known = {name: result for name, result in sweep.items() if result}
+    corrected = dict(zip(known, holm([result.p for result in known.values()]), strict=True))
+    controls = control_results(rows, settings, "chosen")
+    found = {name: result for name, result in controls.items() if result}
+    control_holm = dict(zip(found, holm([result.p for result in found.values()]), strict=True))
+    fresh = confirmation_results(rows, settings)
+    fresh_holm = dict(zip(fresh, holm([result.p for result in fresh.values()]), strict=True))
+    positive = [slope > 0 for slope in slopes(by_coefficient(rows), of_arm("chosen", "r1", APO)).values()]
+    return {
+        "chosen": by_name(sweep),
+        "chosen_holm": numbers(corrected),
+        "settings": len(known),
+        "control": by_name(controls),
+        "control_holm": numbers(control_holm),
+        "control_stand": ", ".join(name for name, p in control_holm.items() if p <= 0.05) or "none",
+        "fresh": by_name(
+            {f"{measure} {other}": one for (name, measure, other), one in fresh.items() if name == "coeff 2"}
+        ),
+        "fresh_control": by_name(
+            {measure: one for (name, measure, _), one in fresh.items() if name == CONTROL}
+        ),
+        "fresh_holm_high": Number(
+            max((p for (name, *_), p in fresh_holm.items() if name == "coeff 2"), default=None)
+        ),
+        "fresh_tests": len(fresh),
+        "trend": by_name(coefficient_steps(rows)),
+        "trend_positive": f"{sum(positive)} of {len(positive)}",
+    }
+
+
+def _language_models(rows: Sequence[Row]) -> dict[str, Any]:
+    start = {method: games_of(rows, "method", method) for method in METHODS}
+    rounds = {
+        method: difference(games, of_arm("accuracy", "r2", APO), games, of_arm("accuracy", "r1", APO))
+        for method, games in start.items()
+    }
+    names = [f"{method} {round[1:]}" for method, round in CELLS]
+    results = {
+        name: apo_minus_base(start[method], "llm_true_reward", round)
+        for name, (method, round) in zip(names, CELLS, strict=True)
+    }
+    rrhf = start["rrhf"].values()
+    last = gain("llm_true_reward", "r2")
+    low, high = cell_correlations(rows)
+    return {
+        "llm": by_name(results),
+        "score": by_name({m: apo_minus_base(games, "llm_score", "r2") for m, games in start.items()}),
+        "rounds": by_name(rounds),
+        "correlation_low": Number(low),
+        "correlation_high": Number(high),
+        "rrhf_ahead": f"{sum(last(game) > 0 for game in rrhf)} of {len(rrhf)}",
+        "llm_spread_low": Number(min((one.spread for one in results.values() if one), default=None)),
+        "llm_spread_high": Number(max((one.spread for one in results.values() if one), default=None)),
+    }
+
+
+def _other(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
+    start = games_of(rows, "method", "rjs")
+    ordinary = games_of(rows, "sweep", "all of them by ordinary writers")
+    chosen = of_arm("chosen", "r1", APO)
+    at_two = [row for row in rows if row["name"] == "coeff 2" and row["kind"] in ("sweep", "confirmation")]
+    gail = list(games_of(rows, "sweep", "GAIL (kl_coeff 0)").values())
+    verdicts = [claim.verdict for claim in claims(rows)]
+    spreads = spread_factors(len(settings.seeds))
+    return {
+        "accuracy": Shown(apo_minus_base(start, "accuracy")),
+        "ece": Shown(apo_minus_base(start, "ece")),
+        "ece_at": numbers(_mean_ece(rows)),
+        "ece_choice": Shown(ece_and_choice(rows)),
+        "gail_chosen": Shown(apo_minus_base({row["seed"]: row for row in gail}, "chosen")),
+        "ordinary_contrast": Shown(difference(start, chosen, ordinary, chosen)),
+        "gate_two": gate_text(at_two),
+        "gate_gail": gate_text(gail),
+        "best_accuracy": Number(_mean_start(start.values(), "best_accuracy")),
+        "golden_better": Number(_mean_start(start.values(), "golden_better")),
+        "ordinary_better": Number(_mean_start(ordinary.values(), "golden_better")),
+        "few_steps": _few_steps(settings),
+        "verdicts": {name: verdicts.count(name) for name in (HOLDS, SMALLER, FAILS, OPEN)},
+        "claims": len(verdicts),
+        "spread_low": Number(spreads[0]),
+        "spread_high": Number(spreads[1]),
+        "games": len(rows),
+    }
+
+
+def gate_text(rows: Sequence[Row]) -> str:
+    """How many APO RMs of round one have an ECE on valid that passes the gate."""
+    ece = [row["pairs"]["r1"]["valid_ece"][APO] for row in rows]
+    return f"{sum(one <= ECE_LIMIT for one in ece)} of {len(ece)}"
+
+
+def cell_correlations(rows: Sequence[Row]) -> tuple[float | None, float | None]:
+    """The lowest and the highest correlation over seeds between two of the six LLM differences."""
+    cells = [(games_of(rows, "method", method), gain("llm_true_reward", round)) for method, round in CELLS]
+    shared = sorted(set.intersection(*(set(games) for games, _ in cells)))
+    if len(shared) < 3:
+        return None, None
+    series = [[value(games[seed]) for seed in shared] for games, value in cells]
+    found = [float(np.corrcoef(one, other)[0, 1]) for one, other in combinations(series, 2)]
+    return min(found), max(found)
+
+
+def read_one_seed(path: Path = ONE_SEED) -> Mapping[str, Mapping[str, Number]]:
+    """The experiments of one seed at the demo's own sizes: by name and column."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        return {
+            row.pop("experiment"): numbers(
+                {name: float(text) if text else None for name, text in row.items()}
+            )
+            for row in csv.DictReader(lines)
+        }
+
+
+def one_seed_lines(path: Path = ONE_SEED) -> list[list[str]]:
+    """The same as it stands in the file, the head first."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        return [[cell or "-" for cell in line] for line in csv.reader(lines)]
+
+
+def _mean_ece(rows: Sequence[Row]) -> dict[str, float | None]:
+    return {
+        f"coeff {coefficient:g}": fmean(of_arm("ece", "r1", APO)(game) for game in games.values())
+        if games
+        else None
+        for coefficient, games in by_coefficient(rows).items()
+    }
+
+
+def _mean_start(games: Any, name: str) -> float | None:
+    found = [game["start"][name] for game in games]
+    return fmean(found) if found else None
+
+
+def _few_steps(settings: Settings) -> int:
+    """Optimizer steps of a base RM with the comparisons of that setting, in batches of 16."""
+    changes = next(one.changes for one in settings.sweep if one.family == "human comparisons")
+    comparisons = settings.baseline["data.demo.comparisons"] * changes["split.rm_fraction"]
+    return int(comparisons // 16)
+
+
+def hours_of(model: str, path: Path = SCALE) -> dict[str, str]:
+    """GPU hours of the three commands of docs/when.md for 100,000 comparisons, by the table of docs/scale.md.
+
+    Raises:
+        UserError: The table has no such row or columns.
+    """
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    heads = [row for row in cells if row[:2] == ["model", "comparisons"]]
+    found = [row for row in cells if row[:2] == [model, "100,000"]]
+    if not heads or not found:
+        raise UserError(
+            str(path),
+            found=f"no hours of {model} for 100,000 comparisons",
+            expected="the table of `python -m benchmarks.scale`",
+            do="run it, and correct `hours_of` in study/values.py if its columns changed",
+        )
+    hours = {
+        name: float(text.replace(",", "")) for name, text in zip(heads[0][2:], found[0][2:], strict=True)
+    }
+    game, align = hours["all"], hours["align (rjs)"]
+    again = hours["train_apo_rm"] + hours["score"] + align
+    counted = {"all": game, "1": game + 3 * again, "2": 5 * (game + again), "3": 3 * align}
+    return {f"{model} {name}": f"{value:.1f}" for name, value in counted.items()}

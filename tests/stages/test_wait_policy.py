@@ -1,0 +1,45 @@
+"""stages/__init__.py: how long threads spin before they sleep, as the OpenMP that torch brings reports it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMPUTING = ("backbone", "train_apo_rm", "sample", "score", "align", "answer")
+
+
+def spins(code: str, **environment: str) -> int:
+    """How often a waiting thread looks before it sleeps, once a Python process has run some code."""
+    rest = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; import torch"],
+        cwd=ROOT,
+        env=rest | {"OMP_DISPLAY_ENV": "VERBOSE"} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
+    if not found:
+        pytest.skip("another OpenMP than that of GNU, which alone reports this")
+    return int(found[0])
+
+
+def test_without_a_stage_threads_spin_for_long() -> None:
+    """Else there would be nothing to set, and the next test could not fail."""
+    assert spins("import torch") > 100_000
+
+
+@pytest.mark.parametrize("stage", COMPUTING)
+def test_threads_of_a_stage_soon_sleep_while_they_wait(stage: str) -> None:
+    assert spins(f"import stages.{stage}") == 1000
+
+
+def test_the_environment_may_say_otherwise() -> None:
+    assert spins("import stages.backbone", OMP_WAIT_POLICY="active") > 100_000
+    assert spins("import stages.backbone", OMP_WAIT_POLICY="passive") == 0
+    assert spins("import stages.backbone", GOMP_SPINCOUNT="17") == 17

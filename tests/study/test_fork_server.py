@@ -1,0 +1,48 @@
+"""study/fork_server.py: a forked stage computes what `python -m` computes, and fails as it does."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from study import play
+from study.fork_server import ForkServer
+from tests.helpers.small_repo import copy_repository, run
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_stages_of_the_fork_server_write_the_same(tmp_path: Path) -> None:
+    written = []
+    for name in ("plain", "forked"):
+        repository = copy_repository(tmp_path / name)
+        run(["dvc", "init", "-q", "-f"], repository)
+        if name == "plain":
+            done = run(["dvc", "repro", "train_base_rm"], repository, APO_THREADS="1", OMP_NUM_THREADS="1")
+        else:
+            with ForkServer() as server:
+                path = str(play.environment(server.folder)["PATH"])
+                command = ["env", f"PATH={path}", "dvc", "repro", "train_base_rm"]
+                done = run(command, repository, APO_THREADS="1")
+        assert done.returncode == 0, done.stdout + done.stderr
+        lock = YAML(typ="safe").load((repository / "dvc.lock").read_text(encoding="utf-8"))
+        written.append(
+            {
+                out["path"]: out["md5"]
+                for stage in lock["stages"].values()
+                for out in stage["outs"]
+                if not out["path"].endswith(".provenance.json")
+            }
+        )
+    assert written[0] == written[1]
+    assert len(written[0]) > 15
+
+
+@pytest.mark.slow
+def test_a_stage_that_fails_in_the_fork_server_says_so(tmp_path: Path) -> None:
+    repository = copy_repository(tmp_path, {"data": {"demo": {"temperature": -1.0}}})
+    with ForkServer() as server:
+        path = str(play.environment(server.folder)["PATH"])
+        done = run(["env", f"PATH={path}", "dvc", "repro", "data"], repository)
+    assert done.returncode
+    assert "error: params.yaml: data.demo.temperature" in done.stdout + done.stderr

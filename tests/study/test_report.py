@@ -1,0 +1,146 @@
+"""study/report.py, study/values.py: pages are what the kept numbers say; no sentence has its own number."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from apo.core.errors import UserError
+from apo.core.records import read_rows
+from study import report
+from study.__main__ import DOCS, PAGES, RESULTS, TRANSFER
+from study.claims import ECE_AND_CHOICE, claims
+from study.report import TEMPLATES, page
+from study.settings import read_settings
+from study.statistics import LEVEL
+from study.values import hours_of, values
+from tests.study.made_up import made_up
+
+ROWS = list(read_rows(RESULTS))
+ALIGNMENTS = list(read_rows(TRANSFER)) if TRANSFER.is_file() else []
+SETTINGS = read_settings()
+PLAYED = {row["kind"] for row in ROWS}
+
+# Numbers that no game can change: coefficients, temperatures and levels, p with ten seeds, learning rates,
+# the name of a column.
+RUN_INFO = {"0.02", "0.1", "0.3", "0.5", "0.6", "0.002", "0.05", "1.2", "0.0", "2.0", "1.0", "1.0e-4"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_that_of_the_kept_numbers(name: str) -> None:
+    """Or run `python -m study --report`."""
+    assert (DOCS / name).read_text(encoding="utf-8") == page(name, ROWS, ALIGNMENTS, SETTINGS)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_template_has_no_measured_number(name: str) -> None:
+    text = re.sub(r"\{[^}]*\}", "", (TEMPLATES / name).read_text(encoding="utf-8"))
+    found = set(re.findall(r"(?<![\w.])[+-]?\d+\.\d+(?:e-?\d+)?", text))
+    assert found <= RUN_INFO
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_of_a_study_that_has_hardly_begun_can_be_made(name: str) -> None:
+    rows = [row for row in made_up(seeds=2) if row["kind"] == "method"]
+    assert "not played" in page(name, rows, [], SETTINGS)
+    assert "not played" in page(name, [], [], SETTINGS)
+
+
+def test_page_says_not_played_only_of_what_was_not() -> None:
+    """A misspelled name in a template would say so too."""
+    for name in PAGES:
+        template = (TEMPLATES / name).read_text(encoding="utf-8")
+        without_tables = re.sub(r"(?m)^\|.*\n", "", page(name, ROWS, ALIGNMENTS, SETTINGS))
+        assert without_tables.count("not played") == template.count("not played")
+    unplayed = [
+        line for line in page("when.md", ROWS, ALIGNMENTS, SETTINGS).splitlines() if "| not played" in line
+    ]
+    start = ("human comparisons", "noise of the labels", "| 3 ", "sampled at 0.6", "three times as long")
+    assert len(unplayed) == len(start)
+    assert all(any(one in line for one in start) for line in unplayed)
+
+
+def test_place_that_names_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "TEMPLATES", tmp_path)
+    (tmp_path / "x.md").write_text("{no_such_value}", encoding="utf-8")
+    with pytest.raises(UserError, match="no_such_value"):
+        page("x.md", ROWS, [], SETTINGS)
+
+
+# What the templates say in words, held against the kept numbers.
+
+
+def test_words_on_the_question() -> None:
+    found = values(ROWS, SETTINGS)
+    assert found["holm_low"].value > LEVEL  # "Undecided", for all seven
+    assert found["cells_ahead"] == 6
+
+
+def test_words_on_the_trend_and_coeff_2() -> None:
+    found = values(ROWS, SETTINGS)
+    assert all(step.paired.p <= LEVEL and step.paired.difference > 0 for step in found["trend"].values())
+    known = {name: shown.paired for name, shown in found["chosen"].items() if shown.paired}
+    assert min(known, key=lambda name: known[name].p) == "coeff 2"
+    assert max(known, key=lambda name: known[name].difference) == "240 comparisons for the RM"
+    assert 0.01 < found["chosen_holm"]["coeff 2"].value <= LEVEL  # "at 5 % and not at 1 %"
+    assert found["fresh_holm_high"].value <= LEVEL  # "All eight differences"
+    assert len(found["fresh"]) == 8
+
+
+def test_words_on_the_samples_and_the_steps() -> None:
+    found = values(ROWS, SETTINGS)
+    chosen, control = found["chosen"], found["control"]
+    part = {
+        name: control[name].paired.difference / chosen[name].paired.difference
+        for name in ("baseline", "coeff 2")
+    }
+    assert 0.4 < part["baseline"] < 0.6  # "about half"
+    assert part["coeff 2"] > 0.75  # "mostly"
+    assert chosen["no adversarial samples (coeff 0)"].paired.p > LEVEL
+    assert found["fresh_control"]["chosen"].paired.p > LEVEL
+    assert {"baseline", "coeff 0.5", "coeff 2"} <= set(found["control_stand"].split(", "))
+    for name in ("8 samples a query", "1 sample a query"):
+        assert found["chosen_holm"][name].value > LEVEL
+
+
+def test_words_on_gail_and_ece() -> None:
+    found = values(ROWS, SETTINGS)
+    assert found["gail_chosen"].paired.difference < 0  # "no better"
+    by_text = {claim.text: claim for claim in claims(ROWS)}
+    gail = next(claim for text, claim in by_text.items() if text.startswith("golden > samples alone"))
+    assert gail.result is not None
+    assert gail.result.high < 0  # "less accurate"
+    ece = [number.value for number in found["ece_at"].values()]
+    assert ece[-1] == max(ece)
+    assert f"{found['ece_choice']}" in page("results.md", ROWS, ALIGNMENTS, SETTINGS)
+    assert by_text[ECE_AND_CHOICE].result == found["ece_choice"].paired
+
+
+def test_words_on_sets_that_were_not_played() -> None:
+    """Rewrite these sentences of the templates when the sets have been played."""
+    text = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in PAGES)
+    if "alignment" in PLAYED:
+        assert "all LLMs here are aligned at 0.1" not in text
+        assert "LLMs at\n  a larger coefficient were not played" not in text
+    if PLAYED & {"alignment", "comparisons"} or ALIGNMENTS:
+        assert "These sets are\n  defined and sized" not in text
+
+
+def test_hours_of_are_sums_of_the_table_of_scale() -> None:
+    found = hours_of("7B")
+    line = next(
+        line
+        for line in (DOCS / "scale.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| 7B | 100,000 ")
+    )
+    cells = [float(cell) for cell in line.strip("| ").split(" | ")[2:]]
+    _, train_apo, _, _, _, score, align, every = cells
+    assert float(found["7B 2"]) == pytest.approx(5 * (every + train_apo + score + align), abs=0.05)
+    assert float(found["7B 3"]) == pytest.approx(3 * align, abs=0.05)
+
+
+def test_hours_of_refuses_a_table_without_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "scale.md"
+    path.write_text("| model | comparisons |\n", encoding="utf-8")
+    with pytest.raises(UserError, match="no hours of 7B"):
+        hours_of("7B", path)

@@ -1,0 +1,29 @@
+"""study/results.py: rows are rounded and merged."""
+
+from study.results import merged, merged_alignments, rounded
+
+
+def test_rounded_keeps_six_digits() -> None:
+    assert rounded({"a": [0.123456789, 2], "b": "c"}) == {"a": [0.123457, 2], "b": "c"}
+
+
+def test_merged_replaces_the_row_of_the_same_game_and_drops_other_games() -> None:
+    old = [{"kind": "method", "name": "rjs", "seed": seed, "seconds": 1.0} for seed in (1, 2)]
+    new = [{"kind": "method", "name": "rjs", "seed": 2, "seconds": 9.0}]
+    order = [("method", "rjs", 2), ("method", "rjs", 1), ("method", "rjs", 3)]
+    rows = merged(old, new, order)
+    assert [(row["seed"], row["seconds"]) for row in rows] == [(2, 9.0), (1, 1.0)]
+    assert merged(old, new, order[:1]) == new
+
+
+def test_merged_alignments_replaces_the_row_of_the_same_alignment() -> None:
+    one = {
+        "targets": 400,
+        "method": "rjs",
+        "seed": 1,
+        "alignment_seed": 201,
+        "chooser": "truth",
+        "seconds": 1.0,
+    }
+    again, other = {**one, "seconds": 2.0}, {**one, "chooser": "random"}
+    assert merged_alignments([one, other], [again]) == [other, again]
