@@ -185,8 +185,15 @@ def _chosen(rows: Sequence[Row], scores_of: Callable[[Row], list[float]]) -> lis
         {"query_id": row["query_id"], "query": row["query"], "samples": row["samples"]} for row in rows
     ]
     scores = [{"query_id": row["query_id"], "scores": scores_of(row)} for row in rows]
-    at = {"samples_at": "samples", "scores_at": "scores"}
-    return list(select(samples, scores, include_extra=False, counts=Counter(), **at))
+    selected = select(
+        samples,
+        scores,
+        include_extra=False,
+        samples_source="samples",
+        rewards_source="scores",
+        counts=Counter(),
+    )
+    return list(selected)
 
 
 def target_true_reward(rows: Sequence[Row]) -> float:

@@ -40,6 +40,32 @@ def to_dialogues(row: Row, *, where: str) -> Iterator[Row]:
         yield {side: pair["prompt"] + pair[side] for side in ("chosen", "rejected")}
 
 
+_SCORED = {
+    "comparison": ("responses", "scores"),
+    "selection": ("samples", "scores"),
+    "samples": ("samples", "source_rewards"),
+}
+
+
+def to_answers(row: Row, *, where: str) -> Iterator[Row]:
+    """{query_id, prompt, answers: [{text, score}, ...]}: all responses of a query with what each was given.
+
+    Raises:
+        UserError: The record has no scores beside its responses.
+    """
+    kind = kind_of(row, where=where)
+    texts, scores = _SCORED.get(kind, ("", ""))
+    if scores not in row or len(row[texts]) != len(row[scores]):
+        raise UserError(
+            where,
+            found=f"{kind} with keys {sorted(row)}",
+            expected="a comparison, a selection, or samples with the rewards of their source",
+            do="export data/rjs, which has the samples with their rewards, or a file of comparisons",
+        )
+    answers = [{"text": text, "score": score} for text, score in zip(row[texts], row[scores], strict=True)]
+    yield {"query_id": row["query_id"], "prompt": row["query"], "answers": answers}
+
+
 def to_sft(row: Row, *, where: str) -> Iterator[Row]:
     """{prompt, completion} of a selection, a golden answer or a demonstration.
 

@@ -6,6 +6,7 @@ authors     the authors' scripts: one JSON list; the kind of the records is told
 pairs       {prompt, chosen, rejected} as text: a comparison's strict orders, a selection's best and worst
 pairs-chat  the same as messages
 dialogues   {chosen, rejected} of the same, each the whole conversation as messages
+answers     {prompt, answers: [{text, score}, ...]}: all responses of a query with their scores or rewards
 sft         {prompt, completion} as text, of selections, golden answers and demonstrations
 sft-chat    the same as messages
 chat        {messages}, of the same
@@ -24,13 +25,22 @@ from apo.core.errors import UserError
 from apo.core.records import Row, read_numbered_rows, write_list, write_rows
 from apo.export.authors import to_authors
 from apo.export.kinds import UnfitError
-from apo.export.trainers import to_chat, to_chat_pairs, to_chat_sft, to_dialogues, to_pairs, to_sft
+from apo.export.trainers import (
+    to_answers,
+    to_chat,
+    to_chat_pairs,
+    to_chat_sft,
+    to_dialogues,
+    to_pairs,
+    to_sft,
+)
 
 FORMATS: dict[str, Callable[..., Iterator[Row]]] = {
     "authors": to_authors,
     "pairs": to_pairs,
     "pairs-chat": to_chat_pairs,
     "dialogues": to_dialogues,
+    "answers": to_answers,
     "sft": to_sft,
     "sft-chat": to_chat_sft,
     "chat": to_chat,
@@ -87,9 +97,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
-    told = [f"{options.target}: {count} rows"]
-    for name, what in (("rows_without_pair", "have no pair"), ("rows_left_out", "are left out")):
+    message = [f"{options.target}: {count} rows"]
+    for name, verb in (("rows_without_pair", "have no pair"), ("rows_left_out", "are left out")):
         if counts[name]:
-            told.append(f"{counts[name]} of {counts['rows']} {what}")
-    print("; ".join(told))
+            message.append(f"{counts[name]} of {counts['rows']} {verb}")
+    print("; ".join(message))
     return 0

@@ -20,6 +20,7 @@ from apo.export.write import FORMATS, export, main
 from apo.selection import select
 from apo.text.dialogue import ASSISTANT, HUMAN, cut_runaway, has_turn_marks, query_id_of
 from tests.apo.datasets.test_readers import as_committed
+from tests.helpers import reading
 
 Q = "\n\nHuman: Why?\n\nAssistant:"
 OTHER = "\n\nHuman: Hi\n\nAssistant: Ho\n\nHuman: “ß”\n\nAssistant:"
@@ -479,3 +480,37 @@ def test_more_rows_take_no_more_memory(tmp_path: Path, rows: list[dict], to: str
     tracemalloc.stop()
     assert (tmp_path / "in.jsonl").stat().st_size > 800_000
     assert peak < 400_000
+
+
+# Responses with their scores -----------------------------------------------------------------------
+
+
+def test_scored_responses_go_out_and_come_in_again(tmp_path: Path) -> None:
+    """Samples with the rewards of their source, as they entered; a selection; a comparison."""
+    query = "\n\nHuman: Why?\n\nAssistant:"
+    samples: dict[str, Any] = {
+        "query_id": "a",
+        "query": query,
+        "samples": ["x", "y"],
+        "extra": {},
+        "source_rewards": [0.5, -1.0],
+    }
+    selection = {"query_id": "a", "query": query, "target": "x", "samples": ["x", "y"], "scores": [0.5, -1.0]}
+    comparison = {"query_id": "a", "query": query, "responses": ["x", "y"], "scores": [0.5, -1.0]}
+    for row in (samples, selection, comparison):
+        write_rows(tmp_path / "in.jsonl", [row])
+        export(tmp_path / "in.jsonl", tmp_path / "out.jsonl", to="answers", counts=Counter())
+        assert list(read_rows(tmp_path / "out.jsonl")) == [
+            {
+                "query_id": "a",
+                "prompt": query,
+                "answers": [{"text": "x", "score": 0.5}, {"text": "y", "score": -1.0}],
+            }
+        ]
+        again = reading.read(tmp_path / "out.jsonl", reader=read_samples).records
+        assert again == [samples]
+    unscored = {"query_id": "a", "query": query, "samples": ["x"]}
+    write_rows(tmp_path / "in.jsonl", [unscored])
+    with pytest.raises(UserError, match="samples with the rewards of their source"):
+        export(tmp_path / "in.jsonl", tmp_path / "no.jsonl", to="answers", counts=Counter())
+    assert not (tmp_path / "no.jsonl").exists()
