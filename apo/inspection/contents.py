@@ -72,10 +72,11 @@ def as_learned(texts: Texts) -> Row:
     if not texts.scores:
         number = len(texts.responses)
         names = ["answer"] if number == 1 else [f"sample {index + 1}" for index in range(number)]
-        return {"where": texts.where, "turns": turns, "answers": [*zip(names, texts.responses, strict=True)]}
+        named = zip(names, texts.responses, strict=True)
+        return {"where": texts.where, "turns": turns, "answers": [list(pair) for pair in named]}
     order = sorted(range(len(texts.scores)), key=lambda index: -texts.scores[index])
     answers = [
-        (f"{name} ({texts.scores[index]:g})", texts.responses[index])
+        [f"{name} ({texts.scores[index]:g})", texts.responses[index]]
         for name, index in (("best", order[0]), ("worst", order[-1]))
     ]
     return {"where": texts.where, "turns": turns, "answers": answers}

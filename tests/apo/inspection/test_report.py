@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from apo.core.records import write_rows
+from apo.datasets.file_reader import ReadOptions
 from apo.export.write import export
 from apo.inspection.contents import Contents, quantiles
 from apo.inspection.report import Report, inspect, main
@@ -252,11 +253,77 @@ def test_columns_and_format_are_said_as_params_say_them(
     assert main([str(path), *common, *named]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["kind"], document["rows"], document["kept"]) == ("comparison", 3, 3)
-    for wrong in (["--columns", "prompt"], ["--as", "golden", "--format", "pairs"]):
+    for wrong in (["--columns", "prompt"], ["--labels", "1"], ["--as", "golden", "--format", "pairs"]):
         with pytest.raises(SystemExit) as end:
             main([str(path), *wrong])
         assert end.value.code == 2
         assert "usage" in capsys.readouterr().err
+
+
+def test_columns_of_any_kind_and_labels_are_said_too(tmp_path: Path) -> None:
+    golden = tmp_path / "golden.jsonl"
+    write_rows(golden, [{"q": "Why?", "best": "so"}])
+    options = ReadOptions({"query": "q", "golden": "best"})
+    assert report_of(golden, kind="golden", options=options).usable
+    votes = tmp_path / "votes.jsonl"
+    row = {"prompt": "Why?", "response1": "a", "response2": "b"}
+    write_rows(votes, [row | {"label": label} for label in (1, 0, 2)])
+    report = report_of(votes)
+    assert (codes(report)["unknown_label"], report.usable) == (("error", 1), False)
+    assert "the values in the file are 1 (1), 0 (1), 2 (1)" in report.issues[0].examples[0]["found"]
+    report = report_of(votes, options=ReadOptions(labels={"1": "1", "2": "2", "0": "tie"}))
+    assert (report.kept, codes(report), report.usable) == (2, {"no_preference": ("drop", 1)}, True)
+
+
+# What a reader looks at ----------------------------------------------------------------------------
+
+
+def test_three_records_are_shown_as_they_are_learned(pairs: Path) -> None:
+    report = report_of(pairs)
+    assert [record["turns"] for record in report.records] == [
+        [["user", "Why not?"]],
+        [["user", "Hi"], ["assistant", "Ho"], ["user", "Why, then?"]],
+        [["user", "why not?"]],
+    ]
+    assert report.records[0]["answers"] == [["best (0.5)", "one two"], ["worst (-2)", "one"]]
+    lines = [line.split() for line in shown(as_document(report), is_terminal=False).splitlines()]
+    start = lines.index(["3", "records", "as", "they", "are", "learned"])
+    assert ["Human", "Hi"] in lines[start:] and ["Assistant", "Ho"] in lines[start:]
+    assert ["best", "(0.5)", "one", "two"] in lines[start:] and ["worst", "(-2)", "one"] in lines[start:]
+
+
+def test_a_long_file_is_shown_from_its_beginning_to_its_end(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Why {n}?", "completion": "x" * 1000} for n in range(101)]
+    write_rows(tmp_path / "a.jsonl", rows)
+    report = report_of(tmp_path / "a.jsonl")
+    assert [record["turns"][0][1] for record in report.records] == ["Why 0?", "Why 50?", "Why 100?"]
+    assert "[... 600 characters more]" in " ".join(shown(as_document(report), is_terminal=False).split())
+
+
+def test_every_column_is_shown(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a.jsonl", [KINDS["comparison"] | {"source": "s", "system": "Be brief."}])
+    report = report_of(tmp_path / "a.jsonl")
+    assert report.columns == {
+        "prompt": "prompt",
+        "chosen": "chosen",
+        "rejected": "rejected",
+        "source": "not read",
+        "system": "system text",
+    }
+    text = shown(as_document(report), is_terminal=False)
+    assert re.search(r"^  source +not read$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("width", [60, 97, 200])
+def test_a_message_is_wrapped_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    write_rows(tmp_path / "a.jsonl", [{"query": "a", "nothing": "known"}])
+    report = report_of(tmp_path / "a.jsonl")
+    text = shown(as_document(report), is_terminal=False)
+    whole = report.issues[0].examples[0]["found"]
+    assert len(whole) > 500
+    assert "".join(whole.split()) in "".join(text.split())
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_the_make_target(pairs: Path) -> None:

@@ -1,4 +1,4 @@
-"""token_checks.py: what is found in comparisons that are tokens, by hand, and what each action does."""
+"""token_issues.py: what is found in comparisons that are tokens, by hand, and what each action does."""
 
 import json
 from collections import Counter
