@@ -4,7 +4,7 @@
 # make check   format, lint, types
 # make fuzz    100,000 damaged files for every reader, half an hour
 # make hermetic   every stage alone with what it declares; part of make test
-# make reproduce  two clones, two runs, the same bytes; part of make test; APO_FULL=1 plays the whole game twice
+# make reproduce   two clones, two runs, the same bytes, with a small game; APO_FULL=1 plays the whole one twice
 # make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, SHAPE=, MAP='prompt=question', JSON=1
 # make big     time and memory of the stages that read rows, up to a million of them, an hour; SIZES='10000 100000'
 # make preset   the parameters of a preset: NAME=demo, hh_1b or paper
@@ -56,7 +56,7 @@ hermetic: setup-dev
 	$(BIN)/python -m pytest tests/pipeline/test_hermetic.py
 
 reproduce: setup-dev
-	$(BIN)/python -m pytest tests/pipeline/test_reproduce.py
+	APO_TWICE=$(or $(APO_TWICE),small) $(BIN)/python -m pytest tests/pipeline/test_reproduce.py
 
 inspect: setup
 	@$(BIN)/python -m apo.inspection $(DATA) $(if $(MODEL),--tokenizer $(MODEL)) $(if $(KIND),--as $(KIND)) $(if $(SHAPE),--shape $(SHAPE)) \

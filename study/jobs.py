@@ -21,14 +21,14 @@ class Job:
         kind: The set that it belongs to.
         name: Of the method or the setting.
         seed: Of the world.
-        what: All that decides its result, beside the code.
+        spec: All that decides its result, beside the code.
         play: Plays it and returns what is kept of it.
     """
 
     kind: str
     name: str
     seed: int
-    what: Any
+    spec: Any
     play: Callable[[Workspace], dict[str, Any]]
 
     @property
@@ -38,7 +38,7 @@ class Job:
 
     def key(self, code: str) -> str:
         """What its result is kept under."""
-        return hashlib.sha256(json.dumps([code, self.what], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([code, self.spec], sort_keys=True).encode()).hexdigest()
 
 
 def jobs(settings: Settings) -> Iterator[list[Job]]:
@@ -46,7 +46,7 @@ def jobs(settings: Settings) -> Iterator[list[Job]]:
     for line in games(settings):
         yield [_game_job(game) for game in line]
     for alignments in transfer_jobs(settings):
-        yield [Job("transfer", one.name, one.seed, one.what, one.play) for one in alignments]
+        yield [Job("transfer", one.name, one.seed, one.spec, one.play) for one in alignments]
 
 
 def _game_job(game: Game) -> Job:

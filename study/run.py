@@ -105,7 +105,7 @@ def _played(job: Job, workspace: Workspace, folder: Path, code: str, progress: P
 
 def kept(job: Job, code: str, seconds: float, found: dict[str, Any]) -> dict[str, Any]:
     """A result as it is kept: what was played by which code, and what was found."""
-    head = {"kind": job.kind, "name": job.name, "seed": job.seed, "what": job.what}
+    head = {"kind": job.kind, "name": job.name, "seed": job.seed, "spec": job.spec}
     return {**head, "code": code, "seconds": round(seconds, 1), **found}
 
 

@@ -111,7 +111,7 @@ class Alignment:
         return f"{self.method} on {self.targets:,} targets by {self.chooser}, seed {self.alignment_seed}"
 
     @property
-    def what(self) -> Any:
+    def spec(self) -> Any:
         """All that decides the result, beside the code."""
         world = [self.world.changes, list(self.world.coefficients)]
         return ["transfer", world, self.chooser, self.changes, self.alignment_seed]
@@ -190,7 +190,7 @@ def _chosen(rows: Sequence[Row], scores_of: Callable[[Row], list[float]]) -> lis
         scores,
         include_extra=False,
         samples_source="samples",
-        rewards_source="scores",
+        rewards_source="rewards",
         counts=Counter(),
     )
     return list(selected)

@@ -108,7 +108,7 @@ def align(
         model: Trained in place.
         data: Rankings, each with at least one pair.
         settings: Method, its weights, and the optimizer's.
-        what: Name on the progress line.
+        desc: Name on the progress line.
 
     Returns:
         The curve of `training_loop` with the numbers of the method, each computed before the step.

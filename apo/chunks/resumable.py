@@ -79,7 +79,7 @@ class Chunks:
     def _begin(self) -> None:
         """What is behind the lines that were read is of no use."""
         if self._read and not self.quiet:
-            print(f"{self._path.parent.name}: goes on after piece {self._read}", file=sys.stderr)
+            print(f"{self._path.parent.name}: resumes after chunk {self._read}", file=sys.stderr)
         self._stream.truncate()
 
     def _known(self, key: list[Any], value: object, queries: int, *, is_new: bool) -> None:
@@ -191,7 +191,7 @@ def open_chunks(name: str, key: str, *, queries: int = 0) -> Iterator[Chunks]:
         done = known_queries(folder) if distributed.launcher_requested() else queries
         if done < queries:
             if done:
-                print(f"{folder.name}: goes on after {done} of {queries} queries", file=sys.stderr)
+                print(f"{folder.name}: resumes after {done} of {queries} queries", file=sys.stderr)
             with progress(folder, desc=name, total=queries, done=done):
                 distributed.run_workers(name, folder)
             world = gather(folder) or 1

@@ -17,7 +17,7 @@ def calibrate(valid: RmEvaluation, *, bins: Sequence[int], seed: int, resamples:
         bins: Numbers of bins.
         seed: Of the resampling.
         resamples: For the interval of an ECE.
-        what: Name of the model, for a temperature at its bound.
+        desc: Name of the model, for a temperature at its bound.
 
     Returns:
         `fitted_on`, `comparisons` and `pairs`, how many; `temperature`, `temperature_bounded`, 1 where it has

@@ -73,7 +73,7 @@ class Encoder:
 
         Args:
             where: The file of the texts, for error messages.
-            blanks: Whether a response may be blank; it then has no tokens of its own.
+            allow_blank: Whether a response may be blank; it then has no tokens of its own.
 
         Raises:
             UserError: A response has no tokens and `blanks` is off.

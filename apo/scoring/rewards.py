@@ -33,7 +33,7 @@ def rewards_of(
     Args:
         model: In evaluation mode.
         items: Encoded items, read as a stream.
-        what: Name on the progress line, "" for none.
+        desc: Name on the progress line, "" for none.
         total: How many items there are, for the time left.
         pieces: What is in them already is not computed again.
 

@@ -1,1 +1,1 @@
-"""Dialogues, and what is found in texts."""
+"""Dialogues, seeded subsets of queries, and issues in data."""

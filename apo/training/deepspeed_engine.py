@@ -39,7 +39,7 @@ class DeepSpeedEngine:
         world: int,
     ) -> None:
         optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
-        self._model, self._module, self._optimiser = model, MicroBatchLoss(model, loss_of), optimizer
+        self._model, self._module, self._optimizer = model, MicroBatchLoss(model, loss_of), optimizer
         self._config, self._device, self._rank, self._world = config, device, rank, world
         self._parts_weights = shards_weights(config)
         self.where = {"engine": "deepspeed", "processes": world, "deepspeed": config}
@@ -53,7 +53,7 @@ class DeepSpeedEngine:
             if self._parts_weights:
                 shard_weights(self._model, self._config, self._device)
             self._engine, *_ = deepspeed.initialize(
-                model=self._module, optimizer=self._optimiser, config=self._config
+                model=self._module, optimizer=self._optimizer, config=self._config
             )
             self._begin_moments()
             if state:

@@ -7,7 +7,7 @@ from apo.model.batching import micro_batches
 
 
 @dataclass(frozen=True)
-class MicroBatchLoss:
+class MicroBatch:
     """A micro-batch: items of the step by their place in it; where it does not count, its loss weighs 0."""
 
     indices: list[int]
@@ -16,7 +16,7 @@ class MicroBatchLoss:
 
 def assign_micro_batches(
     lengths: Sequence[int], *, world: int, budget: str, tokens: int
-) -> list[list[MicroBatchLoss]]:
+) -> list[list[MicroBatch]]:
     """What each process does of a step; every item counts once.
 
     The items are dealt out in turn, the longest first, and each process parts its own by the token budget.
@@ -38,6 +38,6 @@ def assign_micro_batches(
     for rank in range(world):
         own = order[rank::world]
         groups = micro_batches([lengths[place] for place in own], budget=budget, tokens=tokens)
-        parted.append([MicroBatchLoss([own[index] for index in group]) for group in groups])
+        parted.append([MicroBatch([own[index] for index in group]) for group in groups])
     most = max(map(len, parted))
-    return [share + [MicroBatchLoss(order[-1:], counts=False)] * (most - len(share)) for share in parted]
+    return [share + [MicroBatch(order[-1:], counts=False)] * (most - len(share)) for share in parted]

@@ -19,6 +19,7 @@ from apo.training.engines import (
     DDPEngine,
     Engine,
     LossOf,
+    Terms,
     all_reduce_sum,
     barrier,
     check_same_state,
@@ -64,8 +65,8 @@ def warmup_metrics(steps: int, settings: Optimizer) -> dict[str, int]:
     return {"warmup_only": 1} if settings.warmup_steps >= steps else {}
 
 
-def _log_warmup(desc: str, steps: int, settings: Optimizer) -> None:
-    """Says on the terminal that the learning rate does not reach its value, or only in the last step."""
+def _log_start(desc: str, done: int, steps: int, settings: Optimizer) -> None:
+    """Logs a learning rate that never leaves its warm-up, and where a training resumes."""
     if warmup_metrics(steps, settings):
         last = learning_rate(steps - 1, steps, settings)
         tqdm.write(
@@ -73,6 +74,8 @@ def _log_warmup(desc: str, steps: int, settings: Optimizer) -> None:
             f"learning rate ends at {last:.3g} of {settings.lr:.3g}. Lower warmup_steps or train longer.",
             file=sys.stderr,
         )
+    if done:
+        tqdm.write(f"{desc}: resumes after step {done} of {steps}", file=sys.stderr)
 
 
 def build_optimizers(model: nn.Module, settings: Optimizer) -> list[torch.optim.Optimizer]:
@@ -118,89 +121,54 @@ def training_loop(
     eval_fn: Callable[[int], dict[str, float]] | None = None,
     eval_steps: int = 0,
 ) -> list[dict[str, float]]:
-    """Trains and goes on from the last checkpoint of the same training.
+    """Trains, and resumes from the last checkpoint of the same training.
 
-    Where the environment names a launcher, its processes train together (`apo.core.distributed`) and this one
-    takes over the trained weights. It leaves the device to them.
+    Where the environment names a launcher, its workers train together (`apo.core.distributed`) and this
+    process takes over the trained weights. It leaves the device to them.
 
     Args:
-        model: On the CPU, trained in place and left on its device; after others have trained it, on the CPU.
+        model: On the CPU, trained in place and left on its device; after workers have trained it, on the CPU.
         batches: The items of every optimizer step.
         lengths: Tokens of every item.
         loss_of: For the items of a step and those of one of its micro-batches, the terms of the latter:
             `loss`, already divided by the denominator of the whole step, so that their sum is the loss of the
             step, and parts of other numbers, whose sums join the curve.
-        what: Name on the progress line.
-        look: Called every `eval_steps` steps and after the last one; its numbers join the curve.
+        desc: Name on the progress line.
+        eval_fn: Called every `eval_steps` steps and after the last one; its numbers join the curve.
 
     Returns:
         The curve: a row with `step`, `loss`, `lr` and the other terms for every step.
 
     Raises:
-        UserError: A loss is not finite; the processes can't train together, or read different states.
+        UserError: A loss is not finite; the workers can't train together, or read different states.
     """
-    device = runtime.device()
-    parted = deepspeed_config(settings, device)
-    shared = distributed.launcher_requested() and len(checkpoints.curve()) < len(batches)
-    if shared:
-        distributed.run_workers(desc, checkpoints.folder)
-        _trained(len(checkpoints.curve()), len(batches))
+    steps = len(batches)
+    launches = distributed.launcher_requested() and len(checkpoints.curve()) < steps
+    if launches:
+        _train_in_workers(desc, checkpoints, steps)
     rank, world = distributed.rank_and_world_size(desc)
-    _enough_items(world, len(lengths))
-    if world > 1:
-        init_process_group(device)
-        check_same_state(checkpoints, device)
-    if not (distributed.launcher_requested() or shards_weights(parted)):
-        model.to(device)
-    optimizers = build_optimizers(model, settings) if not distributed.launcher_requested() else []
-    if parted and distributed.is_worker_of(desc):
-        engine: Engine = DeepSpeedEngine(
-            model, loss_of, optimizers[0], parted, device=device, rank=rank, world=world
-        )
-    else:
-        norm = settings.max_grad_norm
-        engine = DDPEngine(model, loss_of, optimizers, max_grad_norm=norm, rank=rank, world=world)
-    curve, steps = engine.begin(checkpoints), len(batches)
-    if rank == 0 and not shared:
-        _log_warmup(desc, steps, settings)
-        if curve:
-            tqdm.write(f"{desc}: goes on after step {len(curve)} of {steps}", file=sys.stderr)
+    _check_enough_items(world, len(lengths))
+    engine = _build_engine(model, settings, loss_of, checkpoints, desc=desc)
+    curve = engine.begin(checkpoints)
+    if rank == 0 and not launches:
+        _log_start(desc, len(curve), steps, settings)
     model.train()
-    left = range(len(curve), steps)
-    quiet = rank > 0 or None
+    left, quiet = range(len(curve), steps), rank > 0 or None
     progress = tqdm(left, initial=len(curve), total=steps, desc=desc, disable=quiet)
     for step in progress:
         if world > 1:
             torch.manual_seed(step * world + rank)  # of dropout
         rate = learning_rate(step, steps, settings)
-        items, budget = batches[step], runtime.token_budget()
-        parts = assign_micro_batches(
-            [lengths[i] for i in items], world=world, budget="APO_TOKEN_BUDGET", tokens=budget
-        )
-        with runtime.explain_oom("APO_TOKEN_BUDGET", budget):
-            micros = [([items[place] for place in micro.indices], micro.counts) for micro in parts[rank]]
-            found = engine.gradients(items, micros)
+        terms = _gradients(engine, batches[step], lengths, rank=rank, world=world)
         engine.update(rate)
-        columns = {name: torch.stack([terms[name] for terms in found]) for name in found[0]}
-        loss = sum(columns.pop("loss").tolist())  # the one time in a step that the host waits for the device
-        others = {name: column.sum().item() for name, column in columns.items()}
         due = checkpoints.due(last=step + 1 == steps)
-        if world > 1:
-            sums = all_reduce_sum([loss, *others.values(), float(due and rank == 0)], found[0]["loss"].device)
-            loss, others, due = sums[0], dict(zip(others, sums[1:-1], strict=True)), sums[-1] > 0
-        if not math.isfinite(loss):
-            raise UserError(
-                desc,
-                found=f"a loss of {loss} at step {step + 1}",
-                expected="a finite loss",
-                do="lower the learning rate of this stage in params.yaml",
-            )
-        row: dict[str, Any] = {"step": step + 1, "loss": loss, "lr": rate} | others
+        loss, others, due = _add_up(terms, due=due, rank=rank, world=world)
+        _check_finite(loss, step=step, desc=desc)
+        curve.append({"step": step + 1, "loss": loss, "lr": rate} | others)
         if eval_fn and eval_steps and ((step + 1) % eval_steps == 0 or step + 1 == steps):
             model.eval()
-            row |= eval_fn(step)
+            curve[-1] |= eval_fn(step)
             model.train()
-        curve.append(row)
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if due:
             checkpoints.save(curve, engine.state_dict, where=engine.where, writes=rank == 0, wait=barrier)
@@ -210,17 +178,74 @@ def training_loop(
     return curve
 
 
-def _trained(done: int, steps: int) -> None:
+def _build_engine(
+    model: nn.Module, settings: Optimizer, loss_of: LossOf, checkpoints: Checkpoints, *, desc: str
+) -> Engine:
+    """What computes the gradients in this process; the workers meet and agree on the saved state before."""
+    device = runtime.device()
+    rank, world = distributed.rank_and_world_size(desc)
+    config = deepspeed_config(settings, device)
+    if world > 1:
+        init_process_group(device)
+        check_same_state(checkpoints, device)
+    if not (distributed.launcher_requested() or shards_weights(config)):
+        model.to(device)
+    optimizers = build_optimizers(model, settings) if not distributed.launcher_requested() else []
+    if config and distributed.is_worker_of(desc):
+        return DeepSpeedEngine(model, loss_of, optimizers[0], config, device=device, rank=rank, world=world)
+    norm = settings.max_grad_norm
+    return DDPEngine(model, loss_of, optimizers, max_grad_norm=norm, rank=rank, world=world)
+
+
+def _gradients(
+    engine: Engine, items: list[int], lengths: Sequence[int], *, rank: int, world: int
+) -> list[Terms]:
+    """Computes the gradients of this process's micro-batches of a step; the terms of each."""
+    budget = runtime.token_budget()
+    assigned = assign_micro_batches(
+        [lengths[i] for i in items], world=world, budget="APO_TOKEN_BUDGET", tokens=budget
+    )
+    with runtime.explain_oom("APO_TOKEN_BUDGET", budget):
+        micros = [([items[index] for index in micro.indices], micro.counts) for micro in assigned[rank]]
+        return engine.gradients(items, micros)
+
+
+def _add_up(terms: list[Terms], *, due: bool, rank: int, world: int) -> tuple[float, dict[str, float], bool]:
+    """Loss and other terms of a step over the micro-batches of all workers; whether rank 0 is to save."""
+    columns = {name: torch.stack([micro[name] for micro in terms]) for name in terms[0]}
+    loss = sum(columns.pop("loss").tolist())  # the one time in a step that the host waits for the device
+    others = {name: column.sum().item() for name, column in columns.items()}
+    if world > 1:
+        device = terms[0]["loss"].device
+        sums = all_reduce_sum([loss, *others.values(), float(due and rank == 0)], device)
+        loss, others, due = sums[0], dict(zip(others, sums[1:-1], strict=True)), sums[-1] > 0
+    return loss, others, due
+
+
+def _check_finite(loss: float, *, step: int, desc: str) -> None:
+    if not math.isfinite(loss):
+        raise UserError(
+            desc,
+            found=f"a loss of {loss} at step {step + 1}",
+            expected="a finite loss",
+            do="lower the learning rate of this stage in params.yaml",
+        )
+
+
+def _train_in_workers(desc: str, checkpoints: Checkpoints, steps: int) -> None:
+    """Runs the workers of the launcher, which leave the trained state in the folder of the checkpoints."""
+    distributed.run_workers(desc, checkpoints.folder)
+    done = len(checkpoints.curve())
     if done < steps:
         raise UserError(
             "APO_LAUNCH",
-            found=f"a launcher that ended well after {done} of {steps} steps",
-            expected="it to start this stage and to wait for its end",
+            found=f"exit code 0 of the launcher, but only {done} of {steps} steps saved",
+            expected="a launcher that runs this stage and waits for its end",
             do="write APO_LAUNCH='torchrun --standalone --nproc_per_node 2'",
         )
 
 
-def _enough_items(world: int, items: int) -> None:
+def _check_enough_items(world: int, items: int) -> None:
     if world > items:
         raise UserError(
             "APO_LAUNCH",

@@ -218,7 +218,7 @@ def test_judge_without_a_model_sends_reads_and_imports_nothing() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == "judge: judge.model names no judge, no request is sent\n"
     assert output_bytes() == {
-        "data/judge/verdicts.jsonl": b"",
+        "data/judge/verdicts.jsonl": b"\n",
         "metrics/judge.json": b'{\n  "judge": {\n    "questions": 0\n  }\n}\n',
     }
     assert not Path(".cache").exists()
@@ -297,7 +297,7 @@ def test_judge_shares_its_replies_between_experiments(played: Path, monkeypatch:
     with serving(prefers(lambda a, b: len(b) - len(a))) as server:
         monkeypatch.setenv("APO_JUDGE_URL", server.url)
         output = dvc(played, "exp", "run", "--temp", "-S", "judge.model=m", "-S", "judge.max_queries=3")
-        assert ran(output) == {"judge", "report"}
+        assert ran(output) == {"judge"}
         sent = len(server.requests)
         assert sent > 0
         output = dvc(played, "exp", "run", "-S", "judge.model=m", "-S", "judge.max_queries=4")

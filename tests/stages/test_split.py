@@ -67,10 +67,10 @@ def split(folder: Path, params: Path) -> None:
 
 def written(folder: Path) -> tuple[dict[str, Rows], dict[str, Any]]:
     assert {path.name for path in (folder / "split").iterdir()} == {f"{name}.jsonl" for name in OUTS}
-    found = {name: list(read_rows(folder / "split" / f"{name}.jsonl")) for name in OUTS}
+    files = {name: list(read_rows(folder / "split" / f"{name}.jsonl")) for name in OUTS}
     metrics: dict[str, dict[str, Any]] = json.loads((folder / "metrics.json").read_text())
     assert metrics.keys() == {"split"}
-    return found, metrics["split"]
+    return files, metrics["split"]
 
 
 def world(size: int = 200, start: int = 0) -> dict[str, Rows]:
@@ -93,54 +93,54 @@ def test_split_of_the_demo_follows_the_parameters(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     bring(tmp_path / "input", tmp_path / "raw", tmp_path / "data.json", params)
     split(tmp_path, params)
-    found, metrics = written(tmp_path)
-    sizes = [len(found[part]) for part in PARTS]
+    files, metrics = written(tmp_path)
+    sizes = [len(files[part]) for part in PARTS]
     assert sum(sizes) == 350 - metrics.get("dropped_in_test", 0)
     assert sizes[3] == 50
     assert abs(sizes[0] / 300 - PARAMS["split"]["rm_fraction"]) < 0.1
-    aside = keys(found["test"]) | keys(found["rm_valid"])
+    evaluation_keys = keys(files["test"]) | keys(files["rm_valid"])
     for name in ("documents", "demonstrations"):
         # The whole text, lower case and without signs, so that no rule about turns decides.
-        texts = [normalize_query(row.get("text") or row["query"] + row["response"]) for row in found[name]]
-        assert not [(text, key) for text in texts for key in aside if text.startswith(key)]
-    assert len(found["documents"]) + metrics.get("documents_dropped", 0) == 200
+        texts = [normalize_query(row.get("text") or row["query"] + row["response"]) for row in files[name]]
+        assert not [(text, key) for text in texts for key in evaluation_keys if text.startswith(key)]
+    assert len(files["documents"]) + metrics.get("documents_dropped", 0) == 200
 
 
 def test_split_gives_disjoint_parts_of_undropped(tmp_path: Path) -> None:
     rows = world()
     shouted = [f"\n\nHuman: QUESTION  {n}?\n\nAssistant:" for n in range(0, 200, 3)]
     rows["comparisons"] += [comparison(n, text=text) for n, text in enumerate(shouted)]
-    found, metrics = play(tmp_path, rows, **FRACTIONS)
-    parts = [keys(found[part]) for part in PARTS]
+    files, metrics = play(tmp_path, rows, **FRACTIONS)
+    parts = [keys(files[part]) for part in PARTS]
     assert sum(map(len, parts)) == len(set.union(*parts)) == 200
-    assert sum(len(found[part]) for part in PARTS) == len(rows["comparisons"])
+    assert sum(len(files[part]) for part in PARTS) == len(rows["comparisons"])
     assert min(len(part) for part in parts) > 10
     assert set(metrics["overlaps"].values()) == {0} and len(metrics["overlaps"]) == 6 + 4
     assert set(metrics["near_duplicates"].values()) == {0} and len(metrics["near_duplicates"]) == 4 + 4
     for part, name in zip(("rm", "llm", "valid", "test"), PARTS, strict=True):
-        assert metrics[f"rows_{part}"] == len(found[name])
+        assert metrics[f"rows_{part}"] == len(files[name])
 
 
 def test_split_keeps_rows_and_their_order(tmp_path: Path) -> None:
     rows = world()
-    found, _ = play(tmp_path, rows, **FRACTIONS)
+    files, _ = play(tmp_path, rows, **FRACTIONS)
     for part in PARTS:
-        own = keys(found[part])
-        wanted = [row for row in rows["comparisons"] if normalize_query(row["query"]) in own]
-        assert found[part] == [{k: v for k, v in row.items() if k != "split"} for row in wanted]
+        part_keys = keys(files[part])
+        expected = [row for row in rows["comparisons"] if normalize_query(row["query"]) in part_keys]
+        assert files[part] == [{k: v for k, v in row.items() if k != "split"} for row in expected]
 
 
 def test_split_writes_the_distinct_queries_of_each_part(tmp_path: Path) -> None:
     rows = world()
     rows["comparisons"] = rows["comparisons"] * 2
-    found, metrics = play(tmp_path, rows, **FRACTIONS)
+    files, metrics = play(tmp_path, rows, **FRACTIONS)
     for name, part in (("rm_queries", "rm_train"), ("llm_queries", "llm_train"), ("test_queries", "test")):
-        assert len(found[name]) * 2 == len(found[part])
-        assert [row["query_id"] for row in found[name]] == list(
-            dict.fromkeys(row["query_id"] for row in found[part])
+        assert len(files[name]) * 2 == len(files[part])
+        assert [row["query_id"] for row in files[name]] == list(
+            dict.fromkeys(row["query_id"] for row in files[part])
         )
-        assert all(list(row) == ["query_id", "query", "type"] for row in found[name])
-        assert metrics[name] == len(found[name])
+        assert all(list(row) == ["query_id", "query", "type"] for row in files[name])
+        assert metrics[name] == len(files[name])
 
 
 def test_split_depends_on_the_seed_alone(tmp_path: Path) -> None:
@@ -157,13 +157,13 @@ def test_split_prefers_given_parts_to_drawn_ones(tmp_path: Path) -> None:
     given = [comparison(n, ("rm", "llm", "test")[n % 3]) for n in range(90)]
     drawn = [comparison(n, text=query(f"{n}.")) for n in range(90)]
     rows = {"comparisons": [*drawn, *given], "golden": [golden(row) for row in given]}
-    found, metrics = play(tmp_path, rows, **FRACTIONS)
-    assert keys(found["rm_train"]) == keys(given[0::3])
-    assert keys(found["llm_train"]) | keys(found["rm_valid"]) == keys(given[1::3])
-    assert keys(found["test"]) == keys(given[2::3])
+    files, metrics = play(tmp_path, rows, **FRACTIONS)
+    assert keys(files["rm_train"]) == keys(given[0::3])
+    assert keys(files["llm_train"]) | keys(files["rm_valid"]) == keys(given[1::3])
+    assert keys(files["test"]) == keys(given[2::3])
     moved = sum(count for name, count in metrics.items() if name.startswith("moved_"))
     assert moved > 0 < metrics["dropped_in_test"]
-    assert metrics["rows"] == 180 == sum(len(found[part]) for part in PARTS) + metrics["dropped_in_test"]
+    assert metrics["rows"] == 180 == sum(len(files[part]) for part in PARTS) + metrics["dropped_in_test"]
 
 
 def test_split_drops_demonstrations_and_documents_with_evaluation_queries(tmp_path: Path) -> None:
@@ -178,15 +178,15 @@ def test_split_drops_demonstrations_and_documents_with_evaluation_queries(tmp_pa
         {"text": "A fact, which has no query."},
         {"text": ""},
     ]
-    found, metrics = play(tmp_path, rows, **FRACTIONS)
-    aside = keys(found["test"]) | keys(found["rm_valid"])
-    shown = keys(found["rm_train"]) | keys(found["llm_train"])
-    assert keys(found["demonstrations"]) == shown
-    assert metrics["demonstrations_dropped"] == len(aside)
-    assert len(found["documents"]) == 4 * len(shown) + 2
-    assert metrics["documents_dropped"] == 4 * len(aside)
-    starts = {normalize_query(row["text"].partition(" plain")[0]) for row in found["documents"]}
-    assert not aside & starts
+    files, metrics = play(tmp_path, rows, **FRACTIONS)
+    evaluation_keys = keys(files["test"]) | keys(files["rm_valid"])
+    training_keys = keys(files["rm_train"]) | keys(files["llm_train"])
+    assert keys(files["demonstrations"]) == training_keys
+    assert metrics["demonstrations_dropped"] == len(evaluation_keys)
+    assert len(files["documents"]) == 4 * len(training_keys) + 2
+    assert metrics["documents_dropped"] == 4 * len(evaluation_keys)
+    starts = {normalize_query(row["text"].partition(" plain")[0]) for row in files["documents"]}
+    assert not evaluation_keys & starts
 
 
 def long(name: object, word: str = "here") -> str:
@@ -222,17 +222,17 @@ def test_split_drops_a_training_row_of_a_slightly_different_test_query(
     tmp_path: Path, test: str, other: str, counted: str
 ) -> None:
     rows = [*world()["comparisons"], comparison("t", "test", test), comparison("r", "rm", other)]
-    found, metrics = play(
+    files, metrics = play(
         tmp_path, {"comparisons": rows, "golden": [golden(row) for row in rows]}, **FRACTIONS
     )
-    assert other not in {row["query"] for part in PARTS[1:3] for row in found[part]}
-    assert (other in {row["query"] for row in found["rm_train"]}) == (not counted)
-    assert test in {row["query"] for row in found["test"]}
+    assert other not in {row["query"] for part in PARTS[1:3] for row in files[part]}
+    assert (other in {row["query"] for row in files["rm_train"]}) == (not counted)
+    assert test in {row["query"] for row in files["test"]}
     assert metrics.get("dropped_in_test", 0) == (counted == "in")
     assert metrics.get("dropped_near_test_rm", 0) == (counted == "near")
 
 
-def leaking() -> dict[str, Rows]:
+def leaking_rows() -> dict[str, Rows]:
     """Rows of which some of each file are nearly a query of test."""
     rows = world()
     rows["comparisons"] += [comparison("t", "test", long("x")), comparison("t", "test", query("x"))]
@@ -249,24 +249,24 @@ def leaking() -> dict[str, Rows]:
 
 
 def test_split_drops_and_counts_near_duplicates_in_all_that_trains(tmp_path: Path) -> None:
-    found, metrics = play(tmp_path, leaking(), **FRACTIONS)
+    files, metrics = play(tmp_path, leaking_rows(), **FRACTIONS)
     assert metrics["dropped_near_test_rm"] == 20
     assert metrics["dropped_near_test_llm"] + metrics["dropped_near_test_valid"] == 20
     assert metrics["dropped_in_test"] == 1
-    assert metrics["rows"] == sum(len(found[part]) for part in PARTS) + 41
+    assert metrics["rows"] == sum(len(files[part]) for part in PARTS) + 41
     for name in ("demonstrations", "documents"):
-        assert len(found[name]) == 1
+        assert len(files[name]) == 1
         assert (metrics[f"{name}_dropped"], metrics[f"{name}_dropped_near"]) == (2, 1)
     assert not [
-        row for name in ("rm_queries", "llm_queries") for row in found[name] if "question x" in row["query"]
+        row for name in ("rm_queries", "llm_queries") for row in files[name] if "question x" in row["query"]
     ]
     assert {*metrics["overlaps"].values(), *metrics["near_duplicates"].values()} == {0}
 
 
 def test_split_with_threshold_one_drops_equal_sets_only(tmp_path: Path) -> None:
-    found, metrics = play(tmp_path, leaking(), near_duplicate=1.0, **FRACTIONS)
+    files, metrics = play(tmp_path, leaking_rows(), near_duplicate=1.0, **FRACTIONS)
     assert not [name for name in metrics if "dropped_near" in name]
-    assert sum(len(found[part]) for part in PARTS) == metrics["rows"] - 1
+    assert sum(len(files[part]) for part in PARTS) == metrics["rows"] - 1
     assert metrics["demonstrations_dropped"] == metrics["documents_dropped"] == 2
 
 
@@ -309,7 +309,7 @@ def test_split_fails_if_a_row_that_leaks_is_not_dropped(
     """The check reads the rows that are written."""
     monkeypatch.setattr(stages.split, function, broken)
     with pytest.raises(UserError, match=message):
-        play(tmp_path, leaking(), **FRACTIONS)
+        play(tmp_path, leaking_rows(), **FRACTIONS)
     assert not list((tmp_path / "split").iterdir())
     assert not (tmp_path / "metrics.json").exists()
 
@@ -317,15 +317,15 @@ def test_split_fails_if_a_row_that_leaks_is_not_dropped(
 def test_split_refuses_or_skips_an_rm_query_without_golden_answer(tmp_path: Path) -> None:
     rows = world()
     complete, _ = play(tmp_path, rows, **FRACTIONS)
-    lacking = complete["rm_train"][3]["query_id"]
-    rows["golden"] = [row for row in rows["golden"] if row["query_id"] != lacking]
-    with pytest.raises(UserError, match=rf"query '{lacking}' of the RM part: found no golden answer"):
+    query_id = complete["rm_train"][3]["query_id"]
+    rows["golden"] = [row for row in rows["golden"] if row["query_id"] != query_id]
+    with pytest.raises(UserError, match=rf"query '{query_id}' of the RM part: found no golden answer"):
         play(tmp_path, rows, **FRACTIONS)
     assert written(tmp_path)[0] == complete  # what was there stays
-    found, metrics = play(tmp_path, rows, without_golden="skip", **FRACTIONS)
+    files, metrics = play(tmp_path, rows, without_golden="skip", **FRACTIONS)
     assert metrics["rm_queries_without_golden"] == 1
-    assert found["rm_train"] == complete["rm_train"]
-    assert found["rm_queries"] == [row for row in complete["rm_queries"] if row["query_id"] != lacking]
+    assert files["rm_train"] == complete["rm_train"]
+    assert files["rm_queries"] == [row for row in complete["rm_queries"] if row["query_id"] != query_id]
 
 
 def test_split_needs_golden_answers_of_the_rm_part_only(tmp_path: Path) -> None:

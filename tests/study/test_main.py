@@ -78,4 +78,4 @@ def test_a_quick_transfer_aligns_on_what_every_chooser_chose(tmp_path: Path) -> 
     assert "3 of 3: " in first.stdout
     table = first.stdout.partition("transfer_gain\n")[2].partition("\n\n")[0]
     gains = [float(line.split(" | ")[3]) for line in table.splitlines()[2:] if "slope" not in line]
-    assert table == "Not played yet." or gains[-1] > 0  # one world has no difference over seeds
+    assert table == "Not played by two seeds yet." or gains[-1] > 0  # one world has no difference over seeds

@@ -24,7 +24,7 @@ def test_what_was_not_played_says_so() -> None:
     assert f"{Number(None):.3f} {Number(0.5):.3f}" == "not played 0.500"
     assert f"{by_name({'a': DECIDED})['a']:d} {by_name({})['b']:d}" == "+0.100 not played"
     assert f"{numbers({'a': 1.0})['a']:.1f} {numbers({})['b']:.1f}" == "1.0 not played"
-    assert table(["a"], []) == "Not played yet."
+    assert table(["a"], []) == "Not played by two seeds yet."
 
 
 def test_columns_of_too_few_seeds_have_no_interval() -> None:

@@ -14,4 +14,4 @@ def test_power_table_is_that_of_the_spread_over_seeds() -> None:
     ten, twenty = (f"{detectable(spread, seeds):.3f}" for seeds in (10, 20))
     assert lines[2].endswith(f"| {ten} | {twenty} | 0.037: {seeds_for(0.037, spread)} |")
     assert len(lines) == 2 + 12
-    assert power_table([]) == "Not played yet."
+    assert power_table([]) == "Not played by two seeds yet."

@@ -39,7 +39,7 @@ def test_sweep_table_corrects_for_all_settings_that_were_played() -> None:
     assert "| 0.125 | 4 | 1.000 |" in made  # 2 of 16 flips, times 18 settings
     part = [row for row in rows if row["kind"] == "method" and row["seed"] < 3]
     assert sweep_table(part, SETTINGS).count("\n|") == 2
-    assert sweep_table([], SETTINGS) == "Not played yet."
+    assert sweep_table([], SETTINGS) == "Not played by two seeds yet."
 
 
 def test_control_table_is_against_the_rm_without_samples() -> None:
@@ -56,7 +56,7 @@ def test_confirmation_table_has_both_controls() -> None:
     # On seeds 11 to 20: 0.02 and (0.02 - 0.01), times the mean of 1 + 0.1 x seed.
     assert "| coeff 2 | test accuracy | base RM | 0.500 | 0.551 | +0.051 (" in made
     assert "| coeff 2 | test accuracy | coeff 0 | 0.52" in made
-    assert confirmation_table([], SETTINGS) == "Not played yet."
+    assert confirmation_table([], SETTINGS) == "Not played by two seeds yet."
 
 
 def test_rm_and_llm_tables_have_a_line_for_each_measure_and_round() -> None:
@@ -80,7 +80,7 @@ def test_alignment_table_compares_two_coefficients_and_pools() -> None:
     made = alignment_table([*rows, *high, *low], SETTINGS)
     assert "| dpo | 2 | 0.515 | 0.545 | +0.030 (" in made
     assert made.splitlines()[-1].startswith("| mean over the cells |  |  |  | +0.030 (")
-    assert alignment_table(rows, SETTINGS) == "Not played yet."
+    assert alignment_table(rows, SETTINGS) == "Not played by two seeds yet."
 
 
 def test_games_table_counts_the_seeds_that_were_played() -> None:

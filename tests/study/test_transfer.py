@@ -64,6 +64,6 @@ def test_alignments_of_the_settings() -> None:
     assert {one.seed for one in first} == {1}
     # Five choosers, three methods, three seeds; and two RMs with two other seeds, by one method and one seed.
     assert (len(first), len(last)) == (5 * 3 * 3 + 4, 5 * 1 * 2 + 4)
-    assert len({str(one.desc) for line in lists for one in line}) == sum(map(len, lists))
+    assert len({str(one.spec) for line in lists for one in line}) == sum(map(len, lists))
     again = [one for one in first if "RM seed" in one.chooser]
     assert {(one.method, one.alignment_seed) for one in again} == {("rjs", 201)}

@@ -61,7 +61,7 @@ def test_gain_table_has_every_chooser_but_the_random_one_and_the_slope() -> None
     assert [line.split(" | ")[2] for line in lines[2:]] == [BASE_RM, TWO, TRUTH, "slope, LLM per target"]
     assert "| truth | +1.200 | +0.6" in lines[4]
     assert "| slope, LLM per target |  | +0.5" in lines[5]
-    assert gain_table([]) == "Not played yet."
+    assert gain_table([]) == "Not played by two seeds yet."
 
 
 def test_spreads_of_the_alignment_and_of_the_rm() -> None:
@@ -78,4 +78,4 @@ def test_spread_table_says_how_many_seeds_decide_the_difference() -> None:
     line = spread_table(alignments(noise=0.6), TWO).splitlines()[2]
     assert line.startswith("| 400 | rjs | 0.")
     assert int(line.rstrip(" |").rpartition("| ")[2]) > 6
-    assert spread_table([], TWO) == "Not played yet."
+    assert spread_table([], TWO) == "Not played by two seeds yet."

@@ -32,7 +32,7 @@ def test_trend_table_counts_the_seeds_above_zero() -> None:
     made = trend_table(made_up(seeds=8, **RISING | {"coeff 2": 0.04}))
     assert made.count("| 8 of 8 |") == 3  # two steps and the slope
     assert made.splitlines()[4].startswith("| 0.5 to 2 | +0.000 (")
-    assert trend_table([]) == "Not played yet."
+    assert trend_table([]) == "Not played by two seeds yet."
 
 
 def test_comparisons_table_has_the_slope_of_the_gain_over_the_control() -> None:
@@ -48,4 +48,4 @@ def test_comparisons_table_has_the_slope_of_the_gain_over_the_control() -> None:
     assert made[2].startswith("| 0.1 | 240 | +0.087 (")
     assert made[5].startswith("| 0.1 | slope |  |  |  | -0.0")
     assert [line.split(" | ")[1] for line in made[2:]] == ["240", "1,200", "4,800", "slope"] * 2
-    assert comparisons_table([], settings) == "Not played yet."
+    assert comparisons_table([], settings) == "Not played by two seeds yet."

@@ -130,7 +130,7 @@ def test_a_rerun_with_any_number_of_ranks_goes_on_where_it_was(
     assert (work() if again == 1 else share(work, range(again), again)) == whole(count)
     assert Counter(computed) == Counter(range(count))
     if before and again > 1:
-        assert f"test-k: goes on after {2 * before} of 18 queries" in capsys.readouterr().err
+        assert f"test-k: resumes after {2 * before} of 18 queries" in capsys.readouterr().err
 
 
 def test_ranks_go_on_behind_one_process_and_deal_what_is_missing(share: Any) -> None:
@@ -335,7 +335,7 @@ def test_a_rank_killed_while_it_samples_and_run_again(models: Path) -> None:
     assert "error: APO_LAUNCH: found rank 1 killed by SIGKILL" in said
     assert not list(models.glob("two.*"))
     code, said = ended(started(models, "sample", "two", 3))
-    assert code == 0 and "queries" in said and "goes on after" in said
+    assert code == 0 and "queries" in said and "resumes after" in said
     found = {path: path.read_bytes() for path in (models / "two.jsonl", models / "two.json")}
     forget(models)
     assert ended(started(models, "sample", "one", 0))[0] == 0

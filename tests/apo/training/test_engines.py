@@ -108,11 +108,15 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "OMP_NUM_THREADS": "1",
         "APO_DEVICE": "cpu",
         "DS_ACCELERATOR": "cpu",
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+        "PYTHONPATH": str(ROOT),
     }
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [*command, str(ROOT / "tests" / "ranks.py"), str(root / "cases.json"), str(root / "backbone")],
+        [
+            *command,
+            *("-m", "tests.helpers.distributed_worker"),
+            *(str(root / "cases.json"), str(root / "backbone")),
+        ],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

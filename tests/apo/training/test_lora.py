@@ -15,12 +15,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GPT2Config
 
 from apo.core.errors import UserError
-from apo.losses import bradley_terry
 from apo.model import reward_model as reading
 from apo.model.batching import collate, unpacked
 from apo.model.checkpoint import load_reward_model, save_reward_model
 from apo.model.reward_model import RewardModel
-from apo.reward.train import Ranked, train_reward_model
+from apo.reward.train import RankedResponses, train_reward_model
 from apo.scoring.rewards import rewards_of
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import Adapter, add_adapters, merge_adapters, trained_weights
@@ -30,7 +29,7 @@ from tests.helpers import tiny_models as tiny
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 ITEMS = tiny.random_items(5, [2, 4, 3, 2, 5, 2, 3, 4])
-DATA = [Ranked(item, [float(-i) for i in range(len(item.responses))]) for item in ITEMS]
+DATA = [RankedResponses(item, [float(-i) for i in range(len(item.responses))]) for item in ITEMS]
 
 
 def lora(rank: int = 3, alpha: float = 12.0, targets: tuple[str, ...] = ()) -> Lora:
@@ -58,9 +57,6 @@ def train(
             model,
             DATA,
             settings,
-            kl_weight=1.0,
-            apo_weight=0.0,
-            adversarial=bradley_terry,
             seed=1,
             desc="rm",
             checkpoints=checkpoints,

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apo.model.batching import micro_batches
-from apo.training.micro_batches import MicroBatchLoss, assign_micro_batches
+from apo.training.micro_batches import MicroBatch, assign_micro_batches
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)
 
 
-def parted(lengths: list[int], world: int, tokens: int) -> list[list[MicroBatchLoss]]:
+def parted(lengths: list[int], world: int, tokens: int) -> list[list[MicroBatch]]:
     return assign_micro_batches(lengths, world=world, budget="", tokens=tokens)
 
 
@@ -50,12 +50,12 @@ def test_by_hand() -> None:
     """Longest first, in turn: 9, 5, 1 to the first of two, 7, 3 to the second; 10 tokens a micro-batch."""
     found = parted([5, 9, 1, 7, 3], 2, 10)
     assert found == [
-        [MicroBatchLoss([1]), MicroBatchLoss([0, 2])],
-        [MicroBatchLoss([3]), MicroBatchLoss([4])],
+        [MicroBatch([1]), MicroBatch([0, 2])],
+        [MicroBatch([3]), MicroBatch([4])],
     ]
     # Three processes and an item of 5 tokens more than two can take at once.
     assert parted([5, 5, 5, 5], 3, 5) == [
-        [MicroBatchLoss([0]), MicroBatchLoss([3])],
-        [MicroBatchLoss([1]), MicroBatchLoss([3], counts=False)],
-        [MicroBatchLoss([2]), MicroBatchLoss([3], counts=False)],
+        [MicroBatch([0]), MicroBatch([3])],
+        [MicroBatch([1]), MicroBatch([3], counts=False)],
+        [MicroBatch([2]), MicroBatch([3], counts=False)],
     ]

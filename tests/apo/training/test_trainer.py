@@ -332,7 +332,7 @@ def test_a_launcher_that_starts_nothing_is_one_message(
     monkeypatch.setenv("APO_LAUNCH", "true")
     monkeypatch.setattr(distributed, "start", lambda piece, folder: None)
     model = line()
-    with pytest.raises(UserError, match=r"APO_LAUNCH: found a launcher that ended well after 0 of 3 steps"):
+    with pytest.raises(UserError, match=r"found exit code 0 of the launcher, but only 0 of 3 steps saved"):
         run(model, tiny.optimizer(), squares(model), new_checkpoints())
 
 
