@@ -21,9 +21,9 @@ def check_name(name: str, folder: Path, *, twice: bool, where: str) -> None:
     if not (folder / name).exists() and (original := _original_of(folder / name)):
         raise UserError(
             where,
-            found=f"{name!r:.200} is not in the copy of the repository that this experiment runs in: {_COPY}",
+            found=f"no {name!r:.200} in the copy of the repository that this experiment runs in: {_COPY}",
             expected=f"the file {original}",
-            do=f"run `git add {folder / name}` before the experiment, or `dvc exp run` with `-C {folder}`",
+            do=f"run `git add {folder / name}` first, or `dvc exp run` with `-C {folder / name}`",
         )
 
 
@@ -58,7 +58,7 @@ def refuse_unread(data: Data, folder: Path) -> None:
                 str(folder),
                 found=f"no such folder in the copy of the repository that this experiment runs in: {_COPY}",
                 expected=f"the folder {original}",
-                do=f"run `git add {folder}` before the experiment, or `dvc exp run` with `-C {folder}`",
+                do=f"run `git add {folder}` first, or `dvc exp run` with `-C {folder}`",
             )
         raise UserError(
             str(folder),

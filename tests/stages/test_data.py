@@ -327,6 +327,24 @@ def test_queries_without_golden_answer_are_counted(tmp_path: Path) -> None:
     assert metrics["files"]["golden"] == {"queries_without": 2}
 
 
+def test_the_metrics_say_what_every_column_is_read_as(tmp_path: Path) -> None:
+    comparisons = FORMATS["plain prompt"](0) | {"history": [["Hi", "Ho"]], "source": "s"}
+    golden = {"query": query(0), "golden": "g", "annotator": 3}
+    _, metrics = play_files(
+        tmp_path, {"x.jsonl": [comparisons], "g.jsonl": [golden]}, comparisons=["x.jsonl"], golden=["g.jsonl"]
+    )
+    assert metrics["columns"] == {
+        "comparisons/x.jsonl": {
+            "prompt": "prompt",
+            "chosen": "chosen",
+            "rejected": "rejected",
+            "history": "earlier turns",
+            "source": "not read",
+        },
+        "golden/g.jsonl": {"query": "query", "golden": "golden", "annotator": "not read"},
+    }
+
+
 def test_the_same_query_in_two_files_has_one_id(tmp_path: Path) -> None:
     rows, metrics = play_files(
         tmp_path,

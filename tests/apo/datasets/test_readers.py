@@ -229,6 +229,38 @@ def test_comparisons_are_not_cut(tmp_path: Path) -> None:
     assert "cut_runaway" not in counts
 
 
+RUNAWAYS = [
+    {"prompt": "Why?", "chosen": "a\n\nHuman: b", "rejected": "c"},
+    {"chosen": f"{Q} a\n\nHuman:", "rejected": f"{Q} c"},
+    {"text": [f"{Q}<sep>a\nHuman", f"{Q}<sep>c"], "scores": [1, 0]},
+    {"query": Q, "responses": ["a\n\nHuman: b\n\nAssistant: d", "c"], "scores": [1, 0]},
+]
+
+
+@pytest.mark.parametrize("row", RUNAWAYS)
+def test_a_response_that_goes_on_with_a_human_turn_has_an_action(tmp_path: Path, row: dict) -> None:
+    path = _write(tmp_path / "x.jsonl", [row])
+    rows, counts, issues = _read(read_comparisons, path)
+    assert "Human" in rows[0]["responses"][0] and counts["kept_runaway_response"] == 1
+    assert [one["code"] for one in issues] == ["runaway_response"]
+    rows, counts, _ = _read(read_comparisons, path, runaway_response="cut")
+    assert (rows[0]["responses"], counts["cut_runaway"]) == (["a", "c"], 1)
+    assert _read(read_comparisons, path, runaway_response="drop")[0] == []
+    with pytest.raises(UserError, match=r"runaway_response to drop or keep or cut"):
+        _read(read_comparisons, path, runaway_response="error")
+
+
+def test_what_a_person_wrote_is_never_cut(tmp_path: Path) -> None:
+    path = _write(tmp_path / "x.jsonl", [{"query": Q, "golden": "a\n\nHuman: b"}])
+    assert _read(read_golden, path, runaway_response="cut")[0][0]["golden"] == "a\n\nHuman: b"
+
+
+def test_responses_that_are_the_same_once_cut_are_found(tmp_path: Path) -> None:
+    row = {"prompt": "Why?", "chosen": "c\n\nHuman: b", "rejected": "c"}
+    _, counts, _ = _read(read_comparisons, _write(tmp_path / "x.jsonl", [row]), runaway_response="cut")
+    assert counts["dropped_identical_responses"] == 1
+
+
 # Other kinds ---------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import pytest
 from apo.core.errors import UserError
 from apo.datasets.watched_folder import check_name
 
-WAYS = r"run `git add data/input/x\.jsonl` before the experiment, or `dvc exp run` with `-C data/input`"
+WAYS = r"run `git add data/input/x\.jsonl` first, or `dvc exp run` with `-C data/input/x\.jsonl`"
 
 
 @pytest.fixture
