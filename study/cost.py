@@ -9,7 +9,7 @@ from study.settings import Settings, games
 from study.transfer import transfer_jobs
 
 ALIGNMENTS = 7
-"""A further game of two rounds costs as much as so many alignments: it has four, and the stages of round two."""
+"""A further game of two rounds costs as much as so many alignments: four, and the stages of round two."""
 
 
 def seconds_of(rows: Sequence[Row], kind: str, name: str) -> float:
