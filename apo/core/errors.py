@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to see, and its kind for one row, for which there is a policy."""
+"""The one exception that a user is meant to see, and its kind for one row, for which there is an action."""
 
 
 class UserError(Exception):
@@ -23,7 +23,7 @@ class RowError(UserError):
     """One row is wrong and the rows after it can still be read.
 
     Args:
-        code: The kind of finding, a key of `data.findings` in params.yaml.
+        code: The issue, a code of `data.on_issue` in params.yaml.
         where: The row: `data/input/pairs.jsonl:17`.
         found: What it has, shortened for a reader.
         expected: What it should have.

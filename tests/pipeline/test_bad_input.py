@@ -649,4 +649,4 @@ def test_a_comparison_that_says_nothing_is_left_out_and_counted(
     metrics = json.loads((tmp_path / "out_metrics" / "m.json").read_text())["data"]
     assert metrics["rows"]["comparisons"] == 29
     assert metrics["files"]["comparisons/pairs.jsonl"][f"dropped_{rule}"] == metrics["dropped"] == 1
-    assert metrics["findings"][rule] == 1
+    assert metrics["issues"][rule] == 1

@@ -101,7 +101,7 @@ def test_another_round_finds_the_rewards_of_the_base_rm(
     monkeypatch.setattr(stages.payoff, "score_answers", counting)
     again = play("r2")
     assert again["base_rm"] == first["base_rm"] and again["apo_rm_r2"] == first["apo_rm_r1"]
-    assert {what.split(" of ")[0] for what in rated} == {"base_rm", "apo_rm_r2"}
+    assert {desc.split(" of ")[0] for desc in rated} == {"base_rm", "apo_rm_r2"}
     after = {
         path: path.read_bytes() for path in Path(".cache/checkpoints").glob("payoff_base_rm-*/chunks.jsonl")
     }

@@ -291,7 +291,7 @@ def started(models: Path, stage: str, out: str, ranks: int) -> subprocess.Popen[
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    said = process.communicate(timeout=280)[1]
+    said = process.communicate()[1]  # the test has a time limit
     return process.returncode, said
 
 

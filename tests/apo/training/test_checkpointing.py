@@ -297,9 +297,9 @@ def test_a_fingerprint_is_that_of_settings_content_and_code(
 
 def test_the_code_is_what_is_imported_of_this_package() -> None:
     """And not the rest: a change to another stage's code leaves a killed training its state."""
-    look = "import stages.train_base_rm; from apo.core.cache import loaded_code; print(*loaded_code())"
+    eval_fn = "import stages.train_base_rm; from apo.core.cache import loaded_code; print(*loaded_code())"
     done = subprocess.run(
-        [sys.executable, "-c", look], cwd=cache.CODE.parent, capture_output=True, text=True, check=True
+        [sys.executable, "-c", eval_fn], cwd=cache.CODE.parent, capture_output=True, text=True, check=True
     )
     found = {Path(name).relative_to(cache.CODE).as_posix() for name in done.stdout.split()}
     assert {"losses.py", "training/trainer.py", "core/cache.py"} < found
@@ -338,8 +338,8 @@ def test_a_second_process_on_the_same_training_is_refused() -> None:
         with Checkpoints("test", "another_key").exclusive():
             pass  # another training may run
         other.communicate()
-    with checkpoints.exclusive() as held:  # the lock ends with the process
-        assert held is checkpoints
+    with checkpoints.exclusive() as locked:  # the lock ends with the process
+        assert locked is checkpoints
 
 
 def test_the_lock_ends_with_an_error() -> None:
