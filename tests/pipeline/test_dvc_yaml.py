@@ -473,10 +473,12 @@ def test_a_light_stage_loads_no_heavy_library_and_starts_at_once(name: str) -> N
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("stages/[a-z]*.py")), ids=lambda path: path.stem)
 def test_a_stage_script_is_a_recipe(path: Path) -> None:
-    """Imports, constants-free, one `main` and perhaps small helpers, the call under `__main__`; no class."""
+    """Imports, perhaps constants, `main`, perhaps private helpers, the call under `__main__`."""
     body = ast.parse(path.read_text(encoding="utf-8")).body
-    allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.If)
+    allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.FunctionDef, ast.ClassDef, ast.If)
     assert all(isinstance(node, allowed) for node in body)
+    made = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert made[0] == "main" and all(name.startswith("_") for name in made[1:])
     assert isinstance(body[-1], ast.If) and ast.unparse(body[-1].test) == "__name__ == '__main__'"
 
 
