@@ -117,11 +117,10 @@ def _last_layer(
     keys = attention.k_proj(normed).unflatten(-1, (-1, attention.head_dim))
     values = attention.v_proj(normed).unflatten(-1, (-1, attention.head_dim))
     queries, keys = Rotation.apply(queries, cos[last], sin[last]), Rotation.apply(keys, cos, sin)
-    everything = slice(None)
     seen = scaled_dot_product_attention(
-        _view(queries, everything),
-        _view(keys, everything),
-        _view(values, everything),
+        _heads_first(queries),
+        _heads_first(keys),
+        _heads_first(values),
         attn_mask=visible,
         scale=attention.scaling,
         enable_gqa=attention.num_key_value_groups > 1,
@@ -158,6 +157,8 @@ def _turned(states: Tensor, cos: Tensor, sin: Tensor, *, back: bool) -> Tensor:
 _FORWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
+Span = tuple[int, int]  # first token, number of tokens
+
 
 class TreeAttention(torch.autograd.Function):
     """Attention in trees, computed for what sees each other alone, by torch's kernel for CPUs.
@@ -172,23 +173,23 @@ class TreeAttention(torch.autograd.Function):
         ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, trees: Sequence[Tree], scale: float
     ) -> Tensor:
         """Queries, keys and values are [tok head size]."""
-        output, sums = torch.empty_like(queries), queries.new_empty(queries.shape[:2])
+        output, sums = torch.empty_like(queries), queries.new_empty(1, *queries.shape[1::-1])
+        given, outward = [_heads_first(part) for part in (queries, keys, values)], _heads_first(output)
 
-        def part(of: slice, to: slice, *, causal: bool) -> tuple[Tensor, Tensor]:
-            seen, lse = _FORWARD(
-                _view(queries, of), _view(keys, to), _view(values, to), 0.0, causal, scale=scale
-            )
-            return seen[0].transpose(0, 1), lse[0].transpose(0, 1)
+        def part(of: Span, to: Span, *, causal: bool) -> tuple[Tensor, Tensor]:
+            seen, lse = _FORWARD(*_at(given[:1], of), *_at(given[1:], to), 0.0, causal, scale=scale)
+            return seen, lse
 
         for tree in trees:
             for own in _causal(tree):
-                output[own], sums[own] = part(own, own, causal=True)
-            others, query = slice(tree.trunk, (tree.ends or [tree.trunk])[-1]), slice(tree.start, tree.query)
-            if others.start < others.stop and query.start < query.stop:
-                seen, lse = part(others, query, causal=False)
-                weight = torch.sigmoid(lse - sums[others])[..., None]
-                output[others].lerp_(seen, weight)
-                sums[others] = torch.logaddexp(lse, sums[others])
+                seen, lse = part(own, own, causal=True)
+                outward.narrow(2, *own).copy_(seen)
+                sums.narrow(2, *own).copy_(lse)
+            if others := _others(tree):
+                seen, lse = part(*others, causal=False)
+                total = sums.narrow(2, *others[0])
+                outward.narrow(2, *others[0]).lerp_(seen, torch.sigmoid(lse - total)[..., None])
+                total.copy_(torch.logaddexp(lse, total))
         ctx.save_for_backward(queries, keys, values, output, sums)
         ctx.trees, ctx.scale = trees, scale
         return output
@@ -198,32 +199,45 @@ class TreeAttention(torch.autograd.Function):
         """Every token has one causal part; what the query gets from the other responses is added."""
         queries, keys, values, output, sums = ctx.saved_tensors
         found = (torch.empty_like(queries), torch.empty_like(keys), torch.empty_like(values))
+        totals = [_heads_first(one) for one in found]
+        of_queries = [_heads_first(one) for one in (gradient, queries)]
+        of_keys = [_heads_first(one) for one in (keys, values)]
+        of_output = [_heads_first(output), sums]
 
-        def part(of: slice, to: slice, *, causal: bool) -> list[Tensor]:
-            gradients = _BACKWARD(
-                *(_view(gradient, of), _view(queries, of), _view(keys, to), _view(values, to)),
-                *(_view(output, of), sums[of].transpose(0, 1)[None], 0.0, causal),
-                scale=ctx.scale,
-            )
-            return [one[0].transpose(0, 1) for one in gradients]
+        def part(of: Span, to: Span, *, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
+            parts = (*_at(of_queries, of), *_at(of_keys, to), *_at(of_output, of))
+            gradients: tuple[Tensor, Tensor, Tensor] = _BACKWARD(*parts, 0.0, causal, scale=ctx.scale)
+            return gradients
 
         for tree in ctx.trees:
             for own in _causal(tree):
-                for total, one in zip(found, part(own, own, causal=True), strict=True):
-                    total[own] = one
-            others, query = slice(tree.trunk, (tree.ends or [tree.trunk])[-1]), slice(tree.start, tree.query)
-            if others.start < others.stop and query.start < query.stop:
-                added = part(others, query, causal=False)
-                for total, where, one in zip(found, (others, query, query), added, strict=True):
-                    total[where] += one
+                for total, one in zip(_at(totals, own), part(own, own, causal=True), strict=True):
+                    total.copy_(one)
+            if others := _others(tree):
+                responses, query = others
+                added = part(responses, query, causal=False)
+                wanted = (*_at(totals[:1], responses), *_at(totals[1:], query))
+                for total, one in zip(wanted, added, strict=True):
+                    total.add_(one)
         return (*found, None, None)
 
 
-def _causal(tree: Tree) -> list[slice]:
+def _causal(tree: Tree) -> list[Span]:
     """The sequences of a tree in which every token sees those before it; none is empty."""
     starts, ends = [tree.start, *tree.ends], [tree.trunk, *tree.ends[1:]]
-    return [slice(a, b) for a, b in zip(starts, ends, strict=False) if a < b]
+    return [(a, b - a) for a, b in zip(starts, ends, strict=False) if a < b]
 
 
-def _view(states: Float[Tensor, "tok head size"], where: slice) -> Float[Tensor, "1 head part size"]:
-    return states[where].transpose(0, 1)[None]
+def _others(tree: Tree) -> tuple[Span, Span] | None:
+    """All responses but the first, and the query, where there are both."""
+    if len(tree.ends) < 2 or tree.query == tree.start:
+        return None
+    return (tree.trunk, tree.ends[-1] - tree.trunk), (tree.start, tree.query - tree.start)
+
+
+def _heads_first(states: Float[Tensor, "tok head size"]) -> Float[Tensor, "1 head tok size"]:
+    return states.transpose(0, 1)[None]
+
+
+def _at(states: Sequence[Tensor], where: Span) -> list[Tensor]:
+    return [one.narrow(2, *where) for one in states]

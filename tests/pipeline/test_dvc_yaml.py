@@ -27,7 +27,7 @@ PARAMS["rounds"] = [{"id": "r1", "prev": "r0"}, {"id": "r2", "prev": "r1"}]  # w
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
 PROMISED = {"split", "sample", "convert", "train_base_rm", "train_apo_rm", "test_rm", "score", "rjs"}
-LIGHT = ["data", "start", "split", "convert", "rjs", "judge"]
+LIGHT = ["data", "start", "plots", "split", "convert", "rjs", "judge"]
 # Scripts that more than one stage runs, or one of another name.
 VARIANTS = {
     "sample": ["sample_rm"],
@@ -220,10 +220,19 @@ def test_every_output_has_one_stage_and_the_stages_have_an_order() -> None:
     assert order.index("align@round0-base") < order.index("sample@round1-base")
     assert order.index("evaluate_base_rm") < order.index("score_base@round0")  # the gate
     assert order.index("evaluate_apo_rm@round1") < order.index("score@round1")
-    assert order.index("plots@round0") < order.index("plots@round1")
+    assert order.index("tables@round0") < order.index("tables@round1") < order.index("plots")
 
 
-MEASURING = {"answer", "answer_actor", "evaluate", "payoff", "judge", "plots", *VARIANTS["evaluate_rm"]}
+MEASURING = {
+    "answer",
+    "answer_actor",
+    "evaluate",
+    "payoff",
+    "judge",
+    "tables",
+    "plots",
+    *VARIANTS["evaluate_rm"],
+}
 TRAINING = {"backbone", "actor", "train_base_rm", "train_apo_rm", "test_rm", "align"}
 
 
@@ -303,7 +312,7 @@ def test_a_stage_says_what_it_does(stage: Stage) -> None:
 
 @each
 def test_metrics_are_tracked_by_git_and_outputs_by_dvc(stage: Stage) -> None:
-    assert len(stage.metrics) == (stage.name not in ("start", "plots"))
+    assert len(stage.metrics) == (stage.name not in ("start", "tables", "plots"))
     for path, options in stage.metrics.items():
         assert options == {"cache": False}
         assert re.fullmatch(r"metrics/(r\d/)?\w+\.json", path)
@@ -334,15 +343,14 @@ def test_every_metrics_file_has_a_key_of_its_own() -> None:
 
 
 def test_every_plot_has_data_and_a_template() -> None:
-    """A plot draws a column of a table that stage plots writes for the last round."""
-    outs = [stage.outs for stage in ALL if stage.name == "plots"]
-    assert outs[-1] == [f"metrics/plots/{PARAMS['rounds'][-1]['id']}"]
+    """A plot draws a column of a table whose name is the same for any rounds: `plots diff` matches by it."""
+    assert [stage.outs for stage in ALL if stage.name == "plots"] == [["metrics/plots"]]
     drawn = set()
     for entry in PIPELINE["plots"]:
         ((name, plot),) = entry.items()
         ((path, column),) = plot["y"].items()
         table = Path(path)
-        assert table.parent.as_posix() == "metrics/plots/${rounds[-1].id}" and table.suffix == ".csv", name
+        assert table.parent.as_posix() == "metrics/plots" and table.suffix == ".csv", name
         assert {plot["x"], column} <= set(COLUMNS[table.stem]), name
         drawn.add(table.stem)
         template = json.loads((ROOT / f".dvc/plots/{plot['template']}.json").read_text(encoding="utf-8"))
@@ -465,10 +473,12 @@ def test_a_light_stage_loads_no_heavy_library_and_starts_at_once(name: str) -> N
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("stages/[a-z]*.py")), ids=lambda path: path.stem)
 def test_a_stage_script_is_a_recipe(path: Path) -> None:
-    """Imports, constants-free, one `main` and perhaps small helpers, the call under `__main__`; no class."""
+    """Imports, perhaps constants, `main`, perhaps private helpers, the call under `__main__`."""
     body = ast.parse(path.read_text(encoding="utf-8")).body
-    allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.If)
+    allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.FunctionDef, ast.ClassDef, ast.If)
     assert all(isinstance(node, allowed) for node in body)
+    made = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert made[0] == "main" and all(name.startswith("_") for name in made[1:])
     assert isinstance(body[-1], ast.If) and ast.unparse(body[-1].test) == "__name__ == '__main__'"
 
 

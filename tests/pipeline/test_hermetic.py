@@ -29,8 +29,9 @@ OTHER_SETTINGS = {
     ("train_apo_rm@round0", "models/rm_apo/r0"): "apo.init_from: previous",
     ("judge", "data/evaluate/r1"): "judge.model",
     ("judge", "apo/metrics"): "judge.model",
-    ("plots@round0", "metrics/plots/r0"): "a second round",
+    ("tables@round0", "metrics/tables/r0"): "a second round",
     **{("start", f"models/{name}"): "linked, which is no reading" for name in ("actor", "rm_base")},
+    ("plots", "metrics/tables/r1"): "linked, which is no reading",
 }
 """Inputs that the settings of the demo do not read, with the setting that does."""
 

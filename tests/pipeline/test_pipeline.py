@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # whole games, on a 
 
 AFTER_APO = {
     *("train_apo_rm@round0", "evaluate_apo_rm@round0", "score@round0", "rjs@round0-apo", "align@round0-apo"),
-    *("answer@round0-apo", "evaluate@round0", "payoff@round0", "judge", "plots@round0"),
+    *("answer@round0-apo", "evaluate@round0", "payoff@round0", "judge", "tables@round0", "plots"),
 }
 
 
@@ -27,7 +27,7 @@ def test_where_it_runs_is_no_parameter(played: Path) -> None:
 def test_metrics_are_finite_numbers_under_unique_keys(played: Path) -> None:
     keys: list[str] = []
     for path in sorted((played / "metrics").rglob("*.json")):
-        if not path.is_relative_to(played / "metrics/plots"):
+        if not path.is_relative_to(played / "metrics/tables"):
             keys += json.loads(path.read_text(), parse_constant=pytest.fail)
     assert len(keys) == len(set(keys)) == sum(bool(stage["metrics"]) for stage in stages(played).values())
 
@@ -46,7 +46,7 @@ def test_three_verbs(played: Path) -> None:
 def test_a_second_round_reuses_the_first_and_one_round_runs_nothing(played: Path) -> None:
     """Only the stages of the new round run, and what looks at the whole game."""
     dvc(played, "exp", "apply", "two")
-    looks = {"start", "payoff@round0", "judge", "plots@round0"}
+    looks = {"start", "payoff@round0", "judge", "tables@round0", "plots"}
     two = ran((played.parent / OF_TWO).read_text(encoding="utf-8"))
     assert two == {name for name in stages(played) if "@round1" in name} | looks
     evaluated = json.loads((played / "metrics/r2/evaluate.json").read_text())["evaluate_r2"]

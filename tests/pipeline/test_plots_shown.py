@@ -18,7 +18,7 @@ from tests.helpers.small_repo import ROOT, run
 from tests.pipeline.test_hermetic import offline
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-TABLES = "metrics/plots/r1"
+TABLES = "metrics/plots"
 CURVES = {"base_rm": "r0/train_base_rm", "test_rm": "r0/test_rm", "apo_rm_r1": "r1/train_apo_rm"}
 PLOTS: dict[str, Any] = {
     name: plot
@@ -99,7 +99,7 @@ def test_the_tables_say_what_the_metrics_say(played: Path) -> None:
     metrics = {
         key: value
         for path in (played / "metrics").rglob("*.json")
-        if not path.is_relative_to(played / "metrics/plots")
+        if not path.is_relative_to(played / "metrics/tables")
         for key, value in json.loads(path.read_text()).items()
     }
     tables = {name: read_csv(played / TABLES / f"{name}.csv") for name in COLUMNS}

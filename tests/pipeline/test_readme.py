@@ -67,9 +67,9 @@ def test_the_table_names_the_stages_that_read_a_parameter(change: str, expected:
     assert read == told
 
 
-def test_more_rounds_run_the_start_the_plots_and_the_new_rounds() -> None:
+def test_more_rounds_run_the_start_the_tables_and_the_new_rounds() -> None:
     [expected] = [cell for change, cell in table() if change == "`rounds`"]
-    assert set(names(expected)) == readers("rounds") == {"start", "plots"}
+    assert set(names(expected)) == readers("rounds") == {"start", "tables"}
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def play(folder: Path, rounds: str = ROUNDS) -> None:
         models / "actor",
         models / "rm_base",
         **outs,
-        out_plots=folder / "plots",
+        out_tables=folder / "tables",
         params=folder / "params.yaml",
     )
 
@@ -39,7 +39,7 @@ def test_both_arms_begin_with_the_actor_and_the_game_with_the_base_rm(tmp_path: 
     for out, name in OUTPUTS.items():
         found = files(tmp_path / f"models/{out}/r0")
         assert found == {"model.safetensors": f"weights of {name}", "more/config.json": "{}"}, out
-    assert files(tmp_path / "plots") == {
+    assert files(tmp_path / "tables") == {
         "rounds.json": "[]\n"
     }  # no table: the first round has none before it
 

@@ -1,5 +1,6 @@
 """apo/core/distributed.py: a stage under a launcher; what is told when a rank ends as it should not."""
 
+import json
 import os
 import signal
 import subprocess

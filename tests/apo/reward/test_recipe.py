@@ -72,7 +72,7 @@ def test_a_reward_model_is_trained_and_saved_with_what_a_user_looks_at() -> None
     assert float(curve()[-1]["loss"]) == found["train"]["final_loss"]
     assert found["saved"] == {"rows_compared": 4, "chat_template_equal": 4}
     assert {path.name for path in Path("curves").iterdir()} == {
-        *("training.csv", "lengths.csv", "findings.jsonl")
+        *("training.csv", "lengths.csv", "issues.jsonl")
     }
     config = json.loads(Path("rm/config.json").read_text())
     assert config["apo"].keys() == {"max_length", "pooling", "separator", "truncation_side"}

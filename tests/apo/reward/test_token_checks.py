@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from tokenizers import normalizers
 
 from apo.core.errors import UserError
-from apo.core.records import read_rows, write_json, write_rows
+from apo.core.records import read_rows, write_rows
 from apo.model.batching import collate
 from apo.model.checkpoint import load_tokenizer, prepare_tokenizer
 from apo.model.encoding import Encoder
 from apo.model.special_tokens import ANCHOR
 from apo.reward.length_histogram import ENDS, LengthHistogram
-from apo.reward.recipe import _ranked, train_rm
+from apo.reward.recipe import Outputs, _tokenized, train_rm
+from apo.reward.settings import Apo
 from apo.reward.token_checks import Comparison, TokenCheck
 from apo.reward.token_issues import TOKEN_ISSUES
 from apo.text.data_issues import EXAMPLES, DataIssues
@@ -359,26 +360,18 @@ def test_a_stage_counts_drops_and_writes_them(tmp_path: Path, monkeypatch: pytes
     golden = [row("3", "no", "3"), row("3", "3"), row("4", "no", "no")]
     write_rows(Path("train.jsonl"), human)
     write_rows(Path("golden.jsonl"), golden)
-    write_rows(Path("test.jsonl"), [row("7", "no")])
-    write_json(Path("truth.json"), {})
-    settings = params["rm"] | {"warmup_steps": 0, "calibration_bins": [5]}
-    Path("params.yaml").write_text(
-        json.dumps({"seed": 1, "model": params["model"] | {"max_length": 48}, "rm": settings})
-    )
+    sections = {"model": params["model"] | {"max_length": 48}, "rm": params["rm"] | {"warmup_steps": 0}}
+    Path("params.yaml").write_text(json.dumps({"seed": 1, "training": params["training"], **sections}))
     train_rm(
         "apo_rm",
         start=Path("backbone"),
         comparisons=[Path("train.jsonl")],
-        adversarial=Path("golden.jsonl"),
-        apo_weight=0.1,
-        measured_on={"test": Path("test.jsonl")},
-        truth=Path("truth.json"),
-        out=Path("rm"),
-        curves=Path("curves"),
-        metrics=Path("metrics.json"),
+        adversarial_pairs=Path("golden.jsonl"),
+        apo=Apo(**params["apo"]),
+        outputs=Outputs(Path("rm"), Path("curves"), Path("metrics.json")),
         params=Path("params.yaml"),
     )
-    metrics = json.loads(Path("metrics.json").read_text())["apo_rm"]
+    metrics = json.loads(Path("metrics.json").read_text())["train_apo_rm"]
     train = metrics["train"]
     assert (train["human_pairs"], train["apo_pairs"], train["items"]) == (4, 3, 6)
     assert (train["dropped_by_issues"], train["dropped_without_pair"]) == (4, 1)
@@ -412,9 +405,9 @@ def test_scores_stay_with_their_responses(tmp_path: Path) -> None:
     row = {"query": QUERY, "responses": ["1 2 3 4 5 6 7 8 9 " * 5, "no", "3"], "scores": [2.0, 0.0, 1.0]}
     write_rows(path, [row])
     counts: Counter[str] = Counter()
-    [one] = _ranked(encoder, check_of(encoder, "drop"), [path], counts, is_apo=False)
+    [one] = _tokenized(encoder, check_of(encoder, "drop"), [path], counts)
     [alone] = encoder.items([(QUERY, ["no", "3"])], Counter(), where="")
-    assert (one.item, one.scores, one.pairs) == (alone, [0.0, 1.0], 1)
+    assert (one.item, one.labels, one.pairs) == (alone, [0.0, 1.0], 1)
     assert counts == Counter(items=1, human_pairs=1, tokens=alone.unpacked_tokens)
 
 
@@ -423,4 +416,4 @@ def test_nothing_left_says_what_dropped_it(tmp_path: Path) -> None:
     write_rows(path, [{"query": QUERY, "responses": ["3", "3"], "scores": [1.0, 0.0]}])
     check = check_of(tiny.encoder(), "drop")
     with pytest.raises(UserError, match=r"no comparison to train on.*dropped 1: \{'equal_responses': 1\}"):
-        _ranked(tiny.encoder(), check, [path], Counter(), is_apo=False)
+        _tokenized(tiny.encoder(), check, [path], Counter())

@@ -1,5 +1,6 @@
 """apo/scoring/rewards.py: rewards alone, together, in order, in full, of samples and of answers."""
 
+import json
 import math
 from collections import Counter
 from pathlib import Path

@@ -229,11 +229,11 @@ def test_a_state_of_adapters_is_small(two: Path, one: Any) -> None:
 
 
 @pytest.mark.parametrize("what", ["lm", "dpo", "rrhf"])
-def test_language_models(desc: str, two: Path, one: Any) -> None:
-    wanted = one(desc=desc)
-    assert_close(State(two, desc), wanted)
-    if desc != "rrhf":
-        assert_close(State(two, f"{desc}-zero3"), wanted)
+def test_language_models(what: str, two: Path, one: Any) -> None:
+    wanted = one(what=what)
+    assert_close(State(two, what), wanted)
+    if what != "rrhf":
+        assert_close(State(two, f"{what}-zero3"), wanted)
 
 
 def test_bf16_is_near(two: Path, one: Any) -> None:

@@ -84,7 +84,7 @@ def test_a_launched_training(tmp_path: Path) -> None:
     one, again = place.curve("one"), place.curve("two")
     assert len(one) == len(again) == 10
     for theirs, ours in zip(one, again, strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=5e-6)
     card = (tmp_path / "two" / "README.md").read_text(encoding="utf-8")
     assert '- `engine`: "deepspeed"\n' in card and "- `processes`: 2\n" in card
     assert "`engine`" not in (tmp_path / "one" / "README.md").read_text(encoding="utf-8")

@@ -233,7 +233,7 @@ def test_the_adapters_on_the_backbone_are_the_merged_checkpoint(
     """Both as their libraries open them, the head included."""
     model, tuner = trained(tmp_path / "b", lora(), pooling=pooling, separator=separator)
     adapter = merge_adapters(tuner)
-    save_reward_model(model, tmp_path / "rm", tiny.CARD, None, adapter.save)
+    save_reward_model(model, tmp_path / "rm", tiny.CARD, adapter.save)
     assert {path.name for path in (tmp_path / "rm" / "adapter").iterdir()} == {
         *("adapter_model.safetensors", "adapter_config.json")
     }
@@ -265,7 +265,7 @@ def test_what_is_saved_is_the_same_every_time(tmp_path: Path) -> None:
         model, tuner = adapted(tmp_path / "b", lora())
         train(model, name)
         adapter = merge_adapters(tuner)
-        save_reward_model(model, tmp_path / name, tiny.CARD, None, adapter.save)
+        save_reward_model(model, tmp_path / name, tiny.CARD, adapter.save)
         files = [path for path in sorted((tmp_path / name).rglob("*")) if path.is_file()]
         saved.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
     assert saved[0] == saved[1]
@@ -278,12 +278,12 @@ def test_what_is_saved_is_the_same_every_time(tmp_path: Path) -> None:
 def test_a_reward_model_is_adapted_once_more(tmp_path: Path, opened: Any) -> None:
     """The sequential variant: its head is kept, and the second adapters belong to it."""
     model, tuner = trained(tmp_path / "b", lora())
-    save_reward_model(model, tmp_path / "first", tiny.CARD, None, merge_adapters(tuner).save)
+    save_reward_model(model, tmp_path / "first", tiny.CARD, merge_adapters(tuner).save)
     first = rewards(model)
     second, tuner = adapted(tmp_path / "first", lora(targets=("v_proj",)))
     assert gap(rewards(second), first) < 1e-6
     train(second, "second")
-    save_reward_model(second, tmp_path / "second", tiny.CARD, None, merge_adapters(tuner).save)
+    save_reward_model(second, tmp_path / "second", tiny.CARD, merge_adapters(tuner).save)
     base = AutoModelForSequenceClassification.from_pretrained(tmp_path / "first")
     opened.from_pretrained(base, tmp_path / "second" / "adapter")
     assert gap(rewards(RewardModel(base, second.encoder).eval()), rewards(second)) < 1e-5
