@@ -19,14 +19,17 @@ class ColumnUse:
     Args:
         role_of: What a column of the format, under our names, is read as, or `NOT_READ`.
         columns: Ours by theirs, as the user maps them.
+        keeps_others: Whether columns that are not mapped are read under their names.
 
     Attributes:
         uses: By the name in the file: a role, or `NOT_READ`.
     """
 
-    def __init__(self, role_of: Callable[[str], str], columns: Mapping[str, str]) -> None:
+    def __init__(
+        self, role_of: Callable[[str], str], columns: Mapping[str, str], *, keeps_others: bool
+    ) -> None:
         self.uses: dict[str, str] = {}
-        self._role_of, self._columns = role_of, columns
+        self._role_of, self._columns, self._keeps_others = role_of, columns, keeps_others
 
     def add(self, row: Row) -> None:
         """Takes in the columns of one more row as it is in the file."""
@@ -35,12 +38,16 @@ class ColumnUse:
         mapped: dict[str, list[str]] = {}
         for ours, theirs in self._columns.items():
             mapped.setdefault(column_of(row, theirs), []).append(ours)
-        beside = set(partners(row, self._columns)) if self._columns else row.keys()
+        beside = set(row)
+        if self._columns:
+            beside = set(partners(row, self._columns, keeps_others=self._keeps_others))
         for key in row:
             if key in self.uses:
                 continue
             if key in mapped:
                 self.uses[key] = ", ".join(self._role_of(ours) for ours in mapped[key])
+            elif key in beside and key == "input" and self._columns:
+                self.uses[key] = "input of the instruction"
             elif key in beside:
                 self.uses[key] = self._role_of(our_name(key, row))
             else:

@@ -39,17 +39,17 @@ def our_name(key: str, row: Row) -> str:
     return key if ours in row else ours
 
 
-def with_columns(row: Row, columns: Mapping[str, str], where: str) -> Row:
+def with_columns(row: Row, columns: Mapping[str, str], where: str, *, keeps_others: bool = False) -> Row:
     """A row under our keys: {ours: theirs}, theirs a key or a path such as `info.post` and `answers.0.text`.
 
     What belongs to a column stays beside it: earlier turns, a system text, other media; the prompt where none
-    is mapped; and the input of an instruction, behind it.
+    is mapped; and the input of an instruction, behind it. `keeps_others`: every other column stays too.
 
     Raises:
         RowError: A row has no such column.
     """
     mapped = {ours: _at(row, theirs, where) for ours, theirs in columns.items()}
-    beside = set(partners(row, columns))
+    beside = set(partners(row, columns, keeps_others=keeps_others))
     if "input" in beside and "prompt" in mapped:
         beside.remove("input")
         mapped["input"] = row["input"]
@@ -58,12 +58,14 @@ def with_columns(row: Row, columns: Mapping[str, str], where: str) -> Row:
     return mapped | {key: row[key] for key in row if key in beside}
 
 
-def partners(row: Row, columns: Mapping[str, str]) -> Iterator[str]:
-    """The columns that are read beside those that are mapped."""
+def partners(row: Row, columns: Mapping[str, str], *, keeps_others: bool = False) -> Iterator[str]:
+    """The columns that are read, or may be, beside those that are mapped."""
     taken = {column_of(row, path) for path in columns.values()}
     prompts = () if {"prompt", *PROMPTS} & columns.keys() else PROMPTS
     inputs = ("input",) if columns.get("prompt", "").rpartition(".")[2] == "instruction" else ()
-    for key in (*SYSTEM, *HISTORY, *MEDIA, *prompts, *inputs):
+    known = (*SYSTEM, *HISTORY, *MEDIA, *prompts, *inputs)
+    others = [key for key in row if key not in (*known, *PROMPTS)] if keeps_others else []
+    for key in (*known, *others):
         if key in row and key not in taken and key not in columns:
             yield key
 

@@ -18,7 +18,7 @@ from apo.datasets.messages import decode_containers
 from apo.datasets.paired_columns import LabelError, label_meanings, label_text
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.query_ids import id_in
-from apo.datasets.recognize import Format, recognize
+from apo.datasets.recognize import Format, matching, recognize
 from apo.datasets.rows import LocatedRow, file_rows
 from apo.datasets.trees import comparisons_in, is_tree
 from apo.text.data_issues import DataIssues
@@ -64,6 +64,7 @@ class FileReader:
     ) -> None:
         self.path, self.counts, self.issues = path, counts, issues
         self._options, self._label_seen, self._is_forest = options, False, False
+        self._formats, self._keeps_others = formats, False
         rows = self._readable(self._counted(file_rows(path, options.name or str(path))))
         located, raw, first = next(rows, (None, {}, {}))
         if located is None:  # all rows were left out
@@ -71,7 +72,7 @@ class FileReader:
             return
         self.format = recognize(first, formats, located.where, name=options.format)
         self._binding = self.format.binds(first, located.where)
-        self._use = ColumnUse(self._binding.role_of, options.columns)
+        self._use = ColumnUse(self._binding.role_of, options.columns, keeps_others=self._keeps_others)
         self._use.uses = options.uses
         self._labels = self._label_meanings()
         self._keys = first.keys()
@@ -112,13 +113,17 @@ class FileReader:
 
     def _readable(self, rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, Row, Row]]:
         """Rows as they are in the file, and under our names."""
+        columns, is_first = self._options.columns, True
         for located in rows:
             try:
                 if isinstance(located.row, RowError):
                     raise located.row
-                columns, where = self._options.columns, located.where
-                row = translated(located.row)
-                row = with_columns(row, columns, where) if columns else row
+                where, row = located.where, translated(located.row)
+                if columns and is_first:
+                    self._keeps_others = not matching(with_columns(row, columns, where), self._formats)
+                if columns:
+                    row = with_columns(row, columns, where, keeps_others=self._keeps_others)
+                is_first = False
                 raw = {} if self._is_forest else located.row
                 yield located, raw, decode_containers(row, where, self.counts)
             except RowError as error:
@@ -172,10 +177,13 @@ class FileReader:
         for located in file_rows(self.path, self._options.name or str(self.path)):
             if not isinstance(located.row, RowError):
                 try:
-                    row = with_columns(located.row, self._options.columns, located.where)
+                    columns = self._options.columns
+                    row = located.row
+                    if columns:
+                        row = with_columns(row, columns, "", keeps_others=self._keeps_others)
                 except RowError:
                     continue
-                value = (row if self._options.columns else located.row).get(key)
+                value = row.get(key)
                 values[label_text(value)[:40] if not isinstance(value, list | dict) else "a list"] += 1
         listed = [f"{value} ({count:,})" for value, count in values.most_common(MAX_LABELS)]
         return ", ".join(listed + (["..."] if len(values) > MAX_LABELS else []))

@@ -20,6 +20,21 @@ def test_mapping_the_instruction_keeps_its_input(tmp_path: Path) -> None:
     ]
 
 
+def test_mapping_the_prompt_alone_leaves_the_answers_as_they_are(tmp_path: Path) -> None:
+    rows = [{"instruction": "Add.", "input": "1 and 2", **PAIR, "source": "s"}]
+    found = read(tmp_path, rows, columns={"prompt": "instruction"})
+    assert found.said == [("\n\nHuman: Add.\n\n1 and 2\n\nAssistant:", "good > bad")]
+    assert found.columns == {
+        "instruction": "prompt",
+        "input": "input of the instruction",
+        "chosen": "chosen",
+        "rejected": "rejected",
+        "source": "not read",
+    }
+    votes = [{"post": "Why?", "answer_a": "good", "answer_b": "bad", "winner": "b"}]
+    assert read(tmp_path, votes, columns={"prompt": "post"}).said == [(WHY, "bad > good")]
+
+
 PARTNERS: list[tuple[dict[str, Any], dict[str, str], str]] = [
     (
         {"q": "Add.", "about": "1 and 2", "a": "good", "b": "bad"},

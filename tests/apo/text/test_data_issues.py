@@ -77,7 +77,10 @@ def test_what_the_table_does_not_allow_names_the_key(tmp_path: Path, block: Any,
 # What the committed parameters do ------------------------------------------------------------------
 
 DROPPED = "two_queries empty_response single_response identical_responses no_preference golden_repeated"
-KEPT = "duplicate_responses sample_count replacement_character turn_order chat_template"
+KEPT = (
+    "duplicate_responses sample_count replacement_character turn_order chat_template "
+    "unread_column runaway_response json_text"
+)
 TOKENS = {
     "repeated_responses": "keep",
     "special_token_text": "keep",
