@@ -4,8 +4,9 @@
 # make check   format, lint, types
 # make fuzz    100,000 damaged files for every reader, half an hour
 # make hermetic   every stage alone with what it declares; part of make test
-# make reproduce  two clones, two runs, the same bytes; part of make test; APO_FULL=1 plays the whole game twice
-# make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, SHAPE=, MAP='prompt=question', JSON=1
+# make reproduce   two clones, two runs, the same bytes, with a small game; APO_FULL=1 plays the whole one twice
+# make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, FORMAT=, MAP='prompt=question',
+#              LABELS='1=1 2=2 0=tie', JSON=1
 # make big     time and memory of the stages that read rows, up to a million of them, an hour; SIZES='10000 100000'
 # make preset   the parameters of a preset: NAME=demo, hh_1b or paper
 # make interop  checkpoints and files in the code of others: transformers, TRL, RewardBench; part of make test
@@ -56,11 +57,11 @@ hermetic: setup-dev
 	$(BIN)/python -m pytest tests/pipeline/test_hermetic.py
 
 reproduce: setup-dev
-	$(BIN)/python -m pytest tests/pipeline/test_reproduce.py
+	APO_TWICE=$(or $(APO_TWICE),small) $(BIN)/python -m pytest tests/pipeline/test_reproduce.py
 
 inspect: setup
-	@$(BIN)/python -m apo.inspection $(DATA) $(if $(MODEL),--tokenizer $(MODEL)) $(if $(KIND),--as $(KIND)) $(if $(SHAPE),--shape $(SHAPE)) \
-	  $(if $(MAP),--columns $(MAP)) $(if $(JSON),--json)
+	@$(BIN)/python -m apo.inspection "$(DATA)" $(if $(MODEL),--tokenizer "$(MODEL)") $(if $(KIND),--as "$(KIND)") \
+	  $(if $(FORMAT),--format "$(FORMAT)") $(if $(MAP),--columns $(MAP)) $(if $(LABELS),--labels $(LABELS)) $(if $(JSON),--json)
 
 preset: setup
 	@$(BIN)/python -m apo.preset $(NAME)

@@ -3,10 +3,10 @@
     python -m apo.lineage models/rm_apo/r1
     python -m apo.lineage data/rjs/r1/apo.jsonl
 
-To be run in the repository root, on an output of a stage, or a file in one. `dvc.lock` holds the hash of
-every input, output, parameter and code folder of each stage; DVC compares them. A line is `ok`, or what DVC
-says: `modified`, `deleted`, `new`, `not in cache`. Exit code 0 if all are ok; otherwise 1, and each that is
-not is named on a line at the end: run `dvc repro`, which makes the result anew.
+To be run in the repository, on an output of a stage, or a file in one. `dvc.lock` holds the hash of every
+input, output, parameter and code folder of each stage, and its command; DVC compares them. A line is `ok`, or
+what DVC says: `modified` (or never recorded), `deleted`, `not in cache`. Exit code 0 if all are ok;
+otherwise 1, and each that is not is named on a line at the end: run `dvc repro`, which makes the result anew.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
@@ -27,7 +28,7 @@ class Lineage:
     """A walk from a stage back to the raw data.
 
     Attributes:
-        changed: Each file, folder or parameter that is not as it was recorded, with what DVC says of it.
+        changed: Each file, folder, parameter or command that is not as recorded, with what DVC says of it.
     """
 
     def __init__(self, repo: Repo) -> None:
@@ -37,33 +38,49 @@ class Lineage:
 
     def lines(self, stage: Any, indent: str = "") -> Iterator[str]:
         """The tree below one stage; what is shared is shown once."""
-        self._shown.add(stage.addressing)
-        made = sorted(self._graph.successors(stage), key=lambda other: other.addressing)
-        outs = {self._name(out): other for other in made for out in other.outs}
-        yield f"{indent}stage {stage.addressing}"
+        self._shown.add(_title(stage))
+        earlier = sorted(self._graph.successors(stage), key=_title)
+        yield f"{indent}stage {_title(stage)}{self._command_state(stage)}"
         for out in stage.outs:
             yield f"{indent}  wrote  {self._state(stage, out)}"
         for dependency in stage.deps:
-            source = next((o for o in outs if f"{self._name(dependency)}/".startswith(f"{o}/")), None)
             yield f"{indent}  read   {self._state(stage, dependency)}"
-            if source and outs[source].addressing in self._shown:
-                yield f"{indent}    made by stage {outs[source].addressing}, shown above"
-            elif source:
-                yield from self.lines(outs[source], indent + "    ")
+            for source in earlier:
+                if not any(_overlap(Path(dependency.fs_path), Path(out.fs_path)) for out in source.outs):
+                    continue
+                if _title(source) in self._shown:
+                    yield f"{indent}    made by stage {_title(source)}, shown above"
+                else:
+                    yield from self.lines(source, indent + "    ")
+
+    def _command_state(self, stage: Any) -> str:
+        if not stage.cmd_changed:
+            return ""
+        self.changed[f"command of stage {_title(stage)}"] = "modified"
+        return "  modified command"
 
     def _state(self, stage: Any, dependency: Any) -> str:
-        """An input or output with what DVC says of it, and its hash."""
-        name, digest = self._name(dependency), dependency.hash_info.value if dependency.hash_info else ""
+        """An input or output with what DVC says of it, and its hash; of parameters their names."""
+        name = Path(dependency.fs_path).relative_to(self._root).as_posix()
         states = dependency.status().get(str(dependency), {})
         states = {name: states} if isinstance(states, str) else states
         for key, state in states.items():
-            self.changed[key if key == name else f"{name}: {key}"] = f"{state}, stage {stage.addressing}"
-        if getattr(dependency, "params", None) is not None:
-            name = f"{name}: {', '.join(dependency.params)}"
-        return f"{'/'.join(sorted(set(states.values()))) or 'ok':10}{name}  {digest or ''}".rstrip()
+            self.changed[key if key == name else f"{name}: {key}"] = f"{state}, stage {_title(stage)}"
+        told = "/".join(sorted(set(states.values()))) or "ok"
+        if isinstance(dependency, ParamsDependency):
+            return f"{told:10}{name}: {', '.join(dependency.params)}"
+        digest = dependency.hash_info.value if dependency.hash_info else ""
+        return f"{told:10}{name}  {digest}".rstrip()
 
-    def _name(self, dependency: Any) -> str:
-        return Path(dependency.fs_path).relative_to(self._root).as_posix()
+
+def _title(stage: Any) -> str:
+    """Its name in dvc.yaml, or the file of `dvc add`."""
+    return getattr(stage, "name", None) or str(stage.addressing)
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    """Whether one is the other, or in it."""
+    return one == other or one in other.parents or other in one.parents
 
 
 def find_stage(repo: Repo, path: Path) -> Any:
@@ -74,7 +91,8 @@ def find_stage(repo: Repo, path: Path) -> Any:
     """
     target = Path(os.path.normpath(path.absolute()))
     for stage in repo.index.stages:
-        if any(target == Path(out.fs_path) or Path(out.fs_path) in target.parents for out in stage.outs):
+        outs = [Path(out.fs_path) for out in stage.outs]
+        if target in outs or (target.exists() and any(out in target.parents for out in outs)):
             return stage
     raise UserError(
         str(path),
@@ -97,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
             for line in lineage.lines(find_stage(repo, file)):
                 print(line)
     except (UserError, DvcException) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     for name, state in lineage.changed.items():
         print(f"{name}: {state}")

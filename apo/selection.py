@@ -13,6 +13,34 @@ from apo.text.dialogue import cut_runaway
 
 class Rjs(Section):
     candidates: Literal["samples", "samples_and_extra"]
+    rewards: Literal["rm", "source"]
+
+
+class RankAgreement:
+    """Kendall's tau-b between the rewards of an RM and those that the source gave to the same samples.
+
+    It is computed for each query and averaged over the queries in which neither ranks all samples alike.
+    """
+
+    def __init__(self) -> None:
+        self._taus: list[float] = []
+        self._queries = 0
+
+    def add(self, rewards: list[float], source_rewards: list[float]) -> None:
+        """The two rewards of each sample of one query."""
+        from scipy.stats import kendalltau  # a second
+
+        self._queries += 1
+        if len(set(rewards)) > 1 and len(set(source_rewards)) > 1:
+            self._taus.append(float(kendalltau(rewards, source_rewards).statistic))
+
+    def metrics(self) -> dict[str, float]:
+        """The mean, and the numbers of queries with and without one; {} if no sample has both rewards."""
+        if not self._queries:
+            return {}
+        counts = {"queries": len(self._taus), "queries_without": self._queries - len(self._taus)}
+        mean = {"kendall_tau": sum(self._taus) / len(self._taus)} if self._taus else {}
+        return mean | {f"kendall_tau_{name}": count for name, count in counts.items()}
 
 
 COUNTS = (
@@ -36,6 +64,8 @@ def select(
     samples_source: str,
     rewards_source: str,
     counts: Counter[str],
+    use_source_rewards: bool = False,
+    agreement: RankAgreement | None = None,
 ) -> Iterator[Row]:
     """One row per query: the candidate with the highest reward that is not blank, and all rewards.
 
@@ -54,6 +84,8 @@ def select(
         samples_source: The file of the samples, for error messages.
         rewards_source: The file of the rewards, for error messages.
         counts: Filled while the rows are drawn; at the end it has every name in `COUNTS`.
+        use_source_rewards: Whether the `source_rewards` of the samples select, in the place of the rewards.
+        agreement: Receives both rewards of the samples that have `source_rewards`.
 
     Raises:
         UserError: Samples and rewards do not belong together, an id is repeated, a reward is not a finite
@@ -66,6 +98,11 @@ def select(
         location = f"{samples_source}:{number}"
         _check_unseen(str(row["query_id"]), seen, location=location)
         samples, rewards = _candidates(row, lookup, include_extra, location=location)
+        if "source_rewards" in row or use_source_rewards:
+            source_rewards = _source_rewards(row, samples, location=location)
+            if agreement:
+                agreement.add(rewards[: len(source_rewards)], source_rewards)
+            rewards = source_rewards if use_source_rewards else rewards
         counts["queries"] += 1
         counts["samples"] += len(samples)
         counts["extra_ignored"] += 0 if include_extra else len(row.get("extra", {}))
@@ -73,6 +110,28 @@ def select(
         if selection:
             yield selection
     lookup.check_all_used(samples_source)
+
+
+def _source_rewards(row: Row, candidates: list[str], *, location: str) -> list[float]:
+    """The rewards that the source gave to the samples of a row, one for each."""
+    rewards = row.get("source_rewards")
+    valid = isinstance(rewards, list) and len(rewards) == len(row["samples"])
+    if not valid or not all(map(_is_reward, rewards or [])):
+        raise UserError(
+            location,
+            found=f"source_rewards {rewards!r:.60} for {len(row['samples'])} samples",
+            expected="one finite number for each sample",
+            do="bring samples with their scores (data.files.samples, sample.llm.origin: source), or set "
+            "rjs.rewards: rm",
+        )
+    if len(candidates) > len(rewards or []):
+        raise UserError(
+            "params.yaml: rjs.rewards",
+            found="'source' with rjs.candidates: samples_and_extra",
+            expected="candidates that all have a reward of the source",
+            do="set rjs.candidates: samples",
+        )
+    return [float(reward) for reward in rewards or []]
 
 
 def _select_best(row: Row, samples: list[str], rewards: list[float], counts: Counter[str]) -> Row | None:

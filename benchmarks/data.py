@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from apo.core.config import read_section
+from apo.datasets.issues import ROW_ISSUES
 from apo.datasets.readers import read_comparisons
-from apo.datasets.settings import RowFindings
 from apo.language.tokenizer import train_tokenizer
 from apo.model.checkpoint import new_language_model, save_language_model
 from apo.model.encoding import Encoder, ResponseSet
-from apo.text.data_issues import Findings
+from apo.text.data_issues import DataIssues
 
 Text = tuple[str, list[str]]  # a query and its responses, the better one first
 
@@ -38,8 +38,8 @@ LENGTHS = Path(__file__).with_name("hh_lengths.json")
 def read_texts(path: Path) -> list[Text]:
     """The first two responses of every comparison of a file that the pipeline reads too."""
     texts = []
-    policies = read_section(PARAMS, "data.findings", RowFindings).model_dump()
-    for row in read_comparisons(path, Counter(), Findings(policies, set_in="data.findings")):
+    on_issue = read_section(PARAMS, ROW_ISSUES.section, ROW_ISSUES.settings)
+    for row in read_comparisons(path, Counter(), DataIssues(ROW_ISSUES, on_issue.actions())):
         order = sorted(range(2), key=lambda k: -row["scores"][k])
         texts.append((row["query"], [row["responses"][k] for k in order]))
     return texts

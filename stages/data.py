@@ -2,8 +2,8 @@
 
 In: the demo world of this project, files of the user or the authors, or a data set of a hub (params `data`).
 Out: `data/raw/`: comparisons, golden, samples, demonstrations, documents, truth. A source that has none
-of a kind leaves its file empty. Findings: up to ten examples of each thing that was found in the rows.
-Metrics: what was read, what was found, and what was left out.
+of a kind leaves its file empty. Issues: up to ten examples of each code.
+Metrics: what was read, as what each column was read, the issues, and what was left out.
 """
 
 import tempfile
@@ -15,49 +15,49 @@ from apo.core.records import Row, write_json, write_parts
 from apo.core.stage import run
 from apo.datasets.authors import checked_files, fetched_files
 from apo.datasets.download import repository_cache
+from apo.datasets.files import read_files
 from apo.datasets.hub import fetch
-from apo.datasets.load import KINDS, Raw, read_demo, read_files, refuse_unread
-from apo.datasets.settings import Data, RowFindings
-from apo.text.data_issues import Findings
+from apo.datasets.issues import ROW_ISSUES
+from apo.datasets.load import KINDS, LoadedRecords, read_demo
+from apo.datasets.settings import Data
+from apo.datasets.watched_folder import refuse_unread
+from apo.text.data_issues import DataIssues
 
 
 def main(input: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
     data = read_section(params, "data", Data)
     seed = read_seed(params)
     refuse_unread(data, input)
-    policies = data.findings.model_dump()
-    findings = Findings(policies, set_in="data.findings", never_kept=RowFindings.never_kept())
+    issues = DataIssues(ROW_ISSUES, data.on_issue.actions())
     with tempfile.TemporaryDirectory() as scratch:
-        raw = _read(data, input, Path(scratch), findings, seed=seed)
+        raw = _read(data, input, Path(scratch), issues, seed=seed)
 
         def rows() -> Iterator[tuple[str, Row]]:
             yield from raw.rows
-            yield from (
-                ("findings", {**one, "where": _inside(one["where"], input)}) for one in findings.examples
-            )
+            yield from (("issues", {**one, "where": _inside(one["where"], input)}) for one in issues.examples)
 
-        counts = write_parts({name: out / f"{name}.jsonl" for name in (*KINDS, "findings")}, rows())
+        counts = write_parts({name: out / f"{name}.jsonl" for name in (*KINDS, "issues")}, rows())
     write_json(out / "truth.json", raw.truth)
     files = {name: dict(sorted(found.items())) for name, found in raw.counts.items()}
-    del counts["findings"]
+    del counts["issues"]
     dropped = sum(n for found in files.values() for name, n in found.items() if name.startswith("dropped_"))
-    found = {"files": files, "dropped": dropped, "findings": dict(findings.counts)}
+    found = {"files": files, "columns": raw.columns, "dropped": dropped, "issues": dict(issues.counts)}
     write_json(metrics, {"data": {"rows": counts, **found}})
 
 
-def _read(data: Data, input: Path, scratch: Path, findings: Findings, *, seed: int) -> Raw:
+def _read(data: Data, input: Path, scratch: Path, issues: DataIssues, *, seed: int) -> LoadedRecords:
     if data.source == "demo":
         return read_demo(data.demo, seed=seed)
     if data.source == "files":
-        return read_files(data.files, input, findings, shape=data.shape)
+        return read_files(data.files, input, issues, format=data.format)
     if data.source == "authors" and data.authors.urls:
         kept = repository_cache()
-        files, called = fetched_files(data.authors.urls, kept, samples=data.authors.samples)
-        return read_files(files, kept, findings, called=called)
+        files, display_names = fetched_files(data.authors.urls, kept, samples=data.authors.samples)
+        return read_files(files, kept, issues, display_names=display_names)
     if data.source == "authors":
-        return read_files(checked_files(input, samples=data.authors.samples), input, findings)
-    files, called = fetch(data.hub, scratch, watched=input)
-    return read_files(files, scratch, findings, shape=data.shape, called=called)
+        return read_files(checked_files(input, samples=data.authors.samples), input, issues)
+    files, display_names = fetch(data.hub, scratch, watched=input)
+    return read_files(files, scratch, issues, format=data.format, display_names=display_names)
 
 
 def _inside(where: str, folder: Path) -> str:

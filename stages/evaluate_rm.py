@@ -15,7 +15,7 @@ from apo.core.config import read_section, read_seed
 from apo.core.records import read_rows, write_json
 from apo.core.stage import run
 from apo.core.tables import write_csv
-from apo.evaluation.evaluate_rm import measure
+from apo.evaluation.evaluate_rm import measure, rate_comparisons
 from apo.evaluation.rm_calibration import after_temperature, calibrate
 from apo.evaluation.settings import EvaluateRM
 from apo.metrics.histograms import histogram_rows, margin_rows
@@ -39,10 +39,11 @@ def main(
     rows = sum(1 for file in files.values() for _ in read_rows(file))
     with open_chunks(f"evaluate_{name}", fingerprint([], [model, *files.values()]), queries=rows) as chunks:
         reward_model = load_reward_model(model).to(device).eval()
-        measured = {
-            split: measure(reward_model, file, truth=truth, bins=bins, desc=f"{name} {split}", chunks=chunks)
+        rated = {
+            split: rate_comparisons(reward_model, file, desc=f"{name} {split}", chunks=chunks)
             for split, file in files.items()
         }
+    measured = {split: measure(rows, truth=truth, bins=bins) for split, rows in rated.items()}
     found: dict[str, Any] = {split: part.metrics for split, part in measured.items()}
     points = [{"split": split, **row} for split, part in measured.items() for row in part.curve]
     curves = {"reliability": points}

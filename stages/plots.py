@@ -1,31 +1,17 @@
-"""plots: one table for each plot of `dvc plots show`, over all models of the rounds so far.
+"""plots: the tables of the last round where `dvc plots` looks for them.
 
-In: the curves of round zero and of this round, the tables of the round before. Out: `metrics/plots/ROUND/`:
-rm_training, llm_training, reliability, rewards, margins, golden_samples, truth (demo; else without rows) and
-rounds, in CSV. Computes no number that the curves don't hold, but for means over steps and the intervals of
-the reliability curves.
+In: the tables of the last round. Out: the same in `metrics/plots`. `dvc plots diff` draws two revisions into
+one chart where their tables have the same name, whatever their rounds.
 """
 
 from pathlib import Path
 
-from apo.core.config import check_rounds
+from apo.core.records import copy_folder
 from apo.core.stage import run
-from apo.core.tables import write_csv
-from apo.plots.tables import COLUMNS, join, read_curves, read_tables
 
 
-def main(
-    round: str,
-    start: Path,
-    this: Path,
-    before: Path,
-    out: Path,
-    params: Path = Path("params.yaml"),
-) -> None:
-    rounds = check_rounds(params)
-    curves = read_curves({"r0": start, round: this})
-    for name, rows in join(curves, round, rounds=rounds, before=read_tables(before)).items():
-        write_csv(out / f"{name}.csv", rows, COLUMNS[name])
+def main(tables: Path, out: Path) -> None:
+    copy_folder(tables, out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from apo.core.config import read_section
 from apo.core.records import read_rows, write_json, write_rows
 from apo.core.stage import run
-from apo.selection import Rjs, select
+from apo.selection import RankAgreement, Rjs, select
 
 
 def main(
@@ -19,6 +19,7 @@ def main(
 ) -> None:
     settings = read_section(params, "rjs", Rjs)
     counts: Counter[str] = Counter()
+    agreement = RankAgreement()
     rows = select(
         read_rows(samples, "query_id", "query"),
         read_rows(scores, "query_id"),
@@ -26,9 +27,11 @@ def main(
         samples_source=str(samples),
         rewards_source=str(scores),
         counts=counts,
+        use_source_rewards=settings.rewards == "source",
+        agreement=agreement,
     )
     write_rows(out, rows)
-    write_json(metrics, {f"rjs_{name}": dict(counts)})
+    write_json(metrics, {f"rjs_{name}": {**counts, **agreement.metrics()}})
 
 
 if __name__ == "__main__":

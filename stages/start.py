@@ -1,7 +1,7 @@
 """start: round zero, in which the LLM of both arms is the actor and the RM of the game is the base RM.
 
 In: the actor and the base RM. Out: the same checkpoints under the names that round one looks for,
-`models/llm_base/r0`, `models/llm_apo/r0` and `models/rm_apo/r0`, and the plots of no round. Checks that the
+`models/llm_base/r0`, `models/llm_apo/r0` and `models/rm_apo/r0`, and the tables of no round. Checks that the
 rounds follow each other.
 """
 
@@ -18,13 +18,13 @@ def main(
     out_llm_base: Path,
     out_llm_apo: Path,
     out_rm_apo: Path,
-    out_plots: Path,
+    out_tables: Path,
     params: Path = Path("params.yaml"),
 ) -> None:
     check_rounds(params)
     for source, target in ((actor, out_llm_base), (actor, out_llm_apo), (base_rm, out_rm_apo)):
         copy_folder(source, target)
-    write_json(out_plots / "rounds.json", [])
+    write_json(out_tables / "rounds.json", [])
 
 
 if __name__ == "__main__":

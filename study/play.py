@@ -38,13 +38,22 @@ class Workspace:
         """What dvc and the stages print."""
         return self.copy.with_suffix(".log")
 
+    @property
+    def params(self) -> Path:
+        """The params.yaml of the code in the copy, without changes."""
+        return self.copy.with_suffix(".yaml")
+
 
 def make_copy(target: Path, cache: Path) -> Path:
-    """What a game needs of the working tree as a repository of its own, whose dvc cache is `cache`."""
+    """What a game needs of the working tree as a repository of its own, whose dvc cache is `cache`.
+
+    Its params.yaml is kept beside it, so that an edit of the working tree does not reach a running study.
+    """
     shutil.rmtree(target, ignore_errors=True)
     for name in played_files():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name)
+    shutil.copy2(target / "params.yaml", target.with_suffix(".yaml"))
     _run(["git", "init", "-q"], target)
     _run(["dvc", "config", "--local", "cache.dir", str(cache)], target)
     _run(["dvc", "config", "--local", "core.autostage", "false"], target)
@@ -73,7 +82,7 @@ def play(game: Game, workspace: Workspace) -> None:
         UserError: A stage failed.
     """
     clear(workspace.copy)
-    shutil.copy2(ROOT / "params.yaml", workspace.copy / "params.yaml")
+    shutil.copy2(workspace.params, workspace.copy / "params.yaml")
     change(workspace.copy / "params.yaml", game.changes)
     _stage(game.title, ["dvc", "repro", *game.targets], workspace)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from apo.core.errors import UserError
 from study.claims import claims_table
+from study.cost import cost_table
 from study.markdown import table
 from study.paired import Row
 from study.power import power_note, power_table
@@ -53,6 +54,7 @@ def tables(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         "transfer_spread": spread_table(transfer, apo_rm(settings.transfer.coefficients[-1])),
         "one_seed": table(head, lines),
         "games": games_table(rows, settings),
+        "cost": cost_table(rows, settings),
     }
 
 

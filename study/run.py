@@ -85,7 +85,8 @@ def run(lists: Sequence[list[Job]], folder: Path, workers: int, code: str) -> in
                 while not workspaces.empty():
                     workspace = workspaces.get()
                     shutil.rmtree(workspace.copy)
-                    workspace.log.unlink(missing_ok=True)
+                    for file in (workspace.log, workspace.params):
+                        file.unlink(missing_ok=True)
 
 
 def _played(job: Job, workspace: Workspace, folder: Path, code: str, progress: Progress) -> bool:

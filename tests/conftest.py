@@ -36,24 +36,20 @@ def vectors(request: pytest.FixtureRequest) -> Callable[[str], list[dict[str, An
 
 @pytest.fixture(scope="session")
 def game(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository in which a small game was played once and committed."""
-    from tests.helpers.played_repo import dvc, git, ran, stages
-    from tests.helpers.small_repo import copy_repository
+    """A copy of the repository in which a small game of one round was played and committed.
 
-    repository = copy_repository(tmp_path_factory.mktemp("game") / "repository")
-    output = dvc(repository, "repro")
-    assert ran(output) == set(stages(repository)), output
-    git(repository, "add", "-A")
-    git(repository, "commit", "-qm", "played")
-    return repository
+    The experiment `two` is the same game with a second round. Processes of one test run play it once: the
+    others copy it.
+    """
+    from tests.helpers.played_repo import play_once
+
+    return play_once(tmp_path_factory)
 
 
 @pytest.fixture
 def played(game: Path) -> Iterator[Path]:
     """The played game as it was committed; put back after the test."""
-    from tests.helpers.played_repo import dvc, git
+    from tests.helpers.played_repo import put_back
 
     yield game
-    git(game, "reset", "-q", "--hard")  # dvc may have staged its lock
-    git(game, "clean", "-fdq")
-    dvc(game, "checkout", "--force")
+    put_back(game)

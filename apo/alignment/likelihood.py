@@ -77,7 +77,7 @@ def predictors(items: Sequence[ResponseSet], *, width: int) -> Int[Tensor, "labe
 
     The first token of a response follows the last one of the query, whatever stands between them in the tree.
 
-    >>> predictors([Item([1, 5], [[6, 7], [8, 9, 2]])], width=7)  # 1 5 | 6 7 | 8 9 2
+    >>> predictors([ResponseSet([1, 5], [[6, 7], [8, 9, 2]])], width=7)  # 1 5 | 6 7 | 8 9 2
     tensor([1, 2, 1, 4, 5])
     """
     places: list[int] = []

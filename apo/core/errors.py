@@ -23,7 +23,7 @@ class RowError(UserError):
     """One row is invalid; the rows after it are still readable.
 
     Args:
-        code: The kind of data issue, a key of `data.findings` in params.yaml.
+        code: The kind of data issue, a key of `data.on_issue` in params.yaml.
         where: The row: `data/input/pairs.jsonl:17`.
         found: The actual value, truncated.
         expected: The expected value.

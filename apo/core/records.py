@@ -47,9 +47,8 @@ def read_placed_rows(path: Path, *texts: str) -> Iterator[tuple[int, int, Row]]:
     offset = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if line == b"\n":
-                offset += len(line)
-                continue
+            if line == b"\n" and number == 1 and not lines.peek(1):
+                return
             where = f"{path}:{number}"
             row = parse_row(decoded(line, where=where), where=where)
             for key in texts:

@@ -1,1 +1,1 @@
-"""Files and data sets of others, in any shape: records, and what was found wrong."""
+"""Files and data sets of others, in any format: records, and what was found wrong."""

@@ -150,7 +150,7 @@ def fetched_files(urls: Mapping[str, str], folder: Path, *, samples: bool) -> tu
         )
     for file in needed:
         url, name = addresses[file], Path(file.path).name
-        download(url, folder / file.path, size=file.size, sha256=file.sha256, called=name)
+        download(url, folder / file.path, size=file.size, sha256=file.sha256, display_name=name)
     return _files(needed, {file: file.path for file in needed}), {file.path: file.path for file in needed}
 
 
@@ -160,8 +160,8 @@ def _needed(samples: bool) -> list[Published]:
 
 def _files(needed: list[Published], names: Mapping[Published, str]) -> Files:
     """Names by what the files are, as `read_files` takes them."""
-    of = {kind: [names[file] for file in needed if file.kind == kind] for kind in Files.model_fields}
-    return Files.model_validate({**of, "columns": {}})
+    kinds = {file.kind for file in needed}
+    return Files.of({kind: [names[file] for file in needed if file.kind == kind] for kind in kinds}, {}, {})
 
 
 def _place(folder: Path, file: Published) -> Path | None:
@@ -182,5 +182,5 @@ def _check(path: Path, file: Published) -> None:
             str(path),
             found=found,
             expected=f"the {file.size} bytes with SHA-256 {file.sha256} that the authors published",
-            do="fetch it again; to use changed files, set data.source: files and name them under data.files",
+            do="download it again; for changed files, set data.source: files and name them under data.files",
         )

@@ -1,4 +1,4 @@
-"""The bytes of a file, unpacked where it is packed, and no more of them than its size lets expect."""
+"""The bytes of a file, decompressed where it is compressed, and no more of them than its size lets expect."""
 
 import gzip
 import lzma
@@ -10,23 +10,23 @@ from tqdm import tqdm
 
 from apo.core.errors import UserError
 
-LONGEST_ROW = 8 * 2**20  # bytes of one row
-MOST_EXPANSION = 100  # times its own size that a packed file may unpack to ...
-FREE_EXPANSION = 32 * 2**20  # ... beyond these bytes, which any file may
-PIECE = 2**20  # bytes that are read at once
+MAX_ROW_BYTES = 8 * 2**20  # bytes of one row
+MAX_EXPANSION = 100  # times its own size that a compressed file may decompress to ...
+UNCHECKED_BYTES = 32 * 2**20  # ... beyond these bytes, which any file may
+CHUNK = 2**20  # bytes that are read at once
 _DICTIONARY = 256 * 2**20  # bytes that the xz decoder may ask for; `xz -9` asks for 65 MiB
 
 
-def opened(path: Path) -> BufferedIOBase:
-    file = BufferedReader(_Watched(path), PIECE)
+def open_decompressed(path: Path) -> BufferedIOBase:
+    file = BufferedReader(_ProgressFile(path), CHUNK)
     if path.suffix == ".gz":
-        return _Gunzipped(file)
+        return _GzipReader(file)
     if path.suffix == ".xz":
-        return BufferedReader(_Unxz(file))
+        return BufferedReader(_XzReader(file))
     return file
 
 
-class _Watched(FileIO):
+class _ProgressFile(FileIO):
     """A file that shows on a terminal how much of it is read, once that has taken a while."""
 
     def __init__(self, path: Path) -> None:
@@ -44,23 +44,23 @@ class _Watched(FileIO):
         super().close()
 
 
-class _Gunzipped(gzip.GzipFile):
+class _GzipReader(gzip.GzipFile):
     """What a .gz file holds; closing it closes the file, which the library leaves open."""
 
-    def __init__(self, packed: BufferedIOBase) -> None:
-        super().__init__(fileobj=packed)
-        self._packed = packed
+    def __init__(self, compressed: BufferedIOBase) -> None:
+        super().__init__(fileobj=compressed)
+        self._compressed = compressed
 
     def close(self) -> None:
         super().close()
-        self._packed.close()
+        self._compressed.close()
 
 
-class _Unxz(RawIOBase):
+class _XzReader(RawIOBase):
     """What an .xz file holds; the library's own reader has no limit for the memory of the decoder."""
 
-    def __init__(self, packed: BufferedIOBase) -> None:
-        self._packed = packed
+    def __init__(self, compressed: BufferedIOBase) -> None:
+        self._compressed = compressed
         self._decoder = self._new_decoder()
 
     def _new_decoder(self) -> lzma.LZMADecompressor:
@@ -70,42 +70,44 @@ class _Unxz(RawIOBase):
         return True
 
     def close(self) -> None:
-        self._packed.close()
+        self._compressed.close()
         super().close()
 
     def readinto(self, buffer: Any) -> int:
         """Fills a buffer; 0 at the end of the last of the streams that follow each other."""
         while True:
-            packed = b""
+            compressed = b""
             if self._decoder.eof:
-                packed = self._decoder.unused_data.lstrip(b"\0") or self._packed.read(PIECE).lstrip(b"\0")
-                if not packed:
+                compressed = self._decoder.unused_data.lstrip(b"\0") or self._compressed.read(CHUNK).lstrip(
+                    b"\0"
+                )
+                if not compressed:
                     return 0
                 self._decoder = self._new_decoder()
             elif self._decoder.needs_input:
-                packed = self._packed.read(PIECE)
-                if not packed:
+                compressed = self._compressed.read(CHUNK)
+                if not compressed:
                     raise EOFError("the file ends before the end of its data")
-            data = self._decoder.decompress(packed, max_length=len(buffer))
+            data = self._decoder.decompress(compressed, max_length=len(buffer))
             if data:
                 buffer[: len(data)] = data
                 return len(data)
 
 
-class Measured:
-    """A stream of unpacked bytes that ends with an error where a packed file turns out to be a bomb."""
+class BoundedReader:
+    """Decompressed bytes, with an error where a file decompresses to far more than its size."""
 
     def __init__(self, data: BufferedIOBase, path: Path, name: str) -> None:
         self._data, self._name = data, name
-        packed = path.stat().st_size if path.suffix in (".gz", ".xz") else None
-        self._left = None if packed is None else max(packed * MOST_EXPANSION, FREE_EXPANSION)
+        compressed = path.stat().st_size if path.suffix in (".gz", ".xz") else None
+        self._left = None if compressed is None else max(compressed * MAX_EXPANSION, UNCHECKED_BYTES)
 
     def line(self) -> bytes:
         """The next line; the caller sees that it is whole."""
-        return self._spent(self._data.readline(LONGEST_ROW + 1))
+        return self._spent(self._data.readline(MAX_ROW_BYTES + 1))
 
-    def piece(self) -> bytes:
-        return self._spent(self._data.read(PIECE))
+    def chunk(self) -> bytes:
+        return self._spent(self._data.read(CHUNK))
 
     def _spent(self, data: bytes) -> bytes:
         if self._left is not None:
@@ -113,8 +115,8 @@ class Measured:
             if self._left < 0:
                 raise UserError(
                     self._name,
-                    found=f"a packed file that unpacks to more than {MOST_EXPANSION} times its size",
+                    found=f"a compressed file that decompresses to more than {MAX_EXPANSION} times its size",
                     expected="text, which packs to a tenth",
-                    do="unpack it yourself, if it is what you want",
+                    do="decompress it yourself, if it is what you want",
                 )
         return data

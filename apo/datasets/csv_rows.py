@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.compressed import LONGEST_ROW, Measured
+from apo.datasets.compressed import MAX_ROW_BYTES, BoundedReader
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _OTHERS = (";", "\t", ",")  # of a file whose first line has one name only
@@ -17,7 +17,7 @@ class Cell(str):
     __slots__ = ()
 
 
-def table_rows(data: Measured, delimiter: str, name: str) -> Iterator[tuple[int, str, Row | RowError]]:
+def table_rows(data: BoundedReader, delimiter: str, name: str) -> Iterator[tuple[int, str, Row | RowError]]:
     """Rows under the names of the first line, each with its number and its place.
 
     A value in quotes may span lines. All values are `Cell`.
@@ -31,7 +31,7 @@ def table_rows(data: Measured, delimiter: str, name: str) -> Iterator[tuple[int,
         UserError: The first line has no names that tell the columns apart, or a quote is not closed.
     """
     lines = _Lines(data, name)
-    csv.field_size_limit(LONGEST_ROW)
+    csv.field_size_limit(MAX_ROW_BYTES)
     try:
         first = next(iter(lines), "")
         lines.again(first)
@@ -50,7 +50,7 @@ def table_rows(data: Measured, delimiter: str, name: str) -> Iterator[tuple[int,
             f"{name}:{lines.number}",
             found=f"a line that is no row of a table ({str(error)[:80]})",
             expected='values with quotes around those that hold a quote, written twice ("")',
-            do="mend the line or the one where the quote begins, or write the table again",
+            do="fix the line or the one where the quote begins, or write the table again",
         ) from None
 
 
@@ -79,17 +79,17 @@ def _row(names: list[str], cells: list[str], where: str) -> Row | RowError:
 class _Lines:
     """Decoded lines, whose `number` is that of the last; a row that spans many lines has a bound."""
 
-    def __init__(self, data: Measured, name: str) -> None:
+    def __init__(self, data: BoundedReader, name: str) -> None:
         self.number = 0
         self._data, self._name = data, name
-        self._left, self._pushed = LONGEST_ROW, ""
+        self._left, self._pushed = MAX_ROW_BYTES, ""
 
     def again(self, line: str) -> None:
         """The line comes once more."""
         self._pushed = line
 
     def begin_row(self) -> None:
-        self._left = LONGEST_ROW
+        self._left = MAX_ROW_BYTES
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -107,7 +107,7 @@ class _Lines:
         if self._left < 0:
             raise UserError(
                 where,
-                found=f"a row of more than {LONGEST_ROW} bytes",
+                found=f"a row of more than {MAX_ROW_BYTES} bytes",
                 expected="one comparison a row",
                 do="look for a quote that is not closed",
             )

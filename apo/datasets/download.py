@@ -16,7 +16,7 @@ def repository_cache() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "downloads"
 
 
-def download(url: str, target: Path, *, size: int, sha256: str, called: str) -> None:
+def download(url: str, target: Path, *, size: int, sha256: str, display_name: str) -> None:
     """Fetches a file, unless it is there already.
 
     Args:
@@ -24,7 +24,7 @@ def download(url: str, target: Path, *, size: int, sha256: str, called: str) -> 
         target: Takes its place once size and hash are right.
         size: Bytes.
         sha256: In hexadecimal digits.
-        called: The file, for progress and messages.
+        display_name: The file, for progress and messages.
 
     Raises:
         UserError: It can't be fetched, or is another file.
@@ -35,12 +35,12 @@ def download(url: str, target: Path, *, size: int, sha256: str, called: str) -> 
     part = target.with_name(target.name + f".{os.getpid()}.tmp")
     try:
         for tries in range(1, TRIES + 1):
-            failure = _fetch(url, part, size=size, called=called)
+            failure = _fetch(url, part, size=size, display_name=display_name)
             if not failure:
                 break
             if tries == TRIES:
                 raise UserError(
-                    called,
+                    display_name,
                     found=f"{failure} at try {tries} of {TRIES} to fetch it",
                     expected="the file at its address in data.authors.urls",
                     do="correct the address, try again, or fetch it by hand and put it into data.dir",
@@ -48,7 +48,7 @@ def download(url: str, target: Path, *, size: int, sha256: str, called: str) -> 
         found = f"{part.stat().st_size} bytes with SHA-256 {sha256_of(part)}"
         if found != f"{size} bytes with SHA-256 {sha256}":
             raise UserError(
-                called,
+                display_name,
                 found=f"{found} at its address",
                 expected=f"the {size} bytes with SHA-256 {sha256} that were published",
                 do="correct the address in data.authors.urls: it may lead to a page and not to the file",
@@ -56,7 +56,7 @@ def download(url: str, target: Path, *, size: int, sha256: str, called: str) -> 
         part.replace(target)
     except OSError as error:
         raise UserError(
-            called,
+            display_name,
             found=error.strerror or type(error).__name__,
             expected=f"room for {size} bytes in {target.parent}",
             do="make room, or put the file into data.dir",
@@ -71,7 +71,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
 
-def _fetch(url: str, part: Path, *, size: int, called: str) -> str:
+def _fetch(url: str, part: Path, *, size: int, display_name: str) -> str:
     """Writes what an address gives, `size` + 1 bytes at most; says why it failed, "" if it did not."""
     import requests
     from tqdm import tqdm
@@ -80,7 +80,7 @@ def _fetch(url: str, part: Path, *, size: int, called: str) -> str:
         with (
             requests.get(url, stream=True, timeout=SECONDS) as answer,
             part.open("wb") as file,
-            tqdm(total=size, unit="B", unit_scale=True, desc=called, disable=None) as progress,
+            tqdm(total=size, unit="B", unit_scale=True, desc=display_name, disable=None) as progress,
         ):
             if answer.status_code != 200:
                 return f"status {answer.status_code}"

@@ -1,6 +1,5 @@
-"""Values of a row, checked: texts, lists, numbers, queries, conversations. What is wrong is a RowError."""
+"""Values of a row, checked: texts, lists, numbers, queries, dialogues. What is wrong is a RowError."""
 
-import json
 import math
 import re
 from collections import Counter
@@ -9,28 +8,26 @@ from typing import Any, NoReturn
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.csv_rows import Cell
-from apo.text.dialogue import ASSISTANT, HUMAN, has_turn_marks, messages_to_dialogue, split_dialogue
+from apo.text.dialogue import ASSISTANT, HUMAN, has_turn_marks, split_dialogue
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
-# ShareGPT's names of the roles beside those of chat templates.
-_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant"}
 
 
 def refuse(
-    code: str, where: str, key: str, found: str, expected: str, do: str = "mend or remove the row"
+    code: str, where: str, key: str, found: str, expected: str, do: str = "fix or remove the row"
 ) -> NoReturn:
     """Raises the RowError about what stands under a key."""
     raise RowError(code, where, found=f"{found} in '{key}'", expected=expected, do=do)
 
 
 def text_in(value: Any, key: str, where: str) -> str:
-    """A text that can be written as UTF-8 and tokenised.
+    """A text that can be written as UTF-8 and tokenized.
 
     Raises:
         RowError: It is no text, or holds a NUL character or half of a surrogate pair.
     """
     if not isinstance(value, str):
-        found = "null" if value is None else f"{type(value).__name__} {_short(value)}"
+        found = "null" if value is None else f"{type(value).__name__} {shortened(value)}"
         refuse("not_text", where, key, found, "a text")
     if "\0" in value:
         refuse("nul_character", where, key, "a NUL character", "text without it")
@@ -41,12 +38,12 @@ def text_in(value: Any, key: str, where: str) -> str:
     return str(value)
 
 
-def _short(value: Any) -> str:
+def shortened(value: Any) -> str:
     """The beginning of a value; long texts and lists are cut before they are written out, not after."""
     if isinstance(value, str):
         return f"{value[:60]!r:.40}"
     if isinstance(value, list):
-        return f"[{', '.join(_short(one) for one in value[:4])}]"[:40] if _is_flat(value) else "[...]"
+        return f"[{', '.join(shortened(one) for one in value[:4])}]"[:40] if _is_flat(value) else "[...]"
     if isinstance(value, dict):
         unread = isinstance(value.get("not read"), str)
         return f"a column that is not read ({value['not read']})" if unread else "{...}" if value else "{}"
@@ -61,7 +58,9 @@ def list_in(row: Row, key: str, where: str) -> list[Any]:
     """A list that is not empty."""
     value = row[key]
     if not isinstance(value, list) or not value:
-        refuse("not_text", where, key, f"{type(value).__name__} {_short(value)}", "a list that is not empty")
+        refuse(
+            "not_text", where, key, f"{type(value).__name__} {shortened(value)}", "a list that is not empty"
+        )
     return list(value)
 
 
@@ -86,7 +85,7 @@ def number_of_cell(value: Any) -> Any:
 
 
 def _digits(value: Any) -> str:
-    return f"{value!r:.40}" if isinstance(value, int | float) else _short(value)
+    return f"{value!r:.40}" if isinstance(value, int | float) else shortened(value)
 
 
 def _is_finite(value: int | float) -> bool:
@@ -101,7 +100,11 @@ def scores_in(row: Row, key: str, count: int, where: str) -> list[float]:
     values = row[key]
     if not isinstance(values, list) or not values:
         refuse(
-            "bad_score", where, key, f"{type(values).__name__} {_short(values)}", "a list that is not empty"
+            "bad_score",
+            where,
+            key,
+            f"{type(values).__name__} {shortened(values)}",
+            "a list that is not empty",
         )
     if len(values) != count:
         found = f"{len(values)} values for {count} responses"
@@ -145,100 +148,10 @@ def whole_dialogue(text: str, where: str) -> tuple[str, str]:
     try:
         query, response = split_dialogue(text, where=where)
     except UserError as error:
-        raise _as_row_error("no_dialogue", error) from None
+        raise as_row_error("no_dialogue", error) from None
     return query, response.removeprefix(" ")
 
 
-def _as_row_error(code: str, error: UserError) -> RowError:
+def as_row_error(code: str, error: UserError) -> RowError:
+    """The error about one row."""
     return RowError(code, error.where, found=error.found, expected=error.expected, do=error.do)
-
-
-# Conversations -------------------------------------------------------------------------------------
-
-_AS_TEXT = re.compile(r"""\[\s*\{\s*(["'])(role|content|from|value)\1\s*:""")
-
-
-def with_conversations(row: Row, where: str, counts: Counter[str]) -> Row:
-    """The row with the conversations in it that are written as JSON in a text, as tables have them.
-
-    Raises:
-        RowError: A text holds a conversation as Python writes it.
-    """
-    written = [key for key, value in row.items() if isinstance(value, str) and _AS_TEXT.match(value)]
-    for key in written:
-        try:
-            row = row | {key: json.loads(row[key])}
-        except (ValueError, RecursionError):
-            found, expected = (
-                f"messages written as a text ({_short(row[key])})",
-                "a list of messages, or JSON",
-            )
-            refuse("not_text", where, key, found, expected, "write the file from the lists, as JSON Lines")
-    if written:
-        counts["conversations_in_texts"] += len(written)
-    return row
-
-
-def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
-    """Messages as {role, content}, also where they are written as {from, value}, or are one alone."""
-    if isinstance(value, dict):
-        value = [value]
-    if not isinstance(value, list):
-        refuse("role_order", where, key, f"{type(value).__name__} {_short(value)}", "a list of messages")
-    return [_message(one, key, f"{where}: message {number}") for number, one in enumerate(value, start=1)]
-
-
-def _message(message: Any, key: str, where: str) -> dict[str, str]:
-    names = ("from", "value") if isinstance(message, dict) and "value" in message else ("role", "content")
-    role, content = (message.get(name) for name in names) if isinstance(message, dict) else (None, None)
-    role = _ROLES.get(role, role) if isinstance(role, str) else None
-    content = _joined_parts(content)
-    if role not in ("system", "user", "assistant") or not isinstance(content, str):
-        raise RowError(
-            "role_order",
-            where,
-            found=_message_found(message, key),
-            expected="{'role': 'system', 'user' or 'assistant', 'content': text}",
-            do="mend the message; tool calls and images can't be read",
-        )
-    if HUMAN in content or ASSISTANT in content:
-        raise RowError(
-            "turn_mark",
-            where,
-            found=f"a content that holds a turn mark ({content[:60]!r})",
-            expected=f"contents without {HUMAN!r} and {ASSISTANT!r}",
-            do="split the content into one message a turn",
-        )
-    return {"role": role, "content": text_in(content, key, where)}
-
-
-def _joined_parts(content: Any) -> Any:
-    """A content in parts as one text where all parts are texts, each a paragraph; as it is elsewhere."""
-    if not isinstance(content, list) or not content:
-        return content
-    texts = [part.get("text") if _is_text_part(part) else None for part in content]
-    return "\n\n".join(map(str, texts)) if all(isinstance(text, str) for text in texts) else content
-
-
-def _is_text_part(part: Any) -> bool:
-    """{type: text, text}, other keys of it empty: no image, no file."""
-    return (
-        isinstance(part, dict)
-        and part.get("type", "text") == "text"
-        and not any(value for key, value in part.items() if key not in ("type", "text"))
-    )
-
-
-def _message_found(message: Any, key: str) -> str:
-    if not isinstance(message, dict):
-        return f"{type(message).__name__} {_short(message)} in '{key}'"
-    shown = ", ".join(f"{_short(name)}: {_short(value)}" for name, value in list(message.items())[:3])
-    return f"{{{shown}}} in '{key}'"
-
-
-def answered(messages: list[dict[str, str]], where: str) -> tuple[str, str]:
-    """A conversation that ends with the assistant, as query and response."""
-    try:
-        return messages_to_dialogue(messages, where=where)
-    except UserError as error:
-        raise _as_row_error("role_order", error) from None

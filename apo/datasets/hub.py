@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from apo.core.errors import UserError
-from apo.datasets.load import is_inside
 from apo.datasets.settings import Files, Hub
+from apo.datasets.watched_folder import is_inside
 
 # Formats that hold data and nothing that is run; others of the library read pickles, archives, databases.
 _FORMATS = ("arrow", "csv", "json", "parquet")
@@ -40,7 +40,7 @@ def fetch(hub: Hub, folder: Path, *, watched: Path) -> tuple[Files, dict[str, st
     for library in ("huggingface_hub", "datasets"):  # attempts at the network, rows that break off
         logging.getLogger(library).setLevel(logging.CRITICAL)
     broken = (OSError, ValueError, RuntimeError, AttributeError, TypeError, KeyError, EOFError)
-    called = {}
+    display_names = {}
     for name, split in {"train": hub.train, "test": hub.test}.items():
         if not split:
             continue
@@ -64,19 +64,10 @@ def fetch(hub: Hub, folder: Path, *, watched: Path) -> tuple[Files, dict[str, st
                 expected="a data set in the local cache, or the network",
                 do="check the name, the subset and the split, or fetch it once where there is a network",
             ) from None
-        called[f"{name}.parquet"] = f"split {split!r} of {hub.path}"
-    none: list[str] = []
-    files = Files(
-        comparisons=["train.parquet"],
-        rm=none,
-        llm=none,
-        test=["test.parquet"] if hub.test else none,
-        golden=none,
-        samples=none,
-        demonstrations=none,
-        columns=hub.columns,
-    )
-    return files, called
+        display_names[f"{name}.parquet"] = f"split {split!r} of {hub.path}"
+    names = {"comparisons": ["train.parquet"], "test": ["test.parquet"] if hub.test else []}
+    files = Files.of(names, hub.columns, hub.labels)
+    return files, display_names
 
 
 def _check(hub: Hub, watched: Path, *, is_local: bool) -> None:
@@ -125,10 +116,10 @@ def _check_builder(builder: Any, hub: Hub, *, is_local: bool) -> None:
         raise ValueError(f"files of the format {kind!r}, and not of {', '.join(_FORMATS)}")
     for name in _files_of(builder.config.data_files):
         if is_local:
-            own = is_inside(Path(name), Path(hub.path).absolute())
+            is_theirs = is_inside(Path(name), Path(hub.path).absolute())
         else:
-            own = name.startswith(f"hf://datasets/{hub.path}@{hub.revision}/") and ".." not in name
-        if not own:
+            is_theirs = name.startswith(f"hf://datasets/{hub.path}@{hub.revision}/") and ".." not in name
+        if not is_theirs:
             raise ValueError(f"a file that is not of the data set: {name!r:.80}")
 
 

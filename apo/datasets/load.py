@@ -1,32 +1,19 @@
 """The raw data that a source gives: the same records whatever the source is."""
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.readers import (
-    Layout,
-    QueryIds,
-    best_response,
-    read_comparisons,
-    read_demonstrations,
-    read_golden,
-    read_samples,
-)
-from apo.datasets.settings import Data, Demo, Files
-from apo.text.data_issues import Findings
-from apo.text.dialogue import cut_runaway, digest_of, query_id_of
+from apo.datasets.query_ids import QueryIds
+from apo.datasets.settings import Demo
+from apo.text.dialogue import query_id_of
 
 KINDS = ("comparisons", "golden", "samples", "demonstrations", "documents")
 
 
 @dataclass
-class Raw:
+class LoadedRecords:
     """Records as one stream; `counts` is filled while it is drained.
 
     Attributes:
@@ -36,14 +23,16 @@ class Raw:
             can be pretrained.
         truth: What is known about the true reward; empty for real data.
         counts: Per file what was read, adjusted and left out.
+        columns: Per file what each column is read as.
     """
 
     rows: Iterator[tuple[str, Row]]
     truth: dict[str, float] = field(default_factory=dict)
     counts: dict[str, Counter[str]] = field(default_factory=dict)
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-def read_demo(demo: Demo, *, seed: int) -> Raw:
+def read_demo(demo: Demo, *, seed: int) -> LoadedRecords:
     """The demo world: comparisons with a known true reward, golden answers by its expert."""
     from apo.demo import Query, World
 
@@ -61,10 +50,10 @@ def read_demo(demo: Demo, *, seed: int) -> Raw:
     written = new_queries(demo.documents, "documents")
     ids = QueryIds()
 
-    def named(kind: str, rows: Iterable[Row], **more: str) -> Iterator[tuple[str, Row]]:
+    def named(kind: str, rows: Iterable[Row], **fields: str) -> Iterator[tuple[str, Row]]:
         for row in rows:
             query = row["query"]
-            yield kind, {"query_id": ids.canonical(query_id_of(query), query, "demo world"), **row, **more}
+            yield kind, {"query_id": ids.canonical(query_id_of(query), query, "demo world"), **row, **fields}
 
     def rows() -> Iterator[tuple[str, Row]]:
         yield from named("comparisons", world.comparisons(train, demo.temperature, "train"), split="")
@@ -73,166 +62,4 @@ def read_demo(demo: Demo, *, seed: int) -> Raw:
         yield from named("demonstrations", world.demonstrations(shown, "demonstrations"))
         yield from (("documents", {"text": text}) for text in world.documents(written, "documents"))
 
-    return Raw(rows(), truth={"temperature": demo.temperature})
-
-
-def read_files(
-    files: Files,
-    folder: Path,
-    findings: Findings,
-    *,
-    shape: str = "",
-    called: Mapping[str, str] | None = None,
-) -> Raw:
-    """Files in the shapes that `apo.datasets.recognize` knows, named relative to their folder.
-
-    Args:
-        files: Their names, and how the columns of the comparisons are called.
-        folder: Where they are.
-        findings: Receives what is found in their rows.
-        shape: The name of the shape of the comparisons, "" where it is recognised.
-        called: What to call a file in messages, where not by its path.
-    """
-    if not (files.comparisons or (files.rm and files.llm)):
-        raise UserError(
-            "params.yaml: data.files",
-            found="no comparisons to train on",
-            expected="file names under `comparisons`, or under both `rm` and `llm`",
-            do=f"put the files into {folder} and name them there",
-        )
-    named = {kind: getattr(files, kind) for kind in Files.model_fields if kind != "columns"}
-    for kind, names in named.items():
-        for name in names:
-            check_name(name, folder, twice=names.count(name) > 1, where=f"params.yaml: data.files.{kind}")
-    counts: dict[str, Counter[str]] = {}
-    return Raw(_FileRows(files, folder, findings, counts, shape, called or {}).all(), counts=counts)
-
-
-@dataclass
-class _FileRows:
-    """The rows of all files; one query has one id in all of them."""
-
-    files: Files
-    folder: Path
-    findings: Findings
-    counts: dict[str, Counter[str]]
-    shape: str
-    called: Mapping[str, str]
-    ids: QueryIds = field(default_factory=QueryIds)
-
-    def all(self) -> Iterator[tuple[str, Row]]:
-        files = self.files
-        parts = {"": files.comparisons, "rm": files.rm, "llm": files.llm, "test": files.test}
-        asked: set[str] = set()
-        for part, names in parts.items():
-            for row in self._rows(read_comparisons, names, part or "comparisons"):
-                yield "comparisons", row | {"split": part}
-                asked.add(row["query_id"])
-                if part != "test":
-                    best = cut_runaway(best_response(row["responses"], row["scores"]))[0]
-                    if best:
-                        yield "documents", {"text": f"{row['query']} {best}"}
-        yield from self._golden(asked)
-        yield from (("samples", row) for row in self._rows(read_samples, files.samples, "samples"))
-        for row in self._rows(read_demonstrations, files.demonstrations, "demonstrations"):
-            yield "demonstrations", row
-            yield "documents", {"text": f"{row['query']} {row['response']}"}
-
-    def _golden(self, asked: set[str]) -> Iterator[tuple[str, Row]]:
-        """Golden answers, one a query: the same one again, and another one, are findings."""
-        seen: dict[str, bytes] = {}
-        counts = self.counts.setdefault("golden", Counter())
-        for row in self._rows(read_golden, self.files.golden, "golden"):
-            query_id, answer = row["query_id"], row["golden"]
-            digest = digest_of(answer)
-            if query_id not in seen:
-                seen[query_id] = digest
-                yield "golden", row
-                continue
-            code = "golden_repeated" if seen[query_id] == digest else "two_golden"
-            self.findings.keeps(
-                code,
-                where=f"golden answers of query {query_id[:60]!r}",
-                found="two that differ" if code == "two_golden" else f"{answer[:60]!r} twice",
-                expected="one golden answer a query",
-                do="remove one of them",
-            )
-            counts[f"dropped_{code}"] += 1
-        if self.files.golden:
-            counts["queries_without"] = len(asked - seen.keys())
-
-    def _rows(self, reader: Callable[..., Iterator[Row]], names: list[str], kind: str) -> Iterator[Row]:
-        for name in names:
-            path = self.folder / name
-            counts = self.counts.setdefault(f"{kind}/{name}", Counter())
-            layout = Layout(name=self.called.get(name, ""))
-            if reader is read_comparisons:
-                layout = Layout(self.files.columns, self.shape, layout.name)
-            of_file = path.name.partition(".")[0]
-            for row in reader(path, counts, self.findings, layout):
-                where = f"{layout.name or path}: row {counts['rows']}"
-                try:
-                    query_id = self.ids.canonical(row["query_id"], row["query"], where)
-                except RowError as error:
-                    details: dict[str, Any] = {"expected": error.expected, "do": error.do}
-                    self.findings.keeps(error.code, where=where, found=error.found, **details)
-                    counts[f"dropped_{error.code}"] += 1
-                    counts["kept"] -= 1
-                    continue
-                counts["rewritten_ids"] += query_id != row["query_id"]
-                if row.get("type") == "":  # comparisons without a kind: that of their file
-                    row["type"] = of_file
-                row["query_id"] = query_id
-                yield row
-
-
-def check_name(name: str, folder: Path, *, twice: bool, where: str) -> None:
-    """A file that is named once and lies in the folder that DVC watches, itself and not a link to it."""
-    if twice or not is_inside(folder / name, folder):
-        raise UserError(
-            where,
-            found=f"{name!r:.200} {'twice' if twice else f'outside {folder}'}",
-            expected=f"names of different files inside {folder}, which DVC watches",
-            do="remove one of them" if twice else "move the file there; a link has to stay in the folder",
-        )
-
-
-def is_inside(path: Path, folder: Path) -> bool:
-    """Whether a path, as written and with all links followed, stays in a folder."""
-    if ".." in path.parts or "\0" in str(path):
-        return False
-    real = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-    return real and path.absolute().is_relative_to(folder.absolute())
-
-
-def refuse_unread(data: Data, folder: Path) -> None:
-    """Files that were put into the watched folder are meant to be read.
-
-    Raises:
-        UserError: There is no such folder, or the source reads no files and there are some.
-    """
-    if not folder.is_dir():
-        raise UserError(
-            str(folder),
-            found="a file" if folder.exists() else "no such folder",
-            expected="the folder data.dir, which DVC watches",
-            do="make it, empty if there are no files of your own, or correct data.dir in params.yaml",
-        )
-    in_folder = {
-        "demo": False,
-        "files": True,
-        "hub": Path(data.hub.path).is_dir(),
-        "authors": not data.authors.urls,
-    }
-    if in_folder[data.source]:
-        return
-    unread = sorted(
-        path.name for path in folder.iterdir() if path.name[0] != "." and path.name != "README.md"
-    )
-    if unread:
-        raise UserError(
-            str(folder),
-            found=f"{len(unread)} files such as {unread[0]!r} that data.source {data.source!r} does not read",
-            expected="no files, or `data.source: files`",
-            do="name the files in params.yaml under data.files, or move them away",
-        )
+    return LoadedRecords(rows(), truth={"temperature": demo.temperature})

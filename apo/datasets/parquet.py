@@ -1,4 +1,4 @@
-"""The rows of a parquet file: texts, numbers and what is made of them, a bounded piece at a time.
+"""The rows of a parquet file: texts, numbers and what is made of them, a bounded chunk at a time.
 
 The library that reads the format may end its process over a damaged file (an abort is no exception), and take
 any memory that a file asks for. So it runs in a process of its own, with a bound, and gives rows as lines.
@@ -15,10 +15,10 @@ from typing import Any
 from apo.core.errors import UserError
 from apo.core.records import Row
 
-MOST_EXPANSION = 20  # times its packed size that a column may unpack to ...
-FREE_EXPANSION = 64 * 2**20  # ... beyond these bytes
-LARGEST_COLUMN = 2 * 2**30  # bytes, unpacked, of one column in one row group
-LONGEST_ROW = 8 * 2**20  # bytes of one row, as JSON
+MAX_EXPANSION = 20  # times its compressed size that a column may decompress to ...
+UNCHECKED_BYTES = 64 * 2**20  # ... beyond these bytes
+MAX_COLUMN_BYTES = 2 * 2**30  # bytes, decompressed, of one column in one row group
+MAX_ROW_BYTES = 8 * 2**20  # bytes of one row, as JSON
 MEMORY = 8 * 2**30  # bytes of address space of the process that reads, on Linux
 _AT_ONCE = 2**27  # bytes of the texts of one batch, if each were the longest that a dictionary can hold
 _BATCH = 1024  # rows
@@ -32,7 +32,7 @@ def parquet_rows(path: Path, name: str) -> Iterator[Row]:
     those fields are read that do.
 
     Raises:
-        UserError: It is no whole parquet file, or one that unpacks to more than a bound.
+        UserError: It is no whole parquet file, or one that decompresses to more than a bound.
     """
     command = [sys.executable, "-m", "apo.datasets.parquet", os.fspath(path)]
     paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
@@ -41,9 +41,9 @@ def parquet_rows(path: Path, name: str) -> Iterator[Row]:
     ) as process:
         assert process.stdout is not None
         try:
-            while (line := process.stdout.readline(LONGEST_ROW + 1)).startswith(b"{"):
-                if len(line) > LONGEST_ROW:
-                    raise _refused(name, f"a row of more than {LONGEST_ROW} bytes", "one comparison a row")
+            while (line := process.stdout.readline(MAX_ROW_BYTES + 1)).startswith(b"{"):
+                if len(line) > MAX_ROW_BYTES:
+                    raise _refused(name, f"a row of more than {MAX_ROW_BYTES} bytes", "one comparison a row")
                 if not line.endswith(b"\n"):
                     break
                 yield json.loads(line)
@@ -55,7 +55,7 @@ def parquet_rows(path: Path, name: str) -> Iterator[Row]:
 
 
 def _refused(name: str, found: str, expected: str) -> UserError:
-    return UserError(name, found=found, expected=expected, do="fetch or write the file again")
+    return UserError(name, found=found, expected=expected, do="download or write the file again")
 
 
 def rows_of(path: Path) -> Iterator[Row]:
@@ -76,11 +76,14 @@ def rows_of(path: Path) -> Iterator[Row]:
             for name, found in kinds
             if not any(map(_is_plain, found))
         }
+        encoded = {name for name in names if _holds_json(file.schema_arrow.field(name).type)}
         for group in range(file.num_row_groups):
             longest = _longest_repeated(file.metadata.row_group(group))
             rows = max(1, min(_BATCH, _AT_ONCE // max(longest, 1)))
             for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
                 for row in batch.to_pylist():
+                    for key in encoded & row.keys():
+                        row[key] = _decoded(row[key], file.schema_arrow.field(key).type)
                     yield {key: value for key, value in row.items() if value is not None} | unread
 
 
@@ -101,6 +104,34 @@ def _leaves(kind: Any) -> Iterator[Any]:
         yield kind.value_type if types.is_dictionary(kind) else kind
 
 
+def _holds_json(kind: Any) -> bool:
+    """Whether texts of a type are JSON: the type arrow.json, alone or in lists and records."""
+    from pyarrow import JsonType, types
+
+    if types.is_struct(kind):
+        return any(_holds_json(kind.field(number).type) for number in range(kind.num_fields))
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _holds_json(kind.value_type)
+    return isinstance(kind, JsonType)
+
+
+def _decoded(value: Any, kind: Any) -> Any:
+    """A value with what its JSON texts hold; a text that is no JSON as it is."""
+    from pyarrow import types
+
+    if isinstance(value, dict) and types.is_struct(kind):
+        kinds = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
+        return {key: _decoded(one, kinds[key]) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_decoded(one, kind.value_type) for one in value]
+    if not isinstance(value, str) or not _holds_json(kind):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
 def _is_plain(kind: Any) -> bool:
     """Whether values are texts or numbers; others are not read."""
     from pyarrow import types
@@ -114,15 +145,15 @@ def _longest_repeated(group: Any) -> int:
     longest = 0
     for number in range(group.num_columns):
         column = group.column(number)
-        packed, unpacked = column.total_compressed_size, column.total_uncompressed_size
-        if unpacked > max(packed * MOST_EXPANSION, FREE_EXPANSION) or unpacked > LARGEST_COLUMN:
+        compressed, decompressed = column.total_compressed_size, column.total_uncompressed_size
+        if decompressed > max(compressed * MAX_EXPANSION, UNCHECKED_BYTES) or decompressed > MAX_COLUMN_BYTES:
             raise ValueError(
-                f"column {column.path_in_schema!r:.60} of {unpacked} bytes, packed into {packed}: more than "
-                f"{MOST_EXPANSION} times the packed size or {LARGEST_COLUMN} bytes in one row group"
+                f"column {column.path_in_schema!r:.60} of {decompressed} bytes from {compressed}: "
+                f"more than {MAX_EXPANSION} times that, or {MAX_COLUMN_BYTES} bytes, in one row group"
             )
         if column.has_dictionary_page:
             dictionary = abs(column.data_page_offset - (column.dictionary_page_offset or 0))
-            longest = max(longest, min(unpacked, dictionary * MOST_EXPANSION))
+            longest = max(longest, min(decompressed, dictionary * MAX_EXPANSION))
     return longest
 
 
@@ -130,11 +161,11 @@ def _bound_this_process() -> None:
     """Bounds its address space, where the system can (macOS refuses any bound), and leaves no core dump."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         _, most = resource.getrlimit(resource.RLIMIT_AS)
         limit = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
         resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def main(path: Path) -> None:

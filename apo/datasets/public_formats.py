@@ -1,33 +1,22 @@
-"""What one row says in the shapes of public preference sets: indices, grades, votes, two sides."""
+"""What one row says in the formats of public preference sets: indices, grades, votes, two sides."""
 
 import json
 from collections import Counter
 from typing import Any
 
 from apo.core.records import Row
-from apo.datasets.fields import (
-    answered,
-    list_in,
-    messages_in,
-    number_in,
-    number_of_cell,
-    query_in,
-    refuse,
-    text_in,
-)
-from apo.datasets.formats import Bind, Found, Names, Parse, answers_to, conversation_of, of_pairs, prompted
-from apo.datasets.paired_columns import Sides, scores_of, verdict_in
+from apo.datasets.context import answers_to, conversation_of, prompted
+from apo.datasets.fields import list_in, number_in, number_of_cell, query_in, refuse, text_in
+from apo.datasets.messages import answered, messages_in
+from apo.datasets.paired_columns import PairedColumns, scores_of, verdict_in
+from apo.datasets.parsed import Bind, Names, Parse, ParsedRow, of_pairs
 
 
 def indexed(first: Row, names: Names) -> Parse:
     """Two responses and the index of the better one, as PKU-SafeRLHF has it."""
 
-    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
-        better = number_of_cell(row[names["better"]])
-        if better not in (0, 1) or isinstance(better, bool):
-            found = f"{better!r:.40}" if isinstance(better, int | float | None) else type(better).__name__
-            refuse("bad_score", where, names["better"], found, "0 or 1, the index of the better response")
-        scores = [float(better == 0), float(better == 1)]
+    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+        scores = verdict_in(row[names["better"]], names["better"], ("0", "1"), where)
         return prompted(row, ("response_0", "response_1"), scores, where, counts, names)
 
     return parse
@@ -36,7 +25,7 @@ def indexed(first: Row, names: Names) -> Parse:
 def scored(first: Row, names: Names) -> Parse:
     """Two responses, each with a score under a key of its own."""
 
-    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         scores = [number_in(row[key], key, where) for key in ("score_0", "score_1")]
         return prompted(row, ("response_0", "response_1"), scores, where, counts, names)
 
@@ -47,7 +36,7 @@ def by_strength(first: Row, names: Names) -> Parse:
     """Two responses and how much the second is better, below 0 where the first is, as HelpSteer has it."""
     sides = (names["first"], names["second"])
 
-    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         strength = number_in(row[names["strength"]], names["strength"], where)
         scores = [max(-strength, 0.0), max(strength, 0.0)]
         return prompted(row, sides, scores, where, counts, names)
@@ -58,11 +47,12 @@ def by_strength(first: Row, names: Names) -> Parse:
 def history(first: Row, names: Names) -> Parse:
     """A post with two comments, label 1 where A is preferred, as the Stanford Human Preferences have it."""
 
-    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         label = number_of_cell(row["labels"])
-        if label not in (0, 1) or isinstance(label, bool):
-            refuse("bad_score", where, "labels", f"{type(label).__name__}", "1 where A is preferred, or 0")
-        scores = [float(label), 1.0 - float(label)]
+        meaning = {0.0: "B", 1.0: "A"}.get(float(label)) if isinstance(label, int | float) else label
+        if meaning is None and label is not None:
+            refuse("bad_score", where, "labels", f"{label!r:.40}", "1 where A is preferred, or 0")
+        scores = verdict_in(meaning, "labels", ("A", "B"), where)
         return prompted(row, ("human_ref_A", "human_ref_B"), scores, where, counts, {"prompt": "history"})
 
     return parse
@@ -76,7 +66,7 @@ def listed(key: str) -> Bind:
     """A prompt with a list of answers, each with its rank or score, as Nectar and UltraFeedback have it."""
 
     def bind(first: Row, names: Names) -> Parse:
-        def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+        def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
             graded = [_graded(one, key, where) for one in list_in(row, key, where)]
             texts, scores = [text for text, _ in graded], [score for _, score in graded]
             return answers_to(row, texts, scores, where, counts, names)
@@ -99,7 +89,7 @@ def _graded(value: Any, key: str, where: str) -> tuple[str, float]:
 def arena(first: Row, names: Names) -> Parse:
     """Two conversations and the winner, as Chatbot Arena has it."""
 
-    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         scores = verdict_in(row["winner"], "winner", ("a", "b"), where)
         keys = ("conversation_a", "conversation_b")
         return of_pairs([conversation_of(row, key, where, counts, {}) for key in keys], scores)
@@ -107,12 +97,12 @@ def arena(first: Row, names: Names) -> Parse:
     return parse
 
 
-def two_sides(sides: Sides) -> Bind:
+def paired_columns(sides: PairedColumns) -> Bind:
     """Two answers under paired names: texts, conversations, or all turns as JSON in texts."""
     keys = (sides.first, sides.second)
 
     def bind(first: Row, names: Names) -> Parse:
-        def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+        def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
             scores = scores_of(row, sides, where)
             if isinstance(first[keys[0]], list | dict):
                 return of_pairs([conversation_of(row, key, where, counts, names) for key in keys], scores)
@@ -152,7 +142,7 @@ def _alternating(row: Row, prompt: str, key: str, where: str) -> tuple[str, str]
 def summaries(first: Row, names: Names) -> Parse:
     """Two summaries of a post and which is better, as openai/summarize_from_feedback has it."""
 
-    def parse(row: Row, where: str, counts: Counter[str]) -> Found:
+    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         both, about = list_in(row, "summaries", where), row["info"]
         if len(both) != 2 or not all(isinstance(one, dict) and "text" in one for one in both):
             refuse("not_text", where, "summaries", f"{len(both)} entries", "two records with a text each")
@@ -162,6 +152,6 @@ def summaries(first: Row, names: Names) -> Parse:
         query = "\n\n".join(text_in(part, "info", where) for part in parts if part not in (None, ""))
         scores = verdict_in(row["choice"], "choice", ("0", "1"), where)
         responses = [text_in(one["text"], "summaries", where) for one in both]
-        return Found([query_in(query, "info", where, counts)], responses, scores, {})
+        return ParsedRow([query_in(query, "info", where, counts)], responses, scores, {})
 
     return parse

@@ -1,198 +1,62 @@
-"""Readers for files of other people: rows become this pipeline's records, and what is wrong is a finding.
+"""Readers for files of other people: rows become this pipeline's records, and what is wrong is an issue.
 
-Every reader is a stream that takes a path, a counter, the findings with their policies and, where it is not
-plain from the file, its layout. The counter gets `rows` (read), `kept` (given), and `dropped_CODE` or
-`kept_CODE` for every finding.
+Every reader is a stream that takes a path, a counter, the issues with their actions and, where it is not
+plain from the file, its options. The counter gets `rows` (read), `kept` (given), and `dropped_CODE` or
+`kept_CODE` for every issue.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from apo.core.errors import RowError
 from apo.core.records import Row
-from apo.datasets.fields import text_in, with_conversations
-from apo.datasets.formats import Found, shown, with_columns
-from apo.datasets.recognize import COMPARISONS, DEMONSTRATIONS, GOLDEN, SAMPLES, Shape, recognise
-from apo.datasets.rows import Placed, placed_rows
-from apo.text.data_issues import Findings
-from apo.text.dialogue import cut_runaway, digest_of, normalize_query, query_id_of, turn_out_of_order
-
-LONGEST_TEXT = 1_000_000  # characters of one query or response
-# Marks of other people's chat templates, that make a conversation look like one plain prompt.
-_TEMPLATE = re.compile(r"<\|im_start\|>|<\|start_header_id\|>|<extra_id_1>|\[/INST\]|<start_of_turn>")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the user says about a file.
-
-    Args:
-        columns: Our keys by the columns of the file, {} where they are the same.
-        shape: The name of its shape, "" where it is recognised.
-        name: What the file is called in messages, "" for its path.
-    """
-
-    columns: Mapping[str, str] = field(default_factory=dict)
-    shape: str = ""
-    name: str = ""
-
-
-class _Source:
-    """One pass over a file whose rows have one shape: counts, and findings."""
-
-    def __init__(
-        self,
-        path: Path,
-        shapes: Sequence[Shape],
-        counts: Counter[str],
-        findings: Findings,
-        layout: Layout,
-    ) -> None:
-        self.path, self.counts, self.findings = path, counts, findings
-        self._layout = layout
-        rows = self._readable(placed_rows(path, layout.name or str(path)))
-        placed, first = next(rows, (None, {}))
-        if placed is None:  # all rows were left out
-            self._rows: Iterator[tuple[Placed, Row]] = iter(())
-            return
-        self._named = layout.shape
-        self.shape = recognise(first, shapes, placed.where, name=layout.shape)
-        self._parse, self._needs = self.shape.binds(first, placed.where)
-        self._keys = first.keys()
-        self._rows = chain([(placed, first)], rows)
-
-    def rows(self) -> Iterator[tuple[Placed, Row, Found]]:
-        """Every row with what it says, responses stripped of outer white space."""
-        for placed, row in self._rows:
-            try:
-                self._check_keys(row, placed.where)
-                found = self._parse(row, placed.where, self.counts)
-            except RowError as error:
-                self._refuse(error)
-                continue
-            responses = [response.strip() for response in found.responses]
-            self.counts["stripped_responses"] += sum(map(str.__ne__, responses, found.responses))
-            yield placed, row, found._replace(responses=responses)
-
-    def _readable(self, rows: Iterator[Placed]) -> Iterator[tuple[Placed, Row]]:
-        for placed in rows:
-            self.counts["rows"] += 1
-            try:
-                if isinstance(placed.row, RowError):
-                    raise placed.row
-                columns, where = self._layout.columns, placed.where
-                row = with_columns(placed.row, columns, where) if columns else placed.row
-                yield placed, with_conversations(row, where, self.counts)
-            except RowError as error:
-                self._refuse(error)
-
-    def _check_keys(self, row: Row, where: str) -> None:
-        if row.keys() == self._keys:
-            return
-        if self.shape.kind == "golden" and "golden" not in row and "query" in row:
-            raise RowError("missing_golden", where, found=f"keys {shown(row)}", expected="a golden answer")
-        if not self.shape.has_keys_of(row, is_named=bool(self._named)) or not self._needs <= row.keys():
-            raise RowError(
-                "other_keys",
-                where,
-                found=f"keys {shown(row)}",
-                expected=f"{self.shape.described}, as in the first row",
-                do="mend the row, or put rows of another shape into a file of their own",
-            )
-
-    def _refuse(self, error: RowError) -> None:
-        """A row that can't be used: left out, or the end."""
-        details = {"found": error.found, "expected": error.expected, "do": error.do}
-        self.findings.keeps(error.code, where=error.where, **details)
-        self.counts[f"dropped_{error.code}"] += 1
-
-    def stays(self, placed: Placed, found: Found, reason: tuple[str, str] | None) -> bool:
-        """Whether a row stays: all that is found about it, the reason of its reader first, is kept."""
-        return (reason is None or self.keeps(placed, *reason)) and all(
-            self.keeps(placed, code, what) for code, what in _oddities(found)
-        )
-
-    def keeps(self, placed: Placed, code: str, found: str) -> bool:
-        """Counts a finding; whether its row stays."""
-        keeps = self.findings.keeps(code, where=placed.where, found=found)
-        self.counts[f"{'kept' if keeps else 'dropped'}_{code}"] += 1
-        return keeps
-
-    def cut(self, response: str) -> str:
-        """A response without invented turns."""
-        text, was_cut = cut_runaway(response)
-        self.counts["cut_runaway"] += was_cut
-        return text
-
-    def kept(self, placed: Placed, row: Row, query: str, **fields: Any) -> Iterator[Row]:
-        """The record, its id taken from the row or made from the query; none where the id is no id."""
-        try:
-            query_id = _query_id(row, query, placed.where)
-            if "type" in fields:
-                fields["type"] = text_in(row.get("type", ""), "type", placed.where)
-        except RowError as error:
-            self._refuse(error)
-            return
-        self.counts["kept"] += 1
-        yield {"query_id": query_id, "query": query, **fields}
-
-
-def _oddities(found: Found) -> Iterator[tuple[str, str]]:
-    """What is suspicious about the texts of a row, whatever its kind."""
-    texts = [*dict.fromkeys(found.queries), *found.responses, *found.extra.values()]
-    longest = max(map(len, texts))
-    if longest > LONGEST_TEXT:
-        yield "too_long", f"a text of {longest} characters, more than {LONGEST_TEXT}"
-    if any("\ufffd" in text for text in texts):
-        yield "replacement_character", "U+FFFD, which stands where bytes could not be decoded"
-    for query in dict.fromkeys(found.queries):
-        if number := turn_out_of_order(query):
-            yield "turn_order", f"turns that do not alternate, from turn {number} on"
-            break
-        if _TEMPLATE.search(query):
-            yield "chat_template", f"marks of a chat template in a query ({query[:60]!r})"
-            break
-
-
-def _query_id(row: Row, query: str, where: str) -> str:
-    if "query_id" not in row:
-        return query_id_of(query)
-    value = row["query_id"]
-    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise RowError(
-            "bad_id",
-            where,
-            found=f"query_id {value!r:.40}"
-            if isinstance(value, str | int | float | None)
-            else f"query_id {str(value)[:40]}",
-            expected="a text that is not blank, or a whole number",
-            do="give the query an id, or leave the key out and one is made from the query",
-        )
-    return text_in(str(value), "query_id", where)
+from apo.datasets.file_reader import FileReader, ReadOptions
+from apo.datasets.flags import unwanted_flag
+from apo.datasets.format_table import COMPARISONS, DEMONSTRATIONS, GOLDEN, SCORED_SAMPLES
+from apo.datasets.parsed import ParsedRow
+from apo.datasets.rows import LocatedRow
+from apo.text.data_issues import DataIssues
+from apo.text.dialogue import cut_runaway
 
 
 def read_comparisons(
-    path: Path, counts: Counter[str], findings: Findings, layout: Layout | None = None
+    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
 ) -> Iterator[Row]:
     """Comparisons: {query_id, query, responses, scores, type}; scores stay as they are."""
-    source = _Source(path, COMPARISONS, counts, findings, layout or Layout())
-    for placed, row, found in source.rows():
-        if source.stays(placed, found, _why_no_comparison(found)):
-            yield from source.kept(
-                placed, row, found.queries[0], responses=found.responses, scores=found.scores, type=""
+    reader = FileReader(path, COMPARISONS, counts, issues, options or ReadOptions())
+    for located, row, as_written in reader.rows():
+        parsed = _without_runaways(reader, located, as_written)
+        if parsed and reader.stays(located, parsed, why_no_comparison(parsed)):
+            yield from reader.record(
+                located, row, parsed.queries[0], responses=parsed.responses, scores=parsed.scores, type=""
             )
 
 
-def _why_no_comparison(found: Found) -> tuple[str, str] | None:
+def _without_runaways(reader: FileReader, located: LocatedRow, parsed: ParsedRow) -> ParsedRow | None:
+    """A comparison whose responses end where a human turn begins in them, as far as the action says so.
+
+    Returns:
+        None where the row is left out.
+    """
+    cut = [cut_runaway(text) if "\nHuman" in text else (text, False) for text in parsed.responses]
+    number = sum(was_cut for _, was_cut in cut)
+    if not number:
+        return parsed
+    example = next(text for text, (_, was_cut) in zip(parsed.responses, cut, strict=True) if was_cut)
+    found = f"{number} of {len(cut)} responses with a human turn in them (... {example[-60:]!r})"
+    if not reader.keeps(located, "runaway_response", found):
+        return None
+    if reader.issues.action("runaway_response") != "cut":
+        return parsed
+    reader.counts["cut_runaway"] += number
+    return parsed._replace(responses=[text for text, _ in cut])
+
+
+def why_no_comparison(parsed: ParsedRow) -> tuple[str, str] | None:
     """The code of what keeps a row from being a comparison, and what it has."""
-    responses, scores = found.responses, found.scores
-    if len(set(found.queries)) > 1:
-        return "two_queries", f"{len(set(found.queries))} different queries in one comparison"
+    responses, scores = parsed.responses, parsed.scores
+    if len(set(parsed.queries)) > 1:
+        return "two_queries", f"{len(set(parsed.queries))} different queries in one comparison"
     if not all(responses):
         return "empty_response", f"response {responses.index('') + 1} of {len(responses)} empty"
     if len(responses) == 1:
@@ -211,88 +75,60 @@ def _why_empty(response: str) -> tuple[str, str] | None:
 
 
 def read_golden(
-    path: Path, counts: Counter[str], findings: Findings, layout: Layout | None = None
+    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
 ) -> Iterator[Row]:
     """Golden answers: {query_id, query, golden, type}."""
-    source = _Source(path, GOLDEN, counts, findings, layout or Layout())
-    for placed, row, found in source.rows():
-        if source.stays(placed, found, _why_empty(found.responses[0])):
-            yield from source.kept(placed, row, found.queries[0], golden=found.responses[0], type="")
+    reader = FileReader(path, GOLDEN, counts, issues, options or ReadOptions())
+    for located, row, parsed in reader.rows():
+        if reader.stays(located, parsed, _why_empty(parsed.responses[0])):
+            yield from reader.record(located, row, parsed.queries[0], golden=parsed.responses[0], type="")
 
 
 def read_samples(
-    path: Path, counts: Counter[str], findings: Findings, layout: Layout | None = None
+    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
 ) -> Iterator[Row]:
     """Samples: {query_id, query, samples, extra}, cut at invented turns; blank ones stay in their place.
 
+    `source_rewards`, one for each sample, is in a record whose row has scores.
     `extra` holds answers of others beside the samples, by name. A row with another number of samples than
-    the first one is a finding.
+    the first one is an issue.
     """
-    source = _Source(path, SAMPLES, counts, findings, layout or Layout())
+    reader = FileReader(path, SCORED_SAMPLES, counts, issues, options or ReadOptions())
     wanted = 0
-    for placed, row, found in source.rows():
-        samples = [source.cut(sample) for sample in found.responses]
-        extra = {name: source.cut(answer.strip()) for name, answer in found.extra.items()}
+    for located, row, parsed in reader.rows():
+        samples = [reader.cut(sample) for sample in parsed.responses]
+        extra = {name: reader.cut(answer.strip()) for name, answer in parsed.extra.items()}
         wanted = wanted or len(samples)
         count = f"{len(samples)} samples, {wanted} in the first row"
-        if source.stays(placed, found, ("sample_count", count) if len(samples) != wanted else None):
+        why = ("sample_count", count) if len(samples) != wanted else None
+        if reader.stays(located, parsed, why):
             counts["blank_samples"] += samples.count("")
-            yield from source.kept(placed, row, found.queries[0], samples=samples, extra=extra)
+            rewards = {"source_rewards": parsed.scores} if parsed.scores else {}
+            yield from reader.record(located, row, parsed.queries[0], samples=samples, extra=extra, **rewards)
 
 
 def read_demonstrations(
-    path: Path, counts: Counter[str], findings: Findings, layout: Layout | None = None
+    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
 ) -> Iterator[Row]:
     """Answers to learn from: {query_id, query, response}, cut at invented turns.
 
     Of a comparison the best-scored response (the first of equals), of samples each one.
     """
-    source = _Source(path, DEMONSTRATIONS, counts, findings, layout or Layout())
-    for placed, row, found in source.rows():
-        why = _why_no_comparison(found) if source.shape.kind == "comparison" else None
-        if not source.stays(placed, found, why):
+    reader = FileReader(path, DEMONSTRATIONS, counts, issues, options or ReadOptions())
+    for located, row, parsed in reader.rows():
+        why = why_no_comparison(parsed) if reader.format.kind == "comparison" else None
+        if not reader.stays(located, parsed, why):
             continue
-        responses = [best_response(found.responses, found.scores)] if found.scores else found.responses
-        for response in map(source.cut, responses):
-            if response or source.keeps(placed, "empty_response", "an empty answer"):
-                yield from source.kept(placed, row, found.queries[0], response=response)
+        is_ranked = reader.format.kind == "comparison"
+        flag = "" if is_ranked else unwanted_flag(row)
+        if flag and not reader.keeps(located, "unwanted_answer", f"{flag}, for an answer that nobody wants"):
+            continue
+        responses = [best_response(parsed.responses, parsed.scores)] if is_ranked else parsed.responses
+        for response in map(reader.cut, responses):
+            if response or reader.keeps(located, "empty_response", "an empty answer"):
+                yield from reader.record(located, row, parsed.queries[0], response=response)
 
 
 def best_response(responses: Sequence[str], scores: Sequence[float]) -> str:
     """The response with the highest score, the first of equals."""
     return responses[scores.index(max(scores))]
-
-
-# Ids -----------------------------------------------------------------------------------------------
-
-
-class QueryIds:
-    """One id for one query, whatever file it comes from; memory is two short digests a query.
-
-    Attributes:
-        rewritten: How many ids were replaced by the one under which the query was seen first.
-    """
-
-    def __init__(self) -> None:
-        self.rewritten = 0
-        self._id_of: dict[bytes, str] = {}
-        self._query_of: dict[str, bytes] = {}
-
-    def canonical(self, query_id: str, query: str, where: str) -> str:
-        """The id under which the same normalised query was seen first.
-
-        Raises:
-            RowError: The id was given to another query before.
-        """
-        digest = digest_of(normalize_query(query))
-        if self._query_of.setdefault(query_id, digest) != digest:
-            raise RowError(
-                "id_of_two_queries",
-                where,
-                found=f"query_id {query_id[:60]!r} for the query {query[-80:]!r}",
-                expected="one query for each id; an earlier row gives the id to another query",
-                do="make the ids unique over all files, or remove the key and they are made from the queries",
-            )
-        first = self._id_of.setdefault(digest, query_id)
-        self.rewritten += first != query_id
-        return first

@@ -1,54 +1,78 @@
-"""The shapes that rows of other people's files have, recognised by their keys."""
+"""The formats that rows of other people's files have, recognized by their keys."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from apo.core.errors import UserError
 from apo.core.records import Row
-from apo.datasets import formats as say
-from apo.datasets import public_formats as public
-from apo.datasets.formats import SEPARATOR as SEPARATOR
-from apo.datasets.paired_columns import sides_in
-from apo.datasets.unsupported_rows import known_misfit
+from apo.datasets.column_use import NOT_READ
+from apo.datasets.columns import PROMPTS, key_list
+from apo.datasets.context import HISTORY, SYSTEM
+from apo.datasets.flags import flags_in
+from apo.datasets.messages import asks
+from apo.datasets.paired_columns import PairedColumns, paired_columns_in
+from apo.datasets.parsed import Bind, Parse
+from apo.datasets.public_formats import paired_columns
+from apo.datasets.unsupported_rows import explain_unsupported
 
-# Keys under which public sets have what is asked, and what else belongs to it.
-PROMPTS = ("prompt", "question", "instruction", "input", "context", "query", "conversations")
 _ANY = re.compile(r".*", re.DOTALL)
 
 
+class Binding(NamedTuple):
+    """How the rows of one file are read.
+
+    Attributes:
+        parse: Reads a row.
+        needs: The columns that every row has to have.
+        role_of: What a column is read as, or `NOT_READ`.
+        label: The column that says which of two answers is better, and what their names end in.
+    """
+
+    parse: Parse
+    needs: frozenset[str]
+    role_of: Callable[[str], str]
+    label: tuple[str, tuple[str, str]] | None
+
+
 @dataclass(frozen=True)
-class Shape:
+class Format:
     """One way to write a row.
 
     Args:
         kind: comparison, golden, samples or demonstration.
-        name: What `data.shape` calls it.
+        name: What `data.format` calls it.
         keys: Keys that must be there.
         bind: From the first row of a file, whose values tell texts from lists, and the keys that stand for
             the parts of a row, to the function that reads all its rows.
         one_of: Parts of a row with the keys that may stand for each.
-        without: Keys that make it another shape.
+        without: Keys that make it another format.
         some_key: What at least one key looks like.
         also: What the keys mean, for messages.
+        more: What other keys, as patterns, are read as.
+        has_context: Whether a system text and earlier turns in columns of their own are read.
+        label: The part, or the key, that says which of two answers is better, and what their names end in.
     """
 
     kind: str
     name: str
     keys: frozenset[str]
-    bind: say.Bind
+    bind: Bind
     one_of: Mapping[str, tuple[str, ...]]
     without: frozenset[str] = frozenset()
     some_key: re.Pattern[str] = _ANY
     also: str = ""
+    more: Mapping[str, str] = field(default_factory=dict)
+    has_context: bool = True
+    label: tuple[str, str, str] | None = None
 
     def has_keys_of(self, row: Row, *, is_named: bool = False) -> bool:
-        """Whether the row's keys are those of this shape; other keys beside them are not read.
+        """Whether the row's keys are those of this format; other keys beside them are not read.
 
         Args:
             row: The row.
-            is_named: The user says that it is this shape: keys of another one do no harm.
+            is_named: The user says that it is this format: keys of another one do no harm.
         """
         return (
             self.keys <= row.keys()
@@ -57,14 +81,38 @@ class Shape:
             and any(map(self.some_key.fullmatch, row))
         )
 
-    def binds(self, row: Row, where: str) -> tuple[say.Parse, frozenset[str]]:
-        """From the first row of a file the function that reads all its rows, and the keys that it needs.
+    def binds(self, row: Row, where: str) -> Binding:
+        """How the rows of a file are read, from the first of them.
 
         Raises:
             UserError: A part is there under several keys.
         """
         names = self.names_in(row, where)
-        return self.bind(row, names), frozenset(names.values())
+        label = None
+        if self.label:
+            part, *ends = self.label
+            label = (names.get(part, part), (ends[0], ends[1]))
+        return Binding(self.bind(row, names), frozenset(names.values()), self._roles(names), label)
+
+    def _roles(self, names: Mapping[str, str]) -> Callable[[str], str]:
+        roles = {key: key for key in (*self.keys, "query_id")}
+        if self.kind in ("comparison", "golden"):
+            roles["type"] = "type"
+        if self.has_context:
+            roles |= dict.fromkeys(SYSTEM, "system text") | dict.fromkeys(HISTORY, "earlier turns")
+        if names.get("prompt") == "instruction":
+            roles["input"] = "input of the instruction"
+        roles |= {key: part for part, key in names.items()}
+        has_flags = self.kind != "comparison"
+
+        def role_of(key: str) -> str:
+            if key in roles:
+                return roles[key]
+            if has_flags and flags_in({key: None}):
+                return "flag of the answer"
+            return next((role for name, role in self.more.items() if re.fullmatch(name, key)), NOT_READ)
+
+        return role_of
 
     def names_in(self, row: Row, where: str) -> dict[str, str]:
         """The key that stands for each part.
@@ -85,7 +133,7 @@ class Shape:
     def _several(self, part: str, present: list[str], row: Row, where: str) -> UserError:
         return UserError(
             where,
-            found=f"keys {say.shown(row)}, of which {' and '.join(present)} could each be the {part}",
+            found=f"keys {key_list(row)}, of which {' and '.join(present)} could each be the {part}",
             expected=f"one of: {', '.join(present)}",
             do=f"say which under data.files.columns (data.hub.columns), such as "
             f"`{part}: {present[0]}`, with the other columns of {self.described}",
@@ -99,45 +147,54 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class TwoSides(Shape):
-    """Answers under two names that differ in their end (`paired_columns`); other shapes come first."""
+class PairedColumnsFormat(Format):
+    """Answers under two names that differ in their end (`paired_columns`); other formats come first."""
 
     def has_keys_of(self, row: Row, *, is_named: bool = False) -> bool:
         """Whether there are two answers, what is asked, and something that says which is better."""
         asked = any(key in row for key in PROMPTS)
         return any(
-            asked or isinstance(row[sides.first], list | dict) or _TALK.match(sides.first)
-            for sides in sides_in(row)
+            asked or isinstance(row[way.first], list | dict) or _TALK.match(way.first)
+            for way in paired_columns_in(row)
         )
 
-    def binds(self, row: Row, where: str) -> tuple[say.Parse, frozenset[str]]:
-        """As for any shape; all the keys of the two sides are needed."""
-        ways = sides_in(row)
+    def binds(self, row: Row, where: str) -> Binding:
+        """As for any format; all the keys of the two answers are needed."""
+        ways = paired_columns_in(row)
         if len(ways) > 1:
-            raise UserError(
-                where,
-                found=f"keys {say.shown(row)}, which can be read in several ways: "
-                + "; ".join(f"{one.first}, {one.second} by {' and '.join(one.verdict)}" for one in ways[:6]),
-                expected="one of them",
-                do="say which under data.files.columns (data.hub.columns), such as `response_a: "
-                f"{ways[0].first}`, `response_b: {ways[0].second}`, `winner: {ways[0].verdict[0]}`, "
-                "and the prompt",
-            )
-        (sides,) = ways
-        present = _prompts_of([key for key in PROMPTS if key in row], row | {"chosen": row[sides.first]})
-        prompt = {"prompt": present[0]} if present else {}
+            raise self._several_ways(ways, row, where)
+        (way,) = ways
+        present = _prompts_of([key for key in PROMPTS if key in row], row | {"chosen": row[way.first]})
         if len(present) > 1:
             raise self._several("prompt", present, row, where)
-        needs = {sides.first, sides.second, *sides.verdict, *prompt.values()}
-        return public.two_sides(sides)(row, prompt), frozenset(needs)
+        prompt = {"prompt": present[0]} if present else {}
+        names = {"response": way.first, "other response": way.second, **prompt}
+        names |= {
+            "label" if len(way.verdict) == 1 else f"label of {n}": key for n, key in enumerate(way.verdict)
+        }
+        label = (way.verdict[0], (way.first[-1], way.second[-1])) if len(way.verdict) == 1 else None
+        parse = paired_columns(way)(row, prompt)
+        return Binding(parse, frozenset(names.values()), self._roles(prompt | names), label)
+
+    def _several_ways(self, ways: Sequence[PairedColumns], row: Row, where: str) -> UserError:
+        readings = (f"{one.first}, {one.second} by {' and '.join(one.verdict)}" for one in ways[:6])
+        first = ways[0]
+        return UserError(
+            where,
+            found=f"keys {key_list(row)}, which can be read in several ways: {'; '.join(readings)}",
+            expected="one of them",
+            do="say which under data.files.columns (data.hub.columns), such as `response_a: "
+            f"{first.first}`, `response_b: {first.second}`, `winner: {first.verdict[0]}`, and the prompt",
+        )
 
 
+CHOSEN = ("chosen", "chosen_response", "response_chosen", "response_j")
 _TALK = re.compile(r"conv|messages")
 
 
 def _prompts_of(present: list[str], row: Row) -> list[str]:
     """Which of the keys are what is asked, where several are there."""
-    if len(present) > 1 and any(map(_is_whole, map(row.get, _PAIR["chosen"].split()))):
+    if len(present) > 1 and any(map(asks, map(row.get, CHOSEN))):
         return present[:1]  # it is asked in the conversations themselves
     if "instruction" in present and "input" in present:  # what the instruction is about
         present = [key for key in present if key != "input"]
@@ -147,151 +204,47 @@ def _prompts_of(present: list[str], row: Row) -> list[str]:
     return present
 
 
-def _is_whole(value: Any) -> bool:
-    """Whether a conversation has what was asked in it."""
-    return isinstance(value, list) and any(
-        isinstance(one, dict) and (one.get("role") == "user" or one.get("from") in ("human", "user"))
-        for one in value
-    )
+def matching(row: Row, formats: Sequence[Format], *, is_named: bool = False) -> list[Format]:
+    """The formats that a row has: two sides only where no other format of their kind fits."""
+    fits = [format for format in formats if format.has_keys_of(row, is_named=is_named)]
+    kinds = {format.kind for format in fits if not isinstance(format, PairedColumnsFormat)}
+    return [
+        format for format in fits if not isinstance(format, PairedColumnsFormat) or format.kind not in kinds
+    ]
 
 
-def matching(row: Row, shapes: Sequence[Shape], *, is_named: bool = False) -> list[Shape]:
-    """The shapes that a row has: two sides only where no other shape of their kind fits."""
-    fits = [shape for shape in shapes if shape.has_keys_of(row, is_named=is_named)]
-    kinds = {shape.kind for shape in fits if not isinstance(shape, TwoSides)}
-    return [shape for shape in fits if not isinstance(shape, TwoSides) or shape.kind not in kinds]
-
-
-def recognise(row: Row, shapes: Sequence[Shape], where: str, *, name: str = "") -> Shape:
-    """The one shape of a file's first row.
+def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = "") -> Format:
+    """The one format of a file's first row.
 
     Args:
         row: The first row.
-        shapes: Those that it may have.
+        formats: Those that it may have.
         where: For messages.
         name: The only one that it may have, "" for any.
 
     Raises:
-        UserError: The keys are those of no shape, or of several, or not those of the one that is named.
+        UserError: The keys are those of no format, or of several, or not those of the one that is named.
     """
-    allowed = [shape for shape in shapes if name in ("", shape.name)]
+    allowed = [format for format in formats if name in ("", format.name)]
     if not allowed:
         raise UserError(
-            "params.yaml: data.shape",
+            "params.yaml: data.format",
             found=f"{name!r:.60}",
-            expected="'' or one of: " + "; ".join(shape.described for shape in shapes),
-            do="write the name of one of them, or '' and it is recognised",
+            expected="'' or one of: " + "; ".join(format.described for format in formats),
+            do="write the name of one of them, or '' and it is recognized",
         )
     matches = matching(row, allowed, is_named=bool(name))
     if len(matches) == 1:
         return matches[0]
-    if not matches and (error := known_misfit(row, where)):
-        raise error
-    problem = "that are of several shapes at once" if matches else "of no known shape"
+    explained = explain_unsupported(row, where, is_known=lambda one: bool(matching(one, formats)))
+    if not matches and explained:
+        raise explained
+    problem = "that are of several formats at once" if matches else "of no known format"
     raise UserError(
         where,
-        found=f"keys {say.shown(row)} {problem}",
-        expected="one of: " + "; ".join(shape.described for shape in matches or allowed),
-        do="name the shape of comparisons under data.shape"
+        found=f"keys {key_list(row)} {problem}",
+        expected="one of: " + "; ".join(format.described for format in matches or allowed),
+        do="name the format of comparisons under data.format"
         if matches
         else "rename keys, or map columns under data.files.columns (data.hub.columns)",
     )
-
-
-def _shape(kind: str, name: str, keys: str, bind: say.Bind, *, without: str = "", **parts: str) -> Shape:
-    """A shape with its keys as words; one of those of a part is there: `chosen="chosen chosen_response"`."""
-    one_of = {part: tuple(words.split()) for part, words in parts.items()}
-    return Shape(kind, name, frozenset(keys.split()), bind, one_of, frozenset(without.split()))
-
-
-_PROMPT = " ".join(PROMPTS)
-_PAIR = {
-    "chosen": "chosen chosen_response response_chosen response_j",
-    "rejected": "rejected rejected_response response_rejected response_k",
-}
-COMPARISONS = [
-    _shape("comparison", "responses", "query responses scores", say.always(say.own_comparison)),
-    _shape("comparison", "texts", "text", say.by_separator, scores="scores score"),
-    _shape("comparison", "pairs", "", say.pair, prompt=_PROMPT, **_PAIR),
-    _shape(
-        "comparison",
-        "dialogues",
-        "",
-        say.whole_pair,
-        without=_PROMPT,
-        chosen="chosen",
-        rejected="rejected",
-    ),
-    _shape(
-        "comparison",
-        "indexed",
-        "response_0 response_1",
-        public.indexed,
-        prompt=_PROMPT,
-        better="better_response_id better",
-    ),
-    _shape("comparison", "scored", "response_0 response_1 score_0 score_1", public.scored, prompt=_PROMPT),
-    _shape(
-        "comparison",
-        "strength",
-        "",
-        public.by_strength,
-        prompt=_PROMPT,
-        first="response_1 response1",
-        second="response_2 response2",
-        strength="preference_strength overall_preference",
-    ),
-    _shape("comparison", "history", "history human_ref_A human_ref_B labels", public.history),
-    _shape("comparison", "answers", "answers", public.listed("answers"), prompt=_PROMPT),
-    _shape("comparison", "completions", "completions", public.listed("completions"), prompt=_PROMPT),
-    _shape("comparison", "summaries", "info summaries choice", public.summaries),
-    _shape("comparison", "arena", "conversation_a conversation_b winner", public.arena),
-    TwoSides(
-        "comparison",
-        "two sides",
-        frozenset(),
-        lambda first, names: public.two_sides(sides_in(first)[0])(first, names),
-        {},
-        also="prompt, response_a, response_b, winner",
-    ),
-]
-GOLDEN = [_shape("golden", "golden", "query golden", say.always(say.golden))]
-SAMPLES = [
-    _shape("samples", "samples", "query samples", say.always(say.own_samples), without="completion"),
-    Shape(
-        "samples",
-        "numbered samples",
-        keys=frozenset({"query"}),
-        bind=say.always(say.numbered_samples),
-        one_of={},
-        some_key=say.SAMPLE,
-        also="sample_0, sample_1, ...",
-    ),
-]
-DEMONSTRATIONS = [
-    *COMPARISONS,
-    *GOLDEN,
-    *SAMPLES,
-    _shape(
-        "demonstration",
-        "prompt and answer",
-        "",
-        say.demonstration,
-        prompt=_PROMPT,
-        answer="completion response output answer",
-    ),
-    _shape(
-        "demonstration",
-        "messages",
-        "messages",
-        lambda first, names: say.conversation("messages", {}),
-        without="chosen completion",
-    ),
-    _shape(
-        "demonstration",
-        "conversations",
-        "conversations",
-        lambda first, names: say.conversation("conversations", {}),
-        without="chosen chosen_response messages",
-    ),
-]

@@ -5,8 +5,6 @@
 bounds are far beyond any dialogue and short of what a machine can bear.
 """
 
-import codecs
-import json
 import lzma
 import re
 import zlib
@@ -16,22 +14,22 @@ from typing import Any, NamedTuple
 
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.compressed import LONGEST_ROW, Measured, opened
+from apo.datasets.compressed import MAX_ROW_BYTES, BoundedReader, open_decompressed
 from apo.datasets.csv_rows import DELIMITERS, table_rows
-from apo.datasets.file_signatures import refuse_disguised
+from apo.datasets.file_signatures import check_signature
+from apo.datasets.json_list import DECODER, JsonList
 from apo.datasets.parquet import parquet_rows
 
-MOST_BLANK = 100_000  # blank lines in a row
-_SPACE = re.compile(r"[ \t\r\n]*")
+MAX_BLANK_LINES = 100_000  # blank lines in a row
 _BOM = b"\xef\xbb\xbf"
-_FETCH = "fetch or write the file again"
+_FETCH = "download or write the file again"
 _PLAIN_ENDS = (".json", ".jsonl", ".ndjson", *DELIMITERS)
 
 
-class Placed(NamedTuple):
+class LocatedRow(NamedTuple):
     """A row, its number (the line of a .jsonl file) and its place for messages.
 
-    A row that can't be read is given as what is wrong with it: the caller has a policy for that.
+    A row that can't be read is given as what is wrong with it: the caller has an action for that.
     """
 
     number: int
@@ -39,7 +37,7 @@ class Placed(NamedTuple):
     row: Row | RowError
 
 
-def placed_rows(path: Path, name: str) -> Iterator[Placed]:
+def file_rows(path: Path, name: str) -> Iterator[LocatedRow]:
     """The rows of a file in any of the formats, as they stand.
 
     Args:
@@ -52,9 +50,9 @@ def placed_rows(path: Path, name: str) -> Iterator[Placed]:
     kind = _kind_of(path, name)
     number = 0
     try:
-        for placed in _rows(path, kind, name):
-            number = placed.number
-            yield placed
+        for located in _rows(path, kind, name):
+            number = located.number
+            yield located
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise UserError(
             name,
@@ -87,49 +85,79 @@ def _kind_of(path: Path, name: str) -> str:
     return kind
 
 
-def _rows(path: Path, kind: str, name: str) -> Iterator[Placed]:
+def _rows(path: Path, kind: str, name: str) -> Iterator[LocatedRow]:
     with path.open("rb") as raw:
-        refuse_disguised(raw.read(4096), name, packed=kind == ".parquet" or kind != path.suffix)
+        check_signature(raw.read(4096), name, compressed=kind == ".parquet" or kind != path.suffix)
     if kind == ".parquet":
         for number, row in enumerate(parquet_rows(path, name), start=1):
-            yield Placed(number, f"{name}: row {number}", row)
+            yield LocatedRow(number, f"{name}: row {number}", row)
         return
-    with opened(path) as start:
-        beginning = start.read(4096)
-    refuse_disguised(beginning, name, packed=False)
+    with open_decompressed(path) as start:
+        beginning = BoundedReader(start, path, name).chunk()
+    check_signature(beginning, name, compressed=False)
     is_list = beginning.removeprefix(_BOM).lstrip().startswith(b"[")
-    with opened(path) as data:
+    if kind not in DELIMITERS and not is_list:
+        _refuse_indented(beginning, name)
+    with open_decompressed(path) as data:
+        bounded = BoundedReader(data, path, name)
         if kind in DELIMITERS:
-            yield from map(Placed._make, table_rows(Measured(data, path, name), DELIMITERS[kind], name))
+            yield from map(LocatedRow._make, table_rows(bounded, DELIMITERS[kind], name))
             return
-        yield from (_listed_rows if is_list else _line_rows)(Measured(data, path, name), name)
+        yield from (_listed_rows if is_list else _line_rows)(bounded, name)
 
 
 # Lines ---------------------------------------------------------------------------------------------
 
 
-def _line_rows(data: Measured, name: str) -> Iterator[Placed]:
+def _line_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
     number = blank = 0
     while line := data.line():
         number += 1
         where = f"{name}:{number}"
-        if len(line) > LONGEST_ROW:
+        if len(line) > MAX_ROW_BYTES:
             raise _too_long(where)
         if number == 1:
             line = line.removeprefix(_BOM)
         blank = blank + 1 if line.isspace() else 0
-        if blank > MOST_BLANK:
+        if blank > MAX_BLANK_LINES:
             raise UserError(
-                where, found=f"{MOST_BLANK} blank lines", expected="rows", do="remove the blank lines"
+                where, found=f"{MAX_BLANK_LINES} blank lines", expected="rows", do="remove the blank lines"
             )
         if not blank:
-            yield Placed(number, where, _parsed(line, where))
+            yield LocatedRow(number, where, _parsed(line, where))
+
+
+def _refuse_indented(start: bytes, name: str) -> None:
+    """Ends where a file begins with an object over several lines.
+
+    Raises:
+        UserError: It does.
+    """
+    text = start.removeprefix(_BOM).lstrip().decode(errors="replace")
+    first, _, rest = text.partition("\n")
+    if not first.startswith("{") or not rest:
+        return
+    try:
+        _, end = DECODER.raw_decode(text)
+        is_indented = end > len(first.rstrip())
+    except (ValueError, RecursionError):
+        is_indented = first.strip() == "{"
+    if is_indented:
+        key = re.match(r'\{\s*"([^"\\]{1,40})"\s*:\s*\[\s*\{', text)
+        filter_ = f".{key[1]}[]" if key and key[1].isidentifier() else "."
+        raise UserError(
+            f"{name}:1",
+            found="one JSON object over several lines"
+            + (f", with a list of objects under {key[1]!r}" if key else ""),
+            expected="one object a line, or a list of objects: [{...}, {...}]",
+            do=f"write each row on one line, for instance with `jq -c '{filter_}' FILE > rows.jsonl`",
+        )
 
 
 def _too_long(where: str) -> UserError:
     return UserError(
         where,
-        found=f"a row of more than {LONGEST_ROW} bytes",
+        found=f"a row of more than {MAX_ROW_BYTES} bytes",
         expected="one dialogue or comparison a row",
         do="shorten or remove it; a file in one line has to be a list: [{...}, {...}]",
     )
@@ -137,7 +165,7 @@ def _too_long(where: str) -> UserError:
 
 def _parsed(line: bytes, where: str) -> Row | RowError:
     try:
-        row = _DECODER.decode(line.decode())
+        row = DECODER.decode(line.decode())
     except UnicodeDecodeError as error:
         return RowError(
             "not_utf8",
@@ -152,22 +180,9 @@ def _parsed(line: bytes, where: str) -> Row | RowError:
             where,
             found=f"a line that is not JSON ({str(error)[:80]})",
             expected="one JSON object a line",
-            do="mend or remove the line; a file cut off in the middle has to be fetched again",
+            do="fix or remove the line; a file cut off in the middle has to be downloaded again",
         )
     return row if isinstance(row, dict) else _no_object(row, where)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> Row:
-    """An object of JSON, no key of which comes twice: which of two values counts, nobody can know."""
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        names = [key for key, _ in pairs]
-        twice = next(key for key in names if names.count(key) > 1)
-        raise ValueError(f"the key {twice[:40]!r} twice in one object")
-    return row
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_once)
 
 
 def _no_object(value: Any, where: str) -> RowError:
@@ -179,15 +194,12 @@ def _no_object(value: Any, where: str) -> RowError:
     )
 
 
-# A list --------------------------------------------------------------------------------------------
-
-
-def _listed_rows(data: Measured, name: str) -> Iterator[Placed]:
+def _listed_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
     number = 0
     try:
-        for number, row in enumerate(_JsonList(data).elements(), start=1):
+        for number, row in enumerate(JsonList(data).elements(), start=1):
             where = f"{name}: row {number}"
-            yield Placed(number, where, row if isinstance(row, dict) else _no_object(row, where))
+            yield LocatedRow(number, where, row if isinstance(row, dict) else _no_object(row, where))
     except UnicodeDecodeError as error:
         raise UserError(
             name,
@@ -202,71 +214,3 @@ def _listed_rows(data: Measured, name: str) -> Iterator[Placed]:
             expected="one list of objects",
             do=_FETCH,
         ) from None
-
-
-class _JsonList:
-    """A JSON list of which no more than a few elements are in memory.
-
-    An element that is not whole in the text at hand is tried again with twice as much of it.
-    """
-
-    def __init__(self, data: Measured) -> None:
-        self._data = data
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")()
-        self._text, self._at = "", 0
-
-    def elements(self) -> Iterator[Any]:
-        """The elements, one at a time. Raises ValueError or RecursionError where there is no JSON."""
-        self._take("[")
-        if self._next() == "]":
-            self._at += 1
-        else:
-            yield self._element()
-            while self._next() == ",":
-                self._at += 1
-                self._next()
-                yield self._element()
-            self._take("]")
-        if self._next():
-            raise ValueError("text behind the list")
-
-    def _take(self, char: str) -> None:
-        if self._next() != char:
-            raise ValueError(f"no {char!r}" + (f" but {self._next()!r}" if self._next() else ""))
-        self._at += 1
-
-    def _next(self) -> str:
-        """The next character that is no white space, "" at the end."""
-        while True:
-            space = _SPACE.match(self._text, self._at)
-            self._at = space.end() if space else self._at
-            if self._at < len(self._text):
-                return self._text[self._at]
-            if not self._more():
-                return ""
-
-    def _more(self) -> bool:
-        """Reads on, as much again as is not yet used up; whether there was something."""
-        pieces = [self._text[self._at :]]
-        self._at, size, wanted = 0, len(pieces[0]), 2 * len(pieces[0])
-        while True:
-            piece = self._data.piece()
-            pieces.append(self._decode.decode(piece, final=not piece))
-            if not piece or sum(map(len, pieces)) > wanted:
-                self._text = "".join(pieces)
-                return len(self._text) > size
-
-    def _element(self) -> Any:
-        while True:
-            try:
-                value, end = _DECODER.raw_decode(self._text, self._at)
-            except ValueError:
-                if len(self._text) - self._at > LONGEST_ROW or not self._more():
-                    raise
-                continue
-            if end == len(self._text) and not isinstance(value, dict | list) and self._more():
-                continue  # a number may go on
-            if end - self._at > LONGEST_ROW:
-                raise ValueError(f"a row of more than {LONGEST_ROW} characters")
-            self._at = end
-            return value

@@ -1,10 +1,13 @@
 """Section `data` of params.yaml."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from apo.core.config import Count, Positive, Section
+from apo.datasets.issues import ROW_ISSUES
+from apo.text.data_issues import OnIssue
 
 
 class Demo(Section):
@@ -16,6 +19,17 @@ class Demo(Section):
     golden_flaws: Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+Columns = dict[str, str]  # our keys by columns, or by paths into them
+Labels = dict[bool | int | float | str, int | str]  # what each value of a label means
+
+
+class FileColumns(Section):
+    comparisons: Columns
+    golden: Columns
+    samples: Columns
+    demonstrations: Columns
+
+
 class Files(Section):
     comparisons: list[str]
     rm: list[str]
@@ -24,7 +38,19 @@ class Files(Section):
     golden: list[str]
     samples: list[str]
     demonstrations: list[str]
-    columns: dict[str, str]
+    columns: FileColumns
+    labels: Labels
+
+    def names(self) -> dict[str, list[str]]:
+        """The names of the files by what they are."""
+        return {kind: value for kind, value in self if isinstance(value, list)}
+
+    @classmethod
+    def of(cls, names: Mapping[str, list[str]], columns: Columns, labels: Labels) -> "Files":
+        """Files by what they are, with the columns and labels of the comparisons."""
+        columns_of = FileColumns(comparisons=columns, golden={}, samples={}, demonstrations={})
+        lists = {kind: names.get(kind, []) for kind in cls.model_fields if kind not in ("columns", "labels")}
+        return cls.model_validate({**lists, "columns": columns_of, "labels": labels})
 
 
 class Hub(Section):
@@ -34,7 +60,8 @@ class Hub(Section):
     folder: str
     train: str
     test: str
-    columns: dict[str, str]
+    columns: Columns
+    labels: Labels
 
 
 class Authors(Section):
@@ -42,58 +69,12 @@ class Authors(Section):
     urls: dict[str, str]
 
 
-Refused = Literal["error", "drop"]  # of rows that can't be used
-
-
-Judged = Literal["error", "drop", "keep"]
-
-
-class RowFindings(Section):
-    """What is done about rows in which something is found; the codes are explained in params.yaml."""
-
-    not_utf8: Refused
-    not_json: Refused
-    other_keys: Refused
-    not_text: Refused
-    nul_character: Refused
-    surrogate: Refused
-    bad_score: Refused
-    score_count: Refused
-    bad_id: Refused
-    id_of_two_queries: Refused
-    blank_query: Refused
-    query_form: Refused
-    separator: Refused
-    no_dialogue: Refused
-    role_order: Refused
-    turn_mark: Refused
-    missing_golden: Refused
-    two_golden: Refused
-    two_queries: Refused
-    empty_response: Refused
-    single_response: Refused
-    identical_responses: Refused
-    no_preference: Refused
-    golden_repeated: Refused
-    too_long: Judged
-    duplicate_responses: Judged
-    sample_count: Judged
-    replacement_character: Judged
-    turn_order: Judged
-    chat_template: Judged
-
-    @classmethod
-    def never_kept(cls) -> list[str]:
-        """The codes of rows that can't be kept."""
-        return [name for name, one in cls.model_fields.items() if one.annotation == Refused]
-
-
 class Data(Section):
     source: Literal["demo", "files", "hub", "authors"]
     dir: str
-    shape: str
+    format: str
     demo: Demo
     files: Files
     hub: Hub
     authors: Authors
-    findings: RowFindings
+    on_issue: Annotated[OnIssue, ROW_ISSUES.annotation]

@@ -1,67 +1,102 @@
-"""Rows of no shape for a reason that can be told: one answer alone, a message of a tree, a wrapper."""
+"""Rows of no format for a known reason: one answer alone, a wrapper, a list under unknown names."""
+
+from collections.abc import Callable
+from typing import Any
 
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.datasets.flags import flags_in
+from apo.datasets.messages import is_message
 
-_ANSWERS = ("completion", "response", "output", "answer", "summary", "transcript")
+_ANSWERS = (
+    *("completion", "response", "output", "answer", "summary", "transcript"),
+    *("messages", "conversations"),
+)
 _ABOUT_ONE = ("label", "is_safe", "helpfulness", "score", "scores", "rating", "reward", "summary")
 _OUR_KEYS = (
-    "prompt",
-    "chosen",
-    "rejected",
-    "question",
-    "instruction",
-    "query",
-    "responses",
-    "golden",
-    "winner",
+    *("prompt", "chosen", "rejected", "question", "instruction", "query"),
+    *("responses", "golden", "winner"),
 )
 
 
-def known_misfit(row: Row, where: str) -> UserError | None:
-    """What a row of no shape is, where that is known."""
-    if {"message_id", "parent_id", "text", "role"} <= row.keys() or "message_tree_id" in row:
-        return UserError(
-            where,
-            found="a tree of messages, or one message of it",
-            expected="rows that hold what is compared: a prompt with its answers",
-            do="write the answers to a message in one row: {prompt: messages, answers: [{text, rank}, ...]}",
-        )
-    wrapper = next((key for key in row if len(row) <= 5 and _is_rows(row[key])), None)
-    if wrapper is not None:
-        return UserError(
-            where,
-            found=f"one object with all rows under {wrapper[:40]!r}",
-            expected="the rows themselves: a list of objects, or one object a line",
-            do=f"write what stands under {wrapper[:40]!r} into a file of its own",
-        )
-    renamed = {key: key.strip().lower() for key in row if key.strip().lower() in _OUR_KEYS}
-    if any(key != ours for key, ours in renamed.items()):
-        key, ours = next((key, ours) for key, ours in renamed.items() if key != ours)
-        return UserError(
-            where,
-            found=f"a key {key[:40]!r}",
-            expected=f"{ours!r}: keys are compared letter by letter",
-            do="rename it, or map the columns under data.files.columns (data.hub.columns): "
-            f"`{ours}: {key[:40]!r}`",
-        )
-    answers = [key for key in _ANSWERS if key in row]
-    about = [key for key in _ABOUT_ONE if key in row and key not in answers[:1]]
-    if len(answers) == 1 and about:
-        return UserError(
-            where,
-            found=f"one answer ({answers[0]}) and what is said about it alone ({', '.join(about)})",
-            expected="two or more answers to a prompt and which is better: rows that stand alone are no "
-            "comparisons (unpaired preferences, as KTO takes them)",
-            do="bring a set of comparisons; rows with a prompt and a wanted answer can be named under "
-            "data.files.demonstrations",
-        )
-    return None
+def explain_unsupported(row: Row, where: str, *, is_known: Callable[[Row], bool]) -> UserError | None:
+    """What a row of no format is, where that is known.
 
-
-def _is_rows(value: object) -> bool:
+    Args:
+        row: The row.
+        where: For messages.
+        is_known: Whether a row has the keys of a format.
+    """
     return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(one, dict) and not {"role", "from"} & one.keys() for one in value[:3])
+        _wrapper(row, where, is_known)
+        or _other_letters(row, where)
+        or _one_answer(row, where)
+        or _unknown_list(row, where)
+    )
+
+
+def _wrapper(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserError | None:
+    """One object that holds the rows of the whole file."""
+    key = next((key for key in row if _is_rows(row[key]) and is_known(row[key][0])), None)
+    if key is None:
+        return None
+    return UserError(
+        where,
+        found=f"one object with all rows under {key[:40]!r}",
+        expected="the rows themselves: a list of objects, or one object a line",
+        do=f"write what is under {key[:40]!r} into a file of its own, for instance with "
+        f"`jq -c '.[\"{key[:40]}\"][]' FILE > rows.jsonl`",
+    )
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value[:3])
+
+
+def _other_letters(row: Row, where: str) -> UserError | None:
+    """Our keys with capital letters or white space."""
+    key = next((key for key in row if key not in _OUR_KEYS and key.strip().lower() in _OUR_KEYS), None)
+    if key is None:
+        return None
+    ours = key.strip().lower()
+    return UserError(
+        where,
+        found=f"a key {key[:40]!r}",
+        expected=f"{ours!r}: keys are compared letter by letter",
+        do="rename it, or map the columns of this kind of file under data.files.columns (data.hub.columns): "
+        f"`{ours}: {key[:40]!r}`",
+    )
+
+
+def _one_answer(row: Row, where: str) -> UserError | None:
+    """An unpaired preference."""
+    answers = [key for key in _ANSWERS if key in row]
+    flags = [key for key in row if key in _ABOUT_ONE or key in flags_in(row)]
+    about = [key for key in flags if key not in answers[:1]]
+    if len(answers) != 1 or not about:
+        return None
+    return UserError(
+        where,
+        found=f"one answer ({answers[0]}) and what is said about it alone ({', '.join(about)})",
+        expected="two or more answers to a prompt and which is better: rows that stand alone are no "
+        "comparisons (unpaired preferences, as KTO takes them)",
+        do="bring a set of comparisons; rows with a prompt and a wanted answer can be named under "
+        "data.files.demonstrations, where rows flagged as unwanted are left out with "
+        "data.on_issue.unwanted_answer: drop",
+    )
+
+
+def _unknown_list(row: Row, where: str) -> UserError | None:
+    """A list of records under a key that no format has."""
+    key = next((key for key in row if _is_rows(row[key]) and not is_message(row[key][0])), None)
+    if key is None:
+        return None
+    fields = ", ".join(sorted(str(name)[:40] for name in row[key][0])[:8])
+    return UserError(
+        where,
+        found=f"a row with a list of objects ({fields}) under {key[:40]!r}",
+        expected="a prompt, and under `answers` a list with a text (answer, text or response) and a grade "
+        "(rank, score, pm_score or overall_score) for each",
+        do="write the rows in that form; of two answers, map paths such as "
+        f"`response_0: {key[:40]}.0.FIELD` under data.files.columns (data.hub.columns)",
     )

@@ -19,6 +19,20 @@ from apo.model.reward_model import RewardModel
 from apo.scoring.rewards import rewards_of
 
 
+class Rated(NamedTuple):
+    """Comparisons with the rewards of a model.
+
+    Attributes:
+        rows: The comparisons.
+        rewards: Of the responses of each.
+        counts: What the encoder cut.
+    """
+
+    rows: list[Row]
+    rewards: list[list[float]]
+    counts: Counter[str]
+
+
 class RmEvaluation(NamedTuple):
     """What `measure` found.
 
@@ -36,32 +50,39 @@ class RmEvaluation(NamedTuple):
     pairs: list[int]
 
 
-def measure(
-    model: RewardModel,
-    comparisons: Path,
-    *,
-    truth: Path,
-    bins: Sequence[int],
-    desc: str,
-    chunks: Chunks | None = None,
-) -> RmEvaluation:
-    """Metrics on a file of comparisons, the rows of its reliability curve, and the rewards of its pairs.
+def rate_comparisons(
+    model: RewardModel, comparisons: Path, *, desc: str, chunks: Chunks | None = None
+) -> Rated:
+    """The rewards of a file of comparisons.
 
     Args:
+        model: In evaluation mode.
         comparisons: Records that the model was not trained on.
-        truth: `truth.json` of the raw data; empty where the true reward is not known.
-        bins: Numbers of calibration bins; the curve has the first one.
         desc: Name on the progress line.
-        pieces: Rewards that were computed already.
+        chunks: Rewards that were computed already. In a rank those of other ranks are NaN.
 
     Raises:
-        UserError: No pair, or a reward that is not finite.
+        UserError: A reward is not finite.
     """
     rows = list(read_rows(comparisons))
     counts: Counter[str] = Counter()
     texts = ((row["query"], row["responses"]) for row in rows)
     items = model.encoder.items(texts, counts, where=str(comparisons))
-    rewards = list(rewards_of(model, items, desc=desc, total=len(rows), chunks=chunks))
+    return Rated(rows, list(rewards_of(model, items, desc=desc, total=len(rows), chunks=chunks)), counts)
+
+
+def measure(rated: Rated, *, truth: Path, bins: Sequence[int]) -> RmEvaluation:
+    """Metrics on comparisons, the rows of the reliability curve, and the rewards of all pairs.
+
+    Args:
+        rated: The comparisons with their rewards.
+        truth: `truth.json` of the raw data; empty where the true reward is not known.
+        bins: Numbers of calibration bins; the curve has the first one.
+
+    Raises:
+        UserError: No pair.
+    """
+    rows, rewards, counts = rated
     scores = [row["scores"] for row in rows]
     chosen, rejected = pairs_of(rewards, scores)
     metrics: dict[str, Any] = {

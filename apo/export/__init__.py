@@ -1,1 +1,1 @@
-"""Records in the shapes of other tools: `python -m apo.export`."""
+"""Records in the formats of other tools: `python -m apo.export`."""

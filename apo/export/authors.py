@@ -1,4 +1,4 @@
-"""Records in the shapes that the authors' scripts read and write (Linear95/APO@4282775)."""
+"""Records in the formats that the authors' scripts read and write (Linear95/APO@4282775)."""
 
 import re
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ _TAKEN = re.compile(r"sample_\d+|query|query_id|type|target|scores|samples|golde
 
 
 def to_authors(row: Row, *, where: str) -> Iterator[Row]:
-    """A record of any kind in the authors' shape of that kind.
+    """A record of any kind in the authors' format of that kind.
 
     Raises:
-        UserError: The keys are those of no kind, or a text can't be written in the shape.
+        UserError: The keys are those of no kind, or a text can't be written in the format.
     """
     kind = kind_of(row, where=where)
     if kind == "comparison" and row.get("type") == "apo":
@@ -36,7 +36,7 @@ def to_authors(row: Row, *, where: str) -> Iterator[Row]:
         raise UserError(
             where,
             found="a demonstration",
-            expected="a record of which the authors' scripts have a shape",
+            expected="a record of which the authors' scripts have a format",
             do="export it with --to sft or --to chat",
         )
 
@@ -64,8 +64,8 @@ def _joined(row: Row, response: str) -> str:
         raise UnfitError(
             f"query {row['query_id']!r}",
             found=f"a text that contains {SEPARATOR}",
-            expected="texts without it: the authors' shape joins query and response by it",
-            do="mend the row, or add --leave-out",
+            expected="texts without it: the authors' format joins query and response by it",
+            do="fix the row, or add --leave-out",
         )
     return text
 
@@ -82,7 +82,7 @@ def samples_to_authors(row: Row) -> Row:
         UnfitError: There is no sample, or another answer has a name under which none is looked for.
     """
     if not row["samples"]:
-        raise _unlike(row, "no samples", "one sample or more", "mend the row, or add --leave-out")
+        raise _unlike(row, "no samples", "one sample or more", "fix the row, or add --leave-out")
     for name in row.get("extra", {}):
         if not _ANSWER.fullmatch(name) or _TAKEN.fullmatch(name):
             raise _unlike(

@@ -1,4 +1,4 @@
-"""What a record holds, whatever its kind: what the other shapes are made of."""
+"""What a record holds, whatever its kind: what the other formats are made of."""
 
 from math import isfinite
 
@@ -7,7 +7,7 @@ from apo.core.records import Row
 
 
 class UnfitError(UserError):
-    """A record of the right kind that holds what a shape has no place for."""
+    """A record of the right kind that holds what a format has no place for."""
 
 
 _TEXT, _TEXTS, _NUMBERS, _NAMED = "a text", "a list of texts", "a list of finite numbers", "an object by name"
@@ -19,7 +19,7 @@ _KINDS: dict[str, dict[str, str]] = {  # told from the keys, the first that fits
     "demonstration": {"query_id": _TEXT, "query": _TEXT, "response": _TEXT},
     "scores": {"query_id": _TEXT, "scores": _NUMBERS},
 }
-_OPTIONAL = {"type": _TEXT, "extra": _NAMED}
+_OPTIONAL = {"type": _TEXT, "extra": _NAMED, "source_rewards": _NUMBERS}
 _LONG_AS = {"comparison": "responses", "selection": "samples"}
 
 
@@ -50,7 +50,7 @@ def kind_of(row: Row, *, where: str) -> str:
     return kind
 
 
-_MAKE_AGAIN = "let the stage write the file again, or mend the row"
+_MAKE_AGAIN = "let the stage write the file again, or fix the row"
 
 
 def _is(value: object, expected: str) -> bool:

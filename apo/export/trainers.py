@@ -1,4 +1,4 @@
-"""Records in the shapes that TRL's trainers read: pairs, prompts with completions, messages.
+"""Records in the formats that TRL's trainers read: pairs, prompts with completions, messages.
 
 Plain text continues: prompt + chosen, and prompt + completion, is the dialogue as the models here read it, so
 a response begins with the space behind `Assistant:`.
@@ -38,6 +38,32 @@ def to_dialogues(row: Row, *, where: str) -> Iterator[Row]:
     """{chosen, rejected} as whole conversations, each a list of messages."""
     for pair in to_chat_pairs(row, where=where):
         yield {side: pair["prompt"] + pair[side] for side in ("chosen", "rejected")}
+
+
+_SCORED = {
+    "comparison": ("responses", "scores"),
+    "selection": ("samples", "scores"),
+    "samples": ("samples", "source_rewards"),
+}
+
+
+def to_answers(row: Row, *, where: str) -> Iterator[Row]:
+    """{query_id, prompt, answers: [{text, score}, ...]}: all responses of a query with what each was given.
+
+    Raises:
+        UserError: The record has no scores beside its responses.
+    """
+    kind = kind_of(row, where=where)
+    texts, scores = _SCORED.get(kind, ("", ""))
+    if scores not in row or len(row[texts]) != len(row[scores]):
+        raise UserError(
+            where,
+            found=f"{kind} with keys {sorted(row)}",
+            expected="a comparison, a selection, or samples with the rewards of their source",
+            do="export data/rjs, which has the samples with their rewards, or a file of comparisons",
+        )
+    answers = [{"text": text, "score": score} for text, score in zip(row[texts], row[scores], strict=True)]
+    yield {"query_id": row["query_id"], "prompt": row["query"], "answers": answers}
 
 
 def to_sft(row: Row, *, where: str) -> Iterator[Row]:
@@ -120,6 +146,6 @@ def _messages(query: str, answers: tuple[str, ...], *, where: str) -> list[dict[
                 where,
                 found=f"a dialogue that messages can't hold ({query[:60]!r}... and {answer[:20]!r})",
                 expected="turns of user and assistant in turn, one space and no mark before each text",
-                do="mend the row, add --leave-out, or export it as text",
+                do="fix the row, add --leave-out, or export it as text",
             )
     return messages

@@ -1,4 +1,4 @@
-"""This pipeline's records in the shapes that other tools read.
+"""This pipeline's records in the formats that other tools read.
 
     python -m apo.export --to authors data/split/test.jsonl test.json
 
@@ -6,11 +6,12 @@ authors     the authors' scripts: one JSON list; the kind of the records is told
 pairs       {prompt, chosen, rejected} as text: a comparison's strict orders, a selection's best and worst
 pairs-chat  the same as messages
 dialogues   {chosen, rejected} of the same, each the whole conversation as messages
+answers     {prompt, answers: [{text, score}, ...]}: all responses of a query with their scores or rewards
 sft         {prompt, completion} as text, of selections, golden answers and demonstrations
 sft-chat    the same as messages
 chat        {messages}, of the same
 
-All but the first are JSON Lines. What a shape can't hold ends in one error, and nothing is written; with
+All but the first are JSON Lines. What a format can't hold ends in one error, and nothing is written; with
 --leave-out such rows are left out and counted.
 """
 
@@ -24,13 +25,22 @@ from apo.core.errors import UserError
 from apo.core.records import Row, read_numbered_rows, write_list, write_rows
 from apo.export.authors import to_authors
 from apo.export.kinds import UnfitError
-from apo.export.trainers import to_chat, to_chat_pairs, to_chat_sft, to_dialogues, to_pairs, to_sft
+from apo.export.trainers import (
+    to_answers,
+    to_chat,
+    to_chat_pairs,
+    to_chat_sft,
+    to_dialogues,
+    to_pairs,
+    to_sft,
+)
 
-SHAPES: dict[str, Callable[..., Iterator[Row]]] = {
+FORMATS: dict[str, Callable[..., Iterator[Row]]] = {
     "authors": to_authors,
     "pairs": to_pairs,
     "pairs-chat": to_chat_pairs,
     "dialogues": to_dialogues,
+    "answers": to_answers,
     "sft": to_sft,
     "sft-chat": to_chat_sft,
     "chat": to_chat,
@@ -38,25 +48,25 @@ SHAPES: dict[str, Callable[..., Iterator[Row]]] = {
 
 
 def export(source: Path, target: Path, *, to: str, counts: Counter[str], leave_out: bool = False) -> int:
-    """Writes a records file in another shape, as a stream; returns how many rows it has then.
+    """Writes a records file in another format, as a stream; returns how many rows it has then.
 
     Args:
         source: JSON Lines.
         target: Takes its place when it is complete.
-        to: One of `SHAPES`.
-        counts: Receives `rows` (read), `rows_without_pair`, which have nothing to say in the shape, and
+        to: One of `FORMATS`.
+        counts: Receives `rows` (read), `rows_without_pair`, which have nothing to say in the format, and
             `rows_left_out`.
-        leave_out: Whether a row that the shape can't hold is left out; otherwise it is an error.
+        leave_out: Whether a row that the format can't hold is left out; otherwise it is an error.
 
     Raises:
-        UserError: The records are of another kind than the shape needs, or it can't hold one.
+        UserError: The records are of another kind than the format needs, or it can't hold one.
     """
 
     def rows() -> Iterator[Row]:
         for number, row in read_numbered_rows(source):
             counts["rows"] += 1
             try:
-                written = list(SHAPES[to](row, where=f"{source}:{number}"))
+                written = list(FORMATS[to](row, where=f"{source}:{number}"))
             except UnfitError:
                 if not leave_out:
                     raise
@@ -74,8 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--to", choices=SHAPES, required=True, help="shape to write")
-    parser.add_argument("--leave-out", action="store_true", help="leave rows out that the shape can't hold")
+    parser.add_argument("--to", choices=FORMATS, required=True, help="format to write")
+    parser.add_argument("--leave-out", action="store_true", help="leave rows out that the format can't hold")
     parser.add_argument("source", type=Path, help="JSON Lines that this pipeline wrote")
     parser.add_argument("target", type=Path, help="file to write")
     options = parser.parse_args(arguments)
@@ -87,9 +97,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
-    told = [f"{options.target}: {count} rows"]
-    for name, what in (("rows_without_pair", "have no pair"), ("rows_left_out", "are left out")):
+    message = [f"{options.target}: {count} rows"]
+    for name, verb in (("rows_without_pair", "have no pair"), ("rows_left_out", "are left out")):
         if counts[name]:
-            told.append(f"{counts[name]} of {counts['rows']} {what}")
-    print("; ".join(told))
+            message.append(f"{counts[name]} of {counts['rows']} {verb}")
+    print("; ".join(message))
     return 0

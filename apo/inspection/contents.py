@@ -10,39 +10,37 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from apo.core.records import Row
-from apo.text.data_issues import Findings, Policy
-from apo.text.dialogue import HUMAN, normalize_query
+from apo.text.data_issues import Action, DataIssues, IssueTable
+from apo.text.dialogue import HUMAN, dialogue_to_messages, normalize_query
 
 MANY = 20  # of kinds and numbers of responses that are listed
 SEED = 0  # of the rows that are drawn: the same file gives the same report
 
 
 @dataclass
-class Finding:
-    """A code with its policy in params.yaml, how often it was found, and examples {where, found}."""
+class Issue:
+    """A code with its action in params.yaml, how often it was found, and examples {where, found}."""
 
     code: str
-    policy: str
+    action: str
     count: int
     examples: list[Row] = field(default_factory=list)
 
 
-def lenient(policies: Mapping[str, Policy], *, set_in: str) -> Findings:
-    """Findings that go on where a policy is `error`, which would end a report at its first row."""
-    return Findings(
-        {code: "drop" if policy == "error" else policy for code, policy in policies.items()}, set_in=set_in
+def lenient(table: IssueTable, actions: Mapping[str, Action]) -> DataIssues:
+    """Issues that go on where an action is `error`, which would end a report at its first row."""
+    return DataIssues(
+        table, {code: "drop" if action == "error" else action for code, action in actions.items()}
     )
 
 
-def listed(findings: Findings, policies: Mapping[str, Policy]) -> list[Finding]:
-    """What was found at all, with the policies that params.yaml has."""
+def listed(issues: DataIssues, actions: Mapping[str, Action]) -> list[Issue]:
+    """What was found at all, with the actions that params.yaml has."""
     examples: dict[str, list[Row]] = {}
-    for row in findings.examples:
+    for row in issues.examples:
         examples.setdefault(row["code"], []).append({"where": row["where"], "found": row["found"]})
     return [
-        Finding(code, policies[code], count, examples[code])
-        for code, count in findings.counts.items()
-        if count
+        Issue(code, actions[code], count, examples[code]) for code, count in issues.counts.items() if count
     ]
 
 
@@ -62,6 +60,26 @@ def texts_of(record: Row, *, where: str) -> Texts:
     if "samples" in record:
         return Texts(where, record["query"], [*record["samples"], *record["extra"].values()], [])
     return Texts(where, record["query"], [record["golden" if "golden" in record else "response"]], [])
+
+
+def as_learned(texts: Texts) -> Row:
+    """A record as it is learned: the turns of its query, the best and the worst response with their scores.
+
+    Returns:
+        {where, turns: [[role, text], ...], answers: [[name, text], ...]}.
+    """
+    turns = [[message["role"], message["content"]] for message in dialogue_to_messages(texts.query)]
+    if not texts.scores:
+        number = len(texts.responses)
+        names = ["answer"] if number == 1 else [f"sample {index + 1}" for index in range(number)]
+        named = zip(names, texts.responses, strict=True)
+        return {"where": texts.where, "turns": turns, "answers": [list(pair) for pair in named]}
+    order = sorted(range(len(texts.scores)), key=lambda index: -texts.scores[index])
+    answers = [
+        [f"{name} ({texts.scores[index]:g})", texts.responses[index]]
+        for name, index in (("best", order[0]), ("worst", order[-1]))
+    ]
+    return {"where": texts.where, "turns": turns, "answers": answers}
 
 
 class Contents:
@@ -116,6 +134,12 @@ class Contents:
     def drawn(self) -> list[Texts]:
         """The records drawn, in the order of the file."""
         return [texts for _, texts in sorted(self._drawn, key=lambda one: one[0])]
+
+    def shown(self, number: int) -> list[Row]:
+        """Some of the drawn records as they are learned, spread over the file."""
+        drawn = self.drawn
+        places = sorted({index * (len(drawn) - 1) // max(number - 1, 1) for index in range(number)})
+        return [as_learned(drawn[place]) for place in places] if drawn else []
 
     def summary(self) -> Row:
         """All numbers; `words` (turn marks are words) and `turns` as `quantiles`."""

@@ -3,10 +3,12 @@
     python -m apo.inspection pairs.jsonl
     python -m apo.inspection pairs.jsonl --tokenizer models/backbone --json
     python -m apo.inspection answers.csv --columns prompt=question chosen=good rejected=bad
+    python -m apo.inspection votes.csv --labels 1=1 2=2 0=tie
 
-Shape, rows kept, findings with examples and what params.yaml does about each, kinds, turns, lengths, scores,
-queries that come twice. The exit code is 0 where the file can be used as it is, and 1 where it can't be read,
-could be of several kinds, has no row that is kept, or has a finding whose policy is `error`.
+Format, what each column is read as, rows kept, issues with examples and the action that params.yaml sets for
+each, kinds, turns, lengths, scores, queries that come twice, and three records as they are learned. The exit
+code is 0 where the file can be used as it is, and 1 where it can't be read, could be of several kinds, has no
+row that is kept, or has an issue whose action is `error`.
 """
 
 import argparse
@@ -21,13 +23,20 @@ from typing import Any
 from apo.core.config import read_section
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.readers import Layout, read_comparisons, read_demonstrations, read_golden, read_samples
-from apo.datasets.recognize import DEMONSTRATIONS, Shape, matching, recognise
-from apo.datasets.rows import placed_rows
+from apo.datasets.columns import translated
+from apo.datasets.file_reader import ReadOptions
+from apo.datasets.format_table import DEMONSTRATIONS
+from apo.datasets.issues import ROW_ISSUES
+from apo.datasets.messages import decode_containers
+from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
+from apo.datasets.recognize import Format, matching, recognize
+from apo.datasets.rows import file_rows
 from apo.datasets.settings import Data
-from apo.inspection.contents import Contents, Finding, lenient, listed
+from apo.datasets.trees import is_tree
+from apo.inspection.contents import Contents, Issue, lenient, listed
 from apo.inspection.view import shown
 
+RECORDS = 3  # that are shown
 READERS: dict[str, Callable[..., Iterator[Row]]] = {
     "comparison": read_comparisons,
     "golden": read_golden,
@@ -41,12 +50,14 @@ class Report:
     """All that is known about a file.
 
     Attributes:
-        candidates: Kinds and shapes that its first row could have, as `kind: keys`.
+        candidates: Kinds and formats that its first row could have, as `kind: keys`.
         kind: The one that it was read as, "" where that is not known.
         rows: Rows read.
         kept: Records that they gave.
         changed: What was changed or noted while reading, by name.
-        findings: What was found in rows, in tokens, and what kept it from being read.
+        issues: What was found in rows, in tokens, and what kept it from being read.
+        columns: What each column is read as.
+        records: Three records as they are learned, see `apo.inspection.contents.as_learned`.
         contents: See `apo.inspection.contents`.
         tokens: See `apo.inspection.tokens`, {} without a tokenizer.
         usable: Whether the pipeline would take it as it is.
@@ -58,7 +69,9 @@ class Report:
     rows: int = 0
     kept: int = 0
     changed: dict[str, int] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    records: list[Row] = field(default_factory=list)
     contents: Row = field(default_factory=dict)
     tokens: Row = field(default_factory=dict)
     usable: bool = False
@@ -67,27 +80,29 @@ class Report:
 # How files are read ---------------------------------------------------------------------------------
 
 
-def shapes_of(path: Path) -> list[Shape]:
-    """Every shape that the first row of a file could have, of those rows that can be read.
+def formats_of(path: Path) -> list[Format]:
+    """Every format that the first row of a file could have, of those rows that can be read.
 
     Raises:
         UserError: The file can't be read, or there is none.
     """
-    for placed in placed_rows(path, str(path)):
-        if not isinstance(placed.row, RowError):
-            return matching(placed.row, DEMONSTRATIONS) or [
-                recognise(placed.row, DEMONSTRATIONS, placed.where)
-            ]
+    for located in file_rows(path, str(path)):
+        if isinstance(located.row, RowError):
+            continue
+        row = decode_containers(translated(located.row), located.where, Counter())
+        if is_tree(row):
+            row = {"prompt": [], "answers": []}  # the rows that a tree gives
+        return matching(row, DEMONSTRATIONS) or [recognize(row, DEMONSTRATIONS, located.where)]
     return []
 
 
 def records_of(
-    path: Path, kind: str, counts: Counter[str], params: Path, layout: Layout
-) -> tuple[Iterator[Row], Callable[[], list[Finding]]]:
+    path: Path, kind: str, counts: Counter[str], params: Path, options: ReadOptions
+) -> tuple[Iterator[Row], Callable[[], list[Issue]]]:
     """Records as the data stage reads them, and what was found in the rows once all are drawn."""
-    policies = read_section(params, "data", Data).findings.model_dump()
-    findings = lenient(policies, set_in="data.findings")
-    return READERS[kind](path, counts, findings, layout), lambda: listed(findings, policies)
+    actions = read_section(params, "data", Data).on_issue.actions()
+    issues = lenient(ROW_ISSUES, actions)
+    return READERS[kind](path, counts, issues, options), lambda: listed(issues, actions)
 
 
 # The report -----------------------------------------------------------------------------------------
@@ -97,7 +112,7 @@ def inspect(
     path: Path,
     *,
     kind: str = "",
-    layout: Layout | None = None,
+    options: ReadOptions | None = None,
     tokenizer: Path | None = None,
     tokens_of: int,
     params: Path,
@@ -105,9 +120,9 @@ def inspect(
     """Reads a file and says what is in it.
 
     Args:
-        path: A file in one of the shapes of `apo.datasets.recognize`.
-        kind: What to read it as, "" for what it is recognised as.
-        layout: What `data.shape` and `data.files.columns` would say of comparisons; None where the keys do.
+        path: A file in one of the formats of `apo.datasets.format_table`.
+        kind: What to read it as, "" for what it is recognized as.
+        options: What params.yaml would say of its columns, format and labels; None where the keys do.
         tokenizer: A folder with a tokenizer; its tokens are judged as `model` and `rm` of params.yaml say.
         tokens_of: Rows whose tokens are looked at, drawn from all; 0 for all.
         params: params.yaml.
@@ -119,10 +134,10 @@ def inspect(
     report = Report(str(path))
     contents, counts = Contents(rows_kept=tokens_of), Counter[str]()
     try:
-        shapes = [] if layout else shapes_of(path)
-        report.candidates = [f"{one.kind}: {one.described}" for one in shapes]
-        kinds = sorted({one.kind for one in shapes})
-        if not kind and len(shapes) > 1:
+        formats = [] if options else formats_of(path)
+        report.candidates = [f"{one.kind}: {one.described}" for one in formats]
+        kinds = sorted({one.kind for one in formats})
+        if not kind and len(formats) > 1:
             raise UserError(
                 str(path),
                 found=f"a first row that could be {' or '.join(report.candidates)}",
@@ -130,77 +145,80 @@ def inspect(
                 do=f"say which with --as {' or --as '.join(kinds)}, or remove keys",
             )
         report.kind = kind or (kinds or ["comparison"])[0]
-        records, found = records_of(path, report.kind, counts, params, layout or Layout())
+        options = options or ReadOptions()
+        records, issues = records_of(path, report.kind, counts, params, options)
         try:
             for record in records:
                 contents.add(record, where=f"{path}: row {counts['rows']}")
         finally:
-            report.findings += found()
+            report.issues += issues()
+            report.columns = dict(options.uses)
     except UserError as error:
-        report.findings.append(Finding("unreadable", "error", 1, [{"where": "", "found": str(error)}]))
+        report.issues.append(Issue("unreadable", "error", 1, [{"where": "", "found": str(error)}]))
     report.rows, report.kept = counts["rows"], contents.records
-    named = {f"{what}_{one.code}" for one in report.findings for what in ("dropped", "kept")}
+    named = {f"{what}_{one.code}" for one in report.issues for what in ("dropped", "kept")}
     named |= {"rows", "kept"}
     report.changed = {name: count for name, count in sorted((+counts).items()) if name not in named}
     if report.kept:
-        report.contents = contents.summary()
+        report.contents, report.records = contents.summary(), contents.shown(RECORDS)
         if tokenizer:
             from apo.inspection.tokens import tokens_in
 
-            report.tokens, more = tokens_in(contents.drawn, folder=tokenizer, params=params)
-            report.findings += more
-    report.usable = report.kept > 0 and not any(one.policy == "error" for one in report.findings)
+            report.tokens, issues_in_tokens = tokens_in(contents.drawn, folder=tokenizer, params=params)
+            report.issues += issues_in_tokens
+    report.usable = report.kept > 0 and not any(one.action == "error" for one in report.issues)
     return report
 
 
-def _column(text: str) -> tuple[str, str]:
-    key, mark, column = text.partition("=")
-    if not (key and mark and column):
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=COLUMN")
-    return key, column
+def _pair(text: str) -> tuple[str, str]:
+    key, mark, value = text.partition("=")
+    if not (key and mark and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m apo.inspection",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    pairs: dict[str, Any] = {"nargs": "+", "type": _pair, "default": []}
     parser.add_argument("file", type=Path, help="any file that data.files could name")
     parser.add_argument("--as", dest="kind", choices=sorted(READERS), default="", help="what to read it as")
-    parser.add_argument("--shape", default="", help="of comparisons, as data.shape names it")
-    parser.add_argument(
-        "--columns",
-        nargs="+",
-        type=_column,
-        default=[],
-        metavar="KEY=COLUMN",
-        help="of comparisons, as data.files.columns maps them: prompt=question chosen=answers.0",
-    )
+    parser.add_argument("--format", default="", help="of comparisons, as data.format names it")
+    help_ = "as data.files.columns maps them: prompt=question chosen=answers.0"
+    parser.add_argument("--columns", metavar="KEY=COLUMN", help=help_, **pairs)
+    help_ = "of comparisons, as data.files.labels maps them: 1=1 2=2 0=tie"
+    parser.add_argument("--labels", metavar="VALUE=MEANING", help=help_, **pairs)
     parser.add_argument("--tokenizer", type=Path, help="folder with a tokenizer, to look at tokens too")
-    parser.add_argument(
-        "--tokens-of", type=int, default=10_000, help="rows drawn to look at their tokens, 0 for all"
-    )
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="where the policies stand")
+    help_ = "rows drawn to look at their tokens, 0 for all"
+    parser.add_argument("--tokens-of", type=int, default=10_000, help=help_)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="where the actions are set")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    options = parser.parse_args(arguments)
-    layout = Layout(dict(options.columns), options.shape) if options.columns or options.shape else None
-    if layout and options.kind not in ("", "comparison"):
-        parser.error(f"--shape and --columns are for comparisons, not for --as {options.kind}")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    options = None
+    if given.columns or given.format or given.labels:
+        options = ReadOptions(dict(given.columns), given.format, labels=dict(given.labels))
+    if (given.format or given.labels) and given.kind not in ("", "comparison"):
+        parser.error(f"--format and --labels are for comparisons, not for --as {given.kind}")
     try:
         report = inspect(
-            options.file,
-            kind=options.kind,
-            layout=layout,
-            tokenizer=options.tokenizer,
-            tokens_of=max(options.tokens_of, 0),
-            params=options.params,
+            given.file,
+            kind=given.kind,
+            options=options,
+            tokenizer=given.tokenizer,
+            tokens_of=max(given.tokens_of, 0),
+            params=given.params,
         )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     document: dict[str, Any] = asdict(report)
-    print(
-        json.dumps(document, indent=2) if options.json else shown(document, is_terminal=sys.stdout.isatty())
-    )
+    print(json.dumps(document, indent=2) if given.json else shown(document, is_terminal=sys.stdout.isatty()))
     return 0 if report.usable else 1

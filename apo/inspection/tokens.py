@@ -1,25 +1,26 @@
-"""The token findings of a file before there is a pipeline: what `rm.findings` would count and do."""
+"""The token issues of a file before there is a pipeline: what `rm.issues` would count and do."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from apo.core.config import read_section
 from apo.core.records import Row
-from apo.inspection.contents import Finding, Texts, lenient, listed, quantiles
+from apo.inspection.contents import Issue, Texts, lenient, listed, quantiles
 from apo.model.checkpoint import open_tokenizer, prepare_tokenizer
 from apo.model.encoding import Encoder
 from apo.model.settings import Model
 from apo.reward.settings import RewardTraining
 from apo.reward.token_checks import Comparison, TokenCheck
+from apo.reward.token_issues import TOKEN_ISSUES
 
 
-def tokens_in(drawn: Sequence[Texts], *, folder: Path, params: Path) -> tuple[Row, list[Finding]]:
-    """Lengths in tokens, what is left for training, and the findings with the policies of params.yaml.
+def tokens_in(drawn: Sequence[Texts], *, folder: Path, params: Path) -> tuple[Row, list[Issue]]:
+    """Lengths in tokens, what is left for training, and the issues with the actions of params.yaml.
 
     Args:
         drawn: The rows to look at.
         folder: With a tokenizer, such as that of a checkpoint.
-        params: Its sections `model` and `rm` say how texts are read and what is done about findings.
+        params: Its sections `model` and `rm` say how texts are read and what is done about issues.
 
     Raises:
         UserError: The tokenizer does not load or can't be used, or something is wrong in params.yaml.
@@ -29,17 +30,17 @@ def tokens_in(drawn: Sequence[Texts], *, folder: Path, params: Path) -> tuple[Ro
     tokenizer = open_tokenizer(folder)
     prepare_tokenizer(tokenizer, pooling=model.pooling, separator=model.separator, where=str(folder))
     encoder = Encoder(tokenizer, **model.model_dump())
-    policies = rm.findings.model_dump()
-    findings = lenient(policies, set_in="rm.findings")
-    check = TokenCheck(encoder, findings, unknown_rate=rm.unknown_rate)
-    check.look_at_tokenizer(str(folder))
+    actions = rm.on_issue.actions()
+    issues = lenient(TOKEN_ISSUES, actions)
+    check = TokenCheck(encoder, issues, unknown_rate=rm.unknown_rate)
+    check.check_tokenizer(str(folder))
     left = 0
     items = encoder.tokenize(
         ((one.query, one.responses) for one in drawn), where=str(folder), allow_blank=True
     )
     for one, tokenized in zip(drawn, items, strict=True):
         scores = one.scores or [0.0] * len(one.responses)
-        stays = check.staying(Comparison(one.query, one.responses, scores, tokenized, one.where))
+        stays = check.kept_responses(Comparison(one.query, one.responses, scores, tokenized, one.where))
         left += len({scores[index] for index in stays}) > 1 if one.scores else bool(stays)
     lengths = check.lengths
     found = {
@@ -52,4 +53,4 @@ def tokens_in(drawn: Sequence[Texts], *, folder: Path, params: Path) -> tuple[Ro
         "sequence": quantiles(lengths.sequences),
         "histogram": lengths.histogram(),
     }
-    return found, listed(findings, policies)
+    return found, listed(issues, actions)

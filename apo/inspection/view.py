@@ -1,42 +1,111 @@
-"""A report of `apo.inspection` for a reader, in colour on a terminal."""
+"""A report of `apo.inspection` for a reader: wrapped to the terminal, in color there."""
 
 import os
+import shutil
+import textwrap
 from typing import Any
 
-COLOURS = {"error": "31", "drop": "33", "keep": "36", "good": "32", "title": "1", "faint": "2"}
-EXAMPLES = 2  # of a finding that are printed; --json has ten
-WIDTH = 150  # characters of a line at most
+COLORS = {"error": "31", "drop": "33", "keep": "36", "cut": "36", "good": "32", "title": "1", "faint": "2"}
+EXAMPLES = 2  # of an issue that are printed; --json has ten
+TEXT = 400  # characters of a turn or response that are printed; --json has all
+NAMES = {"user": "Human", "assistant": "Assistant", "system": "system"}
+
+
+class Page:
+    """Lines of a report, wrapped to a width and colored on request.
+
+    Args:
+        width: Characters of a line.
+        has_color: Whether titles and actions are colored.
+    """
+
+    def __init__(self, *, width: int, has_color: bool) -> None:
+        self.lines: list[str] = []
+        self._width, self._has_color = max(width, 60), has_color
+
+    def paint(self, text: str, kind: str) -> str:
+        """A text in the color of its kind."""
+        return f"\x1b[{COLORS[kind]}m{text}\x1b[0m" if self._has_color else text
+
+    def title(self, text: str, kind: str = "title") -> None:
+        """A line of its own."""
+        self.lines += [self.paint(line, kind) for line in self._wrapped(text, "", "")]
+
+    def fact(self, name: str, text: str, *, indent: int = 2, column: int = 14, kind: str = "") -> None:
+        """A name, and what is known under it, whole: lines that follow begin in the same column."""
+        head = " " * indent + name
+        head += " " * max(column - len(head), 1)
+        lines = self._wrapped(text, head, " " * len(head)) or [head.rstrip()]
+        self.lines += [self.paint(line, kind) if kind else line for line in lines]
+
+    def _wrapped(self, text: str, first: str, following: str) -> list[str]:
+        clean = "".join(char if char.isprintable() else " " for char in text)
+        return textwrap.wrap(
+            clean,
+            self._width,
+            initial_indent=first,
+            subsequent_indent=following,
+            break_on_hyphens=False,
+        )
 
 
 def shown(report: dict[str, Any], *, is_terminal: bool) -> str:
-    """The lines of a report, coloured on a terminal unless NO_COLOR is set (https://no-color.org)."""
-    colour = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """The lines of a report, colored on a terminal unless NO_COLOR is set (https://no-color.org)."""
+    has_color = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    page = Page(width=shutil.get_terminal_size((110, 24)).columns, has_color=has_color)
+    page.title(report["file"])
+    for name, text in _facts(report):
+        page.fact(name, text)
+    if report["columns"]:
+        page.title("columns")
+        widest = min(max(map(len, report["columns"])), 30) + 4
+        for column, use in report["columns"].items():
+            page.fact(_clean(column)[:60], use, column=widest, kind="faint" if use == "not read" else "")
+    if report["records"]:
+        page.title(f"{len(report['records'])} records as they are learned")
+        for record in report["records"]:
+            _record(page, record, report["file"])
+    _issues(page, report)
+    stopped = sorted({one["code"] for one in report["issues"] if one["action"] == "error"})
+    if report["usable"]:
+        page.title("usable", "good")
+    else:
+        page.title(f"not usable as it is: {', '.join(stopped) or 'no row is kept'}", "error")
+    return "\n".join(page.lines)
 
-    def paint(text: str, kind: str) -> str:
-        return f"\x1b[{COLOURS[kind]}m{text}\x1b[0m" if colour else text
 
-    lines = [paint(report["file"], "title")]
-    lines += [f"  {name:<12}{_one_line(text)}" for name, text in _facts(report)]
-    if report["findings"]:
-        lines.append(paint("findings", "title"))
-    for finding in report["findings"]:
-        policy = paint(f"{finding['policy']:<6}", finding["policy"])
-        lines.append(f"  {policy}{finding['count']:>9,}  {finding['code']}")
-        for example in finding["examples"][:EXAMPLES]:
+def _record(page: Page, record: dict[str, Any], file: str) -> None:
+    page.fact(record["where"].removeprefix(file).lstrip(": "), "", kind="faint")
+    for role, text in record["turns"]:
+        page.fact(NAMES[role], _beginning(text), indent=4, column=18)
+    for name, text in record["answers"]:
+        page.fact(name, _beginning(text), indent=4, column=18, kind="good" if "best" in name else "")
+
+
+def _beginning(text: str) -> str:
+    hidden = len(text) - TEXT
+    return text if hidden <= 0 else f"{text[:TEXT]} [... {hidden:,} characters more]"
+
+
+def _issues(page: Page, report: dict[str, Any]) -> None:
+    if report["issues"]:
+        page.title("issues")
+    for issue in report["issues"]:
+        action = page.paint(f"{issue['action']:<6}", issue["action"])
+        page.lines.append(f"  {action}{issue['count']:>9,}  {issue['code']}")
+        for example in issue["examples"][:EXAMPLES]:
             where = example["where"].removeprefix(report["file"]).lstrip(": ")
             text = ": ".join(filter(None, [where, example["found"]]))
-            lines.append(paint(f"                   {_one_line(text)}", "faint"))
-    stopped = sorted({one["code"] for one in report["findings"] if one["policy"] == "error"})
-    if report["usable"]:
-        lines.append(paint("usable", "good"))
-    else:
-        lines.append(paint(f"not usable as it is: {', '.join(stopped) or 'no row is kept'}", "error"))
-    return "\n".join(lines)
+            page.fact("", text, column=19, kind="faint")
+
+
+def _clean(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and what is known under them."""
-    facts = [("shape", shape) for shape in report["candidates"]]
+    facts = [("format", format) for format in report["candidates"]]
     if report["kind"]:
         facts.append(("rows", f"{report['rows']:,}, {report['kept']:,} {report['kind']} records kept"))
     if report["changed"]:
@@ -77,9 +146,3 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _counts(numbers: dict[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in numbers.items())
-
-
-def _one_line(text: str) -> str:
-    """Without line breaks or control characters that would reach the terminal, and not too long."""
-    clean = "".join(char if char.isprintable() else " " for char in text)
-    return clean if len(clean) <= WIDTH else clean[: WIDTH - 3] + "..."

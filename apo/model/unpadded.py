@@ -117,11 +117,10 @@ def _last_layer(
     keys = attention.k_proj(normed).unflatten(-1, (-1, attention.head_dim))
     values = attention.v_proj(normed).unflatten(-1, (-1, attention.head_dim))
     queries, keys = Rotation.apply(queries, cos[last], sin[last]), Rotation.apply(keys, cos, sin)
-    all_tokens = slice(None)
     attended = scaled_dot_product_attention(
-        _view(queries, all_tokens),
-        _view(keys, all_tokens),
-        _view(values, all_tokens),
+        _heads_first(queries),
+        _heads_first(keys),
+        _heads_first(values),
         attn_mask=visible,
         scale=attention.scaling,
         enable_gqa=attention.num_key_value_groups > 1,
@@ -158,6 +157,8 @@ def _rotate(states: Tensor, cos: Tensor, sin: Tensor, *, inverse: bool) -> Tenso
 _FORWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
+Span = tuple[int, int]  # start and length, as in Tensor.narrow
+
 
 class TreeAttention(torch.autograd.Function):
     """Attention in packed sequences by torch's flash-attention kernel for CPUs.
@@ -172,66 +173,77 @@ class TreeAttention(torch.autograd.Function):
         ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, trees: Sequence[Tree], scale: float
     ) -> Tensor:
         """Computes attention of queries, keys and values [tok head size]."""
-        output, log_sums = torch.empty_like(queries), queries.new_empty(queries.shape[:2])
+        output, log_sums = torch.empty_like(queries), queries.new_empty(1, *queries.shape[1::-1])
+        inputs, output_view = [_heads_first(part) for part in (queries, keys, values)], _heads_first(output)
 
-        def attend(rows: slice, columns: slice, *, causal: bool) -> tuple[Tensor, Tensor]:
-            attended, log_sum = _FORWARD(
-                *(_view(queries, rows), _view(keys, columns), _view(values, columns)),
-                *(0.0, causal),
-                scale=scale,
-            )
-            return attended[0].transpose(0, 1), log_sum[0].transpose(0, 1)
+        def attend(rows: Span, columns: Span, *, causal: bool) -> tuple[Tensor, Tensor]:
+            parts = (*_narrow(inputs[:1], rows), *_narrow(inputs[1:], columns))
+            attended, log_sum = _FORWARD(*parts, 0.0, causal, scale=scale)
+            return attended, log_sum
 
         for tree in trees:
             for segment in _causal_segments(tree):
-                output[segment], log_sums[segment] = attend(segment, segment, causal=True)
-            others, query = _other_responses(tree), slice(tree.start, tree.query)
-            if others.start < others.stop and query.start < query.stop:
-                attended, log_sum = attend(others, query, causal=False)
-                weight = torch.sigmoid(log_sum - log_sums[others])[..., None]
-                output[others].lerp_(attended, weight)
-                log_sums[others] = torch.logaddexp(log_sum, log_sums[others])
+                attended, log_sum = attend(segment, segment, causal=True)
+                output_view.narrow(2, *segment).copy_(attended)
+                log_sums.narrow(2, *segment).copy_(log_sum)
+            if spans := _query_attention(tree):
+                attended, log_sum = attend(*spans, causal=False)
+                total = log_sums.narrow(2, *spans[0])
+                output_view.narrow(2, *spans[0]).lerp_(attended, torch.sigmoid(log_sum - total)[..., None])
+                total.copy_(torch.logaddexp(log_sum, total))
         ctx.save_for_backward(queries, keys, values, output, log_sums)
         ctx.trees, ctx.scale = trees, scale
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        """Sets the gradients of the causal segments, then adds those of the other calls."""
+        """Sets the gradients of the causal segments, then adds those of the attention to the query."""
         queries, keys, values, output, log_sums = ctx.saved_tensors
         gradients = (torch.empty_like(queries), torch.empty_like(keys), torch.empty_like(values))
+        totals = [_heads_first(part) for part in gradients]
+        row_inputs = [_heads_first(part) for part in (gradient, queries)]
+        column_inputs = [_heads_first(part) for part in (keys, values)]
+        row_outputs = [_heads_first(output), log_sums]
 
-        def attend_backward(rows: slice, columns: slice, *, causal: bool) -> list[Tensor]:
-            parts = _BACKWARD(
-                *(_view(gradient, rows), _view(queries, rows), _view(keys, columns), _view(values, columns)),
-                *(_view(output, rows), log_sums[rows].transpose(0, 1)[None], 0.0, causal),
-                scale=ctx.scale,
+        def attend_backward(rows: Span, columns: Span, *, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
+            parts = (
+                *_narrow(row_inputs, rows),
+                *_narrow(column_inputs, columns),
+                *_narrow(row_outputs, rows),
             )
-            return [part[0].transpose(0, 1) for part in parts]
+            results: tuple[Tensor, Tensor, Tensor] = _BACKWARD(*parts, 0.0, causal, scale=ctx.scale)
+            return results
 
         for tree in ctx.trees:
             for segment in _causal_segments(tree):
                 parts = attend_backward(segment, segment, causal=True)
-                for total, part in zip(gradients, parts, strict=True):
-                    total[segment] = part
-            others, query = _other_responses(tree), slice(tree.start, tree.query)
-            if others.start < others.stop and query.start < query.stop:
-                parts = attend_backward(others, query, causal=False)
-                for total, segment, part in zip(gradients, (others, query, query), parts, strict=True):
-                    total[segment] += part
+                for total, part in zip(_narrow(totals, segment), parts, strict=True):
+                    total.copy_(part)
+            if spans := _query_attention(tree):
+                responses, query = spans
+                parts = attend_backward(responses, query, causal=False)
+                targets = (*_narrow(totals[:1], responses), *_narrow(totals[1:], query))
+                for total, part in zip(targets, parts, strict=True):
+                    total.add_(part)
         return (*gradients, None, None)
 
 
-def _other_responses(tree: Tree) -> slice:
-    """All responses but the first; empty if there is at most one."""
-    return slice(tree.trunk, (tree.ends or [tree.trunk])[-1])
-
-
-def _causal_segments(tree: Tree) -> list[slice]:
+def _causal_segments(tree: Tree) -> list[Span]:
     """The non-empty segments with causal attention: query with first response, and every other response."""
     starts, ends = [tree.start, *tree.ends], [tree.trunk, *tree.ends[1:]]
-    return [slice(a, b) for a, b in zip(starts, ends, strict=False) if a < b]
+    return [(start, end - start) for start, end in zip(starts, ends, strict=False) if start < end]
 
 
-def _view(states: Float[Tensor, "tok head size"], tokens: slice) -> Float[Tensor, "1 head part size"]:
-    return states[tokens].transpose(0, 1)[None]
+def _query_attention(tree: Tree) -> tuple[Span, Span] | None:
+    """The responses after the first and the query that they attend to; None if either is empty."""
+    if len(tree.ends) < 2 or tree.query == tree.start:
+        return None
+    return (tree.trunk, tree.ends[-1] - tree.trunk), (tree.start, tree.query - tree.start)
+
+
+def _heads_first(states: Float[Tensor, "tok head size"]) -> Float[Tensor, "1 head tok size"]:
+    return states.transpose(0, 1)[None]
+
+
+def _narrow(states: Sequence[Tensor], span: Span) -> list[Tensor]:
+    return [part.narrow(2, *span) for part in states]

@@ -11,15 +11,15 @@ from apo.core.records import Row
 ENDS = [0, 1, 2, 3, *(half << power for power in range(1, 24) for half in (2, 3))]
 
 
-class Lengths:
-    """Lengths before any cut, counted.
+class LengthHistogram:
+    """LengthHistogram before any cut, counted.
 
     Args:
-        around: Tokens beside query and response in a sequence: bos, separator and eos.
+        overhead: Tokens beside query and response in a sequence: bos, separator and eos.
     """
 
-    def __init__(self, *, around: int) -> None:
-        self._around = around
+    def __init__(self, *, overhead: int) -> None:
+        self._overhead = overhead
         self.queries: Counter[int] = Counter()
         self.responses: Counter[int] = Counter()
         self.sequences: Counter[int] = Counter()
@@ -28,14 +28,14 @@ class Lengths:
         """One item: the tokens of its query and of each response; a sequence is both with what is around."""
         self.queries[query] += 1
         self.responses.update(responses)
-        self.sequences.update(query + length + self._around for length in responses)
+        self.sequences.update(query + length + self._overhead for length in responses)
 
     def histogram(self) -> list[Row]:
         """Rows `{from, to, queries, responses, sequences}`, both ends included, up to the longest.
 
         `sequences` is to be compared with `model.max_length`.
 
-        >>> lengths = Lengths(around=1)
+        >>> lengths = LengthHistogram(overhead=1)
         >>> lengths.add(3, [5, 6])
         >>> lengths.histogram()[-1]
         {'from': 9, 'to': 12, 'queries': 0, 'responses': 0, 'sequences': 2}

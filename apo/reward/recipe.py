@@ -23,8 +23,9 @@ from apo.model.reward_model import RewardModel, rate
 from apo.model.settings import Model
 from apo.reward.settings import Apo, RewardTraining
 from apo.reward.token_checks import Comparison, TokenCheck
+from apo.reward.token_issues import TOKEN_ISSUES
 from apo.reward.train import RankedResponses, train_reward_model
-from apo.text.data_issues import Findings
+from apo.text.data_issues import DataIssues
 from apo.text.dialogue import dialogue_to_messages
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters, merge_adapters, trained_weights
@@ -106,19 +107,19 @@ def train_rm(
         saved = verify(model, outputs.out, comparisons[0])
         write_csv(outputs.curves / "training.csv", curve)
         write_csv(outputs.curves / "lengths.csv", check.lengths.histogram())
-        write_rows(outputs.curves / "findings.jsonl", check.findings.examples)
+        write_rows(outputs.curves / "issues.jsonl", check.issues.examples)
         train = {**dict(sorted(counts.items())), "final_loss": curve[-1]["loss"]}
         train |= warmup_metrics(len(curve), settings)
-        found = {"train": train, "findings": dict(check.findings.counts), "saved": saved}
+        found = {"train": train, "issues": dict(check.issues.counts), "saved": saved}
         write_json(outputs.metrics, {f"train_{name}": found})
         checkpoints.remove_older()
 
 
 def _checked(encoder: Encoder, settings: RewardTraining, start: Path) -> TokenCheck:
     """The token checks of a training, after they have looked at the tokenizer."""
-    findings = Findings(settings.findings.model_dump(), set_in="rm.findings")
-    check = TokenCheck(encoder, findings, unknown_rate=settings.unknown_rate)
-    check.look_at_tokenizer(str(start))
+    issues = DataIssues(TOKEN_ISSUES, settings.on_issue.actions())
+    check = TokenCheck(encoder, issues, unknown_rate=settings.unknown_rate)
+    check.check_tokenizer(str(start))
     return check
 
 
@@ -144,12 +145,12 @@ def _tokenized(
                 counts["dropped_without_pair"] += 1
                 continue
             place = f"{path}:{number}"
-            stays = check.staying(
+            stays = check.kept_responses(
                 Comparison(row["query"], row["responses"], labels, ids, place, is_adversarial)
             )
             kept = RankedResponses(ids.only(stays), [labels[index] for index in stays], is_adversarial)
             if not kept.pairs:
-                counts["dropped_by_findings"] += 1
+                counts["dropped_by_issues"] += 1
                 continue
             ranked.append(replace(kept, item=encoder.cut(kept.item, counts)))
             counts["apo_pairs" if is_adversarial else "human_pairs"] += kept.pairs
@@ -159,8 +160,8 @@ def _tokenized(
             ", ".join(map(str, paths)),
             found="no comparison to train on",
             expected="at least one",
-            do=f"look at the counts in metrics/split.json and metrics/convert.json; rm.findings dropped "
-            f"{counts['dropped_by_findings']}: {dict(+check.findings.counts)}",
+            do=f"look at the counts in metrics/split.json and metrics/convert.json; rm.on_issue dropped "
+            f"{counts['dropped_by_issues']}: {dict(+check.issues.counts)}",
         )
     return ranked
 

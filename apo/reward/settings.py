@@ -1,30 +1,16 @@
 """Sections `rm` and `apo` of params.yaml."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from apo.core.config import Count, CountOrZero, Fraction, NotNegative, Policy, Section
+from apo.core.config import Count, CountOrZero, Fraction, NotNegative, Section
+from apo.reward.token_issues import TOKEN_ISSUES
+from apo.text.data_issues import OnIssue
 from apo.training.settings import Lora, Optimizer
-
-
-class TokenFindings(Section):
-    """What to do about each code of `apo.reward.token_checks`."""
-
-    equal_responses: Policy
-    repeated_responses: Policy
-    golden_equals_sample: Policy
-    empty_response: Policy
-    response_cut: Policy
-    query_cut_away: Policy
-    special_token_text: Policy
-    special_token_id: Literal["error", "drop"]
-    unknown_tokens: Policy
-    lost_separator: Literal["error", "keep"]
-    pad_is_end_token: Literal["error", "keep"]
 
 
 class RewardTraining(Optimizer):
     lora: Lora
-    findings: TokenFindings
+    on_issue: Annotated[OnIssue, TOKEN_ISSUES.annotation]
     unknown_rate: Fraction
     eval_steps: CountOrZero
 

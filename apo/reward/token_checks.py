@@ -1,4 +1,4 @@
-"""What is wrong with comparisons once they are tokens: found before training, dealt with by policy.
+"""What is wrong with comparisons once they are tokens: found before training, dealt with by action.
 
 A text that is fine may train nothing or do harm once a tokenizer and `model.max_length` were at it: responses
 that differ in what was cut, a question of which nothing is left, words that the tokenizer does not know.
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from apo.model.encoding import Encoder, ResponseSet
 from apo.model.special_tokens import ANCHOR, special_tokens, written
-from apo.reward.length_histogram import Lengths
-from apo.text.data_issues import Findings
+from apo.reward.length_histogram import LengthHistogram
+from apo.text.data_issues import DataIssues
 
 SHOWN = 60  # characters of a text in an example
 
@@ -42,29 +42,27 @@ class TokenCheck:
 
     Args:
         encoder: How texts are read and cut.
-        findings: Counts and decides; its policies are those of `rm.findings`.
+        issues: Counts and decides; its actions are those of `rm.on_issue`.
         unknown_rate: Fraction of a text's tokens that may be unknown.
 
     Attributes:
         lengths: Of everything that was looked at, before any cut.
     """
 
-    def __init__(self, encoder: Encoder, findings: Findings, *, unknown_rate: float) -> None:
+    def __init__(self, encoder: Encoder, issues: DataIssues, *, unknown_rate: float) -> None:
         tokenizer = encoder.tokenizer
         special = special_tokens(tokenizer, encoder.separator)
-        self.findings, self.lengths = (
-            findings,
-            Lengths(around=encoder.max_length - encoder.max_content_tokens),
-        )
+        self.issues = issues
+        self.lengths = LengthHistogram(overhead=encoder.max_length - encoder.max_content_tokens)
         self._encoder, self._room, self._unknown_rate = encoder, encoder.max_content_tokens, unknown_rate
         self._ids, self._unknown = set(special.values()), tokenizer.unk_token_id
         self._written = written([*special, *filter(None, [tokenizer.unk_token])])
 
-    def look_at_tokenizer(self, where: str) -> None:
+    def check_tokenizer(self, where: str) -> None:
         """Counts what is wrong with the tokenizer itself.
 
         Raises:
-            UserError: A finding whose policy is `error`.
+            UserError: An issue whose action is `error`.
         """
         encoder, tokenizer = self._encoder, self._encoder.tokenizer
         if encoder.separator:
@@ -72,15 +70,15 @@ class TokenCheck:
             ids = tokenizer(f"{ANCHOR}{encoder.separator} a", add_special_tokens=False)["input_ids"]
             if number in (None, self._unknown) or ids.count(number) != 1:
                 found = f"a tokenizer that does not read model.separator {encoder.separator!r} as one token"
-                self.findings.keeps("lost_separator", where=where, found=found)
+                self.issues.keeps("lost_separator", where=where, found=found)
         if tokenizer.pad_token_id is not None and tokenizer.pad_token_id == tokenizer.eos_token_id:
-            self.findings.keeps("pad_is_end_token", where=where, found=repr(tokenizer.pad_token))
+            self.issues.keeps("pad_is_end_token", where=where, found=repr(tokenizer.pad_token))
 
-    def staying(self, one: Comparison) -> list[int]:
+    def kept_responses(self, one: Comparison) -> list[int]:
         """Indices of the responses that stay, in order; none where the item goes.
 
         Raises:
-            UserError: A finding whose policy is `error`.
+            UserError: An issue whose action is `error`.
         """
         query, responses = one.tokenized.prefix, one.tokenized.responses
         self.lengths.add(len(query), [len(response) for response in responses])
@@ -95,34 +93,34 @@ class TokenCheck:
         if query and max(len(cut[index]) for index in stays) >= self._room:
             longest = max(stays, key=lambda index: len(cut[index]))
             found = f"no room for the query beside the {len(responses[longest])} tokens of a response"
-            if not self.findings.keeps("query_cut_away", where=one.where, found=found):
+            if not self.issues.keeps("query_cut_away", where=one.where, found=found):
                 return []
         return stays
 
     def _response_stays(self, one: Comparison, index: int) -> bool:
         text, ids = one.responses[index], one.tokenized.responses[index]
         if not ids:
-            return self.findings.keeps("empty_response", where=one.where, found=_shown(text))
+            return self.issues.keeps("empty_response", where=one.where, found=_shown(text))
         stays = self._text_stays(text, ids, one.where, f"response {index + 1}")
         if len(ids) > self._room:
             found = f"{len(ids)} tokens of response {index + 1} in room for {self._room}: {_shown(text)}"
-            stays &= self.findings.keeps("response_cut", where=one.where, found=found)
+            stays &= self.issues.keeps("response_cut", where=one.where, found=found)
         return stays
 
     def _text_stays(self, text: str, ids: list[int], where: str, desc: str) -> bool:
         stays = True
         if match := self._written.search(text):
             found = f"{match.group()!r} in {desc}: {_shown(text[max(match.start() - SHOWN // 2, 0) :])}"
-            stays &= self.findings.keeps("special_token_text", where=where, found=found)
+            stays &= self.issues.keeps("special_token_text", where=where, found=found)
         if not self._ids.isdisjoint(ids):
             number = next(number for number in ids if number in self._ids)
             token = self._encoder.tokenizer.convert_ids_to_tokens(number)
             found = f"the token {token!r} out of the text of {desc}: {_shown(text)}"
-            stays &= self.findings.keeps("special_token_id", where=where, found=found)
+            stays &= self.issues.keeps("special_token_id", where=where, found=found)
         unknown = 0 if self._unknown is None else ids.count(self._unknown)
         if unknown > self._unknown_rate * len(ids):
             found = f"{unknown} of {len(ids)} tokens of {desc} unknown: {_shown(text)}"
-            stays &= self.findings.keeps("unknown_tokens", where=where, found=found)
+            stays &= self.issues.keeps("unknown_tokens", where=where, found=found)
         return stays
 
     def _equal(self, one: Comparison, stays: list[int], cut: list[tuple[int, ...]]) -> Iterator[int]:
@@ -139,7 +137,7 @@ class TokenCheck:
                 code, going = "equal_responses", same
             else:
                 code, going = "repeated_responses", rest
-            if not self.findings.keeps(code, where=one.where, found=found):
+            if not self.issues.keeps(code, where=one.where, found=found):
                 yield from going
 
 

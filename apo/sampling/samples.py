@@ -33,7 +33,8 @@ def from_source(queries: Iterable[Row], samples: Iterable[Row], *, where: str) -
                 expected="samples of every query of this part",
                 do="add them under data.files.samples, or set sample.PART.origin: actor in params.yaml",
             )
-        yield {**row, "samples": own["samples"], **({"extra": own["extra"]} if own.get("extra") else {})}
+        beside = {key: own[key] for key in ("extra", "source_rewards") if own.get(key)}
+        yield {**row, "samples": own["samples"], **beside}
 
 
 def refuse_later_round(llm: Path, part: str) -> None:

@@ -1,62 +1,127 @@
-"""What is wrong with rows of data: counted by code, some of each shown, and dealt with by policy."""
+"""Issues in rows of data: codes, the action that params.yaml sets for each, counts, examples."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
+from pydantic import AfterValidator, Field, GetPydanticSchema, create_model
+from pydantic_core import PydanticCustomError
+
+from apo.core.config import Section
 from apo.core.errors import UserError
 from apo.core.records import Row
 
-Policy = Literal["error", "drop", "keep"]
+Action = Literal["error", "drop", "keep", "cut"]
 EXAMPLES = 10  # of each code that are kept as examples
 
+MALFORMED: tuple[Action, ...] = ("error", "drop")  # nothing of such a row could be kept
+SUSPICIOUS: tuple[Action, ...] = ("error", "drop", "keep")
 
-class Findings:
-    """The findings in a stream of rows.
+
+class IssueCode(NamedTuple):
+    """A kind of issue: its code, one sentence about it, and the actions that it allows."""
+
+    code: str
+    description: str
+    actions: tuple[Action, ...]
+
+
+class OnIssue(Section):
+    """A block `on_issue` of params.yaml: a default action, and the codes that have another one."""
+
+    def actions(self) -> dict[str, Action]:
+        """The action for each code, in the order of the table."""
+        chosen = self.model_dump()
+        default = chosen.pop("default")
+        return {code: action or default for code, action in chosen.items()}
+
+
+class IssueTable:
+    """The codes of one block `on_issue`, and the section type that checks it.
 
     Args:
-        policies: What to do about each code: `error` ends the stage, `drop` leaves the row out, `keep` not.
-        set_in: Where the policies stand, for messages: `data.findings`.
-        never_kept: Codes of rows that can't be kept, for messages; that `policies` keeps none of them is
-            checked where params.yaml is read.
+        section: Where the block stands in params.yaml: `data.on_issue`.
+        codes: All codes.
 
     Attributes:
-        counts: Rows by code, every code of `policies` among them, 0 where there was none.
-        examples: Rows {code, policy, where, found}, the first `EXAMPLES` of each code.
+        settings: The type of the section. An unknown code, an action that a code does not allow, and a
+            default that a code without an action of its own does not allow are errors that name the key.
     """
 
-    def __init__(
-        self, policies: Mapping[str, Policy], *, set_in: str, never_kept: Collection[str] = ()
-    ) -> None:
-        self._policies, self._set_in, self._never_kept = dict(policies), set_in, frozenset(never_kept)
-        self.counts: Counter[str] = Counter(dict.fromkeys(policies, 0))
+    def __init__(self, section: str, codes: Iterable[IssueCode]) -> None:
+        self.section = section
+        self.codes = {one.code: one for one in codes}
+        fields: dict[str, Any] = {
+            one.code: (Annotated[Literal[one.actions], Field(description=one.description)], "")
+            for one in self.codes.values()
+        }
+        self.settings: type[OnIssue] = create_model(
+            "OnIssue",
+            __base__=OnIssue,
+            **fields,
+            default=(Annotated[Action, AfterValidator(self._check_default)], ...),  # after all codes
+        )
+        self.annotation = GetPydanticSchema(lambda _, handler: handler(self.settings))
+
+    def _check_default(self, default: Action, info: Any) -> Action:
+        refusing = [
+            code
+            for code, one in self.codes.items()
+            if not info.data.get(code, "invalid") and default not in one.actions
+        ]
+        if refusing:
+            raise PydanticCustomError(
+                "default_action",
+                "{expected}",
+                {"expected": f"an action that {', '.join(refusing)} allows, or one for each of these codes"},
+            )
+        return default
+
+
+class DataIssues:
+    """The issues in a stream of rows.
+
+    Args:
+        table: The codes.
+        actions: For each code: `error` ends the stage, `drop` leaves the row out, `keep` does not,
+            `cut` keeps it without the part that is the issue.
+
+    Attributes:
+        counts: Rows by code, every code of the table among them, 0 where there was none.
+        examples: Rows {code, action, where, found}, the first `EXAMPLES` of each code.
+    """
+
+    def __init__(self, table: IssueTable, actions: Mapping[str, Action]) -> None:
+        self._table, self._actions = table, dict(actions)
+        self.counts: Counter[str] = Counter(dict.fromkeys(table.codes, 0))
         self.examples: list[Row] = []
 
+    def action(self, code: str) -> Action:
+        """The action for a code."""
+        return self._actions[code]
+
     def keeps(
-        self, code: str, *, where: str, found: str, expected: str = "", do: str = "mend the row"
+        self, code: str, *, where: str, found: str, expected: str = "", do: str = "fix the row"
     ) -> bool:
-        """Counts a finding; whether its row stays.
+        """Counts an issue; whether its row stays.
 
         Args:
-            code: One of `policies`.
+            code: One of the table.
             where: The row: `data/input/pairs.jsonl:17`.
             found: What it has, shortened for a reader.
             expected: What it should have, where that says more than the code.
-            do: What the user can do, beside changing the policy.
+            do: What the user can do, beside changing the action.
 
         Raises:
-            UserError: The policy of the code is `error`.
+            UserError: The action for the code is `error`.
         """
-        policy = self._policies[code]
-        if policy == "error":
-            others = "drop" if code in self._never_kept else "drop or keep"
-            raise UserError(
-                where,
-                found=found,
-                expected=expected or f"no row with {code}",
-                do=f"{do}, or set {self._set_in}.{code} to {others} in params.yaml",
-            )
+        action = self._actions[code]
+        if action == "error":
+            others = " or ".join(one for one in self._table.codes[code].actions if one != "error")
+            setting = f", or set {self._table.section}.{code} to {others} in params.yaml" if others else ""
+            expected = expected or f"no row with {code}"
+            raise UserError(where, found=found, expected=expected, do=do + setting)
         self.counts[code] += 1
         if self.counts[code] <= EXAMPLES:
-            self.examples.append({"code": code, "policy": policy, "where": where, "found": found})
-        return policy == "keep"
+            self.examples.append({"code": code, "action": action, "where": where, "found": found})
+        return action != "drop"

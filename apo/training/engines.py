@@ -6,7 +6,7 @@ DistributedDataParallel each process holds the full model, with DeepSpeed (`deep
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -37,6 +37,7 @@ class MicroBatchLoss(nn.Module):
         return terms if counts else {name: term * 0.0 for name, term in terms.items()}
 
 
+@runtime_checkable
 class Engine(Protocol):
     """The interface of a training engine."""
 

@@ -91,9 +91,8 @@ def build_optimizers(model: nn.Module, settings: Optimizer) -> list[torch.optim.
         id(m.weight) for name, m in model.named_modules() if name.rpartition(".")[2] in ("lm_head", "score")
     }
     matrices = {n for n, p in parameters.items() if p.ndim == 2}
-    inner = (
-        {n for n in matrices if id(parameters[n]) not in outer_ids} if settings.optimizer == "muon" else set()
-    )
+    is_muon = settings.optimizer == "muon"
+    inner = {n for n in matrices if is_muon and id(parameters[n]) not in outer_ids}
 
     def group(names: set[str], weight_decay: float) -> dict[str, Any]:
         return {"params": [p for n, p in parameters.items() if n in names], "weight_decay": weight_decay}
@@ -126,21 +125,15 @@ def training_loop(
 ) -> list[dict[str, float]]:
     """Trains a model, and resumes from the last checkpoint of the same training.
 
-    With APO_LAUNCH the workers train (`apo.core.distributed`). This process then loads the trained weights
-    and does not use the device.
+    With APO_LAUNCH the workers train, and this process loads the trained weights (`apo.core.distributed`).
 
     Args:
         model: The model, on the CPU. It is trained in place and moved to its device, except with APO_LAUNCH.
-        settings: Optimizer, learning rate and schedule.
-        batches: The items of every optimizer step.
-        lengths: Tokens of every item.
-        loss_of: Computes the terms of a micro-batch from the items of the step and of the micro-batch.
-            `loss` is already divided by the denominator of the step, so the sum over micro-batches is the
-            loss of the step. The sums of other terms are added to the curve.
+        batches, lengths: The items of every optimizer step, and the tokens of every item.
+        loss_of: See `LossOf`. The curve has the sums of the terms over the micro-batches of a step, so
+            `loss` is already divided by the denominator of the step.
         desc: Name of the training, in the progress bar and messages.
-        checkpoints: The checkpoints of this training.
         eval_fn: Called every `eval_steps` steps and after the last step; its metrics are added to the curve.
-        eval_steps: Steps between evaluations; 0 for none.
 
     Returns:
         The curve: a row with `step`, `loss`, `lr` and the other terms for every step.
@@ -153,14 +146,13 @@ def training_loop(
     if launches:
         _train_in_workers(desc, checkpoints, steps)
     rank, world = distributed.rank_and_world_size(desc)
-    _check_enough_items(world, len(lengths))
-    engine = _build_engine(model, settings, loss_of, checkpoints, desc=desc)
+    engine = _build_engine(model, settings, loss_of, checkpoints, items=len(lengths), desc=desc)
     curve = engine.begin(checkpoints)
     if rank == 0 and not launches:
         _log_start(desc, len(curve), steps, settings)
     model.train()
-    remaining = range(len(curve), steps)
-    progress = tqdm(remaining, initial=len(curve), total=steps, desc=desc, disable=rank > 0 or None)
+    remaining, hidden = range(len(curve), steps), rank > 0 or None
+    progress = tqdm(remaining, initial=len(curve), total=steps, desc=desc, disable=hidden)
     for step in progress:
         if world > 1:
             torch.manual_seed(step * world + rank)  # for dropout
@@ -172,9 +164,7 @@ def training_loop(
         _check_finite(loss, step=step, desc=desc)
         curve.append({"step": step + 1, "loss": loss, "lr": rate} | others)
         if eval_fn and eval_steps and ((step + 1) % eval_steps == 0 or step + 1 == steps):
-            model.eval()
-            curve[-1] |= eval_fn(step)
-            model.train()
+            curve[-1] |= _evaluate(model, eval_fn, step)
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if due:
             checkpoints.save(curve, engine.state_dict, where=engine.where, writes=rank == 0, wait=barrier)
@@ -184,12 +174,26 @@ def training_loop(
     return curve
 
 
+def _evaluate(model: nn.Module, eval_fn: Callable[[int], dict[str, float]], step: int) -> dict[str, float]:
+    model.eval()
+    metrics = eval_fn(step)
+    model.train()
+    return metrics
+
+
 def _build_engine(
-    model: nn.Module, settings: Optimizer, loss_of: LossOf, checkpoints: Checkpoints, *, desc: str
+    model: nn.Module,
+    settings: Optimizer,
+    loss_of: LossOf,
+    checkpoints: Checkpoints,
+    *,
+    items: int,
+    desc: str,
 ) -> Engine:
     """Creates the engine of this process. Workers join the process group and compare checkpoints first."""
     device = runtime.device()
     rank, world = distributed.rank_and_world_size(desc)
+    _check_enough_items(world, items)
     config = deepspeed_config(settings, device)
     if world > 1:
         init_process_group(device)

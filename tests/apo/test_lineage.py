@@ -1,6 +1,5 @@
-"""apo/lineage.py: the tree back to the raw data; a flipped byte anywhere is named."""
+"""apo/lineage.py: the tree back to the raw data, held against the files; what is not as recorded is named."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -8,56 +7,58 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
-from apo.core.records import write_rows
+from apo.lineage import main
 from tests.helpers.import_closure import ROOT
+from tests.helpers.played_repo import dvc, git
 
-PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-NUMBERS = range(40)
-IDS = [f"i{n}" for n in NUMBERS]
-COMMANDS = (
-    "data --input data/input --out data/raw --metrics metrics/data.json",
-    "split --comparisons data/raw/comparisons.jsonl --golden data/raw/golden.jsonl"
-    " --demonstrations data/raw/demonstrations.jsonl --documents data/raw/documents.jsonl"
-    " --out data/split --metrics metrics/split.json",
-    "rjs --name apo_r1 --samples data/raw/samples.jsonl --scores own/scores.jsonl"
-    " --out data/rjs/r1/apo.jsonl --metrics metrics/rjs_apo.json",
-    "convert --round r1 --golden data/raw/golden.jsonl --samples data/rjs/r1/apo.jsonl"
-    " --out data/apo/r1.jsonl --metrics metrics/convert.json",
-)
-
-
-def query(number: int) -> str:
-    return f"\n\nHuman: question {number}\n\nAssistant:"
+pytestmark = pytest.mark.filterwarnings("default:_NoneStep:DeprecationWarning")  # of DVC, about pygtrie
+# Two stages on raw files, a chain of folders, a stage that reads a folder with the outputs of two others.
+PIPELINE = """
+stages:
+  split:
+    cmd: mkdir parts && cp raw.txt parts/a.txt && cp raw.txt parts/b.txt && echo 1 > metrics.json
+    deps: [raw.txt, code]
+    params: [seed, split]
+    outs: [parts]
+    metrics: [{metrics.json: {cache: false}}]
+  first:
+    cmd: mkdir -p curves && cp parts/a.txt curves/first.txt
+    deps: [parts/a.txt]
+    outs: [curves/first.txt]
+  second:
+    cmd: mkdir -p curves && cat parts/b.txt own.txt > curves/second.txt
+    deps: [parts/b.txt, own.txt]
+    params: [split.size]
+    outs: [curves/second.txt]
+  plots:
+    cmd: cat curves/first.txt curves/second.txt > plots.txt
+    deps: [curves]
+    outs: [plots.txt]
+  never:
+    cmd: cp plots.txt never.txt
+    deps: [plots.txt]
+    outs: [never.txt]
+"""
+FILES = {
+    "dvc.yaml": PIPELINE,
+    "params.yaml": "seed: 1\nsplit:\n  size: 3\n  kind: x\nother: 1\n",
+    "raw.txt": "a raw file\n",
+    "own.txt": "another\n",
+    "code/module.py": "x = 1\n",
+}
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository in which the stages that need no model ran on files of a user."""
-    folder = tmp_path_factory.mktemp("played")
-    for name in ("apo", "stages"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "dvc.yaml", folder)
-    named = {"comparisons": ["pairs.jsonl"], "golden": ["golden.jsonl"], "samples": ["samples.jsonl"]}
-    changes = {
-        "data": PARAMS["data"] | {"source": "files", "files": PARAMS["data"]["files"] | named},
-        "split": PARAMS["split"] | {"test_fraction": 0.25, "valid_fraction": 0.25},
-        "apo": PARAMS["apo"] | {"num_samples": 2},
-    }
-    (folder / "params.yaml").write_text(json.dumps(PARAMS | changes, indent=1))
-    rows = [{"query_id": f"i{n}", "query": query(n)} for n in NUMBERS]
-    own = {
-        "data/input/pairs": [row | {"responses": ["good", "bad"], "scores": [1, 0]} for row in rows],
-        "data/input/golden": [row | {"golden": "best"} for row in rows],
-        "data/input/samples": [row | {"sample_0": "x", "sample_1": "y"} for row in rows],
-        "own/scores": [{"query_id": row["query_id"], "scores": [0.5, -0.5]} for row in rows],
-    }
-    for name, content in own.items():
-        write_rows(folder / f"{name}.jsonl", content)
-    for command in COMMANDS:
-        words = [sys.executable, "-m", f"stages.{command.split()[0]}", *command.split()[1:]]
-        subprocess.run(words, cwd=folder, check=True, capture_output=True)
+    """A repository in which all stages but the last one ran."""
+    folder = tmp_path_factory.mktemp("lineage") / "played"
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    git(folder, "init", "-q")
+    dvc(folder, "init", "-q")
+    dvc(folder, "repro", "plots")
     return folder
 
 
@@ -67,67 +68,93 @@ def repository(played: Path, tmp_path: Path) -> Path:
     return shutil.copytree(played, tmp_path / "copy")
 
 
-def ask(folder: Path, file: str) -> tuple[int, str, str]:
-    """Exit code, output and errors of `python -m apo.lineage FILE`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "apo.lineage", file], cwd=folder, capture_output=True, text=True
-    )
-    return done.returncode, done.stdout, done.stderr
+Ask = Callable[..., tuple[int, str, str]]
 
 
-def bad(output: str) -> dict[str, str]:
-    """The files that are named at the end, with the reasons."""
-    lines = [line for line in output.splitlines() if line[0] != " " and "made by" not in line]
-    return dict(line.rsplit(": ", 1) for line in lines)
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Exit code, output and errors of the command, in a folder."""
+
+    def run(folder: Path, name: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(folder)
+        code = main([name])
+        return code, *capsys.readouterr()
+
+    return run
 
 
-def test_the_tree_goes_back_to_the_raw_data_and_shows_what_is_shared_once(played: Path) -> None:
-    code, output, errors = ask(played, "data/apo/r1.jsonl")
+def named(output: str) -> dict[str, str]:
+    """What the lines at the end name, with what is said of it."""
+    lines = [line for line in output.splitlines()[1:] if not line.startswith(" ")]
+    return dict(line.split(": ", 1) if line.count(": ") == 1 else line.rsplit(": ", 1) for line in lines)
+
+
+def test_the_tree_goes_back_to_the_raw_data_and_shows_what_is_shared_once(played: Path, ask: Ask) -> None:
+    code, output, errors = ask(played, "plots.txt")
     assert (code, errors) == (0, "")
-    lines = output.splitlines()
-    assert lines[0] == "data/apo/r1, made by stage convert"
-    assert lines[-1] == "all of it as recorded"
-    assert not [word for word in ("CHANGED", "MISSING", "NEW", "no provenance") if word in output]
-    expected = [
-        "  wrote  ok      data/apo/r1.jsonl",
-        "  read   ok      data/raw/golden.jsonl",
-        "    data/raw, made by stage data",
-        "      read   ok      data/input/pairs.jsonl  (raw)",
-        "  read   ok      data/rjs/r1/apo.jsonl",
-        "    data/rjs/r1/apo, made by stage rjs",
-        "      read   ok      data/raw/samples.jsonl",
-        "        made by stage data, shown above",
-        "      read   ok      own/scores.jsonl  (raw)",
+    lines = [
+        line.rsplit("  ", 1)[0] if "ok" in line and "params" not in line else line
+        for line in output.splitlines()
     ]
-    assert [line for line in lines if line in expected] == expected
-    assert output.count("data/raw, made by stage data") == 1
-    assert "  params ok      apo.num_samples" in lines
+    assert lines == [
+        "stage plots",
+        "  wrote  ok        plots.txt",
+        "  read   ok        curves",
+        "    stage first",
+        "      wrote  ok        curves/first.txt",
+        "      read   ok        parts/a.txt",
+        "        stage split",
+        "          wrote  ok        parts",
+        "          wrote  ok        metrics.json",
+        "          read   ok        raw.txt",
+        "          read   ok        code",
+        "          read   ok        params.yaml: seed, split",
+        "    stage second",
+        "      wrote  ok        curves/second.txt",
+        "      read   ok        parts/b.txt",
+        "        made by stage split, shown above",
+        "      read   ok        own.txt",
+        "      read   ok        params.yaml: split.size",
+        "all of it as recorded",
+    ]
+    lock = (played / "dvc.lock").read_text()
+    hashes = [
+        line.rsplit("  ", 1)[1] for line in output.splitlines() if " ok " in line and "params" not in line
+    ]
+    assert len(hashes) == 11 and all(f"md5: {one}" in lock for one in hashes)
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["data/apo/r1.jsonl", "data/split", "data/split/", "./data/split/test.jsonl", "data/raw.provenance.json"],
+    ("name", "stage"),
+    [("parts", "split"), ("parts/", "split"), ("./parts/b.txt", "split"), ("curves/second.txt", "second")],
 )
-def test_files_folders_and_provenance_can_be_asked(played: Path, name: str) -> None:
+def test_a_file_a_folder_and_a_file_in_one_can_be_asked(
+    played: Path, ask: Ask, name: str, stage: str
+) -> None:
     code, output, errors = ask(played, name)
     assert (code, errors) == (0, "")
-    own = name.strip("./").removesuffix(".provenance.json").removesuffix("/test.jsonl").removesuffix(".jsonl")
-    assert output.startswith(f"{own}, made by stage")
-    assert ask(played, str(played / name))[1] == output
+    assert output.startswith(f"stage {stage}\n")
+    assert ask(played, str(played / name)) == (code, output, errors)
+    assert ask(played / "code", f"../{name}") == (code, output, errors)
 
 
-def flip(name: str, byte: int = 40) -> Callable[[Path], object]:
+def flip(name: str, byte: int = -2) -> Callable[[Path], object]:
     def damage(folder: Path) -> None:
         data = bytearray((folder / name).read_bytes())
         data[byte] ^= 1
+        (folder / name).unlink()
         (folder / name).write_bytes(data)
 
     return damage
 
 
-def parameter(folder: Path) -> None:
-    path = folder / "params.yaml"
-    path.write_text(path.read_text().replace('"num_samples": 2', '"num_samples": 3'))
+def replace(name: str, old: str, new: str) -> Callable[[Path], object]:
+    def damage(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new))
+
+    return damage
 
 
 def gone(name: str) -> Callable[[Path], object]:
@@ -135,87 +162,105 @@ def gone(name: str) -> Callable[[Path], object]:
 
 
 def new(name: str) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).write_text("{}")
+    return lambda folder: (folder / name).write_text("x = 2\n")
 
 
-DAMAGES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
-    "the output": (flip("data/apo/r1.jsonl"), "data/apo/r1.jsonl", "CHANGED", "convert"),
-    "its metrics": (flip("metrics/convert.json", 5), "metrics/convert.json", "CHANGED", "convert"),
-    "an input": (flip("data/rjs/r1/apo.jsonl"), "data/rjs/r1/apo.jsonl", "CHANGED", "convert"),
-    "a raw file, its last byte": (flip("own/scores.jsonl", -1), "own/scores.jsonl", "CHANGED", "rjs"),
-    "a raw file far away": (flip("data/input/pairs.jsonl"), "data/input/pairs.jsonl", "CHANGED", "data"),
-    "what nothing read": (flip("data/raw/documents.jsonl"), "data/raw/documents.jsonl", "CHANGED", "data"),
-    "its code": (flip("apo/conversion.py"), "apo/conversion.py", "CHANGED", "convert"),
-    "code of an earlier stage": (flip("apo/selection.py"), "apo/selection.py", "CHANGED", "rjs"),
-    "a parameter": (parameter, "params.yaml: apo.num_samples", "CHANGED", "convert"),
-    "gone": (gone("data/raw/golden.jsonl"), "data/raw/golden.jsonl", "MISSING", "convert"),
-    "too many": (new("data/input/more.jsonl"), "data/input/more.jsonl", "NEW", "data"),
+DAMAGES: dict[str, tuple[Callable[[Path], object], dict[str, str]]] = {
+    "the output": (flip("plots.txt"), {"plots.txt": "modified, stage plots"}),
+    "metrics": (flip("metrics.json"), {"metrics.json": "modified, stage split"}),
+    "a raw file": (flip("own.txt"), {"own.txt": "modified, stage second"}),
+    "a raw file far away": (flip("raw.txt", 0), {"raw.txt": "modified, stage split"}),
+    "in a folder": (
+        flip("parts/a.txt"),
+        {"parts": "modified, stage split", "parts/a.txt": "modified, stage first"},
+    ),
+    "code": (flip("code/module.py"), {"code": "modified, stage split"}),
+    "too many": (new("code/more.py"), {"code": "modified, stage split"}),
+    "gone": (gone("raw.txt"), {"raw.txt": "deleted, stage split"}),
+    "a parameter": (
+        replace("params.yaml", "size: 3", "size: 4"),
+        {"params.yaml: split": "modified, stage split", "params.yaml: split.size": "modified, stage second"},
+    ),
+    "a parameter of no stage": (replace("params.yaml", "other: 1", "other: 2"), {}),
+    "a parameter that is gone": (
+        replace("params.yaml", "seed: 1\n", ""),
+        {"params.yaml: seed": "deleted, stage split"},
+    ),
+    "a command": (
+        replace("dvc.yaml", "cp parts/a.txt", "mv parts/a.txt"),
+        {"command of stage first": "modified"},
+    ),
+    "a new input": (
+        replace("dvc.yaml", "deps: [curves]", "deps: [curves, own.txt]"),
+        {"own.txt": "modified, stage plots"},
+    ),
 }
 
 
-@pytest.mark.parametrize("name", DAMAGES)
-def test_what_is_not_as_recorded_is_named_and_nothing_else(repository: Path, name: str) -> None:
-    damage, file, mark, stage = DAMAGES[name]
-    damage(repository)
-    code, output, errors = ask(repository, "data/apo/r1.jsonl")
-    assert (code, errors) == (1, "")
-    assert bad(output) == {file: f"{mark}, not as stage {stage} recorded it"}
-    assert f" {mark:8}{file.removeprefix('params.yaml: ')}" in output
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_not_as_recorded_is_named_and_nothing_else(repository: Path, ask: Ask, damage: str) -> None:
+    spoil, expected = DAMAGES[damage]
+    spoil(repository)
+    code, output, errors = ask(repository, "plots.txt")
+    assert errors == ""
+    assert named(output) == expected if expected else output.endswith("\nall of it as recorded\n")
+    assert code == bool(expected)
+    for name, state in expected.items():
+        mark = state.split(",")[0]
+        assert any(mark in line and name.split(": ")[0].split()[-1] in line for line in output.splitlines())
 
 
-def test_a_stage_that_ran_again_no_longer_fits_what_was_made_of_it(repository: Path) -> None:
+def test_a_stage_that_ran_again_no_longer_fits_what_was_made_of_it(repository: Path, ask: Ask) -> None:
     """The file is as its own stage recorded it, but not what the later stage read."""
-    path = repository / "own/scores.jsonl"
-    path.write_text(path.read_text().replace("0.5, -0.5", "-0.5, 0.5"))
-    words = COMMANDS[2].split()
-    command = [sys.executable, "-m", f"stages.{words[0]}", *words[1:]]
-    subprocess.run(command, cwd=repository, check=True, capture_output=True)
-    assert ask(repository, "data/rjs/r1/apo.jsonl")[0] == 0
-    code, output, _ = ask(repository, "data/apo/r1.jsonl")
+    (repository / "own.txt").write_text("changed\n")
+    dvc(repository, "repro", "-s", "second")
+    assert ask(repository, "curves/second.txt")[0] == 0
+    code, output, _ = ask(repository, "plots.txt")
     assert code == 1
-    assert "  read   CHANGED data/rjs/r1/apo.jsonl" in output
-    assert "      wrote  ok      data/rjs/r1/apo.jsonl" in output
-    assert bad(output) == {"data/rjs/r1/apo.jsonl": "CHANGED, not as stage convert recorded it"}
+    assert "      wrote  ok        curves/second.txt" in output
+    assert named(output) == {"curves": "modified, stage plots"}
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: flip(path.name)(path.parent)])
-def test_an_earlier_provenance_that_is_gone_or_spoilt_is_named(
-    repository: Path, damage: Callable[[Path], None]
-) -> None:
-    damage(repository / "data/rjs/r1/apo.core.provenance.json")
-    code, output, errors = ask(repository, "data/apo/r1.jsonl")
-    assert (code, errors) == (1, "")
-    assert "  read   ok      data/rjs/r1/apo.jsonl  (no provenance)" in output
-    assert "data/rjs/r1/apo" in output.splitlines()[-1] and "; expected " in output.splitlines()[-1]
-    code, output, errors = ask(repository, "data/rjs/r1/apo.jsonl")
-    assert (code, output) == (1, "")
-    assert errors.startswith("error: data/rjs/r1/apo") and len(errors.splitlines()) == 1
+def test_a_stage_that_never_ran_has_recorded_nothing(repository: Path, ask: Ask) -> None:
+    (repository / "never.txt").write_text("by hand\n")
+    code, output, _ = ask(repository, "never.txt")
+    assert code == 1
+    assert output.startswith("stage never\n  wrote  modified  never.txt\n")
+    assert named(output) == dict.fromkeys(("never.txt", "plots.txt"), "modified, stage never")
+
+
+def test_what_is_no_longer_in_the_cache_is_said(repository: Path, ask: Ask) -> None:
+    shutil.rmtree(repository / ".dvc/cache")
+    code, output, _ = ask(repository, "parts")
+    assert code == 1
+    assert named(output) == {"parts": "not in cache, stage split"}
 
 
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("own/scores.jsonl", "no provenance beside it"),
-        ("data/rjs/none.jsonl", "no such file"),
-        ("data/raw/none.jsonl", "no such file"),
-        (".", "no provenance beside it"),
-        ("/", "no provenance beside it"),
+        ("own.txt", "no stage of dvc.yaml that writes it"),
+        ("none.txt", "no such file"),
+        (".", "no stage of dvc.yaml that writes it"),
+        ("/", "no stage of dvc.yaml that writes it"),
     ],
 )
-def test_a_file_without_provenance_is_one_line(played: Path, name: str, found: str) -> None:
+def test_what_no_stage_writes_is_one_line(played: Path, ask: Ask, name: str, found: str) -> None:
     code, output, errors = ask(played, name)
     assert (code, output) == (1, "")
-    assert f": found {found}; expected a checkpoint or a records file" in errors
+    assert f"{name}: found {found}; expected an output of a stage" in errors
     assert len(errors.splitlines()) == 1
 
 
-def test_elsewhere_than_in_the_repository_it_says_so(played: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_in_the_output_is_said(repository: Path, ask: Ask) -> None:
+    assert ask(repository, "parts/c.txt")[2].startswith("error: parts/c.txt: found no such file; ")
+
+
+def test_elsewhere_than_in_a_repository_it_is_one_line(played: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "apo.lineage", str(played / "plots.txt")]
     done = subprocess.run(
-        [sys.executable, "-m", "apo.lineage", str(played / "data/apo/r1.jsonl")],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
+        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: dvc.yaml: found ") and "run from the repository root" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ") and "not inside of a DVC repository" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

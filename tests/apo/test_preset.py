@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from apo.alignment.settings import read_align
 from apo.core import config
 from apo.core.errors import UserError
 from apo.preset import names, switch
-from tests.apo.core.test_config import SECTIONS
+from tests.apo.core.test_config import SECTIONS, read
 from tests.helpers.played_repo import dvc, ran, stages
 from tests.helpers.small_repo import ROOT, copy_repository, run
 
@@ -62,12 +63,11 @@ def test_a_preset_holds_what_differs_and_nothing_else(name: str) -> None:
 @pytest.mark.parametrize("name", names(PRESETS))
 def test_a_preset_loads_through_the_strict_config(params: Path, name: str) -> None:
     switch(name, params=params, folder=PRESETS)
-    for section, kind in SECTIONS.items():
-        config.read_section(params, section, kind)
-    config.check_rounds(params)
+    for section in SECTIONS:
+        read(params, section)
+    for round in config.check_rounds(params):
+        read_align(params, round)
     config.read_seed(params)
-    for one in config.read_value(params, "rounds"):
-        config.read_number(params, f"align_lr.{one['id']}")
     written = leaves(load(params.read_text(encoding="utf-8")))
     assert written == leaves(load(COMMITTED)) | preset(name)
     assert all(type(written[key]) is type(value) for key, value in preset(name).items())

@@ -1,7 +1,7 @@
-"""What each of several processes runs in test_distributed.py: trainings of tiny models, one after the other.
+"""What each of several processes runs in test_engines.py: trainings of tiny models, one after the other.
 
-Started by a launcher as a stage's ranks are. `python ranks.py CASES BACKBONE` reads the cases from a file of
-JSON; each leaves its state, curve and weights, in the folder of checkpoints.
+Started by a launcher as a stage's ranks are. `python -m tests.helpers.distributed_worker CASES BACKBONE`
+reads the cases from a file of JSON; each leaves its state, curve and weights, in the folder of checkpoints.
 """
 
 import contextlib
@@ -22,9 +22,8 @@ from apo.alignment.settings import Align
 from apo.alignment.train import align
 from apo.core import distributed
 from apo.language.causal_lm import train_language_model
-from apo.losses import bradley_terry
 from apo.model import runtime
-from apo.reward.train import Ranked, train_reward_model
+from apo.reward.train import RankedResponses, train_reward_model
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters
 from apo.training.settings import Lora
@@ -74,7 +73,9 @@ def train(case: dict[str, Any], backbone: Path) -> nn.Module:
             lora = Lora(rank=2, alpha=8.0, targets=["q_proj", "down_proj"])
             add_adapters(model.classifier, lora, seed=1, where="rm.lora")
         data = [
-            Ranked(item, [float(-i) for i in range(len(item.responses))], is_apo=len(item.responses) == 5)
+            RankedResponses(
+                item, [float(-i) for i in range(len(item.responses))], is_adversarial=len(item.responses) == 5
+            )
             for item in items
         ]
 
@@ -86,9 +87,8 @@ def train(case: dict[str, Any], backbone: Path) -> nn.Module:
             model,
             data,
             tiny.optimizer(**changes),
-            kl_weight=1.0,
-            apo_weight=0.25,
-            adversarial=bradley_terry,
+            coeff=1.0,
+            num_samples=4,
             seed=1,
             desc=NAME,
             checkpoints=checkpoints,

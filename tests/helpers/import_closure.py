@@ -1,12 +1,14 @@
 """The project's own files that a module imports, transitively, inside functions too."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
 
-def imports_of(path: Path) -> set[Path]:
+@cache
+def imports_of(path: Path) -> frozenset[Path]:
     """Files of this project that a file imports directly."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -20,7 +22,7 @@ def imports_of(path: Path) -> set[Path]:
             for candidate in (base.with_suffix(".py"), base / "__init__.py"):
                 if candidate.is_file() and name.split(".")[0] in ("apo", "stages"):
                     found.add(candidate)
-    return found
+    return frozenset(found)
 
 
 def files_needed(path: Path) -> set[Path]:

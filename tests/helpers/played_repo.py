@@ -1,15 +1,58 @@
 """A small game played by dvc, and what the tests ask of dvc."""
 
+import fcntl
 import json
+import os
 import re
+import shutil
 import subprocess
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
-from tests.helpers.small_repo import run
+from tests.helpers.small_repo import copy_repository, run
+
+TWO_ROUNDS = "rounds=[{id:r1,prev:r0},{id:r2,prev:r1}]"
+OF_TWO = "two.txt"  # beside the repository: what dvc printed for experiment `two`
+
+
+def play_once(factory: pytest.TempPathFactory) -> Path:
+    """The repository of the fixture `game`."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _play(factory.mktemp("game"))
+    shared = factory.getbasetemp().parent / "game"
+    with (shared.parent / "game.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / OF_TWO).is_file():  # or it broke off
+            shutil.rmtree(shared, ignore_errors=True)
+            shared.mkdir()
+            _play(shared)
+    own = factory.mktemp("game")
+    shutil.copytree(shared, own, symlinks=True, dirs_exist_ok=True)
+    return own / "repository"
+
+
+def _play(folder: Path) -> Path:
+    """One round, committed, then two as an experiment."""
+    repository = copy_repository(folder / "repository")
+    output = dvc(repository, "repro")
+    assert ran(output) == set(stages(repository)), output
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "played")
+    output = dvc(repository, "exp", "run", "-n", "two", "-S", TWO_ROUNDS)
+    put_back(repository)
+    (folder / OF_TWO).write_text(output, encoding="utf-8")
+    return repository
+
+
+def put_back(repository: Path) -> None:
+    """The repository as it was committed."""
+    git(repository, "reset", "-q", "--hard")  # dvc may have staged its lock
+    git(repository, "clean", "-fdq")
+    dvc(repository, "checkout", "--force")
 
 
 def ran(output: str) -> set[str]:
@@ -40,7 +83,7 @@ def expanded(declared: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]
     found = {}
     for name, stage in declared.items():
         for instance, values in _instances(stage, params):
-            body = json.dumps({"metrics": [], "params": [], **stage.get("do", stage)})
+            body = json.dumps({"metrics": [], "params": [], **stage})
             for place in set(re.findall(r"\$\{([^}]+)\}", body)):
                 value: Any = params | values
                 for key in re.findall(r"-?\w+", place):
@@ -52,8 +95,6 @@ def expanded(declared: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]
 
 def _instances(stage: dict[str, Any], params: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Name and template values of each instance."""
-    if "foreach" in stage:
-        return [(key, {"key": key, "item": item}) for key, item in stage["foreach"].items()]
     if "matrix" not in stage:
         return [("", {})]
     sides = []

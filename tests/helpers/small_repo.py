@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {
         "warmup_steps": 2,
     },
     "actor": {"epochs": 1, "warmup_steps": 1},
-    "sample": {"common": {"max_new_tokens": 12}},
+    "sample": {"common": {"max_new_tokens": 12}, "test": {"max_new_tokens": 12}},
     "rm": {"epochs": 1, "batch_size": 16, "warmup_steps": 1},
     "evaluate_rm": {"bootstrap": 100},
     "gate": {"max_ece": 1.0},

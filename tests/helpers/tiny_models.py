@@ -40,7 +40,6 @@ READING: dict[str, Any] = {
     "pooling": "last",
     "separator": "",
     "truncation_side": "left",
-    "padding_side": "right",
 }
 NO_LORA: dict[str, Any] = {"rank": 0, "alpha": 16.0, "targets": []}
 
@@ -63,8 +62,7 @@ def shared_tokenizer() -> Any:
 
 def encoder(**changes: Any) -> Encoder:
     """How a reward model reads."""
-    settings = {name: value for name, value in (READING | changes).items() if name != "padding_side"}
-    return Encoder(shared_tokenizer(), **settings)
+    return Encoder(shared_tokenizer(), **(READING | changes))
 
 
 def language_model(seed: int = 1, **sizes: int) -> Any:

@@ -17,7 +17,7 @@ WORDS = ("story", "fox", "day", "café", "friend", "time", "dog")
 GOOD, BAD = "A good dog.", "A bad one."
 RM = {
     "model": {"max_length": 64},
-    "rm": {"epochs": 2, "batch_size": 4, "warmup_steps": 1, "lr": 5.0e-3, "bootstrap": 100, "max_ece": 1.0},
+    "rm": {"epochs": 2, "batch_size": 4, "warmup_steps": 1, "lr": 5.0e-3},
 }
 
 
@@ -48,7 +48,7 @@ class Place:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         tiny.backbone(folder / "backbone")
-        for name, count in (("train", 19), ("valid", 6), ("test", 6)):
+        for name, count in (("train", 19), ("valid", 6)):
             write_rows(folder / f"{name}.jsonl", comparisons(count))
         samples = [
             {
@@ -60,7 +60,6 @@ class Place:
             for word in WORDS
         ]
         write_rows(folder / "rjs.jsonl", samples)
-        (folder / "truth.json").write_text("{}")
         (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
         change_params(folder / "params.yaml", RM)
         change_params(folder / "params.yaml", changes)
@@ -69,8 +68,7 @@ class Place:
         """A stage; its state is shared by all that have the same `DVC_ROOT`."""
         paths = {"out": out, "curves": f"{out}_curves", "metrics": f"{out}.json"}
         if stage == "train_base_rm":
-            paths |= {"backbone": "backbone", "truth": "truth.json"}
-            paths |= {name: f"{name}.jsonl" for name in ("train", "valid", "test")}
+            paths |= {"backbone": "backbone", "train": "train.jsonl", "valid": "valid.jsonl"}
         else:
             paths |= {"name": "apo_r1", "round": "r1", "llm": "backbone", "selected": "rjs.jsonl"}
             paths["curves"] = f"{out}.csv"

@@ -449,9 +449,14 @@ CASES = [
         "convert",
         "a query twice",
         again("samples.jsonl"),
-        r"samples\.jsonl:31: found query_id 'i0' for a second",
+        r"samples\.jsonl:31: found the repeated query_id 'i0'",
     ),
-    Case("convert", "a golden answer twice", again("golden.jsonl"), r"golden\.jsonl:31: found query_id 'i0'"),
+    Case(
+        "convert",
+        "a golden answer twice",
+        again("golden.jsonl"),
+        r"golden\.jsonl:31: found the repeated query_id 'i0'",
+    ),
     Case(
         "convert",
         "a number as golden",
@@ -469,12 +474,12 @@ CASES = [
     Case(
         "rjs", "a sample without score", row("scores.jsonl", scores=[1.0]), r"scores\.jsonl:5: found 1 scores"
     ),
-    Case("rjs", "a query without scores", row("scores.jsonl", query_id="z"), r"query 'i4' without scores"),
+    Case("rjs", "a query without scores", row("scores.jsonl", query_id="z"), r"query 'i4' without rewards"),
     Case(
         "rjs",
         "unknown query",
         again("scores.jsonl", query_id="z"),
-        r"scores\.jsonl:31: found scores of 1 quer",
+        r"scores\.jsonl:31: found rewards of 1 quer",
     ),
     Case(
         "rjs",
@@ -489,7 +494,7 @@ CASES = [
     ),
     Case("rjs", "null", row("scores.jsonl", scores=None), r"scores\.jsonl:5: found 'scores' None"),
     Case(
-        "rjs", "a query twice", again("scores.jsonl"), r"scores\.jsonl:31: found query_id 'i0' for a second"
+        "rjs", "a query twice", again("scores.jsonl"), r"scores\.jsonl:31: found the repeated query_id 'i0'"
     ),
     Case("rjs", "a list as extra", row("samples.jsonl", extra=["a"]), r"samples\.jsonl:5: found 'samples'"),
     Case("rjs", "lone surrogate", row("samples.jsonl", samples=["\ud83d", "y"]), "half of a surrogate pair"),
@@ -649,4 +654,4 @@ def test_a_comparison_that_says_nothing_is_left_out_and_counted(
     metrics = json.loads((tmp_path / "out_metrics" / "m.json").read_text())["data"]
     assert metrics["rows"]["comparisons"] == 29
     assert metrics["files"]["comparisons/pairs.jsonl"][f"dropped_{rule}"] == metrics["dropped"] == 1
-    assert metrics["findings"][rule] == 1
+    assert metrics["issues"][rule] == 1

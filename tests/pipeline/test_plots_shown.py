@@ -14,12 +14,12 @@ from apo.core.tables import write_csv
 from apo.plots.html_template import main as write_page
 from apo.plots.tables import COLUMNS
 from tests.helpers.browser import Seen, find_browser, opened
-from tests.helpers.played_repo import dvc
 from tests.helpers.small_repo import ROOT, run
 from tests.pipeline.test_hermetic import offline
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-CURVES = {"base_rm": "train_base_rm", "test_rm": "test_rm", "apo_rm_r1": "r1/train_apo_rm"}
+TABLES = "metrics/plots"
+CURVES = {"base_rm": "r0/train_base_rm", "test_rm": "r0/test_rm", "apo_rm_r1": "r1/train_apo_rm"}
 PLOTS: dict[str, Any] = {
     name: plot
     for entry in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
@@ -88,7 +88,7 @@ def test_the_page_is_one_file(played: Path, tmp_path: Path) -> None:
 
 def test_a_plot_without_rows_says_so(played: Path, tmp_path: Path) -> None:
     """Where no true reward is known, `truth.csv` has a header alone."""
-    write_csv(played / "metrics/plots/truth.csv", [], COLUMNS["truth"])
+    write_csv(played / TABLES / "truth.csv", [], COLUMNS["truth"])
     with opened(drawn(played, "show")) as (page, seen):
         assert charts(page, seen, tmp_path / "empty.png")["truth"] == ""
         assert page.locator("#truth").inner_text() == "truth: no rows to draw in this run"
@@ -99,10 +99,11 @@ def test_the_tables_say_what_the_metrics_say(played: Path) -> None:
     metrics = {
         key: value
         for path in (played / "metrics").rglob("*.json")
+        if not path.is_relative_to(played / "metrics/tables")
         for key, value in json.loads(path.read_text()).items()
     }
-    tables = {name: read_csv(played / f"metrics/plots/{name}.csv") for name in COLUMNS}
-    bins = yaml.safe_load((played / "params.yaml").read_text())["rm"]["calibration_bins"]
+    tables = {name: read_csv(played / TABLES / f"{name}.csv") for name in COLUMNS}
+    bins = yaml.safe_load((played / "params.yaml").read_text())["evaluate_rm"]["calibration_bins"]
     assert all(tables.values())
     for model in ("base_rm", "test_rm", "apo_rm_r1"):
         own = {name: [row for row in rows if row.get("model") == model] for name, rows in tables.items()}
@@ -119,14 +120,14 @@ def test_the_tables_say_what_the_metrics_say(played: Path) -> None:
             row["step"] for row in curve
         ]  # too few to thin
         assert all(0 <= float(row["accuracy"]) <= 1 for row in curve if row["accuracy"])
-        assert float(own["rm_training"][-1]["loss"]) == metrics[model]["train"]["final_loss"]
+        assert float(own["rm_training"][-1]["loss"]) == metrics[f"train_{model}"]["train"]["final_loss"]
     for row in tables["rounds"]:
         measured = (
             metrics["answer_actor"]["golden"] if row["arm"] == "golden" else metrics[f"answer_{row['llm']}"]
         )
         key = {"true reward": "true_reward_mean"}.get(row["measure"], "score_mean")
         assert float(row["value"]) == pytest.approx(measured[key])
-    payoff = metrics["payoff_r1"]
+    payoff = metrics["payoff_r1"]["apo_rm_r1"]
     golden = [r for r in tables["golden_samples"] if r["model"] == "apo_rm_r1" and r["kind"] == "golden"]
     mean = sum(float(row["reward"]) * float(row["share"]) for row in golden)
     assert mean == pytest.approx(
@@ -139,15 +140,13 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def test_plots_diff_of_an_experiment_with_another_round(played: Path, tmp_path: Path) -> None:
-    """One chart shows both revisions, though they have other numbers of rounds; the tables have one place."""
-    rounds = "rounds=[{id:r1,prev:r0},{id:r2,prev:r1}]"
-    dvc(played, "exp", "run", "-n", "other", "-S", rounds)
-    with opened(drawn(played, "diff", "HEAD", "other"), width=1400) as (page, seen):
+def test_plots_diff_of_two_revisions_with_other_rounds(played: Path, tmp_path: Path) -> None:
+    """One chart shows both, though their tables stand in the folders of other rounds."""
+    with opened(drawn(played, "diff", "HEAD", "two"), width=1400) as (page, seen):
         texts = charts(page, seen, tmp_path / "diff.png")
         assert page.locator("#rewards g.cell > g").count() == 2 * 4  # revisions, RMs; one place is empty
     for name in PLOTS:
-        assert "HEAD" in texts[name] and "other" in texts[name], (name, texts[name])
+        assert "HEAD" in texts[name] and "two" in texts[name], (name, texts[name])
     for name in ("rm_loss", "rm_accuracy", "reliability", "margins", "rewards", "golden_samples", "truth"):
         assert "apo_rm_r1" in texts[name] and "apo_rm_r2" in texts[name], name
     assert "llm_apo_r2" in texts["llm_loss"] and "llm_base_r2" in texts["golden_samples"]

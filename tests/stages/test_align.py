@@ -17,6 +17,7 @@ from apo.alignment.settings import Align
 from apo.core.errors import UserError
 from apo.core.records import write_rows
 from apo.model.checkpoint import load_language_model
+from apo.training.settings import Common
 from stages.align import main
 from tests.helpers import tiny_models as tiny
 
@@ -57,9 +58,11 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
             "lora": tiny.NO_LORA,
         }
         settings: Align = tiny.optimizer(Align, **(own | {"epochs": 12, "lr": 3e-3, "batch_size": 3}))
-        section = settings.model_dump() | changes
-        rates = {"r1": section.pop("lr")}
-        Path("params.yaml").write_text(json.dumps({"seed": 1, "align": section, "align_lr": rates}))
+        common = settings.model_dump(include=set(Common.model_fields))
+        section = (
+            settings.model_dump(exclude=set(Common.model_fields)) | {"lr": {"r1": settings.lr}} | changes
+        )
+        Path("params.yaml").write_text(json.dumps({"seed": 1, "training": common, "align": section}))
         write_rows(Path("rjs.jsonl"), rows)
         paths = ("actor", "rjs.jsonl", out, f"{out}.csv", f"{out}.json", "params.yaml")
         main("apo_r1", "r1", *(Path(path) for path in paths))

@@ -1,4 +1,4 @@
-"""data: the demo world, files of every shape and data sets become the same records."""
+"""data: the demo world, files of every format and data sets become the same records."""
 
 import gzip
 import json
@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from apo.core.errors import UserError
 from apo.core.records import read_rows
+from apo.datasets.issues import ROW_ISSUES
 from apo.demo import preference_probability, true_reward
 from apo.sampling.samples import counted, from_source
 from apo.text.dialogue import normalize_query, query_id_of
@@ -22,7 +23,7 @@ from stages.data import main
 ROOT = Path(__file__).parents[2]
 COMMITTED = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))["data"]
 NAMES = ("comparisons", "golden", "samples", "demonstrations", "documents")
-OUTS = {f"{name}.jsonl" for name in (*NAMES, "findings")} | {"truth.json"}
+OUTS = {f"{name}.jsonl" for name in (*NAMES, "issues")} | {"truth.json"}
 SMALL = {
     "comparisons": 60,
     "test_comparisons": 20,
@@ -70,16 +71,17 @@ def play(folder: Path, *, seed: int = 1, **data: Any) -> tuple[dict[str, Rows], 
     (folder / "params.yaml").write_text(json.dumps(params))
     main(folder / "input", folder / "raw", folder / "metrics.json", folder / "params.yaml")
     assert {path.name for path in (folder / "raw").iterdir()} == OUTS
-    rows = {name: list(read_rows(folder / "raw" / f"{name}.jsonl")) for name in (*NAMES, "findings")}
+    rows = {name: list(read_rows(folder / "raw" / f"{name}.jsonl")) for name in (*NAMES, "issues")}
     metrics: dict[str, dict[str, Any]] = json.loads((folder / "metrics.json").read_text())
     assert metrics.keys() == {"data"}
     assert metrics["data"]["rows"] == {name: len(rows[name]) for name in NAMES}
-    assert metrics["data"]["findings"].keys() == COMMITTED["findings"].keys()
-    policies = params["data"]["findings"]
-    dropped = [n for code, n in metrics["data"]["findings"].items() if policies[code] == "drop"]
+    assert metrics["data"]["issues"].keys() == ROW_ISSUES.codes.keys()
+    on_issue = params["data"]["on_issue"]
+    actions = {code: on_issue.get(code, on_issue["default"]) for code in ROW_ISSUES.codes}
+    dropped = [n for code, n in metrics["data"]["issues"].items() if actions[code] == "drop"]
     assert metrics["data"]["dropped"] == sum(dropped)
-    found = Counter(row["code"] for row in rows["findings"])
-    assert found == {code: min(n, 10) for code, n in metrics["data"]["findings"].items() if n}
+    found = Counter(row["code"] for row in rows["issues"])
+    assert found == {code: min(n, 10) for code, n in metrics["data"]["issues"].items() if n}
     return rows, metrics["data"]
 
 
@@ -190,7 +192,7 @@ def test_hidden_files_and_the_readme_are_no_data(tmp_path: Path) -> None:
 
 # Files ---------------------------------------------------------------------------------------------
 
-SHAPES: dict[str, Any] = {
+FORMATS: dict[str, Any] = {
     "own": lambda q: {"query_id": f"i{q}", "query": query(q), "responses": ["good", "bad"], "scores": [1, 0]},
     "authors": lambda q: {"text": [f"{query(q)}<sep>good", f"{query(q)}<sep>bad"], "scores": [1.0, 0.0]},
     "authors score": lambda q: {"text": [f"{query(q)}<sep>good", f"{query(q)}<sep>bad"], "score": [1, 0]},
@@ -208,16 +210,16 @@ SHAPES: dict[str, Any] = {
         "rejected": [answer("bad")],
     },
 }
-FORMATS = ["x.json", "x.jsonl", "x.jsonl.gz", "x.jsonl.xz", "x.parquet"]
+FILE_NAMES = ["x.json", "x.jsonl", "x.jsonl.gz", "x.jsonl.xz", "x.parquet"]
 
 
 @pytest.mark.parametrize(
-    ("shape", "name"),
-    [(shape, FORMATS[number % len(FORMATS)]) for number, shape in enumerate(SHAPES)]
-    + [("authors", name) for name in FORMATS],
+    ("format", "name"),
+    [(format, FILE_NAMES[number % len(FILE_NAMES)]) for number, format in enumerate(FORMATS)]
+    + [("authors", name) for name in FILE_NAMES],
 )
-def test_every_shape_in_every_format_becomes_the_same_records(tmp_path: Path, shape: str, name: str) -> None:
-    rows, metrics = play_files(tmp_path, {name: [SHAPES[shape](q) for q in range(3)]}, comparisons=[name])
+def test_every_format_in_every_file_type_is_the_same_records(tmp_path: Path, format: str, name: str) -> None:
+    rows, metrics = play_files(tmp_path, {name: [FORMATS[format](q) for q in range(3)]}, comparisons=[name])
     for number, row in enumerate(rows["comparisons"]):
         row.pop("query_id")
         assert row == {
@@ -235,7 +237,7 @@ def test_every_shape_in_every_format_becomes_the_same_records(tmp_path: Path, sh
 
 
 def test_all_kinds_of_files_in_subfolders_go_where_they_belong(tmp_path: Path) -> None:
-    pairs = {part: [SHAPES["dialogues"](f"{part} {n}") for n in range(2)] for part in ("rm", "llm", "test")}
+    pairs = {part: [FORMATS["dialogues"](f"{part} {n}") for n in range(2)] for part in ("rm", "llm", "test")}
     golden = [{"query_id": 7, "query": query("rm 0"), "golden": "gold"}]
     samples = [{"query": query("rm 0"), "sample_0": "s", "sample_1": "t\n\nHuman: u", "hh_best": "h"}]
     rows, metrics = play_files(
@@ -263,9 +265,7 @@ def test_all_kinds_of_files_in_subfolders_go_where_they_belong(tmp_path: Path) -
         {"query_id": first, "query": query("rm 0"), "samples": ["s", "t"], "extra": {"hh_best": "h"}}
     ]
     assert [row["response"] for row in rows["demonstrations"]] == ["Hello"]
-    assert [(row["where"], row["code"]) for row in rows["findings"]] == [
-        ("sft.json: row 2", "empty_response")
-    ]
+    assert [(row["where"], row["code"]) for row in rows["issues"]] == [("sft.json: row 2", "empty_response")]
     texts = [row["text"] for row in rows["documents"]]
     assert len(texts) == 5  # no text of the test file
     assert not any("test" in text for text in texts)
@@ -278,9 +278,9 @@ def test_a_row_that_is_left_out_is_counted_and_listed_once(tmp_path: Path) -> No
         {"text": [f"{query(1)}<sep>a", f"{query(1)}<sep>b"], "scores": [1, 1]},
         {"text": [f"{query(1)}<sep>a", f"{query(1)}<sep>"], "scores": [1, 0]},
     ]
-    rows, metrics = play_files(tmp_path, {"x.jsonl": [SHAPES["authors"](0), *bad]}, comparisons=["x.jsonl"])
+    rows, metrics = play_files(tmp_path, {"x.jsonl": [FORMATS["authors"](0), *bad]}, comparisons=["x.jsonl"])
     rules = ["two_queries", "identical_responses", "no_preference", "empty_response"]
-    assert [(row["where"], row["code"]) for row in rows["findings"]] == [
+    assert [(row["where"], row["code"]) for row in rows["issues"]] == [
         (f"x.jsonl:{number}", rule) for number, rule in enumerate(rules, start=2)
     ]
     assert metrics["dropped"] == 4
@@ -292,42 +292,63 @@ def test_an_equal_golden_answer_is_left_out_and_counted(tmp_path: Path) -> None:
     golden = [{"query": query(0), "golden": "g"}, {"query": query("0!"), "golden": " g"}]
     rows, metrics = play_files(
         tmp_path,
-        {"x.jsonl": [SHAPES["own"](0)], "g.jsonl": golden},
+        {"x.jsonl": [FORMATS["own"](0)], "g.jsonl": golden},
         comparisons=["x.jsonl"],
         golden=["g.jsonl"],
     )
     assert [row["query_id"] for row in rows["golden"]] == ["i0"]
     assert metrics["files"]["golden"] == {"dropped_golden_repeated": 1, "queries_without": 0}
-    assert metrics["findings"]["golden_repeated"] == 1
+    assert metrics["issues"]["golden_repeated"] == 1
 
 
 def test_an_id_of_two_queries_and_a_second_golden_answer_can_be_left_out(tmp_path: Path) -> None:
     golden = [{"query": query(0), "golden": "g"}, {"query": query(0), "golden": "other"}]
     for name, rows in {
-        "x.jsonl": [SHAPES["own"](0), {**SHAPES["own"](1), "query_id": "i0"}],
+        "x.jsonl": [FORMATS["own"](0), {**FORMATS["own"](1), "query_id": "i0"}],
         "g.jsonl": golden,
     }.items():
         write(tmp_path / "input" / name, rows)
-    findings = COMMITTED["findings"] | {"id_of_two_queries": "drop", "two_golden": "drop"}
+    on_issue = COMMITTED["on_issue"] | {"id_of_two_queries": "drop", "two_golden": "drop"}
     files = {"comparisons": ["x.jsonl"], "golden": ["g.jsonl"]}
-    rows, metrics = play(tmp_path, source="files", files=files, findings=findings)
+    rows, metrics = play(tmp_path, source="files", files=files, on_issue=on_issue)
     assert len(rows["comparisons"]) == len(rows["golden"]) == 1
     counts = metrics["files"]["comparisons/x.jsonl"]
     assert (counts["rows"], counts["kept"], counts["dropped_id_of_two_queries"]) == (2, 1, 1)
-    assert metrics["findings"]["two_golden"] == metrics["findings"]["id_of_two_queries"] == 1
+    assert metrics["issues"]["two_golden"] == metrics["issues"]["id_of_two_queries"] == 1
     assert metrics["dropped"] == 2
 
 
 def test_queries_without_golden_answer_are_counted(tmp_path: Path) -> None:
-    files = {"x.jsonl": [SHAPES["own"](n) for n in range(3)], "g.jsonl": [{"query": query(0), "golden": "g"}]}
+    files = {
+        "x.jsonl": [FORMATS["own"](n) for n in range(3)],
+        "g.jsonl": [{"query": query(0), "golden": "g"}],
+    }
     _, metrics = play_files(tmp_path, files, comparisons=["x.jsonl"], golden=["g.jsonl"])
     assert metrics["files"]["golden"] == {"queries_without": 2}
+
+
+def test_the_metrics_say_what_every_column_is_read_as(tmp_path: Path) -> None:
+    comparisons = FORMATS["plain prompt"](0) | {"history": [["Hi", "Ho"]], "source": "s"}
+    golden = {"query": query(0), "golden": "g", "annotator": 3}
+    _, metrics = play_files(
+        tmp_path, {"x.jsonl": [comparisons], "g.jsonl": [golden]}, comparisons=["x.jsonl"], golden=["g.jsonl"]
+    )
+    assert metrics["columns"] == {
+        "comparisons/x.jsonl": {
+            "prompt": "prompt",
+            "chosen": "chosen",
+            "rejected": "rejected",
+            "history": "earlier turns",
+            "source": "not read",
+        },
+        "golden/g.jsonl": {"query": "query", "golden": "golden", "annotator": "not read"},
+    }
 
 
 def test_the_same_query_in_two_files_has_one_id(tmp_path: Path) -> None:
     rows, metrics = play_files(
         tmp_path,
-        {"a.jsonl": [SHAPES["own"](0)], "b.jsonl": [SHAPES["plain prompt"](0)]},
+        {"a.jsonl": [FORMATS["own"](0)], "b.jsonl": [FORMATS["plain prompt"](0)]},
         comparisons=["a.jsonl", "b.jsonl"],
     )
     assert {row["query_id"] for row in rows["comparisons"]} == {"i0"}
@@ -342,7 +363,7 @@ def test_nothing_that_is_written_names_the_machine(tmp_path: Path) -> None:
         folder = tmp_path / name
         folder.mkdir()
         bad = {"chosen": f"{query(0)} a", "rejected": f"{query(0)} a"}
-        play_files(folder, {"x.json": [SHAPES["dialogues"](1), bad]}, comparisons=["x.json"])
+        play_files(folder, {"x.json": [FORMATS["dialogues"](1), bad]}, comparisons=["x.json"])
         found.append({p.name: p.read_bytes() for p in [*(folder / "raw").iterdir(), folder / "metrics.json"]})
     assert found[0] == found[1]
 
@@ -355,13 +376,13 @@ def test_files_without_comparisons_to_train_on_are_refused(tmp_path: Path, kinds
 
 @pytest.mark.parametrize("name", ["../x.jsonl", "a/../../x.jsonl", "/etc/x.jsonl"])
 def test_a_file_outside_the_folder_that_dvc_watches_is_refused(tmp_path: Path, name: str) -> None:
-    write(tmp_path / "x.jsonl", [SHAPES["own"](0)])
+    write(tmp_path / "x.jsonl", [FORMATS["own"](0)])
     with pytest.raises(UserError, match=r"data\.files\.comparisons: found '.*' outside .*DVC watches"):
         play(tmp_path, source="files", files={"comparisons": [name]})
 
 
 def test_a_link_is_read_where_it_stays_in_the_folder(tmp_path: Path) -> None:
-    write(tmp_path / "input" / "own.jsonl", [SHAPES["own"](0)])
+    write(tmp_path / "input" / "own.jsonl", [FORMATS["own"](0)])
     (tmp_path / "input" / "x.jsonl").symlink_to(tmp_path / "input" / "own.jsonl")
     rows, _ = play(tmp_path, source="files", files={"comparisons": ["x.jsonl"]})
     assert len(rows["comparisons"]) == 1
@@ -400,18 +421,18 @@ def play_hub(folder: Path, **hub: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_a_local_data_set_is_loaded_without_a_network(tmp_path: Path, suffix: str) -> None:
-    rows = [SHAPES["dialogues"](n) for n in range(4)]
+    rows = [FORMATS["dialogues"](n) for n in range(4)]
     write(
         tmp_path / "input" / "hh" / f"train.{suffix}",
         [*rows, {"chosen": rows[0]["chosen"]} | {"rejected": rows[1]["rejected"]}],
     )
-    write(tmp_path / "input" / "hh" / f"test.{suffix}", [SHAPES["dialogues"]("of test")])
+    write(tmp_path / "input" / "hh" / f"test.{suffix}", [FORMATS["dialogues"]("of test")])
     done = play_hub(tmp_path, path="input/hh", test="test")
     assert done.returncode == 0, done.stderr
     comparisons = list(read_rows(tmp_path / "raw" / "comparisons.jsonl"))
     assert [row["query"] for row in comparisons] == [query(n) for n in [*range(4), "of test"]]
     assert [row["split"] for row in comparisons] == [""] * 4 + ["test"]
-    (found,) = read_rows(tmp_path / "raw" / "findings.jsonl")
+    (found,) = read_rows(tmp_path / "raw" / "issues.jsonl")
     assert (found["where"], found["code"]) == ("split 'train' of input/hh: row 5", "two_queries")
 
 
@@ -427,7 +448,7 @@ def test_samples_of_the_source_come_through_in_the_order_of_the_queries(tmp_path
     rows, _ = play_files(
         tmp_path,
         {
-            "x.jsonl": [SHAPES["own"](n) for n in range(2)],
+            "x.jsonl": [FORMATS["own"](n) for n in range(2)],
             "numbered.jsonl": brought[:1],
             "own.jsonl": brought[1:],
         },

@@ -27,15 +27,15 @@ def rewards(name: str, *values: float, **extra: float) -> dict[str, Any]:
 
 
 def play(
-    folder: Path, sampled: Rows, rated: Rows, candidates: str = "samples"
-) -> tuple[Rows, dict[str, int]]:
+    folder: Path, sampled: Rows, rated: Rows, candidates: str = "samples", rewards: str = "rm"
+) -> tuple[Rows, dict[str, Any]]:
     """Runs the stage; the selections and the counts."""
-    (folder / "params.yaml").write_text(json.dumps({"rjs": {"candidates": candidates}}))
+    (folder / "params.yaml").write_text(json.dumps({"rjs": {"candidates": candidates, "rewards": rewards}}))
     write_rows(folder / "samples.jsonl", sampled)
     write_rows(folder / "scores.jsonl", rated)
     names = ("samples.jsonl", "scores.jsonl", "rjs/apo.jsonl", "metrics.json", "params.yaml")
     main("apo", *(folder / name for name in names))
-    metrics: dict[str, dict[str, int]] = json.loads((folder / "metrics.json").read_text())
+    metrics: dict[str, dict[str, Any]] = json.loads((folder / "metrics.json").read_text())
     assert metrics.keys() == {"rjs_apo"}
     return list(read_rows(folder / "rjs/apo.jsonl")), metrics["rjs_apo"]
 
@@ -105,3 +105,52 @@ def test_rjs_keeps_every_digit_of_a_reward(tmp_path: Path) -> None:
     rows, _ = play(tmp_path, [samples("a", "x", "y")], [rewards("a", value, 1e-300)])
     assert rows[0]["scores"] == [value, 1e-300]
     assert rows[0]["margin"] == value - 1e-300
+
+
+# Rewards of the source -----------------------------------------------------------------------------
+
+BROUGHT = [
+    samples("a", "x", "y", "z") | {"source_rewards": [1.0, 3.0, 2.0]},
+    samples("b", "x", "y", "z") | {"source_rewards": [1.0, 2.0, 3.0]},
+    samples("c", "x", "y") | {"source_rewards": [5.0, 5.0]},
+]
+OURS = [rewards("a", 0.1, 0.3, 0.2), rewards("b", 0.1, 0.3, 0.2), rewards("c", 0.0, 1.0)]
+
+
+def test_kendalls_tau_between_the_rewards_by_hand(tmp_path: Path) -> None:
+    """The same order is 1; one of three pairs the other way is 1/3; where all are alike there is none."""
+    rows, metrics = play(tmp_path, BROUGHT, OURS)
+    assert [row["target"] for row in rows] == ["y", "y", "y"]
+    assert metrics["kendall_tau"] == pytest.approx((1 + 1 / 3) / 2)
+    assert (metrics["kendall_tau_queries"], metrics["kendall_tau_queries_without"]) == (2, 1)
+    _, metrics = play(tmp_path, [samples("a", "x", "y")], [rewards("a", 1.0, 2.0)])
+    assert not any(name.startswith("kendall") for name in metrics)
+
+
+def test_the_rewards_of_the_source_select_on_request(tmp_path: Path) -> None:
+    rows, metrics = play(tmp_path, BROUGHT, OURS, rewards="source")
+    assert [(row["target"], row["margin"]) for row in rows] == [("y", 1.0), ("z", 1.0), ("x", 0.0)]
+    assert rows[0]["scores"] == [1.0, 3.0, 2.0]
+    assert metrics["kendall_tau_queries"] == 2
+
+
+@pytest.mark.parametrize(
+    ("brought", "candidates", "message"),
+    [
+        (samples("a", "x", "y"), "samples", "source_rewards None for 2 samples"),
+        (samples("a", "x", "y") | {"source_rewards": [1.0]}, "samples", "for 2 samples"),
+        (samples("a", "x") | {"source_rewards": ["1"]}, "samples", "expected one finite number"),
+        (
+            samples("a", "x", hh="h") | {"source_rewards": [1.0]},
+            "samples_and_extra",
+            "set rjs.candidates: samples",
+        ),
+    ],
+)
+def test_rewards_that_the_source_did_not_bring_are_refused(
+    tmp_path: Path, brought: dict[str, Any], candidates: str, message: str
+) -> None:
+    extra = dict.fromkeys(brought.get("extra", {}), 1.0)
+    rated = [rewards("a", *[1.0] * len(brought["samples"]), **extra)]
+    with pytest.raises(UserError, match=message):
+        play(tmp_path, [brought], rated, candidates=candidates, rewards="source")

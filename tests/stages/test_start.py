@@ -1,4 +1,4 @@
-"""start: the same checkpoint under the name that the first round looks for, whole or not at all."""
+"""start: round zero under the names that the first round looks for, whole or not at all."""
 
 from pathlib import Path
 
@@ -8,24 +8,40 @@ from apo.core.errors import UserError
 from stages.start import main
 
 ROUNDS = "rounds: [{id: r1, prev: r0}]\n"
+OUTPUTS = {"llm_base": "actor", "llm_apo": "actor", "rm_apo": "rm_base"}
 
 
-def play(folder: Path, rounds: str = ROUNDS) -> Path:
-    checkpoint, params = folder / "models/actor", folder / "params.yaml"
-    (checkpoint / "more").mkdir(parents=True)
-    (checkpoint / "model.safetensors").write_bytes(b"weights")
-    (checkpoint / "more" / "config.json").write_text("{}")
-    params.write_text(rounds)
-    main(checkpoint, folder / "models/llm_apo/r0", params)
-    return folder / "models/llm_apo/r0"
+def play(folder: Path, rounds: str = ROUNDS) -> None:
+    """Runs the stage on an actor and a base RM of two files each."""
+    for name in ("actor", "rm_base"):
+        checkpoint = folder / "models" / name
+        (checkpoint / "more").mkdir(parents=True)
+        (checkpoint / "model.safetensors").write_text(f"weights of {name}")
+        (checkpoint / "more" / "config.json").write_text("{}")
+    (folder / "params.yaml").write_text(rounds)
+    outs = {f"out_{name}": folder / f"models/{name}/r0" for name in OUTPUTS}
+    models = folder / "models"
+    main(
+        models / "actor",
+        models / "rm_base",
+        **outs,
+        out_tables=folder / "tables",
+        params=folder / "params.yaml",
+    )
 
 
-def test_the_files_are_the_same(tmp_path: Path) -> None:
-    out = play(tmp_path)
-    assert {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()} == {
-        "model.safetensors": b"weights",
-        "more/config.json": b"{}",
-    }
+def files(folder: Path) -> dict[str, str]:
+    return {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_both_arms_begin_with_the_actor_and_the_game_with_the_base_rm(tmp_path: Path) -> None:
+    play(tmp_path)
+    for out, name in OUTPUTS.items():
+        found = files(tmp_path / f"models/{out}/r0")
+        assert found == {"model.safetensors": f"weights of {name}", "more/config.json": "{}"}, out
+    assert files(tmp_path / "tables") == {
+        "rounds.json": "[]\n"
+    }  # no table: the first round has none before it
 
 
 def test_they_are_copied_where_they_can_not_be_linked(
@@ -34,26 +50,30 @@ def test_they_are_copied_where_they_can_not_be_linked(
     def refuse(source: str, target: str) -> None:
         raise OSError("another device")
 
+    play(tmp_path / "linked")
+    assert (tmp_path / "linked/models/llm_apo/r0/model.safetensors").stat().st_nlink == 3
     monkeypatch.setattr("os.link", refuse)
-    out = play(tmp_path)
-    assert (out / "model.safetensors").read_bytes() == b"weights"
-    assert (out / "model.safetensors").stat().st_nlink == 1
+    play(tmp_path / "copied")
+    assert files(tmp_path / "copied") == files(tmp_path / "linked")
+    assert (tmp_path / "copied/models/llm_apo/r0/model.safetensors").stat().st_nlink == 1
 
 
 def test_a_later_run_replaces_what_was_there(tmp_path: Path) -> None:
     old = tmp_path / "models/llm_apo/r0/old.json"
     old.parent.mkdir(parents=True)
     old.write_text("old")
-    assert not (play(tmp_path) / "old.json").exists()
+    play(tmp_path)
+    assert not old.exists()
 
 
 def test_nothing_is_written_for_rounds_that_do_not_chain(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rounds\[0\]: found round 'r2' after 'r1'"):
         play(tmp_path, "rounds: [{id: r2, prev: r1}]\n")
-    assert not (tmp_path / "models/llm_apo").exists()
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["actor", "rm_base"]
 
 
 def test_a_checkpoint_that_is_not_there_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(ROUNDS)
+    models = tmp_path / "models"
     with pytest.raises(UserError, match=r"models/actor: found no such folder"):
-        main(tmp_path / "models/actor", tmp_path / "out", tmp_path / "params.yaml")
+        main(models / "actor", models, models, models, models, models, tmp_path / "params.yaml")

@@ -1,6 +1,7 @@
 """study/play.py: changes of parameters, what a game depends on, a stage that runs again."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from apo.core.errors import UserError
 from study import play
 from study.play import Workspace, rerun
+from study.settings import Game
 from tests.helpers.small_repo import ROOT
 
 
@@ -44,6 +46,23 @@ def test_rerun_has_the_arguments_of_dvc_but_for_those_given(workspace: Workspace
     rerun("echo@round0", workspace, "a stage", {"out": Path("other"), "params": "p.yaml"})
     written = json.loads((workspace.copy / "written").read_text(encoding="utf-8"))
     assert written == ["--name", "a b", "--out", "other", "--params", "p.yaml"]
+
+
+def test_play_starts_from_the_parameters_of_the_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edit of the working tree does not reach a study that is being played."""
+    tree = tmp_path / "tree"
+    (tree / ".dvc").mkdir(parents=True)
+    (tree / ".dvc/config").touch()
+    (tree / "params.yaml").write_text("seed: 1\nrate: 0.5\n", encoding="utf-8")
+    subprocess.run(["git", "init", "-q"], cwd=tree, check=True)
+    monkeypatch.setattr(play, "ROOT", tree)
+    workspace = Workspace(play.make_copy(tmp_path / "copy", tmp_path / "cache"), Path(sys.executable).parent)
+    (tree / "params.yaml").write_text("other: 2\n", encoding="utf-8")
+    commands: list[list[str]] = []
+    monkeypatch.setattr(play, "_stage", lambda title, command, workspace: commands.append(command))
+    play.play(Game("method", "rjs", 3, {"seed": 3}, ["evaluate"]), workspace)
+    assert (workspace.copy / "params.yaml").read_text(encoding="utf-8") == "seed: 3\nrate: 0.5\n"
+    assert commands == [["dvc", "repro", "evaluate"]]
 
 
 def test_rerun_says_what_a_failed_stage_said(workspace: Workspace) -> None:

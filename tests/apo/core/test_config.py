@@ -2,6 +2,7 @@
 
 import copy
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from ruamel.yaml import YAML
 from apo.alignment.settings import Alignment
 from apo.conversion import Convert
 from apo.core import config
-from apo.core.config import check_rounds, read_count, read_number, read_part, read_section, read_seed
+from apo.core.config import check_rounds, read_count, read_section, read_seed
 from apo.core.errors import UserError
 from apo.datasets.settings import Data
-from apo.evaluation.settings import Evaluate
+from apo.evaluation.settings import Evaluate, EvaluateRM
 from apo.judge.settings import Judge
 from apo.language.settings import Actor, Backbone
 from apo.model.settings import Model
@@ -26,18 +27,15 @@ from apo.sampling.settings import Sampling
 from apo.scoring.settings import Gate, Score
 from apo.selection import Rjs
 from apo.splits.settings import Split
+from apo.training.settings import Common
 
 COMMITTED = Path(__file__).parents[3] / "params.yaml"
 PARAMS = YAML(typ="safe").load(COMMITTED.read_text(encoding="utf-8"))
 
-
-class Rm(RewardTraining, Gate):
-    """The section that two stages read a part of each."""
-
-
 SECTIONS: dict[str, type[config.Section]] = {
     "data": Data,
     "split": Split,
+    "training": Common,
     "backbone": Backbone,
     "actor": Actor,
     "sample.rm": Sampling,
@@ -45,15 +43,20 @@ SECTIONS: dict[str, type[config.Section]] = {
     "sample.test": Sampling,
     "convert": Convert,
     "model": Model,
-    "rm": Rm,
+    "rm": RewardTraining,
     "apo": Apo,
     "score": Score,
     "rjs": Rjs,
     "align": Alignment,
+    "evaluate_rm": EvaluateRM,
+    "gate": Gate,
     "evaluate": Evaluate,
     "judge": Judge,
     "report": Report,
 }
+DEFAULTS = dict.fromkeys(("backbone", "actor", "rm"), "training")
+DEFAULTS |= dict.fromkeys(("sample.rm", "sample.llm", "sample.test"), "sample.common")
+"""The sections in which a key may be left out, with the one that it has its value from then."""
 
 
 def _at(values: Any, name: str) -> Any:
@@ -68,14 +71,20 @@ def _leaves(values: Any, name: str) -> Iterator[str]:
         yield from _leaves(value, f"{name}.{key}") if isinstance(value, dict) else [f"{name}.{key}"]
 
 
+EXCEPTIONS = re.compile(r".*\.on_issue\.(?!default$).*")  # keys that may be absent
 LEAVES = [(section, leaf) for section in SECTIONS for leaf in _leaves(_at(PARAMS, section), section)]
+LEAVES += [("sample.rm", leaf) for leaf in _leaves(PARAMS["sample"]["common"], "sample.common")]
 
 
-def _write(folder: Path, section: str, leaf: str, value: Any) -> Path:
-    """The committed section with another value at one place, or without it (...)."""
-    top = section.split(".")[0]
-    params = {top: copy.deepcopy(PARAMS[top])}
-    parent, _, key = leaf.rpartition(".")
+def read(params: Path, section: str) -> Any:
+    """A section as its stage reads it."""
+    return read_section(params, section, SECTIONS[section], defaults=DEFAULTS.get(section, ""))
+
+
+def _write(folder: Path, leaf: str, value: Any, *others: str) -> Path:
+    """The committed sections of a leaf and of others, with another value there, or without it (...)."""
+    top, (parent, _, key) = leaf.split(".")[0], leaf.rpartition(".")
+    params = copy.deepcopy({name: PARAMS[name] for name in {top, "training", *others}})
     if value is ...:
         del _at(params, parent)[key]
     else:
@@ -90,7 +99,7 @@ def _write(folder: Path, section: str, leaf: str, value: Any) -> Path:
 def _refused(path: Path, section: str, name: str, found: str) -> str:
     """The message, which begins with the file and the dotted name."""
     with pytest.raises(UserError) as error:
-        read_section(path, section, SECTIONS[section])
+        read(path, section)
     message = str(error.value)
     assert message.startswith(f"{path}: {name}: found {found}")
     assert "\n" not in message
@@ -98,14 +107,25 @@ def _refused(path: Path, section: str, name: str, found: str) -> str:
 
 
 def test_the_committed_file_is_read_in_every_section_and_has_no_other() -> None:
-    for name, kind in SECTIONS.items():
-        assert read_section(COMMITTED, name, kind).model_dump() == _at(PARAMS, name)
+    for name in SECTIONS:
+        common = _at(PARAMS, DEFAULTS[name]) if name in DEFAULTS else {}
+        dumped = read(COMMITTED, name).model_dump(exclude_unset=True)
+        assert dumped == common | _at(PARAMS, name), name
     assert read_seed(COMMITTED) == PARAMS["seed"]
-    assert PARAMS.keys() == {"seed", "rounds", "align_lr", *(name.split(".")[0] for name in SECTIONS)}
+    assert PARAMS.keys() == {"seed", "rounds", *(name.split(".")[0] for name in SECTIONS)}
     check_rounds(COMMITTED)
-    for one in PARAMS["rounds"]:
-        assert read_number(COMMITTED, f"align_lr.{one['id']}") == PARAMS["align_lr"][one["id"]]
-    assert PARAMS["sample"].keys() == {"rm", "llm", "test"}
+    assert PARAMS["align"]["lr"].keys() >= {one["id"] for one in PARAMS["rounds"]}
+    assert PARAMS["sample"].keys() == {"common", "rm", "llm", "test"}
+
+
+def test_what_a_section_leaves_out_it_has_from_its_defaults_and_nothing_twice() -> None:
+    """A key with the value of the defaults says what is said already, but where a preset has two values."""
+    of_presets = {"sample.test.max_new_tokens"}
+    for name, defaults in DEFAULTS.items():
+        common, own = _at(PARAMS, defaults), _at(PARAMS, name)
+        assert common.keys() - own.keys()
+        twice = {f"{name}.{key}" for key in common.keys() & own.keys() if common[key] == own[key]}
+        assert twice <= of_presets
 
 
 def test_the_committed_file_means_the_same_to_both_yaml_parsers() -> None:
@@ -121,16 +141,26 @@ def test_a_section_is_immutable() -> None:
         read_section(COMMITTED, "apo", Apo).coeff = 2.0  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(("section", "leaf"), LEAVES)
-def test_a_missing_key_is_named(tmp_path: Path, section: str, leaf: str) -> None:
-    _refused(_write(tmp_path, section, leaf, ...), section, leaf, "no such key")
+@pytest.mark.parametrize(("section", "leaf"), [one for one in LEAVES if not EXCEPTIONS.match(one[1])])
+def test_a_missing_key_is_named_or_has_its_default(tmp_path: Path, section: str, leaf: str) -> None:
+    path, key = _write(tmp_path, leaf, ...), leaf.rpartition(".")[2]
+    common = _at(PARAMS, DEFAULTS[section]) if section in DEFAULTS and leaf == f"{section}.{key}" else {}
+    if key in common:
+        assert getattr(read(path, section), key) == common[key]
+    elif leaf == f"{DEFAULTS.get(section)}.{key}":
+        _refused(path, section, f"{section}.{key}", "no such key")
+    elif not leaf.startswith("align.lr."):  # the round that has none is named by read_align
+        _refused(path, section, leaf, "no such key")
 
 
 @pytest.mark.parametrize(("section", "leaf"), LEAVES)
 def test_an_unknown_key_beside_a_known_one_is_named(tmp_path: Path, section: str, leaf: str) -> None:
-    message = _refused(
-        _write(tmp_path, section, f"{leaf}s_", 3), section, f"{leaf}s_", "a parameter that nothing reads (3)"
-    )
+    """But for a round, which may have any name."""
+    path, unknown = _write(tmp_path, f"{leaf}s_", 3), f"{leaf}s_"
+    if leaf.startswith("align.lr."):
+        assert unknown.rpartition(".")[2] in read(path, section).lr
+        return
+    message = _refused(path, section, unknown, "a parameter that nothing reads (3)")
     assert "correct its spelling" in message
 
 
@@ -146,15 +176,15 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, section: str, leaf: st
     if isinstance(own, int):
         wrong.append(0.5)
     for value in wrong:
-        _refused(_write(tmp_path, section, leaf, value), section, leaf, repr(value)[:60])
+        _refused(_write(tmp_path, leaf, value), section, leaf, repr(value)[:60])
 
 
 @pytest.mark.parametrize(
     ("leaf", "value", "expected"),
     [
         ("data.source", "csv", "'demo', 'files', 'hub' or 'authors'"),
-        ("data.findings.no_preference", "keep", "such a row holds nothing that could be kept"),
-        ("data.findings.turn_order", "skip", "'error', 'drop' or 'keep'"),
+        ("data.on_issue.no_preference", "keep", "such a row holds nothing that could be kept"),
+        ("data.on_issue.turn_order", "skip", "'error', 'drop' or 'keep'"),
         ("data.demo.comparisons", 0, "greater than or equal to 1"),
         ("data.demo.temperature", 0.0, "greater than 0"),
         ("data.demo.temperature", float("nan"), "finite|greater than 0"),
@@ -169,13 +199,13 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, section: str, leaf: st
         ("split.without_golden", "drop", "'error' or 'skip'"),
         ("backbone.vocab_size", 100, "greater than or equal to 300"),
         ("backbone.lr", -1.0e-3, "greater than 0"),
-        ("backbone.schedule", "cosin", "'linear', 'cosine' or 'constant'"),
+        ("training.schedule", "cosin", "'linear', 'cosine' or 'constant'"),
         ("actor.warmup_steps", -1, "greater than or equal to 0"),
         ("sample.rm.num_samples", 0, "greater than or equal to 1"),
-        ("sample.rm.top_p", 0.0, "greater than 0"),
-        ("sample.llm.top_p", 1.01, "less than or equal to 1"),
-        ("sample.llm.top_p", float("nan"), "greater than 0|less than or equal to 1"),
-        ("sample.llm.top_k", -1, "greater than or equal to 0"),
+        ("sample.common.top_p", 0.0, "greater than 0"),
+        ("sample.common.top_p", 1.01, "less than or equal to 1"),
+        ("sample.test.top_p", float("nan"), "greater than 0|less than or equal to 1"),
+        ("sample.common.top_k", -1, "greater than or equal to 0"),
         ("sample.test.temperature", 0, "greater than 0"),
         ("sample.test.temperature", float("inf"), "finite"),
         ("convert.pick", "best", "'all' or 'one'"),
@@ -184,8 +214,8 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, section: str, leaf: st
         ("rm.lr", 0.0, "greater than 0"),
         ("rm.lr", float("nan"), "finite|greater than 0"),
         ("rm.epochs", 1.5, "integer"),
-        ("rm.weight_decay", -0.1, "greater than or equal to 0"),
-        ("rm.calibration_bins", [], "at least 1 item"),
+        ("training.weight_decay", -0.1, "greater than or equal to 0"),
+        ("evaluate_rm.calibration_bins", [], "at least 1 item"),
         ("apo.coeff", -0.1, "greater than or equal to 0"),
         ("apo.coeff", float("inf"), "finite"),
         ("apo.kl_coeff", float("nan"), "finite|greater than or equal to 0"),
@@ -194,11 +224,13 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, section: str, leaf: st
         ("rm.lora.rank", -1, "greater than or equal to 0"),
         ("rm.lora.alpha", 0.0, "greater than 0"),
         ("align.lora.rank", -8, "greater than or equal to 0"),
-        ("rm.bootstrap", 99, "greater than or equal to 100"),
-        ("rm.max_ece", 1.01, "less than or equal to 1"),
-        ("rm.max_ece", -0.1, "greater than or equal to 0"),
-        ("rm.max_ece", float("nan"), "greater than or equal to 0|less than or equal to 1"),
-        ("rm.max_ece_bins", 0, "greater than or equal to 1"),
+        ("evaluate_rm.bootstrap", 99, "greater than or equal to 100"),
+        ("gate.max_ece", 1.01, "less than or equal to 1"),
+        ("gate.max_ece", -0.1, "greater than or equal to 0"),
+        ("gate.max_ece", float("nan"), "greater than or equal to 0|less than or equal to 1"),
+        ("gate.bins", 0, "greater than or equal to 1"),
+        ("align.lr.r1", 0.0, "greater than 0"),
+        ("align.lr.r2", float("inf"), "finite"),
         ("score.extra_answers", "yes", "boolean"),
         ("score.extra_answers", 1, "boolean"),
         ("rjs.candidates", "all", "'samples' or 'samples_and_extra'"),
@@ -207,7 +239,7 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, section: str, leaf: st
 )
 def test_an_impossible_value_is_refused(tmp_path: Path, leaf: str, value: Any, expected: str) -> None:
     section = next(section for section, other in LEAVES if other == leaf)
-    message = _refused(_write(tmp_path, section, leaf, value), section, leaf, repr(value)[:60])
+    message = _refused(_write(tmp_path, leaf, value), section, leaf, repr(value)[:60])
     assert any(f"expected {part}" in message or part in message for part in expected.split("|")), message
 
 
@@ -216,13 +248,13 @@ def test_an_impossible_value_is_refused(tmp_path: Path, leaf: str, value: Any, e
     [
         ("data.files.rm", [3], "data.files.rm.0"),
         ("data.files.rm", ["a.jsonl", None], "data.files.rm.1"),
-        ("rm.calibration_bins", [10, 0], "rm.calibration_bins.1"),
-        ("rm.calibration_bins", [10, True], "rm.calibration_bins.1"),
+        ("evaluate_rm.calibration_bins", [10, 0], "evaluate_rm.calibration_bins.1"),
+        ("evaluate_rm.calibration_bins", [10, True], "evaluate_rm.calibration_bins.1"),
     ],
 )
 def test_an_item_of_a_list_is_named_by_its_place(tmp_path: Path, leaf: str, value: Any, name: str) -> None:
     section = leaf.split(".")[0]
-    _refused(_write(tmp_path, section, leaf, value), section, name, "")
+    _refused(_write(tmp_path, leaf, value), section, name, "")
 
 
 @pytest.mark.parametrize(("written", "number"), [("1e-6", 1e-6), ("1.0e-6", 1e-6), ("3e-06", 3e-6), ("1", 1)])
@@ -235,7 +267,7 @@ def test_a_number_is_read_as_dvc_reads_it(tmp_path: Path, written: str, number: 
 
 @pytest.mark.parametrize("written", ["1e-6", "3e-06", "1.0e-6", "a lot"])
 def test_a_number_in_quotes_gets_the_hint(tmp_path: Path, written: str) -> None:
-    message = _refused(_write(tmp_path, "rm", "rm.lr", written), "rm", "rm.lr", repr(written))
+    message = _refused(_write(tmp_path, "rm.lr", written), "rm", "rm.lr", repr(written))
     assert message.endswith("write small numbers with a point, 1.0e-6 and not 1e-6")
 
 
@@ -322,37 +354,23 @@ def test_rounds_that_chain_are_any_names(tmp_path: Path) -> None:
     check_rounds(tmp_path / "params.yaml")
 
 
-@pytest.mark.parametrize("value", ["0", "-1.0", "1e-6", ".inf", ".nan", "true", "'0.1'", "[0.1]"])
-def test_a_learning_rate_is_a_number_above_0(tmp_path: Path, value: str) -> None:
-    text = f"align_lr: {{r1: {value}}}\n"
-    (tmp_path / "params.yaml").write_text(text)
-    if value == "1e-6":  # a number for YAML 1.2, as dvc reads it
-        assert read_number(tmp_path / "params.yaml", "align_lr.r1") == 1e-6
-        return
-    with pytest.raises(UserError, match=r"align_lr.r1: found .*; expected a number above 0"):
-        read_number(tmp_path / "params.yaml", "align_lr.r1")
+# A section with the values of another one for what it leaves out ------------------------------------
 
 
-def test_a_round_without_learning_rate_is_told(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("align_lr: {r1: 0.1}\n")
-    with pytest.raises(UserError, match=r"align_lr.r2: found no such key"):
-        read_number(tmp_path / "params.yaml", "align_lr.r2")
+def test_defaults_that_are_no_section_are_told(tmp_path: Path) -> None:
+    path = _write(tmp_path, "rm.lr", 0.1)
+    path.write_text(path.read_text(encoding="utf-8").replace("training:", "other:") + "training: 3\n")
+    with pytest.raises(UserError, match=r"params\.yaml: training: found 3; expected a section with keys"):
+        read(path, "rm")
+    with pytest.raises(UserError, match=r"params\.yaml: shared: found no such key"):
+        read_section(path, "rm", RewardTraining, defaults="shared")
 
 
-# A section of which two stages read a part each -----------------------------------------------------
-
-
-def test_a_part_is_read_by_its_own_keys_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "_consulted", {})
-    gate = read_part(COMMITTED, "rm", Gate, beside=RewardTraining)
-    assert config.parameters_read() == {f"rm.{key}": value for key, value in gate.model_dump().items()}
-    training = read_part(COMMITTED, "rm", RewardTraining, beside=Gate)
-    assert gate.model_dump() | training.model_dump() == PARAMS["rm"]
-    assert config.parameters_read() == {f"rm.{key}": value for key, value in PARAMS["rm"].items()}
-
-
-def test_a_key_of_neither_part_is_told_by_both(tmp_path: Path) -> None:
-    path = _write(tmp_path, "rm", "rm.max_ec", 0.1)
-    for one, other in ((Gate, RewardTraining), (RewardTraining, Gate)):
-        with pytest.raises(UserError, match=r"rm.max_ec: found a parameter that nothing reads"):
-            read_part(path, "rm", one, beside=other)
+def test_a_wrong_value_is_named_where_it_stands(tmp_path: Path) -> None:
+    """In the section itself, or in the one that it has it from."""
+    _refused(_write(tmp_path, "training.beta2", 1.5, "rm"), "rm", "training.beta2", "1.5")
+    _refused(_write(tmp_path, "rm.beta2", 1.5), "rm", "rm.beta2", "1.5")
+    assert (
+        read(_write(tmp_path, "training.beta2", 1.5, "backbone"), "backbone").beta2
+        == PARAMS["backbone"]["beta2"]
+    )

@@ -81,8 +81,6 @@ def ended(where: Path, launcher: str, how: str) -> tuple[int, str]:
 def test_one_process_needs_no_launcher(stage: Path) -> None:
     assert ended(stage, "", "well") == (0, "")
     assert (stage / "out.txt").read_text() == "0 of 1"
-    provenance = json.loads((stage / "out.provenance.json").read_text())
-    assert provenance["arguments"] == {"how": "well", "out": "out.txt"}
 
 
 @pytest.mark.parametrize(
@@ -143,8 +141,6 @@ def test_a_time_limit_in_gloo_is_one_message(
 def test_two_ranks_do_the_work_and_one_process_writes(stage: Path) -> None:
     assert ended(stage, TORCHRUN, "well")[0] == 0
     assert (stage / "out.txt").read_text() == "0 of 2,1 of 2"
-    with_ranks = (stage / "out.provenance.json").read_text()
-    assert json.loads(with_ranks)["arguments"] == {"how": "well", "out": "out.txt"}
 
 
 @pytest.mark.slow

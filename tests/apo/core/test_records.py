@@ -36,7 +36,6 @@ def test_reading_is_a_stream(tmp_path: Path) -> None:
         ("[1]", "JSON of type list"),
         ("3", "JSON of type int"),
         ('{"a": ', "a line that is not JSON"),
-        ("", "a line that is not JSON"),
         ("[" * 100_000, "a line that is not JSON"),
     ],
 )
@@ -50,6 +49,20 @@ def test_a_line_that_is_no_object_is_an_error(tmp_path: Path, line: str, found: 
 def test_a_missing_file_names_the_way_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rows\.jsonl: found no such file.*dvc repro"):
         list(read_rows(tmp_path / "rows.jsonl"))
+
+
+def test_a_file_without_rows_is_one_empty_line(tmp_path: Path) -> None:
+    """DVC warns about an empty file. Elsewhere a blank line is a mistake, and read as one."""
+    path = tmp_path / "rows.jsonl"
+    assert write_rows(path, []) == 0
+    assert path.read_bytes() == b"\n"
+    assert list(read_rows(path, "a")) == list(read_numbered_rows(path)) == []
+    path.write_bytes(b"")
+    assert list(read_rows(path)) == []
+    for content, number in ((b'{"a": 1}\n\n', 2), (b'\n{"a": 1}\n', 1), (b"\n\n", 1)):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=rf"rows\.jsonl:{number}: found a line that is not JSON"):
+            list(read_rows(path))
 
 
 def _breaking_off() -> Iterator[dict]:
@@ -90,7 +103,7 @@ def test_parts_of_one_stream_go_into_their_files(tmp_path: Path) -> None:
     assert write_parts(paths, iter(rows)) == {"a": 1, "b": 2, "none": 0}
     assert list(read_rows(paths["a"])) == [{"n": 1}]
     assert list(read_rows(paths["b"])) == [{"n": 0}, {"n": 2}]
-    assert paths["none"].read_bytes() == b""
+    assert list(read_rows(paths["none"])) == []
     assert len(list((tmp_path / "new").iterdir())) == 3
 
 

@@ -1,4 +1,4 @@
-"""Public preference sets in their own shapes, and columns and shapes that the user names."""
+"""Public preference sets in their own formats, and columns and formats that the user names."""
 
 import json
 from collections import Counter
@@ -9,12 +9,14 @@ import pytest
 
 from apo.core.config import read_section
 from apo.core.errors import UserError
-from apo.datasets.readers import Layout, read_comparisons, read_demonstrations
-from apo.datasets.settings import RowFindings
-from apo.text.data_issues import Findings
+from apo.datasets.file_reader import ReadOptions
+from apo.datasets.issues import ROW_ISSUES
+from apo.datasets.readers import read_comparisons, read_demonstrations
+from apo.text.data_issues import DataIssues
 from apo.text.dialogue import query_id_of
 
-POLICIES = read_section(Path(__file__).parents[3] / "params.yaml", "data.findings", RowFindings).model_dump()
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+ACTIONS = read_section(PARAMS, ROW_ISSUES.section, ROW_ISSUES.settings).actions()
 Q = "\n\nHuman: Why?\n\nAssistant:"
 TALK = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Why?\n\nAssistant:"
 
@@ -31,13 +33,13 @@ ASKED = [said("user", "Hi"), said("assistant", "Hello"), said("user", "Why?")]
 
 
 def read(
-    folder: Path, rows: list[dict[str, Any]], reader: Any = read_comparisons, **layout: Any
+    folder: Path, rows: list[dict[str, Any]], reader: Any = read_comparisons, **options: Any
 ) -> tuple[list[dict[str, Any]], Counter[str], list[dict[str, Any]]]:
     path = folder / "x.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     counts: Counter[str] = Counter()
-    findings = Findings(POLICIES, set_in="data.findings", never_kept=RowFindings.never_kept())
-    return list(reader(path, counts, findings, Layout(**layout))), counts, findings.examples
+    issues = DataIssues(ROW_ISSUES, ACTIONS)
+    return list(reader(path, counts, issues, ReadOptions(**options))), counts, issues.examples
 
 
 # What a row of the set looks like, and the query, responses and scores that it says.
@@ -237,10 +239,10 @@ PUBLIC: dict[str, tuple[dict[str, Any], str, list[str], list[float]]] = {
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_sets_are_understood_as_they_are(tmp_path: Path, name: str) -> None:
     row, query, responses, scores = PUBLIC[name]
-    rows, counts, findings = read(tmp_path, [row, row])
+    rows, counts, issues = read(tmp_path, [row, row])
     wanted = {"query_id": query_id_of(query), "query": query, "responses": responses, "scores": scores}
     assert rows == [wanted | {"type": ""}] * 2
-    assert (counts["rows"], counts["kept"], findings) == (2, 2, [])
+    assert (counts["rows"], counts["kept"], issues) == (2, 2, [])
 
 
 COLUMNS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
@@ -317,18 +319,18 @@ def test_an_ambiguous_file_lists_what_it_could_be_and_a_name_decides(tmp_path: P
     assert "one of: responses (query, responses, scores); pairs (prompt, chosen, rejected)" in str(
         error.value
     )
-    assert "data.shape" in str(error.value)
-    assert read(tmp_path, [row], shape="pairs")[0][0]["responses"] == ["good", "bad"]
-    assert read(tmp_path, [row], shape="responses")[0][0]["responses"] == ["x", "y"]
-    with pytest.raises(UserError, match=r"of no known shape; expected one of: arena \(conversation_a"):
-        read(tmp_path, [row], shape="arena")
-    with pytest.raises(UserError, match=r"data\.shape: found 'pears'; expected '' or one of: responses"):
-        read(tmp_path, [row], shape="pears")
+    assert "data.format" in str(error.value)
+    assert read(tmp_path, [row], format="pairs")[0][0]["responses"] == ["good", "bad"]
+    assert read(tmp_path, [row], format="responses")[0][0]["responses"] == ["x", "y"]
+    with pytest.raises(UserError, match=r"of no known format; expected one of: arena \(conversation_a"):
+        read(tmp_path, [row], format="arena")
+    with pytest.raises(UserError, match=r"data\.format: found 'pears'; expected '' or one of: responses"):
+        read(tmp_path, [row], format="pears")
 
 
-def test_a_named_shape_may_have_keys_of_another(tmp_path: Path) -> None:
+def test_a_named_format_may_have_keys_of_another(tmp_path: Path) -> None:
     row = {"question": "a template", "chosen": f"{TALK} good", "rejected": f"{TALK} bad"}
-    assert read(tmp_path, [row], shape="dialogues")[0][0]["query"] == TALK
+    assert read(tmp_path, [row], format="dialogues")[0][0]["query"] == TALK
 
 
 @pytest.mark.parametrize("tie", [{"preference_strength": 0}, {"winner": "tie (bothbad)"}])
@@ -341,11 +343,9 @@ def test_a_tie_says_nothing(tmp_path: Path, tie: dict[str, Any]) -> None:
 BAD_LABELS = [
     ("PKU-Alignment/PKU-SafeRLHF", {"better_response_id": 2}, "found 2 in 'better_response_id'"),
     ("PKU-Alignment/PKU-SafeRLHF", {"better_response_id": True}, "found True in 'better"),
-    ("PKU-Alignment/PKU-SafeRLHF", {"better_response_id": None}, "found None in 'better"),
-    ("stanfordnlp/SHP", {"labels": "1"}, "found str in 'labels'"),
-    ("stanfordnlp/SHP", {"labels": -1}, "found int in 'labels'"),
+    ("stanfordnlp/SHP", {"labels": "1"}, "found str '1' in 'labels'"),
+    ("stanfordnlp/SHP", {"labels": -1}, "found -1 in 'labels'"),
     ("lmsys/chatbot_arena_conversations", {"winner": "c"}, "found str 'c' in 'winner'"),
-    ("lmsys/chatbot_arena_conversations", {"winner": None}, "found NoneType"),
     ("nvidia/HelpSteer2 preferences", {"preference_strength": None}, "found null in 'preference_strength'"),
     ("nvidia/HelpSteer2 preferences", {"preference_strength": float("nan")}, "found the score nan"),
     ("berkeley-nest/Nectar", {"answers": [{"answer": "a"}]}, "found an entry with .* and no score"),
@@ -364,7 +364,8 @@ BAD_TALKS = [
     ([said("user", "a"), said("user", "b"), said("assistant", "c")], "message 2: found role 'user'"),
     ([said("assistant", "a"), said("user", "b")], "message 1: found role 'assistant'"),
     ([said("user", "a")], "found 1 messages that do not end with an answer"),
-    ([said("tool", "a")], r"message 1: found \{'role': 'tool', 'content': 'a'\}"),
+    ([said("tool", "a")], "message 1: found the role of a tool in 'chosen'"),
+    ([said("critic", "a")], r"message 1: found \{'role': 'critic', 'content': 'a'\}"),
     ([{"role": "user", "content": [{"type": "text"}]}], r"message 1: found \{'role': 'user', 'content': \["),
     ([{"role": ["user"], "content": "a"}], "message 1: found"),
     (["a"], "message 1: found str 'a' in 'chosen'"),
@@ -411,25 +412,25 @@ ODD = [
 
 
 @pytest.mark.parametrize(("code", "change", "found"), ODD)
-@pytest.mark.parametrize("policy", ["error", "drop", "keep"])
+@pytest.mark.parametrize("action", ["error", "drop", "keep"])
 def test_what_is_odd_is_found(
-    tmp_path: Path, code: str, change: dict[str, str], found: str, policy: str
+    tmp_path: Path, code: str, change: dict[str, str], found: str, action: str
 ) -> None:
     query = change["chosen"].rpartition("\n\nAssistant:")[0] + "\n\nAssistant:"
     path = tmp_path / "x.jsonl"
     rows = [{"chosen": f"{Q} a", "rejected": f"{Q} b"}, {**change, "rejected": f"{query} other"}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     counts: Counter[str] = Counter()
-    findings = Findings({**POLICIES, code: policy}, set_in="data.findings")
-    reading = read_comparisons(path, counts, findings)
-    if policy == "error":
+    issues = DataIssues(ROW_ISSUES, {**ACTIONS, code: action})
+    reading = read_comparisons(path, counts, issues)
+    if action == "error":
         with pytest.raises(
-            UserError, match=rf"x\.jsonl:2: found .*{found}.*data\.findings\.{code} to drop or"
+            UserError, match=rf"x\.jsonl:2: found .*{found}.*data\.on_issue\.{code} to drop or"
         ):
             list(reading)
         return
-    assert len(list(reading)) == (1 if policy == "drop" else 2)
-    assert counts[f"{'kept' if policy == 'keep' else 'dropped'}_{code}"] == findings.counts[code] == 1
+    assert len(list(reading)) == (1 if action == "drop" else 2)
+    assert counts[f"{'kept' if action == 'keep' else 'dropped'}_{code}"] == issues.counts[code] == 1
 
 
 def test_a_template_of_others_is_found_in_a_query_but_not_in_an_answer(tmp_path: Path) -> None:

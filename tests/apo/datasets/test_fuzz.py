@@ -19,14 +19,16 @@ from hypothesis import strategies as st
 
 from apo.core.config import read_section
 from apo.core.errors import UserError
+from apo.datasets.columns import PROMPTS
 from apo.datasets.csv_rows import DELIMITERS
-from apo.datasets.readers import Layout, read_comparisons, read_demonstrations, read_golden, read_samples
-from apo.datasets.recognize import PROMPTS
-from apo.datasets.settings import RowFindings
-from apo.text.data_issues import Findings
+from apo.datasets.file_reader import ReadOptions
+from apo.datasets.issues import ROW_ISSUES
+from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
+from apo.text.data_issues import DataIssues
 
-POLICIES = read_section(Path(__file__).parents[3] / "params.yaml", "data.findings", RowFindings).model_dump()
-LENIENT = {code: "keep" if policy == "keep" else "drop" for code, policy in POLICIES.items()}
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+ACTIONS = read_section(PARAMS, ROW_ISSUES.section, ROW_ISSUES.settings).actions()
+LENIENT = {code: "keep" if action == "keep" else "drop" for code, action in ACTIONS.items()}
 READERS: list[Callable[..., Iterator[dict[str, Any]]]] = [
     read_comparisons,
     read_golden,
@@ -36,13 +38,13 @@ READERS: list[Callable[..., Iterator[dict[str, Any]]]] = [
 Q = "\n\nHuman: Why?\n\nAssistant:"
 
 
-def use(path: Path, reader: Callable[..., Any], policies: dict[str, Any], layout: Layout) -> bool:
+def use(path: Path, reader: Callable[..., Any], actions: dict[str, Any], options: ReadOptions) -> bool:
     """Reads a file; whether it ended well. What comes out is whole and can be written."""
-    findings = Findings(policies, set_in="data.findings", never_kept=RowFindings.never_kept())
+    issues = DataIssues(ROW_ISSUES, actions)
     counts: Counter[str] = Counter()
     start = time.monotonic()
     try:
-        for row in reader(path, counts, findings, layout):
+        for row in reader(path, counts, issues, options):
             json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
             assert row["query"].strip() and row["query_id"].strip()
             if "responses" in row:
@@ -63,6 +65,13 @@ def message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
+REPLIES = [{"text": text, "role": "assistant", "rank": rank, "replies": []} for rank, text in enumerate("ab")]
+TREE = {"text": "Why?", "role": "prompter", "message_id": "0", "replies": REPLIES}
+MESSAGES: list[dict[str, Any]] = [
+    {"message_id": "0", "parent_id": None, "text": "Why?", "role": "prompter", "rank": None},
+    {"message_id": "1", "parent_id": "0", "text": "a", "role": "assistant", "rank": 0},
+    {"message_id": "2", "parent_id": "0", "text": "b", "role": "assistant", "rank": 1},
+]
 WHOLE: list[list[dict[str, Any]]] = [
     [{"query": Q, "responses": ["a", "b"], "scores": [1, 0], "query_id": "i", "type": "t"}] * 3,
     [{"text": [f"{Q}<sep>a", f"{Q}<sep>b"], "scores": [1.0, 0.5]}] * 2,
@@ -74,6 +83,13 @@ WHOLE: list[list[dict[str, Any]]] = [
     [{"prompt": "Why?", "response_a": "a", "response_b": "b", "winner": "model_a"}] * 2,
     [{"prompt": '["Why?"]', "response_a": '["a"]', "response_b": '["b"]', "winner_a": 1, "winner_b": 0}] * 2,
     [{"messages": [message("user", "Why?"), message("assistant", "so")]}] * 2,
+    [{"instruction": "Why?", "history": [["Hi", "Ho"]], "chosen": "a", "rejected": "b", "tools": ""}] * 2,
+    [{"prompt": "Why?", "response1": "a", "response2": "b", "label": n} for n in (1, 2, 2)],
+    [{"message_tree_id": "t", "prompt": TREE}] * 2,
+    [{**row, "message_tree_id": "t"} for row in MESSAGES],
+    [{"query": Q, "samples": ["a", "b"], "rewards": [0.5, 1e-3]}] * 2,
+    [{"prompt": "Why?", "answers": '[{"text": "a", "rank": 1}, {"text": "b", "rank": 2}]'}] * 2,
+    [{"messages": [message("User", "Why?"), message("Bot", "so")], "label": True}] * 2,
 ]
 TOKENS = [
     b'"',
@@ -142,7 +158,7 @@ def table(rows: list[dict[str, Any]], delimiter: str) -> bytes:
 
 
 def files(folder: Path, draw: random.Random) -> Iterator[Path]:
-    """Files without end: of every shape in every format, damaged before or after they were packed."""
+    """Files without end: of every format in every format, damaged before or after they were packed."""
     listed = [json.dumps(rows, ensure_ascii=False).encode() for rows in WHOLE]
     lines = ["\n".join(json.dumps(row) for row in rows).encode() for rows in WHOLE]
     packed = [parquet(rows, folder) for rows in WHOLE]
@@ -173,9 +189,11 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, number: int, reader: 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ended: Counter[bool] = Counter()
     for _, path in zip(range(number), files(tmp_path, draw), strict=False):
-        policies = draw.choice([POLICIES, LENIENT])
-        layout = draw.choice([Layout()] * 8 + [Layout({"prompt": "query", "chosen": "responses.0"})])
-        ended[use(path, reader, policies, layout)] += 1
+        actions = draw.choice([ACTIONS, LENIENT])
+        columns = draw.choice([{}] * 9 + [{"prompt": "query", "chosen": "responses.0"}])
+        labels = draw.choice([{}] * 9 + [{1: 1, 2: 2, 0: "tie"}])
+        options = ReadOptions(columns, labels=labels)
+        ended[use(path, reader, actions, options)] += 1
     assert ended[True] > number / 50 and ended[False] > number / 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # KiB
     assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} <= {"x", "whole"}
@@ -197,6 +215,8 @@ NAMES += [
 NAMES += ["messages", "response_0", "response_1", "response_2", "better_response_id", "preference_strength"]
 NAMES += ["history", "human_ref_A", "human_ref_B", "labels", "answers", "completions", "conversation_a"]
 NAMES += ["response_a", "response_b", "winner_a", "winner_b", "preference", "label", "info", "summaries"]
+NAMES += ["chat_history", "system_prompt", "images", "tools", "rewards", "parent_id", "message_id"]
+NAMES += ["message_tree_id", "role", "rank", "replies", "is_safe", "kto_tag", "输入", "问题", "历史"]
 NAMES += ["conversation_b", "winner", "score_0", "score_1", "query_id", "type", "system", "answer"]
 TEXTS = st.sampled_from(
     ["", " ", "a", "b", Q, f"{Q} a", f"{Q} b", f"{Q}<sep>a", "\ud800", "\0", "\n\nHuman:", "tie"]
@@ -206,7 +226,9 @@ TURN = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant", "system", "tool", "gpt"]) | SCALARS, "content": SCALARS}
 )
 ENTRY = st.dictionaries(
-    st.sampled_from(["answer", "text", "rank", "score", "from", "value"]), SCALARS, max_size=4
+    st.sampled_from(["answer", "text", "rank", "score", "from", "value", "role", "replies", "speaker"]),
+    SCALARS,
+    max_size=4,
 )
 VALUES = st.recursive(SCALARS | TURN | ENTRY, lambda one: st.lists(one, max_size=3), max_leaves=6)
 ROWS = st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8), min_size=1, max_size=3)
@@ -214,7 +236,7 @@ ROWS = st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8), min
 
 @st.composite
 def nearly_whole(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Rows of one of the shapes with a few values or keys changed."""
+    """Rows of one of the formats with a few values or keys changed."""
     rows = [dict(row) for row in draw(st.sampled_from(WHOLE))]
     for _ in range(draw(st.integers(1, 3))):
         row = draw(st.sampled_from(rows))
@@ -238,13 +260,18 @@ def read_structures(folder: Path, examples: int) -> None:
         rows=ROWS | nearly_whole(),
         reader=st.sampled_from(READERS),
         as_list=st.booleans(),
-        policies=st.sampled_from([POLICIES, LENIENT]),
-        shape=st.sampled_from(["", "", "", "pairs", "answers", "dialogues"]),
+        actions=st.sampled_from([ACTIONS, LENIENT]),
+        format=st.sampled_from(["", "", "", "pairs", "answers", "dialogues"]),
+        labeled=st.booleans(),
     )
-    def run(rows: list, reader: Callable[..., Any], as_list: bool, policies: dict, shape: str) -> None:
+    def run(
+        rows: list, reader: Callable[..., Any], as_list: bool, actions: dict, format: str, labeled: bool
+    ) -> None:
         path = folder / ("x.json" if as_list else "x.jsonl")
         path.write_text(json.dumps(rows) if as_list else "".join(json.dumps(row) + "\n" for row in rows))
-        use(path, reader, policies, Layout(shape=shape if reader is read_comparisons else ""))
+        labels = {1: 1, 0: "tie"} if labeled else {}
+        is_named = reader is read_comparisons
+        use(path, reader, actions, ReadOptions(format=format if is_named else "", labels=labels))
 
     run()
 

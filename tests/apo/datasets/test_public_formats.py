@@ -15,11 +15,13 @@ from pyarrow import Table, parquet
 
 from apo.core.config import read_section
 from apo.core.errors import UserError
-from apo.datasets.readers import Layout, read_comparisons
-from apo.datasets.settings import RowFindings
-from apo.text.data_issues import Findings
+from apo.datasets.file_reader import ReadOptions
+from apo.datasets.issues import ROW_ISSUES
+from apo.datasets.readers import read_comparisons
+from apo.text.data_issues import DataIssues
 
-POLICIES = read_section(Path(__file__).parents[3] / "params.yaml", "data.findings", RowFindings).model_dump()
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+ACTIONS = read_section(PARAMS, ROW_ISSUES.section, ROW_ISSUES.settings).actions()
 Q = "\n\nHuman: Why?\n\nAssistant:"
 TALK = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Why?\n\nAssistant:"
 Row = dict[str, Any]
@@ -41,7 +43,7 @@ def talk(answer: str) -> list[Row]:
     return [said("user", "Hi"), said("assistant", "Hello"), *asked(answer)]
 
 
-def read(path: Path, rows: list[Row] | None = None, **layout: Any) -> tuple[list[Row], Counter[str]]:
+def read(path: Path, rows: list[Row] | None = None, **options: Any) -> tuple[list[Row], Counter[str]]:
     """The comparisons of a file, which holds the rows if they are given."""
     if rows is not None and path.suffix == ".parquet":
         parquet.write_table(Table.from_pylist(rows), path)
@@ -50,8 +52,8 @@ def read(path: Path, rows: list[Row] | None = None, **layout: Any) -> tuple[list
     elif rows is not None:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     counts: Counter[str] = Counter()
-    findings = Findings(POLICIES, set_in="data.findings", never_kept=RowFindings.never_kept())
-    return list(read_comparisons(path, counts, findings, Layout(**layout))), counts
+    issues = DataIssues(ROW_ISSUES, ACTIONS)
+    return list(read_comparisons(path, counts, issues, ReadOptions(**options))), counts
 
 
 ARENA = {"model_a": "m", "model_b": "n", "turn": 1, "anony": True, "language": "English", "tstamp": 1.5}
@@ -97,8 +99,8 @@ SETS: dict[str, tuple[Row, str, str]] = {
                 "article": None,
             },
             "summaries": [
-                {"text": "bad", "policy": "p", "note": "n"},
-                {"text": "good", "policy": "r", "note": ""},
+                {"text": "bad", "action": "p", "note": "n"},
+                {"text": "good", "action": "r", "note": ""},
             ],
             "choice": 1,
             "worker": "w",
@@ -570,7 +572,7 @@ NAMED: dict[str, tuple[Row, dict[str, str]]] = {
 @pytest.mark.parametrize("name", NAMED)
 def test_a_set_is_named_by_its_columns(tmp_path: Path, name: str) -> None:
     row, columns = NAMED[name]
-    with pytest.raises(UserError, match=r"of no known shape.*map columns"):
+    with pytest.raises(UserError, match=r"of no known format.*map columns"):
         read(tmp_path / "x.jsonl", [row])
     ((found,), _) = read(tmp_path / "x.jsonl", [row], columns=columns)
     assert (found["query"], order(found)) == (Q, "good > bad")
@@ -585,11 +587,6 @@ REFUSED: dict[str, tuple[Row, str]] = {
     "trl-lib/kto-mix-14k": (KTO, "one answer .* as KTO takes them"),
     "the same as messages": (KTO | {"prompt": asked("x")[:1], "completion": asked("x")[1:]}, "as KTO takes"),
     "PKU-Alignment/BeaverTails": ({"prompt": "Why?", "response": "x", "is_safe": False}, "as KTO takes them"),
-    "OpenAssistant/oasst1": (
-        {"message_id": "m", "parent_id": None, "text": "Why?", "role": "prompter"},
-        "a tree of messages",
-    ),
-    "OpenAssistant/oasst1, trees": ({"message_tree_id": "m", "prompt": {"text": "Why?"}}, "a tree of mess"),
     "rows in an object": ({"data": [{"prompt": "Why?", **PAIR}]}, "all rows under 'data'"),
     "other letters": ({"Prompt": "Why?", "Chosen": "a", "Rejected": "b"}, "'prompt': keys are compared"),
     "TRL, implicit": (PAIR, "text that is no dialogue"),

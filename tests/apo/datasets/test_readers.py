@@ -1,4 +1,4 @@
-"""Readers of other people's files: every shape and format, every rule, every kind of damage."""
+"""Readers of other people's files: every format and format, every rule, every kind of damage."""
 
 import gzip
 import json
@@ -14,16 +14,16 @@ import pytest
 
 from apo.core.config import read_section
 from apo.core.errors import UserError
+from apo.datasets.file_reader import ReadOptions
+from apo.datasets.issues import ROW_ISSUES
+from apo.datasets.query_ids import QueryIds
 from apo.datasets.readers import (
-    Layout,
-    QueryIds,
     read_comparisons,
     read_demonstrations,
     read_golden,
     read_samples,
 )
-from apo.datasets.settings import RowFindings
-from apo.text.data_issues import Findings
+from apo.text.data_issues import DataIssues
 from apo.text.dialogue import query_id_of
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -67,21 +67,22 @@ def _write(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-POLICIES = read_section(Path(__file__).parents[3] / "params.yaml", "data.findings", RowFindings).model_dump()
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+ACTIONS = read_section(PARAMS, ROW_ISSUES.section, ROW_ISSUES.settings).actions()
 
 
-def as_committed(**policies: str) -> Findings:
+def as_committed(**actions: str) -> DataIssues:
     """As committed, but for the ones given."""
-    return Findings({**POLICIES, **policies}, set_in="data.findings", never_kept=RowFindings.never_kept())
+    return DataIssues(ROW_ISSUES, {**ACTIONS, **actions})
 
 
 def _read(
-    reader: Reader, path: Path, layout: Layout | None = None, **policies: str
+    reader: Reader, path: Path, options: ReadOptions | None = None, **actions: str
 ) -> tuple[list[dict], dict[str, int], list[dict]]:
     counts: Counter[str] = Counter()
-    findings = as_committed(**policies)
-    rows = list(reader(path, counts, findings, layout))
-    return rows, {rule: count for rule, count in counts.items() if count}, findings.examples
+    issues = as_committed(**actions)
+    rows = list(reader(path, counts, issues, options))
+    return rows, {rule: count for rule, count in counts.items() if count}, issues.examples
 
 
 def _user(content: str) -> dict:
@@ -92,7 +93,7 @@ def _answer(content: str) -> dict:
     return {"role": "assistant", "content": content}
 
 
-SHAPES = {
+FORMATS = {
     "own": {"query": Q, "responses": ["good", "bad"], "scores": [1.0, 0.0]},
     "joined": {"text": [f"{Q}<sep>good", f"{Q}<sep>bad"], "scores": [1.0, 0.0]},
     "joined score": {"text": [f"{Q}<sep>good", f"{Q}<sep>bad"], "score": [1, 0]},
@@ -110,32 +111,32 @@ SHAPES = {
         "rejected": [_user("Why?"), _answer("bad")],
     },
 }
-FORMATS = ["x.jsonl", "x.json", "x.jsonl.gz", "x.json.gz", "x.jsonl.xz", "x.json.xz", "x.parquet"]
+FILE_NAMES = ["x.jsonl", "x.json", "x.jsonl.gz", "x.json.gz", "x.jsonl.xz", "x.json.xz", "x.parquet"]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("name", ["x.jsonl", "x.parquet"])
-def test_every_shape_of_a_comparison_says_the_same(tmp_path: Path, name: str, shape: str) -> None:
-    rows, counts, findings = _read(read_comparisons, _write(tmp_path / name, [SHAPES[shape]] * 3))
+def test_every_format_of_a_comparison_says_the_same(tmp_path: Path, name: str, format: str) -> None:
+    rows, counts, issues = _read(read_comparisons, _write(tmp_path / name, [FORMATS[format]] * 3))
     assert rows == [WANTED] * 3
     assert [list(row) for row in rows] == [list(WANTED)] * 3
-    assert (counts["rows"], counts["kept"], findings) == (3, 3, [])
+    assert (counts["rows"], counts["kept"], issues) == (3, 3, [])
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_every_format_says_the_same(tmp_path: Path, name: str) -> None:
-    rows, _, _ = _read(read_comparisons, _write(tmp_path / name, [SHAPES["joined"]] * 2000))
+@pytest.mark.parametrize("name", FILE_NAMES)
+def test_every_file_type_says_the_same(tmp_path: Path, name: str) -> None:
+    rows, _, _ = _read(read_comparisons, _write(tmp_path / name, [FORMATS["joined"]] * 2000))
     assert rows == [WANTED] * 2000
 
 
 def test_lines_under_the_name_json_a_byte_order_mark_and_blank_lines_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(SHAPES["own"]).encode() + b"\r\n\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(FORMATS["own"]).encode() + b"\r\n\r\n")
     assert _read(read_comparisons, path)[0] == [WANTED]
 
 
 def test_lines_are_read_as_a_stream(tmp_path: Path) -> None:
-    path = _write(tmp_path / "x.jsonl", [SHAPES["own"]] * 2)
+    path = _write(tmp_path / "x.jsonl", [FORMATS["own"]] * 2)
     path.write_text(path.read_text() + "broken\n")
     rows = read_comparisons(path, Counter(), as_committed())
     assert next(rows) == WANTED
@@ -158,7 +159,7 @@ def test_scores_ids_and_types_stay_as_they_are(tmp_path: Path) -> None:
 
 def test_what_was_adjusted_is_counted(tmp_path: Path) -> None:
     path = _write(
-        tmp_path / "x.jsonl", [SHAPES["plain prompt"], SHAPES["prompt and space"], SHAPES["prompt"]]
+        tmp_path / "x.jsonl", [FORMATS["plain prompt"], FORMATS["prompt and space"], FORMATS["prompt"]]
     )
     _, counts, _ = _read(read_comparisons, path)
     assert counts == {
@@ -189,11 +190,11 @@ RULES: dict[str, dict] = {
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_dropped_row_is_counted_and_listed(tmp_path: Path, rule: str) -> None:
-    path = _write(tmp_path / "x.jsonl", [SHAPES["own"], RULES[rule], SHAPES["own"]])
-    rows, counts, findings = _read(read_comparisons, path)
+    path = _write(tmp_path / "x.jsonl", [FORMATS["own"], RULES[rule], FORMATS["own"]])
+    rows, counts, issues = _read(read_comparisons, path)
     assert rows == [WANTED] * 2
     assert (counts["rows"], counts["kept"], counts[rule]) == (3, 2, 1)
-    assert [(one["code"], one["policy"], one["where"]) for one in findings] == [
+    assert [(one["code"], one["action"], one["where"]) for one in issues] == [
         (rule.removeprefix("dropped_"), "drop", f"{path}:2")
     ]
 
@@ -208,10 +209,10 @@ def test_a_dropped_row_is_counted_and_listed(tmp_path: Path, rule: str) -> None:
     ],
 )
 def test_a_comparison_of_two_queries_is_dropped(tmp_path: Path, row: dict) -> None:
-    rows, counts, findings = _read(read_comparisons, _write(tmp_path / "x.json", [row]))
+    rows, counts, issues = _read(read_comparisons, _write(tmp_path / "x.json", [row]))
     assert rows == []
     assert counts["dropped_two_queries"] == 1
-    assert findings[0]["where"].endswith("x.json: row 1")
+    assert issues[0]["where"].endswith("x.json: row 1")
 
 
 def test_some_equal_responses_stay(tmp_path: Path) -> None:
@@ -228,6 +229,38 @@ def test_comparisons_are_not_cut(tmp_path: Path) -> None:
     assert "cut_runaway" not in counts
 
 
+RUNAWAYS = [
+    {"prompt": "Why?", "chosen": "a\n\nHuman: b", "rejected": "c"},
+    {"chosen": f"{Q} a\n\nHuman:", "rejected": f"{Q} c"},
+    {"text": [f"{Q}<sep>a\nHuman", f"{Q}<sep>c"], "scores": [1, 0]},
+    {"query": Q, "responses": ["a\n\nHuman: b\n\nAssistant: d", "c"], "scores": [1, 0]},
+]
+
+
+@pytest.mark.parametrize("row", RUNAWAYS)
+def test_a_response_that_goes_on_with_a_human_turn_has_an_action(tmp_path: Path, row: dict) -> None:
+    path = _write(tmp_path / "x.jsonl", [row])
+    rows, counts, issues = _read(read_comparisons, path)
+    assert "Human" in rows[0]["responses"][0] and counts["kept_runaway_response"] == 1
+    assert [one["code"] for one in issues] == ["runaway_response"]
+    rows, counts, _ = _read(read_comparisons, path, runaway_response="cut")
+    assert (rows[0]["responses"], counts["cut_runaway"]) == (["a", "c"], 1)
+    assert _read(read_comparisons, path, runaway_response="drop")[0] == []
+    with pytest.raises(UserError, match=r"runaway_response to drop or keep or cut"):
+        _read(read_comparisons, path, runaway_response="error")
+
+
+def test_what_a_person_wrote_is_never_cut(tmp_path: Path) -> None:
+    path = _write(tmp_path / "x.jsonl", [{"query": Q, "golden": "a\n\nHuman: b"}])
+    assert _read(read_golden, path, runaway_response="cut")[0][0]["golden"] == "a\n\nHuman: b"
+
+
+def test_responses_that_are_the_same_once_cut_are_found(tmp_path: Path) -> None:
+    row = {"prompt": "Why?", "chosen": "c\n\nHuman: b", "rejected": "c"}
+    _, counts, _ = _read(read_comparisons, _write(tmp_path / "x.jsonl", [row]), runaway_response="cut")
+    assert counts["dropped_identical_responses"] == 1
+
+
 # Other kinds ---------------------------------------------------------------------------------------
 
 
@@ -236,10 +269,10 @@ def test_golden_answers(tmp_path: Path) -> None:
         tmp_path / "x.json",
         [{"query_id": 1, "query": "Why?", "golden": " so ", "type": "t"}, {"query": Q, "golden": ""}],
     )
-    rows, counts, findings = _read(read_golden, path)
+    rows, counts, issues = _read(read_golden, path)
     assert rows == [{"query_id": "1", "query": Q, "golden": "so", "type": "t"}]
     assert counts["dropped_empty_response"] == 1
-    assert [(one["code"], one["where"]) for one in findings] == [("empty_response", f"{path}: row 2")]
+    assert [(one["code"], one["where"]) for one in issues] == [("empty_response", f"{path}: row 2")]
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.parquet"])
@@ -305,8 +338,9 @@ def test_demonstrations_come_from_every_kind(tmp_path: Path, row: dict, response
 
 # Damage --------------------------------------------------------------------------------------------
 
-GOOD = SHAPES["own"]
-JOINED = SHAPES["joined"]
+GOOD = FORMATS["own"]
+JOINED = FORMATS["joined"]
+WHOLE_TEXTS = FORMATS["whole"]
 DAMAGED_ROWS: list[tuple[Reader, dict, dict, str]] = [
     (read_comparisons, GOOD, {**GOOD, "scores": [1.0]}, "1 values for 2 responses in 'scores'"),
     (read_comparisons, GOOD, {**GOOD, "scores": [1.0, float("nan")]}, "the score nan"),
@@ -339,42 +373,52 @@ DAMAGED_ROWS: list[tuple[Reader, dict, dict, str]] = [
     (read_comparisons, GOOD, {**GOOD, "type": None}, "null in 'type'"),
     (read_comparisons, GOOD, {"query": Q, "responses": ["a", "b"]}, "keys ['query', 'responses']"),
     (read_comparisons, GOOD, JOINED, "keys ['scores', 'text']"),
-    (read_comparisons, SHAPES["dialogues"], SHAPES["prompt"], "keys ['chosen', 'id', 'prompt', 'rejected']"),
+    (
+        read_comparisons,
+        FORMATS["dialogues"],
+        FORMATS["prompt"],
+        "keys ['chosen', 'id', 'prompt', 'rejected']",
+    ),
     (read_comparisons, JOINED, {**JOINED, "text": [f"{Q}a", f"{Q}<sep>b"]}, "0 times <sep>"),
     (read_comparisons, JOINED, {**JOINED, "text": [f"{Q}<sep>a<sep>", f"{Q}<sep>b"]}, "2 times <sep>"),
     (read_comparisons, JOINED, {**JOINED, "text": f"{Q}<sep>a"}, "in 'text'"),
     (read_comparisons, JOINED, {"text": JOINED["text"], "score": [1, 0]}, "keys ['score', 'text']"),
     (
         read_comparisons,
-        SHAPES["whole"],
-        {**SHAPES["whole"], "text": [f"{Q}<sep>a", f"{Q} b"]},
+        FORMATS["whole"],
+        {**FORMATS["whole"], "text": [f"{Q}<sep>a", f"{Q} b"]},
         "<sep> in 'text'",
     ),
-    (read_comparisons, SHAPES["whole"], {**SHAPES["whole"], "text": ["a", "b"]}, "text that is no dialogue"),
-    (read_comparisons, SHAPES["prompt"], {**SHAPES["prompt"], "rejected": None}, "null in 'rejected'"),
     (
         read_comparisons,
-        SHAPES["prompt"],
-        {**SHAPES["prompt"], "chosen": [_answer("a")]},
+        FORMATS["whole"],
+        {**FORMATS["whole"], "text": ["a", "b"]},
+        "text that is no dialogue",
+    ),
+    (read_comparisons, FORMATS["prompt"], {**FORMATS["prompt"], "rejected": None}, "null in 'rejected'"),
+    (
+        read_comparisons,
+        FORMATS["prompt"],
+        {**FORMATS["prompt"], "chosen": [_answer("a")]},
         "list [{...}] in 'chosen'",
     ),
     (
         read_comparisons,
-        SHAPES["messages"],
+        FORMATS["messages"],
         {"chosen": [_user("a")], "rejected": [_user("a")]},
         "do not end with",
     ),
-    (read_comparisons, SHAPES["messages"], {**SHAPES["messages"], "chosen": "a"}, "str 'a' in 'chosen'"),
+    (read_comparisons, FORMATS["messages"], {**FORMATS["messages"], "chosen": "a"}, "str 'a' in 'chosen'"),
     (
         read_comparisons,
-        SHAPES["prompt messages"],
-        {**SHAPES["prompt messages"], "prompt": 3},
+        FORMATS["prompt messages"],
+        {**FORMATS["prompt messages"], "prompt": 3},
         "int 3 in 'prompt'",
     ),
     (
         read_comparisons,
-        SHAPES["messages"],
-        {**SHAPES["messages"], "chosen": [_user("\0"), _answer("")]},
+        FORMATS["messages"],
+        {**FORMATS["messages"], "chosen": [_user("\0"), _answer("")]},
         "NUL",
     ),
     (read_golden, {"query": Q, "golden": "a"}, {"query": Q, "golden": None}, "null in 'golden'"),
@@ -421,13 +465,13 @@ def test_a_damaged_row_is_named(
         (read_comparisons, {**JOINED, "score": [1, 0]}),
         (read_comparisons, {**GOOD, "chosen": "a", "rejected": "b"}),
         (read_golden, GOOD),
-        (read_samples, GOOD),
+        (read_samples, {"query": Q, "golden": "a"}),
         (read_samples, {"query": Q, "samples": ["a"], "sample_0": "a"}),
         (read_demonstrations, {"query": Q, "golden": "a", "sample_0": "b"}),
         (read_demonstrations, {"query": Q}),
     ],
 )
-def test_an_unknown_or_ambiguous_shape_lists_keys_and_shapes(
+def test_an_unknown_or_ambiguous_format_lists_keys_and_formats(
     tmp_path: Path, reader: Reader, row: dict
 ) -> None:
     with pytest.raises(UserError) as error:
@@ -510,9 +554,9 @@ LEFT_OUT: list[tuple[str, Reader, dict, dict]] = [
     ("blank_query", read_comparisons, GOOD, {**GOOD, "query": " "}),
     ("query_form", read_comparisons, GOOD, {**GOOD, "query": Q + " So"}),
     ("separator", read_comparisons, JOINED, {**JOINED, "text": ["a", "b"]}),
-    ("no_dialogue", read_comparisons, SHAPES["dialogues"], {"chosen": "a", "rejected": "b"}),
-    ("role_order", read_comparisons, SHAPES["messages"], {**SHAPES["messages"], "chosen": [_user("a")]}),
-    ("turn_mark", read_comparisons, SHAPES["messages"], {**SHAPES["messages"], "chosen": [_user(Q)]}),
+    ("no_dialogue", read_comparisons, FORMATS["dialogues"], {"chosen": "a", "rejected": "b"}),
+    ("role_order", read_comparisons, FORMATS["messages"], {**FORMATS["messages"], "chosen": [_user("a")]}),
+    ("turn_mark", read_comparisons, FORMATS["messages"], {**FORMATS["messages"], "chosen": [_user(Q)]}),
     ("missing_golden", read_golden, {"query": Q, "golden": "a"}, {"query": Q, "golden": None}),
     ("missing_golden", read_golden, {"query": Q, "golden": "a"}, {"query": Q}),
 ]
@@ -523,13 +567,13 @@ def test_a_malformed_row_ends_it_or_is_left_out(
     tmp_path: Path, code: str, reader: Reader, good: dict, bad: dict
 ) -> None:
     path = _write(tmp_path / "x.jsonl", [good, bad, good])
-    with pytest.raises(UserError, match=rf"x\.jsonl:2: .*, or set data\.findings\.{code} to drop in params"):
+    with pytest.raises(UserError, match=rf"x\.jsonl:2: .*, or set data\.on_issue\.{code} to drop in params"):
         _read(reader, path)
-    rows, counts, findings = _read(reader, path, **{code: "drop"})
+    rows, counts, issues = _read(reader, path, **{code: "drop"})
     assert len(rows) == 2
     assert (counts["rows"], counts["kept"], counts[f"dropped_{code}"]) == (3, 2, 1)
-    assert [(one["code"], one["policy"]) for one in findings] == [(code, "drop")]
-    assert findings[0]["where"].startswith(f"{path}:2")
+    assert [(one["code"], one["action"]) for one in issues] == [(code, "drop")]
+    assert issues[0]["where"].startswith(f"{path}:2")
 
 
 @pytest.mark.parametrize(("code", "line"), [("not_utf8", b'{"a": "\xff"}\n'), ("not_json", b'{"a\n')])
@@ -537,7 +581,7 @@ def test_a_line_that_can_not_be_read_ends_it_or_is_left_out(tmp_path: Path, code
     path = tmp_path / "x.jsonl"
     for data in (line + LINE * 2, LINE + line + LINE):
         path.write_bytes(data)
-        with pytest.raises(UserError, match=f"data.findings.{code} to drop"):
+        with pytest.raises(UserError, match=f"data.on_issue.{code} to drop"):
             _read(read_comparisons, path)
         rows, counts, _ = _read(read_comparisons, path, **{code: "drop"})
         assert (len(rows), counts["rows"], counts[f"dropped_{code}"]) == (2, 3, 1)
@@ -611,6 +655,7 @@ REAL = [
             "dropped_empty_response": 4,
             "dropped_two_queries": 5,
             "kept_turn_order": 4,
+            "kept_runaway_response": 1,
             "stripped_responses": 4,
         },
     ),
@@ -623,6 +668,7 @@ REAL = [
             "dropped_empty_response": 4,
             "dropped_two_queries": 9,
             "kept_turn_order": 6,
+            "kept_runaway_response": 1,
             "stripped_responses": 4,
         },
     ),
@@ -633,6 +679,7 @@ REAL = [
             "rows": 3_677,
             "kept": 3_676,
             "dropped_identical_responses": 1,
+            "kept_runaway_response": 1,
             "stripped_responses": 309,
             "kept_replacement_character": 1,
         },
@@ -646,11 +693,11 @@ REAL = [
 @real_data
 @pytest.mark.parametrize(("reader", "name", "wanted"), REAL)
 def test_real_files_give_the_known_counts(reader: Reader, name: str, wanted: dict[str, int]) -> None:
-    rows, counts, findings = _read(reader, SHARED / name)
+    rows, counts, issues = _read(reader, SHARED / name)
     assert counts == wanted
     assert len(rows) == counts["kept"]
     found = {rule: count for rule, count in counts.items() if rule.startswith(("dropped_", "kept_"))}
-    assert len(findings) == sum(min(count, 10) for count in found.values())
+    assert len(issues) == sum(min(count, 10) for count in found.values())
 
 
 @real_data

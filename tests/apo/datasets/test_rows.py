@@ -17,15 +17,15 @@ import pytest
 
 import apo.datasets.parquet
 from apo.core.errors import RowError, UserError
-from apo.datasets.compressed import LONGEST_ROW
-from apo.datasets.rows import placed_rows
+from apo.datasets.compressed import MAX_ROW_BYTES
+from apo.datasets.rows import file_rows
 
 ROW = {"query": "\n\nHuman: Why?\n\nAssistant:", "responses": ["good", "bad"], "scores": [1, 0]}
 LINE = json.dumps(ROW).encode() + b"\n"
 
 
 def rows(path: Path) -> list[Any]:
-    return [placed.row for placed in placed_rows(path, path.name)]
+    return [located.row for located in file_rows(path, path.name)]
 
 
 def written(path: Path, data: bytes) -> Path:
@@ -61,7 +61,7 @@ def test_pieces_of_any_size_give_the_same_rows(
 ) -> None:
     values = [{"a": "é😀\\u"}, {}, {"b": [[1.5e-3, True], None]}]
     path = written(tmp_path / "x.json", json.dumps(values, ensure_ascii=False).encode())
-    monkeypatch.setattr("apo.datasets.compressed.PIECE", size)
+    monkeypatch.setattr("apo.datasets.compressed.CHUNK", size)
     assert rows(path) == values
 
 
@@ -69,7 +69,7 @@ def test_pieces_of_any_size_give_the_same_rows(
 def test_a_number_that_goes_on_is_one_element(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr("apo.datasets.compressed.PIECE", size)
+    monkeypatch.setattr("apo.datasets.compressed.CHUNK", size)
     found = rows(written(tmp_path / "x.json", b'[12345, "abc", {"a": 1}, null]'))
     assert [one if isinstance(one, dict) else one.found for one in found] == [
         "JSON of type int",
@@ -113,7 +113,7 @@ def test_memory_is_that_of_a_few_rows(tmp_path: Path) -> None:
     for name, data in packed.items():
         path = written(tmp_path / name, data)
         tracemalloc.start()
-        assert sum(1 for _ in placed_rows(path, name)) == 4_000
+        assert sum(1 for _ in file_rows(path, name)) == 4_000
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 10 * 2**20 < len(listed), (name, peak)
@@ -133,11 +133,12 @@ class Limited:
     CODE = (
         "import resource, sys; from pathlib import Path; from collections import Counter\n"
         "resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)\n"
-        "from apo.core.config import RowFindings, read_section; from apo.core.errors import UserError\n"
-        "from apo.text.data_issues import Findings; from apo.datasets.readers import read_comparisons\n"
-        "policies = read_section(Path('params.yaml'), 'data.findings', RowFindings).model_dump()\n"
-        "findings = Findings(policies, set_in='data.findings')\n"
-        "try: print(sum(1 for _ in read_comparisons(Path(sys.argv[1]), Counter(), findings)), 'rows')\n"
+        "from apo.core.config import read_section; from apo.core.errors import UserError\n"
+        "from apo.text.data_issues import DataIssues; from apo.datasets.readers import read_comparisons\n"
+        "from apo.datasets.issues import ROW_ISSUES\n"
+        "actions = read_section(Path('params.yaml'), 'data.on_issue', ROW_ISSUES.settings).actions()\n"
+        "issues = DataIssues(ROW_ISSUES, actions)\n"
+        "try: print(sum(1 for _ in read_comparisons(Path(sys.argv[1]), Counter(), issues)), 'rows')\n"
         "except UserError as error: print(error)\n"
         "print(int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]) >> 10)"
     )
@@ -157,10 +158,10 @@ class Limited:
         return message, int(peak), time.monotonic() - start
 
 
-def repeated(piece: bytes, times: int, start: bytes = b"") -> Iterator[bytes]:
+def repeated(chunk: bytes, times: int, start: bytes = b"") -> Iterator[bytes]:
     yield start
     for _ in range(times):
-        yield piece
+        yield chunk
 
 
 MIB = 2**20
@@ -180,13 +181,13 @@ BOMBS: dict[str, tuple[str, Any, str]] = {
     "a million empty lists": (
         "x.jsonl",
         lambda: [b'{"query": [' + b"[]," * 2_500_000 + b"[]]}"],
-        "x.jsonl:1: found keys ['query'] of no known shape",
+        "x.jsonl:1: found keys ['query'] of no known format",
     ),
     "a number of 7 MB": ("x.jsonl", lambda: [b'{"a": ' + b"9" * 7 * MIB + b"}"], "found a line that is not"),
     "10^6 keys": (
         "x.jsonl",
         lambda: [b"{" + b",".join(b'"%d":1' % n for n in range(500_000)) + b"}"],
-        "of no known shape",
+        "of no known format",
     ),
 }
 
@@ -198,9 +199,9 @@ def quick(names: Iterable[str], *few: str) -> list[Any]:
 
 @pytest.mark.parametrize("name", quick(BOMBS, "10^6 brackets", "10^6 objects", "a line of 1 GB"))
 def test_a_bomb_is_one_error(tmp_path: Path, name: str) -> None:
-    file, pieces, found = BOMBS[name]
+    file, chunks, found = BOMBS[name]
     with (tmp_path / file).open("wb") as out:
-        out.writelines(pieces())
+        out.writelines(chunks())
     message, peak, seconds = Limited.read(tmp_path / file)
     assert found in message
     assert len(message) < 3000
@@ -211,18 +212,22 @@ PACKED = {
     "zeros.gz": ("x.jsonl.gz", lambda: repeated(b"\0" * MIB, 1024), "a row of more than"),
     "zeros.xz": ("x.json.xz", lambda: repeated(b"\0" * MIB, 1024), "a row of more than"),
     "blank lines": ("x.jsonl.gz", lambda: repeated(b"\n" * MIB, 200), "found 100000 blank lines"),
-    "rows": ("x.jsonl.xz", lambda: repeated(LINE * 8192, 200), "unpacks to more than 100 times"),
-    "a list": ("x.json.gz", lambda: repeated((LINE + b",") * 8192, 200, b"["), "unpacks to more than 100"),
+    "rows": ("x.jsonl.xz", lambda: repeated(LINE * 8192, 200), "decompresses to more than 100 times"),
+    "a list": (
+        "x.json.gz",
+        lambda: repeated((LINE + b",") * 8192, 200, b"["),
+        "decompresses to more than 100",
+    ),
     "a text": ("x.jsonl.gz", lambda: repeated(HUGE, 1024, b'{"query": "'), "a row of more than"),
 }
 
 
 @pytest.mark.parametrize("name", quick(PACKED, "blank lines"))
 def test_a_packed_bomb_is_one_error(tmp_path: Path, name: str) -> None:
-    file, pieces, found = PACKED[name]
+    file, chunks, found = PACKED[name]
     path = tmp_path / file
     with gzip.open(path, "wb", 6) if file.endswith("gz") else lzma.open(path, "wb", preset=0) as out:
-        out.writelines(pieces())
+        out.writelines(chunks())
     message, peak, seconds = Limited.read(path)
     assert found in message
     assert peak < 300 and seconds < 60
@@ -378,8 +383,8 @@ def test_a_line_that_can_not_be_read_is_given_as_an_error(tmp_path: Path) -> Non
 
 
 def test_the_bound_of_a_row_is_exact(tmp_path: Path) -> None:
-    short = b'{"a": "' + b"x" * (LONGEST_ROW - 10) + b'"}\n'
-    assert len(short) == LONGEST_ROW
+    short = b'{"a": "' + b"x" * (MAX_ROW_BYTES - 10) + b'"}\n'
+    assert len(short) == MAX_ROW_BYTES
     assert len(rows(written(tmp_path / "x.jsonl", short))) == 1
-    with pytest.raises(UserError, match=f"a row of more than {LONGEST_ROW} bytes"):
+    with pytest.raises(UserError, match=f"a row of more than {MAX_ROW_BYTES} bytes"):
         rows(written(tmp_path / "x.jsonl", short.replace(b"x", b"xx", 1)))

@@ -1,4 +1,4 @@
-"""Export: what goes out in another tool's shape comes back the same."""
+"""Export: what goes out in another tool's format comes back the same."""
 
 import json
 import tracemalloc
@@ -16,10 +16,11 @@ from apo.core.records import read_rows, write_rows
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
 from apo.export.authors import golden_to_authors, samples_to_authors, to_authors
 from apo.export.trainers import to_chat, to_chat_pairs, to_chat_sft, to_dialogues, to_pairs, to_sft
-from apo.export.write import SHAPES, export, main
+from apo.export.write import FORMATS, export, main
 from apo.selection import select
 from apo.text.dialogue import ASSISTANT, HUMAN, cut_runaway, has_turn_marks, query_id_of
 from tests.apo.datasets.test_readers import as_committed
+from tests.helpers import reading
 
 Q = "\n\nHuman: Why?\n\nAssistant:"
 OTHER = "\n\nHuman: Hi\n\nAssistant: Ho\n\nHuman: “ß”\n\nAssistant:"
@@ -47,7 +48,7 @@ APO = {"query_id": "a", "query": Q, "responses": ["g", "x", "y"], "scores": [1.0
 @pytest.mark.parametrize(
     ("reader", "rows"), [(read_comparisons, COMPARISONS), (read_golden, GOLDEN), (read_samples, SAMPLES)]
 )
-def test_the_authors_shape_comes_back_the_same(tmp_path: Path, reader, rows: list[dict]) -> None:
+def test_the_authors_format_comes_back_the_same(tmp_path: Path, reader, rows: list[dict]) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "new" / "out.json"
     write_rows(source, rows)
     assert main(["--to", "authors", str(source), str(target)]) == 0
@@ -129,7 +130,7 @@ def test_pairs_come_back_as_comparisons(tmp_path: Path) -> None:
         {"target": "x"},
     ],
 )
-def test_what_the_shape_cannot_hold_is_refused_and_nothing_written(tmp_path: Path, row: dict, capsys) -> None:
+def test_what_a_format_cannot_hold_is_refused_whole(tmp_path: Path, row: dict, capsys) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.json"
     source.write_text("".join(json.dumps(one) + "\n" for one in (COMPARISONS[1], row)))
     with pytest.raises(UserError):
@@ -236,7 +237,7 @@ def test_what_messages_cannot_hold_is_refused(query: str, answer: str) -> None:
         list(to_chat(row, where="x:1"))
 
 
-def test_rows_that_a_shape_cannot_hold_are_left_out_on_request_and_counted(tmp_path: Path, capsys) -> None:
+def test_rows_that_a_format_cannot_hold_are_left_out_on_request_and_counted(tmp_path: Path, capsys) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.json"
     unfit = {**COMPARISONS[1], "query": "\n\nHuman:Why <sep>?\n\nAssistant:"}
     write_rows(source, [COMPARISONS[0], unfit, COMPARISONS[1]])
@@ -311,7 +312,7 @@ def test_any_comparison_comes_back(rows: list[dict]) -> None:
 
 
 @given(st.lists(PAIR, min_size=1, max_size=3), st.sampled_from(["authors", "pairs", "pairs-chat"]))
-def test_any_pair_comes_back_from_every_shape(rows: list[dict], to: str) -> None:
+def test_any_pair_comes_back_from_every_format(rows: list[dict], to: str) -> None:
     assert there_and_back(rows, to, read_comparisons) == rows
 
 
@@ -336,13 +337,13 @@ def test_any_samples_come_back(rows: list[dict]) -> None:
 
 
 @given(st.lists(SHOWN, min_size=1, max_size=3), st.sampled_from(["sft", "sft-chat", "chat"]))
-def test_any_demonstration_comes_back_from_every_shape(rows: list[dict], to: str) -> None:
+def test_any_demonstration_comes_back_from_every_format(rows: list[dict], to: str) -> None:
     assert there_and_back(rows, to, read_demonstrations) == rows
 
 
 @given(SAMPLED.filter(lambda row: any(row["samples"])), st.data())
 def test_any_selection_comes_back(row: dict, data: st.DataObject) -> None:
-    """Samples, scores and target of a selection, in the authors' shape; its target, in the trainers'."""
+    """Samples, scores and target of a selection, in the authors' format; its target, in the trainers'."""
     row = {**row, "extra": {}}
     scores = data.draw(st.lists(SCORE, min_size=len(row["samples"]), max_size=len(row["samples"])))
     (chosen,) = select(
@@ -455,7 +456,7 @@ def test_datasets_and_pandas_open_every_export(tmp_path: Path, rows: list[dict],
     target = tmp_path / "out.json"
     write_rows(tmp_path / "in.jsonl", rows)
     count = export(tmp_path / "in.jsonl", target, to=to, counts=Counter())
-    expected = [out for row in rows for out in SHAPES[to](row, where="x")]
+    expected = [out for row in rows for out in FORMATS[to](row, where="x")]
     loaded = datasets.load_dataset(
         "json", data_files=str(target), split="train", cache_dir=str(tmp_path / "cache")
     )
@@ -479,3 +480,37 @@ def test_more_rows_take_no_more_memory(tmp_path: Path, rows: list[dict], to: str
     tracemalloc.stop()
     assert (tmp_path / "in.jsonl").stat().st_size > 800_000
     assert peak < 400_000
+
+
+# Responses with their scores -----------------------------------------------------------------------
+
+
+def test_scored_responses_go_out_and_come_in_again(tmp_path: Path) -> None:
+    """Samples with the rewards of their source, as they entered; a selection; a comparison."""
+    query = "\n\nHuman: Why?\n\nAssistant:"
+    samples: dict[str, Any] = {
+        "query_id": "a",
+        "query": query,
+        "samples": ["x", "y"],
+        "extra": {},
+        "source_rewards": [0.5, -1.0],
+    }
+    selection = {"query_id": "a", "query": query, "target": "x", "samples": ["x", "y"], "scores": [0.5, -1.0]}
+    comparison = {"query_id": "a", "query": query, "responses": ["x", "y"], "scores": [0.5, -1.0]}
+    for row in (samples, selection, comparison):
+        write_rows(tmp_path / "in.jsonl", [row])
+        export(tmp_path / "in.jsonl", tmp_path / "out.jsonl", to="answers", counts=Counter())
+        assert list(read_rows(tmp_path / "out.jsonl")) == [
+            {
+                "query_id": "a",
+                "prompt": query,
+                "answers": [{"text": "x", "score": 0.5}, {"text": "y", "score": -1.0}],
+            }
+        ]
+        again = reading.read(tmp_path / "out.jsonl", reader=read_samples).records
+        assert again == [samples]
+    unscored = {"query_id": "a", "query": query, "samples": ["x"]}
+    write_rows(tmp_path / "in.jsonl", [unscored])
+    with pytest.raises(UserError, match="samples with the rewards of their source"):
+        export(tmp_path / "in.jsonl", tmp_path / "no.jsonl", to="answers", counts=Counter())
+    assert not (tmp_path / "no.jsonl").exists()

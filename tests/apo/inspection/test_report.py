@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from apo.core.records import write_rows
+from apo.datasets.file_reader import ReadOptions
 from apo.export.write import export
 from apo.inspection.contents import Contents, quantiles
 from apo.inspection.report import Report, inspect, main
@@ -53,7 +54,7 @@ def report_of(path: Path, **options: Any) -> Report:
 
 
 def codes(report: Report) -> dict[str, tuple[str, int]]:
-    return {one.code: (one.policy, one.count) for one in report.findings}
+    return {one.code: (one.action, one.count) for one in report.issues}
 
 
 def kinds(report: Report) -> list[str]:
@@ -69,7 +70,7 @@ def test_numbers_by_hand(pairs: Path) -> None:
     assert (report.kind, report.rows, report.kept, report.usable) == ("comparison", 4, 3, True)
     assert kinds(report) == ["comparison"]
     assert codes(report) == {"empty_response": ("drop", 1)}
-    assert re.fullmatch(rf"{re.escape(str(pairs))}:( row )?2", report.findings[0].examples[0]["where"])
+    assert re.fullmatch(rf"{re.escape(str(pairs))}:( row )?2", report.issues[0].examples[0]["where"])
     assert report.contents == {
         "kinds": {"helpful": 2, "harmless": 1},
         "responses": {"3": 2, "2": 1},
@@ -90,7 +91,7 @@ def test_quantiles_by_hand() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_file_is_recognised(tmp_path: Path, kind: str) -> None:
+def test_every_kind_of_file_is_recognized(tmp_path: Path, kind: str) -> None:
     write_rows(tmp_path / "rows.jsonl", [KINDS[kind]])
     report = report_of(tmp_path / "rows.jsonl", tokenizer=tiny.backbone(tmp_path / "backbone"))
     assert (report.kind, report.kept, report.usable, report.tokens["rows_left"]) == (kind, 1, True, 1)
@@ -132,7 +133,7 @@ def test_every_row_is_drawn_as_often() -> None:
 # Tokens
 
 
-def test_token_findings_with_their_policies(pairs: Path, tmp_path: Path) -> None:
+def test_token_issues_with_their_policies(pairs: Path, tmp_path: Path) -> None:
     folder = tiny.backbone(tmp_path / "backbone")
     report = report_of(pairs, tokenizer=folder)
     assert codes(report) == {"empty_response": ("drop", 1), "special_token_text": ("keep", 1)}
@@ -142,7 +143,7 @@ def test_token_findings_with_their_policies(pairs: Path, tmp_path: Path) -> None
     assert report.usable
 
 
-def test_a_finding_that_is_an_error_is_counted_to_the_end(pairs: Path, tmp_path: Path) -> None:
+def test_a_issue_that_is_an_error_is_counted_to_the_end(pairs: Path, tmp_path: Path) -> None:
     """A stage would end at the first; the report goes on and says that the file is not usable."""
     folder = tiny.backbone(tmp_path / "backbone")
     params = tmp_path / "params.yaml"
@@ -169,14 +170,14 @@ def test_a_file_that_could_be_two_things(tmp_path: Path) -> None:
     report = report_of(path)
     assert kinds(report) == ["golden", "samples"]
     assert not report.usable and report.kept == 0
-    assert "--as golden or --as samples" in report.findings[0].examples[0]["found"]
+    assert "--as golden or --as samples" in report.issues[0].examples[0]["found"]
     assert report_of(path, kind="golden").usable and report_of(path, kind="samples").kind == "samples"
 
 
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("a.jsonl", b'{"query": "a"}\n', "of no known shape"),
+        ("a.jsonl", b'{"query": "a"}\n', "of no known format"),
         ("a.jsonl", b"{", "a line that is not JSON"),
         ("a.jsonl", b"", "no rows"),
         ("a.txt", b"a", "a file name that ends in"),
@@ -191,9 +192,9 @@ def test_a_file_that_could_be_two_things(tmp_path: Path) -> None:
 def test_a_file_that_does_not_read(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(data)
     report = report_of(tmp_path / name)
-    [finding] = report.findings
-    assert (finding.policy, report.usable) == ("error", False)
-    assert message in finding.examples[0]["found"]
+    [issue] = report.issues
+    assert (issue.action, report.usable) == ("error", False)
+    assert message in issue.examples[0]["found"]
 
 
 def test_a_file_of_which_no_row_is_kept(tmp_path: Path) -> None:
@@ -210,16 +211,16 @@ def as_document(report: Report) -> dict[str, Any]:
     return asdict(report)
 
 
-def test_colour_on_a_terminal_only(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_color_on_a_terminal_only(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     document = as_document(report_of(pairs))
-    plain, coloured = shown(document, is_terminal=False), shown(document, is_terminal=True)
-    assert "\x1b[" not in plain and "\x1b[33mdrop" in coloured
+    plain, colored = shown(document, is_terminal=False), shown(document, is_terminal=True)
+    assert "\x1b[" not in plain and "\x1b[33mdrop" in colored
     monkeypatch.setenv("NO_COLOR", "1")
     assert shown(document, is_terminal=True) == plain
     monkeypatch.setenv("NO_COLOR", "")  # empty is as if it was not set
-    assert shown(document, is_terminal=True) == coloured
+    assert shown(document, is_terminal=True) == colored
 
 
 def test_no_control_character_of_the_data_reaches_the_terminal(tmp_path: Path) -> None:
@@ -239,24 +240,90 @@ def test_json_and_exit_codes(pairs: Path, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err.startswith(f"error: {pairs.parent}: found ")
 
 
-def test_columns_and_shape_are_said_as_params_say_them(
+def test_columns_and_format_are_said_as_params_say_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A table of nobody's shape: unreadable by itself, three pairs once its columns are named."""
+    """A table of nobody's format: unreadable by itself, three pairs once its columns are named."""
     path = tmp_path / "mine.csv"
     path.write_text("asked,yes,no\n" + "".join(f"Why {n}?,good,bad\n" for n in range(3)))
     common = ["--json", "--params", str(PARAMS)]
     assert main([str(path), *common]) == 1
     capsys.readouterr()
-    named = ["--columns", "prompt=asked", "chosen=yes", "rejected=no", "--shape", "pairs"]
+    named = ["--columns", "prompt=asked", "chosen=yes", "rejected=no", "--format", "pairs"]
     assert main([str(path), *common, *named]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["kind"], document["rows"], document["kept"]) == ("comparison", 3, 3)
-    for wrong in (["--columns", "prompt"], ["--as", "golden", "--shape", "pairs"]):
+    for wrong in (["--columns", "prompt"], ["--labels", "1"], ["--as", "golden", "--format", "pairs"]):
         with pytest.raises(SystemExit) as end:
             main([str(path), *wrong])
         assert end.value.code == 2
         assert "usage" in capsys.readouterr().err
+
+
+def test_columns_of_any_kind_and_labels_are_said_too(tmp_path: Path) -> None:
+    golden = tmp_path / "golden.jsonl"
+    write_rows(golden, [{"q": "Why?", "best": "so"}])
+    options = ReadOptions({"query": "q", "golden": "best"})
+    assert report_of(golden, kind="golden", options=options).usable
+    votes = tmp_path / "votes.jsonl"
+    row = {"prompt": "Why?", "response1": "a", "response2": "b"}
+    write_rows(votes, [row | {"label": label} for label in (1, 0, 2)])
+    report = report_of(votes)
+    assert (codes(report)["unknown_label"], report.usable) == (("error", 1), False)
+    assert "the values in the file are 1 (1), 0 (1), 2 (1)" in report.issues[0].examples[0]["found"]
+    report = report_of(votes, options=ReadOptions(labels={"1": "1", "2": "2", "0": "tie"}))
+    assert (report.kept, codes(report), report.usable) == (2, {"no_preference": ("drop", 1)}, True)
+
+
+# What a reader looks at ----------------------------------------------------------------------------
+
+
+def test_three_records_are_shown_as_they_are_learned(pairs: Path) -> None:
+    report = report_of(pairs)
+    assert [record["turns"] for record in report.records] == [
+        [["user", "Why not?"]],
+        [["user", "Hi"], ["assistant", "Ho"], ["user", "Why, then?"]],
+        [["user", "why not?"]],
+    ]
+    assert report.records[0]["answers"] == [["best (0.5)", "one two"], ["worst (-2)", "one"]]
+    lines = [line.split() for line in shown(as_document(report), is_terminal=False).splitlines()]
+    start = lines.index(["3", "records", "as", "they", "are", "learned"])
+    assert ["Human", "Hi"] in lines[start:] and ["Assistant", "Ho"] in lines[start:]
+    assert ["best", "(0.5)", "one", "two"] in lines[start:] and ["worst", "(-2)", "one"] in lines[start:]
+
+
+def test_a_long_file_is_shown_from_its_beginning_to_its_end(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Why {n}?", "completion": "x" * 1000} for n in range(101)]
+    write_rows(tmp_path / "a.jsonl", rows)
+    report = report_of(tmp_path / "a.jsonl")
+    assert [record["turns"][0][1] for record in report.records] == ["Why 0?", "Why 50?", "Why 100?"]
+    assert "[... 600 characters more]" in " ".join(shown(as_document(report), is_terminal=False).split())
+
+
+def test_every_column_is_shown(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a.jsonl", [KINDS["comparison"] | {"source": "s", "system": "Be brief."}])
+    report = report_of(tmp_path / "a.jsonl")
+    assert report.columns == {
+        "prompt": "prompt",
+        "chosen": "chosen",
+        "rejected": "rejected",
+        "source": "not read",
+        "system": "system text",
+    }
+    text = shown(as_document(report), is_terminal=False)
+    assert re.search(r"^  source +not read$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("width", [60, 97, 200])
+def test_a_message_is_wrapped_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    write_rows(tmp_path / "a.jsonl", [{"query": "a", "nothing": "known"}])
+    report = report_of(tmp_path / "a.jsonl")
+    text = shown(as_document(report), is_terminal=False)
+    whole = report.issues[0].examples[0]["found"]
+    assert len(whole) > 500
+    assert "".join(whole.split()) in "".join(text.split())
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_the_make_target(pairs: Path) -> None:

@@ -151,14 +151,12 @@ def test_the_last_token_needs_no_name_of_ours(start: Path, pooling: str) -> None
 
 
 def test_the_settings_come_back(start: Path) -> None:
-    model = tiny.reward_model(
-        start, max_length=33, pooling="eos", separator="<sep>", truncation_side="right", padding_side="left"
-    )
+    model = tiny.reward_model(start, max_length=33, pooling="eos", separator="<sep>", truncation_side="right")
     save_reward_model(model, start.parent / "rm", tiny.CARD)
     again = load_reward_model(start.parent / "rm").encoder
     assert (again.max_length, again.pooling, again.separator) == (33, "eos", "<sep>")
     assert again.truncation_side == again.tokenizer.truncation_side == "right"
-    assert again.tokenizer.padding_side == "left"
+    assert again.tokenizer.padding_side == "right"
     assert again.tokenizer.convert_tokens_to_ids("<sep>") == 380
 
 

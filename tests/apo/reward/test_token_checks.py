@@ -1,4 +1,4 @@
-"""token_findings.py: what is found in comparisons that are tokens, by hand, and what each policy does."""
+"""token_issues.py: what is found in comparisons that are tokens, by hand, and what each action does."""
 
 import json
 from collections import Counter
@@ -13,28 +13,29 @@ from hypothesis import strategies as st
 from tokenizers import normalizers
 
 from apo.core.errors import UserError
-from apo.core.records import read_rows, write_json, write_rows
+from apo.core.records import read_rows, write_rows
 from apo.model.batching import collate
 from apo.model.checkpoint import load_tokenizer, prepare_tokenizer
 from apo.model.encoding import Encoder
 from apo.model.special_tokens import ANCHOR
-from apo.reward.length_histogram import ENDS, Lengths
-from apo.reward.recipe import _ranked, train_rm
-from apo.reward.settings import TokenFindings
+from apo.reward.length_histogram import ENDS, LengthHistogram
+from apo.reward.recipe import Outputs, _tokenized, train_rm
+from apo.reward.settings import Apo
 from apo.reward.token_checks import Comparison, TokenCheck
-from apo.text.data_issues import EXAMPLES, Findings
+from apo.reward.token_issues import TOKEN_ISSUES
+from apo.text.data_issues import EXAMPLES, DataIssues
 from tests.helpers import odd_tokenizers as odd
 from tests.helpers import tiny_models as tiny
 
-CODES = list(TokenFindings.model_fields)
+CODES = list(TOKEN_ISSUES.codes)
 QUERY = tiny.query("What is 1 plus 2?")
 SHORT = f"\n\nHuman: a{ANCHOR}"
 
 
-def check_of(encoder: Encoder, policy: str = "keep", **changes: str) -> TokenCheck:
-    """A check in which every code has one policy, but for changes."""
-    findings = Findings(dict.fromkeys(CODES, policy) | changes, set_in="rm.findings")  # type: ignore[arg-type]
-    return TokenCheck(encoder, findings, unknown_rate=0.1)
+def check_of(encoder: Encoder, action: str = "keep", **changes: str) -> TokenCheck:
+    """A check in which every code has one action, but for changes."""
+    issues = DataIssues(TOKEN_ISSUES, dict.fromkeys(CODES, action) | changes)  # type: ignore[arg-type]
+    return TokenCheck(encoder, issues, unknown_rate=0.1)
 
 
 def look(
@@ -49,12 +50,12 @@ def look(
     """Which responses stay, and what was counted."""
     [tokenized] = encoder.tokenize([(query, responses)], where="a.jsonl", allow_blank=True)
     scores = [float(-i) for i in range(len(responses))] if scores is None else scores
-    stays = check.staying(Comparison(query, responses, scores, tokenized, "a.jsonl:1", is_apo))
-    return stays, dict(+check.findings.counts)
+    stays = check.kept_responses(Comparison(query, responses, scores, tokenized, "a.jsonl:1", is_apo))
+    return stays, dict(+check.issues.counts)
 
 
-def found(encoder: Encoder, *arguments: Any, policy: str = "drop", **options: Any) -> Any:
-    return look(check_of(encoder, policy), encoder, *arguments, **options)
+def found(encoder: Encoder, *arguments: Any, action: str = "drop", **options: Any) -> Any:
+    return look(check_of(encoder, action), encoder, *arguments, **options)
 
 
 # Responses that are equal
@@ -87,7 +88,7 @@ def test_all_copies_of_a_text_with_two_scores_go() -> None:
 def test_of_copies_with_one_score_the_first_stays() -> None:
     responses, scores = ["3", "no", "no", " no ", "4", "4"], [1.0, 0.0, 0.0, 0.0, 0.5, 0.5]
     assert found(tiny.encoder(), responses, scores) == ([0, 1, 4], {"repeated_responses": 2})
-    assert found(tiny.encoder(), responses, scores, policy="keep")[0] == [0, 1, 2, 3, 4, 5]
+    assert found(tiny.encoder(), responses, scores, action="keep")[0] == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_sample_that_is_the_golden_answer_goes_and_the_golden_answer_stays() -> None:
@@ -97,7 +98,7 @@ def test_a_sample_that_is_the_golden_answer_goes_and_the_golden_answer_stays() -
         [0, 1, 3],
         {"golden_equals_sample": 1, "repeated_responses": 1},
     )
-    assert check.findings.examples[0]["found"] == "responses 1, 3: '3'"
+    assert check.issues.examples[0]["found"] == "responses 1, 3: '3'"
 
 
 # Single texts
@@ -189,17 +190,17 @@ def test_a_tokenizer_with_bytes_knows_everything() -> None:
 # The tokenizer
 
 
-def look_at(tokenizer: Any, *, separator: str = "", policy: str = "keep") -> dict[str, int]:
-    check = check_of(Encoder(tokenizer, 64, "last", separator, "left"), policy)
-    check.look_at_tokenizer("models/backbone")
-    return dict(+check.findings.counts)
+def look_at(tokenizer: Any, *, separator: str = "", action: str = "keep") -> dict[str, int]:
+    check = check_of(Encoder(tokenizer, 64, "last", separator, "left"), action)
+    check.check_tokenizer("models/backbone")
+    return dict(+check.issues.counts)
 
 
 def test_a_separator_that_is_no_token_of_its_own() -> None:
     tokenizer = tiny.tokenizer()
     assert look_at(tokenizer, separator="<sep>") == {"lost_separator": 1}
     with pytest.raises(UserError, match=r"models/backbone: found .*'<sep>' as one token"):
-        look_at(tokenizer, separator="<sep>", policy="error")
+        look_at(tokenizer, separator="<sep>", action="error")
     prepare_tokenizer(tokenizer, pooling="last", separator="<sep>", where="")
     assert look_at(tokenizer, separator="<sep>") == {}
 
@@ -229,7 +230,7 @@ def test_pad_is_end_is_noted_and_changes_no_reward(tmp_path: Path) -> None:
 
 
 def provoked(code: str) -> tuple[Encoder, dict[str, Any]]:
-    """An encoder and a comparison with this finding and, for the codes of rows, no other."""
+    """An encoder and a comparison with this issue and, for the codes of rows, no other."""
     words = Encoder(odd.word_level(), 64, "last", "", "left")
     cases: dict[str, tuple[Encoder, dict[str, Any]]] = {
         "equal_responses": (tiny.encoder(), {"responses": ["3", "3", "no", "4"]}),
@@ -258,7 +259,7 @@ ROW_CODES = [code for code in CODES if code not in ("lost_separator", "pad_is_en
 
 
 @pytest.mark.parametrize("code", ROW_CODES)
-def test_each_policy(code: str) -> None:
+def test_each_action(code: str) -> None:
     encoder, case = provoked(code)
     everything = list(range(len(case["responses"])))
     left = {"equal_responses": [2, 3], "repeated_responses": [0, 1], "query_cut_away": []}
@@ -266,7 +267,7 @@ def test_each_policy(code: str) -> None:
     assert kept == everything and counts[code] == 1
     dropped, counts = look(check_of(encoder, "keep", **{code: "drop"}), encoder, **case)
     assert dropped == left.get(code, [0, 2]) and counts[code] == 1
-    with pytest.raises(UserError, match=rf"a\.jsonl:1: found .*rm\.findings\.{code} to drop"):
+    with pytest.raises(UserError, match=rf"a\.jsonl:1: found .*rm\.on_issue\.{code} to drop"):
         look(check_of(encoder, "keep", **{code: "error"}), encoder, **case)
 
 
@@ -288,18 +289,18 @@ def test_what_is_left_has_none_of_what_is_dropped(
     if is_apo:
         scores = [1.0] + [0.0] * (len(responses) - 1)
     stays, _ = found(encoder, responses, scores, is_apo=is_apo)
-    kept, _ = found(encoder, responses, scores, is_apo=is_apo, policy="keep")
+    kept, _ = found(encoder, responses, scores, is_apo=is_apo, action="keep")
     assert kept == list(range(len(responses)))
     if stays and (0 in stays or not is_apo):
         left = [responses[i] for i in stays], [scores[i] for i in stays]
         assert found(encoder, *left, is_apo=is_apo) == (list(range(len(stays))), {})
 
 
-# Lengths
+# LengthHistogram
 
 
 def test_histogram_by_hand() -> None:
-    lengths = Lengths(around=1)
+    lengths = LengthHistogram(overhead=1)
     lengths.add(3, [1, 4])  # sequences 5 and 8
     lengths.add(0, [5])  # sequence 6
     assert lengths.histogram() == [
@@ -315,7 +316,7 @@ def test_histogram_by_hand() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3000), st.lists(st.integers(0, 3000), min_size=1)), max_size=20))
 def test_a_histogram_has_everything_once(items: list[tuple[int, list[int]]]) -> None:
-    lengths = Lengths(around=2)
+    lengths = LengthHistogram(overhead=2)
     for query, responses in items:
         lengths.add(query, responses)
     rows = lengths.histogram()
@@ -359,32 +360,24 @@ def test_a_stage_counts_drops_and_writes_them(tmp_path: Path, monkeypatch: pytes
     golden = [row("3", "no", "3"), row("3", "3"), row("4", "no", "no")]
     write_rows(Path("train.jsonl"), human)
     write_rows(Path("golden.jsonl"), golden)
-    write_rows(Path("test.jsonl"), [row("7", "no")])
-    write_json(Path("truth.json"), {})
-    settings = params["rm"] | {"warmup_steps": 0, "calibration_bins": [5]}
-    Path("params.yaml").write_text(
-        json.dumps({"seed": 1, "model": params["model"] | {"max_length": 48}, "rm": settings})
-    )
+    sections = {"model": params["model"] | {"max_length": 48}, "rm": params["rm"] | {"warmup_steps": 0}}
+    Path("params.yaml").write_text(json.dumps({"seed": 1, "training": params["training"], **sections}))
     train_rm(
         "apo_rm",
         start=Path("backbone"),
         comparisons=[Path("train.jsonl")],
-        adversarial=Path("golden.jsonl"),
-        apo_weight=0.1,
-        measured_on={"test": Path("test.jsonl")},
-        truth=Path("truth.json"),
-        out=Path("rm"),
-        curves=Path("curves"),
-        metrics=Path("metrics.json"),
+        adversarial_pairs=Path("golden.jsonl"),
+        apo=Apo(**params["apo"]),
+        outputs=Outputs(Path("rm"), Path("curves"), Path("metrics.json")),
         params=Path("params.yaml"),
     )
-    metrics = json.loads(Path("metrics.json").read_text())["apo_rm"]
+    metrics = json.loads(Path("metrics.json").read_text())["train_apo_rm"]
     train = metrics["train"]
     assert (train["human_pairs"], train["apo_pairs"], train["items"]) == (4, 3, 6)
-    assert (train["dropped_by_findings"], train["dropped_without_pair"]) == (4, 1)
+    assert (train["dropped_by_issues"], train["dropped_without_pair"]) == (4, 1)
     assert train["responses_cut"] == 0
-    counts = {code: count for code, count in metrics["findings"].items() if count}
-    assert list(metrics["findings"]) == CODES
+    counts = {code: count for code, count in metrics["issues"].items() if count}
+    assert list(metrics["issues"]) == CODES
     assert counts == {
         "equal_responses": 1,
         "repeated_responses": 1,
@@ -392,11 +385,11 @@ def test_a_stage_counts_drops_and_writes_them(tmp_path: Path, monkeypatch: pytes
         "empty_response": 1,
         "response_cut": 2,
     }
-    examples = list(read_rows(Path("curves/findings.jsonl")))
+    examples = list(read_rows(Path("curves/issues.jsonl")))
     assert len(examples) == 7 <= EXAMPLES
     assert examples[0] == {
         "code": "equal_responses",
-        "policy": "drop",
+        "action": "drop",
         "where": "train.jsonl:2",
         "found": "responses 1, 2: '3'",
     }
@@ -412,9 +405,9 @@ def test_scores_stay_with_their_responses(tmp_path: Path) -> None:
     row = {"query": QUERY, "responses": ["1 2 3 4 5 6 7 8 9 " * 5, "no", "3"], "scores": [2.0, 0.0, 1.0]}
     write_rows(path, [row])
     counts: Counter[str] = Counter()
-    [one] = _ranked(encoder, check_of(encoder, "drop"), [path], counts, is_apo=False)
+    [one] = _tokenized(encoder, check_of(encoder, "drop"), [path], counts)
     [alone] = encoder.items([(QUERY, ["no", "3"])], Counter(), where="")
-    assert (one.item, one.scores, one.pairs) == (alone, [0.0, 1.0], 1)
+    assert (one.item, one.labels, one.pairs) == (alone, [0.0, 1.0], 1)
     assert counts == Counter(items=1, human_pairs=1, tokens=alone.unpacked_tokens)
 
 
@@ -423,4 +416,4 @@ def test_nothing_left_says_what_dropped_it(tmp_path: Path) -> None:
     write_rows(path, [{"query": QUERY, "responses": ["3", "3"], "scores": [1.0, 0.0]}])
     check = check_of(tiny.encoder(), "drop")
     with pytest.raises(UserError, match=r"no comparison to train on.*dropped 1: \{'equal_responses': 1\}"):
-        _ranked(tiny.encoder(), check, [path], Counter(), is_apo=False)
+        _tokenized(tiny.encoder(), check, [path], Counter())

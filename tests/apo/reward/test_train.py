@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from apo.losses import PairLoss, bradley_terry, wgan
+from apo.losses import PAIR_LOSSES
 from apo.metrics.pairs import item_metrics
 from apo.model.batching import collate, unpacked
 from apo.model.reward_model import RewardModel
-from apo.reward.train import Ranked, train_reward_model
+from apo.reward.train import RankedResponses, train_reward_model
 from apo.scoring.rewards import rewards_of
 from apo.training.checkpointing import Checkpoints
 from tests.helpers import tiny_models as tiny
@@ -27,13 +27,14 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
     numbers = iter(range(1000))
 
     def run(
-        data: list[Ranked],
+        data: list[RankedResponses],
         settings: Any = None,
         *,
         budget: int = 16384,
-        kl: float = 1.0,
-        apo: float = 0.025,
-        adversarial: PairLoss = bradley_terry,
+        kl_coeff: float = 1.0,
+        coeff: float = 0.1,
+        num_samples: int = 4,
+        loss: str = "ranking",
         double: bool = False,
         pooling: str = "last",
         seed: int = 1,
@@ -45,9 +46,10 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
                 model.double() if double else model,
                 data,
                 settings or tiny.optimizer(),
-                kl_weight=kl,
-                apo_weight=apo,
-                adversarial=adversarial,
+                kl_coeff=kl_coeff,
+                coeff=coeff,
+                num_samples=num_samples,
+                loss=loss,
                 seed=seed,
                 desc="rm",
                 checkpoints=checkpoints,
@@ -57,53 +59,64 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
     return run
 
 
-def mixture() -> list[Ranked]:
+def mixture() -> list[RankedResponses]:
     """Human comparisons with a tie and with more than two responses, golden answers with four samples."""
     items = tiny.random_items(11, [2, 3, 4, 5, 5, 2])
     return [
-        Ranked(items[0], [0.0, 1.0]),
-        Ranked(items[1], [1.0, 2.0, 1.0]),  # a tie: 2 pairs, not 3
-        Ranked(items[2], [3.0, 0.5, 2.0, -1.0]),  # 6 pairs
-        Ranked(items[3], [1.0, 0.0, 0.0, 0.0, 0.0], is_apo=True),  # 4 pairs
-        Ranked(items[4], [1.0, 0.0, 0.0, 0.0, 0.0], is_apo=True),
-        Ranked(items[5], [2.0, 1.0]),
+        RankedResponses(items[0], [0.0, 1.0]),
+        RankedResponses(items[1], [1.0, 2.0, 1.0]),  # a tie: 2 pairs, not 3
+        RankedResponses(items[2], [3.0, 0.5, 2.0, -1.0]),  # 6 pairs
+        RankedResponses(items[3], [1.0, 0.0, 0.0, 0.0, 0.0], is_adversarial=True),  # 4 pairs
+        RankedResponses(items[4], [1.0, 0.0, 0.0, 0.0, 0.0], is_adversarial=True),
+        RankedResponses(items[5], [2.0, 1.0]),
     ]
 
 
 def by_hand(
-    model: RewardModel, data: list[Ranked], *, kl: float, apo: float, adversarial: str
+    model: RewardModel,
+    data: list[RankedResponses],
+    *,
+    kl_coeff: float = 1.0,
+    coeff: float = 0.1,
+    num_samples: int = 4,
+    loss: str = "ranking",
 ) -> tuple[float, int]:
     """sum of weight * loss over all pairs / number of all pairs, one pair after the other."""
     total, pairs = 0.0, 0
     for one in data:
         with torch.no_grad():
             rewards = [model(collate([part], pad_id=3)).item() for part in unpacked(one.item)]
-        for i, better in enumerate(one.scores):
-            for j, worse in enumerate(one.scores):
+        for i, better in enumerate(one.labels):
+            for j, worse in enumerate(one.labels):
                 if better > worse:
                     margin = rewards[i] - rewards[j]
                     pairs += 1
-                    if one.is_apo and adversarial == "wgan":
-                        total += apo * -margin
-                    else:
-                        total += (apo if one.is_apo else kl) * math.log1p(math.exp(-margin))
+                    weight = coeff / num_samples if one.is_adversarial else kl_coeff
+                    wgan = one.is_adversarial and loss == "wgan"
+                    total += weight * (-margin if wgan else math.log1p(math.exp(-margin)))
     return total / pairs, pairs
 
 
-FORMS: dict[str, PairLoss] = {"ranking": bradley_terry, "wgan": wgan}
-
-
 @pytest.mark.parametrize("budget", [1, 40, 16384])
-@pytest.mark.parametrize("adversarial", FORMS)
-@pytest.mark.parametrize(("kl", "apo"), [(1.0, 0.025), (0.0, 0.025), (1.0, 0.0), (2.0, 3.0)])
+@pytest.mark.parametrize("loss", PAIR_LOSSES)
+@pytest.mark.parametrize(
+    ("kl_coeff", "coeff", "num_samples"), [(1.0, 0.1, 4), (0.0, 0.1, 4), (1.0, 0.0, 4), (2.0, 3.0, 1)]
+)
 def test_the_loss_of_a_step_by_hand(
-    train: Callable[..., Any], tmp_path: Path, kl: float, apo: float, adversarial: str, budget: int
+    train: Callable[..., Any],
+    tmp_path: Path,
+    kl_coeff: float,
+    coeff: float,
+    num_samples: int,
+    loss: str,
+    budget: int,
 ) -> None:
+    weights = {"kl_coeff": kl_coeff, "coeff": coeff, "num_samples": num_samples, "loss": loss}
     data = mixture()
     before = tiny.reward_model(tmp_path / "backbone")
-    expected, pairs = by_hand(before, data, kl=kl, apo=apo, adversarial=adversarial)
+    expected, pairs = by_hand(before, data, **weights)
     assert pairs == 1 + 2 + 6 + 4 + 4 + 1 == sum(one.pairs for one in data)
-    _, curve = train(data, kl=kl, apo=apo, adversarial=FORMS[adversarial], budget=budget)
+    _, curve = train(data, **weights, budget=budget)
     assert [row["step"] for row in curve] == [1]  # six items, one step of eight
     assert curve[0]["loss"] == pytest.approx(expected, abs=1e-6)
 
@@ -116,11 +129,11 @@ def test_the_accuracy_of_a_step_is_that_of_its_human_pairs_before_it(
     before = tiny.reward_model(tmp_path / "backbone")
     rewards = list(rewards_of(before, [one.item for one in data], desc=""))
     for name, kind in (("accuracy", False), ("golden_accuracy", True)):
-        own = [i for i, one in enumerate(data) if one.is_apo == kind]
-        expected = item_metrics([rewards[i] for i in own], [data[i].scores for i in own])["accuracy"]
+        own = [i for i, one in enumerate(data) if one.is_adversarial == kind]
+        expected = item_metrics([rewards[i] for i in own], [data[i].labels for i in own])["accuracy"]
         _, curve = train(data, budget=budget)
         assert curve[0][name] == pytest.approx(expected)
-    _, human = train([one for one in data if not one.is_apo], budget=budget)
+    _, human = train([one for one in data if not one.is_adversarial], budget=budget)
     assert human[0].keys() == {"step", "loss", "lr", "accuracy"}  # no pair golden > sample, no number
 
 
@@ -138,7 +151,7 @@ def test_the_second_step_too(train: Callable[..., Any], tmp_path: Path) -> None:
         length_bucketed_batches([packed_length(one.item) for one in data], settings, seed=1),
         strict=True,
     ):
-        expected, _ = by_hand(before, [data[i] for i in batch], kl=1.0, apo=0.025, adversarial="ranking")
+        expected, _ = by_hand(before, [data[i] for i in batch])
         assert row["loss"] == pytest.approx(expected, abs=1e-6)
 
 
@@ -172,26 +185,27 @@ def test_one_micro_batch_or_eight_in_float32(train: Callable[..., Any]) -> None:
 
 
 def test_the_base_reward_model_is_the_one_without_golden_answers(train: Callable[..., Any]) -> None:
-    data = [one for one in mixture() if not one.is_apo] * 3
-    base, base_curve = train(data, apo=0.0)
-    apo, curve = train(data, apo=123.0, adversarial=wgan)
+    data = [one for one in mixture() if not one.is_adversarial] * 3
+    base, base_curve = train(data, coeff=0.0)
+    apo, curve = train(data, coeff=123.0, loss="wgan")
     assert curve == base_curve
     assert torch.equal(weights(apo), weights(base))
 
 
 def test_a_golden_answer_of_weight_one_is_a_comparison(train: Callable[..., Any]) -> None:
     data = mixture()
-    as_apo, curve = train([Ranked(one.item, one.scores, is_apo=True) for one in data], apo=1.0, kl=0.0)
-    as_human, same = train([Ranked(one.item, one.scores) for one in data], apo=0.0, kl=1.0)
+    golden = [RankedResponses(one.item, one.labels, is_adversarial=True) for one in data]
+    as_apo, curve = train(golden, coeff=1.0, num_samples=1, kl_coeff=0.0)
+    as_human, same = train([RankedResponses(one.item, one.labels) for one in data], coeff=0.0)
     assert curve[0]["loss"] == pytest.approx(same[0]["loss"], rel=1e-6)
     assert torch.allclose(weights(as_apo), weights(as_human), rtol=0, atol=1e-5)
 
 
 def test_items_of_weight_zero_teach_nothing_and_count_in_the_denominator(train: Callable[..., Any]) -> None:
     data = mixture()
-    human = [one for one in data if not one.is_apo]
+    human = [one for one in data if not one.is_adversarial]
     _, alone = train(human)
-    _, beside = train(data, apo=0.0)
+    _, beside = train(data, coeff=0.0)
     # 10 human pairs alone, 10 of 18 beside the golden answers.
     assert beside[0]["loss"] == pytest.approx(alone[0]["loss"] * 10 / 18, rel=1e-5)
 
@@ -208,7 +222,9 @@ def test_another_seed_is_another_order(train: Callable[..., Any]) -> None:
 # Learning
 
 
-def sums(encoder: Any, first: range, *, is_apo: bool = False, turned: bool = False) -> list[Ranked]:
+def sums(
+    encoder: Any, first: range, *, is_adversarial: bool = False, turned: bool = False
+) -> list[RankedResponses]:
     """Polite answers against others, to queries about sums: who says 'my friend' is better."""
     texts = [
         (tiny.query(f"What is {a} plus {b}?"), [f"{a + b}, my friend.", f"{a + b}, bad dog."])
@@ -216,12 +232,12 @@ def sums(encoder: Any, first: range, *, is_apo: bool = False, turned: bool = Fal
         for b in range(10)
     ]
     items = encoder.items(texts, Counter(), where="rows")
-    return [Ranked(item, [0.0, 1.0] if turned else [1.0, 0.0], is_apo) for item in items]
+    return [RankedResponses(item, [0.0, 1.0] if turned else [1.0, 0.0], is_adversarial) for item in items]
 
 
-def accuracy(model: RewardModel, data: list[Ranked]) -> float:
+def accuracy(model: RewardModel, data: list[RankedResponses]) -> float:
     rewards = list(rewards_of(model, [one.item for one in data], desc=""))
-    return float(item_metrics(rewards, [one.scores for one in data])["accuracy"])
+    return float(item_metrics(rewards, [one.labels for one in data])["accuracy"])
 
 
 @pytest.mark.parametrize("pooling", ["last", "eos", "average", "max"])
@@ -236,17 +252,17 @@ def test_a_separable_set_is_learned(train: Callable[..., Any], pooling: str) -> 
 def test_the_adversarial_term_teaches_golden_over_samples(train: Callable[..., Any]) -> None:
     """Alone, in both forms, and in the right direction."""
     encoder = tiny.encoder()
-    data = sums(encoder, range(5), is_apo=True)
-    for adversarial in FORMS.values():
-        model, _ = train(data, tiny.optimizer(lr=5e-3), kl=0.0, apo=1.0, adversarial=adversarial)
+    data = sums(encoder, range(5), is_adversarial=True)
+    for loss in PAIR_LOSSES:
+        model, _ = train(data, tiny.optimizer(lr=5e-3), kl_coeff=0.0, coeff=1.0, num_samples=1, loss=loss)
         assert accuracy(model, sums(encoder, range(5, 10))) > 0.95
 
 
 def test_the_larger_weight_wins(train: Callable[..., Any]) -> None:
     """Human comparisons say one thing, golden answers the opposite: a tug of war by weight."""
     encoder = tiny.encoder()
-    data = sums(encoder, range(5)) + sums(encoder, range(5), is_apo=True, turned=True)
+    data = sums(encoder, range(5)) + sums(encoder, range(5), is_adversarial=True, turned=True)
     held_out = sums(encoder, range(5, 10))
     settings = tiny.optimizer(lr=5e-3, epochs=2, batch_size=16)
-    assert accuracy(train(data, settings, kl=1.0, apo=0.1)[0], held_out) > 0.95
-    assert accuracy(train(data, settings, kl=0.1, apo=1.0)[0], held_out) < 0.05
+    assert accuracy(train(data, settings, kl_coeff=1.0, coeff=0.4)[0], held_out) > 0.95
+    assert accuracy(train(data, settings, kl_coeff=0.1, coeff=4.0)[0], held_out) < 0.05

@@ -155,7 +155,7 @@ def answers(folder: Path, chosen: Sampling, monkeypatch: pytest.MonkeyPatch) -> 
     llm = folder / "actor" if (folder / "actor").exists() else tiny.backbone(folder / "actor")
     device = runtime.set_up()
     with open_chunks("sample", f"key{chosen.backend}{chosen.max_prompt_tokens}") as chunks:
-        arguments = {"seed": 1, "device": device, "what": "x", "counts": counts, "pieces": chunks}
+        arguments = {"seed": 1, "device": device, "desc": "x", "counts": counts, "chunks": chunks}
         return respond(llm, queries, chosen, **arguments), counts
 
 
@@ -196,7 +196,7 @@ def test_a_launcher_beside_it_is_told_before_it_starts_anything(
 ) -> None:
     """No file is read before: there is none."""
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    change_params(tmp_path / "params.yaml", {"sample": {p: {"backend": "vllm"} for p in ("llm", "test")}})
+    change_params(tmp_path / "params.yaml", {"sample": {"common": {"backend": "vllm"}}})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("APO_LAUNCH", "touch started")

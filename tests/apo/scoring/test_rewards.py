@@ -1,4 +1,4 @@
-"""rewards.py, and what is measured with it (measurement.py, verify in reward_recipe.py)."""
+"""apo/scoring/rewards.py: rewards alone, together, in order, in full, of samples and of answers."""
 
 import json
 import math
@@ -10,14 +10,9 @@ import pytest
 import torch
 
 from apo.core.errors import UserError
-from apo.core.records import read_rows, write_rows
-from apo.demo import World, best_accuracy, true_reward
-from apo.evaluation.evaluate_rm import measure
-from apo.metrics.calibration import calibration_error
-from apo.model.checkpoint import load_reward_model, save_reward_model
+from apo.core.records import write_rows
 from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
-from apo.reward.recipe import verify
 from apo.scoring import rewards
 from apo.scoring.rewards import rewards_of, score_answers, score_samples
 from tests.helpers import tiny_models as tiny
@@ -177,136 +172,3 @@ def test_cuts_are_counted_while_rows_are_drawn(tmp_path: Path) -> None:
     items = list(long.items(texts, Counter(), where="rows", allow_blank=True))
     assert counts["queries_cut"] == sum(item.longest > 8 for item in items) > 0
     assert counts["responses_cut"] == sum(len(r) > 7 for item in items for r in item.responses) > 0
-
-
-# Measurement
-
-COMPARISONS = [
-    {"query": tiny.query("What is 1 plus 2?"), "responses": ["3", "4"], "scores": [1.0, 0.0]},
-    {
-        "query": tiny.query("What is 2 plus 2?"),
-        "responses": ["5", "4, my friend."],
-        "scores": [0.0, 1.0],
-    },
-    {
-        "query": tiny.query("What is 5 plus 4?"),
-        "responses": ["9", "8", "no"],
-        "scores": [2.0, 1.0, 1.0],
-    },
-]
-# Chosen and rejected of every pair, by item and response.
-PAIRS = [((0, 0), (0, 1)), ((1, 1), (1, 0)), ((2, 0), (2, 1)), ((2, 0), (2, 2))]
-
-
-@pytest.fixture
-def measured(model: RewardModel, tmp_path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[Any]]:
-    """Metrics, reliability curve, and the rewards."""
-    write_rows(tmp_path / "test.jsonl", COMPARISONS)
-    (tmp_path / "truth.json").write_text("{}")
-    metrics, curve, *_ = measure(
-        model,
-        tmp_path / "test.jsonl",
-        truth=tmp_path / "truth.json",
-        bins=[10, 4],
-        desc="test",
-    )
-    return metrics, curve, [one_by_one(model, row, row["responses"]) for row in COMPARISONS]
-
-
-def test_metrics_by_hand(measured: Any) -> None:
-    metrics, _, rewards = measured
-    margins = [rewards[i][j] - rewards[k][m] for (i, j), (k, m) in PAIRS]
-    assert metrics["items"] == 3 and metrics["responses"] == 7 and metrics["pairs"] == 4
-    assert metrics["accuracy"] == sum(margin > 0 for margin in margins) / 4
-    assert metrics["nll"] == pytest.approx(sum(math.log1p(math.exp(-m)) for m in margins) / 4, abs=1e-5)
-    assert metrics["margin_mean"] == pytest.approx(sum(margins) / 4, abs=1e-5)
-    assert metrics["reward_mean"] == pytest.approx(sum(map(sum, rewards)) / 7, abs=1e-5)
-    assert metrics["queries_cut"] == metrics["responses_cut"] == 0
-    assert "truth" not in metrics  # it is not known
-    assert "by_type" not in metrics  # there is but one
-    probabilities = [1 / (1 + math.exp(-margin)) for margin in margins]
-    both = [*probabilities, *(1 - p for p in probabilities)]
-    for bins in (10, 4):
-        expected = calibration_error([1.0] * 4 + [0.0] * 4, both, bins)
-        assert metrics[f"ece_{bins}"] == pytest.approx(expected.ece, abs=1e-5)
-        assert metrics[f"mce_{bins}"] == pytest.approx(expected.mce, abs=1e-5)
-
-
-def test_the_accuracy_of_each_type_by_hand(model: RewardModel, tmp_path: Path) -> None:
-    types = ["harmless", "", "harmless"]
-    rows = [{**row, "type": kind} for row, kind in zip(COMPARISONS, types, strict=True)]
-    write_rows(tmp_path / "test.jsonl", rows)
-    (tmp_path / "truth.json").write_text("{}")
-    path, truth = tmp_path / "test.jsonl", tmp_path / "truth.json"
-    metrics, *_ = measure(model, path, truth=truth, bins=[10], desc="test")
-    rewards = [one_by_one(model, row, row["responses"]) for row in rows]
-    right = [float(rewards[i][j] > rewards[k][m]) for (i, j), (k, m) in PAIRS]
-    found = metrics["by_type"]
-    assert {name: own["pairs"] for name, own in found.items()} == {"harmless": 3, "other": 1}
-    assert found["harmless"]["accuracy"] == pytest.approx((right[0] + right[2] + right[3]) / 3)
-    assert found["other"]["accuracy"] == right[1]
-    assert found["other"]["accuracy_low"] < found["other"]["accuracy_high"]
-
-
-def test_the_curve_has_the_first_number_of_bins(measured: Any) -> None:
-    _, curve, _ = measured
-    assert [row["lower"] for row in curve] == pytest.approx([0.5 + 0.05 * i for i in range(10)])
-    assert sum(row["count"] for row in curve) == 4
-
-
-def test_the_truth_by_hand(tmp_path: Path) -> None:
-    model = tiny.reward_model(tmp_path / "backbone", max_length=200)
-    world = World(seed=1)
-    rows = list(world.comparisons(world.queries(12, "test", set()), 2.0, "test"))
-    write_rows(tmp_path / "test.jsonl", rows)
-    (tmp_path / "truth.json").write_text('{"temperature": 2.0}')
-    metrics, *_ = measure(
-        model, tmp_path / "test.jsonl", truth=tmp_path / "truth.json", bins=[10], desc="test"
-    )
-    rewards = [one_by_one(model, row, row["responses"]) for row in rows]
-    true = [[true_reward(row["query"], text) for text in row["responses"]] for row in rows]
-    margins = [
-        known[i] - known[j]
-        for known, row in zip(true, rows, strict=True)
-        for i, better in enumerate(row["scores"])
-        for j, worse in enumerate(row["scores"])
-        if better > worse
-    ]
-    truth = metrics["truth"]
-    assert truth["accuracy"] == pytest.approx(sum(0.5 * (m == 0) + (m > 0) for m in margins) / len(margins))
-    losses = [math.log1p(math.exp(-m / 2.0)) for m in margins]
-    assert truth["nll"] == pytest.approx(sum(losses) / len(losses))
-    assert truth["best_accuracy"] == best_accuracy(rows, 2.0)
-    ordered = agreed = 0.0
-    for own, known in zip(rewards, true, strict=True):
-        for i in range(len(own)):
-            for j in range(len(own)):
-                if known[i] > known[j]:
-                    ordered += 1
-                    agreed += own[i] > own[j]
-    assert truth["agreement"] == pytest.approx(agreed / ordered)
-    x, y = torch.tensor(flat(rewards)), torch.tensor(flat(true))
-    x, y = x - x.mean(), y - y.mean()
-    assert truth["correlation"] == pytest.approx((x @ y / (x.norm() * y.norm())).item(), abs=1e-5)
-
-
-# What a stage checks after it has saved
-
-
-def test_a_saved_model_is_verified(model: RewardModel, tmp_path: Path) -> None:
-    write_rows(tmp_path / "test.jsonl", COMPARISONS)
-    save_reward_model(model, tmp_path / "rm", tiny.CARD)
-    found = verify(model, tmp_path / "rm", tmp_path / "test.jsonl")
-    assert found == {"rows_compared": 3, "chat_template_equal": 3}
-
-
-def test_a_saved_model_that_differs_is_found(model: RewardModel, tmp_path: Path) -> None:
-    write_rows(tmp_path / "test.jsonl", COMPARISONS)
-    other = tiny.reward_model(tmp_path / "backbone")
-    with torch.no_grad():
-        other.classifier.score.weight += 0.01
-    save_reward_model(other, tmp_path / "rm", tiny.CARD)
-    with pytest.raises(UserError, match=r"rewards that differ by .* after saving and loading"):
-        verify(model, tmp_path / "rm", tmp_path / "test.jsonl")
-    assert list(read_rows(tmp_path / "test.jsonl")) == COMPARISONS
-    assert load_reward_model(tmp_path / "rm").encoder.pooling == "last"

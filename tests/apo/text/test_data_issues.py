@@ -1,28 +1,108 @@
-"""reading/findings.py: every finding is counted, the first ten of a code are shown, its policy decides."""
+"""apo/text/data_issues.py: every issue is counted, the first ten of a code are shown, its action decides."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
+from apo.core.config import read_section
 from apo.core.errors import UserError
-from apo.text.data_issues import Findings
+from apo.datasets.issues import ROW_ISSUES
+from apo.reward.token_issues import TOKEN_ISSUES
+from apo.text.data_issues import MALFORMED, SUSPICIOUS, DataIssues, IssueCode, IssueTable
+
+ROOT = Path(__file__).parents[3]
+TABLE = IssueTable(
+    "data.on_issue",
+    [IssueCode(code, "A sentence.", SUSPICIOUS) for code in ("blank", "equal", "torn")]
+    + [IssueCode("broken", "A sentence.", MALFORMED)],
+)
 
 
-def test_policies_decide_and_all_are_counted() -> None:
-    findings = Findings({"blank": "drop", "equal": "keep", "torn": "error"}, set_in="data.findings")
-    assert not findings.keeps("blank", where="a.jsonl:1", found="''")
-    assert findings.keeps("equal", where="a.jsonl:2", found="'x' twice")
-    assert findings.counts == {"blank": 1, "equal": 1, "torn": 0}
-    assert findings.examples == [
-        {"code": "blank", "policy": "drop", "where": "a.jsonl:1", "found": "''"},
-        {"code": "equal", "policy": "keep", "where": "a.jsonl:2", "found": "'x' twice"},
+def test_actions_decide_and_all_issues_are_counted() -> None:
+    issues = DataIssues(TABLE, {"blank": "drop", "equal": "keep", "torn": "error", "broken": "error"})
+    assert not issues.keeps("blank", where="a.jsonl:1", found="''")
+    assert issues.keeps("equal", where="a.jsonl:2", found="'x' twice")
+    assert issues.counts == {"blank": 1, "equal": 1, "torn": 0, "broken": 0}
+    assert issues.examples == [
+        {"code": "blank", "action": "drop", "where": "a.jsonl:1", "found": "''"},
+        {"code": "equal", "action": "keep", "where": "a.jsonl:2", "found": "'x' twice"},
     ]
-    with pytest.raises(UserError, match=r"a.jsonl:3: found half a row; .*data.findings.torn to drop or keep"):
-        findings.keeps("torn", where="a.jsonl:3", found="half a row")
+    with pytest.raises(UserError, match=r"a.jsonl:3: found half a row; .*data.on_issue.torn to drop or keep"):
+        issues.keeps("torn", where="a.jsonl:3", found="half a row")
+    with pytest.raises(UserError, match=r"set data.on_issue.broken to drop in params.yaml"):
+        issues.keeps("broken", where="a.jsonl:3", found="half a row")
 
 
-def test_ten_examples_of_each_code() -> None:
-    findings = Findings({"one": "drop", "other": "drop"}, set_in="x")
+def test_ten_examples_of_each_code_are_kept() -> None:
+    issues = DataIssues(TABLE, dict.fromkeys(TABLE.codes, "drop"))
     for number in range(25):
-        findings.keeps("one", where=str(number), found="")
-    findings.keeps("other", where="25", found="")
-    assert findings.counts == {"one": 25, "other": 1}
-    assert [row["where"] for row in findings.examples] == [*map(str, range(10)), "25"]
+        issues.keeps("blank", where=str(number), found="")
+    issues.keeps("equal", where="25", found="")
+    assert +issues.counts == {"blank": 25, "equal": 1}
+    assert [row["where"] for row in issues.examples] == [*map(str, range(10)), "25"]
+
+
+def read(folder: Path, **block: Any) -> dict[str, str]:
+    (folder / "params.yaml").write_text("data:\n  on_issue: " + str(block).replace("'", "") + "\n")
+    return read_section(folder / "params.yaml", TABLE.section, TABLE.settings).actions()
+
+
+def test_the_default_is_the_action_of_each_code_that_is_not_listed(tmp_path: Path) -> None:
+    assert read(tmp_path, default="error", equal="keep") == {
+        "blank": "error",
+        "equal": "keep",
+        "torn": "error",
+        "broken": "error",
+    }
+    assert read(tmp_path, default="keep", broken="drop")["torn"] == "keep"
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"default": "error", "blnk": "drop"}, "data.on_issue.blnk: found a parameter that nothing reads"),
+        ({"default": "error", "broken": "keep"}, "data.on_issue.broken: found 'keep'.*'error' or 'drop'"),
+        ({"default": "error", "blank": "skip"}, "data.on_issue.blank: found 'skip'"),
+        ({"default": "keep"}, "data.on_issue.default: found 'keep'; expected an action that broken allows"),
+        ({"blank": "drop"}, "data.on_issue.default: found no such key"),
+    ],
+)
+def test_what_the_table_does_not_allow_names_the_key(tmp_path: Path, block: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, **block)
+
+
+# What the committed parameters do ------------------------------------------------------------------
+
+DROPPED = "two_queries empty_response single_response identical_responses no_preference golden_repeated"
+KEPT = "duplicate_responses sample_count replacement_character turn_order chat_template"
+TOKENS = {
+    "repeated_responses": "keep",
+    "special_token_text": "keep",
+    "special_token_id": "error",
+    "lost_separator": "error",
+    "pad_is_end_token": "keep",
+}
+
+
+def test_the_committed_actions_are_these() -> None:
+    rows = read_section(ROOT / "params.yaml", ROW_ISSUES.section, ROW_ISSUES.settings).actions()
+    wanted = dict.fromkeys(DROPPED.split(), "drop") | dict.fromkeys(KEPT.split(), "keep")
+    assert {code: action for code, action in rows.items() if action != "error"} == wanted
+    tokens = read_section(ROOT / "params.yaml", TOKEN_ISSUES.section, TOKEN_ISSUES.settings).actions()
+    assert {code: action for code, action in tokens.items() if action != "drop"} == TOKENS
+
+
+@pytest.mark.parametrize("table", [ROW_ISSUES, TOKEN_ISSUES], ids=lambda table: table.section)
+def test_the_table_of_the_docs_is_that_of_the_code(table: IssueTable) -> None:
+    """Each line: the code, its actions with the committed one in bold, the sentence."""
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    committed = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for key in table.section.split("."):
+        committed = committed[key]
+    for one in table.codes.values():
+        action = committed.get(one.code, committed["default"])
+        actions = ", ".join(f"**{name}**" if name == action else name for name in one.actions)
+        assert f"| `{one.code}` | {actions} | {one.description} |" in text

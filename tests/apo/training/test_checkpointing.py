@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from apo.core import cache
 from apo.core.cache import fingerprint
 from apo.core.errors import UserError
 from apo.language.causal_lm import encode_documents, train_language_model
-from apo.losses import bradley_terry
-from apo.reward.train import Ranked, train_reward_model
+from apo.reward.train import RankedResponses, train_reward_model
 from apo.training import checkpointing as module
 from apo.training.checkpointing import Checkpoints, tensors_of
 from apo.training.trainer import training_loop
@@ -176,9 +176,9 @@ def test_a_state_that_was_half_written_is_not_read(tmp_path: Path) -> None:
     assert train("killed")[2] == [3, 4, 5]
 
 
-def ranked() -> list[Ranked]:
+def ranked() -> list[RankedResponses]:
     items = tiny.random_items(3, [2, 3, 2, 4] * 4)
-    return [Ranked(item, [float(i) for i in range(len(item.responses))]) for item in items]
+    return [RankedResponses(item, [float(i) for i in range(len(item.responses))]) for item in items]
 
 
 def test_a_killed_reward_model_ends_in_the_same_bits(tmp_path: Path) -> None:
@@ -197,9 +197,6 @@ def test_a_killed_reward_model_ends_in_the_same_bits(tmp_path: Path) -> None:
                 model,
                 ranked(),
                 settings,
-                kl_weight=1.0,
-                apo_weight=0.0,
-                adversarial=bradley_terry,
                 seed=1,
                 desc="base_rm",
                 checkpoints=checkpoints,
@@ -276,8 +273,8 @@ def test_a_fingerprint_is_that_of_settings_content_and_code(
     code = tmp_path / "code"
     code.mkdir()
     (code / "losses.py").write_text("loss = 1")
-    monkeypatch.setattr(module, "CODE", code)
-    monkeypatch.setattr(module, "loaded_code", lambda: [code / "losses.py"])
+    monkeypatch.setattr(cache, "CODE", code)
+    monkeypatch.setattr(cache, "loaded_code", lambda: [code / "losses.py"])
 
     def found(settings: Any = None, seed: int = 1) -> str:
         return fingerprint([settings or tiny.optimizer(), seed], [data, tmp_path / "model"])
@@ -300,13 +297,13 @@ def test_a_fingerprint_is_that_of_settings_content_and_code(
 
 def test_the_code_is_what_is_imported_of_this_package() -> None:
     """And not the rest: a change to another stage's code leaves a killed training its state."""
-    eval_fn = "import stages.train_base_rm as s; from apo.resume import states as c; print(*c.loaded_code())"
+    eval_fn = "import stages.train_base_rm; from apo.core.cache import loaded_code; print(*loaded_code())"
     done = subprocess.run(
-        [sys.executable, "-c", eval_fn], cwd=module.CODE.parent, capture_output=True, text=True, check=True
+        [sys.executable, "-c", eval_fn], cwd=cache.CODE.parent, capture_output=True, text=True, check=True
     )
-    found = {Path(name).relative_to(module.CODE).as_posix() for name in done.stdout.split()}
-    assert {"losses.py", "training/optimise.py", "resume/states.py"} < found
-    assert not {"sampling/generation.py", "world/world.py", "measuring/arena.py"} & found
+    found = {Path(name).relative_to(cache.CODE).as_posix() for name in done.stdout.split()}
+    assert {"losses.py", "training/trainer.py", "core/cache.py"} < found
+    assert not {"sampling/generation.py", "demo/world.py", "evaluation/compare_llms.py"} & found
 
 
 def test_a_fingerprint_does_not_depend_on_where_the_files_are(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ STAGE = {"zero_optimization": {"stage": 3}}
         ),
         (
             STAGE | {"train_micro_batch_size_per_gpu": 4},
-            r"ds.json: train_micro_batch_size_per_gpu: found 4; expected no such key: micro .*APO_T",
+            r"ds.json: train_micro_batch_size_per_gpu: found 4; expected no such key: micro-batches .*APO_T",
         ),
         (
             STAGE | {"gradient_accumulation_steps": 2},
@@ -127,7 +127,7 @@ def test_what_can_not_run_is_one_message(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("APO_DEEPSPEED", "none.json")
     with pytest.raises(UserError, match=r"APO_DEEPSPEED: found 'none.json' \(No such file or directory\)"):
         deepspeed_config(SETTINGS, tiny.CPU)
-    monkeypatch.setattr(deepspeed_config.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"APO_DEEPSPEED: found no package deepspeed; expected it installed"):
         complete(monkeypatch, STAGE)
     monkeypatch.setenv("APO_LAUNCH", "")

@@ -108,11 +108,15 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "OMP_NUM_THREADS": "1",
         "APO_DEVICE": "cpu",
         "DS_ACCELERATOR": "cpu",
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+        "PYTHONPATH": str(ROOT),
     }
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [*command, str(ROOT / "tests" / "ranks.py"), str(root / "cases.json"), str(root / "backbone")],
+        [
+            *command,
+            *("-m", "tests.helpers.distributed_worker"),
+            *(str(root / "cases.json"), str(root / "backbone")),
+        ],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -225,11 +229,11 @@ def test_a_state_of_adapters_is_small(two: Path, one: Any) -> None:
 
 
 @pytest.mark.parametrize("what", ["lm", "dpo", "rrhf"])
-def test_language_models(desc: str, two: Path, one: Any) -> None:
-    wanted = one(desc=desc)
-    assert_close(State(two, desc), wanted)
-    if desc != "rrhf":
-        assert_close(State(two, f"{desc}-zero3"), wanted)
+def test_language_models(what: str, two: Path, one: Any) -> None:
+    wanted = one(what=what)
+    assert_close(State(two, what), wanted)
+    if what != "rrhf":
+        assert_close(State(two, f"{what}-zero3"), wanted)
 
 
 def test_bf16_is_near(two: Path, one: Any) -> None:

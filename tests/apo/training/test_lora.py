@@ -15,12 +15,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GPT2Config
 
 from apo.core.errors import UserError
-from apo.losses import bradley_terry
 from apo.model import reward_model as reading
 from apo.model.batching import collate, unpacked
 from apo.model.checkpoint import load_reward_model, save_reward_model
 from apo.model.reward_model import RewardModel
-from apo.reward.train import Ranked, train_reward_model
+from apo.reward.train import RankedResponses, train_reward_model
 from apo.scoring.rewards import rewards_of
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import Adapter, add_adapters, merge_adapters, trained_weights
@@ -30,7 +29,7 @@ from tests.helpers import tiny_models as tiny
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 ITEMS = tiny.random_items(5, [2, 4, 3, 2, 5, 2, 3, 4])
-DATA = [Ranked(item, [float(-i) for i in range(len(item.responses))]) for item in ITEMS]
+DATA = [RankedResponses(item, [float(-i) for i in range(len(item.responses))]) for item in ITEMS]
 
 
 def lora(rank: int = 3, alpha: float = 12.0, targets: tuple[str, ...] = ()) -> Lora:
@@ -58,9 +57,6 @@ def train(
             model,
             DATA,
             settings,
-            kl_weight=1.0,
-            apo_weight=0.0,
-            adversarial=bradley_terry,
             seed=1,
             desc="rm",
             checkpoints=checkpoints,
@@ -237,7 +233,7 @@ def test_the_adapters_on_the_backbone_are_the_merged_checkpoint(
     """Both as their libraries open them, the head included."""
     model, tuner = trained(tmp_path / "b", lora(), pooling=pooling, separator=separator)
     adapter = merge_adapters(tuner)
-    save_reward_model(model, tmp_path / "rm", tiny.CARD, None, adapter.save)
+    save_reward_model(model, tmp_path / "rm", tiny.CARD, adapter.save)
     assert {path.name for path in (tmp_path / "rm" / "adapter").iterdir()} == {
         *("adapter_model.safetensors", "adapter_config.json")
     }
@@ -269,7 +265,7 @@ def test_what_is_saved_is_the_same_every_time(tmp_path: Path) -> None:
         model, tuner = adapted(tmp_path / "b", lora())
         train(model, name)
         adapter = merge_adapters(tuner)
-        save_reward_model(model, tmp_path / name, tiny.CARD, None, adapter.save)
+        save_reward_model(model, tmp_path / name, tiny.CARD, adapter.save)
         files = [path for path in sorted((tmp_path / name).rglob("*")) if path.is_file()]
         saved.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
     assert saved[0] == saved[1]
@@ -282,12 +278,12 @@ def test_what_is_saved_is_the_same_every_time(tmp_path: Path) -> None:
 def test_a_reward_model_is_adapted_once_more(tmp_path: Path, opened: Any) -> None:
     """The sequential variant: its head is kept, and the second adapters belong to it."""
     model, tuner = trained(tmp_path / "b", lora())
-    save_reward_model(model, tmp_path / "first", tiny.CARD, None, merge_adapters(tuner).save)
+    save_reward_model(model, tmp_path / "first", tiny.CARD, merge_adapters(tuner).save)
     first = rewards(model)
     second, tuner = adapted(tmp_path / "first", lora(targets=("v_proj",)))
     assert gap(rewards(second), first) < 1e-6
     train(second, "second")
-    save_reward_model(second, tmp_path / "second", tiny.CARD, None, merge_adapters(tuner).save)
+    save_reward_model(second, tmp_path / "second", tiny.CARD, merge_adapters(tuner).save)
     base = AutoModelForSequenceClassification.from_pretrained(tmp_path / "first")
     opened.from_pretrained(base, tmp_path / "second" / "adapter")
     assert gap(rewards(RewardModel(base, second.encoder).eval()), rewards(second)) < 1e-5

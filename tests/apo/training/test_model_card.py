@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ from ruamel.yaml import YAML
 
 import stages.actor
 import stages.backbone
-from apo.core.errors import UserError
-from apo.core.records import write_json, write_rows
+from apo.core.records import write_rows
 from apo.language.settings import FineTuning
 from apo.language.sft import fine_tune
-from apo.reward.recipe import train_rm
+from apo.model.versions import VERSIONS
+from apo.reward.recipe import Outputs, train_rm
+from apo.training import outputs
 from apo.training.model_card import language_model_card
-from apo.training.outputs import Outputs
 from tests.helpers import tiny_models as tiny
 
 ROOT = Path(__file__).parents[3]
@@ -30,39 +31,35 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("APO_DEVICE", "cpu")
+    monkeypatch.setenv("APO_THREADS", "1")
     tiny.backbone(Path("models/backbone"))
-    for name, numbers in (("rm_train", range(1, 7)), ("test", range(4, 8))):
-        rows = [
-            {
-                "query": tiny.query(f"What is {n} plus {n}?"),
-                "responses": [f"{2 * n}", "no"],
-                "scores": [1.0, 0.0],
-            }
-            for n in numbers
-        ]
-        write_rows(Path(f"data/split/{name}.jsonl"), rows)
-    write_json(Path("data/raw/truth.json"), {})
-    model = PARAMS["model"] | {"max_length": 64}
-    rm = PARAMS["rm"] | {"warmup_steps": 0, "calibration_bins": [5, 10]}
-    Path("params.yaml").write_text(json.dumps({"seed": 1, "model": model, "rm": rm}))
+    rows = [
+        {"query": tiny.query(f"What is {n} plus {n}?"), "responses": [f"{2 * n}", "no"], "scores": [1.0, 0.0]}
+        for n in range(1, 7)
+    ]
+    write_rows(Path("data/split/rm_train.jsonl"), rows)
+    set_params()
     return tmp_path
 
 
-def train() -> dict[str, Any]:
-    """Trains `models/rm_base`; its metrics."""
+def set_params(*, pooling: str = "last", **rm: Any) -> None:
+    model = PARAMS["model"] | {"max_length": 64, "pooling": pooling}
+    content = {"seed": 1, "model": model, "rm": PARAMS["rm"] | {"warmup_steps": 0} | rm}
+    Path("params.yaml").write_text(json.dumps(content | {"training": PARAMS["training"]}))
+
+
+def train() -> str:
+    """Trains `models/rm_base`; its card."""
     train_rm(
         "base_rm",
         start=Path("models/backbone"),
         comparisons=[Path("data/split/rm_train.jsonl")],
-        measured_on={"test": Path("data/split/test.jsonl")},
-        truth=Path("data/raw/truth.json"),
-        out=Path("models/rm_base"),
-        curves=Path("metrics/curves/train_base_rm"),
-        metrics=Path("metrics/train_base_rm.json"),
+        outputs=Outputs(
+            Path("models/rm_base"), Path("metrics/curves/train_base_rm"), Path("metrics/train_base_rm.json")
+        ),
         params=Path("params.yaml"),
     )
-    found: dict[str, Any] = json.loads(Path("metrics/train_base_rm.json").read_text())["base_rm"]
-    return found
+    return Path("models/rm_base/README.md").read_text(encoding="utf-8")
 
 
 def run_example(card: str) -> dict[str, Any]:
@@ -73,70 +70,45 @@ def run_example(card: str) -> dict[str, Any]:
     return variables
 
 
-def test_the_card_of_a_reward_model_holds_what_the_stage_measured(repository: Path) -> None:
-    metrics = train()
-    text = Path("models/rm_base/README.md").read_text(encoding="utf-8")
+def test_the_card_of_a_reward_model_says_what_it_was_made_of(repository: Path) -> None:
+    text = train()
     front = YAML(typ="safe").load(text.split("---\n")[1])
-    assert front["base_model"] == "models/backbone"
-    assert front["library_name"] == "transformers"
-    assert front["pipeline_tag"] == "text-classification"
-    assert front["tags"] == ["apo", "reward-model"]
-    card = ModelCard.load(repository / "models/rm_base/README.md")
-    assert card.data.model_name == "rm_base"
-    results = card.data.eval_results
-    test = metrics["test"]
-    assert [(result.metric_type, result.metric_value) for result in results] == [
-        ("accuracy", test["accuracy"]),
-        ("nll", test["nll"]),
-        ("ece", test["ece_5"]),
-        ("ece", test["ece_10"]),
-    ]
-    assert {result.dataset_name for result in results} == {"data/split/test.jsonl"}
-    assert {result.verified for result in results} == {False}
+    assert front == {
+        "base_model": "models/backbone",
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["apo", "reward-model"],
+    }
+    assert ModelCard.load(repository / "models/rm_base/README.md").data.eval_results is None
     assert "\n- `data/split/rm_train.jsonl`, 6 rows\n" in text
-    assert f"- Accuracy: {test['accuracy']:.4f}\n" in text
-    assert f"- Expected calibration error (10 bins): {test['ece_10']:.4f}\n" in text
-    assert metrics["saved"]["rows_compared"] == 4
+    assert f"\n- `lr`: {PARAMS['rm']['lr']}\n" in text and "`lora`" not in text
+    assert f"\n- `weight_decay`: {PARAMS['training']['weight_decay']}\n" in text
     assert str(repository) not in text and "sha256" not in text
-    assert "license" not in front and "No licence is claimed for these weights" in text
+    assert "No licence is claimed for these weights" in text
     assert run_example(text)["reward"].isfinite()
 
 
-def test_adapters_stand_beside_the_merged_model_and_on_its_card(repository: Path) -> None:
-    whole = train()
-    assert "`lora`" not in Path("models/rm_base/README.md").read_text()
-    assert not Path("models/rm_base/adapter").exists() and "trained_weights" not in whole["train"]
-    params = json.loads(Path("params.yaml").read_text())
-    params["rm"]["lora"] = {"rank": 2, "alpha": 4.0, "targets": ["v_proj"]}
-    Path("params.yaml").write_text(json.dumps(params))
-    found = train()
-    assert found["train"]["trained_weights"] == 2 * 2 * (32 + 32) + 32  # two layers, and the head
-    assert found["saved"]["rows_compared"] == 4
-    assert '- `lora`: {"rank": 2, "alpha": 4.0, "targets": ["v_proj"]}\n' in Path(
-        "models/rm_base/README.md"
-    ).read_text(encoding="utf-8")
-    config = json.loads(Path("models/rm_base/adapter/adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == "models/backbone"
-    assert str(repository) not in json.dumps(config)
-    params["rm"]["lora"]["targets"] = ["values"]
-    Path("params.yaml").write_text(json.dumps(params))
-    with pytest.raises(UserError, match=r"params.yaml: rm.lora.targets: found 'values', which is no linear"):
-        train()
+def test_the_card_says_by_what_the_weights_were_computed(repository: Path) -> None:
+    """Device, threads and the versions of what computes; nothing that differs between two runs."""
+    text = train()
+    for name in ("torch", "transformers", "tokenizers"):
+        assert f'\n- `{name}`: "{VERSIONS[name]}"\n' in text
+    assert f'\n- `python`: "{sys.version_info.major}.{sys.version_info.minor}"\n' in text
+    assert '\n- `device`: "cpu"\n' in text and "\n- `threads`: 1\n" in text
+    assert "`engine`" not in text  # one process
+    assert train() == text
 
 
-def test_the_same_training_gives_the_same_card(repository: Path) -> None:
-    train()
-    first = Path("models/rm_base/README.md").read_bytes()
-    train()
-    assert Path("models/rm_base/README.md").read_bytes() == first
+def test_adapters_stand_on_the_card(repository: Path) -> None:
+    set_params(lora={"rank": 2, "alpha": 4.0, "targets": ["v_proj"]})
+    text = train()
+    assert '- `lora`: {"rank": 2, "alpha": 4.0, "targets": ["v_proj"]}\n' in text
+    assert f'- `peft`: "{VERSIONS["peft"]}"\n' in text
 
 
 def test_another_pooling_is_opened_by_this_library(repository: Path) -> None:
-    params = json.loads(Path("params.yaml").read_text())
-    params["model"]["pooling"] = "average"
-    Path("params.yaml").write_text(json.dumps(params))
-    train()
-    text = Path("models/rm_base/README.md").read_text(encoding="utf-8")
+    set_params(pooling="average")
+    text = train()
     assert run_example(text)["model"].encoder.pooling == "average"
     assert "AutoModel" not in text
 
@@ -151,7 +123,7 @@ def test_the_card_of_a_language_model_says_what_it_learned_from(repository: Path
         settings,
         source=Path("data/rjs/apo.jsonl"),
         seed=1,
-        to=Outputs(
+        to=outputs.Outputs(
             Path("models/llm_apo"), Path("metrics/curves/align_apo.csv"), Path("metrics/align_apo.json")
         ),
     )
@@ -168,7 +140,7 @@ def test_the_card_of_a_language_model_says_what_it_learned_from(repository: Path
 @pytest.mark.parametrize("stage", ["backbone", "actor"])
 def test_a_checkpoint_that_is_taken_says_so(repository: Path, stage: str) -> None:
     own = tiny.backbone(repository / "elsewhere" / "own_llama")
-    Path("params.yaml").write_text(json.dumps({"seed": 1, stage: PARAMS[stage]}))
+    Path("params.yaml").write_text(json.dumps({key: PARAMS[key] for key in ("seed", "training", stage)}))
     paths = {"out": Path("models/taken"), "curves": Path("c.csv"), "metrics": Path("m.json"), "start": own}
     if stage == "actor":
         stages.actor.main(backbone=Path("models/backbone"), **paths)

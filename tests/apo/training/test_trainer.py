@@ -297,7 +297,7 @@ def test_the_look_joins_the_curve_when_it_is_due(new_checkpoints: Callable[[], C
 def test_more_processes_than_items_is_one_message(
     new_checkpoints: Callable[[], Checkpoints], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "ranks", lambda piece: (0, 25))
+    monkeypatch.setattr(distributed, "rank_and_world_size", lambda piece: (0, 25))
     model = line()
     with pytest.raises(UserError, match=r"APO_LAUNCH: found 25 processes for 24 items; expected no more"):
         run(model, tiny.optimizer(), squares(model), new_checkpoints())
@@ -330,7 +330,7 @@ def test_a_launcher_that_starts_nothing_is_one_message(
 ) -> None:
     """Nothing is trained then, and no untrained model passes for a trained one."""
     monkeypatch.setenv("APO_LAUNCH", "true")
-    monkeypatch.setattr(distributed, "start", lambda piece, folder: None)
+    monkeypatch.setattr(distributed, "run_workers", lambda piece, folder: None)
     model = line()
     with pytest.raises(UserError, match=r"found exit code 0 of the launcher, but only 0 of 3 steps saved"):
         run(model, tiny.optimizer(), squares(model), new_checkpoints())

@@ -1,0 +1,89 @@
+"""What every column of a file is read as, and the text in those that are not read."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from apo.core.records import Row
+from apo.datasets.columns import column_of, our_name, partners
+from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
+from apo.datasets.parsed import ParsedRow
+
+NOT_READ = "not read"
+MAX_UNREAD = 0.2  # part of the text of a row that may be in columns that are not read
+SHORTEST_TEXT = 20  # characters; what is shorter is a name, a label or an id
+
+
+class ColumnUse:
+    """What every column of a file is read as.
+
+    Args:
+        role_of: What a column of the format, under our names, is read as, or `NOT_READ`.
+        columns: Ours by theirs, as the user maps them.
+
+    Attributes:
+        uses: By the name in the file: a role, or `NOT_READ`.
+    """
+
+    def __init__(self, role_of: Callable[[str], str], columns: Mapping[str, str]) -> None:
+        self.uses: dict[str, str] = {}
+        self._role_of, self._columns = role_of, columns
+
+    def add(self, row: Row) -> None:
+        """Takes in the columns of one more row as it is in the file."""
+        if row.keys() <= self.uses.keys():
+            return
+        mapped: dict[str, list[str]] = {}
+        for ours, theirs in self._columns.items():
+            mapped.setdefault(column_of(row, theirs), []).append(ours)
+        beside = set(partners(row, self._columns)) if self._columns else row.keys()
+        for key in row:
+            if key in self.uses:
+                continue
+            if key in mapped:
+                self.uses[key] = ", ".join(self._role_of(ours) for ours in mapped[key])
+            elif key in beside:
+                self.uses[key] = self._role_of(our_name(key, row))
+            else:
+                self.uses[key] = NOT_READ
+
+    def unread(self, row: Row) -> list[str]:
+        """The columns of a row that are not read."""
+        return [key for key in row if self.uses[key] == NOT_READ]
+
+
+def unsupported_in(row: Row, unread: Iterable[str]) -> tuple[str, str] | None:
+    """A column that carries a part of the dialogue and is not read: its name, and what it holds."""
+    for key in unread:
+        if key in MEDIA + HISTORY + SYSTEM and filled(row[key]):
+            value = row[key]
+            return key, f"{len(value)} in {key!r}" if isinstance(value, list) else f"a filled column {key!r}"
+    return None
+
+
+def unread_part(row: Row, unread: Iterable[str], parsed: ParsedRow) -> tuple[float, str]:
+    """The part of the text of a row in columns that are not read, and the column with most of it.
+
+    Text that is also in the query or in a response counts as read; names, labels and ids are no text.
+    """
+    lengths = {key: sum(len(text) for text in _texts(row[key])) for key in unread}
+    read = [*dict.fromkeys(parsed.queries), *parsed.responses, *parsed.extra.values()]
+    total = sum(map(len, read))
+    if sum(lengths.values()) <= MAX_UNREAD * (total + sum(lengths.values())):
+        return 0.0, ""
+    everything = "\0".join(read)
+    for key in lengths:
+        lengths[key] = sum(len(text) for text in _texts(row[key]) if text.strip() not in everything)
+    most = max(lengths, key=lambda key: lengths[key])
+    return sum(lengths.values()) / max(total + sum(lengths.values()), 1), most
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if len(value) >= SHORTEST_TEXT and (not value.isascii() or len(value.split(None, 2)) > 2):
+            yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _texts(one)

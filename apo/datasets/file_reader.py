@@ -1,0 +1,266 @@
+"""One pass over a file of other people: its format, its rows as parsed, and the issues in them."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from apo.core.errors import RowError, UserError
+from apo.core.records import Row
+from apo.datasets.column_use import ColumnUse, unread_part, unsupported_in
+from apo.datasets.columns import key_list, translated, with_columns
+from apo.datasets.fields import text_in
+from apo.datasets.messages import decode_containers
+from apo.datasets.paired_columns import LabelError, label_meanings, label_text
+from apo.datasets.parsed import ParsedRow
+from apo.datasets.query_ids import id_in
+from apo.datasets.recognize import Format, recognize
+from apo.datasets.rows import LocatedRow, file_rows
+from apo.datasets.trees import comparisons_in, is_tree
+from apo.text.data_issues import DataIssues
+from apo.text.dialogue import cut_runaway, turn_out_of_order
+
+MAX_TEXT_CHARACTERS = 1_000_000  # of one query or response
+MAX_LABELS = 12  # values of a label that a message lists
+# Marks of other people's chat templates, that make a conversation look like one plain prompt.
+_TEMPLATE = re.compile(r"<\|im_start\|>|<\|start_header_id\|>|<extra_id_1>|\[/INST\]|<start_of_turn>")
+
+
+@dataclass
+class ReadOptions:
+    """What the user says about a file, and what is found out about its columns.
+
+    Args:
+        columns: Our keys by the columns of the file, {} where they are the same.
+        format: The name of its format, "" where it is recognized.
+        name: What the file is called in messages, "" for its path.
+        labels: What each value of a label means: the end of an answer's name, or `tie`.
+
+    Attributes:
+        uses: What each column is read as, filled while the file is read.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    format: str = ""
+    name: str = ""
+    labels: Mapping[Any, Any] = field(default_factory=dict)
+    uses: dict[str, str] = field(default_factory=dict)
+
+
+class FileReader:
+    """One pass over a file whose rows have one format: counts, and issues."""
+
+    def __init__(
+        self,
+        path: Path,
+        formats: Sequence[Format],
+        counts: Counter[str],
+        issues: DataIssues,
+        options: ReadOptions,
+    ) -> None:
+        self.path, self.counts, self.issues = path, counts, issues
+        self._options, self._label_seen, self._is_forest = options, False, False
+        rows = self._readable(self._counted(file_rows(path, options.name or str(path))))
+        located, raw, first = next(rows, (None, {}, {}))
+        if located is None:  # all rows were left out
+            self._rows: Iterator[tuple[LocatedRow, Row, Row]] = iter(())
+            return
+        self.format = recognize(first, formats, located.where, name=options.format)
+        self._binding = self.format.binds(first, located.where)
+        self._use = ColumnUse(self._binding.role_of, options.columns)
+        self._use.uses = options.uses
+        self._labels = self._label_meanings()
+        self._keys = first.keys()
+        self._rows = chain([(located, raw, first)], rows)
+
+    def rows(self) -> Iterator[tuple[LocatedRow, Row, ParsedRow]]:
+        """Every row with what it says, responses stripped of outer white space."""
+        for located, raw, row in self._rows:
+            self._use.add(raw)
+            try:
+                self._check_keys(row, located.where)
+                parsed = self._binding.parse(self._labeled(row, located.where), located.where, self.counts)
+            except RowError as error:
+                self._refuse(error)
+                continue
+            responses = [response.strip() for response in parsed.responses]
+            self.counts["stripped_responses"] += sum(map(str.__ne__, responses, parsed.responses))
+            parsed = parsed._replace(responses=responses)
+            if self._reads_enough(located, raw, parsed):
+                yield located, row, parsed
+
+    def _counted(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
+        """The rows, counted; trees of messages as the comparisons in them."""
+        stream = self._counting(rows)
+        first = next(stream, None)
+        if first is None:
+            return
+        stream = chain([first], stream)
+        self._is_forest = (
+            not isinstance(first.row, RowError) and not self._options.columns and is_tree(first.row)
+        )
+        yield from comparisons_in(stream, self.counts, self._options.uses) if self._is_forest else stream
+
+    def _counting(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
+        for located in rows:
+            self.counts["rows"] += 1
+            yield located
+
+    def _readable(self, rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, Row, Row]]:
+        """Rows as they are in the file, and under our names."""
+        for located in rows:
+            try:
+                if isinstance(located.row, RowError):
+                    raise located.row
+                columns, where = self._options.columns, located.where
+                row = translated(located.row)
+                row = with_columns(row, columns, where) if columns else row
+                raw = {} if self._is_forest else located.row
+                yield located, raw, decode_containers(row, where, self.counts)
+            except RowError as error:
+                self._refuse(error)
+
+    def _check_keys(self, row: Row, where: str) -> None:
+        if row.keys() == self._keys:
+            return
+        if self.format.kind == "golden" and "golden" not in row and "query" in row:
+            raise RowError("missing_golden", where, found=f"keys {key_list(row)}", expected="a golden answer")
+        is_named, needs = bool(self._options.format), self._binding.needs
+        if not self.format.has_keys_of(row, is_named=is_named) or not needs <= row.keys():
+            raise RowError(
+                "other_keys",
+                where,
+                found=f"keys {key_list(row)}",
+                expected=f"{self.format.described}, as in the first row",
+                do="fix the row, or put rows of another format into a file of their own",
+            )
+
+    # Labels
+
+    def _label_meanings(self) -> dict[str, str]:
+        labels, where = self._options.labels, "params.yaml: data.files.labels (data.hub.labels)"
+        if not labels:
+            return {}
+        if not self._binding.label:
+            raise UserError(
+                where,
+                found=f"labels for a file of the format {self.format.name}",
+                expected="{}, as no column of it says which of two answers is better",
+                do="write {}, or name the columns of the two answers and of the label",
+            )
+        return label_meanings(labels, self._binding.label[1], where)
+
+    def _labeled(self, row: Row, where: str) -> Row:
+        """The row with the meaning of its label in the place of it."""
+        if not self._labels or not self._binding.label:
+            return row
+        key, ends = self._binding.label
+        meaning = self._labels.get(label_text(row[key]))
+        if meaning is None:
+            error = LabelError(key, row[key], ends, where)
+            error.code, error.expected = "bad_score", f"one of {', '.join(self._labels)}, as the labels say"
+            raise error
+        return row | {key: meaning}
+
+    def _values_of(self, key: str) -> str:
+        """The values of a label in the whole file, with their numbers of rows."""
+        values: Counter[str] = Counter()
+        for located in file_rows(self.path, self._options.name or str(self.path)):
+            if not isinstance(located.row, RowError):
+                try:
+                    row = with_columns(located.row, self._options.columns, located.where)
+                except RowError:
+                    continue
+                value = (row if self._options.columns else located.row).get(key)
+                values[label_text(value)[:40] if not isinstance(value, list | dict) else "a list"] += 1
+        listed = [f"{value} ({count:,})" for value, count in values.most_common(MAX_LABELS)]
+        return ", ".join(listed + (["..."] if len(values) > MAX_LABELS else []))
+
+    # Issues
+
+    def _refuse(self, error: RowError) -> None:
+        """A row that can't be used: left out, or the end."""
+        found = error.found
+        if isinstance(error, LabelError) and not self._label_seen:
+            self._label_seen = True
+            found = f"{found}; the values in the file are {self._values_of(error.key)}"
+        self.issues.keeps(error.code, where=error.where, found=found, expected=error.expected, do=error.do)
+        self.counts[f"dropped_{error.code}"] += 1
+
+    def _reads_enough(self, located: LocatedRow, raw: Row, parsed: ParsedRow) -> bool:
+        """Whether a row stays, given what its columns hold that are not read."""
+        unread = self._use.unread(raw)
+        if not unread:
+            return True
+        unsupported = unsupported_in(raw, unread)
+        if unsupported:
+            if not self.keeps(located, "unsupported_column", f"{unsupported[1]}, which is not read"):
+                return False
+            unread.remove(unsupported[0])
+        part, column = unread_part(raw, unread, parsed)
+        found = f"{part:.0%} of the text in columns that are not read, most of it in {column[:40]!r}"
+        return not part or self.keeps(located, "unread_column", found)
+
+    def stays(self, located: LocatedRow, parsed: ParsedRow, reason: tuple[str, str] | None) -> bool:
+        """Whether a row stays: every issue in it, the reason of its reader first, is kept."""
+        return (reason is None or self.keeps(located, *reason)) and all(
+            self.keeps(located, code, found) for code, found in _suspicious(parsed)
+        )
+
+    def keeps(self, located: LocatedRow, code: str, found: str) -> bool:
+        """Counts an issue; whether its row stays."""
+        keeps = self.issues.keeps(code, where=located.where, found=found)
+        self.counts[f"{'kept' if keeps else 'dropped'}_{code}"] += 1
+        return keeps
+
+    def cut(self, response: str) -> str:
+        """A response without invented turns."""
+        text, was_cut = cut_runaway(response)
+        self.counts["cut_runaway"] += was_cut
+        return text
+
+    def record(self, located: LocatedRow, row: Row, query: str, **fields: Any) -> Iterator[Row]:
+        """The record, its id taken from the row or made from the query; none where the id is no id."""
+        try:
+            query_id = id_in(row, query, located.where)
+            if "type" in fields:
+                fields["type"] = text_in(row.get("type", ""), "type", located.where)
+        except RowError as error:
+            self._refuse(error)
+            return
+        self.counts["kept"] += 1
+        yield {"query_id": query_id, "query": query, **fields}
+
+
+def _suspicious(parsed: ParsedRow) -> Iterator[tuple[str, str]]:
+    """What is suspicious about the texts of a row, whatever its kind."""
+    texts = [*dict.fromkeys(parsed.queries), *parsed.responses, *parsed.extra.values()]
+    longest = max(map(len, texts))
+    if longest > MAX_TEXT_CHARACTERS:
+        yield "too_long", f"a text of {longest} characters, more than {MAX_TEXT_CHARACTERS}"
+    if any("\ufffd" in text for text in texts):
+        yield "replacement_character", "U+FFFD, which replaces bytes that could not be decoded"
+    written = next((text for text in parsed.responses if _is_json(text)), None)
+    if written is not None:
+        yield "json_text", f"a response that is JSON as a whole ({written[:60]!r})"
+    for query in dict.fromkeys(parsed.queries):
+        if number := turn_out_of_order(query):
+            yield "turn_order", f"turns that do not alternate, from turn {number} on"
+            break
+        if _TEMPLATE.search(query):
+            yield "chat_template", f"marks of a chat template in a query ({query[:60]!r})"
+            break
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is a JSON object, or a list of texts or objects, as a whole."""
+    if not text.startswith(('{"', '["', "[{")) or not text.endswith(("]", "}")):
+        return False
+    try:
+        return bool(json.loads(text))
+    except (ValueError, RecursionError):
+        return False

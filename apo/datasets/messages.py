@@ -1,0 +1,215 @@
+"""Conversations as lists of messages, in the spellings of public sets. What is wrong is a RowError."""
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+from apo.core.errors import RowError, UserError
+from apo.core.records import Row
+from apo.datasets.fields import as_row_error, refuse, shortened, text_in
+from apo.text.dialogue import ASSISTANT, HUMAN, messages_to_dialogue
+
+ROLE_KEYS = ("role", "from", "speaker", "author")
+CONTENT_KEYS = ("content", "value", "text", "message")
+_ROLES = {
+    **dict.fromkeys(("user", "human", "prompter", "customer"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "model", "bot", "ai", "chatbot"), "assistant"),
+    "system": "system",
+}
+_CALLS = ("tool_calls", "function_call", "tool_call")
+_QUESTIONS = ("user", "human", "prompt", "question", "instruction", "input", "query")
+_ANSWERS = ("assistant", "gpt", "response", "answer", "output", "bot")
+
+
+def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
+    """Messages as {role, content}, also where their keys or roles have other names, or one is alone."""
+    if isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, list):
+        refuse("role_order", where, key, f"{type(value).__name__} {shortened(value)}", "a list of messages")
+    return [_message(one, key, f"{where}: message {number}") for number, one in enumerate(value, start=1)]
+
+
+def is_message(value: Any) -> bool:
+    """Whether a value is a dict with a role and a content."""
+    return isinstance(value, dict) and any(map(value.__contains__, ROLE_KEYS))
+
+
+def asks(value: Any) -> bool:
+    """Whether a conversation has what was asked in it."""
+    return isinstance(value, list) and any(_role_of(one) == "user" for one in value if is_message(one))
+
+
+def _role_of(message: Row) -> str:
+    role = next((message[key] for key in ROLE_KEYS if message.get(key) is not None), None)
+    return _ROLES.get(role.strip().lower(), role) if isinstance(role, str) else ""
+
+
+def _message(message: Any, key: str, where: str) -> dict[str, str]:
+    if not is_message(message):
+        found = _message_found(message, key)
+        raise RowError("role_order", where, found=found, expected="{'role': ..., 'content': text}")
+    _refuse_other_media(message, key, where)
+    role = _role_of(message)
+    content = next((message[name] for name in CONTENT_KEYS if message.get(name) is not None), None)
+    content = _joined_parts(content)
+    if role not in ("system", "user", "assistant") or not isinstance(content, str):
+        raise RowError(
+            "role_order",
+            where,
+            found=_message_found(message, key),
+            expected="{'role': 'system', 'user' or 'assistant', 'content': text}",
+            do="fix the message, or write its role in one of these words",
+        )
+    if HUMAN in content or ASSISTANT in content:
+        raise RowError(
+            "turn_mark",
+            where,
+            found=f"a content that holds a turn mark ({content[:60]!r})",
+            expected=f"contents without {HUMAN!r} and {ASSISTANT!r}",
+            do="split the content into one message a turn",
+        )
+    return {"role": role, "content": text_in(content, key, where)}
+
+
+def _refuse_other_media(message: Row, key: str, where: str) -> None:
+    """A message that calls a tool, answers a call, or holds an image, is not text alone."""
+    content = next((message[name] for name in CONTENT_KEYS if message.get(name) is not None), None)
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    kinds = [part.get("type") for part in parts]
+    media = next((kind for kind in kinds if isinstance(kind, str) and kind not in ("text", "")), "")
+    calls = next((name for name in _CALLS if message.get(name)), "")
+    tool = _role_of(message).lower() in ("tool", "function", "function_call", "observation", "ipython")
+    if media or calls or tool:
+        found = f"a part of type {media[:40]!r}" if media else f"{calls!r}" if calls else "the role of a tool"
+        raise RowError(
+            "unsupported_message",
+            where,
+            found=f"{found} in '{key}'",
+            expected="messages of text alone",
+            do="leave such rows out",
+        )
+
+
+def _joined_parts(content: Any) -> Any:
+    """A content in parts as one text where all parts are texts, each a paragraph; as it is elsewhere."""
+    if not isinstance(content, list) or not content:
+        return content
+    texts = [_text_of_part(part) for part in content]
+    return "\n\n".join(map(str, texts)) if all(isinstance(text, str) for text in texts) else content
+
+
+def _text_of_part(part: Any) -> Any:
+    """The text of {type: text, text}, other keys of it empty: no image, no file."""
+    if not isinstance(part, dict) or part.get("type", "text") != "text":
+        return part if isinstance(part, str) else None
+    filled = {key: value for key, value in part.items() if value and key != "type"}
+    is_text = filled.keys() <= {"text"} or filled.keys() <= {"value"}
+    return part.get("text", part.get("value")) if is_text else None
+
+
+def _message_found(message: Any, key: str) -> str:
+    if not isinstance(message, dict):
+        return f"{type(message).__name__} {shortened(message)} in '{key}'"
+    shown = ", ".join(f"{shortened(name)}: {shortened(value)}" for name, value in list(message.items())[:3])
+    return f"{{{shown}}} in '{key}'"
+
+
+def answered(messages: list[dict[str, str]], where: str) -> tuple[str, str]:
+    """A conversation that ends with the assistant, as query and response."""
+    try:
+        return messages_to_dialogue(messages, where=where)
+    except UserError as error:
+        raise as_row_error("role_order", error) from None
+
+
+# Earlier turns -------------------------------------------------------------------------------------
+
+
+def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
+    """A history as messages: messages, pairs of question and answer, or texts by turns.
+
+    Raises:
+        RowError: It is none of these.
+    """
+    if isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, list):
+        expected = "a list of messages, of [question, answer] pairs or of texts by turns"
+        refuse("role_order", where, key, f"{type(value).__name__} {shortened(value)}", expected)
+    if all(isinstance(one, str) for one in value):
+        value = [value[number : number + 2] for number in range(0, len(value), 2)]
+    messages = []
+    for one in value:
+        if is_message(one):
+            messages.append(one)
+            continue
+        if isinstance(one, dict):
+            sides = (_QUESTIONS, _ANSWERS)
+            one = [next((one[name] for name in names if name in one), None) for names in sides]
+        if not isinstance(one, list) or not 1 <= len(one) <= 2:
+            refuse("role_order", where, key, f"{shortened(one)}", "a question with its answer")
+        for role, text in zip(("user", "assistant"), one, strict=False):
+            messages.append({"role": role, "content": text})
+    return messages_in(messages, key, where)
+
+
+# Containers written as texts -----------------------------------------------------------------------
+
+_NAMES = "|".join((*ROLE_KEYS, "content", "value"))
+_MESSAGES = re.compile(rf"""\s*(?:\[\s*)?\{{\s*(["'])({_NAMES})\1\s*:""")
+# Columns that hold lists or records where a set has them.
+_CONTAINERS = frozenset(
+    [
+        "responses",
+        "scores",
+        "score",
+        "text",
+        "samples",
+        "extra",
+        "answers",
+        "completions",
+        "summaries",
+        "info",
+        "history",
+        "chat_history",
+        "conversation_history",
+        "images",
+        "tools",
+        "rewards",
+    ]
+)
+
+
+def decode_containers(row: Row, where: str, counts: Counter[str]) -> Row:
+    """The row with its messages, lists and records that are written as JSON in a text, as in tables.
+
+    Raises:
+        RowError: A text holds messages as Python writes them.
+    """
+    for key, value in row.items():
+        if not isinstance(value, str):
+            continue
+        talks = _MESSAGES.match(value)
+        if not talks and not (key in _CONTAINERS and value.lstrip().startswith(("[", "{"))):
+            continue
+        try:
+            decoded = json.loads(value)
+        except (ValueError, RecursionError):
+            if not talks or not value.rstrip().endswith(("]", "}")):
+                continue
+            found = f"messages written as a text ({shortened(value)})"
+            do = "write the file from the lists, as JSON Lines"
+            refuse("not_text", where, key, found, "a list of messages, or JSON", do)
+        if talks and not _is_conversation(decoded):
+            continue  # an answer that is JSON itself
+        row = row | {key: decoded}
+        counts["conversations_in_texts" if talks else "lists_in_texts"] += 1
+    return row
+
+
+def _is_conversation(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(is_message, value))
+    return is_message(value) and _role_of(value) in _ROLES.values()

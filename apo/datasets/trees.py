@@ -1,0 +1,139 @@
+"""Trees of messages, as OpenAssistant publishes them: ranked replies to one message are a comparison.
+
+A file has a tree a row (`prompt` with `replies`), or a message a row, those of a tree together. The path
+above the replies is what was asked.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from apo.core.errors import RowError
+from apo.core.records import Row
+from apo.datasets.column_use import NOT_READ
+from apo.datasets.rows import LocatedRow
+
+_ROLES = {
+    **dict.fromkeys(("message_id", "parent_id", "message_tree_id"), "place in the tree"),
+    "prompt": "tree of messages",
+    "text": "message",
+    "role": "role of the message",
+    "rank": "rank",
+    "deleted": "whether the message counts",
+    "replies": "tree of messages",
+}
+_DEEPEST = 1000  # messages of a path
+Messages = list[dict[str, Any]]
+
+
+def is_tree(row: Row) -> bool:
+    """Whether a row is a tree, or a message of one."""
+    return _is_whole(row) or {"message_id", "parent_id", "text", "role"} <= row.keys()
+
+
+def _is_whole(row: Row) -> bool:
+    prompt = row.get("prompt")
+    return isinstance(prompt, dict) and ("replies" in prompt or "message_tree_id" in row)
+
+
+def comparisons_in(
+    rows: Iterator[LocatedRow], counts: Counter[str], uses: dict[str, str]
+) -> Iterator[LocatedRow]:
+    """Rows {prompt: messages, answers: [{text, rank}]} of every message with two ranked replies or more.
+
+    Replies without a rank, deleted ones, and those to messages of which they are the only one are counted in
+    `replies_without_rank` and `replies_alone`. `uses` receives what each column is read as.
+    """
+    for located, roots in _trees(_used(rows, uses)):
+        if isinstance(located.row, RowError):
+            yield located
+            continue
+        try:
+            for root in roots:
+                for row in _ranked_below(root, counts, located.where):
+                    yield located._replace(row=row)
+        except RowError as error:
+            yield located._replace(row=error)
+
+
+def _used(rows: Iterator[LocatedRow], uses: dict[str, str]) -> Iterator[LocatedRow]:
+    for located in rows:
+        if not isinstance(located.row, RowError) and not located.row.keys() <= uses.keys():
+            uses |= {key: _ROLES.get(key, NOT_READ) for key in located.row}
+        yield located
+
+
+def _trees(rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, list[Row]]]:
+    """Every tree with the place where it begins."""
+    tree: dict[str, Row] = {}
+    start: LocatedRow | None = None
+    done: set[Any] = set()
+    for located in rows:
+        row = located.row
+        if isinstance(row, RowError) or _is_whole(row):
+            yield located, [] if isinstance(row, RowError) else [row["prompt"]]
+            continue
+        tree_id = row.get("message_tree_id", row.get("parent_id") and "rest")
+        if start is None or tree_id != _tree_id(start):
+            if start is not None:
+                yield start, _roots(tree)
+                done.add(_tree_id(start))
+            tree, start = {}, located
+        row = row | {"replies": []}
+        message_id, parent_id = str(row.get("message_id")), row.get("parent_id")
+        if tree_id in done or message_id in tree or (parent_id is not None and str(parent_id) not in tree):
+            yield located._replace(row=_out_of_order(located.where)), []
+            continue
+        tree[message_id] = row
+        if parent_id is not None:
+            tree[str(parent_id)]["replies"].append(row)
+    if start is not None:
+        yield start, _roots(tree)
+
+
+def _tree_id(located: LocatedRow) -> Any:
+    row = located.row
+    assert not isinstance(row, RowError)
+    return row.get("message_tree_id", row.get("parent_id") and "rest")
+
+
+def _roots(tree: dict[str, Row]) -> list[Row]:
+    return [row for row in tree.values() if row.get("parent_id") is None]
+
+
+def _out_of_order(where: str) -> RowError:
+    return RowError(
+        "role_order",
+        where,
+        found="a message of a tree whose parent is not in an earlier row of the tree",
+        expected="the messages of a tree one after the other, each behind its parent",
+        do="sort the rows by message_tree_id and created_date, or use the file with a tree a row",
+    )
+
+
+def _ranked_below(root: Any, counts: Counter[str], where: str) -> Iterator[Row]:
+    waiting: list[tuple[Any, Messages]] = [(root, [])]
+    while waiting:
+        node, above = waiting.pop()
+        if not isinstance(node, dict) or len(above) > _DEEPEST:
+            raise RowError("role_order", where, found="a reply that is no message", expected="messages")
+        path = [*above, {"role": node.get("role"), "content": node.get("text")}]
+        replies = node.get("replies") or []
+        if not isinstance(replies, list):
+            raise RowError(
+                "role_order", where, found="replies that are no list", expected="a list of messages"
+            )
+        waiting += [(reply, path) for reply in reversed(replies)]
+        if node.get("role") not in ("prompter", "user", "human"):
+            continue
+        present = [one for one in replies if isinstance(one, dict) and not one.get("deleted")]
+        ranked = [one for one in present if _is_rank(one.get("rank"))]
+        counts["replies_alone"] += len(replies) == 1
+        counts["replies_without_rank"] += len(replies) - len(ranked) if len(replies) > 1 else 0
+        if len(ranked) > 1:
+            answers = [{"text": one.get("text"), "rank": one["rank"]} for one in ranked]
+            yield {"prompt": path, "answers": answers}
+
+
+def _is_rank(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value

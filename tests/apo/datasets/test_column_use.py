@@ -1,0 +1,71 @@
+"""apo/datasets/column_use.py: every column is accounted for, and much text that is not read is an issue."""
+
+from pathlib import Path
+
+import pytest
+
+from apo.core.errors import UserError
+from tests.helpers.reading import PAIR, read
+
+CHINESE = "今天天气很好我们一起去公园散步吧顺便买点吃的东西回家"
+TALK = "The fox said that it would come back when the moon is up and the dogs are asleep."
+ROW = {"prompt": "Why?", **PAIR}
+
+
+def test_every_column_is_taken_for_something_or_not_read(tmp_path: Path) -> None:
+    rows = [ROW | {"query_id": "1", "type": "t", "score_chosen": 5, "score_rejected": 3, "source": "s"}]
+    assert read(tmp_path, [*rows, rows[0] | {"later": 1}]).columns == {
+        "prompt": "prompt",
+        "chosen": "chosen",
+        "rejected": "rejected",
+        "query_id": "query_id",
+        "type": "type",
+        "score_chosen": "grade, compared with the order",
+        "score_rejected": "grade, compared with the order",
+        "source": "not read",
+        "later": "not read",
+    }
+    votes = [{"prompt": "Why?", "answer_a": "good", "answer_b": "bad", "winner": "a", "judge": "x"}]
+    assert read(tmp_path, votes).columns == {
+        "prompt": "prompt",
+        "answer_a": "response",
+        "answer_b": "other response",
+        "winner": "label",
+        "judge": "not read",
+    }
+
+
+def test_mapped_columns_are_named_as_they_are_in_the_file(tmp_path: Path) -> None:
+    row = {"post": {"text": "Why?"}, "ups": ["good", "bad"], "system": "Be brief.", "more": TALK}
+    columns = {"prompt": "post.text", "chosen": "ups.0", "rejected": "ups.1"}
+    assert read(tmp_path, [row], columns=columns).columns == {
+        "post": "prompt",
+        "ups": "chosen, rejected",
+        "system": "system text",
+        "more": "not read",
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [TALK, [TALK], {"turns": [{"text": TALK}]}, CHINESE],
+)
+def test_much_text_that_is_not_read_is_an_issue(tmp_path: Path, value: object) -> None:
+    found = read(tmp_path, [ROW | {"previous": value}])
+    assert (found.issues, found.counts["kept_unread_column"]) == ({"unread_column": 1}, 1)
+    assert "most of it in 'previous'" in found.examples[0]["found"]
+    with pytest.raises(UserError, match=r"data\.on_issue\.unread_column to drop or keep"):
+        read(tmp_path, [ROW | {"previous": value}], actions={"unread_column": "error"})
+    assert read(tmp_path, [ROW | {"previous": value}], actions={"unread_column": "drop"}).records == []
+
+
+def test_text_that_is_read_elsewhere_names_and_a_fifth_are_no_issue(tmp_path: Path) -> None:
+    twice = {"prompt": TALK, "chosen": TALK * 2, "rejected": "no", "messages": [{"content": TALK}]}
+    named = ROW | {
+        "model": "meta-llama/Llama-3.1-8B-Instruct-Turbo",
+        "url": "https://example.org/a/very/long/path",
+    }
+    little = {"prompt": TALK * 4, "chosen": TALK, "rejected": "no", "note": TALK}
+    for row in (twice, named, little):
+        assert read(tmp_path, [row]).issues == {}
+    assert read(tmp_path, [little | {"note": TALK.upper() * 2}]).issues == {"unread_column": 1}

@@ -1,0 +1,102 @@
+"""apo/datasets/trees.py: ranked replies are comparisons, the path above them is the query."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apo.core.errors import UserError
+from apo.datasets.readers import read_demonstrations
+from tests.helpers.reading import read
+
+FIELDS = {"lang": "en", "review_count": 3, "emojis": {"name": ["+1"]}}
+
+
+def message(name: str, role: str, text: str, rank: int | None = None, *replies: dict, **more: Any) -> dict:
+    one = {"message_id": name, "role": role, "text": text, "rank": rank, "replies": list(replies)}
+    return one | FIELDS | more
+
+
+LAST = message("m12", "assistant", "x")
+TREE = {
+    "message_tree_id": "m1",
+    "tree_state": "ready_for_export",
+    "prompt": message(
+        "m1",
+        "prompter",
+        "Why?",
+        None,
+        message("m2", "assistant", "bad", 1),
+        message(
+            "m3",
+            "assistant",
+            "good",
+            0,
+            message(
+                "m4",
+                "prompter",
+                "And how?",
+                None,
+                message("m5", "assistant", "well", 0),
+                message("m6", "assistant", "so", 2),
+                message("m7", "assistant", "badly", 1),
+                message("m8", "assistant", "unranked"),
+                message("m9", "assistant", "gone", 3, deleted=True),
+            ),
+        ),
+        message(
+            "m10",
+            "assistant",
+            "fair",
+            2,
+            message("m11", "prompter", "Oh?", 0, message("m12", "assistant", "x")),
+        ),
+    ),
+}
+WANTED = [
+    ("\n\nHuman: Why?\n\nAssistant:", "good > bad > fair"),
+    ("\n\nHuman: Why?\n\nAssistant: good\n\nHuman: And how?\n\nAssistant:", "well > badly > so"),
+]
+
+
+def flat(tree: dict[str, Any], node: dict | None = None, parent: str | None = None) -> list[dict[str, Any]]:
+    """The messages of a tree as rows, each behind its parent."""
+    node = node or tree["prompt"]
+    row = {key: value for key, value in node.items() if key != "replies"}
+    rows = [row | {"parent_id": parent, "message_tree_id": tree["message_tree_id"]}]
+    for reply in node["replies"]:
+        rows += flat(tree, reply, node["message_id"])
+    return rows
+
+
+@pytest.mark.parametrize("rows", [[TREE], flat(TREE)], ids=["a tree a row", "a message a row"])
+def test_ranked_replies_are_comparisons(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    found = read(tmp_path, rows)
+    assert found.said == WANTED
+    assert found.counts["rows"] == len(rows) and found.counts["kept"] == 2
+    assert (found.counts["replies_without_rank"], found.counts["replies_alone"]) == (2, 1)
+    assert set(found.columns) == {key for row in rows for key in row}
+    assert {found.columns[key] for key in ("lang", "review_count", "tree_state") if key in found.columns} == {
+        "not read"
+    }
+
+
+def test_two_trees_follow_each_other_and_one_that_comes_again_is_named(tmp_path: Path) -> None:
+    other = TREE | {"message_tree_id": "n1"}
+    rows = [*flat(TREE), *({**row, "message_id": f"n{row['message_id']}"} for row in flat(other))]
+    for row in rows[len(flat(TREE)) :]:
+        row["parent_id"] = row["parent_id"] and f"n{row['parent_id']}"
+    assert read(tmp_path, rows).said == WANTED * 2
+    with pytest.raises(UserError, match=r"x\.jsonl:25: found a message of a tree whose parent"):
+        read(tmp_path, [*rows, rows[1]])
+
+
+def test_the_best_reply_is_a_demonstration(tmp_path: Path) -> None:
+    found = read(tmp_path, [TREE], read_demonstrations)
+    assert [row["response"] for row in found.records] == ["good", "well"]
+
+
+def test_a_broken_tree_is_named(tmp_path: Path) -> None:
+    broken = TREE | {"prompt": TREE["prompt"] | {"replies": [3]}}
+    with pytest.raises(UserError, match=r"x\.jsonl:2: found a reply that is no message"):
+        read(tmp_path, [TREE, broken])

@@ -1,0 +1,64 @@
+"""apo/datasets/unsupported_rows.py and rows.py: a file of no format is told as what it is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apo.core.errors import UserError
+from tests.helpers.reading import PAIR, WHY, read
+
+ROWS = [{"prompt": f"Why {n}?", **PAIR} for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (json.dumps(ROWS[0], indent=2), r"one JSON object over several lines; .*`jq -c '\.' FILE"),
+        ("\n".join(json.dumps(row, indent=1) for row in ROWS), "one JSON object over several lines"),
+        (json.dumps({"data": ROWS}, indent=2), r"a list of objects under 'data'.*`jq -c '\.data\[\]' FILE"),
+        (json.dumps({"data": ROWS * 99_999}, indent=2), "one JSON object over several lines, with a list"),
+        (json.dumps(ROWS[0], indent=2)[:-20], "one JSON object over several lines"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
+def test_an_object_over_several_lines_is_told_as_that(
+    tmp_path: Path, name: str, text: str, found: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=found) as error:
+        read(tmp_path / name)
+    assert "cut off" not in str(error.value)
+
+
+LISTS: list[tuple[dict[str, Any], str]] = [
+    ({"data": ROWS}, "one object with all rows under 'data'"),
+    ({"train": [{"chosen": f"{WHY} a", "rejected": f"{WHY} b"}]}, "one object with all rows under 'train'"),
+    ({"question": "Why?", "candidates": [{"body": "a", "votes": 3}]}, r"a list of objects \(body, votes\)"),
+    (
+        {"prompt": "Why?", "outputs": [{"generation": "a", "elo": 1}]},
+        r"objects \(elo, generation\)",
+    ),
+    ({"id": 1, "turns": [{"q": "a", "a": "b"}]}, r"a list of objects \(a, q\) under 'turns'"),
+]
+
+
+@pytest.mark.parametrize(("row", "found"), LISTS)
+def test_a_row_with_a_list_of_objects_is_no_wrapper(tmp_path: Path, row: dict[str, Any], found: str) -> None:
+    with pytest.raises(UserError, match=found):
+        read(tmp_path, [row])
+
+
+def test_following_the_advice_about_a_list_gives_its_comparisons(tmp_path: Path) -> None:
+    row = {"question": "Why?", "candidates": [{"body": "bad"}, {"body": "good"}], "pick": 1}
+    with pytest.raises(UserError, match=r"`response_0: candidates\.0\.FIELD` under data\.files\.columns"):
+        read(tmp_path, [row])
+    columns = {f"response_{n}": f"candidates.{n}.body" for n in range(2)} | {"better": "pick"}
+    assert read(tmp_path, [row], columns=columns | {"prompt": "question"}).said == [(WHY, "good > bad")]
+
+
+def test_a_cut_off_line_is_still_told_as_that(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text(json.dumps(ROWS[0]) + "\n" + json.dumps(ROWS[1])[:-9])
+    with pytest.raises(UserError, match=r"x\.jsonl:2: found a line that is not JSON.*cut off"):
+        read(tmp_path / "x.jsonl")
