@@ -1,7 +1,7 @@
-"""Where a computation keeps what it has done so far, so that a killed stage resumes.
+"""The folder of a computation's intermediate state, from which an interrupted stage resumes.
 
-DVC removes the outputs of a stage before it runs it. What is kept therefore lies in `.cache/` of the
-repository, in a folder whose name holds a hash of everything that the stage computes from.
+DVC removes the outputs of a stage before it runs the stage. So the state lies in `.cache/` of the
+repository. The name of its folder holds a hash of everything that the stage computes from.
 """
 
 import contextlib
@@ -22,49 +22,49 @@ CODE = Path(__file__).parents[1]
 
 
 def loaded_code() -> list[Path]:
-    """The files of this package that are imported: a state of other code is another computation."""
+    """The imported files of this package. Other code means another computation, with its own state."""
     files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     return sorted({path for name in files if name and (path := Path(name)).is_relative_to(CODE)})
 
 
 def fingerprint(settings: Iterable[Any], files: Iterable[Path]) -> str:
-    """A hash over settings (by their representation), the content of files and folders, and the code."""
+    """A hash of settings (by their `repr`), library versions, files, folders, and the imported code."""
     digest = hashlib.sha256()
     versions = [
         f"{name} {metadata.version(name)}" for name in ("torch", "transformers", "tokenizers", "peft")
     ]
     digest.update(repr([*versions, *settings]).encode())
     for path in files:
-        members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        for member in members:
-            _add(digest, str(member.relative_to(path)), member)
+        files_of_path = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files_of_path:
+            _update_digest(digest, str(file.relative_to(path)), file)
     for path in loaded_code():
-        _add(digest, str(path.relative_to(CODE)), path)
+        _update_digest(digest, str(path.relative_to(CODE)), path)
     return digest.hexdigest()[:24]
 
 
-def _add(digest: Any, name: str, path: Path) -> None:
+def _update_digest(digest: Any, name: str, path: Path) -> None:
     digest.update(name.encode() + b"\0")
     with path.open("rb") as stream:
         digest.update(hashlib.file_digest(stream, "sha256").digest())
 
 
 def folder_of(name: str, key: str) -> Path:
-    """Where a computation keeps what it has done so far.
+    """The folder of a computation's intermediate state.
 
     Args:
         name: The stage.
-        key: `fingerprint` of what it computes from; another key is another computation.
+        key: `fingerprint` of its inputs. Another key means another computation.
     """
     return Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "checkpoints" / f"{name}-{key}"
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds a computation for this process; a rank is held by the process that started it.
+    """Locks a computation for this process. A worker relies on the lock of the process that started it.
 
     Raises:
-        UserError: Another process runs the same computation, or the folder can't be written to.
+        UserError: Another process runs the same computation, or the folder is not writable.
     """
     if distributed.is_worker():
         yield
@@ -82,13 +82,13 @@ def locked(folder: Path) -> Iterator[None]:
                 str(folder),
                 found="another process that runs this stage",
                 expected="one at a time",
-                do="wait for it or end it: `pgrep -af stages.`",
+                do="wait for it or stop it; `pgrep -af stages.` lists it",
             ) from None
         yield
 
 
 def remove_older(folder: Path) -> None:
-    """Removes what other computations of the same stage left, all but the four newest."""
+    """Removes the state of other computations of the same stage, except the four newest."""
     name = folder.name.rsplit("-", 1)[0]
     others = sorted(folder.parent.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime)
     for other in others[:-4]:
@@ -97,11 +97,11 @@ def remove_older(folder: Path) -> None:
 
 
 def disk_error(path: Path, error: Exception) -> UserError:
-    """A checkpoint that could not be written."""
+    """The error for a checkpoint that can't be written."""
     reason = getattr(error, "strerror", None) or str(error)
     return UserError(
         str(path),
         found=reason[:120],
-        expected="room for what the stage has computed so far",
-        do="make room; `dvc repro` then goes on from the last checkpoint",
+        expected="disk space for a checkpoint",
+        do="make room; `dvc repro` then resumes from the last checkpoint",
     )

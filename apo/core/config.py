@@ -1,7 +1,7 @@
-"""`params.yaml` as typed sections: unknown, missing and mistyped keys are errors that name the key.
+"""`params.yaml` as typed sections. Unknown, missing and mistyped keys are errors that name the key.
 
-Read with the YAML 1.2 parser that DVC uses, so that no value means two things. There are no
-defaults here: a value lives only where DVC sees it.
+The parser is the YAML 1.2 parser of DVC, so both read the same values. There are no defaults here:
+every value is in params.yaml, where DVC tracks it.
 """
 
 from collections.abc import Mapping
@@ -37,16 +37,16 @@ S = TypeVar("S", bound=Section)
 
 
 def read_section(params: Path, name: str, kind: type[S], *, defaults: str = "") -> S:
-    """One section, `apo` or `sample.rm`, checked.
+    """Reads and validates one section, such as `apo` or `sample.rm`.
 
     Args:
         params: The file.
-        name: The section.
-        kind: Its keys and their types.
-        defaults: A section with the values of the keys that this one leaves out.
+        name: Dotted name of the section.
+        kind: The class with its keys and types.
+        defaults: Name of a section with values for the keys that this one omits.
 
     Raises:
-        UserError: The file or the section is missing, a key is unknown, missing or of a wrong kind.
+        UserError: The file or the section is missing, or a key is unknown, missing or has a wrong type.
     """
     values = read_value(params, name)
     common = read_value(params, defaults) if defaults else {}
@@ -64,38 +64,38 @@ def read_section(params: Path, name: str, kind: type[S], *, defaults: str = "") 
 
 
 def check_rounds(params: Path) -> list[str]:
-    """The ids of `rounds`, in order; every round follows the one before it, the first one `r0`.
+    """The ids of `rounds`, in order. Each round follows the previous one; the first follows `r0`.
 
     Raises:
-        UserError: They do not, there is none, or one comes twice.
+        UserError: The chain is broken, the list is empty, or an id occurs twice.
     """
     rounds = read_value(params, "rounds")
-    known = ["r0"]
-    for number, one in enumerate(rounds if isinstance(rounds, list) else [], start=1):
+    ids = ["r0"]
+    for index, entry in enumerate(rounds if isinstance(rounds, list) else []):
         try:
-            found = Round.model_validate(one)
+            current = Round.model_validate(entry)
         except ValidationError as error:
-            raise _explain(params, f"rounds[{number - 1}]", error) from None
-        if found.prev != known[-1] or found.id in known:
+            raise _explain(params, f"rounds[{index}]", error) from None
+        if current.prev != ids[-1] or current.id in ids:
             raise UserError(
-                f"{params}: rounds[{number - 1}]",
-                found=f"round {found.id!r} after {found.prev!r}",
-                expected=f"a new id after {known[-1]!r}, the round before it",
+                f"{params}: rounds[{index}]",
+                found=f"round {current.id!r} after {current.prev!r}",
+                expected=f"a new id after {ids[-1]!r}, the round before it",
                 do="write for example rounds=[{id: r1, prev: r0}, {id: r2, prev: r1}]",
             )
-        known.append(found.id)
-    if len(known) == 1:
+        ids.append(current.id)
+    if len(ids) == 1:
         raise UserError(
             f"{params}: rounds",
             found=repr(rounds)[:60],
             expected="a list with at least one round",
             do="write rounds=[{id: r1, prev: r0}]",
         )
-    return known[1:]
+    return ids[1:]
 
 
 def read_seed(params: Path) -> int:
-    """The whole number `seed`."""
+    """The integer `seed`."""
     seed = read_value(params, "seed")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
         raise UserError(
@@ -108,7 +108,7 @@ def read_seed(params: Path) -> int:
 
 
 def read_count(params: Path, name: str) -> int:
-    """A single leaf that is a whole number of at least 1, such as `apo.num_samples`."""
+    """A single positive integer, such as `apo.num_samples`."""
     value = read_value(params, name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UserError(
@@ -121,10 +121,10 @@ def read_count(params: Path, name: str) -> int:
 
 
 def read_value(params: Path, name: str) -> Any:
-    """The value under a dotted name, as plain Python and not checked.
+    """The value under a dotted name as plain Python, without validation.
 
     Raises:
-        UserError: The file can't be read, or there is no such key.
+        UserError: The file is unreadable, or there is no such key.
     """
     node = _document(params)
     for key in name.split("."):
@@ -140,16 +140,16 @@ def read_value(params: Path, name: str) -> Any:
 
 
 def read_all(params: Path) -> dict[str, Any]:
-    """Every section of the file, as plain Python and not checked: for a reader."""
-    found = _document(params)
-    if not isinstance(found, dict):
+    """Every section of the file as plain Python, without validation; for display."""
+    sections = _document(params)
+    if not isinstance(sections, dict):
         raise UserError(
             str(params),
             found="no sections",
-            expected="those as committed",
-            do="look at `git diff params.yaml`",
+            expected="the committed sections",
+            do="check `git diff params.yaml`",
         )
-    return found
+    return sections
 
 
 def _document(params: Path) -> Any:
@@ -167,31 +167,29 @@ def _document(params: Path) -> Any:
             str(params),
             found=" ".join(str(error).split())[:200],
             expected="YAML",
-            do="mend the line that is named",
+            do="fix that line",
         ) from None
 
 
 def _explain(
     params: Path, name: str, error: ValidationError, sections: Mapping[str, str] | None = None
 ) -> UserError:
-    """The first error of pydantic in our form; an unknown key before others: it may be a misspelt one.
+    """The first pydantic error as a UserError. An unknown key comes first, since it may be misspelled.
 
     Args:
-        sections: The keys that come from another section than `name`, with that section.
+        sections: The source section of every key that comes from another section than `name`.
     """
-    found = error.errors(include_url=False)
-    first = min(found, key=lambda one: one["type"] != "extra_forbidden")
+    details = error.errors(include_url=False)
+    first = min(details, key=lambda detail: detail["type"] != "extra_forbidden")
     section = (sections or {}).get(str(first["loc"][0]) if first["loc"] else "", name)
     key = ".".join([section, *map(str, first["loc"])])
     kind, value = first["type"], first["input"]
     if kind == "extra_forbidden":
-        missing = [str(one["loc"][-1]) for one in found if one["type"] == "missing"]
+        missing = [str(detail["loc"][-1]) for detail in details if detail["type"] == "missing"]
         return UserError(
             f"{params}: {key}",
             found=f"a parameter that nothing reads ({value!r})",
-            expected=f"{', '.join(missing)}, which is missing"
-            if missing
-            else "the keys of the section as committed",
+            expected=f"{', '.join(missing)}, which is missing" if missing else "the committed keys",
             do="correct its spelling" if missing else "correct its spelling or remove it",
         )
     if kind == "missing":

@@ -1,11 +1,11 @@
-"""A stage's heavy work on several processes: the stage starts itself again under a launcher such as torchrun.
+"""Distributed execution of a stage: the stage starts itself again under a launcher such as torchrun.
 
 APO_LAUNCH  the launcher with its options: `torchrun --standalone --nproc_per_node 8`
 
-dvc sees one command, whatever the number of processes. The process that dvc started, the outer one, holds the
-locks, the outputs and the provenance. Where a piece of work comes that can be shared, it runs `$APO_LAUNCH -m
-stages.NAME` with its own arguments. Each rank goes the same way to that piece of work, does its part, leaves
-what it found in a folder, and ends there; the outer process goes on from that folder.
+DVC runs one command, whatever the number of processes. The process that DVC started is the main process. It
+holds the locks and writes the outputs. At a computation that can be distributed it runs `$APO_LAUNCH -m
+stages.NAME` with its own arguments. Each worker executes the stage up to that computation, does its share,
+writes its results into a folder, and exits. The main process continues with the results in that folder.
 """
 
 import json
@@ -22,40 +22,39 @@ from typing import NoReturn
 
 from apo.core.errors import UserError
 
-PIECE, FOLDER = "APO_RANK_PIECE", "APO_RANK_FOLDER"  # set for the ranks alone
-# Runs a command that ends when its parent does, however that ends (1 is PR_SET_PDEATHSIG of prctl, on Linux).
+PIECE, FOLDER = "APO_RANK_PIECE", "APO_RANK_FOLDER"  # set in workers only
+# Runs a command that gets SIGTERM when its parent dies (1 is PR_SET_PDEATHSIG of prctl, on Linux).
 BOUND = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
 
-
-# What gloo, the store in which processes meet, and NCCL say of a collective operation at its time limit.
+# Messages of gloo, the rendezvous store and NCCL about a collective operation that timed out.
 TOO_LONG = re.compile(
     r"(?:Timed out waiting |wait timeout after |collective operation timeout: .*?Timeout\(ms\)=)(\d+)"
 )
-GONE = re.compile(r"Connection (?:closed|reset) by peer|Broken pipe")  # gloo, of a rank that has ended
-GRACE = 10  # seconds in which a launcher sees that a rank has ended
+GONE = re.compile(r"Connection (?:closed|reset) by peer|Broken pipe")  # gloo, after a worker exited
+GRACE = 10  # seconds in which a launcher notices that a worker has exited
 
 
 class WorkerDone(Exception):
-    """A rank has done its part; `apo.core.stage` ends the process."""
+    """A worker has done its share; `apo.core.stage` ends the process."""
 
 
 def is_worker() -> bool:
-    """Whether this process is a rank."""
+    """Whether this process is a worker."""
     return PIECE in os.environ
 
 
 def launcher_requested() -> bool:
-    """Whether this process is to start ranks for what can be shared."""
+    """Whether this process starts workers for distributed computations."""
     return bool(os.environ.get("APO_LAUNCH", "").strip()) and not is_worker()
 
 
 def is_worker_of(piece: str) -> bool:
-    """Whether this process is a rank that was started for this piece of work."""
+    """Whether this process is a worker of this computation."""
     return os.environ.get(PIECE) == piece
 
 
 def rank_and_world_size(piece: str) -> tuple[int, int]:
-    """Rank and number of the processes that share a piece of work; (0, 1) for one that does it alone."""
+    """Rank and number of workers of a computation; (0, 1) in a single process."""
     if not is_worker_of(piece):
         return 0, 1
     try:
@@ -64,44 +63,44 @@ def rank_and_world_size(piece: str) -> tuple[int, int]:
         raise UserError(
             "APO_LAUNCH",
             found="a launcher that sets no RANK and WORLD_SIZE",
-            expected="torchrun, alone or behind srun",
+            expected="torchrun, also under srun",
             do="write APO_LAUNCH='torchrun --standalone --nproc_per_node 2'",
         ) from None
 
 
 def run_workers(piece: str, folder: Path) -> None:
-    """Runs this stage once more on all ranks, for one piece of work, and waits for their end.
+    """Runs the workers of one computation and waits for them.
 
     Args:
-        piece: Its name, which `ranks` is asked with.
-        folder: Where the ranks leave what they found; held by this process.
+        piece: Name of the computation, the argument of `rank_and_world_size`.
+        folder: Folder for the results of the workers, locked by this process.
 
     Raises:
-        UserError: There is no such launcher, or a rank died or found something wrong: the first one's reason.
+        UserError: There is no such launcher, or a worker failed. The first failure is raised.
     """
     launcher = _launcher()
-    said = folder / "said"
-    shutil.rmtree(said, ignore_errors=True)
-    said.mkdir(parents=True)
+    errors = folder / "errors"
+    shutil.rmtree(errors, ignore_errors=True)
+    errors.mkdir(parents=True)
     main = sys.modules["__main__"].__spec__
     assert main is not None and main.name.startswith("stages."), "started as python -m stages.NAME"
     command = [*launcher, "-m", main.name, *sys.argv[1:]]
     if sys.platform == "linux":
         command = [sys.executable, "-c", BOUND, *command]
-    environment = os.environ | {PIECE: piece, FOLDER: str(said.resolve())}
+    environment = os.environ | {PIECE: piece, FOLDER: str(errors.resolve())}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
         try:
-            last = _passed_on(process)
-        except KeyboardInterrupt:  # which the launcher got too
+            output = _forward_stderr(process)
+        except KeyboardInterrupt:  # the launcher received it too
             process.wait()
             raise
     if process.returncode:
-        raise _reason(said, last, process.returncode)
-    shutil.rmtree(said)
+        raise _worker_error(errors, output, process.returncode)
+    shutil.rmtree(errors)
 
 
 def start_worker() -> None:
-    """What a rank does first: it ends when its launcher does."""
+    """Makes this worker end with its launcher; a worker calls it first."""
     if sys.platform == "linux":
         import ctypes
 
@@ -109,31 +108,31 @@ def start_worker() -> None:
 
 
 def report(error: UserError) -> None:
-    """Leaves a rank's reason for the outer process, which tells it once."""
+    """Writes the error of a worker for the main process, which prints it once."""
     content = {"where": error.where, "found": error.found, "expected": error.expected, "do": error.do}
     path = Path(os.environ[FOLDER], f"{os.environ.get('RANK', '0')}.json")
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def report_group(error: RuntimeError) -> None:
-    """Tells of a collective operation that failed: it took too long, or another rank has ended.
+    """Reports a failed collective operation: it timed out, or another worker has exited.
 
     Raises:
-        RuntimeError: It is another error.
+        RuntimeError: The error has another cause.
     """
     rank = os.environ.get("RANK", "0")
-    if too_long := _too_long(str(error), f"rank {rank}"):
-        report(too_long)
+    if timeout := _timeout_error(str(error), f"rank {rank}"):
+        report(timeout)
     elif GONE.search(str(error)):
         print(f"rank {rank}: another rank has ended", file=sys.stderr, flush=True)
-        time.sleep(GRACE)  # the launcher names the one that ended first
+        time.sleep(GRACE)  # the launcher reports the worker that exited first
     else:
         raise error
 
 
 def end_worker() -> NoReturn:
-    """Ends a rank that has done its part, when all have."""
-    distributed = sys.modules.get("torch.distributed")  # imported by those that use it
+    """Ends this worker after all workers have done their share."""
+    distributed = sys.modules.get("torch.distributed")  # imported only where it is used
     if distributed and distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         distributed.destroy_process_group()
@@ -141,7 +140,7 @@ def end_worker() -> NoReturn:
 
 
 def end(code: int) -> NoReturn:
-    """Ends a rank without the interpreter's own end, in which gloo may abort or wait for others."""
+    """Ends this worker without the interpreter's shutdown, in which gloo may abort or block."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -152,64 +151,64 @@ def _launcher() -> list[str]:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise _no_launcher(f"{text!r} ({error})") from None
+        raise _launcher_error(f"{text!r} ({error})") from None
     if shutil.which(words[0]) is None:
-        raise _no_launcher(f"{words[0]!r}, which is no program on the PATH")
+        raise _launcher_error(f"{words[0]!r}, which is no program on the PATH")
     return words
 
 
-def _no_launcher(found: str) -> UserError:
+def _launcher_error(value: str) -> UserError:
     return UserError(
         "APO_LAUNCH",
-        found=found,
+        found=value,
         expected="a launcher with its options, such as 'torchrun --standalone --nproc_per_node 8'",
-        do="correct it, or unset it for one process",
+        do="fix it, or unset it for a single process",
     )
 
 
-def _too_long(text: str, who: str) -> UserError | None:
-    """What is told where a library said that a collective operation took too long."""
-    found = TOO_LONG.search(text)
-    if found is None:
+def _timeout_error(text: str, worker: str) -> UserError | None:
+    """The error for a library's message about a timed-out collective operation; None for other messages."""
+    match = TOO_LONG.search(text)
+    if match is None:
         return None
     return UserError(
         "APO_COLLECTIVE_TIMEOUT",
-        found=f"{who} waiting for another one for {int(found[1]) / 1000:g} seconds",
-        expected="all ranks to come to the same point in this time",
-        do="look for a rank or a machine that stands still, or set it to more seconds where a step or saving "
-        "takes as long; `dvc repro` then goes on from the last checkpoint",
+        found=f"{worker} waiting for another one for {int(match[1]) / 1000:g} seconds",
+        expected="all ranks at the same point within this time",
+        do="look for a rank or a machine that hangs, or raise the timeout if a step or a save "
+        "takes that long; `dvc repro` then resumes from the last checkpoint",
     )
 
 
-def _passed_on(process: subprocess.Popen[bytes]) -> str:
-    """Passes on what the ranks say, until all have ended; the end of it."""
+def _forward_stderr(process: subprocess.Popen[bytes]) -> str:
+    """Forwards the workers' stderr until all have exited; returns the last 64 KiB."""
     assert process.stderr is not None
-    last = b""
+    tail = b""
     while chunk := os.read(process.stderr.fileno(), 65536):
         os.write(2, chunk)
-        last = (last + chunk)[-65536:]
+        tail = (tail + chunk)[-65536:]
     process.wait()
-    return last.decode(errors="replace")
+    return tail.decode(errors="replace")
 
 
-def _reason(said: Path, last: str, code: int) -> UserError:
-    """Why the ranks ended: what one of them said, else which one died first, as torchrun tells it."""
-    reports = sorted(said.glob("*.json"), key=lambda path: path.stat().st_mtime)
+def _worker_error(errors: Path, output: str, code: int) -> UserError:
+    """Why the workers failed: the first error they reported, else the root cause that torchrun names."""
+    reports = sorted(errors.glob("*.json"), key=lambda path: path.stat().st_mtime)
     if reports:
         return UserError(**json.loads(reports[0].read_text(encoding="utf-8")))
-    if too_long := _too_long(last, "a rank"):  # NCCL ends the process
-        return too_long
-    found = re.search(r"Root Cause.*?rank\s*: (\d+).*?exitcode\s*: (-?\d+)", last, flags=re.DOTALL)
-    if found is None:
-        how = f"an end with exit code {code}"
-    elif int(found[2]) < 0:
-        how = f"rank {found[1]} killed by {signal.Signals(-int(found[2])).name}"
+    if timeout := _timeout_error(output, "a rank"):  # NCCL ends the process
+        return timeout
+    match = re.search(r"Root Cause.*?rank\s*: (\d+).*?exitcode\s*: (-?\d+)", output, flags=re.DOTALL)
+    if match is None:
+        cause = f"exit code {code} of the launcher"
+    elif int(match[2]) < 0:
+        cause = f"rank {match[1]} killed by {signal.Signals(-int(match[2])).name}"
     else:
-        how = f"rank {found[1]} ended with exit code {found[2]}"
-    memory = " (SIGKILL: often the memory of the machine was full)" if "SIGKILL" in how else ""
+        cause = f"rank {match[1]} ended with exit code {match[2]}"
+    hint = " (SIGKILL: often the machine was out of memory)" if "SIGKILL" in cause else ""
     return UserError(
         "APO_LAUNCH",
-        found=how + memory,
-        expected="all ranks to do their part",
-        do="look at what it printed above; `dvc repro` then goes on from the last checkpoint",
+        found=cause + hint,
+        expected="exit code 0 of all ranks",
+        do="read its output above; `dvc repro` then resumes from the last checkpoint",
     )

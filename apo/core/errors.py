@@ -1,17 +1,17 @@
-"""The one exception that a user is meant to see, and its kind for one row, for which there is an action."""
+"""The exceptions that a user sees: `UserError`, and `RowError` for one row, whose action params.yaml sets."""
 
 
 class UserError(Exception):
-    """Something outside this code is wrong: a file, a parameter, a checkpoint, the machine.
+    """An input of the user is wrong: a file, a parameter, a checkpoint, the environment.
 
-    The message says where, what was found, what was expected and what to do; a stage prints it
-    without a traceback and ends with exit code 1.
+    The message has four parts: location, actual value, expected value, fix. A stage prints it
+    without a traceback and exits with code 1.
 
     Args:
-        where: A file with a line (`data/pairs.jsonl:17`), a parameter (`params.yaml: rm.lr`), a folder.
-        found: What is there.
-        expected: What should be there.
-        do: What the user can do about it.
+        where: A file with a line (`data/pairs.jsonl:17`), a parameter (`params.yaml: rm.lr`) or a folder.
+        found: The actual value.
+        expected: The expected value.
+        do: The fix.
     """
 
     def __init__(self, where: str, *, found: str, expected: str, do: str) -> None:
@@ -20,18 +20,18 @@ class UserError(Exception):
 
 
 class RowError(UserError):
-    """One row is wrong and the rows after it can still be read.
+    """One row is invalid; the rows after it are still readable.
 
     Args:
-        code: The issue, a code of `data.on_issue` in params.yaml.
+        code: The kind of data issue, a key of `data.on_issue` in params.yaml.
         where: The row: `data/input/pairs.jsonl:17`.
-        found: What it has, shortened for a reader.
-        expected: What it should have.
-        do: What the user can do about it.
+        found: The actual value, truncated.
+        expected: The expected value.
+        do: The fix.
     """
 
     def __init__(
-        self, code: str, where: str, *, found: str, expected: str, do: str = "mend or remove the row"
+        self, code: str, where: str, *, found: str, expected: str, do: str = "fix or remove the row"
     ) -> None:
         super().__init__(where, found=found, expected=expected, do=do)
         self.code = code

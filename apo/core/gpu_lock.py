@@ -1,11 +1,10 @@
-"""One GPU for each of the stages that run at a time: `dvc queue start -j 4` starts four tasks in one
-environment.
+"""One GPU for each stage that runs concurrently, as with `dvc queue start -j 4`.
 
-APO_GPUS  the GPUs that stages may take, in the words of CUDA_VISIBLE_DEVICES: 0,1,2,3. Without it a stage
-          sees what the environment shows.
+APO_GPUS  the GPUs that stages may take, in the format of CUDA_VISIBLE_DEVICES: 0,1,2,3. Without it a stage
+          sees the GPUs of its environment.
 
-A GPU is taken by an flock on a file of its name, in a folder that all processes of this user on this machine
-share. The system gives it back when the process has ended, however it did.
+A stage takes a GPU with an flock on a file named after the GPU. All processes of this user on this machine
+use the same folder of lock files. The operating system releases the lock when the process ends.
 """
 
 import fcntl
@@ -19,63 +18,63 @@ from urllib.parse import quote
 from apo.core import distributed
 from apo.core.errors import UserError
 
-_TAKEN = "APO_GPU_TAKEN"  # the open file, told to what this process becomes and starts
+_TAKEN = "APO_GPU_TAKEN"  # the descriptor of the lock file; set for this process and its children
 
 
 def take_one() -> None:
-    """Takes a GPU of APO_GPUS and runs this process again from its start, where it sees no other one.
+    """Takes a GPU of APO_GPUS and executes this process again with that GPU alone visible.
 
-    Waits while all are taken. A stage that did not import torch computes on no GPU and takes none, nor does
-    one with another APO_DEVICE, nor a process that a stage with a GPU has started. It starts again because
-    CUDA counts the GPUs once, and a library may have asked for them on import.
+    It waits while all GPUs are taken. It takes none in a stage that did not import torch, with another
+    APO_DEVICE, or in a child process of a stage that has a GPU. The process executes again because CUDA
+    counts the GPUs once, and a library may have initialized CUDA on import.
 
     Raises:
-        UserError: APO_GPUS is no list of different names, or the folder can't be written to. It stands beside
-            APO_LAUNCH, in which case every stage is refused, so that this is told by the first.
+        UserError: APO_GPUS is not a list of distinct names, or the lock folder is not writable. APO_GPUS and
+            APO_LAUNCH are both set; every stage refuses that, so the first stage reports it.
     """
-    listed = os.environ.get("APO_GPUS", "")
+    names = os.environ.get("APO_GPUS", "")
     on_gpu = os.environ.get("APO_DEVICE", "cuda").startswith("cuda")
-    if not listed or not on_gpu:
+    if not names or not on_gpu:
         return
     if distributed.launcher_requested():
         raise UserError(
             "APO_GPUS",
-            found=f"it beside APO_LAUNCH={os.environ['APO_LAUNCH']!r}",
-            expected="one of them: a stage that takes one GPU for itself has none for other processes",
-            do="unset APO_LAUNCH for a sweep with a GPU a stage, or APO_GPUS for stages on several GPUs; "
-            "CUDA_VISIBLE_DEVICES says which GPUs the processes of a launcher see",
+            found=f"APO_LAUNCH={os.environ['APO_LAUNCH']!r} beside it",
+            expected="only one of APO_GPUS and APO_LAUNCH",
+            do="unset APO_LAUNCH for a sweep with one GPU per stage, or APO_GPUS for stages on several GPUs; "
+            "CUDA_VISIBLE_DEVICES selects the GPUs of a launcher's workers",
         )
     if "torch" not in sys.modules or _TAKEN in os.environ:
         return
-    gpu, lock = _free_one([name.strip() for name in listed.split(",")])
+    gpu, lock = _wait_for_gpu([name.strip() for name in names.split(",")])
     os.set_inheritable(lock, True)
     os.environ |= {_TAKEN: str(lock), "CUDA_VISIBLE_DEVICES": gpu}
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _free_one(gpus: list[str]) -> tuple[str, int]:
-    """The first GPU that nobody has, and the open file that holds it."""
+def _wait_for_gpu(gpus: list[str]) -> tuple[str, int]:
+    """The first free GPU, and the descriptor of its lock file."""
     if "" in gpus or len(set(gpus)) < len(gpus):
         raise UserError(
             "APO_GPUS",
             found=repr(os.environ["APO_GPUS"]),
-            expected="different GPUs with commas between them, such as 0,1,2,3",
-            do="correct it, or unset it",
+            expected="distinct GPUs separated by commas, such as 0,1,2,3",
+            do="fix it or unset it",
         )
-    told = False
+    logged = False
     while True:
         for gpu in gpus:
             if (lock := _lock(gpu)) is not None:
                 return gpu, lock
-        if not told:
+        if not logged:
             print(f"waiting for a GPU: {', '.join(gpus)} are taken", file=sys.stderr, flush=True)
-            told = True
+            logged = True
         time.sleep(0.5)
 
 
 def _lock(gpu: str) -> int | None:
-    """The open file of a GPU, locked; None where another process has it."""
+    """The descriptor of a GPU's locked file, or None if another process holds the lock."""
     folder = Path(tempfile.gettempdir()) / f"apo-gpus-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -85,7 +84,7 @@ def _lock(gpu: str) -> int | None:
             str(folder),
             found=str(error.strerror),
             expected="a folder for one small file per GPU",
-            do="look at its rights, or set TMPDIR to the same folder for all tasks",
+            do="check its permissions, or set TMPDIR to the same folder for all tasks",
         ) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
-"""Records: JSON Lines in and out, as streams, atomically.
+"""Records: JSON Lines, read as streams and written atomically.
 
-A file without records is one empty line: DVC warns about an empty file, as if it were a mistake.
+A file without records is one empty line, because DVC warns about empty files.
 """
 
 import contextlib
@@ -14,29 +14,29 @@ from typing import Any, BinaryIO
 from apo.core.errors import UserError
 
 Row = dict[str, Any]
-_on_one_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def read_rows(path: Path, *texts: str) -> Iterator[Row]:
-    """Rows of a records file that this pipeline wrote, one at a time.
+    """Yields the rows of a records file that this pipeline wrote.
 
     Args:
         path: The file.
-        texts: Keys under which every row has a text.
+        texts: Keys whose value must be a string in every row.
 
     Raises:
-        UserError: The file is missing, a line is not a JSON object, or a text is not there.
+        UserError: The file is missing, a line is not a JSON object, or a text is missing.
     """
     return (row for _, _, row in read_placed_rows(path, *texts))
 
 
 def read_numbered_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """Rows with their line numbers, counted from 1."""
+    """Yields (line number, row); line numbers start at 1."""
     return ((number, row) for number, _, row in read_placed_rows(path))
 
 
 def read_placed_rows(path: Path, *texts: str) -> Iterator[tuple[int, int, Row]]:
-    """Rows with their line numbers, counted from 1, and the byte at which their line begins."""
+    """Yields (line number, byte offset of the line, row); line numbers start at 1."""
     if not path.is_file():
         raise UserError(
             str(path),
@@ -44,7 +44,7 @@ def read_placed_rows(path: Path, *texts: str) -> Iterator[tuple[int, int, Row]]:
             expected="a JSON Lines file",
             do="run `dvc repro`: an earlier stage writes it",
         )
-    place = 0
+    offset = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line == b"\n" and number == 1 and not lines.peek(1):
@@ -57,14 +57,14 @@ def read_placed_rows(path: Path, *texts: str) -> Iterator[tuple[int, int, Row]]:
                         where,
                         found=f"{row[key]!r:.40} under {key!r}" if key in row else f"no key {key!r}",
                         expected="a text",
-                        do="run `dvc repro`, which writes the file again, or mend the row",
+                        do="run `dvc repro`, which writes the file again, or fix the row",
                     )
-            yield number, place, row
-            place += len(line)
+            yield number, offset, row
+            offset += len(line)
 
 
 def decoded(data: bytes, *, where: str) -> str:
-    """Bytes of UTF-8 as text, without a byte order mark."""
+    """Decodes UTF-8 and removes a byte order mark."""
     try:
         return data.removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError as error:
@@ -77,35 +77,35 @@ def decoded(data: bytes, *, where: str) -> str:
 
 
 def parse_row(line: str, *, where: str) -> Row:
-    """One line of JSON Lines as a dict."""
+    """Parses one line of JSON Lines."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise UserError(
             where,
             found=f"a line that is not JSON ({str(error)[:80]})",
-            expected="one JSON object a line",
-            do="mend or remove the line; a file cut off in the middle has to be fetched again",
+            expected="one JSON object per line",
+            do="fix or remove the line; download a truncated file again",
         ) from None
     if not isinstance(row, dict):
         raise UserError(
             where,
             found=f"JSON of type {type(row).__name__}",
-            expected="one JSON object a line",
-            do="write each record as {...} on a line of its own",
+            expected="one JSON object per line",
+            do="write each record as {...} on a separate line",
         )
     return row
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
-    """Writes rows as JSON Lines under a temporary name and renames at the end; returns how many."""
+    """Writes rows as JSON Lines, atomically; returns their number."""
     return write_parts({"": path}, (("", row) for row in rows))[""]
 
 
 def write_parts(paths: Mapping[str, Path], rows: Iterable[tuple[str, Row]]) -> dict[str, int]:
-    """Writes one stream of (part, row) into a file for each part, all whole or none; rows per part."""
+    """Writes a stream of (part, row) into one file per part, all files or none; returns the rows per part."""
     with contextlib.ExitStack() as stack:
-        files = {part: stack.enter_context(_in_place_of(path)) for part, path in paths.items()}
+        files = {part: stack.enter_context(_atomic_file(path)) for part, path in paths.items()}
         counts = dict.fromkeys(paths, 0)
         for part, row in rows:
             files[part].write(_line(row, paths[part]))
@@ -117,9 +117,9 @@ def write_parts(paths: Mapping[str, Path], rows: Iterable[tuple[str, Row]]) -> d
 
 
 def write_list(path: Path, rows: Iterable[Row]) -> int:
-    """Writes rows as one JSON list, a row a line, whole or not at all; returns how many."""
+    """Writes rows as one JSON list, one row per line, atomically; returns their number."""
     count = 0
-    with _in_place_of(path) as out:
+    with _atomic_file(path) as out:
         for count, row in enumerate(rows, start=1):
             out.write((b",\n" if count > 1 else b"[\n") + _line(row, path).rstrip(b"\n"))
         out.write(b"\n]\n" if count else b"[]\n")
@@ -127,22 +127,22 @@ def write_list(path: Path, rows: Iterable[Row]) -> int:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes one JSON document, indented, whole or not at all. NaN is refused."""
-    with _in_place_of(path) as out:
+    """Writes one indented JSON document, atomically. NaN raises ValueError."""
+    with _atomic_file(path) as out:
         out.write(_encoded(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2), path))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text, whole or not at all."""
-    with _in_place_of(path) as out:
+    """Writes a text file, atomically."""
+    with _atomic_file(path) as out:
         out.write(_encoded(text, path).removesuffix(b"\n"))
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """The same files in another folder, whole or not at all; linked where the file system can.
+    """Copies a folder, atomically. Files become hard links if the file system supports them.
 
     Raises:
-        UserError: There is no such folder, or the copy can't be written.
+        UserError: There is no such folder, or the target is not writable.
     """
     if not source.is_dir():
         raise UserError(
@@ -166,12 +166,12 @@ def copy_folder(source: Path, target: Path) -> None:
 def _link_or_copy(source: str, target: str) -> None:
     try:
         os.link(source, target)
-    except OSError:  # another disk, or a file system without links
+    except OSError:  # another disk, or a file system without hard links
         shutil.copyfile(source, target)
 
 
 def _line(row: Row, path: Path) -> bytes:
-    return _encoded(_on_one_line(row), path)
+    return _encoded(_encode_json(row), path)
 
 
 def _encoded(text: str, path: Path) -> bytes:
@@ -180,18 +180,18 @@ def _encoded(text: str, path: Path) -> bytes:
     except UnicodeEncodeError as error:
         raise UserError(
             str(path),
-            found=f"half of a surrogate pair in what was to be written ({text[: error.start][-40:]!r})",
-            expected="texts that are valid Unicode",
-            do="mend the file that the text comes from",
+            found=f"half of a surrogate pair in the text after {text[: error.start][-40:]!r}",
+            expected="valid Unicode",
+            do="fix the file that the text comes from",
         ) from None
 
 
 @contextlib.contextmanager
-def _in_place_of(path: Path) -> Iterator[BinaryIO]:
-    """A file under a temporary name that takes the path's place when it is complete.
+def _atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file under a temporary name, renamed to the path when it is complete.
 
     Raises:
-        UserError: The folder can't be written to, or the disk is full.
+        UserError: The folder is not writable, or the disk is full.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -211,5 +211,5 @@ def _unwritable(path: Path, error: OSError) -> UserError:
         str(error.filename or path),
         found=str(error.strerror or error),
         expected=f"to be able to write {path.name}",
-        do="look at the rights of the file and its folder, and at the space on the disk",
+        do="check the permissions of the file and its folder, and the free disk space",
     )

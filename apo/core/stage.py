@@ -1,4 +1,4 @@
-"""How a stage is run: `main` called with paths from dvc.yaml, errors printed in one line."""
+"""The entry point of a stage: it calls `main` with the paths of dvc.yaml and prints an error as one line."""
 
 import argparse
 import inspect
@@ -15,10 +15,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def run(main: Callable[..., None]) -> None:
-    """Calls `main` with one `--name path` for each of its parameters and ends the process.
+    """Calls `main` with one option `--name path` per parameter.
 
-    A UserError is printed in one line, whatever a library's
-    message in it looks like; the exit code is 1. A rank ends with its part of the work.
+    A UserError is printed as one line and the exit code is 1. In a worker the process ends as soon as the
+    worker's part of the computation is done.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(main))
     for name, parameter in inspect.signature(main).parameters.items():
@@ -27,18 +27,18 @@ def run(main: Callable[..., None]) -> None:
         parser.add_argument(f"--{name}", type=kind, required=required, default=parameter.default)
     arguments = vars(parser.parse_args())
     if distributed.is_worker():
-        _run_rank(main, arguments)
+        _run_worker(main, arguments)
     try:
         gpu_lock.take_one()
         main(**arguments)
     except UserError as error:
         sys.exit(f"error: {' '.join(str(error).splitlines())}")
     except KeyboardInterrupt:
-        sys.exit("interrupted; `dvc repro` goes on from the last checkpoint")
+        sys.exit("interrupted; `dvc repro` resumes from the last checkpoint")
 
 
-def _run_rank(main: Callable[..., None], arguments: dict[str, Path | str]) -> NoReturn:
-    """Calls `main`, which raises `Done` at the piece of work that this rank was started for."""
+def _run_worker(main: Callable[..., None], arguments: dict[str, Path | str]) -> NoReturn:
+    """Calls `main`, which raises `WorkerDone` after the computation that this worker was started for."""
     distributed.start_worker()
     try:
         try:

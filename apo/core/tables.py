@@ -1,4 +1,4 @@
-"""Small tables for plots: CSV with a column for every key that occurs."""
+"""Small CSV tables for plots, with a column for every key that occurs."""
 
 import csv
 import io
@@ -10,12 +10,12 @@ from apo.core.records import write_text
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
-    """Writes rows as CSV, atomically; absent values stay empty.
+    """Writes rows as CSV, atomically.
 
     Args:
         path: The file.
-        rows: What a row lacks stays empty, as does None.
-        columns: Columns that stand first, also where no row has them; the others follow as they occur.
+        rows: The rows. A missing key and None become an empty cell.
+        columns: The first columns, written even if no row has them. Other keys follow in order of occurrence.
     """
     names = list(dict.fromkeys([*columns, *(key for row in rows for key in row)]))
     out = io.StringIO()

@@ -1,4 +1,4 @@
-"""Training of language models on texts: pretraining from scratch and supervised fine-tuning."""
+"""Training of causal language models: pretraining and supervised fine-tuning."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,13 +22,13 @@ from apo.training.trainer import length_bucketed_batches, training_loop
 def encode_documents(
     tokenizer: Any, texts: Iterable[str], *, max_length: int, counts: Counter[str]
 ) -> Iterator[ResponseSet]:
-    """Whole texts to learn: `[bos]` as prefix, the text and `[eos]` as its one response; cut on the right."""
+    """Encodes documents: `[bos]` is the prefix, text and `[eos]` the response; truncates on the right."""
     for ids in text_ids(tokenizer, list(texts), special_tokens(tokenizer)):
         counts["documents"] += 1
         counts["documents_cut"] += len(ids) > max_length - 2
-        kept = [*ids[: max_length - 2], tokenizer.eos_token_id]
-        counts["tokens"] += len(kept)
-        yield ResponseSet([tokenizer.bos_token_id], [kept])
+        truncated = [*ids[: max_length - 2], tokenizer.eos_token_id]
+        counts["tokens"] += len(truncated)
+        yield ResponseSet([tokenizer.bos_token_id], [truncated])
 
 
 def encode_answers(
@@ -39,7 +39,7 @@ def encode_answers(
     counts: Counter[str],
     where: str,
 ) -> Iterator[ResponseSet]:
-    """(query, response) to learn: the query as the prefix, the response and `[eos]` as the one response."""
+    """Encodes (query, response) pairs: the query is the prefix, response and `[eos]` the response."""
     encoder = Encoder(tokenizer, max_length, pooling="eos", separator="", truncation_side="left")
     yield from encoder.items(((query, [response]) for query, response in rows), counts, where=where)
 
@@ -47,7 +47,7 @@ def encode_answers(
 def token_loss_sum(
     logits: Float[Tensor, "seq tok vocab"], labels: Int[Tensor, "seq tok"]
 ) -> Float[Tensor, ""]:
-    """Sum of -log p(token | tokens before it) over the labelled tokens, in nats; the caller divides."""
+    """Sum of the negative log-likelihoods of the labelled tokens, in nats."""
     return cross_entropy(
         logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
     )
@@ -64,11 +64,11 @@ def train_language_model(
     desc: str,
     checkpoints: Checkpoints,
 ) -> list[dict[str, float]]:
-    """Minimizes the mean loss of the labelled tokens of each optimizer step; the curve of `training_loop`."""
+    """Minimizes the mean loss per labelled token of each optimizer step; returns the curve."""
 
-    def loss_of(step: list[int], chosen: list[int]) -> Terms:
-        tokens = sum(len(items[i].responses[0]) for i in step)  # the denominator
-        ids, attention, labels = collate_texts([items[i] for i in chosen], pad_id=pad_id)
+    def loss_of(step: list[int], micro_batch: list[int]) -> Terms:
+        tokens = sum(len(items[i].responses[0]) for i in step)
+        ids, attention, labels = collate_texts([items[i] for i in micro_batch], pad_id=pad_id)
         with runtime.autocast(device):
             logits = model(
                 input_ids=ids.to(device), attention_mask=attention.to(device), use_cache=False

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of a language model on answers, saved with its curve and metrics."""
+"""Supervised fine-tuning (SFT) of a language model on answers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -25,23 +25,26 @@ def fine_tune(
     seed: int,
     to: Outputs,
 ) -> None:
-    """Trains on (query, response) pairs; the loss is on the response alone.
+    """Trains on (query, response) pairs, with the loss on the response only, and saves the outputs.
 
     Args:
-        name: The key in the metrics.
-        start: The checkpoint to start from.
-        answers: What to learn.
-        source: The file that they come from.
+        name: The key of the metrics.
+        start: The start checkpoint.
+        answers: (query, response) pairs.
+        settings: Settings of the training.
+        source: The file of the answers.
+        seed: Seed of the order of the items.
+        to: The paths of the outputs.
 
     Raises:
-        UserError: There is nothing to learn, or the checkpoint is none.
+        UserError: There are no answers, or `start` is not a checkpoint.
     """
     if not answers:
         raise UserError(
             str(source),
             found="no answers",
             expected="answers to fine-tune on",
-            do="name a file of answers under data.files.demonstrations, or give an own checkpoint",
+            do="name a file of answers under data.files.demonstrations, or set a checkpoint of your own",
         )
     device = runtime.set_up()
     tokenizer = load_tokenizer(start)
@@ -61,8 +64,8 @@ def fine_tune(
             desc=name,
             checkpoints=checkpoints,
         )
-        learned = settings.model_dump(exclude={"start"})
-        card = {"start": start, "trained_on": {source: len(answers)}, "settings": learned}
-        found = warmup_metrics(len(curve), settings)
-        finish(name, model, tokenizer, curve, found=found, counts=counts, card=card, to=to)
+        card_settings = settings.model_dump(exclude={"start"})
+        card = {"start": start, "trained_on": {source: len(answers)}, "settings": card_settings}
+        metrics = warmup_metrics(len(curve), settings)
+        finish(name, model, tokenizer, curve, found=metrics, counts=counts, card=card, to=to)
         checkpoints.remove_older()

@@ -1,4 +1,4 @@
-"""The tokenizer of a backbone from scratch: trained by sentencepiece, opened by Hugging Face."""
+"""Trains the tokenizer of a new backbone: sentencepiece trains it, transformers loads it."""
 
 import io
 import tempfile
@@ -11,18 +11,18 @@ from transformers import LlamaTokenizer
 
 from apo.core.errors import UserError
 
-TURNS = ["\n\nHuman:", "\n\nAssistant:"]  # one piece each: no text is cut inside a turn mark
+TURNS = ["\n\nHuman:", "\n\nAssistant:"]  # one token each, so truncation never splits a turn marker
 
 
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Any:
-    """Byte-pair pieces with bytes for unseen characters; digits apart; ids 0 to 3 unk, bos, eos, pad.
+    """Trains a BPE tokenizer with byte fallback and split digits; ids 0 to 3 are unk, bos, eos, pad.
 
     Args:
-        texts: What the pieces are learned from, in a fixed order.
-        vocab_size: Pieces, special ones included; fewer where the texts do not hold as many.
+        texts: The training texts, in a fixed order.
+        vocab_size: Maximum number of tokens, special tokens included. Small corpora give fewer.
 
     Raises:
-        UserError: The texts hold no words, or more characters than pieces.
+        UserError: The texts contain no words, or more characters than tokens.
     """
     model = io.BytesIO()
     try:
@@ -50,8 +50,8 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Any:
         raise UserError(
             "params.yaml: backbone.vocab_size",
             found=f"{vocab_size} ({str(error).strip()[-160:]})",
-            expected="more pieces than the texts have characters, and texts with words",
-            do="raise it, or look at data/split/documents.jsonl",
+            expected="more tokens than the texts have characters, and texts with words",
+            do="raise it, or check data/split/documents.jsonl",
         ) from None
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "tokenizer.model").write_bytes(model.getvalue())

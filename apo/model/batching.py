@@ -1,8 +1,8 @@
-"""Items to tensors: one tree per query, in micro-batches of a token budget.
+"""Collation of response sets into tensors, with shared-prefix packing, and micro-batches of a token budget.
 
-A tree is the query followed by all its responses. Position ids restart behind the query and the
-attention mask lets a response see the query and itself, so that every reward and every gradient is
-the one that separate sequences would give, while the query is computed once.
+A packed sequence is the query followed by all its responses. The position ids of each response continue
+those of the query. The attention mask lets a response attend to the query and to itself. So every reward and
+every gradient equals that of separate sequences, and the query is computed once.
 """
 
 import sys
@@ -20,13 +20,13 @@ from apo.model.encoding import ResponseSet
 
 @dataclass(frozen=True)
 class Batch:
-    """Trees padded to the longest one.
+    """Packed sequences, padded to the longest one.
 
     Attributes:
         input_ids: Token ids.
-        position_ids: Positions as in the separate sequences.
-        segments: What a token belongs to: 0 the query, k the k-th response, -1 padding.
-        mask: Which responses are there.
+        position_ids: Position ids, the same as in separate sequences.
+        segments: Segment of each token: 0 for the query, k for the k-th response, -1 for padding.
+        mask: True for real responses, False for padding.
     """
 
     input_ids: Int[Tensor, "item tok"]
@@ -36,17 +36,17 @@ class Batch:
 
     @cached_property
     def attention(self) -> Bool[Tensor, "item 1 tok tok"]:
-        """Which token (row) sees which (column); nothing sees padding but padding."""
+        """True where a token (row) attends to another (column). Only padding attends to padding."""
         keys, queries = self.segments[:, None, :], self.segments[:, :, None]
         causal = torch.ones(keys.shape[-1], keys.shape[-1], dtype=torch.bool, device=keys.device).tril()
         return (causal & ((keys == queries) | (keys == 0)))[:, None]
 
     @cached_property
     def response_mask(self) -> Bool[Tensor, "item resp tok"]:
-        """Which tokens make up the sequence of each response."""
+        """True for the tokens of each response's sequence: those of the query and of the response."""
         keys = self.segments[:, None, :]
-        numbers = torch.arange(1, self.mask.shape[1] + 1, device=keys.device)[None, :, None]
-        return ((keys == numbers) | (keys == 0)) & self.mask[:, :, None]
+        responses = torch.arange(1, self.mask.shape[1] + 1, device=keys.device)[None, :, None]
+        return ((keys == responses) | (keys == 0)) & self.mask[:, :, None]
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
@@ -54,34 +54,34 @@ class Batch:
 
 
 def packed_length(item: ResponseSet) -> int:
-    """Tokens of the query and of all its responses."""
+    """Number of tokens of the query and all its responses."""
     return len(item.prefix) + sum(map(len, item.responses))
 
 
 def unpacked(item: ResponseSet) -> list[ResponseSet]:
-    """The layout without sharing: one item for each response."""
+    """The layout without a shared prefix: one item per response."""
     return [ResponseSet(item.prefix, [response]) for response in item.responses]
 
 
 def collate(items: Sequence[ResponseSet], *, pad_id: int) -> Batch:
-    """Pads trees on the right."""
+    """Packs each item into one sequence and pads the sequences on the right."""
     length = max(map(packed_length, items))
-    widest = max(len(item.responses) for item in items)
+    max_responses = max(len(item.responses) for item in items)
     input_ids = torch.full((len(items), length), pad_id, dtype=torch.long)
     position_ids = torch.zeros((len(items), length), dtype=torch.long)
     segments = torch.full((len(items), length), -1, dtype=torch.long)
-    mask = torch.zeros((len(items), widest), dtype=torch.bool)
+    mask = torch.zeros((len(items), max_responses), dtype=torch.bool)
     for row, item in enumerate(items):
         ids = list(item.prefix)
         positions = list(range(len(item.prefix)))
-        numbers = [0] * len(item.prefix)
+        item_segments = [0] * len(item.prefix)
         for number, response in enumerate(item.responses, start=1):
             ids += response
             positions += range(len(item.prefix), len(item.prefix) + len(response))
-            numbers += [number] * len(response)
+            item_segments += [number] * len(response)
         input_ids[row, : len(ids)] = torch.tensor(ids)
         position_ids[row, : len(ids)] = torch.tensor(positions)
-        segments[row, : len(ids)] = torch.tensor(numbers)
+        segments[row, : len(ids)] = torch.tensor(item_segments)
         mask[row, : len(item.responses)] = True
     return Batch(input_ids, position_ids, segments, mask)
 
@@ -89,21 +89,22 @@ def collate(items: Sequence[ResponseSet], *, pad_id: int) -> Batch:
 def pad_responses(
     rows: Sequence[Sequence[float]], fill: float, dtype: torch.dtype
 ) -> Shaped[Tensor, "item resp"]:
-    """Numbers of the responses of each item, with `fill` where an item has no more responses."""
+    """Values per response as a tensor, padded with `fill` to the largest number of responses."""
     return pad_sequence([torch.tensor(row, dtype=dtype) for row in rows], True, fill)
 
 
 def micro_batches(lengths: Sequence[int], *, budget: str, tokens: int) -> Iterator[list[int]]:
-    """Indices in groups of similar length whose padded size stays within the budget.
+    """Yields the indices of each micro-batch: similar lengths, with a padded size within the budget.
 
-    One that is longer than the budget makes a group of its own, and a line on the terminal says so.
+    An item longer than the budget becomes a micro-batch of its own, with a warning on stderr.
 
     Args:
-        budget: The variable of the environment that holds the budget.
-        tokens: Its value.
+        lengths: Tokens of each item.
+        budget: Name of the environment variable that holds the budget.
+        tokens: Value of the budget.
     """
     if lengths and max(lengths) > tokens:
-        _say_larger(budget, tokens, max(lengths))
+        _warn_oversized(budget, tokens, max(lengths))
     group: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         if group and (len(group) + 1) * lengths[group[0]] > tokens:
@@ -114,24 +115,24 @@ def micro_batches(lengths: Sequence[int], *, budget: str, tokens: int) -> Iterat
         yield group
 
 
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
-def _say_larger(budget: str, tokens: int, longest: int) -> None:
-    """One line a process."""
-    if budget not in _told:
-        _told.add(budget)
+def _warn_oversized(budget: str, tokens: int, longest: int) -> None:
+    """Warns once per process and budget."""
+    if budget not in _warned:
+        _warned.add(budget)
         print(
             f"{budget} is {tokens} tokens and an item has {longest}: such an item is a micro-batch alone",
             file=sys.stderr,
         )
 
 
-IGNORED = -100  # a label that costs nothing
+IGNORED = -100  # a label that the loss ignores
 
 
 def collate_texts(items: Sequence[ResponseSet], *, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, attention mask and labels (the response's tokens alone), padded on the right."""
+    """Token ids, attention mask and labels, padded on the right. Only tokens of the response have labels."""
     length = max(item.longest for item in items)
     ids = torch.full((len(items), length), pad_id)
     labels = torch.full((len(items), length), IGNORED)

@@ -1,4 +1,4 @@
-"""A reward model: a sequence classifier of Hugging Face with one label, read as rewards of items."""
+"""A reward model: a Hugging Face sequence classifier with one label, whose logit is the reward."""
 
 import functools
 import sys
@@ -18,14 +18,14 @@ from apo.model.pooling import POOLINGS
 
 
 class RewardModel(nn.Module):
-    """Rewards of trees, or of separate sequences where the backbone can't take a tree's mask.
+    """Rewards of packed sequences, or of separate ones if the backbone does not support shared prefixes.
 
     Args:
         classifier: The model as `AutoModelForSequenceClassification` loads it.
-        encoder: How it reads text.
+        encoder: The text encoding of the model.
 
     Attributes:
-        takes_trees: Which of the two layouts; found by trying.
+        supports_shared_prefix: Whether the model reads packed sequences; a forward pass tests it.
     """
 
     def __init__(self, classifier: Any, encoder: Encoder) -> None:
@@ -37,28 +37,28 @@ class RewardModel(nn.Module):
             log_unpacked(type(classifier).__name__)
 
     def tokens(self, item: ResponseSet) -> int:
-        """What an item costs of a token budget."""
+        """Tokens of an item in a token budget."""
         return packed_length(item) if self.supports_shared_prefix else len(item.responses) * item.longest
 
     def rewards(self, items: Sequence[ResponseSet]) -> Float[Tensor, "item resp"]:
-        """Rewards of the responses of each item, 0 behind the last one; on the model's device."""
+        """Rewards of the responses of each item, padded with 0, on the device of the model."""
         pad_id, device = self.encoder.tokenizer.pad_token_id, self.classifier.device
         if self.supports_shared_prefix:
-            found: Tensor = self(collate(items, pad_id=pad_id).to(device))
-            return found
-        rows = [part for item in items for part in unpacked(item)]
-        flat = self(collate(rows, pad_id=pad_id).to(device))[:, 0]
-        return pad_sequence(flat.split([len(item.responses) for item in items]), batch_first=True)
+            packed_rewards: Tensor = self(collate(items, pad_id=pad_id).to(device))
+            return packed_rewards
+        sequences = [sequence for item in items for sequence in unpacked(item)]
+        rewards = self(collate(sequences, pad_id=pad_id).to(device))[:, 0]
+        return pad_sequence(rewards.split([len(item.responses) for item in items]), batch_first=True)
 
     def forward(self, batch: Batch) -> Float[Tensor, "item resp"]:
-        """Rewards; those of responses that are not there are 0."""
+        """Rewards; 0 for padding responses."""
         with runtime.autocast(batch.input_ids.device):
-            pooled = self._pooled(batch)
+            pooled = self._pool(batch)
         rewards: Tensor = self.classifier.score(pooled.to(self.classifier.score.weight.dtype)).squeeze(-1)
         rewards = at_least_float32(rewards)
         return torch.where(batch.mask, rewards, 0.0)
 
-    def _pooled(self, batch: Batch) -> Float[Tensor, "item resp hidden"]:
+    def _pool(self, batch: Batch) -> Float[Tensor, "item resp hidden"]:
         base, pooling = self.classifier.base_model, self.encoder.pooling
         sdpa = self.classifier.config._attn_implementation == "sdpa"
         if self.supports_shared_prefix and sdpa and isinstance(base, FAMILY) and pooling in ("last", "eos"):
@@ -68,17 +68,23 @@ class RewardModel(nn.Module):
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """The values in float32 where weights are in less, as DeepSpeed's bf16 has them."""
+    """Converts lower precisions, such as the bf16 weights of DeepSpeed, to float32."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def read(model: Any, batch: Batch, *, tree: bool) -> Any:
-    """What a model of transformers, with or without a head, gives for all tokens of a batch."""
-    if not tree:  # one response an item: what it is made of is what is no padding
+    """The forward pass of a transformers model, with or without a head, over all tokens of a batch.
+
+    Args:
+        model: A transformers model.
+        batch: The tokens.
+        tree: Whether the batch holds packed sequences; else each item has one response.
+    """
+    if not tree:  # with one response per item, its response mask is the padding mask
         mask = batch.response_mask[:, 0].long()
         return model(input_ids=batch.input_ids, attention_mask=mask, use_cache=False)
     attention: Tensor = batch.attention
-    if model.config._attn_implementation == "eager":  # adds the mask to the scores
+    if model.config._attn_implementation == "eager":  # adds the mask to the attention scores
         lowest = torch.finfo(model.dtype).min
         attention = torch.where(attention, 0.0, lowest).to(model.dtype)
     return model(
@@ -91,13 +97,14 @@ def read(model: Any, batch: Batch, *, tree: bool) -> Any:
 
 @torch.no_grad()
 def supports_shared_prefix(model: Any, max_length: int) -> bool:
-    """Whether a small tree gives the hidden states of its separate sequences.
+    """Whether a small packed sequence gives the same hidden states as its separate sequences.
 
-    A window of attention shorter than a text would be lost under a tree's mask: no tree then.
+    The mask of a packed sequence ignores sliding windows. So the result is False for a model with an
+    attention window shorter than `max_length`.
 
     Args:
-        model: Of transformers, with any head.
-        max_length: Longest text in tokens.
+        model: A transformers model with any head.
+        max_length: Maximum length of a text in tokens.
     """
     config = model.config
     windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
@@ -109,31 +116,31 @@ def supports_shared_prefix(model: Any, max_length: int) -> bool:
     training = model.training
     model.eval()
     try:
-        tree = collate([item], pad_id=ids[0]).to(model.device)
-        together = read(model.base_model, tree, tree=True).last_hidden_state[0, 4:]
-        plain = collate(unpacked(item), pad_id=ids[0]).to(model.device)
-        rows = read(model.base_model, plain, tree=False).last_hidden_state
-    except (ValueError, TypeError, RuntimeError):  # a mask or positions that its code does not know
+        packed = collate([item], pad_id=ids[0]).to(model.device)
+        packed_states = read(model.base_model, packed, tree=True).last_hidden_state[0, 4:]
+        separate = collate(unpacked(item), pad_id=ids[0]).to(model.device)
+        rows = read(model.base_model, separate, tree=False).last_hidden_state
+    except (ValueError, TypeError, RuntimeError):  # the model accepts no such mask or position ids
         return False
     finally:
         model.train(training)
-    apart = torch.cat([rows[0, 4:6], rows[1, 4:7]])
-    return bool((together - apart).norm() < 1e-4 * apart.norm())
+    separate_states = torch.cat([rows[0, 4:6], rows[1, 4:7]])
+    return bool((packed_states - separate_states).norm() < 1e-4 * separate_states.norm())
 
 
 @functools.cache
 def log_unpacked(name: str) -> None:
-    """A line on the terminal, once for each kind of model."""
+    """Logs to stderr, once per model class, that shared-prefix packing is off."""
     print(
-        f"{name} can't read all responses of a query as one tree: each is read with its own copy of the "
-        "query, which gives the same numbers more slowly",
+        f"{name} does not support shared-prefix packing: each response is read with its own copy of the "
+        "query, which gives the same rewards more slowly",
         file=sys.stderr,
     )
 
 
 @torch.inference_mode()
 def rate(model: RewardModel, items: Sequence[ResponseSet]) -> list[list[float]]:
-    """The rewards of each item's responses, without dropout; the model is left in the mode that it had."""
+    """The rewards of each item's responses, without dropout. The mode of the model is restored."""
     training = model.training
     model.eval()
     rewards: list[list[float]] = [[] for _ in items]

@@ -1,8 +1,8 @@
-"""Texts as ids, in which a special token that is written is text and never the token.
+"""Tokenization of untrusted text: the text of a special token never becomes the special token.
 
-`split_special_tokens` does that, unless the model of a tokenizer has the special token as a piece of its own
-(Unigram and word-level ones): then the text is encoded in parts, broken behind the first character of what
-is written.
+`split_special_tokens` ensures this, unless the vocabulary of a Unigram or word-level tokenizer itself
+contains the text of the special token. Then the text is split after the first character of the special token
+and its parts are encoded separately.
 """
 
 import re
@@ -10,70 +10,70 @@ from collections.abc import Iterable, Mapping
 from itertools import chain, pairwise
 from typing import Any
 
-ANCHOR = "\n\nAssistant:"  # every query ends with it; encoding it alone shows where a response begins
+ANCHOR = "\n\nAssistant:"  # the end of every query; its ids mark the start of a response
 
 
 def special_tokens(tokenizer: Any, separator: str = "") -> dict[str, int]:
-    """Ids by text of the tokens that no text may become: all special ones but `unk`, and the separator."""
-    found = {
-        token.content: number for number, token in tokenizer.added_tokens_decoder.items() if token.special
+    """Text -> id of the tokens that no text may become: all special ones but `unk`, and the separator."""
+    ids = {
+        token.content: token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special
     }
     named = [getattr(tokenizer, f"{role}_token") for role in ("bos", "eos", "pad", "cls", "sep", "mask")]
     for text in filter(None, [*named, separator]):
-        found[text] = tokenizer.convert_tokens_to_ids(text)
-    return {text: number for text, number in found.items() if number != tokenizer.unk_token_id}
+        ids[text] = tokenizer.convert_tokens_to_ids(text)
+    return {text: token_id for text, token_id in ids.items() if token_id != tokenizer.unk_token_id}
 
 
 def text_ids(tokenizer: Any, texts: list[str], special: Mapping[str, int]) -> list[list[int]]:
-    """The ids of texts, nothing added.
+    """The ids of texts, without added special tokens.
 
-    The text of a special token never becomes its id, unless it is a single character (the byte that somebody
-    made the pad token): that has no other id.
+    The text of a special token never becomes its id. The exception is a special token of a single character,
+    such as a byte that serves as pad token, which has no other id.
 
     Args:
-        tokenizer: Any of Hugging Face's.
-        texts: What to encode.
-        special: Of `special_tokens`.
+        tokenizer: A Hugging Face tokenizer.
+        texts: The texts to encode.
+        special: The result of `special_tokens`.
     """
     if not texts:
         return []
-    numbers = set(special.values())
-    found = _encoded(tokenizer, texts)
+    special_ids = set(special.values())
+    encoded = _encode(tokenizer, texts)
     for index, text in enumerate(texts):
-        for parts in (_broken, _characters):
-            if not numbers.isdisjoint(found[index]):
-                found[index] = list(chain.from_iterable(_encoded(tokenizer, parts(text, special))))
-    return found
+        for split in (_split_special, _split_characters):
+            if not special_ids.isdisjoint(encoded[index]):
+                encoded[index] = list(chain.from_iterable(_encode(tokenizer, split(text, special))))
+    return encoded
 
 
 def chat_ids(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:
-    """The ids of a conversation that the assistant is to go on with, by the chat template of the tokenizer.
+    """The prompt ids of a conversation, rendered by the chat template of the tokenizer.
 
-    The template's own special tokens are tokens; the text of one in a message is text.
+    Special tokens of the template become tokens. The text of a special token in a message stays text.
     """
     special = special_tokens(tokenizer)
     texts = [message["content"] for message in messages]
-    sign = next(sign for sign in map(chr, range(0xE000, 0xF8FF)) if not any(sign in text for text in texts))
-    found: list[str] = []  # in the messages, each replaced by its number between two signs
+    mark = next(char for char in map(chr, range(0xE000, 0xF8FF)) if not any(char in text for text in texts))
+    escaped: list[str] = []  # special-token texts in the messages; each becomes its index between two marks
 
-    def numbered(match: re.Match[str]) -> str:
-        found.append(match[0])
-        return f"{sign}{len(found) - 1}{sign}"
+    def placeholder(match: re.Match[str]) -> str:
+        escaped.append(match[0])
+        return f"{mark}{len(escaped) - 1}{mark}"
 
-    marked = [
-        message | {"content": written(special).sub(numbered, message["content"])} for message in messages
+    escaped_messages = [
+        message | {"content": written(special).sub(placeholder, message["content"])} for message in messages
     ]
-    rendered = tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False)
+    rendered = tokenizer.apply_chat_template(escaped_messages, add_generation_prompt=True, tokenize=False)
     ids: list[int] = []
-    for place, part in enumerate(re.split(f"{sign}([0-9]+){sign}", rendered)):
-        if place % 2:
-            ids += text_ids(tokenizer, [found[int(part)]], special)[0]
+    for index, part in enumerate(re.split(f"{mark}([0-9]+){mark}", rendered)):
+        if index % 2:
+            ids += text_ids(tokenizer, [escaped[int(part)]], special)[0]
         elif part:
             ids += tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"]
     return ids
 
 
-def _encoded(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     ids: list[list[int]] = tokenizer(
         texts, add_special_tokens=False, split_special_tokens=True, verbose=False
     )["input_ids"]
@@ -81,22 +81,22 @@ def _encoded(tokenizer: Any, texts: list[str]) -> list[list[int]]:
 
 
 def written(special: Iterable[str]) -> re.Pattern[str]:
-    """Finds the texts of special tokens, the longest first; nothing where there are none."""
+    """A pattern that matches the texts of special tokens, the longest first. It may match nothing."""
     longest_first = sorted(special, key=lambda text: (-len(text), text))
     return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
 
-def _broken(text: str, special: Iterable[str]) -> list[str]:
-    """The parts of a text, which ends behind the first character of each special token in it.
+def _split_special(text: str, special: Iterable[str]) -> list[str]:
+    """Splits a text after the first character of each special token in it.
 
-    >>> _broken("a </s> b", ["</s>"])
+    >>> _split_special("a </s> b", ["</s>"])
     ['a <', '/s> b']
     """
     ends = [match.start() + 1 for match in written(special).finditer(text)]
     return [part for part in (text[i:j] for i, j in pairwise([0, *ends, len(text)])) if part]
 
 
-def _characters(text: str, special: Iterable[str]) -> list[str]:
-    """Every character a part: for a normaliser that makes a special token of other characters."""
-    head = ANCHOR + " " if text.startswith(ANCHOR + " ") else ""
-    return [*([head] if head else []), *text[len(head) :]]
+def _split_characters(text: str, special: Iterable[str]) -> list[str]:
+    """Splits a text into characters: for a normalizer that turns other characters into a special token."""
+    prefix = ANCHOR + " " if text.startswith(ANCHOR + " ") else ""
+    return [*([prefix] if prefix else []), *text[len(prefix) :]]

@@ -1,7 +1,7 @@
-"""The forward pass of `apo.model.last_token` on a CPU: trees behind each other, no padding between them.
+"""The forward pass of `apo.model.last_token` on a CPU: packed sequences are concatenated without padding.
 
-Layers see the tokens of the trees and no other. Attention is computed for the parts of a tree that see each
-other (`TreeAttention`), not for all pairs of tokens under a mask.
+The layers process real tokens only. `TreeAttention` computes attention only between the segments of a packed
+sequence that attend to each other, not for all pairs of tokens under a mask.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ from apo.model.pooling import last_position
 
 
 def can_unpad(decoder: Any, batch: Batch) -> bool:
-    """Whether a batch is read so: on a CPU, in float32, no attention dropout."""
+    """Whether this path supports a batch: on a CPU, in float32, without attention dropout."""
     dropout = decoder.training and decoder.config.attention_dropout > 0
     return batch.input_ids.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not dropout
 
 
 class Tree(NamedTuple):
-    """Where one tree lies among the tokens of a batch.
+    """The boundaries of one packed sequence in the concatenated tokens of a batch.
 
     Attributes:
-        start: Of the query.
-        query: Its end.
-        ends: Of every response that has tokens; the first one begins where the query ends.
+        start: Start of the query.
+        query: End of the query.
+        ends: End of every response that has tokens. The first response starts at the end of the query.
     """
 
     start: int
@@ -38,25 +38,25 @@ class Tree(NamedTuple):
 
     @property
     def trunk(self) -> int:
-        """The end of query and first response, which are one causal sequence."""
+        """The end of the first response; query and first response are one causal sequence."""
         return self.ends[0] if self.ends else self.query
 
 
 def trees_of(batch: Batch) -> list[Tree]:
-    """The trees of a batch when padding is left out."""
-    found, start = [], 0
+    """The boundaries of every packed sequence of a batch, without padding."""
+    trees, start = [], 0
     for row in batch.segments:
         query, *lengths = torch.bincount(row + 1, minlength=2).tolist()[1:]
         ends = [start + query]
         for length in filter(None, lengths):
             ends.append(ends[-1] + length)
-        found.append(Tree(start, ends[0], ends[1:]))
+        trees.append(Tree(start, ends[0], ends[1:]))
         start = ends[-1]
-    return found
+    return trees
 
 
 def last_hidden_unpadded(decoder: Any, batch: Batch) -> Float[Tensor, "item resp hidden"]:
-    """What `decoder` gives for the last token of each response; 0 where there is none."""
+    """Hidden states of the last token of each response; 0 for padding responses."""
     real = batch.segments >= 0
     trees, positions = trees_of(batch), batch.position_ids[real]
     hidden = decoder.embed_tokens(batch.input_ids[real])
@@ -66,13 +66,13 @@ def last_hidden_unpadded(decoder: Any, batch: Batch) -> Float[Tensor, "item resp
         if layer.gradient_checkpointing and layer.training:
             compute = partial(layer._gradient_checkpointing_func, compute)
         hidden = compute(hidden, cos, sin, trees)
-    response_mask = batch.response_mask[batch.mask]  # of every response, the tokens of its row
+    response_mask = batch.response_mask[batch.mask]  # one row per real response
     rows = torch.repeat_interleave(batch.mask.sum(1))
     visible = torch.zeros(len(rows), len(real), real.shape[1], dtype=torch.bool)
     visible[torch.arange(len(rows)), rows] = response_mask
     normed = decoder.norm(_last_layer(decoder.layers[-1], hidden, cos, sin, visible[:, real]))
-    found: Tensor = normed.new_zeros(*batch.mask.shape, normed.shape[-1])
-    return found.index_put((batch.mask,), normed)
+    states: Tensor = normed.new_zeros(*batch.mask.shape, normed.shape[-1])
+    return states.index_put((batch.mask,), normed)
 
 
 def _layer(
@@ -82,7 +82,7 @@ def _layer(
     sin: Float[Tensor, "tok 1 size"],
     trees: Sequence[Tree],
 ) -> Float[Tensor, "tok hidden"]:
-    """The layer's output at all tokens."""
+    """The output of a layer at all tokens."""
     attention = layer.self_attn
     normed = layer.input_layernorm(hidden)
     queries, keys, values = (
@@ -92,8 +92,8 @@ def _layer(
     queries, keys = Rotation.apply(queries, cos, sin), Rotation.apply(keys, cos, sin)
     if attention.num_key_value_groups > 1:
         keys, values = (part.repeat_interleave(attention.num_key_value_groups, 1) for part in (keys, values))
-    seen = TreeAttention.apply(queries, keys, values, trees, attention.scaling)
-    hidden = hidden + attention.o_proj(seen.flatten(1))
+    attended = TreeAttention.apply(queries, keys, values, trees, attention.scaling)
+    hidden = hidden + attention.o_proj(attended.flatten(1))
     output: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
     return output
 
@@ -105,10 +105,10 @@ def _last_layer(
     sin: Float[Tensor, "tok 1 size"],
     visible: Bool[Tensor, "resp tok"],
 ) -> Float[Tensor, "resp hidden"]:
-    """The layer's output at the last token that each response sees.
+    """The output of the last layer at the last token of each response.
 
     Args:
-        visible: Which tokens (columns) make up the sequence of a response (row).
+        visible: True for the tokens (columns) in the sequence of a response (row).
     """
     attention = layer.self_attn
     last = last_position(visible[None])[0]
@@ -117,7 +117,7 @@ def _last_layer(
     keys = attention.k_proj(normed).unflatten(-1, (-1, attention.head_dim))
     values = attention.v_proj(normed).unflatten(-1, (-1, attention.head_dim))
     queries, keys = Rotation.apply(queries, cos[last], sin[last]), Rotation.apply(keys, cos, sin)
-    seen = scaled_dot_product_attention(
+    attended = scaled_dot_product_attention(
         _heads_first(queries),
         _heads_first(keys),
         _heads_first(values),
@@ -125,111 +125,117 @@ def _last_layer(
         scale=attention.scaling,
         enable_gqa=attention.num_key_value_groups > 1,
     )
-    hidden = hidden[last] + attention.o_proj(seen[0].transpose(0, 1).flatten(1))
+    hidden = hidden[last] + attention.o_proj(attended[0].transpose(0, 1).flatten(1))
     output: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
     return output
 
 
 class Rotation(torch.autograd.Function):
-    """Rotary positions, the second half of a head's dimensions paired with the first."""
+    """Rotary position embedding; pairs the first half of a head's dimensions with the second."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """States [tok head size], cosine and sine [tok 1 size], the same in both halves."""
+        """Rotates states [tok head size]; cos and sin are [tok 1 size], equal in both halves."""
         ctx.save_for_backward(cos, sin)
-        return _turned(states, cos, sin, back=False)
+        return _rotate(states, cos, sin, inverse=False)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """Turns back."""
-        return _turned(gradient, *ctx.saved_tensors, back=True), None, None
+        """Rotates the gradient by the negative angle."""
+        return _rotate(gradient, *ctx.saved_tensors, inverse=True), None, None
 
 
-def _turned(states: Tensor, cos: Tensor, sin: Tensor, *, back: bool) -> Tensor:
-    turned, half, sign = torch.empty_like(states), states.shape[-1] // 2, -1 if back else 1
+def _rotate(states: Tensor, cos: Tensor, sin: Tensor, *, inverse: bool) -> Tensor:
+    rotated, half, sign = torch.empty_like(states), states.shape[-1] // 2, -1 if inverse else 1
     first, second = states.split(half, -1)
     cos, sin = cos[..., :half], sin[..., :half]
-    torch.mul(first, cos, out=turned[..., :half]).addcmul_(second, sin, value=-sign)
-    torch.mul(second, cos, out=turned[..., half:]).addcmul_(first, sin, value=sign)
-    return turned
+    torch.mul(first, cos, out=rotated[..., :half]).addcmul_(second, sin, value=-sign)
+    torch.mul(second, cos, out=rotated[..., half:]).addcmul_(first, sin, value=sign)
+    return rotated
 
 
 _FORWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
-Span = tuple[int, int]  # first token, number of tokens
+Span = tuple[int, int]  # start and length, as in Tensor.narrow
 
 
 class TreeAttention(torch.autograd.Function):
-    """Attention in trees, computed for what sees each other alone, by torch's kernel for CPUs.
+    """Attention in packed sequences by torch's flash-attention kernel for CPUs.
 
-    Query and first response are one causal sequence. Each other response sees itself and, all of them in one
-    call, the query; the two parts meet by their log-sum-exp. The backward pass of a part needs output and
-    log-sum-exp of the whole.
+    Query and first response are one causal sequence. Each other response is a causal sequence too, and in a
+    second call all of them attend to the query. Their log-sum-exp merges the two results. The backward pass
+    of each call needs the merged output and log-sum-exp.
     """
 
     @staticmethod
     def forward(
         ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, trees: Sequence[Tree], scale: float
     ) -> Tensor:
-        """Queries, keys and values are [tok head size]."""
-        output, sums = torch.empty_like(queries), queries.new_empty(1, *queries.shape[1::-1])
-        given, outward = [_heads_first(part) for part in (queries, keys, values)], _heads_first(output)
+        """Computes attention of queries, keys and values [tok head size]."""
+        output, log_sums = torch.empty_like(queries), queries.new_empty(1, *queries.shape[1::-1])
+        inputs, output_view = [_heads_first(part) for part in (queries, keys, values)], _heads_first(output)
 
-        def part(of: Span, to: Span, *, causal: bool) -> tuple[Tensor, Tensor]:
-            seen, lse = _FORWARD(*_at(given[:1], of), *_at(given[1:], to), 0.0, causal, scale=scale)
-            return seen, lse
+        def attend(rows: Span, columns: Span, *, causal: bool) -> tuple[Tensor, Tensor]:
+            parts = (*_narrow(inputs[:1], rows), *_narrow(inputs[1:], columns))
+            attended, log_sum = _FORWARD(*parts, 0.0, causal, scale=scale)
+            return attended, log_sum
 
         for tree in trees:
-            for own in _causal(tree):
-                seen, lse = part(own, own, causal=True)
-                outward.narrow(2, *own).copy_(seen)
-                sums.narrow(2, *own).copy_(lse)
-            if others := _others(tree):
-                seen, lse = part(*others, causal=False)
-                total = sums.narrow(2, *others[0])
-                outward.narrow(2, *others[0]).lerp_(seen, torch.sigmoid(lse - total)[..., None])
-                total.copy_(torch.logaddexp(lse, total))
-        ctx.save_for_backward(queries, keys, values, output, sums)
+            for segment in _causal_segments(tree):
+                attended, log_sum = attend(segment, segment, causal=True)
+                output_view.narrow(2, *segment).copy_(attended)
+                log_sums.narrow(2, *segment).copy_(log_sum)
+            if spans := _query_attention(tree):
+                attended, log_sum = attend(*spans, causal=False)
+                total = log_sums.narrow(2, *spans[0])
+                output_view.narrow(2, *spans[0]).lerp_(attended, torch.sigmoid(log_sum - total)[..., None])
+                total.copy_(torch.logaddexp(log_sum, total))
+        ctx.save_for_backward(queries, keys, values, output, log_sums)
         ctx.trees, ctx.scale = trees, scale
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        """Every token has one causal part; what the query gets from the other responses is added."""
-        queries, keys, values, output, sums = ctx.saved_tensors
-        found = (torch.empty_like(queries), torch.empty_like(keys), torch.empty_like(values))
-        totals = [_heads_first(one) for one in found]
-        of_queries = [_heads_first(one) for one in (gradient, queries)]
-        of_keys = [_heads_first(one) for one in (keys, values)]
-        of_output = [_heads_first(output), sums]
+        """Sets the gradients of the causal segments, then adds those of the attention to the query."""
+        queries, keys, values, output, log_sums = ctx.saved_tensors
+        gradients = (torch.empty_like(queries), torch.empty_like(keys), torch.empty_like(values))
+        totals = [_heads_first(part) for part in gradients]
+        row_inputs = [_heads_first(part) for part in (gradient, queries)]
+        column_inputs = [_heads_first(part) for part in (keys, values)]
+        row_outputs = [_heads_first(output), log_sums]
 
-        def part(of: Span, to: Span, *, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
-            parts = (*_at(of_queries, of), *_at(of_keys, to), *_at(of_output, of))
-            gradients: tuple[Tensor, Tensor, Tensor] = _BACKWARD(*parts, 0.0, causal, scale=ctx.scale)
-            return gradients
+        def attend_backward(rows: Span, columns: Span, *, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
+            parts = (
+                *_narrow(row_inputs, rows),
+                *_narrow(column_inputs, columns),
+                *_narrow(row_outputs, rows),
+            )
+            results: tuple[Tensor, Tensor, Tensor] = _BACKWARD(*parts, 0.0, causal, scale=ctx.scale)
+            return results
 
         for tree in ctx.trees:
-            for own in _causal(tree):
-                for total, one in zip(_at(totals, own), part(own, own, causal=True), strict=True):
-                    total.copy_(one)
-            if others := _others(tree):
-                responses, query = others
-                added = part(responses, query, causal=False)
-                wanted = (*_at(totals[:1], responses), *_at(totals[1:], query))
-                for total, one in zip(wanted, added, strict=True):
-                    total.add_(one)
-        return (*found, None, None)
+            for segment in _causal_segments(tree):
+                parts = attend_backward(segment, segment, causal=True)
+                for total, part in zip(_narrow(totals, segment), parts, strict=True):
+                    total.copy_(part)
+            if spans := _query_attention(tree):
+                responses, query = spans
+                parts = attend_backward(responses, query, causal=False)
+                targets = (*_narrow(totals[:1], responses), *_narrow(totals[1:], query))
+                for total, part in zip(targets, parts, strict=True):
+                    total.add_(part)
+        return (*gradients, None, None)
 
 
-def _causal(tree: Tree) -> list[Span]:
-    """The sequences of a tree in which every token sees those before it; none is empty."""
+def _causal_segments(tree: Tree) -> list[Span]:
+    """The non-empty segments with causal attention: query with first response, and every other response."""
     starts, ends = [tree.start, *tree.ends], [tree.trunk, *tree.ends[1:]]
-    return [(a, b - a) for a, b in zip(starts, ends, strict=False) if a < b]
+    return [(start, end - start) for start, end in zip(starts, ends, strict=False) if start < end]
 
 
-def _others(tree: Tree) -> tuple[Span, Span] | None:
-    """All responses but the first, and the query, where there are both."""
+def _query_attention(tree: Tree) -> tuple[Span, Span] | None:
+    """The responses after the first and the query that they attend to; None if either is empty."""
     if len(tree.ends) < 2 or tree.query == tree.start:
         return None
     return (tree.trunk, tree.ends[-1] - tree.trunk), (tree.start, tree.query - tree.start)
@@ -239,5 +245,5 @@ def _heads_first(states: Float[Tensor, "tok head size"]) -> Float[Tensor, "1 hea
     return states.transpose(0, 1)[None]
 
 
-def _at(states: Sequence[Tensor], where: Span) -> list[Tensor]:
-    return [one.narrow(2, *where) for one in states]
+def _narrow(states: Sequence[Tensor], span: Span) -> list[Tensor]:
+    return [part.narrow(2, *span) for part in states]

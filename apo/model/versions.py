@@ -1,7 +1,7 @@
-"""The libraries that compute: their versions are a part of every result that a model is in.
+"""The pinned versions of the libraries that affect the results of a model.
 
-A stage that computes depends on this folder, so a new version here runs it again. A test holds these versions
-against requirements.txt.
+Every stage with a model depends on this folder, so a new version here runs the stage again. A test compares
+these versions with requirements.txt.
 """
 
 import sys
@@ -20,7 +20,7 @@ VERSIONS = {
 
 
 def installed(name: str) -> str:
-    """The installed version without the build: `2.13.0` for `2.13.0+cpu`; empty where it is not installed."""
+    """The installed version without the build, `2.13.0` for `2.13.0+cpu`; empty if not installed."""
     try:
         return metadata.version(name).partition("+")[0]
     except metadata.PackageNotFoundError:
@@ -28,11 +28,11 @@ def installed(name: str) -> str:
 
 
 def warn_of_other_versions() -> None:
-    """Says which installed libraries are not those that dvc.lock vouches for."""
-    others = {name: found for name, pin in VERSIONS.items() if (found := installed(name)) not in ("", pin)}
-    for name, found in others.items():
+    """Warns about installed libraries whose version differs from the pinned one."""
+    others = {n: version for n, pin in VERSIONS.items() if (version := installed(n)) not in ("", pin)}
+    for name, version in others.items():
         print(
-            f"{name} {found} is installed; the results in dvc.lock are those of {VERSIONS[name]}, and DVC "
+            f"{name} {version} is installed; the results in dvc.lock are those of {VERSIONS[name]}, and DVC "
             "does not see it: `make setup` installs that one, or write yours into apo/model/versions.py",
             file=sys.stderr,
         )

@@ -1,6 +1,6 @@
-"""The saved state of a training, from which a killed one resumes.
+"""Checkpoints of a training, from which an interrupted training resumes.
 
-It holds tensors only (safetensors): weights, the state of the optimizers, the state of the random generator.
+A checkpoint holds tensors only (safetensors): weights, optimizer states and the random state.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from apo.core.cache import disk_error, folder_of, locked, remove_older
 from apo.model import runtime
 
-SHARE = 0.02  # the part of a training's time that saving may take
+SHARE = 0.02  # maximum share of the training time spent on saving
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of a model by name, two names for what is tied, without frozen weights.
+    """Trained parameters and buffers of a model by name; tied weights occur under each of their names.
 
-    No step changes these: a training that goes on has them from the checkpoint that it started from.
+    Frozen weights are omitted: a resumed training loads them from its start checkpoint.
     """
     parameters = model.named_parameters(remove_duplicate=False)
     frozen = {name for name, parameter in parameters if not parameter.requires_grad}
@@ -32,7 +32,7 @@ def trained_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 class Checkpoints:
-    """The state of one training, saved now and then and found again by the same training.
+    """The checkpoints of one training. Only the latest one is kept.
 
     Args:
         name, key: See `folder_of`.
@@ -40,17 +40,17 @@ class Checkpoints:
 
     def __init__(self, name: str, key: str) -> None:
         self.folder = folder_of(name, key)
-        self._saved_at, self._cost = time.monotonic(), 0.0
+        self._saved_at, self._save_seconds = time.monotonic(), 0.0
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator["Checkpoints"]:
-        """Holds the training for this process; see `held`."""
+        """Locks the training for this process; see `apo.core.cache.locked`."""
         with locked(self.folder):
             yield self
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Any]:
-        """The last saved state, from which tensors are read one by one; None at the start."""
+        """Opens the last checkpoint for lazy reading; None if there is none."""
         path = self.folder / "state.safetensors"
         if not path.is_file():
             yield None
@@ -59,36 +59,42 @@ class Checkpoints:
             yield state
 
     def curve(self) -> list[dict[str, Any]]:
-        """The curve of the last saved state, empty at the start."""
+        """The curve in the last checkpoint; empty if there is none."""
         with self.opened() as state:
             return curve_in(state)
 
     def mark(self) -> tuple[int, int]:
-        """What tells the last saved state from others: its step, and a digest of computation and curve."""
+        """Identifies the last checkpoint: its step, and a digest of the training and its curve."""
         curve = self.curve()
         content = json.dumps([self.folder.name, curve]).encode()
         return len(curve), int.from_bytes(hashlib.blake2b(content, digest_size=4).digest(), "big")
 
     def restore(self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
-        """Puts the last saved state into model and optimizers; the curve so far, empty at the start."""
+        """Loads the last checkpoint into model and optimizers; returns the curve so far."""
         with self.opened() as state:
             if state is None:
                 return []
             restore_weights(state, model)
             keys = [key.split("/") for key in state.keys() if key.startswith("optimizer/")]  # noqa: SIM118
             for optimizer in optimizers:
-                owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+                optimized = {id(p) for group in optimizer.param_groups for p in group["params"]}
                 for name, parameter in model.named_parameters():
-                    parts = [key[2] for key in keys if key[1] == name and id(parameter) in owned]
-                    for part in parts:
-                        value = state.get_tensor(f"optimizer/{name}/{part}").to(parameter.device)
-                        optimizer.state[parameter][part] = value
+                    fields = [key[2] for key in keys if key[1] == name and id(parameter) in optimized]
+                    for field in fields:
+                        value = state.get_tensor(f"optimizer/{name}/{field}").to(parameter.device)
+                        optimizer.state[parameter][field] = value
             return curve_in(state)
 
     def due(self, *, last: bool) -> bool:
-        """Whether enough time has passed, so that at most a `SHARE` of it goes to saving; and at the end."""
-        least = max(runtime.checkpoint_seconds(), self._cost / SHARE)
-        return last or time.monotonic() - self._saved_at >= least
+        """Whether to save now: after the last step, or if enough time has passed.
+
+        The interval is at least APO_CHECKPOINT_SECONDS, and long enough that saving takes at most `SHARE`.
+
+        Args:
+            last: Whether this is the last step.
+        """
+        interval = max(runtime.checkpoint_seconds(), self._save_seconds / SHARE)
+        return last or time.monotonic() - self._saved_at >= interval
 
     def save(
         self,
@@ -99,46 +105,51 @@ class Checkpoints:
         writes: bool,
         wait: Callable[[], None],
     ) -> None:
-        """Saves a state. When it comes back the state is in place, in whichever process.
+        """Saves a checkpoint atomically. It is complete in every process when this method returns.
 
         Args:
-            curve: So far.
-            tensors: Gathers the state; of several processes, all do it.
-            where: On what it was computed, for the provenance; empty for one process.
-            writes: Whether this is the process that writes it.
-            wait: Waits for all processes.
+            curve: The curve so far.
+            tensors: Gathers the state; every process calls it.
+            where: The engine and its processes, for the model card; empty for a single process.
+            writes: Whether this process writes the file.
+            wait: The barrier of all processes.
+
+        Raises:
+            UserError: The file is not writable.
         """
-        began = time.monotonic()
-        found = tensors()
+        start = time.monotonic()
+        state = tensors()
         if writes:
             metadata = {"curve": json.dumps(curve)} | ({"where": json.dumps(where)} if where else {})
             temporary = self.folder / "state.tmp"
             try:
-                save_file(found | {"rng": torch.get_rng_state()}, temporary, metadata=metadata)
+                save_file(state | {"rng": torch.get_rng_state()}, temporary, metadata=metadata)
             except (OSError, SafetensorError) as error:
                 temporary.unlink(missing_ok=True)
                 raise disk_error(temporary, error) from None
             temporary.replace(self.folder / "state.safetensors")
         wait()
         self._saved_at = time.monotonic()
-        self._cost = self._saved_at - began if runtime.checkpoint_seconds() else 0.0
+        self._save_seconds = self._saved_at - start if runtime.checkpoint_seconds() else 0.0
 
     def remove_older(self) -> None:
-        """Removes the states of other trainings of the same stage; see `remove_older`."""
+        """Removes checkpoints of other trainings of the same stage; see `apo.core.cache.remove_older`."""
         remove_older(self.folder)
 
 
 def curve_in(state: Any) -> list[dict[str, Any]]:
-    """The curve of an opened state; empty for None."""
+    """The curve of an opened checkpoint; empty for None."""
     rows: list[dict[str, Any]] = json.loads(state.metadata()["curve"]) if state else []
     return rows
 
 
 def restore_weights(state: Any, model: nn.Module, *, copied: bool = True) -> None:
-    """Puts weights and random state of an opened state in place; the provenance learns where it ran.
+    """Loads weights and random state of an opened checkpoint, and its engine into `RUN_INFO`.
 
     Args:
-        copied: Else the weights of a model on the CPU are left in the file, and are read where they are used.
+        state: The opened checkpoint.
+        model: The model to load into.
+        copied: Whether to copy the weights. If False, the weights of a model on the CPU stay memory-mapped.
     """
     for name, tensor in trained_state(model).items():
         saved = state.get_tensor(f"model/{name}")
@@ -150,17 +161,17 @@ def restore_weights(state: Any, model: nn.Module, *, copied: bool = True) -> Non
     runtime.RUN_INFO.update(json.loads(state.metadata().get("where", "{}")))
 
 
-def apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors, a copy for the second name of what is tied: a file holds each by itself."""
+def clone_tied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, with tied ones cloned: safetensors rejects shared memory."""
     first = {tensor.data_ptr(): name for name, tensor in reversed(tensors.items())}
     return {n: tensor if first[tensor.data_ptr()] == n else tensor.clone() for n, tensor in tensors.items()}
 
 
 def tensors_of(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """The trained weights, and what the optimizers keep for each of them; only to be written."""
-    tensors = apart({f"model/{name}": value.detach() for name, value in trained_state(model).items()})
+    """The trained weights and their optimizer states, for saving."""
+    tensors = clone_tied({f"model/{name}": value.detach() for name, value in trained_state(model).items()})
     for optimizer in optimizers:
         for name, parameter in model.named_parameters():
-            for part, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer/{name}/{part}"] = torch.as_tensor(value)
+            for field, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer/{name}/{field}"] = torch.as_tensor(value)
     return tensors

@@ -1,8 +1,8 @@
-"""LoRA: low-rank adapters beside the linear layers of a model are trained in the place of its weights.
+"""LoRA: training of low-rank adapters of the linear layers instead of their weights.
 
 A layer with weights W computes (W + alpha / rank x B A) x; A has `rank` rows and B `rank` columns (Hu et al.,
-2021, section 4.1). A is drawn from the seed and B is 0, so an adapted model starts as the model itself. There
-is no dropout. The head of a reward model is trained whole, and saved with the adapters.
+2021, section 4.1). A is initialized from the seed and B is 0, so training starts from the unchanged model.
+There is no dropout. The head of a reward model has no adapter: its weights are trained and saved with them.
 """
 
 import json
@@ -19,24 +19,24 @@ from transformers.pytorch_utils import Conv1D
 from apo.core.errors import UserError
 from apo.training.settings import Lora
 
-HEAD = "score"  # of every AutoModelForSequenceClassification that we train
-NAME = "default"  # peft's for a single adapter
+HEAD = "score"  # the head in AutoModelForSequenceClassification
+NAME = "default"  # the name of a single adapter in peft
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """What was trained, as `PeftModel.from_pretrained` opens it on the model that it was trained on.
+    """Trained adapters, for `PeftModel.from_pretrained` on the start checkpoint.
 
     Attributes:
-        weights: A and B of every adapted layer, the head, and the embeddings where tokens were added to them.
-        config: What `adapter_config.json` holds.
+        weights: A and B of every adapted layer, the head, and the embeddings if tokens were added.
+        config: Content of `adapter_config.json`.
     """
 
     weights: dict[str, Tensor]
     config: dict[str, Any]
 
     def save(self, checkpoint: Path) -> None:
-        """Writes the folder `adapter` of a checkpoint, in peft's form."""
+        """Writes the folder `adapter` of a checkpoint in the format of peft."""
         folder = checkpoint / "adapter"
         folder.mkdir()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.weights.items()}
@@ -46,21 +46,23 @@ class Adapter:
 
 
 def add_adapters(model: Any, lora: Lora, *, seed: int, where: str) -> Any | None:
-    """Puts adapters into a model, in place, and freezes its other weights but the head of a reward model.
+    """Adds adapters to a model, in place, and freezes its other weights except the head of a reward model.
 
     Args:
-        model: As transformers loads it, on the CPU, with any head.
-        where: Name of the section, for error messages.
+        model: A transformers model on the CPU, with any head.
+        lora: Rank, alpha and target layers.
+        seed: Seed of A.
+        where: Name of the section of params.yaml, for messages.
 
     Returns:
-        What `merge_adapters` takes, None with rank 0.
+        The argument of `merge_adapters`; None with rank 0.
 
     Raises:
         UserError: The model has no such layers.
     """
     if not lora.rank:
         return None
-    import peft  # takes most of a second, which a training of all weights does not pay
+    import peft  # slow, and only needed here
 
     layers = _linear_layers(model)
     targets = lora.targets or sorted(layers)
@@ -89,34 +91,35 @@ def add_adapters(model: Any, lora: Lora, *, seed: int, where: str) -> Any | None
 
 
 def merge_adapters(tuner: Any | None) -> Adapter | None:
-    """Adds the adapters to the weights, in place, so that the model is one of transformers again.
+    """Merges the adapters into the weights, in place, which restores a plain transformers model.
 
     Args:
-        tuner: Of `add_adapters`.
+        tuner: The result of `add_adapters`.
 
     Returns:
-        The adapters as they were, None where there are none.
+        The adapters; None without adapters.
     """
     if tuner is None:
         return None
     from peft import get_peft_model_state_dict
 
-    found = get_peft_model_state_dict(tuner, adapter_name=NAME, save_embedding_layers=_has_grown(tuner.model))
-    weights = {f"base_model.{name}": tensor.clone() for name, tensor in found.items()}
+    resized = _has_resized_embeddings(tuner.model)
+    state = get_peft_model_state_dict(tuner, adapter_name=NAME, save_embedding_layers=resized)
+    weights = {f"base_model.{name}": tensor.clone() for name, tensor in state.items()}
     config = tuner.peft_config[NAME].to_dict() | {"inference_mode": True}
-    # The order of a set is another in every process.
-    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
+    # The order of a set differs between processes.
+    config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     tuner.merge_and_unload()
-    return Adapter(weights, plain)
+    return Adapter(weights, config)
 
 
 def trained_weights(model: nn.Module) -> int:
-    """How many numbers a training changes."""
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def _linear_layers(model: Any) -> dict[str, type]:
-    """The linear layers of a model without its head, by the last part of their names."""
+    """Types of the linear layers of a model without its head, by the last component of their names."""
     return {
         name.rpartition(".")[2]: type(module)
         for name, module in model.base_model.named_modules()
@@ -124,8 +127,8 @@ def _linear_layers(model: Any) -> dict[str, type]:
     }
 
 
-def _has_grown(model: Any) -> bool:
-    """Whether tokens were added to the embeddings of the checkpoint, which holds no rows for them then."""
-    before = AutoConfig.from_pretrained(model.name_or_path, local_files_only=True, trust_remote_code=False)
+def _has_resized_embeddings(model: Any) -> bool:
+    """Whether the embeddings have another number of rows than in the start checkpoint."""
+    start = AutoConfig.from_pretrained(model.name_or_path, local_files_only=True, trust_remote_code=False)
     rows: int = model.get_input_embeddings().num_embeddings
-    return rows != int(before.get_text_config().vocab_size)
+    return rows != int(start.get_text_config().vocab_size)

@@ -1,4 +1,4 @@
-"""The micro-batches of an optimizer step, parted among processes: a function of lengths and numbers alone."""
+"""Assigns the micro-batches of an optimizer step to processes, as a function of the lengths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,12 @@ from apo.model.batching import micro_batches
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """A micro-batch: items of the step by their place in it; where it does not count, its loss weighs 0."""
+    """A micro-batch of an optimizer step.
+
+    Attributes:
+        indices: Indices of its items in the step.
+        counts: Whether its loss counts; else the loss has weight 0.
+    """
 
     indices: list[int]
     counts: bool = True
@@ -17,27 +22,27 @@ class MicroBatch:
 def assign_micro_batches(
     lengths: Sequence[int], *, world: int, budget: str, tokens: int
 ) -> list[list[MicroBatch]]:
-    """What each process does of a step; every item counts once.
+    """The micro-batches of each process in one step; every item counts once.
 
-    The items are dealt out in turn, the longest first, and each process parts its own by the token budget.
-    All make equally many micro-batches, since they meet in each of them where the weights are parted
-    (ZeRO-3): one that has fewer repeats the shortest item of the step without counting it.
+    Items are assigned round-robin, the longest first. Each process splits its items by the token budget. All
+    processes have the same number of micro-batches, because ZeRO-3 synchronizes them in each one. A process
+    with fewer micro-batches repeats the shortest item of the step without counting it.
 
     Args:
-        lengths: Tokens of the items of the step, at least one.
+        lengths: Tokens of the items of the step, at least one item.
         world: Number of processes.
-        budget, tokens: Of `micro_batches`.
+        budget, tokens: See `micro_batches`.
 
-    >>> shares([3, 9, 5], world=2, budget="", tokens=100)
-    [[Micro(places=[1, 0], counts=True)], [Micro(places=[2], counts=True)]]
-    >>> shares([3], world=2, budget="", tokens=100)[1]
-    [Micro(places=[0], counts=False)]
+    >>> assign_micro_batches([3, 9, 5], world=2, budget="", tokens=100)
+    [[MicroBatch(indices=[1, 0], counts=True)], [MicroBatch(indices=[2], counts=True)]]
+    >>> assign_micro_batches([3], world=2, budget="", tokens=100)[1]
+    [MicroBatch(indices=[0], counts=False)]
     """
-    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
-    parted = []
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    assigned = []
     for rank in range(world):
-        own = order[rank::world]
-        groups = micro_batches([lengths[place] for place in own], budget=budget, tokens=tokens)
-        parted.append([MicroBatch([own[index] for index in group]) for group in groups])
-    most = max(map(len, parted))
-    return [share + [MicroBatch(order[-1:], counts=False)] * (most - len(share)) for share in parted]
+        items = order[rank::world]
+        groups = micro_batches([lengths[item] for item in items], budget=budget, tokens=tokens)
+        assigned.append([MicroBatch([items[index] for index in group]) for group in groups])
+    count = max(map(len, assigned))
+    return [batches + [MicroBatch(order[-1:], counts=False)] * (count - len(batches)) for batches in assigned]

@@ -1,7 +1,7 @@
-"""The model card of a checkpoint, `README.md` in Hugging Face's form; the same training gives the same text.
+"""The model card of a checkpoint, `README.md` in the Hugging Face format. It is deterministic.
 
-It says what the checkpoint was made of and by which versions of the libraries. What it is worth stands in the
-metrics of its evaluation; `python -m apo.lineage FOLDER` finds every input in dvc.lock, with its hash.
+It lists the inputs of the training and the versions of the libraries. The quality of the model is in the
+metrics of its evaluation. `python -m apo.lineage FOLDER` finds every input in dvc.lock, with its hash.
 """
 
 import json
@@ -33,7 +33,7 @@ reward = model(**ids).logits[0, 0]
 OTHER_POOLING = """\
 from pathlib import Path
 
-from apo.model.checkpoint import load_reward_model  # the pooling is not one of Hugging Face's classes
+from apo.model.checkpoint import load_reward_model  # no Hugging Face class has this pooling
 
 model = load_reward_model(Path("{folder}"))
 """
@@ -70,26 +70,26 @@ def reward_model_card(
     """The card of a reward model.
 
     Args:
-        folder: Where the checkpoint is going to stand.
-        start: The checkpoint that it started from.
-        trained_on: Files of comparisons with their rows.
-        settings: How it reads and was trained, `pooling` among them.
-        parameters: Number of its weights.
+        folder: The folder of the checkpoint.
+        start: The start checkpoint.
+        trained_on: Files of comparisons with their number of rows.
+        settings: Settings of the model and the training, `pooling` among them.
+        parameters: Number of parameters.
     """
     data = ModelCardData(
-        base_model=_shown(start),
+        base_model=_relative(start),
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["apo", "reward-model"],
     )
-    return _text(
+    return _render(
         data,
         f"# {folder.name}",
         "A reward model: a number for a dialogue that ends in a response. Only differences between responses "
         "to the same query have a meaning; sigmoid(a - b) is the probability that the one with reward a is "
         "preferred to the one with reward b.",
-        *_opened(CLASSIFIER if settings["pooling"] in ("last", "eos") else OTHER_POOLING, folder),
-        *_trained(f"`{_shown(start)}`", trained_on, settings, parameters),
+        *_usage(CLASSIFIER if settings["pooling"] in ("last", "eos") else OTHER_POOLING, folder),
+        *_training(f"`{_relative(start)}`", trained_on, settings, parameters),
         *LICENCE,
     )
 
@@ -105,67 +105,67 @@ def language_model_card(
     """The card of a language model.
 
     Args:
-        folder: Where the checkpoint is going to stand.
-        parameters: Number of its weights.
-        start: The checkpoint that it started from; none means random weights.
-        trained_on: Files of texts or answers with their rows; none where the checkpoint was taken as it is.
-        settings: Of the training.
+        folder: The folder of the checkpoint.
+        parameters: Number of parameters.
+        start: The start checkpoint; None for random weights.
+        trained_on: Files of texts or answers with their number of rows; None for an untrained copy.
+        settings: Settings of the training.
     """
     data = ModelCardData(
-        base_model=None if start is None else _shown(start),
+        base_model=None if start is None else _relative(start),
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["apo"],
     )
-    return _text(
+    return _render(
         data,
         f"# {folder.name}",
         "A causal language model that answers dialogues in the form below.",
-        *_opened(LANGUAGE_MODEL, folder),
-        *_trained(f"`{_shown(start)}`" if start else "random weights", trained_on, settings, parameters),
+        *_usage(LANGUAGE_MODEL, folder),
+        *_training(f"`{_relative(start)}`" if start else "random weights", trained_on, settings, parameters),
         *LICENCE,
     )
 
 
-def _opened(example: str, folder: Path) -> list[str]:
-    return ["## How to open it", f"```python\n{example.format(folder=_shown(folder))}```"]
+def _usage(example: str, folder: Path) -> list[str]:
+    return ["## How to open it", f"```python\n{example.format(folder=_relative(folder))}```"]
 
 
-def _trained(
+def _training(
     start: str, trained_on: Mapping[Path, int] | None, settings: Mapping[str, Any] | None, parameters: int
 ) -> list[str]:
-    """What it started from, learned from, and how."""
-    found = ["## What it was made of", f"{parameters} parameters, which started from {start}."]
+    """The section on start checkpoint, training data and settings."""
+    lines = ["## What it was made of", f"{parameters} parameters, which started from {start}."]
     if not trained_on:
-        return [*found, "It was taken as it is; nothing was trained here."]
+        return [*lines, "It was taken as it is; nothing was trained here."]
     return [
-        *found,
+        *lines,
         "Trained on",
-        _listed(f"`{_shown(path)}`, {rows} rows" for path, rows in trained_on.items()),
+        _bullets(f"`{_relative(path)}`, {rows} rows" for path, rows in trained_on.items()),
         "with",
-        _listed(f"`{name}`: {json.dumps(value)}" for name, value in (settings or {}).items()),
+        _bullets(f"`{name}`: {json.dumps(value)}" for name, value in (settings or {}).items()),
         "Computed with",
-        _listed(f"`{name}`: {json.dumps(value)}" for name, value in _run_info().items()),
+        _bullets(f"`{name}`: {json.dumps(value)}" for name, value in _run_info().items()),
     ]
 
 
 def _run_info() -> dict[str, Any]:
-    """What the last bits of the weights depend on: device, threads, engine, versions of what was loaded."""
+    """What the rounding of the weights depends on: device, threads, engine, library versions."""
     versions = {name: installed(name) for name in VERSIONS if name in sys.modules}
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     return {**runtime.RUN_INFO, "python": python, **versions}
 
 
-def _listed(lines: Iterable[str]) -> str:
+def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _text(data: ModelCardData, *blocks: str) -> str:
+def _render(data: ModelCardData, *blocks: str) -> str:
     return "\n\n".join([f"---\n{data.to_yaml()}\n---", *blocks]) + "\n"
 
 
-def _shown(path: Path) -> str:
-    """A path of the repository, or the last name of one elsewhere."""
-    here = Path.cwd()
-    shown = path.relative_to(here) if path.is_relative_to(here) else path
-    return path.name if shown.is_absolute() else shown.as_posix()
+def _relative(path: Path) -> str:
+    """The path relative to the working directory, or the file name of a path outside it."""
+    root = Path.cwd()
+    relative = path.relative_to(root) if path.is_relative_to(root) else path
+    return path.name if relative.is_absolute() else relative.as_posix()

@@ -1,6 +1,6 @@
-"""Muon (Jordan et al., 2024) in float32: the momentum of a matrix is orthogonalized before each step.
+"""Muon (Jordan et al., 2024) in float32: it orthogonalizes the momentum of a matrix before each step.
 
-`torch.optim.Muon` orthogonalizes in bfloat16 on every device. A CPU without instructions for it computes
+`torch.optim.Muon` orthogonalizes in bfloat16 on every device. A CPU without bfloat16 instructions computes
 such a product up to eighty times slower than in float32.
 """
 
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-STEPS, COEFFICIENTS, EPS = 5, (3.4445, -4.7750, 2.0315), 1e-7  # those of torch.optim.Muon
+STEPS, COEFFICIENTS, EPS = 5, (3.4445, -4.7750, 2.0315), 1e-7  # the values of torch.optim.Muon
 
 
 def orthogonalize(matrices: Float[Tensor, "n rows columns"]) -> Float[Tensor, "n rows columns"]:
@@ -51,7 +51,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Takes one step with the gradients that are there; `closure` must be None."""
+        """Updates the parameters that have gradients; `closure` must be None."""
         assert closure is None, "a closure is not supported"
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
@@ -59,14 +59,14 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape[parameter.shape].append(parameter)
             for shape, parameters in by_shape.items():
-                directions = orthogonalize(torch.stack([self._momentum(p, group) for p in parameters]))
+                directions = orthogonalize(torch.stack([self._update_momentum(p, group) for p in parameters]))
                 rate = group["lr"] * 0.2 * max(shape) ** 0.5
                 for parameter, direction in zip(parameters, directions.unbind(), strict=True):
                     parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
                     parameter.add_(direction, alpha=-rate)
 
-    def _momentum(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
-        """Updates the running mean of a gradient; Nesterov's look-ahead of it."""
+    def _update_momentum(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
+        """Updates the running mean of a gradient; returns its Nesterov look-ahead."""
         gradient, state = parameter.grad, self.state[parameter]
         assert gradient is not None
         if "momentum_buffer" not in state:

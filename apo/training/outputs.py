@@ -1,4 +1,4 @@
-"""What every stage that makes a language model leaves: the checkpoint with its card, the curve, metrics."""
+"""The outputs of a stage that trains a language model: checkpoint with model card, curve and metrics."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,15 +9,15 @@ from apo.core.tables import write_csv
 from apo.model.checkpoint import Writer, load_language_model, load_tokenizer, save_language_model
 from apo.training.model_card import language_model_card
 
-LAST = 20  # steps of which the metrics are means
+LAST = 20  # number of last steps that the `final_` metrics average
 
 
 class Outputs(NamedTuple):
-    """Where it goes: the folder of the checkpoint, a CSV file, a JSON file."""
+    """The paths of the outputs."""
 
-    out: Path
-    curves: Path
-    metrics: Path
+    out: Path  # folder of the checkpoint
+    curves: Path  # CSV file
+    metrics: Path  # JSON file
 
 
 def finish(
@@ -32,11 +32,18 @@ def finish(
     to: Outputs,
     more: Writer | None = None,
 ) -> None:
-    """Saves a language model, its curve, and metrics under `name`: `found`, last means, `counts`.
+    """Saves a language model, its curve, and its metrics.
 
     Args:
-        card: Of `language_model_card`.
-        more: Of `save_language_model`.
+        name: The key of the metrics.
+        model: The language model.
+        tokenizer: Its tokenizer.
+        curve: One row per step.
+        found: Further metrics.
+        counts: Counts of the encoding, added to the metrics.
+        card: Arguments of `language_model_card`.
+        to: The paths of the outputs.
+        more: See `save_language_model`.
     """
     text = language_model_card(to.out, parameters=model.num_parameters(), **card)
     save_language_model(model, tokenizer, to.out, text, more)
@@ -48,8 +55,8 @@ def finish(
 
 
 def adopt_checkpoint(name: str, start: Path, said: Mapping[str, Any], to: Outputs) -> None:
-    """Leaves a checkpoint of the user as it is; `said` joins the metrics."""
+    """Copies a checkpoint of the user without training; `said` is added to the metrics."""
     model = load_language_model(start)
-    found = {"parameters": model.num_parameters(), **said}
+    metrics = {"parameters": model.num_parameters(), **said}
     card, curve = {"start": start}, [{"step": 0}]
-    finish(name, model, load_tokenizer(start), curve, found=found, counts={}, card=card, to=to)
+    finish(name, model, load_tokenizer(start), curve, found=metrics, counts={}, card=card, to=to)

@@ -1,4 +1,4 @@
-"""Section `training` of params.yaml, and what every training has."""
+"""Section `training` of params.yaml, and the common keys of all trainings."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from apo.core.config import Count, CountOrZero, Fraction, NotNegative, Positive,
 
 
 class Common(Section):
-    """What trainings share unless their section has a value of its own."""
+    """Defaults of all trainings; the section of a training may override them."""
 
     optimizer: Literal["adamw", "muon"]
     beta2: Fraction
@@ -16,7 +16,7 @@ class Common(Section):
 
 
 class Lora(Section):
-    """Adapters in the place of all weights; see `apo.training.lora`."""
+    """Adapters, see `apo.training.lora`; rank 0 trains all weights."""
 
     rank: CountOrZero
     alpha: Positive
@@ -24,7 +24,7 @@ class Lora(Section):
 
 
 class Optimizer(Common):
-    """What every training has: warm-up, a schedule to zero, clipping by global norm."""
+    """The keys of every training."""
 
     lr: Positive
     epochs: Count

@@ -1,4 +1,4 @@
-"""How the weights of a model are parted among processes (ZeRO's stage 3), none of which holds all."""
+"""Sharding of the weights of a model among processes (ZeRO stage 3)."""
 
 from typing import Any
 
@@ -7,23 +7,23 @@ from torch import nn
 
 
 def shard_weights(model: nn.Module, config: dict[str, Any], device: torch.device) -> None:
-    """Parts the weights one by one: each is copied to the device, cut, and all but this process's part freed.
+    """Shards the weights one at a time: copies a weight to the device and keeps only this process's shard.
 
-    Float32 weights of a checkpoint or of a saved state, as long as nothing has changed them, are pages of its
-    file in memory, which all processes of a machine share and which the system takes back when it needs room.
-    So a process holds its part of the model, and one whole tensor at a time.
+    Unchanged float32 weights of a checkpoint are memory-mapped. All processes of a machine share these pages,
+    and the operating system can reclaim them. So a process allocates its shard of the model and one full
+    tensor at a time.
 
     Args:
-        model: On the CPU; the same in every process.
-        config: Of DeepSpeed.
-        device: Of this process.
+        model: The model, on the CPU, equal in every process.
+        config: The DeepSpeed configuration.
+        device: The device of this process.
     """
     import deepspeed
 
     dtype = torch.bfloat16 if config["bf16"]["enabled"] else torch.float32
     first: Any = None
     for parameter in model.parameters():
-        # On a CPU too: its pages would be written to by what DeepSpeed sends around, and be a copy then.
+        # Copy on a CPU too: the collectives of DeepSpeed would write to the memory-mapped pages.
         parameter.data = parameter.data.to(device, dtype, copy=True)
         if first is None:
             first = parameter

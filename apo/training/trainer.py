@@ -1,4 +1,4 @@
-"""The training loop that every training shares: optimizer steps over micro-batches, resumable."""
+"""The training loop of all trainings: optimizer steps over micro-batches, resumable and distributed."""
 
 import math
 import sys
@@ -29,44 +29,45 @@ from apo.training.micro_batches import assign_micro_batches
 from apo.training.muon import Muon
 from apo.training.settings import Optimizer
 
-BUCKET_STEPS = 32  # optimizer steps whose items are sorted by length together
+BUCKET_STEPS = 32  # optimizer steps per bucket of items that are sorted by length
 
 
 def length_bucketed_batches(lengths: Sequence[int], settings: Optimizer, *, seed: int) -> list[list[int]]:
-    """The items of every optimizer step of a training, a function of lengths and seed alone.
+    """The items of every optimizer step of a training, as a function of lengths and seed.
 
-    Each pass shuffles the items, sorts stretches of `BUCKET_STEPS` steps by length, cuts them into batches of
-    `settings.batch_size` and shuffles the batches of the stretch, so that a batch holds items of like length.
+    Each epoch shuffles the items and divides them into buckets of `BUCKET_STEPS` steps. It sorts each bucket
+    by length, splits it into batches of `settings.batch_size` and shuffles these batches. So the items of a
+    batch have similar lengths.
     """
     batches = []
     for epoch in range(settings.epochs):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         order: list[int] = torch.randperm(len(lengths), generator=generator).tolist()
-        for start in range(0, len(order), BUCKET_STEPS * settings.batch_size):
-            stretch = sorted(
-                order[start : start + BUCKET_STEPS * settings.batch_size], key=lengths.__getitem__
-            )
-            cut = [stretch[i : i + settings.batch_size] for i in range(0, len(stretch), settings.batch_size)]
-            batches += [cut[i] for i in torch.randperm(len(cut), generator=generator).tolist()]
+        size, bucket_size = settings.batch_size, BUCKET_STEPS * settings.batch_size
+        for start in range(0, len(order), bucket_size):
+            bucket = sorted(order[start : start + bucket_size], key=lengths.__getitem__)
+            bucket_batches = [bucket[i : i + size] for i in range(0, len(bucket), size)]
+            shuffled = torch.randperm(len(bucket_batches), generator=generator).tolist()
+            batches += [bucket_batches[i] for i in shuffled]
     return batches
 
 
 def learning_rate(step: int, steps: int, settings: Optimizer) -> float:
-    """Linear warm-up from 0, then linear or cosine to 0, or constant."""
+    """Linear warm-up from 0, then linear or cosine decay to 0, or constant."""
     if step < settings.warmup_steps:
         return settings.lr * (step + 1) / settings.warmup_steps
-    left = (steps - step) / max(1, steps - settings.warmup_steps)
-    factor = {"linear": left, "cosine": 0.5 - 0.5 * math.cos(math.pi * left), "constant": 1.0}
+    remaining = (steps - step) / max(1, steps - settings.warmup_steps)
+    factor = {"linear": remaining, "cosine": 0.5 - 0.5 * math.cos(math.pi * remaining), "constant": 1.0}
     return settings.lr * factor[settings.schedule]
 
 
 def warmup_metrics(steps: int, settings: Optimizer) -> dict[str, int]:
-    """For the metrics of a training: `warmup_only`, 1 where every optimizer step is warm-up; else nothing."""
+    """The metric `warmup_only`, 1 if every optimizer step is warm-up; otherwise no metric."""
     return {"warmup_only": 1} if settings.warmup_steps >= steps else {}
 
 
 def _log_start(desc: str, done: int, steps: int, settings: Optimizer) -> None:
-    """Logs a learning rate that never leaves its warm-up, and where a training resumes."""
+    """Logs a training that ends within its warm-up, and the step after which a training resumes."""
     if warmup_metrics(steps, settings):
         last = learning_rate(steps - 1, steps, settings)
         tqdm.write(
@@ -79,18 +80,19 @@ def _log_start(desc: str, done: int, steps: int, settings: Optimizer) -> None:
 
 
 def build_optimizers(model: nn.Module, settings: Optimizer) -> list[torch.optim.Optimizer]:
-    """AdamW for everything, or Muon for the matrices inside the model and AdamW for the rest.
+    """AdamW for all parameters, or Muon for the inner matrices and AdamW for the rest.
 
-    Weight decay is on matrices only. Muon's step is scaled so that the learning rate means what it means
-    for AdamW.
+    Weight decay applies to matrices only. Muon scales its step to the learning rate of AdamW. Embeddings and
+    heads are not inner matrices.
     """
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    outer = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    outer |= {
+    outer_ids = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    outer_ids |= {
         id(m.weight) for name, m in model.named_modules() if name.rpartition(".")[2] in ("lm_head", "score")
     }
     matrices = {n for n, p in parameters.items() if p.ndim == 2}
-    inner = {n for n in matrices if id(parameters[n]) not in outer} if settings.optimizer == "muon" else set()
+    is_muon = settings.optimizer == "muon"
+    inner = {n for n in matrices if is_muon and id(parameters[n]) not in outer_ids}
 
     def group(names: set[str], weight_decay: float) -> dict[str, Any]:
         return {"params": [p for n, p in parameters.items() if n in names], "weight_decay": weight_decay}
@@ -121,54 +123,48 @@ def training_loop(
     eval_fn: Callable[[int], dict[str, float]] | None = None,
     eval_steps: int = 0,
 ) -> list[dict[str, float]]:
-    """Trains, and resumes from the last checkpoint of the same training.
+    """Trains a model, and resumes from the last checkpoint of the same training.
 
-    Where the environment names a launcher, its workers train together (`apo.core.distributed`) and this
-    process takes over the trained weights. It leaves the device to them.
+    With APO_LAUNCH the workers train, and this process loads the trained weights (`apo.core.distributed`).
 
     Args:
-        model: On the CPU, trained in place and left on its device; after workers have trained it, on the CPU.
-        batches: The items of every optimizer step.
-        lengths: Tokens of every item.
-        loss_of: For the items of a step and those of one of its micro-batches, the terms of the latter:
-            `loss`, already divided by the denominator of the whole step, so that their sum is the loss of the
-            step, and parts of other numbers, whose sums join the curve.
-        desc: Name on the progress line.
-        eval_fn: Called every `eval_steps` steps and after the last one; its numbers join the curve.
+        model: The model, on the CPU. It is trained in place and moved to its device, except with APO_LAUNCH.
+        batches, lengths: The items of every optimizer step, and the tokens of every item.
+        loss_of: See `LossOf`. The curve has the sums of the terms over the micro-batches of a step, so
+            `loss` is already divided by the denominator of the step.
+        desc: Name of the training, in the progress bar and messages.
+        eval_fn: Called every `eval_steps` steps and after the last step; its metrics are added to the curve.
 
     Returns:
         The curve: a row with `step`, `loss`, `lr` and the other terms for every step.
 
     Raises:
-        UserError: A loss is not finite; the workers can't train together, or read different states.
+        UserError: A loss is not finite, a worker failed, or the workers read different checkpoints.
     """
     steps = len(batches)
     launches = distributed.launcher_requested() and len(checkpoints.curve()) < steps
     if launches:
         _train_in_workers(desc, checkpoints, steps)
     rank, world = distributed.rank_and_world_size(desc)
-    _check_enough_items(world, len(lengths))
-    engine = _build_engine(model, settings, loss_of, checkpoints, desc=desc)
+    engine = _build_engine(model, settings, loss_of, checkpoints, items=len(lengths), desc=desc)
     curve = engine.begin(checkpoints)
     if rank == 0 and not launches:
         _log_start(desc, len(curve), steps, settings)
     model.train()
-    left, quiet = range(len(curve), steps), rank > 0 or None
-    progress = tqdm(left, initial=len(curve), total=steps, desc=desc, disable=quiet)
+    remaining, hidden = range(len(curve), steps), rank > 0 or None
+    progress = tqdm(remaining, initial=len(curve), total=steps, desc=desc, disable=hidden)
     for step in progress:
         if world > 1:
-            torch.manual_seed(step * world + rank)  # of dropout
+            torch.manual_seed(step * world + rank)  # for dropout
         rate = learning_rate(step, steps, settings)
-        terms = _gradients(engine, batches[step], lengths, rank=rank, world=world)
+        terms = _accumulate_gradients(engine, batches[step], lengths, rank=rank, world=world)
         engine.update(rate)
         due = checkpoints.due(last=step + 1 == steps)
-        loss, others, due = _add_up(terms, due=due, rank=rank, world=world)
+        loss, others, due = _sum_terms(terms, due=due, rank=rank, world=world)
         _check_finite(loss, step=step, desc=desc)
         curve.append({"step": step + 1, "loss": loss, "lr": rate} | others)
         if eval_fn and eval_steps and ((step + 1) % eval_steps == 0 or step + 1 == steps):
-            model.eval()
-            curve[-1] |= eval_fn(step)
-            model.train()
+            curve[-1] |= _evaluate(model, eval_fn, step)
         progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if due:
             checkpoints.save(curve, engine.state_dict, where=engine.where, writes=rank == 0, wait=barrier)
@@ -178,12 +174,26 @@ def training_loop(
     return curve
 
 
+def _evaluate(model: nn.Module, eval_fn: Callable[[int], dict[str, float]], step: int) -> dict[str, float]:
+    model.eval()
+    metrics = eval_fn(step)
+    model.train()
+    return metrics
+
+
 def _build_engine(
-    model: nn.Module, settings: Optimizer, loss_of: LossOf, checkpoints: Checkpoints, *, desc: str
+    model: nn.Module,
+    settings: Optimizer,
+    loss_of: LossOf,
+    checkpoints: Checkpoints,
+    *,
+    items: int,
+    desc: str,
 ) -> Engine:
-    """What computes the gradients in this process; the workers meet and agree on the saved state before."""
+    """Creates the engine of this process. Workers join the process group and compare checkpoints first."""
     device = runtime.device()
     rank, world = distributed.rank_and_world_size(desc)
+    _check_enough_items(world, items)
     config = deepspeed_config(settings, device)
     if world > 1:
         init_process_group(device)
@@ -197,10 +207,10 @@ def _build_engine(
     return DDPEngine(model, loss_of, optimizers, max_grad_norm=norm, rank=rank, world=world)
 
 
-def _gradients(
+def _accumulate_gradients(
     engine: Engine, items: list[int], lengths: Sequence[int], *, rank: int, world: int
 ) -> list[Terms]:
-    """Computes the gradients of this process's micro-batches of a step; the terms of each."""
+    """Accumulates the gradients of this process's micro-batches of a step; returns the terms of each."""
     budget = runtime.token_budget()
     assigned = assign_micro_batches(
         [lengths[i] for i in items], world=world, budget="APO_TOKEN_BUDGET", tokens=budget
@@ -210,10 +220,12 @@ def _gradients(
         return engine.gradients(items, micros)
 
 
-def _add_up(terms: list[Terms], *, due: bool, rank: int, world: int) -> tuple[float, dict[str, float], bool]:
-    """Loss and other terms of a step over the micro-batches of all workers; whether rank 0 is to save."""
+def _sum_terms(
+    terms: list[Terms], *, due: bool, rank: int, world: int
+) -> tuple[float, dict[str, float], bool]:
+    """Loss and other terms of a step, summed over all workers, and whether rank 0 saves a checkpoint."""
     columns = {name: torch.stack([micro[name] for micro in terms]) for name in terms[0]}
-    loss = sum(columns.pop("loss").tolist())  # the one time in a step that the host waits for the device
+    loss = sum(columns.pop("loss").tolist())  # the only device synchronization of a step
     others = {name: column.sum().item() for name, column in columns.items()}
     if world > 1:
         device = terms[0]["loss"].device
@@ -233,7 +245,7 @@ def _check_finite(loss: float, *, step: int, desc: str) -> None:
 
 
 def _train_in_workers(desc: str, checkpoints: Checkpoints, steps: int) -> None:
-    """Runs the workers of the launcher, which leave the trained state in the folder of the checkpoints."""
+    """Runs the workers of the launcher, which save the trained state as the last checkpoint."""
     distributed.run_workers(desc, checkpoints.folder)
     done = len(checkpoints.curve())
     if done < steps:
@@ -251,5 +263,5 @@ def _check_enough_items(world: int, items: int) -> None:
             "APO_LAUNCH",
             found=f"{world} processes for {items} items",
             expected="no more processes than items to train on",
-            do="start fewer, or unset it",
+            do="start fewer processes, or unset it",
         )

@@ -162,7 +162,7 @@ def test_control_c_ends_in_one_line_and_goes_on(played: Path) -> None:
         if process.returncode:
             break
     assert process.returncode != 0, output
-    assert "goes on from the last checkpoint" in output and "Traceback" not in output, output
+    assert "resumes from the last checkpoint" in output and "Traceback" not in output, output
     assert "backbone: resumes after step" in dvc(played, *repro[1:])
     assert (played / "dvc.lock").read_bytes() == lock
 

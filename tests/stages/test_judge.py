@@ -264,7 +264,7 @@ def test_judge_resumes_after_an_interruption(how: signal.Signals) -> None:
     assert process.returncode != 0 and "Traceback" not in output, output
     assert KEY not in output
     if how == signal.SIGINT:
-        assert output.splitlines()[-1].startswith("interrupted; `dvc repro` goes on")
+        assert output.splitlines()[-1].startswith("interrupted; `dvc repro` resumes")
     assert not Path("data/judge").exists()
     assert len(list(Path(".cache/judge").rglob("*.json"))) == 6
 

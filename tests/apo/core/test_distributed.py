@@ -92,7 +92,7 @@ def test_one_process_needs_no_launcher(stage: Path) -> None:
         ),
         ("torchrun 'x", 'error: APO_LAUNCH: found "torchrun \'x" (No closing quotation)'),
         ("env python", "error: APO_LAUNCH: found a launcher that sets no RANK and WORLD_SIZE"),
-        ("false", "error: APO_LAUNCH: found an end with exit code 1"),
+        ("false", "error: APO_LAUNCH: found exit code 1 of the launcher"),
     ],
 )
 def test_a_wrong_launcher_is_one_message(stage: Path, launcher: str, message: str) -> None:
@@ -193,4 +193,4 @@ def test_no_rank_outlives_who_started_it(stage: Path, victim: str) -> None:
     assert not psutil.wait_procs(ranks, timeout=45)[1]
     said = process.communicate(timeout=10)[1]
     if victim == "launcher":
-        assert "APO_LAUNCH: found an end with exit code -9" in said
+        assert "APO_LAUNCH: found exit code -9 of the launcher" in said

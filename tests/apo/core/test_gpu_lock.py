@@ -169,7 +169,7 @@ def test_a_launcher_beside_it_is_told_by_the_first_stage(repository: Path, name:
     told = stage.communicate(timeout=60)[1]
     assert stage.returncode == 1 and not lines(repository.parent / "log")
     assert told.startswith(
-        "error: APO_GPUS: found it beside APO_LAUNCH='torchrun --nproc_per_node 2'; expected"
+        "error: APO_GPUS: found APO_LAUNCH='torchrun --nproc_per_node 2' beside it; expected"
     )
     assert told.count("\n") == 1
 

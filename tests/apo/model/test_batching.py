@@ -154,7 +154,7 @@ def test_micro_batches_by_hand() -> None:
 
 
 def test_a_budget_smaller_than_an_item_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    batching._told.clear()
+    batching._warned.clear()
     assert list(micro_batches([8, 20, 8], budget="APO_TOKEN_BUDGET", tokens=16)) == [[1], [0, 2]]
     list(micro_batches([30], budget="APO_TOKEN_BUDGET", tokens=16))
     assert capsys.readouterr().err == (

@@ -175,7 +175,7 @@ def test_the_plain_layout_is_said_once(capsys: pytest.CaptureFixture[str]) -> No
         tiny.wrapped(PLAIN["bloom"], pooling="last")
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert told.startswith("BloomForSequenceClassification can't read all responses of a query as one tree")
+    assert told.startswith("BloomForSequenceClassification does not support shared-prefix packing")
 
 
 def test_trying_leaves_no_trace() -> None:

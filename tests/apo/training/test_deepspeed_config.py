@@ -97,11 +97,11 @@ STAGE = {"zero_optimization": {"stage": 3}}
         ),
         (
             STAGE | {"optimizer": {"type": "Adam"}},
-            r"ds.json: optimizer: .*the optimizer stands in params.yaml",
+            r"ds.json: optimizer: .*the optimizer is in params.yaml",
         ),
         (
             STAGE | {"scheduler": {"type": "WarmupLR"}},
-            r"ds.json: scheduler: .*schedule stands in params.yaml",
+            r"ds.json: scheduler: .*schedule is in params.yaml",
         ),
         (STAGE | {"fp16": {"enabled": True}}, r"ds.json: fp16.enabled: found True; expected bf16"),
         (STAGE | {"bf16": {"enabled": True}}, r"ds.json: bf16.enabled: found True; expected False or auto"),

@@ -1,0 +1,94 @@
+"""The files of a checkpoint folder: validation, load errors, and atomic writing; safetensors only."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+
+from apo.core.errors import UserError
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Checks that a folder is a Hugging Face checkpoint with safetensors weights.
+
+    Raises:
+        UserError: There is no config.json or no safetensors file.
+    """
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            str(folder),
+            found="no config.json in it" if folder.is_dir() else "no such folder",
+            expected="a Hugging Face checkpoint",
+            do="name the folder that holds config.json and the safetensors files",
+        )
+    if not list(folder.glob("*.safetensors")):
+        pickles = sorted(
+            path.name for suffix in ("bin", "pt", "pth", "ckpt") for path in folder.glob(f"*.{suffix}")
+        )
+        raise UserError(
+            str(folder),
+            found="no *.safetensors file" + (f" but {pickles[0]}" if pickles else ""),
+            expected="weights as safetensors (pickles are not loaded)",
+            do="convert it, if you trust it, with transformers: AutoModelForCausalLM.from_pretrained(FOLDER)"
+            ".save_pretrained(NEW_FOLDER), and the tokenizer likewise",
+        )
+
+
+@contextlib.contextmanager
+def explain_load_errors(folder: Path) -> Iterator[None]:
+    """Turns an exception of transformers about a broken checkpoint into a UserError."""
+    broken = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
+    try:
+        yield
+    except (*broken, SafetensorError, StrictDataclassError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            str(folder),
+            found=f"a checkpoint that does not load ({type(error).__name__}: {reason[:160]})",
+            expected="a model and a tokenizer that transformers opens without remote code",
+            do="download it again, or convert it with the transformers version of requirements.txt",
+        ) from None
+
+
+def write_model(model: Any, folder: Path, **config: Any) -> None:
+    """Writes weights and config.json, with the keys of `config` added.
+
+    Transformers 5 writes the base of rotary embeddings to `rope_parameters` only. Transformers 4 ignores that
+    key and would use 10000. So `rope_theta` is written too; transformers 5 treats both keys as the same.
+    """
+    model.save_pretrained(folder)
+    path = folder / "config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    base = (content.get("rope_parameters") or {}).get("rope_theta")  # None if each layer type has its own
+    content |= config if base is None else {"rope_theta": base, **config}
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A folder under a temporary name, renamed to its final name when it is complete.
+
+    Raises:
+        UserError: The disk is full, or the folder is not writable.
+    """
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.replace(folder)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            str(folder),
+            found=str(getattr(error, "strerror", None) or error)[:120],
+            expected="to be able to write a checkpoint",
+            do="check the free disk space and the permissions of the folder; the training itself is saved",
+        ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
