@@ -25,7 +25,12 @@ STAGES: dict[str, dict[str, str]] = {  # what each reads and writes, in the fold
         "out": "split",
     },
     "convert": {"golden": "raw/golden.jsonl", "samples": "samples.jsonl", "out": "apo/r1.jsonl"},
-    "score": {"model": "rm", "samples": "samples.jsonl", "out": "scored/r1.jsonl"},
+    "score": {
+        "model": "rm",
+        "evaluation": "evaluation.json",
+        "samples": "samples.jsonl",
+        "out": "scored/r1.jsonl",
+    },
     "rjs": {"samples": "samples.jsonl", "scores": "scores.jsonl", "out": "rjs/r1.jsonl"},
 }
 NAMED = {"convert": {"round": "r1"}, "score": {"name": "big"}, "rjs": {"name": "big"}}

@@ -98,7 +98,7 @@ def parameters() -> dict[str, Any]:
     params["data"] |= {"source": "files"}
     params["data"]["files"] |= {"comparisons": ["comparisons.jsonl"], "golden": ["golden.jsonl"]}
     params["split"] |= {"test_fraction": 0.05, "without_golden": "error"}
-    params["rm"] |= {"max_ece": 1.0}
+    params["gate"] |= {"max_ece": 1.0}
     return params
 
 
@@ -108,6 +108,7 @@ def main(folder: Path, number: int) -> None:
     paths |= {name: folder / f"{name}.jsonl" for name in ("samples", "scores")}
     write_parts(paths, rows(number))
     stub(folder)
+    (folder / "evaluation.json").write_text(json.dumps({"rm": {}}), encoding="utf-8")
     (folder / "params.yaml").write_text(json.dumps(parameters()), encoding="utf-8")
 
 

@@ -161,11 +161,11 @@ def _bound_this_process() -> None:
     """Bounds its address space, where the system can (macOS refuses any bound), and leaves no core dump."""
     import resource
 
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         _, most = resource.getrlimit(resource.RLIMIT_AS)
         limit = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
         resource.setrlimit(resource.RLIMIT_AS, (limit, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def main(path: Path) -> None:

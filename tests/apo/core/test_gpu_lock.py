@@ -159,7 +159,7 @@ def test_a_list_that_is_none_ends_in_one_line(repository: Path, gpus: str) -> No
     told = stage.communicate(timeout=60)[1]
     assert stage.returncode == 1
     assert (
-        told.startswith(f"error: APO_GPUS: found {gpus!r}; expected different GPUs") and "\n" not in told[:-1]
+        told.startswith(f"error: APO_GPUS: found {gpus!r}; expected distinct GPUs") and "\n" not in told[:-1]
     )
 
 

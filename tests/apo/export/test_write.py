@@ -354,7 +354,7 @@ def test_any_selection_comes_back(row: dict, data: st.DataObject) -> None:
         rewards_source="r",
         counts=Counter(),
     )
-    assert there_and_back([chosen], "authors", read_samples) == [row]
+    assert there_and_back([chosen], "authors", read_samples) == [row | {"source_rewards": scores}]
     (written,) = to_authors(chosen, where="x:1")
     assert list(written["scores"].values()) == scores
     assert written["target"] == chosen["target"] == written[f"sample_{chosen['target_index']}"]
