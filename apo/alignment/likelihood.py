@@ -1,4 +1,4 @@
-"""Log-likelihoods of responses under a causal language model, all responses of a query as one tree."""
+"""Log-likelihoods of all responses of a query under a causal language model, in one packed sequence."""
 
 from collections.abc import Sequence
 from typing import Any

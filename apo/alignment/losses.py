@@ -1,4 +1,4 @@
-"""The losses of alignment, on the log-likelihoods of the responses of whole items.
+"""The losses of alignment, RJS, RRHF and DPO, on the log-likelihoods of the responses of a query.
 
 `log_likelihoods` are log pi(y | x) = sum_t log pi(y_t | x, y_<t), in nats, `tokens` are |y|, the number of
 terms; `scores` are the rewards of the RM, of which only the order within an item counts. Every `.._sum` is a

@@ -1,4 +1,4 @@
-"""Scored samples as what alignment learns from: the different responses of each query, the best first."""
+"""Scored samples as training data of alignment: the distinct responses of each query, the best first."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Alignment from checkpoint and scored samples to checkpoint, curve and metrics."""
+"""Alignment from a checkpoint and scored samples to a checkpoint, its curve and metrics."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Alignment of a language model with the order of scored samples: RJS, RRHF, DPO on one training loop."""
+"""Training of a language model on scored samples by RJS, RRHF or DPO."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Finished pieces of sampling and scoring: a killed stage goes on where it was, several processes share them.
+"""Resumable output of an inference stage, in chunks: an interrupted stage resumes, workers share the rest.
 
 `chunks.jsonl` holds the pieces in the order in which every run computes them. Where the environment names a
 launcher (`apo.core.distributed`), each rank goes through all pieces, computes its own ones among those that

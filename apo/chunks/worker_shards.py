@@ -1,4 +1,4 @@
-"""Files of pieces that ranks found: each appends to its own, and who started them puts these together.
+"""The chunks that each worker has computed, a file per worker; the process that started them joins the files.
 
 `share-RANK.jsonl` is a rank's; `found.jsonl` is what was in such files before, of any number of ranks. A line
 is a piece: its key, its value, and how many queries it answers or rates. A torn line is no piece.

@@ -1,4 +1,4 @@
-"""Language models held against each other on the same queries, by a judge and by the truth."""
+"""Language models compared on the same queries, by the testing RM and by the true reward."""
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations

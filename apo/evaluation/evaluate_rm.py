@@ -1,4 +1,4 @@
-"""What an RM is worth on comparisons: accuracy, calibration, and the truth where it is known."""
+"""Accuracy and calibration of a reward model on comparisons, beside the true reward where it is known."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""How far a language model has moved from the one that it started from, along its own answers."""
+"""KL of a language model to the one that it started from, along its own answers."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The payoff matrix RM x LLM: what every reward model thinks of the answers of every language model."""
+"""The payoff matrix: the mean reward that every reward model gives to every language model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

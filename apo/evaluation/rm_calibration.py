@@ -1,4 +1,4 @@
-"""What stands beside the weights of a reward model about its probabilities, fitted and measured on valid."""
+"""The temperature of a reward model and its calibration error, fitted and measured on valid."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How the language models of the game rise and fall from round to round, for plots."""
+"""The language models of the game round by round, for plots."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Whether a probability means what it says: calibration of sigma(r_i - r_j) over equal-width bins.
+"""Calibration errors of the probability sigma(r_i - r_j) over equal-width bins, as the authors define them.
 
 Two definitions stand side by side. Both orders, as the paper measures it: a pair counts as (i, j) with label
 1 and as (j, i) with label 0, over [0, 1]. With an odd number of bins the middle one then always cancels, so

@@ -1,4 +1,4 @@
-"""How far an ECE can be trusted: its bootstrap interval, and what chance alone gives on so few pairs.
+"""The bootstrap interval of an ECE, and the ECE that chance alone gives on so few pairs.
 
 A calibration error is a mean of absolute gaps, so noise never cancels in it: a perfectly calibrated model has
 an ECE above 0 on any finite set, the higher the fewer pairs there are. The interval leans upwards for the

@@ -1,4 +1,4 @@
-"""Rewards in bins, for plots: histograms, accuracy against margin, true reward against reward.
+"""Binned rewards for plots: histograms, accuracy by margin, true reward by reward.
 
 Bins lie on a grid of a round width, 1, 2 or 5 times a power of ten, that begins at 0: the bins of two models,
 or of two revisions, then lie on top of each other.

@@ -1,4 +1,4 @@
-"""How good rewards are, on the pairs (chosen, rejected) of comparisons."""
+"""Metrics of rewards on pairs (chosen, rejected): accuracy, NLL, Brier score, margin."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How sure a number is: intervals for a fraction, a paired difference and sums, a test for wins."""
+"""Intervals of a fraction, a paired difference and a sum; a sign test."""
 
 import math
 from collections.abc import Callable

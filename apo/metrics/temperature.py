@@ -1,4 +1,4 @@
-"""Temperature scaling: one number T, so that sigma((r_i - r_j) / T) says what happens (Guo et al., 2017).
+"""Temperature scaling: one number T for which sigma((r_i - r_j) / T) fits the preferences (Guo et al., 2017).
 
 It divides every margin of a model alike, so it changes neither the order of responses nor the accuracy, only
 how sure the probabilities are: T above 1 takes back a model that is too sure, T below 1 one that is not sure

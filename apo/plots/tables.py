@@ -1,4 +1,4 @@
-"""The curves of all models as one table for each plot: what `dvc plots` draws."""
+"""The tables of `dvc plots`: the curves of all models, one table per plot."""
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence

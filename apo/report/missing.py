@@ -1,4 +1,4 @@
-"""Which stages a run lacks, by the metrics that each of them leaves."""
+"""The stages that a run lacks, found by the metrics that each of them leaves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What there is of a run in the working folder: metrics, curves and transcripts of the stages that ran."""
+"""A run in the working folder: metrics, curves and transcripts of the stages that ran."""
 
 import csv
 import json

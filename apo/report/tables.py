@@ -1,4 +1,4 @@
-"""The metrics of a run as tables for a reader, with their 95 % intervals; what a run lacks is left out."""
+"""The metrics of a run as tables, with 95 % intervals."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How many transcripts there are, how many the page shows, and how often the two reward models agree."""
+"""Which transcripts the page shows, and how often the two reward models agree."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""What the three stages that train a reward model have in common: load, tokenize, check, train, save."""
+"""The recipe of the three stages that train a reward model: load, tokenize, check, train, save."""
 
 import math
 from collections import Counter

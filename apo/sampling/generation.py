@@ -1,4 +1,4 @@
-"""Responses of a language model to queries, every one a function of seed, query and sample index.
+"""Sampled responses of a language model, each a function of seed, query and sample index.
 
 In float32 a draw at the very border between two tokens may come out otherwise in another batch. With budgets
 of 65,536 and 5,000 tokens, which cut other batches, none of 10,240 texts differed (35 tokens on average).

@@ -1,4 +1,4 @@
-"""Next-token logits of many samples of each prompt, every prompt read once.
+"""Next-token logits for many samples per prompt; every prompt is read once.
 
 `SharedPrompts` keeps the keys and values of a prompt once for all its samples. They attend to them together,
 and each to what it added itself, which is written in place: an attention function of its own, for the models

@@ -1,4 +1,4 @@
-"""Samples of a language model: brought by the source or just made, cut and counted the same way."""
+"""Samples of a language model, drawn here or brought by the source, cut at runaway turns and counted."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""vLLM as the sampler, `sample.PART.backend: vllm`; imported when the first query is asked, and never else.
+"""vLLM as the sampler (`backend: vllm`); imported when the first query is sampled.
 
 Each sample is a request of its own: the ids of its prompt, which are those of the other backend, and a seed
 that follows from run, query and index alone. The samples of a query follow each other, so that prefix caching

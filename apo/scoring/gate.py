@@ -1,4 +1,4 @@
-"""The gate before a reward model trains a language model: is its calibration error on valid small enough?
+"""The gate before a reward model trains a language model: its calibration error on valid is small enough.
 
 The error is that of the rewards as they stand, before the temperature. The temperature is fitted on the same
 pairs, so after it hardly any model has an error there: one with random rewards gets a high temperature, says

@@ -1,4 +1,4 @@
-"""Rewards of encoded items, in the order in which they come."""
+"""Rewards of tokenized responses, in the order of the input."""
 
 import math
 from collections import Counter
