@@ -94,7 +94,7 @@ def test_a_stage_killed_on_its_way_and_at_its_end(name: str, played: Path) -> No
     stage = stages(played)[name]
     wanted = files_below(played, written(stage))
     folders = checkpoints_of(played, name)
-    total = max(map(progress_of, folders))
+    total = min(map(progress_of, folders))  # experiment `two` has more answers
     assert total > 1
     for folder in folders:
         shutil.rmtree(folder)
