@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -44,6 +45,28 @@ def _read_csv(path: Path) -> Table:
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
+def _table(
+    curves: Mapping[str, Table],
+    before: Mapping[str, Table],
+    name: str,
+    old: Mapping[str, str],
+    new: Mapping[str, str],
+    *files: tuple[str, Callable[[Table], Iterable[Row]]],
+) -> list[Row]:
+    """Rows of models of round zero (`old`) and of this round (`new`), given the names of their curves."""
+
+    def rows_of(paths: Mapping[str, str]) -> list[Row]:
+        return [
+            {"model": model, **row}
+            for file, rows in files
+            for model, path in paths.items()
+            for row in rows(curves.get(path + file, []))
+        ]
+
+    earlier = [dict(row) for row in before.get(name, []) if row["model"] not in old]
+    return [*rows_of(old), *earlier, *rows_of(new)]
+
+
 def join(
     curves: Mapping[str, Table], round: str, *, rounds: Sequence[str], before: Mapping[str, Table]
 ) -> dict[str, list[Row]]:
@@ -58,25 +81,7 @@ def join(
     """
     apo_rm = f"apo_rm_{round}"
 
-    def table(
-        name: str,
-        old: Mapping[str, str],
-        new: Mapping[str, str],
-        *files: tuple[str, Callable[[Table], Iterable[Row]]],
-    ) -> list[Row]:
-        """Rows of models of round zero and of this round, given the names of their curves."""
-
-        def of(paths: Mapping[str, str]) -> list[Row]:
-            return [
-                {"model": model, **row}
-                for file, rows in files
-                for model, path in paths.items()
-                for row in rows(curves.get(path + file, []))
-            ]
-
-        earlier = [dict(row) for row in before.get(name, []) if row["model"] not in old]
-        return [*of(old), *earlier, *of(new)]
-
+    table = partial(_table, curves, before)
     trained = {"base_rm": "r0/train_base_rm", "test_rm": "r0/test_rm"}, {apo_rm: f"{round}/train_apo_rm"}
     measured = (
         {"base_rm": "r0/evaluate_base_rm", "test_rm": "r0/evaluate_test_rm"},

@@ -8,23 +8,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import vl_convert
-
+from apo.report import vega
 from apo.report.run import Curve
 from apo.report.tables import llms
+from apo.report.vega import COLOURS, GREY, Spec
 
-Spec = dict[str, Any]
 POINTS = 60  # of a training curve, each the mean of the steps around it
-GREY = "#7d8590"
-COLOURS = ["#4a7fd4", "#d9792e", "#2f9e77", "#b45fa5", "#9a8f2a", GREY]
-CONFIG: Spec = {
-    "background": None,
-    "font": "Liberation Sans",  # comes with vl_convert, so that widths are the same on every machine
-    "view": {"stroke": None},
-    "axis": {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "tickCount": 5},
-    "legend": {"orient": "bottom", "title": None, "labelFontSize": 11, "columns": 3, "labelLimit": 220},
-    "range": {"category": COLOURS},
-}
 
 
 @dataclass(frozen=True)
@@ -46,7 +35,7 @@ def figures(curves: Mapping[str, Curve], metrics: Mapping[str, Any], rounds: Seq
             folder, _, last = name.rpartition("/")
             if last == file and rows and not _is_repeated(name, rounds):
                 drawn.append(draw(whose(folder), rows))
-    return [Figure(caption, _svg(spec)) for caption, spec in filter(None, drawn)]
+    return [Figure(caption, vega.svg(spec)) for caption, spec in filter(None, drawn)]
 
 
 def not_drawn(curves: Mapping[str, Curve]) -> list[str]:
@@ -111,12 +100,12 @@ def losses(of: str, curves: Mapping[str, Curve]) -> tuple[str, Spec] | None:
     ]
     if not values:
         return None
-    return f"Training loss, {of}", _plot(
+    return f"Training loss, {of}", vega.plot(
         values,
         mark={"type": "line", "strokeWidth": 1.5},
         encoding={
-            "x": _axis("step", "optimizer step"),
-            "y": _axis("loss", "loss", zero=False),
+            "x": vega.axis("step", "optimizer step"),
+            "y": vega.axis("loss", "loss", zero=False),
             "color": {"field": "of", "type": "nominal", "legend": {} if len(curves) > 1 else None},
         },
     )
@@ -158,8 +147,8 @@ def _reliability(caption: str, rows: Curve) -> tuple[str, Spec]:
     ]
     scale = {"domain": [0.5, 1.0]}
     encoding = {
-        "x": _axis("probability", "probability of the preferred one", scale=scale),
-        "y": _axis("frequency", "part ordered right", scale={"zero": False}),
+        "x": vega.axis("probability", "probability of the preferred one", scale=scale),
+        "y": vega.axis("frequency", "part ordered right", scale={"zero": False}),
         "color": {"field": "of", "type": "nominal"},
     }
     diagonal = {
@@ -176,7 +165,7 @@ def _reliability(caption: str, rows: Curve) -> tuple[str, Spec]:
         {"mark": {"type": "line", "strokeWidth": 1.5}, "encoding": encoding},
         {"mark": {"type": "point", "filled": True, "opacity": 1}, "encoding": encoding | {"size": size}},
     ]
-    return caption, _plot(values, layer=layers)
+    return caption, vega.plot(values, layer=layers)
 
 
 def lengths(of: str, rows: Curve) -> tuple[str, Spec]:
@@ -187,12 +176,12 @@ def lengths(of: str, rows: Curve) -> tuple[str, Spec]:
         for key in ("queries", "responses", "sequences")
         if row.get(key)
     ]
-    return f"Lengths of the training data, {of}", _plot(
+    return f"Lengths of the training data, {of}", vega.plot(
         values,
         mark={"type": "line", "strokeWidth": 1.5, "interpolate": "step-after"},
         encoding={
-            "x": _axis("from", "tokens, from", scale={"type": "symlog"}),
-            "y": _axis("count", "texts"),
+            "x": vega.axis("from", "tokens, from", scale={"type": "symlog"}),
+            "y": vega.axis("count", "texts"),
             "color": {"field": "of", "type": "nominal"},
         },
     )
@@ -213,17 +202,17 @@ def scores(metrics: Mapping[str, Any], rounds: Sequence[str]) -> tuple[str, Spec
             "mark": {"type": "rule", "color": COLOURS[0], "strokeWidth": 2},
             "encoding": {
                 "y": y,
-                "x": _axis("low", "score by the testing RM", zero=False),
+                "x": vega.axis("low", "score by the testing RM", zero=False),
                 "x2": {"field": "high"},
             },
         },
         {
             "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1, "color": COLOURS[0]},
-            "encoding": {"y": y, "x": _axis("score", "score by the testing RM", zero=False)},
+            "encoding": {"y": y, "x": vega.axis("score", "score by the testing RM", zero=False)},
         },
     ]
     caption = "Language models by the testing RM, with 95 % intervals"
-    return caption, _plot(values, layer=layers, height={"step": 30})
+    return caption, vega.plot(values, layer=layers, height={"step": 30})
 
 
 def histograms(desc: str) -> Callable[[str, Curve], tuple[str, Spec]]:
@@ -232,32 +221,32 @@ def histograms(desc: str) -> Callable[[str, Curve], tuple[str, Spec]]:
     def draw(of: str, rows: Curve) -> tuple[str, Spec]:
         values = [{"reward": float(r["reward"]), "share": float(r["share"]), "of": r["kind"]} for r in rows]
         encoding = {
-            "x": _axis("reward", "reward", zero=False),
-            "y": _axis("share", "share of the responses"),
+            "x": vega.axis("reward", "reward", zero=False),
+            "y": vega.axis("share", "share of the responses"),
             "color": {"field": "of", "type": "nominal", "sort": None},
         }
         line = {"type": "line", "strokeWidth": 1.5, "interpolate": "step"}
-        return f"{desc}, {of}", _plot(values, mark=line, encoding=encoding)
+        return f"{desc}, {of}", vega.plot(values, mark=line, encoding=encoding)
 
     return draw
 
 
 def margins(of: str, rows: Curve) -> tuple[str, Spec]:
     """How often an RM is right, by how sure it is, beside what its margin promises."""
-    values = _numbers(rows, "margin", "accuracy", "low", "high", "probability")
+    values = vega.numbers(rows, "margin", "accuracy", "low", "high", "probability")
     promised = {
         "mark": {"type": "line", "strokeWidth": 1.5, "color": GREY, "strokeDash": [4, 4]},
-        "encoding": {"x": _axis("margin", "margin"), "y": _axis("probability", "", zero=False)},
+        "encoding": {"x": vega.axis("margin", "margin"), "y": vega.axis("probability", "", zero=False)},
     }
-    layers = [promised, *_points("margin", "margin", "accuracy", "part ordered right")]
-    return f"Accuracy by margin, with the promised probability, {of}", _plot(values, layer=layers)
+    layers = [promised, *vega.points("margin", "margin", "accuracy", "part ordered right")]
+    return f"Accuracy by margin, with the promised probability, {of}", vega.plot(values, layer=layers)
 
 
 def truth(of: str, rows: Curve) -> tuple[str, Spec]:
     """The true reward of the LLMs' answers, by the reward that an RM gives them."""
-    values = _numbers(rows, "reward", "true_reward", "low", "high")
-    layers = _points("reward", "reward", "true_reward", "true reward")
-    return f"True reward by reward, {of}", _plot(values, layer=layers)
+    values = vega.numbers(rows, "reward", "true_reward", "low", "high")
+    layers = vega.points("reward", "reward", "true_reward", "true reward")
+    return f"True reward by reward, {of}", vega.plot(values, layer=layers)
 
 
 def game(of: str, rows: Curve) -> tuple[str, Spec]:
@@ -269,7 +258,7 @@ def game(of: str, rows: Curve) -> tuple[str, Spec]:
     ]
     x = {"field": "round", "type": "ordinal", "sort": None, "title": "round", "axis": {"labelAngle": 0}}
     colour = {"field": "of", "type": "nominal", "sort": None}
-    y = _axis("score_low", "score by the testing RM", zero=False)
+    y = vega.axis("score_low", "score by the testing RM", zero=False)
     layers: list[Spec] = [
         {
             "mark": {"type": "rule"},
@@ -280,7 +269,7 @@ def game(of: str, rows: Curve) -> tuple[str, Spec]:
             "encoding": {"x": x, "y": y | {"field": "score"}, "color": colour},
         },
     ]
-    return f"The game by round, {of}", _plot(values, layer=layers)
+    return f"The game by round, {of}", vega.plot(values, layer=layers)
 
 
 SCORE = ("score", "score_low", "score_high")
@@ -297,36 +286,3 @@ BY_FILE: dict[str, Callable[[str, Curve], tuple[str, Spec]]] = {
     "truth": truth,
     "lengths": lengths,
 }
-
-
-def _points(x: str, x_title: str, y: str, y_title: str) -> list[Spec]:
-    """Points with the interval `low` to `high` of each."""
-    across, up = _axis(x, x_title, zero=False), _axis(y, y_title, zero=False)
-    return [
-        {
-            "mark": {"type": "rule", "color": COLOURS[0]},
-            "encoding": {"x": across, "y": up | {"field": "low"}, "y2": {"field": "high"}},
-        },
-        {
-            "mark": {"type": "line", "color": COLOURS[0], "strokeWidth": 1.5, "point": {"color": COLOURS[0]}},
-            "encoding": {"x": across, "y": up},
-        },
-    ]
-
-
-def _numbers(rows: Curve, *keys: str) -> list[Spec]:
-    """The rows as numbers, without what is absent."""
-    return [{key: float(row[key]) for key in keys if row.get(key)} for row in rows]
-
-
-def _axis(field: str, title: str, *, zero: bool = True, scale: Spec | None = None) -> Spec:
-    return {"field": field, "type": "quantitative", "title": title, "scale": scale or {"zero": zero}}
-
-
-def _plot(values: list[Spec], **rest: Any) -> Spec:
-    return {"data": {"values": values}, "width": 280, "height": 200, **rest}
-
-
-def _svg(spec: Spec) -> str:
-    drawn: str = vl_convert.vegalite_to_svg(spec | {"config": CONFIG}, vl_version="6.4")
-    return drawn

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,15 +62,12 @@ def train_rm(
         comparisons: Human comparisons.
         adversarial_pairs: Golden > samples, weighted by `apo`.
         valid: Comparisons whose accuracy joins the curve every `rm.eval_steps`.
-
-    Raises:
-        UserError: Something is wrong with an input; nothing is written then.
     """
-    reading = read_section(params, "model", Model)
+    seed, reading = read_seed(params), read_section(params, "model", Model)
     settings = read_section(params, "rm", RewardTraining, defaults="training")
-    seed = read_seed(params)
     runtime.set_up()
-    files = [*comparisons, *([adversarial_pairs] if adversarial_pairs else [])]
+    adversarial = [adversarial_pairs] if adversarial_pairs else []
+    files = [*comparisons, *adversarial]
     watched = [valid] if valid and settings.eval_steps else []
     weights = apo.model_dump(exclude={"init_from"}) if apo else {}
     training = settings.model_dump(exclude=set() if settings.lora.rank else {"lora"})
@@ -80,8 +77,7 @@ def train_rm(
     counts: Counter[str] = Counter({"trained_weights": trained_weights(model)} if tuner else {})
     check = _checked(model.encoder, settings, start)
     data = _tokenized(model.encoder, check, comparisons, counts)
-    if adversarial_pairs:
-        data += _tokenized(model.encoder, check, [adversarial_pairs], counts, is_adversarial=True)
+    data += _tokenized(model.encoder, check, adversarial, counts, is_adversarial=True)
     with Checkpoints(name, key).exclusive() as checkpoints:
         curve = train_reward_model(
             model,
@@ -104,15 +100,27 @@ def train_rm(
             parameters=model.classifier.num_parameters(),
         )
         save_reward_model(model, outputs.out, card, adapter.save if adapter else None)
-        saved = verify(model, outputs.out, comparisons[0])
-        write_csv(outputs.curves / "training.csv", curve)
-        write_csv(outputs.curves / "lengths.csv", check.lengths.histogram())
-        write_rows(outputs.curves / "issues.jsonl", check.issues.examples)
-        train = {**dict(sorted(counts.items())), "final_loss": curve[-1]["loss"]}
-        train |= warmup_metrics(len(curve), settings)
-        found = {"train": train, "issues": dict(check.issues.counts), "saved": saved}
-        write_json(outputs.metrics, {f"train_{name}": found})
+        train = {**dict(sorted(counts.items())), **warmup_metrics(len(curve), settings)}
+        _write(name, outputs, curve, check, train, saved=verify(model, outputs.out, comparisons[0]))
         checkpoints.remove_older()
+
+
+def _write(
+    name: str,
+    outputs: Outputs,
+    curve: Sequence[Mapping[str, Any]],
+    check: TokenCheck,
+    train: Mapping[str, Any],
+    *,
+    saved: Mapping[str, int],
+) -> None:
+    """Writes the curve, the lengths, examples of data issues and the metrics of a training."""
+    write_csv(outputs.curves / "training.csv", curve)
+    write_csv(outputs.curves / "lengths.csv", check.lengths.histogram())
+    write_rows(outputs.curves / "issues.jsonl", check.issues.examples)
+    train = {**train, "final_loss": curve[-1]["loss"]}
+    metrics = {"train": train, "issues": dict(check.issues.counts), "saved": saved}
+    write_json(outputs.metrics, {f"train_{name}": metrics})
 
 
 def _checked(encoder: Encoder, settings: RewardTraining, start: Path) -> TokenCheck:
@@ -126,13 +134,13 @@ def _checked(encoder: Encoder, settings: RewardTraining, start: Path) -> TokenCh
 def _tokenized(
     encoder: Encoder,
     check: TokenCheck,
-    paths: Iterable[Path],
+    paths: Sequence[Path],
     counts: Counter[str],
     *,
     is_adversarial: bool = False,
 ) -> list[RankedResponses]:
     """Tokenized comparisons without what the checks drop; one without a pair teaches nothing."""
-    ranked = []
+    ranked: list[RankedResponses] = []
     for path in paths:
         rows = list(read_rows(path))
         tokenized = encoder.tokenize(
@@ -155,7 +163,7 @@ def _tokenized(
             ranked.append(replace(kept, item=encoder.cut(kept.item, counts)))
             counts["apo_pairs" if is_adversarial else "human_pairs"] += kept.pairs
         encoder.log_truncation(counts["responses_cut"] - cut_before, where=str(path))
-    if not ranked:
+    if paths and not ranked:
         raise UserError(
             ", ".join(map(str, paths)),
             found="no comparison to train on",

@@ -1,8 +1,10 @@
 """Training of reward models: human comparisons and golden > samples, side by side in every optimizer step."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -59,30 +61,7 @@ def train_reward_model(
         each is absent in a step without such pairs.
     """
 
-    def loss_of(step: list[int], indices: list[int]) -> Terms:
-        pairs = sum(data[i].pairs for i in step)  # the denominator: all pairs of the optimizer step
-        batch = [data[i] for i in indices]
-        rewards = model.rewards([ranked.item for ranked in batch])
-        labels = pad_responses([ranked.labels for ranked in batch], math.nan, torch.float32)
-        labels, mask = labels.to(rewards.device), ~labels.isnan().to(rewards.device)
-        is_adversarial = torch.tensor([ranked.is_adversarial for ranked in batch]).to(rewards.device)
-        sums = apo_loss_sums(
-            rewards,
-            labels,
-            mask=mask,
-            is_adversarial=is_adversarial,
-            kl_coeff=kl_coeff,
-            coeff=coeff,
-            num_samples=num_samples,
-            loss=loss,
-        )
-        in_order = pairs_in_order(rewards.detach(), labels, mask=mask).double()
-        terms = {"loss": sums.total / pairs}
-        for name, kind in (("accuracy", False), ("golden_accuracy", True)):
-            if count := sum(data[i].pairs for i in step if data[i].is_adversarial == kind):
-                terms[name] = in_order[is_adversarial == kind].sum() / count
-        return terms
-
+    weights = {"kl_coeff": kl_coeff, "coeff": coeff, "num_samples": num_samples, "loss": loss}
     lengths = [model.tokens(ranked.item) for ranked in data]
     runtime.enable_gradient_checkpointing(model.classifier)
     return training_loop(
@@ -90,9 +69,42 @@ def train_reward_model(
         settings,
         batches=length_bucketed_batches(lengths, settings, seed=seed),
         lengths=lengths,
-        loss_of=loss_of,
+        loss_of=partial(_terms, model, data, weights),
         desc=desc,
         checkpoints=checkpoints,
         eval_fn=eval_fn,
         eval_steps=eval_steps,
     )
+
+
+def _terms(
+    model: RewardModel,
+    data: Sequence[RankedResponses],
+    weights: Mapping[str, Any],
+    step: list[int],
+    indices: list[int],
+) -> Terms:
+    """The loss of a micro-batch and what it adds to the accuracies of its step; see `LossOf`.
+
+    Args:
+        weights: `kl_coeff`, `coeff`, `num_samples` and `loss` of `apo_loss_sums`.
+    """
+    pairs = sum(data[i].pairs for i in step)  # the denominator: all pairs of the optimizer step
+    batch = [data[i] for i in indices]
+    rewards = model.rewards([ranked.item for ranked in batch])
+    labels = pad_responses([ranked.labels for ranked in batch], math.nan, torch.float32)
+    labels, mask = labels.to(rewards.device), ~labels.isnan().to(rewards.device)
+    is_adversarial = torch.tensor([ranked.is_adversarial for ranked in batch]).to(rewards.device)
+    sums = apo_loss_sums(
+        rewards,
+        labels,
+        mask=mask,
+        is_adversarial=is_adversarial,
+        **weights,
+    )
+    in_order = pairs_in_order(rewards.detach(), labels, mask=mask).double()
+    terms = {"loss": sums.total / pairs}
+    for name, kind in (("accuracy", False), ("golden_accuracy", True)):
+        if count := sum(data[i].pairs for i in step if data[i].is_adversarial == kind):
+            terms[name] = in_order[is_adversarial == kind].sum() / count
+    return terms

@@ -142,8 +142,7 @@ def training_loop(
         UserError: A loss is not finite, a worker failed, or the workers read different checkpoints.
     """
     steps = len(batches)
-    launches = distributed.launcher_requested() and len(checkpoints.curve()) < steps
-    if launches:
+    if launches := distributed.launcher_requested() and len(checkpoints.curve()) < steps:
         _train_in_workers(desc, checkpoints, steps)
     rank, world = distributed.rank_and_world_size(desc)
     engine = _build_engine(model, settings, loss_of, checkpoints, items=len(lengths), desc=desc)

@@ -1,0 +1,52 @@
+"""The parts of Vega-Lite specifications that the plots of a report share, and their SVG."""
+
+from typing import Any
+
+import vl_convert
+
+from apo.report.run import Curve
+
+Spec = dict[str, Any]
+GREY = "#7d8590"
+COLOURS = ["#4a7fd4", "#d9792e", "#2f9e77", "#b45fa5", "#9a8f2a", GREY]
+CONFIG: Spec = {
+    "background": None,
+    "font": "Liberation Sans",  # comes with vl_convert, so that widths are the same on every machine
+    "view": {"stroke": None},
+    "axis": {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "tickCount": 5},
+    "legend": {"orient": "bottom", "title": None, "labelFontSize": 11, "columns": 3, "labelLimit": 220},
+    "range": {"category": COLOURS},
+}
+
+
+def points(x: str, x_title: str, y: str, y_title: str) -> list[Spec]:
+    """Points with the interval `low` to `high` of each."""
+    across, up = axis(x, x_title, zero=False), axis(y, y_title, zero=False)
+    return [
+        {
+            "mark": {"type": "rule", "color": COLOURS[0]},
+            "encoding": {"x": across, "y": up | {"field": "low"}, "y2": {"field": "high"}},
+        },
+        {
+            "mark": {"type": "line", "color": COLOURS[0], "strokeWidth": 1.5, "point": {"color": COLOURS[0]}},
+            "encoding": {"x": across, "y": up},
+        },
+    ]
+
+
+def numbers(rows: Curve, *keys: str) -> list[Spec]:
+    """The rows as numbers, without what is absent."""
+    return [{key: float(row[key]) for key in keys if row.get(key)} for row in rows]
+
+
+def axis(field: str, title: str, *, zero: bool = True, scale: Spec | None = None) -> Spec:
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale or {"zero": zero}}
+
+
+def plot(values: list[Spec], **rest: Any) -> Spec:
+    return {"data": {"values": values}, "width": 280, "height": 200, **rest}
+
+
+def svg(spec: Spec) -> str:
+    drawn: str = vl_convert.vegalite_to_svg(spec | {"config": CONFIG}, vl_version="6.4")
+    return drawn
