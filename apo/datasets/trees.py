@@ -67,18 +67,18 @@ def _trees(rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, list[Row]]]
     """Every tree with the place where it begins."""
     tree: dict[str, Row] = {}
     start: LocatedRow | None = None
-    done: set[Any] = set()
+    last_id, done = "", set[str]()
     for located in rows:
         row = located.row
         if isinstance(row, RowError) or _is_whole(row):
             yield located, [] if isinstance(row, RowError) else [row["prompt"]]
             continue
-        tree_id = row.get("message_tree_id", row.get("parent_id") and "rest")
-        if start is None or tree_id != _tree_id(start):
+        tree_id = str(row.get("message_tree_id"))
+        if start is None or tree_id != last_id:
             if start is not None:
                 yield start, _roots(tree)
-                done.add(_tree_id(start))
-            tree, start = {}, located
+                done.add(last_id)
+            tree, start, last_id = {}, located, tree_id
         row = row | {"replies": []}
         message_id, parent_id = str(row.get("message_id")), row.get("parent_id")
         if tree_id in done or message_id in tree or (parent_id is not None and str(parent_id) not in tree):
@@ -89,12 +89,6 @@ def _trees(rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, list[Row]]]
             tree[str(parent_id)]["replies"].append(row)
     if start is not None:
         yield start, _roots(tree)
-
-
-def _tree_id(located: LocatedRow) -> Any:
-    row = located.row
-    assert not isinstance(row, RowError)
-    return row.get("message_tree_id", row.get("parent_id") and "rest")
 
 
 def _roots(tree: dict[str, Row]) -> list[Row]:

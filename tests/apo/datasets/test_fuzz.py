@@ -7,7 +7,6 @@ import json
 import lzma
 import random
 import resource
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,7 +41,7 @@ def use(path: Path, reader: Callable[..., Any], actions: dict[str, Any], options
     """Reads a file; whether it ended well. What comes out is whole and can be written."""
     issues = DataIssues(ROW_ISSUES, actions)
     counts: Counter[str] = Counter()
-    start = time.monotonic()
+    start = _seconds()
     try:
         for row in reader(path, counts, issues, options):
             json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
@@ -54,8 +53,13 @@ def use(path: Path, reader: Callable[..., Any], actions: dict[str, Any], options
     except UserError as error:
         assert len(str(error)) < 4000
         ended_well = False
-    assert time.monotonic() - start < 10
+    assert _seconds() - start < 10
     return ended_well
+
+
+def _seconds() -> float:
+    """Processor time of this process and those that ended: a busy machine does not change it."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 # Bytes ---------------------------------------------------------------------------------------------

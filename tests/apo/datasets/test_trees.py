@@ -96,6 +96,14 @@ def test_the_best_reply_is_a_demonstration(tmp_path: Path) -> None:
     assert [row["response"] for row in found.records] == ["good", "well"]
 
 
+@pytest.mark.parametrize("name", [{"a": 1}, ["x"], None, 3])
+def test_an_id_of_any_type_is_read_or_named(tmp_path: Path, name: Any) -> None:
+    rows = [row | {"message_tree_id": name} for row in flat(TREE)]
+    assert read(tmp_path, rows).said == WANTED
+    with pytest.raises(UserError, match="a message of a tree whose parent"):
+        read(tmp_path, [rows[0], rows[1] | {"parent_id": "nobody"}])
+
+
 def test_a_broken_tree_is_named(tmp_path: Path) -> None:
     broken = TREE | {"prompt": TREE["prompt"] | {"replies": [3]}}
     with pytest.raises(UserError, match=r"x\.jsonl:2: found a reply that is no message"):
