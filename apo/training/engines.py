@@ -19,7 +19,7 @@ from apo.model import runtime
 from apo.training.checkpointing import Checkpoints, tensors_of
 
 Terms = dict[str, Tensor]
-"""The terms of a micro-batch: `loss`, its summand of the step's loss, and summands of other metrics."""
+"""The terms of a micro-batch: `loss`, already divided by the denominator of the step, and other metrics."""
 LossOf = Callable[[list[int], list[int]], Terms]
 """A function (items of the step, items of the micro-batch) -> terms of the micro-batch."""
 

@@ -130,8 +130,7 @@ def training_loop(
     Args:
         model: The model, on the CPU. It is trained in place and moved to its device, except with APO_LAUNCH.
         batches, lengths: The items of every optimizer step, and the tokens of every item.
-        loss_of: See `LossOf`. The curve has the sums of the terms over the micro-batches of a step, so
-            `loss` is already divided by the denominator of the step.
+        loss_of: See `LossOf`. The curve has the sums of its terms over the micro-batches of a step.
         desc: Name of the training, in the progress bar and messages.
         eval_fn: Called every `eval_steps` steps and after the last step; its metrics are added to the curve.
 
