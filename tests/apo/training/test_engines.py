@@ -90,7 +90,7 @@ class State:
         with safe_open(path, framework="pt") as state:
             self.curve: list[dict[str, float]] = json.loads(state.metadata()["curve"])
             self.where = json.loads(state.metadata().get("where", "{}"))
-            self.state_dict: dict[str, Tensor] = {name: state.get_tensor(name) for name in state.keys()}  # noqa: SIM118
+            self.tensors: dict[str, Tensor] = {name: state.get_tensor(name) for name in state.keys()}  # noqa: SIM118
 
 
 @pytest.fixture(scope="module")
