@@ -25,7 +25,11 @@ def hours(rows: Sequence[Row], settings: Settings) -> dict[str, tuple[int, float
     them did; an alignment with its answers, a fraction of one of DPO, in proportion to its targets.
     """
     rjs, dpo = (seconds_of(rows, "method", name) for name in ("rjs", "dpo"))
-    world, further = (seconds_of(rows, "confirmation", name) for name in settings.confirmation.settings)
+    world, further, *_ = [
+        *(seconds_of(rows, "confirmation", name) for name in settings.confirmation.settings),
+        0.0,
+        0.0,
+    ]
     planned = [line for line in games(settings) if line[0].kind in ("alignment", "comparisons")]
     found: dict[str, tuple[int, float]] = {}
     for kind, first, after in (("alignment", rjs, dpo), ("comparisons", world, further)):

@@ -61,9 +61,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     change_params(made / "params.yaml", {"rounds": [{"id": "r1", "prev": "r0"}]})
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     (made / "dvc.yaml").write_text(STAGES + "artifacts:" + text.split("\nartifacts:")[1].split("\nplots:")[0])
-    for name in ("apo", "benchmarks", "Makefile"):
+    for name in ("apo", "benchmarks", "stages", "Makefile"):
         (made / name).symlink_to(ROOT / name)
-    (made / ".gitignore").write_text("/apo\n/benchmarks\n/Makefile\n")
+    (made / ".gitignore").write_text("/apo\n/benchmarks\n/stages\n/Makefile\n")
     git(made, "init", "-q")
     for key, value in (("name", "test"), ("email", "test@example.org")):
         git(made, "config", f"user.{key}", value)

@@ -36,7 +36,9 @@ def test_three_verbs(played: Path) -> None:
     """A changed coefficient runs what depends on it, shows in the metrics, and set back runs none."""
     path = played / "metrics/r1/train_apo_rm.json"
     before = json.loads(path.read_text())["train_apo_rm_r1"]["train"]["final_loss"]
-    assert ran(dvc(played, "exp", "run", "-S", "apo.coeff=0.05")) == AFTER_APO
+    again = ran(dvc(played, "exp", "run", "-S", "apo.coeff=0.05"))
+    # If both RMs rate the same sample best, the LLM is the same, and nothing after it runs.
+    assert AFTER_APO - {"answer@round0-apo", "judge"} <= again <= AFTER_APO
     assert json.loads(path.read_text())["train_apo_rm_r1"]["train"]["final_loss"] != before
     assert "train_apo_rm_r1.train.final_loss" in dvc(played, "metrics", "diff")
     assert not ran(dvc(played, "exp", "run", "-S", "apo.coeff=0.1"))

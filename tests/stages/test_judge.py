@@ -301,7 +301,7 @@ def test_judge_shares_its_replies_between_experiments(played: Path, monkeypatch:
         sent = len(server.requests)
         assert sent > 0
         output = dvc(played, "exp", "run", "-S", "judge.model=m", "-S", "judge.max_queries=4")
-        assert "replies are cached" in output and 0 < len(server.requests) - sent <= 6
+        assert "replies are cached" in output and 0 < len(server.requests) - sent < sent
     monkeypatch.delenv("APO_JUDGE_URL")
     metrics = (played / "metrics/judge.json").read_bytes()
     dvc(played, "repro", "--force", "--single-item", "judge")

@@ -89,9 +89,7 @@ def test_complete_ends_in_one_line_after_all_retries(name: str) -> None:
     assert "finished replies are cached" in message and "\n" not in message
 
 
-@pytest.mark.parametrize(
-    "header", ["0.5", format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), "soon"]
-)
+@pytest.mark.parametrize("header", ["0.5", "Thu, 01 Jan 2026 00:00:00 GMT", "soon"])
 def test_complete_obeys_a_valid_retry_after(header: str) -> None:
     with serving(in_turn(error(429, Retry_After=header), GOOD)) as server:
         start = time.monotonic()

@@ -64,7 +64,7 @@ def narrow(page: Page) -> bool:
 
 def test_it_opens(shown: tuple[Page, Seen]) -> None:
     page, _ = shown
-    assert "llm_apo beats llm_base" in page.locator(".verdict").inner_text()
+    assert "llm_apo minus llm_base by the testing RM" in page.locator(".verdict").inner_text()
     assert count(page) == "15 of 15 transcripts"
     assert page.locator("figure svg").count() == 11
     assert page.get_by_role("listbox").count() == 1 and page.locator("#list [role=option]").count() == 15
