@@ -11,6 +11,7 @@
 # make preset   the parameters of a preset: NAME=demo, hh_1b or paper
 # make interop  checkpoints and files in the code of others: transformers, TRL, RewardBench; part of make test
 # make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
+# make gpu     time and memory on a GPU, into docs/scale.md, about five minutes
 # make study   small games over many seeds, docs/results.md and docs/when.md from them, and what so many seeds can decide; hours, at low
 #              priority; SETS='alignment transfer' for some sets of games, QUICK=1 for a trial
 PYTHON ?= python3
@@ -21,7 +22,7 @@ BASE := .venv/installed
 DEV := .venv/installed-dev
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick fuzz check format setup setup-dev hermetic reproduce inspect preset interop bench big study FORCE
+.PHONY: repro test quick fuzz check format setup setup-dev hermetic reproduce inspect preset interop bench gpu big study FORCE
 setup: $(BASE) .dvc/plots/page.html
 setup-dev: setup $(DEV)
 
@@ -76,6 +77,9 @@ interop: setup-dev .venv/rewardbench
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks $(DATA) $(if $(QUICK),--quick)
+
+gpu: setup-dev
+	$(BIN)/python -m benchmarks.gpu
 
 big: setup
 	$(BIN)/python -m benchmarks.big $(or $(SIZES),10000 100000 1000000)

@@ -1,0 +1,316 @@
+"""What is promised of a GPU, measured in one run: `python -m benchmarks.gpu` writes `gpu.json`.
+
+Llamas with random weights read made-up comparisons in the lengths of Helpful&Harmless. The optimizer steps
+are those of the stages: bf16 layers, float32 weights. `--tiny --out FILE` runs all of it on any machine in a
+minute and shows only that the command works.
+"""
+
+import argparse
+import gc
+import itertools
+import json
+import os
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import logsigmoid
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, __version__
+
+from apo.language.tokenizer import train_tokenizer
+from apo.model import runtime
+from apo.model.batching import packed_length
+from apo.model.checkpoint import prepare_tokenizer
+from apo.model.encoding import Encoder, ResponseSet
+from apo.model.reward_model import RewardModel
+from apo.reward.train import RankedResponses, train_reward_model
+from apo.sampling.generation import sample_responses
+from apo.scoring.rewards import rewards_of
+from benchmarks.data import PIECES, READING, made_up, texts_of, with_others
+from benchmarks.flops import reward_flops
+from benchmarks.jobs import SEED, Training, adamw, padded, update
+from benchmarks.ours import NoCheckpoints
+from benchmarks.plain import by_length
+from benchmarks.sampling import SETTINGS, CountedTokens, prompt_ids
+from benchmarks.scale import put_between
+
+RESULTS = Path(__file__).with_name("gpu.json")
+PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
+BEGIN, END = "<!-- made by python -m benchmarks.gpu -->\n", "<!-- end of gpu -->\n"
+SHAPES = {
+    "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128},
+    "1B": {
+        "hidden_size": 2048,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "intermediate_size": 8192,
+    },
+    "7B": {
+        "hidden_size": 4096,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "intermediate_size": 11008,
+    },
+}
+
+
+class Bench:
+    """The machine, the texts and the models."""
+
+    def __init__(self, *, tiny: bool) -> None:
+        self.device = runtime.set_up()
+        self.tiny = tiny
+        self.texts = list(itertools.islice(made_up(SEED), 100 if tiny else 4000))
+        self.tokenizer = train_tokenizer((f"{q} {r}" for q, rs in self.texts for r in rs), vocab_size=PIECES)
+        prepare_tokenizer(self.tokenizer, pooling="last", separator="", where="gpu")
+        self.encoder = Encoder(self.tokenizer, **READING)
+
+    def config(self, shape: str) -> LlamaConfig:
+        """The configuration of a model of this size."""
+        sizes = SHAPES["tiny" if self.tiny else shape]
+        special = {
+            f"{name}_token_id": getattr(self.tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")
+        }
+        return LlamaConfig(vocab_size=len(self.tokenizer), num_labels=1, **sizes, **special)
+
+    def reward_model(self, shape: str) -> RewardModel:
+        """A reward model with random weights on the device."""
+        torch.manual_seed(SEED)
+        with torch.device(self.device):
+            return RewardModel(LlamaForSequenceClassification(self.config(shape)), self.encoder)
+
+    def items(self, rows: int, responses: int) -> list[ResponseSet]:
+        """Encoded queries with that many responses."""
+        chosen = with_others(self.texts[: max(8, rows // (12 if self.tiny else 1))], responses, seed=SEED)
+        return list(self.encoder.items(chosen, Counter(), where="made up"))
+
+    def timed(self, run: Callable[[], Any], *, repeats: int = 3) -> dict[str, float]:
+        """The median time of some runs after one that warms up, and the peak memory of the device."""
+        cuda = self.device.type == "cuda"
+        seconds = []
+        run()
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        for _ in range(repeats):
+            if cuda:
+                torch.cuda.synchronize()
+            began = time.perf_counter()
+            run()
+            if cuda:
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - began)
+        peak = torch.cuda.max_memory_allocated() / 2**30 if cuda else 0.0
+        return {"seconds": sorted(seconds)[repeats // 2], "peak_gib": peak}
+
+
+def matmul(bench: Bench) -> dict[str, float]:
+    """Operations a second in products of two large bf16 matrices."""
+    side = 256 if bench.tiny else 8192
+    left, right = torch.randn(2, side, side, device=bench.device, dtype=torch.bfloat16).unbind()
+    return {"flops": 20 * 2 * side**3 / bench.timed(lambda: [left @ right for _ in range(20)])["seconds"]}
+
+
+def training(
+    bench: Bench, *, rows: int, responses: int, shape: str = "1B", repeats: int = 3
+) -> dict[str, float]:
+    """Pairs, or golden > samples, by `train_reward_model`."""
+    job = Training(bench.items(rows, responses), responses > 2)
+    model = bench.reward_model(shape)
+    scores = [1.0] + [0.0] * (responses - 1)
+    data = [RankedResponses(item, scores, is_adversarial=job.is_apo) for item in job.items]
+
+    def run() -> None:
+        options: dict[str, Any] = {
+            "coeff": job.weight,
+            "seed": SEED,
+            "desc": "",
+            "checkpoints": NoCheckpoints(),
+        }
+        train_reward_model(model, data, job.settings, **options)
+
+    return bench.timed(run, repeats=repeats) | counted(model, job.items, times=3)
+
+
+def large_training(bench: Bench) -> dict[str, float]:
+    """An optimizer step of a model of 7B."""
+    os.environ["APO_GRADIENT_CHECKPOINTING"] = "1"
+    try:
+        return training(bench, rows=64, responses=2, shape="7B", repeats=1)
+    finally:
+        del os.environ["APO_GRADIENT_CHECKPOINTING"]
+
+
+def plain_training(bench: Bench, *, rows: int, responses: int) -> dict[str, float]:
+    """The same steps in a careful loop over separate texts, with the same autocast, budget and optimizer."""
+    job = Training(bench.items(rows, responses), responses > 2)
+    model = bench.reward_model("1B")
+    classifier = model.classifier.train()
+    optimizer = adamw(classifier, job.settings)
+    budget = runtime.token_budget()
+
+    def run() -> None:
+        for items in job.steps():
+            pairs = sum(len(item.responses) - 1 for item in items)
+            for indices in by_length([item.longest * len(item.responses) for item in items], budget):
+                group = [items[i] for i in indices]
+                texts = [text for item in group for text in texts_of(item)]
+                batch = padded(texts, length=max(map(len, texts)), pad_id=bench.tokenizer.pad_token_id)
+                on_device = {name: tensor.to(bench.device) for name, tensor in batch.items()}
+                with runtime.autocast(bench.device):
+                    found = classifier(**on_device, use_cache=False).logits.float().view(len(group), -1)
+                (-job.weight * logsigmoid(found[:, :1] - found[:, 1:]).sum() / pairs).backward()
+            update(classifier, optimizer, job.settings)
+
+    return bench.timed(run) | counted(model, job.items, times=3)
+
+
+def scoring(bench: Bench) -> dict[str, float]:
+    """Four responses to every query by `rewards_of`."""
+    items, model = bench.items(1000, 4), bench.reward_model("1B").eval()
+    return bench.timed(lambda: list(rewards_of(model, items, desc=""))) | counted(model, items, times=1)
+
+
+def counted(model: RewardModel, items: list[ResponseSet], *, times: int) -> dict[str, float]:
+    """Queries, their tokens as trees and as separate texts, and the operations that a tree needs."""
+    config = model.classifier.config
+    return {
+        "queries": len(items),
+        "tree_tokens": sum(map(packed_length, items)),
+        "text_tokens": sum(item.unpacked_tokens for item in items),
+        "flop": times * sum(reward_flops(config, item, last_tokens=True) for item in items),
+    }
+
+
+def sampling(bench: Bench, *, ours: bool) -> dict[str, float]:
+    """Four responses to every query, by this project or by `generate`, 64 prompts together."""
+    torch.manual_seed(SEED)
+    with torch.device(bench.device):
+        model = LlamaForCausalLM(bench.config("1B")).eval()
+    queries = [(str(i), query) for i, (query, _) in enumerate(bench.texts[: 4 if bench.tiny else 128])]
+    prompts = [prompt_ids(bench.tokenizer, query) for _, query in queries]
+    tokens = 0
+
+    def by_project() -> None:
+        nonlocal tokens
+        tokenizer = CountedTokens(bench.tokenizer)
+        options: dict[str, Any] = {"seed": SEED, "device": bench.device, "desc": "", "counts": Counter()}
+        sample_responses(model, tokenizer, queries, SETTINGS, **options)
+        tokens = tokenizer.tokens
+
+    @torch.inference_mode()
+    def by_generate() -> None:
+        nonlocal tokens
+        tokens, pad = 0, bench.tokenizer.pad_token_id
+        for start in range(0, len(prompts), 64):
+            batch = prompts[start : start + 64]
+            width = max(map(len, batch))
+            ids = torch.tensor([[pad] * (width - len(p)) + p for p in batch], device=bench.device)
+            options = {
+                "do_sample": True,
+                "temperature": SETTINGS.temperature,
+                "top_k": 0,
+                "pad_token_id": pad,
+            }
+            options |= {"num_return_sequences": 4, "max_new_tokens": SETTINGS.max_new_tokens}
+            with runtime.autocast(bench.device):
+                drawn = model.generate(input_ids=ids, attention_mask=(ids != pad).long(), **options)
+            tokens += int(((drawn[:, width:] == model.config.eos_token_id).cumsum(-1) == 0).sum())
+
+    found = bench.timed(by_project if ours else by_generate, repeats=1)
+    return found | {"tokens": tokens, "tokens_per_second": tokens / found["seconds"]}
+
+
+def agreement(bench: Bench) -> dict[str, float]:
+    """The largest difference of a reward from the one that the CPU computes in float32."""
+    items = bench.items(64, 4)
+    model = bench.reward_model("tiny").eval()
+
+    @torch.inference_mode()
+    def rewards() -> torch.Tensor:
+        return torch.cat([model.rewards([item]).float().cpu().flatten() for item in items])
+
+    on_device = rewards()
+    model.classifier.cpu()
+    on_cpu = rewards()
+    difference = (on_device - on_cpu).abs().max().item()
+    return {"largest_difference": difference, "spread": on_cpu.std().item()}
+
+
+JOBS: dict[str, Callable[[Bench], dict[str, float]]] = {
+    "bf16 matmul": matmul,
+    "rewards against the CPU": agreement,
+    "RM training, pairs": lambda bench: training(bench, rows=512, responses=2),
+    "RM training, pairs, plain loop": lambda bench: plain_training(bench, rows=512, responses=2),
+    "APO training, golden + 4": lambda bench: training(bench, rows=128, responses=5),
+    "APO training, golden + 4, plain loop": lambda bench: plain_training(bench, rows=128, responses=5),
+    "scoring, 4 samples": scoring,
+    "sampling": lambda bench: sampling(bench, ours=True),
+    "sampling, generate": lambda bench: sampling(bench, ours=False),
+    "RM training, pairs, 7B, gradient checkpointing": large_training,
+}
+
+
+def table(results: dict[str, Any]) -> str:
+    """What `docs/scale.md` shows of the results."""
+    jobs, rate = results["jobs"], results["jobs"]["bf16 matmul"]["flops"]
+    agreement = jobs["rewards against the CPU"]
+    lines = [
+        f"{results['device']}, torch {results['torch']}, transformers {results['transformers']}, "
+        f"{results['precision']}, micro-batches of {results['token_budget']:,} tokens. A bf16 product of two "
+        f"8192 x 8192 matrices runs at {rate / 1e12:.0f} TFLOP/s. The rewards of a small model differ from "
+        f"those of the CPU in float32 by {agreement['largest_difference']:.4f} at most; their standard "
+        f"deviation is {agreement['spread']:.3f}.",
+        "",
+        "| job | queries | seconds | tokens of texts a second | fraction of the rate | peak GiB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, job in jobs.items():
+        if "error" in job:
+            lines.append(f"| {name} | failed: {job['error']} | | | | |")
+        elif "seconds" in job:
+            tokens = (job["text_tokens"] if "text_tokens" in job else job["tokens"]) / job["seconds"]
+            fraction = f"{job['flop'] / job['seconds'] / rate:.2f}" if "flop" in job else ""
+            cells = [name, job.get("queries", ""), f"{job['seconds']:.2f}", f"{tokens:,.0f}", fraction]
+            lines.append(f"| {' | '.join(map(str, cells))} | {job['peak_gib']:.1f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Runs every job; one that fails is written down with its error and the others go on."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tiny", action="store_true", help="tiny models, on any device")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    if not arguments.tiny and not torch.cuda.is_available():
+        raise SystemExit("benchmarks.gpu: no GPU; --tiny --out FILE tries the command on a CPU")
+    bench = Bench(tiny=arguments.tiny)
+    name = torch.cuda.get_device_name() if bench.device.type == "cuda" else "CPU"
+    results: dict[str, Any] = {
+        "device": name,
+        "torch": torch.__version__,
+        "transformers": __version__,
+        "precision": runtime.precision(bench.device),
+        "token_budget": runtime.token_budget(),
+        "jobs": {},
+    }
+    for job, run in JOBS.items():
+        try:
+            results["jobs"][job] = run(bench)
+        except Exception as error:  # noqa: BLE001
+            traceback.print_exc()
+            results["jobs"][job] = {"error": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
+        gc.collect()
+        if bench.device.type == "cuda":
+            torch.cuda.empty_cache()
+        print(job, json.dumps(results["jobs"][job]), flush=True)
+        arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if arguments.out == RESULTS:
+        put_between(PAGE, BEGIN, END, table(results))
+
+
+if __name__ == "__main__":
+    main()
