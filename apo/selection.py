@@ -8,7 +8,6 @@ from typing import Any, Literal
 from apo.core.config import Section
 from apo.core.errors import UserError
 from apo.core.records import Row
-from apo.text.dialogue import cut_runaway
 
 
 class Rjs(Section):
@@ -46,7 +45,6 @@ class RankAgreement:
 COUNTS = (
     "queries",  # rows of samples read
     "samples",  # candidates read
-    "samples_cut",  # cut at a runaway turn
     "samples_blank",  # not candidates: only white space, after the cut
     "extra_ignored",  # extra answers that are not candidates
     "extra_selected",  # targets that are an extra answer
@@ -72,7 +70,7 @@ def select(
     A row is `{query_id, query, prompt, completion, target, target_index, samples, scores, margin}`. `prompt`
     is the query and `completion` is a space and the target: a prompt-completion data set for supervised
     fine-tuning. `scores` are the rewards. `margin` is the difference to the second highest reward, null if
-    there is none. A tie goes to the lowest index. Samples are first cut at a runaway `Human:` turn.
+    there is none. A tie goes to the lowest index. `sample_ids` stay beside the samples where there are any.
 
     Args:
         sample_rows: `{query_id, query, samples: [..]}`, and `extra: {name: text}` for answers of others.
@@ -136,13 +134,8 @@ def _source_rewards(row: Row, candidates: list[str], *, location: str) -> list[f
 
 def _select_best(row: Row, samples: list[str], rewards: list[float], counts: Counter[str]) -> Row | None:
     """The row of the query; None if all candidates are blank."""
-    texts = []
-    for sample in samples:
-        text, is_cut = cut_runaway(sample)
-        texts.append(text)
-        counts["samples_cut"] += is_cut
-    ranking = rank_by_reward(texts, rewards)
-    counts["samples_blank"] += len(texts) - len(ranking)
+    ranking = rank_by_reward(samples, rewards)
+    counts["samples_blank"] += len(samples) - len(ranking)
     if not ranking:
         counts["queries_dropped"] += 1
         return None
@@ -151,14 +144,16 @@ def _select_best(row: Row, samples: list[str], rewards: list[float], counts: Cou
     counts["ties"] += margin == 0
     counts["extra_selected"] += best >= len(row["samples"])
     counts["selected"] += 1
+    ids = row.get("sample_ids")
     return {
         "query_id": str(row["query_id"]),
         "query": row["query"],
         "prompt": row["query"],
-        "completion": f" {texts[best]}",
-        "target": texts[best],
+        "completion": f" {samples[best]}",
+        "target": samples[best],
         "target_index": best,
-        "samples": texts,
+        "samples": samples,
+        **({"sample_ids": ids + [None] * (len(samples) - len(ids))} if ids else {}),
         "scores": rewards,
         "margin": margin,
     }

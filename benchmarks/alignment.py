@@ -36,6 +36,7 @@ SETTINGS = Align(
     sft_weight=1.0,
     max_length=MAX_LENGTH,
     optimizer="adamw",
+    dtype="float32",
     lr=1.0e-6,
     beta2=0.999,
     epochs=1,

@@ -24,18 +24,18 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 from apo.language.tokenizer import train_tokenizer
 from apo.model import runtime
 from apo.model.batching import packed_length
-from apo.model.checkpoint import prepare_tokenizer
-from apo.model.encoding import Encoder, ResponseSet
+from apo.model.encoders import reward_encoder
+from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
+from apo.model.settings import Model
 from apo.reward.train import RankedResponses, train_reward_model
-from apo.sampling.generation import sample_responses
 from apo.scoring.rewards import rewards_of
 from benchmarks.data import PIECES, READING, made_up, texts_of, with_others
 from benchmarks.flops import reward_flops
 from benchmarks.jobs import SEED, Training, adamw, padded, update
 from benchmarks.ours import NoCheckpoints
 from benchmarks.plain import by_length
-from benchmarks.sampling import SETTINGS, CountedTokens, prompt_ids
+from benchmarks.sampling import SETTINGS, prompt_ids, sample_tokens
 from benchmarks.scale import put_between
 
 RESULTS = Path(__file__).with_name("gpu.json")
@@ -66,8 +66,7 @@ class Bench:
         self.tiny = tiny
         self.texts = list(itertools.islice(made_up(SEED), 100 if tiny else 4000))
         self.tokenizer = train_tokenizer((f"{q} {r}" for q, rs in self.texts for r in rs), vocab_size=PIECES)
-        prepare_tokenizer(self.tokenizer, pooling="last", separator="", where="gpu")
-        self.encoder = Encoder(self.tokenizer, **READING)
+        self.encoder = reward_encoder(self.tokenizer, Model(**READING), where="gpu")
 
     def config(self, shape: str) -> LlamaConfig:
         """The configuration of a model of this size."""
@@ -190,16 +189,12 @@ def sampling(bench: Bench, *, ours: bool) -> dict[str, float]:
     torch.manual_seed(SEED)
     with torch.device(bench.device):
         model = LlamaForCausalLM(bench.config("1B")).eval()
-    queries = [(str(i), query) for i, (query, _) in enumerate(bench.texts[: 4 if bench.tiny else 128])]
-    prompts = [prompt_ids(bench.tokenizer, query) for _, query in queries]
+    prompts = [prompt_ids(bench.tokenizer, query) for query, _ in bench.texts[: 4 if bench.tiny else 128]]
     tokens = 0
 
     def by_project() -> None:
         nonlocal tokens
-        tokenizer = CountedTokens(bench.tokenizer)
-        options: dict[str, Any] = {"seed": SEED, "device": bench.device, "desc": "", "counts": Counter()}
-        sample_responses(model, tokenizer, queries, SETTINGS, **options)
-        tokens = tokenizer.tokens
+        tokens = sample_tokens(model, prompts)
 
     @torch.inference_mode()
     def by_generate() -> None:

@@ -13,6 +13,7 @@ from apo.model.batching import packed_length
 from apo.model.checkpoint import start_reward_model
 from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
+from apo.model.settings import Model
 from apo.training.settings import Optimizer
 from apo.training.trainer import length_bucketed_batches
 from benchmarks.data import READING, read_items
@@ -45,6 +46,7 @@ class Training:
         pairs = len(self.items[0].responses) - 1
         return Optimizer(
             optimizer="adamw",
+            dtype="float32",
             lr=1.0e-6,
             beta2=0.999,
             epochs=1,
@@ -77,7 +79,7 @@ def load_items(folder: Path, job: str, rows: int) -> list[ResponseSet]:
 
 def load_reward_model(folder: Path) -> RewardModel:
     """The reward model that every way starts from."""
-    return start_reward_model(folder / "backbone", seed=SEED, **READING)
+    return start_reward_model(folder / "backbone", Model(**READING), seed=SEED)
 
 
 def pair(item: ResponseSet) -> list[tuple[list[int], list[int]]]:

@@ -22,6 +22,7 @@ from apo.model.checkpoint import (
     save_reward_model,
     start_reward_model,
 )
+from apo.model.settings import Model
 from apo.text.dialogue import ASSISTANT, HUMAN, digest_of, normalize_query, query_id_of
 from benchmarks.data import PARAMS, READING, Text, made_up
 
@@ -86,9 +87,9 @@ def stub(folder: Path) -> None:
     more = {"num_key_value_heads": 1, "max_position_embeddings": 2 * MAX_LENGTH}
     model = new_language_model(tokenizer, seed=SEED, rope_theta=10000.0, **SIZES, **more)
     save_language_model(model, tokenizer, folder / "backbone", "# A stub\n")
-    reading = READING | {"max_length": MAX_LENGTH, "padding_side": "right"}
+    reading = Model(**(READING | {"max_length": MAX_LENGTH}))
     save_reward_model(
-        start_reward_model(folder / "backbone", seed=SEED, **reading), folder / "rm", "# A stub\n"
+        start_reward_model(folder / "backbone", reading, seed=SEED), folder / "rm", "# A stub\n"
     )
 
 

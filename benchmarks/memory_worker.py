@@ -18,6 +18,7 @@ from apo.core import distributed
 from apo.model import runtime
 from apo.model.checkpoint import start_reward_model
 from apo.model.encoding import ResponseSet
+from apo.model.settings import Model
 from apo.reward.train import RankedResponses, train_reward_model
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters
@@ -78,7 +79,7 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
 
     training = Training(items(), is_apo=False)
     with Watch() as watch, contextlib.suppress(distributed.WorkerDone):
-        model = start_reward_model(folder / "backbone", seed=SEED, **READING)
+        model = start_reward_model(folder / "backbone", Model(**READING), seed=SEED)
         add_adapters(model.classifier, lora, seed=SEED, where="lora")
         checkpoints = Checkpoints(NAME, key)
         checkpoints.folder.mkdir(parents=True, exist_ok=True)  # a rank finds it there

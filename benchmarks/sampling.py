@@ -5,7 +5,6 @@ about `MEAN_TOKENS` tokens: lengths are geometric, nearly as spread as those of 
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import nn
 from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.sampling.generation import sample_responses
+from apo.sampling.prompts import Prompt
 from apo.sampling.settings import Sampling
 from benchmarks.data import read_prompts
 from benchmarks.jobs import CHECKED, SEED
@@ -25,7 +25,6 @@ BATCH = 16  # prompts of the plain loop
 SETTINGS = Sampling(
     origin="actor",
     backend="transformers",
-    prompt="hh",
     max_queries=0,
     num_samples=4,
     temperature=1.2,
@@ -53,39 +52,20 @@ def load_actor(folder: Path) -> Any:
     return model
 
 
-class CountedTokens:
-    """The tokenizer, counting the tokens that it turns into text."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self.tokens = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tokenizer, name)
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        return self._tokenizer(*args, **options)
-
-    def batch_decode(self, rows: list[list[int]], **options: Any) -> list[str]:
-        """The texts of the rows."""
-        self.tokens += sum(map(len, rows))
-        texts: list[str] = self._tokenizer.batch_decode(rows, **options)
-        return texts
+def sample_tokens(model: Any, prompts: list[list[int]]) -> int:
+    """Samples by this project; the number of tokens drawn, end tokens left out."""
+    asked = [Prompt(str(i), ids, {}) for i, ids in enumerate(prompts)]
+    end = model.config.eos_token_id
+    drawn = sample_responses(model, asked, SETTINGS, seed=SEED, ends=[end], desc="")
+    return sum(len(ids) - (ids[-1:] == [end]) for rows in drawn for ids in rows)
 
 
 def ours(folder: Path, job: str, rows: int) -> Callable[[], int]:
     """A sampling to be run; it gives the number of tokens drawn, end tokens left out."""
     device = runtime.set_up()
-    model, tokenizer = load_actor(folder).to(device), CountedTokens(load_tokenizer(folder / "backbone"))
-    queries = [(str(i), query) for i, query in enumerate(read_prompts(folder, rows or CHECKED))]
-
-    def run() -> int:
-        sample_responses(
-            model, tokenizer, queries, SETTINGS, seed=SEED, device=device, desc="", counts=Counter()
-        )
-        return tokenizer.tokens
-
-    return run
+    model, tokenizer = load_actor(folder).to(device), load_tokenizer(folder / "backbone")
+    prompts = [prompt_ids(tokenizer, query) for query in read_prompts(folder, rows or CHECKED)]
+    return lambda: sample_tokens(model, prompts)
 
 
 def prompt_ids(tokenizer: Any, query: str) -> list[int]:

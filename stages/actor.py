@@ -11,6 +11,8 @@ from apo.core.records import read_rows
 from apo.core.stage import run
 from apo.language.settings import Actor
 from apo.language.sft import fine_tune
+from apo.language.template_choice import choose_template
+from apo.model.checkpoint import load_tokenizer
 from apo.training.outputs import Outputs, adopt_checkpoint
 
 
@@ -25,7 +27,9 @@ def main(
     settings = read_section(params, "actor", Actor, defaults="training")
     to = Outputs(out, curves, metrics)
     if start.is_dir():
-        adopt_checkpoint("actor", start, {"fine_tuned_here": False}, to)
+        tokenizer = load_tokenizer(start)
+        said = {"fine_tuned_here": False, **choose_template(tokenizer, settings, section="actor")}
+        adopt_checkpoint("actor", start, tokenizer, said, dtype=settings.dtype, to=to)
         return
     fine_tune(
         "actor",

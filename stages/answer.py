@@ -19,9 +19,10 @@ from apo.evaluation.compare_llms import summarize, with_true_rewards
 from apo.evaluation.kl import with_kl
 from apo.evaluation.settings import Evaluate
 from apo.model import runtime
-from apo.model.checkpoint import load_language_model, load_reward_model, load_tokenizer
-from apo.sampling.backends import respond
-from apo.sampling.samples import counted
+from apo.model.checkpoint import load_language_model, load_reward_model
+from apo.sampling.backends import computed_with, respond
+from apo.sampling.prompts import encode_prompts, sampling_encoder
+from apo.sampling.samples import counted, drawn_rows
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import refuse_launcher
 from apo.scoring.rewards import score_answers
@@ -46,26 +47,31 @@ def main(
     seed, device = read_seed(params), runtime.set_up()
     known = bool(json.loads(truth.read_text(encoding="utf-8")))
     asked = subsample(read_rows(queries), max_queries=sampling.max_queries, seed=seed)
-    key = fingerprint([sampling, seed], [llm, queries])
-    with open_chunks(f"answer_{name}", key, queries=len(asked)) as chunks:
+    key = fingerprint([sampling, seed, computed_with(sampling)], [llm, queries])
+    counts: Counter[str] = Counter()
+    encoder = sampling_encoder(llm, sampling)
+    prompts = encode_prompts(encoder, asked, counts, where=str(queries))
+    asked = [prompt.row for prompt in prompts]
+    with open_chunks(f"answer_{name}", key, queries=len(prompts)) as chunks:
         responses = respond(
             llm,
-            [(row["query_id"], row["query"]) for row in asked],
+            encoder,
+            prompts,
             sampling,
             seed=seed,
             device=device,
             desc=f"answers of {name}",
-            counts=Counter(),
+            counts=counts,
             chunks=chunks,
         )
-    answered = ({**row, "samples": texts} for row, texts in zip(asked, responses, strict=True))
-    arms = {name: list(counted(answered, origin=name, counts=Counter()))}
+    arms = {name: list(counted(drawn_rows(prompts, responses), origin=name, counts=counts))}
     if golden:
         arms |= golden_as_samples(asked, read_rows(golden), name="golden")
     if actor:
         model, first = (load_language_model(one).to(device).eval() for one in (llm, actor))
-        tokenizer = load_tokenizer(llm)
-        arms[name] = with_kl(model, first, tokenizer, arms[name], sampling, desc=f"KL of {name}")
+        arms[name] = with_kl(model, first, encoder, arms[name], desc=f"KL of {name}")
+    for row in arms[name]:
+        row.pop("sample_ids", None)
     reward_model = load_reward_model(judge).to(device).eval()
     for arm, rows in arms.items():
         judged = score_answers(reward_model, rows, desc=f"judge {arm}", key="scores")

@@ -14,9 +14,10 @@ from apo.core.records import read_rows
 from apo.core.stage import run
 from apo.language.causal_lm import encode_documents, train_language_model
 from apo.language.settings import Backbone
+from apo.language.template_choice import choose_template
 from apo.language.tokenizer import train_tokenizer
 from apo.model import runtime
-from apo.model.checkpoint import new_language_model
+from apo.model.checkpoint import load_tokenizer, new_language_model
 from apo.training.checkpointing import Checkpoints
 from apo.training.outputs import Outputs, adopt_checkpoint, finish
 from apo.training.trainer import warmup_metrics
@@ -26,7 +27,9 @@ def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Pat
     settings = read_section(params, "backbone", Backbone, defaults="training")
     to = Outputs(out, curves, metrics)
     if start.is_dir():
-        adopt_checkpoint("backbone", start, {"pretrained_here": False}, to)
+        tokenizer = load_tokenizer(start)
+        said = {"pretrained_here": False, **choose_template(tokenizer, settings, section="backbone")}
+        adopt_checkpoint("backbone", start, tokenizer, said, dtype=settings.dtype, to=to)
         return
     seed, device = read_seed(params), runtime.set_up()
     texts = [row["text"] for row in read_rows(start)]
@@ -38,6 +41,7 @@ def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Pat
             do="give training comparisons, or set backbone.start to the folder of a checkpoint",
         )
     tokenizer = train_tokenizer(texts, vocab_size=settings.vocab_size)
+    choose_template(tokenizer, settings, section="backbone")
     counts: Counter[str] = Counter()
     items = list(encode_documents(tokenizer, texts, max_length=settings.max_length, counts=counts))
     model = new_language_model(
@@ -65,7 +69,17 @@ def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Pat
         found = {"parameters": model.num_parameters(), "pretrained_here": True, "pieces": len(tokenizer)}
         found |= warmup_metrics(len(curve), settings)
         card = {"trained_on": {start: len(texts)}, "settings": settings.model_dump(exclude={"start"})}
-        finish("backbone", model, tokenizer, curve, found=found, counts=counts, card=card, to=to)
+        finish(
+            "backbone",
+            model,
+            tokenizer,
+            curve,
+            found=found,
+            counts=counts,
+            card=card,
+            dtype=settings.dtype,
+            to=to,
+        )
         checkpoints.remove_older()
 
 

@@ -1,6 +1,6 @@
 """sample: the LLM of the last round answers the queries of one part, or the source's own samples are taken.
 
-In: the LLM, the queries, the raw samples. Out: per query its responses, cut at a runaway human turn.
+In: the LLM, the queries, the raw samples. Out: per query its responses.
 Instances: `sample_rm` (RM queries, by the game's LLM), `sample` (LLM queries, by the LLM of each arm).
 Metrics: responses, cuts, blanks, length. Paper, section 4.1.
 """
@@ -14,8 +14,9 @@ from apo.core.config import read_section, read_seed
 from apo.core.records import read_rows, write_json, write_rows
 from apo.core.stage import run
 from apo.model import runtime
-from apo.sampling.backends import respond
-from apo.sampling.samples import counted, from_source, refuse_later_round
+from apo.sampling.backends import computed_with, respond
+from apo.sampling.prompts import encode_prompts, sampling_encoder
+from apo.sampling.samples import counted, drawn_rows, from_source, refuse_later_round
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import refuse_launcher
 from apo.text.subset import subsample
@@ -37,18 +38,21 @@ def main(
     asked = subsample(read_rows(queries), max_queries=settings.max_queries, seed=seed)
     if settings.origin == "source":
         refuse_later_round(llm, part)
-        rows = from_source(asked, read_rows(raw), where=str(raw))
+        rows = from_source(asked, read_rows(raw), counts, where=str(raw))
     else:
         refuse_launcher(settings)
         counts["source_samples_unused"] = sum(1 for _ in read_rows(raw))
         device = runtime.set_up()
         # The name is that of the part: in the first round both arms ask the same model, and the second finds
         # what the first one computed.
-        key = fingerprint([settings, seed], [llm, queries])
-        with open_chunks(f"sample_{part}", key, queries=len(asked)) as chunks:
+        key = fingerprint([settings, seed, computed_with(settings)], [llm, queries])
+        encoder = sampling_encoder(llm, settings)
+        prompts = encode_prompts(encoder, asked, counts, where=str(queries))
+        with open_chunks(f"sample_{part}", key, queries=len(prompts)) as chunks:
             responses = respond(
                 llm,
-                [(row["query_id"], row["query"]) for row in asked],
+                encoder,
+                prompts,
                 settings,
                 seed=seed,
                 device=device,
@@ -56,7 +60,7 @@ def main(
                 counts=counts,
                 chunks=chunks,
             )
-        rows = ({**row, "samples": texts} for row, texts in zip(asked, responses, strict=True))
+        rows = drawn_rows(prompts, responses)
     write_rows(out, counted(rows, origin=settings.origin, counts=counts))
     write_json(metrics, {f"sample_{name}": dict(sorted(counts.items()))})
 

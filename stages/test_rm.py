@@ -1,17 +1,19 @@
 """test_rm: the testing RM, the automatic judge of the game, which never sees what the game makes.
 
-In: the backbone, all human comparisons for training (RM part, LLM part, valid). Out: `models/rm_test`, its
-training curve, metrics. Paper, section 4.1.
+In: `test_rm.start`, a reward model that is taken as it is, or a checkpoint to train; all human comparisons
+for training (RM part, LLM part, valid). Out: `models/rm_test`, its training curve, metrics. Paper, section
+4.1.
 """
 
 from pathlib import Path
 
 from apo.core.stage import run
-from apo.reward.recipe import Outputs, train_rm
+from apo.model.checkpoint import is_reward_model
+from apo.reward.recipe import Outputs, adopt_rm, train_rm
 
 
 def main(
-    backbone: Path,
+    start: Path,
     rm_train: Path,
     llm_train: Path,
     valid: Path,
@@ -20,11 +22,15 @@ def main(
     metrics: Path,
     params: Path = Path("params.yaml"),
 ) -> None:
+    outputs = Outputs(out, curves, metrics)
+    if is_reward_model(start):
+        adopt_rm("test_rm", start=start, comparisons=rm_train, outputs=outputs, params=params)
+        return
     train_rm(
         "test_rm",
-        start=backbone,
+        start=start,
         comparisons=[rm_train, llm_train, valid],
-        outputs=Outputs(out, curves, metrics),
+        outputs=outputs,
         params=params,
     )
 

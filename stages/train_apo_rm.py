@@ -1,7 +1,8 @@
 """train_apo_rm: the reward model that also learns to tell golden answers from the actor's samples.
 
-In: the backbone (and, for the sequential variants, the base RM and the last round's APO RM), the comparisons
-of the RM part, the golden > samples of the round. Out: `models/rm_apo/ROUND`, its training curve, metrics.
+In: the backbone or another start (and, for the sequential variants, the base RM and the last round's APO
+RM), the comparisons of the RM part, the golden > samples of the round. Out: `models/rm_apo/ROUND`, its
+training curve, metrics.
 Paper, section 3 (Eq. 14 to 17).
 """
 
@@ -15,7 +16,7 @@ from apo.reward.settings import Apo
 
 def main(
     round: str,
-    backbone: Path,
+    start: Path,
     base_rm: Path,
     previous: Path,
     train: Path,
@@ -27,7 +28,7 @@ def main(
     params: Path = Path("params.yaml"),
 ) -> None:
     apo = read_section(params, "apo", Apo)
-    starts = {"backbone": backbone, "base_rm": base_rm, "previous": previous}
+    starts = {"backbone": start, "base_rm": base_rm, "previous": previous}
     train_rm(
         f"apo_rm_{round}",
         start=starts[apo.init_from],

@@ -1,7 +1,7 @@
 """train_base_rm: the reward model of human comparisons alone, the control arm of the game.
 
-In: the backbone, the comparisons of the RM part. Out: `models/rm_base`, its training curve, metrics.
-Paper, section 2 (Bradley-Terry ranking loss).
+In: the backbone or another start, the comparisons of the RM part. Out: `models/rm_base`, its training curve,
+metrics. Paper, section 2 (Bradley-Terry ranking loss).
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from apo.reward.recipe import Outputs, train_rm
 
 
 def main(
-    backbone: Path,
+    start: Path,
     train: Path,
     valid: Path,
     out: Path,
@@ -21,7 +21,7 @@ def main(
 ) -> None:
     train_rm(
         "base_rm",
-        start=backbone,
+        start=start,
         comparisons=[train],
         valid=valid,
         outputs=Outputs(out, curves, metrics),

@@ -17,6 +17,7 @@ COUNTS = (
     "queries_dropped_identical",  # all samples that are not blank identical
     "queries_dropped_tied",  # different samples with equal scores: none is the best
     "queries_dropped_cut_away",  # no token of the query is left beside its longest sample
+    "samples_as_drawn",  # read as the ids that were drawn, which are not those of the text
     "queries_used",
 )
 
@@ -48,13 +49,15 @@ def ranked_queries(
     selection: the first sample comes first.
 
     Args:
-        rows: `{query, samples, scores}`, as stage rjs writes them.
-        encoder: How they are read.
+        rows: `{query, samples, scores}`, as stage rjs writes them, with `sample_ids` where ids that were
+            drawn are not those of the text.
+        encoder: How the language model that drew them reads.
         counts: Filled while the queries are drawn: `COUNTS`, and the encoder's.
         where: The file of the rows, for error messages.
     """
     counts.update(dict.fromkeys(COUNTS, 0))
     texts: list[tuple[str, list[str]]] = []
+    drawn: list[list[list[int] | None]] = []
     all_scores: list[list[float]] = []
     for row in rows:
         samples, scores = row["samples"], row["scores"]
@@ -64,10 +67,21 @@ def ranked_queries(
         counts["samples_blank"] += len(samples) - len(order)
         if order:
             texts.append((row["query"], [samples[i] for i in order]))
+            ids = row.get("sample_ids") or [None] * len(samples)
+            drawn.append([ids[i] for i in order])
             all_scores.append([float(scores[i]) for i in order])
         else:
             counts["queries_dropped_blank"] += 1
-    for item, scores in zip(encoder.items(texts, counts, where=where), all_scores, strict=True):
+    read = encoder.tokenize(texts, counts, where=where)
+    for rendered, own_ids, scores in zip(read, drawn, all_scores, strict=True):
+        if rendered is None:
+            continue
+        of_texts = (response + encoder.turn_end for response in rendered.responses)
+        responses = [ids if own is None else own for own, ids in zip(own_ids, of_texts, strict=True)]
+        item = encoder.fit(rendered, counts, responses)
+        if item is None:
+            continue
+        counts["samples_as_drawn"] += sum(own is not None for own in own_ids)
         first = dict(reversed([(tuple(ids), place) for place, ids in enumerate(item.responses)]))
         different = sorted(first.values())
         counts["samples_identical"] += len(item.responses) - len(different)
@@ -76,8 +90,6 @@ def ranked_queries(
             counts["queries_dropped_identical"] += 1
         elif not one.pairs:
             counts["queries_dropped_tied"] += 1
-        elif not item.prefix:
-            counts["queries_dropped_cut_away"] += 1
         else:
             counts["queries_used"] += 1
             yield one

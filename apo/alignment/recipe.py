@@ -12,7 +12,7 @@ from apo.core.errors import UserError
 from apo.core.records import read_rows
 from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_tokenizer
-from apo.model.encoding import Encoder
+from apo.model.encoders import language_encoder
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters, merge_adapters, trained_weights
 from apo.training.outputs import Outputs, finish
@@ -43,7 +43,7 @@ def align_model(
     language_model = load_language_model(start)
     tuner = add_adapters(language_model, settings.lora, seed=seed, where="align.lora")
     model = ResponseLikelihood(language_model, pad_id=tokenizer.pad_token_id, max_length=settings.max_length)
-    encoder = Encoder(tokenizer, settings.max_length, pooling="eos", separator="", truncation_side="left")
+    encoder = language_encoder(start, tokenizer, max_length=settings.max_length, parameter="align.max_length")
     counts: Counter[str] = Counter()
     if tuner:
         counts["trained_weights"] = trained_weights(language_model)
@@ -66,6 +66,15 @@ def align_model(
         card = {"start": start, "trained_on": {scored: len(data)}, "settings": learned}
         found = warmup_metrics(len(curve), settings)
         finish(
-            name, language_model, tokenizer, curve, found=found, counts=counts, card=card, to=to, more=more
+            name,
+            language_model,
+            tokenizer,
+            curve,
+            found=found,
+            counts=counts,
+            card=card,
+            dtype=settings.dtype,
+            to=to,
+            more=more,
         )
         checkpoints.remove_older()

@@ -14,8 +14,7 @@ from apo.core.records import Row
 from apo.model import runtime
 from apo.model.batching import IGNORED, collate_texts, micro_batches
 from apo.model.encoding import Encoder, ResponseSet
-from apo.sampling.generation import prompt_ids
-from apo.sampling.settings import Sampling
+from apo.sampling.prompts import encode_prompts
 
 
 def token_kl(
@@ -27,22 +26,20 @@ def token_kl(
 
 
 @torch.inference_mode()
-def with_kl(
-    model: Any, reference: Any, tokenizer: Any, rows: Sequence[Row], settings: Sampling, *, desc: str
-) -> list[Row]:
-    """Answers `{query, samples}` with `kl` and `tokens` of each.
+def with_kl(model: Any, reference: Any, encoder: Encoder, rows: Sequence[Row], *, desc: str) -> list[Row]:
+    """Answers `{query_id, query, samples}` with `kl` and `tokens` of each, along the ids that were drawn.
 
-    `kl` is the sum over the places of the answer, its end among them, of the exact KL between the two models'
-    next tokens, in nats: an estimate of KL[model || reference] over whole answers, up to how they were drawn.
-    `tokens` is the number of these places.
+    `kl` is the sum over the places of the answer, with its end where one was drawn, of the exact KL between
+    the two models' next tokens, in nats: an estimate of KL[model || reference] over whole answers, up to how
+    they were drawn. `tokens` is the number of these places.
     """
-    items = _items(tokenizer, rows, settings)
+    items = _items(encoder, rows)
     found: list[tuple[float, int]] = [(0.0, 0)] * len(items)
     budget = runtime.token_budget()
     lengths = [item.longest for item in items]
     with tqdm(total=len(items), desc=desc, unit="answer", disable=None) as progress:
         for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget):
-            batch = collate_texts([items[i] for i in indices], pad_id=tokenizer.pad_token_id)
+            batch = collate_texts([items[i] for i in indices], pad_id=encoder.tokenizer.pad_token_id)
             ids, attention, labels = (part.to(model.device) for part in batch)
             with runtime.explain_oom("APO_TOKEN_BUDGET", budget), runtime.autocast(model.device):
                 both = [
@@ -63,14 +60,17 @@ def with_kl(
     ]
 
 
-def _items(tokenizer: Any, rows: Sequence[Row], settings: Sampling) -> list[ResponseSet]:
-    """Prompt as it was asked, answer and end token, an item each."""
-    longest = settings.max_prompt_tokens + 2 * settings.max_new_tokens  # text may be encoded a little longer
-    encoder = Encoder(tokenizer, longest, pooling="eos", separator="", truncation_side="left")
+def _items(encoder: Encoder, rows: Sequence[Row]) -> list[ResponseSet]:
+    """Prompt as it was asked, and the ids that were drawn with their end, an item each."""
+    prompts = encode_prompts(encoder, rows, Counter(), where="answers")
     texts = ((row["query"], row["samples"]) for row in rows)
-    answers = encoder.items(texts, Counter(), where="answers", allow_blank=True)
-    return [
-        ResponseSet(prompt_ids(tokenizer, row["query"], settings, Counter()), [response])
-        for row, item in zip(rows, answers, strict=True)
-        for response in item.responses
-    ]
+    read = encoder.tokenize(texts, Counter(), where="answers", allow_blank=True)
+    items = []
+    for prompt, row, rendered in zip(prompts, rows, read, strict=True):
+        of_texts = [ids + encoder.turn_end for ids in rendered.responses] if rendered else []
+        drawn = row.get("sample_ids") or [None] * len(of_texts)
+        items += [
+            ResponseSet(prompt.ids, [ids if own is None else own])
+            for own, ids in zip(drawn, of_texts, strict=True)
+        ]
+    return items

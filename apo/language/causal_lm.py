@@ -32,16 +32,18 @@ def encode_documents(
 
 
 def encode_answers(
-    tokenizer: Any,
-    rows: Iterable[tuple[str, str]],
-    *,
-    max_length: int,
-    counts: Counter[str],
-    where: str,
+    encoder: Encoder, rows: Iterable[tuple[str, str]], *, counts: Counter[str], where: str
 ) -> Iterator[ResponseSet]:
-    """Encodes (query, response) pairs: the query is the prefix, response and `[eos]` the response."""
-    encoder = Encoder(tokenizer, max_length, pooling="eos", separator="", truncation_side="left")
-    yield from encoder.items(((query, [response]) for query, response in rows), counts, where=where)
+    """Encodes (query, response) pairs: the query is the prefix, and the response has its end token.
+
+    Pairs of which no token of the query would be left, and those that the chat template drops, are left out
+    and counted: `queries_dropped_cut_away` and `dialogues_dropped`.
+    """
+    texts = ((query, [response]) for query, response in rows)
+    for rendered in encoder.tokenize(texts, counts, where=where):
+        item = encoder.fit(rendered, counts) if rendered else None
+        if item:
+            yield item
 
 
 def token_loss_sum(

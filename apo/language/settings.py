@@ -1,6 +1,6 @@
 """Sections `backbone` and `actor` of params.yaml."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -8,8 +8,15 @@ from apo.core.config import Count, Positive
 from apo.training.settings import Optimizer
 
 
-class Backbone(Optimizer):
+class ChatModel(Optimizer):
+    """What is settled of a model's chat template when it is taken over or trained."""
+
     start: str
+    chat_template: str
+    refused_dialogues: Literal["error", "drop", "merge"]
+
+
+class Backbone(ChatModel):
     vocab_size: Annotated[int, Field(ge=300)]
     hidden_size: Count
     layers: Count
@@ -19,9 +26,5 @@ class Backbone(Optimizer):
     max_length: Annotated[int, Field(ge=8)]
 
 
-class FineTuning(Optimizer):
+class Actor(ChatModel):
     max_length: Annotated[int, Field(ge=8)]
-
-
-class Actor(FineTuning):
-    start: str

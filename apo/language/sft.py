@@ -7,9 +7,11 @@ from pathlib import Path
 from apo.core.cache import fingerprint
 from apo.core.errors import UserError
 from apo.language.causal_lm import encode_answers, train_language_model
-from apo.language.settings import FineTuning
+from apo.language.settings import Actor
+from apo.language.template_choice import choose_template
 from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_tokenizer
+from apo.model.encoders import language_encoder
 from apo.training.checkpointing import Checkpoints
 from apo.training.outputs import Outputs, finish
 from apo.training.trainer import warmup_metrics
@@ -19,7 +21,7 @@ def fine_tune(
     name: str,
     start: Path,
     answers: Sequence[tuple[str, str]],
-    settings: FineTuning,
+    settings: Actor,
     *,
     source: Path,
     seed: int,
@@ -48,11 +50,18 @@ def fine_tune(
         )
     device = runtime.set_up()
     tokenizer = load_tokenizer(start)
+    choose_template(tokenizer, settings, section="actor")
     model = load_language_model(start)
-    counts: Counter[str] = Counter()
-    items = list(
-        encode_answers(tokenizer, answers, max_length=settings.max_length, counts=counts, where=str(source))
-    )
+    encoder = language_encoder(start, tokenizer, max_length=settings.max_length, parameter="actor.max_length")
+    counts: Counter[str] = Counter(queries_dropped_cut_away=0)
+    items = list(encode_answers(encoder, answers, counts=counts, where=str(source)))
+    if not items:
+        raise UserError(
+            str(source),
+            found=f"no answer to fine-tune on: {dict(+counts)}",
+            expected="queries with room for their answers",
+            do="raise `actor.max_length`",
+        )
     with Checkpoints(name, fingerprint([settings, seed], [start, source])).exclusive() as checkpoints:
         curve = train_language_model(
             model,
@@ -65,7 +74,17 @@ def fine_tune(
             checkpoints=checkpoints,
         )
         card_settings = settings.model_dump(exclude={"start"})
-        card = {"start": start, "trained_on": {source: len(answers)}, "settings": card_settings}
+        card = {"start": start, "trained_on": {source: len(items)}, "settings": card_settings}
         metrics = warmup_metrics(len(curve), settings)
-        finish(name, model, tokenizer, curve, found=metrics, counts=counts, card=card, to=to)
+        finish(
+            name,
+            model,
+            tokenizer,
+            curve,
+            found=metrics,
+            counts=counts,
+            card=card,
+            dtype=settings.dtype,
+            to=to,
+        )
         checkpoints.remove_older()

@@ -18,32 +18,27 @@ from transformers import (
 )
 
 from apo.core.errors import UserError
-from apo.model.checkpoint_files import atomic_folder, check_checkpoint, explain_load_errors, write_model
+from apo.model.chat_template import ChatTemplate
+from apo.model.checkpoint_files import (
+    atomic_folder,
+    check_checkpoint,
+    explain_load_errors,
+    read_json,
+    write_model,
+)
+from apo.model.encoders import end_ids, reward_encoder
 from apo.model.encoding import Encoder
+from apo.model.hh_template import hh_template
+from apo.model.limits import check_positions, check_vocabulary
 from apo.model.pooling import POOLINGS
 from apo.model.reward_model import RewardModel
+from apo.model.settings import Model
 
 Writer = Callable[[Path], None]
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 logging.getLogger("transformers").setLevel(logging.ERROR)
-
-# '\n\nHuman: ...\n\nAssistant: ...', the text that is scored, with a single space before the last response.
-CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{% if message['role'] == 'user' %}{{ '\\n\\nHuman: ' + message['content'] }}"
-    "{% elif message['role'] == 'assistant' %}"
-    "{{ '\\n\\nAssistant:' }}{% if loop.last %}{{ SEPARATOR }}"
-    "{% if message['content'] | trim %}{{ ' ' + message['content'] | trim }}{% endif %}{{ END }}"
-    "{% else %}{{ ' ' + message['content'] }}{% endif %}"
-    "{% else %}{{ message['content'] }}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '\\n\\nAssistant:' }}{% endif %}"
-)
-
-
-def _chat_template(*, separator: str, end: str) -> str:
-    return CHAT_TEMPLATE.replace("{{ SEPARATOR }}", separator).replace("{{ END }}", end)
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -75,35 +70,9 @@ def open_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def prepare_tokenizer(tokenizer: Any, *, pooling: str, separator: str, where: str) -> None:
-    """Adds the special tokens of a reward model to a tokenizer, in place.
-
-    Args:
-        tokenizer: The tokenizer of the start checkpoint.
-        pooling: See `Encoder`.
-        separator: See `Encoder`.
-        where: The checkpoint, for messages.
-
-    Raises:
-        UserError: The pooling needs an end token and the tokenizer has none.
-    """
-    if pooling != "last" and tokenizer.eos_token_id is None:
-        raise UserError(
-            where,
-            found=f"a tokenizer without an end token and `model.pooling: {pooling}`",
-            expected="an end token after each response",
-            do="set `eos_token` in its tokenizer_config.json, or use `model.pooling: last`",
-        )
-    if separator and tokenizer.convert_tokens_to_ids(separator) in (None, tokenizer.unk_token_id):
-        tokenizer.add_special_tokens({"additional_special_tokens": [separator]})
-    if pooling == "eos" and tokenizer.pad_token_id == tokenizer.eos_token_id:
-        # `AutoModelForSequenceClassification` pools the last token that is not padding, here the end token.
-        tokenizer.add_special_tokens({"pad_token": "<pad>"})
-
-
 def load_language_model(folder: Path) -> Any:
     """Loads a causal language model in float32."""
-    return _load(AutoModelForCausalLM, folder)
+    return _load(AutoModelForCausalLM, folder)[0]
 
 
 def new_language_model(tokenizer: Any, *, seed: int, rope_theta: float, **sizes: int) -> Any:
@@ -123,36 +92,76 @@ def new_language_model(tokenizer: Any, *, seed: int, rope_theta: float, **sizes:
 
 
 def save_language_model(
-    model: Any, tokenizer: Any, folder: Path, card: str, more: Writer | None = None
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    card: str,
+    more: Writer | None = None,
+    *,
+    dtype: str = "float32",
 ) -> None:
     """Saves a language model with its tokenizer and model card, atomically.
 
-    A tokenizer without a chat template gets the template of this pipeline, with an end token after the last
-    answer.
+    A tokenizer without a chat template gets that of the HH form. The generation config gets all end tokens:
+    those that it has, those of tokenizer and config, and what the template writes behind an answer.
 
     Args:
         model: The language model.
         tokenizer: Its tokenizer.
         folder: The folder to create or replace.
         card: The text of the model card.
+        dtype: Of the stored weights.
         more: A function that writes additional files into the folder.
     """
-    tokenizer.chat_template = tokenizer.chat_template or _chat_template(separator="", end="{{ eos_token }}")
+    tokenizer.chat_template = tokenizer.chat_template or hh_template()
+    generation = model.generation_config
+    ends = end_ids(tokenizer.eos_token_id, model.config.eos_token_id, generation.eos_token_id)
+    template = ChatTemplate(tokenizer, tokenizer.chat_template, where=str(folder))
+    ends = end_ids(ends, template.learned_end(ends)[-1])
+    generation.eos_token_id = list(ends) if len(ends) > 1 else ends[0]
     with atomic_folder(folder) as temporary:
-        write_model(model, temporary)
+        write_model(model, temporary, dtype=dtype)
         tokenizer.save_pretrained(temporary)
         (temporary / "README.md").write_text(card, encoding="utf-8")
         if more:
             more(temporary)
 
 
-def _load_classifier(folder: Path, tokenizer: Any, *, new_weights: str = "") -> Any:
-    pad_id = tokenizer.pad_token_id
-    return _load(AutoModelForSequenceClassification, folder, new_weights, num_labels=1, pad_token_id=pad_id)
+def _load_classifier(folder: Path, tokenizer: Any, *, needs_head: bool) -> tuple[Any, bool]:
+    """A classifier with one label, and whether the checkpoint has its head.
+
+    Raises:
+        UserError: It has several labels, or no head and `needs_head`.
+    """
+    check_checkpoint(folder)
+    config = read_json(folder / "config.json")
+    architectures = config.get("architectures") or []
+    labels = len(config.get("id2label") or [0])
+    if labels != 1 and any("Classification" in name for name in architectures):
+        raise UserError(
+            str(folder),
+            found=f"a classifier with {labels} labels",
+            expected="a reward model: one label, whose logit is the reward",
+            do="name a reward model (`num_labels: 1` in its config.json)",
+        )
+    new_weights = "" if needs_head else "score.weight"
+    settings = {"num_labels": 1, "pad_token_id": tokenizer.pad_token_id}
+    classifier, missing = _load(AutoModelForSequenceClassification, folder, new_weights, **settings)
+    if not isinstance(getattr(classifier, "score", None), nn.Linear):
+        raise UserError(
+            str(folder),
+            found=f"{type(classifier).__name__}, which has no linear layer `score`",
+            expected="a decoder with a sequence classification head, such as LlamaForSequenceClassification",
+            do="name such a checkpoint",
+        )
+    return classifier, not missing
 
 
-def _load(auto_class: Any, folder: Path, new_weights: str = "", **settings: Any) -> Any:
-    """Loads a model in float32. Only `new_weights` may be missing. The global random state is unchanged."""
+def _load(auto_class: Any, folder: Path, new_weights: str = "", **settings: Any) -> tuple[Any, set[str]]:
+    """A model in float32, and its weights that are missing in the checkpoint.
+
+    Only `new_weights` may be missing. The global random state is unchanged.
+    """
     check_checkpoint(folder)
     with explain_load_errors(folder), torch.random.fork_rng(devices=[]):
         model, info = auto_class.from_pretrained(
@@ -172,65 +181,77 @@ def _load(auto_class: Any, folder: Path, new_weights: str = "", **settings: Any)
             expected="all weights of the model",
             do="download the checkpoint again; a config.json of a different model also causes this",
         )
-    return model
+    return model, set(info["missing_keys"])
 
 
-def start_reward_model(
-    folder: Path,
-    *,
-    seed: int,
-    max_length: int,
-    pooling: str,
-    separator: str,
-    truncation_side: str,
-) -> RewardModel:
+def is_reward_model(folder: Path) -> bool:
+    """Whether a checkpoint is a classifier, by its config.json."""
+    check_checkpoint(folder)
+    architectures = read_json(folder / "config.json").get("architectures") or []
+    return any("SequenceClassification" in name or "RewardModel" in name for name in architectures)
+
+
+def start_reward_model(folder: Path, reading: Model, *, seed: int) -> RewardModel:
     """Creates a reward model from a checkpoint, with a linear reward head initialized from the seed.
 
-    The head is normal with standard deviation 1 / sqrt(hidden size + 1). If the checkpoint is a reward model
-    (the sequential variant), its head is kept.
+    The head is normal with standard deviation 1 / sqrt(hidden size + 1). If the checkpoint is a reward model,
+    its head is kept.
 
     Args:
         folder: The start checkpoint.
+        reading: Section `model` of params.yaml.
         seed: Seed of the head and of the embeddings of added tokens.
-        max_length, pooling, separator, truncation_side: See `Encoder`.
 
     Raises:
         UserError: The folder is not a checkpoint, or the pooling needs an end token and there is none.
     """
+    check_positions(folder, {"model.max_length": reading.max_length})
     tokenizer = load_tokenizer(folder)
-    tokenizer.padding_side, tokenizer.truncation_side = "right", truncation_side
-    classifier = _load_classifier(folder, tokenizer, new_weights="score.weight")
-    prepare_tokenizer(tokenizer, pooling=pooling, separator=separator, where=str(folder))
+    classifier, has_head = _load_classifier(folder, tokenizer, needs_head=False)
+    check_vocabulary(tokenizer, classifier, where=str(folder))
+    encoder = reward_encoder(tokenizer, reading, where=str(folder))
     classifier.config.pad_token_id = tokenizer.pad_token_id
     if len(tokenizer) > classifier.get_input_embeddings().num_embeddings:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             classifier.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    if not hasattr(classifier.config, "apo"):
+    if not has_head:
         head = classifier.score.weight
         generator = torch.Generator().manual_seed(seed)
         nn.init.normal_(head, std=1 / math.sqrt(head.shape[1] + 1), generator=generator)
-    encoder = Encoder(tokenizer, max_length, pooling, separator, truncation_side)
     return RewardModel(classifier, encoder)
 
 
-def load_reward_model(folder: Path) -> RewardModel:
-    """Loads a reward model of this pipeline.
+def load_reward_model(folder: Path, *, foreign: Model | None = None) -> RewardModel:
+    """Loads a reward model of this pipeline, or any other with one label.
+
+    Args:
+        folder: Its checkpoint.
+        foreign: How a reward model is read that is not of this pipeline; None refuses it. It pools the last
+            token, as `AutoModelForSequenceClassification` does.
 
     Raises:
-        UserError: The folder is not a reward model of this pipeline.
+        UserError: The folder is not a reward model, or not one of this pipeline.
     """
     tokenizer = load_tokenizer(folder)
-    classifier = _load_classifier(folder, tokenizer)
-    settings = getattr(classifier.config, "apo", None)
+    pad_id = read_json(folder / "config.json").get("pad_token_id")
+    settings: Any = read_json(folder / "config.json").get("apo")
     keys = {"max_length", "pooling", "separator", "truncation_side"}
-    if not isinstance(settings, dict) or settings.keys() != keys or settings["pooling"] not in POOLINGS:
+    is_own = isinstance(settings, dict) and settings.keys() == keys and settings["pooling"] in POOLINGS
+    if not is_own and not foreign:
         raise UserError(
             str(folder),
             found=f"{settings!r:.120} under the key `apo` of its config.json",
             expected="a reward model of this pipeline",
             do="train it with a train_*_rm stage",
         )
+    if not is_own:
+        assert foreign
+        check_positions(folder, {"model.max_length": foreign.max_length})
+        settings = {**foreign.model_dump(), "pooling": "last", "separator": ""}
+        if pad_id is not None:
+            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_id)
+    classifier, _ = _load_classifier(folder, tokenizer, needs_head=True)
     return RewardModel(classifier, Encoder(tokenizer, **settings))
 
 
@@ -239,6 +260,8 @@ def save_reward_model(
     folder: Path,
     card: str,
     more: Writer | None = None,
+    *,
+    dtype: str = "float32",
 ) -> None:
     """Saves a reward model with its model card, atomically, for `AutoModelForSequenceClassification`.
 
@@ -250,10 +273,10 @@ def save_reward_model(
         folder: The folder to create or replace.
         card: The text of the model card.
         more: A function that writes additional files into the folder.
+        dtype: Of the stored weights.
     """
     encoder, tokenizer = model.encoder, model.encoder.tokenizer
-    end = "" if encoder.pooling == "last" else "{{ eos_token }}"
-    tokenizer.chat_template = _chat_template(separator=encoder.separator, end=end)
+    tokenizer.chat_template = encoder.template.text
     config = model.classifier.config
     config.apo = {
         "max_length": encoder.max_length,
@@ -264,7 +287,7 @@ def save_reward_model(
     with atomic_folder(folder) as temporary:
         architectures = {"architectures": [f"{RewardModel.__module__}.{RewardModel.__name__}"]}
         config_keys = {} if encoder.pooling in ("last", "eos") else architectures
-        write_model(model.classifier, temporary, **config_keys)
+        write_model(model.classifier, temporary, dtype=dtype, **config_keys)
         tokenizer.save_pretrained(temporary)
         (temporary / "README.md").write_text(card, encoding="utf-8")
         if more:

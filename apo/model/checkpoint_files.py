@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from torch import Tensor
 
 from apo.core.errors import UserError
 
@@ -55,18 +57,58 @@ def explain_load_errors(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def write_model(model: Any, folder: Path, **config: Any) -> None:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file of a checkpoint; {} where there is none.
+
+    Raises:
+        UserError: It holds no JSON object.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        content = error
+    if not isinstance(content, dict):
+        raise UserError(
+            str(path),
+            found=f"{content!r:.120}",
+            expected="a JSON object",
+            do="download the checkpoint again",
+        )
+    return content
+
+
+def write_model(model: Any, folder: Path, *, dtype: str, **config: Any) -> None:
     """Writes weights and config.json, with the keys of `config` added.
 
     Transformers 5 writes the base of rotary embeddings to `rope_parameters` only. Transformers 4 ignores that
     key and would use 10000. So `rope_theta` is written too; transformers 5 treats both keys as the same.
+
+    Args:
+        model: A model in float32.
+        folder: An empty folder.
+        dtype: Of the stored weights: float32 or bfloat16.
+        config: Further keys of config.json.
     """
-    model.save_pretrained(folder)
+    if dtype == "float32":
+        model.save_pretrained(folder)
+    else:
+        model.save_pretrained(folder, state_dict=_cast(model.state_dict(), getattr(torch, dtype)))
     path = folder / "config.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(path.read_text(encoding="utf-8")) | {"dtype": dtype}
     base = (content.get("rope_parameters") or {}).get("rope_theta")  # None if each layer type has its own
     content |= config if base is None else {"rope_theta": base, **config}
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _cast(tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """The same weights in another dtype; weights that share memory still do."""
+    cast: dict[int, Tensor] = {}
+    return {
+        name: cast.setdefault(tensor.data_ptr(), tensor.to(dtype)) if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 @contextlib.contextmanager

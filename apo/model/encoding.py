@@ -1,19 +1,21 @@
-"""Tokenization of a query with all its responses; the query is truncated once for all of them.
+"""Token ids of a query with all its responses; the query is cut once for all of them.
 
-The ids of a response are `[bos] query [separator] response [eos]`. There is no `[eos]` with pooling `last`,
-which reads the token before it (a causal model does not attend to later tokens). A response is encoded with
-one leading space and no other surrounding white space, as in the HH format.
+What the ids are says the chat template (`apo.model.chat_template`). A reward model reads all that the
+template writes. A language model learns a response with its turn end up to the end token. A long sequence is
+cut by one rule: the query first, and a response never while query tokens remain.
 """
 
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from apo.core.errors import UserError
-from apo.model.special_tokens import ANCHOR, special_tokens, text_ids
+from apo.model.chat_template import ChatTemplate, Rendered
+from apo.model.hh_template import hh_template, is_hh
 
 CHUNK = 512  # items per call of the tokenizer
 
@@ -29,6 +31,10 @@ class ResponseSet:
         """The item with only the given responses."""
         return ResponseSet(self.prefix, [self.responses[index] for index in indices])
 
+    def sequence(self, index: int) -> list[int]:
+        """The separate sequence of a response."""
+        return self.prefix + self.responses[index]
+
     @property
     def unpacked_tokens(self) -> int:
         """Total number of tokens of the separate sequences."""
@@ -42,14 +48,16 @@ class ResponseSet:
 
 @dataclass(frozen=True)
 class Encoder:
-    """How a reward model encodes text. The settings are saved in its checkpoint.
+    """How a model encodes text. The settings of a reward model are saved in its checkpoint.
 
     Args:
         tokenizer: A fast Hugging Face tokenizer.
-        max_length: Maximum length of `[bos] query [separator] response [eos]` in tokens.
-        pooling: last, eos, average or max.
-        separator: Token between query and response; "" for none.
-        truncation_side: The side on which a long query, or a response longer than max_length, is truncated.
+        max_length: Maximum length of a sequence in tokens.
+        pooling: last, eos, average or max, of a reward model in the HH form: all but last have an end token.
+        separator: Token between query and response in the HH form; "" for none.
+        truncation_side: The side on which a long query, or a response longer than max_length, is cut.
+        ends: The tokens that end a response of a language model; () for a reward model.
+        parameter: Where max_length is set, for messages.
     """
 
     tokenizer: Any
@@ -57,6 +65,66 @@ class Encoder:
     pooling: str
     separator: str
     truncation_side: str
+    ends: tuple[int, ...] = ()
+    parameter: str = "model.max_length"
+
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The chat template: that of the tokenizer, or the HH form where it has none.
+
+        Raises:
+            UserError: It can't be used, or not with this pooling, separator or max_length.
+        """
+        own, where = self.tokenizer.chat_template, self.tokenizer.name_or_path or "the tokenizer"
+        if own is None or is_hh(own):
+            end = "" if self.pooling == "last" else "{{ eos_token }}"
+            own = hh_template(separator=self.separator, end=end)
+        elif self.separator:
+            raise UserError(
+                "params.yaml: model.separator",
+                found=f"{self.separator!r} with the chat template of {where}",
+                expected="'': a chat template says itself what stands between query and response",
+                do="write '', or set backbone.chat_template: hh",
+            )
+        template = ChatTemplate(self.tokenizer, own, where=where)
+        if (
+            self.pooling == "eos"
+            and not self.ends
+            and template.turn_end[-1:] != [self.tokenizer.eos_token_id]
+        ):
+            raise UserError(
+                "params.yaml: model.pooling",
+                found=f"eos with the chat template of {where}, which ends an answer otherwise",
+                expected="a template that ends an answer with the end token of the tokenizer",
+                do="write last, which pools at the last token that the template writes",
+            )
+        return template
+
+    @cached_property
+    def turn_end(self) -> list[int]:
+        """What follows a response: all that the template writes, or the end that a language model learns."""
+        return self.template.learned_end(self.ends) if self.ends else self.template.turn_end
+
+    @property
+    def max_content_tokens(self) -> int:
+        """Maximum number of tokens of query and response without what the template writes around them.
+
+        Raises:
+            UserError: There is none.
+        """
+        template = self.template
+        around = len(template.head) + len(template.generation_prompt) + len(self.turn_end)
+        if around >= self.max_length:
+            raise self._too_short(around)
+        return self.max_length - around
+
+    def _too_short(self, around: int) -> UserError:
+        return UserError(
+            f"params.yaml: {self.parameter}",
+            found=f"{self.max_length}, of which the chat template takes {around}",
+            expected="room for a query and a response",
+            do="raise it",
+        )
 
     def items(
         self,
@@ -66,24 +134,31 @@ class Encoder:
         where: str,
         allow_blank: bool = False,
     ) -> Iterator[ResponseSet]:
-        """Encodes (query, responses) pairs in order and counts truncations.
+        """Encodes (query, responses) pairs in order, cuts them to max_length and counts what is cut.
 
         A warning on stderr gives the number of truncated responses.
 
         Args:
             texts: (query, responses) pairs.
             counts: Updated in place: `items`, `tokens`, `queries_cut`, and `responses_cut` for responses that
-                exceed max_length without their query.
+                exceed max_length without their query; and those of `ChatTemplate.encode`.
             where: The file of the texts, for messages.
-            allow_blank: Whether a response may be blank; it then has no tokens.
+            allow_blank: Whether a response may be blank; it then has no tokens of its own.
 
         Raises:
-            UserError: A response has no tokens and `allow_blank` is False, or the tokenizer merges query and
-                response.
+            UserError: A response has no tokens and `allow_blank` is False, or the chat template refuses a
+                dialogue.
         """
         cut_before = counts["responses_cut"]
-        for item in self.tokenize(texts, where=where, allow_blank=allow_blank):
-            yield self.cut(item, counts)
+        for rendered in self.tokenize(texts, counts, where=where, allow_blank=allow_blank):
+            if rendered is None:
+                raise UserError(
+                    where,
+                    found="a dialogue that the chat template refuses",
+                    expected="one that it can write: no row can be left out here",
+                    do="set refused_dialogues: merge in params.yaml",
+                )
+            yield self.cut(rendered, counts)
         self.log_truncation(counts["responses_cut"] - cut_before, where=where)
 
     def log_truncation(self, cut: int, *, where: str) -> None:
@@ -91,78 +166,95 @@ class Encoder:
         if cut:
             print(
                 f"{where}: {cut} responses are longer than {self.max_length} tokens alone and were "
-                "cut; raise `model.max_length` to keep them whole",
+                f"cut; raise `{self.parameter}` to keep them whole",
                 file=sys.stderr,
             )
 
     def tokenize(
-        self, texts: Iterable[tuple[str, Sequence[str]]], *, where: str, allow_blank: bool = False
-    ) -> Iterator[ResponseSet]:
-        """Tokenizes (query, responses) pairs without truncation and special tokens; the query is the prefix.
+        self,
+        texts: Iterable[tuple[str, Sequence[str]]],
+        counts: Counter[str],
+        *,
+        where: str,
+        allow_blank: bool = False,
+    ) -> Iterator[Rendered | None]:
+        """The uncut ids of (query, responses) pairs; None for a dialogue that is refused and left out.
 
         Raises:
             UserError: See `items`.
         """
-        stream, special = iter(texts), special_tokens(self.tokenizer, self.separator)
-        [anchor] = text_ids(self.tokenizer, [ANCHOR], special)
+        stream = iter(texts)
         while chunk := list(islice(stream, CHUNK)):
-            queries = text_ids(self.tokenizer, [query for query, _ in chunk], special)
-            anchored = [ANCHOR + " " + response.strip() for _, responses in chunk for response in responses]
-            anchored_ids = iter(text_ids(self.tokenizer, anchored, special))
-            for query_ids, (query, responses) in zip(queries, chunk, strict=True):
-                response_ids = [
-                    self._remove_anchor(anchor, ids, where) if response.strip() else []
-                    for response, ids in zip(responses, islice(anchored_ids, len(responses)), strict=True)
-                ]
-                if not allow_blank and not all(response_ids):
+            for (query, _), rendered in zip(
+                chunk, self.template.encode(chunk, counts, where=where), strict=True
+            ):
+                if rendered and not allow_blank and not all(rendered.responses):
                     raise UserError(
                         where,
                         found=f"a response without tokens to the query {query[-60:]!r}",
                         expected="a response with text",
                         do="remove it from the comparison",
                     )
-                yield ResponseSet(query_ids, response_ids)
+                yield rendered
 
-    def _remove_anchor(self, anchor: list[int], ids: list[int], where: str) -> list[int]:
-        """The ids of a response: those after the anchor."""
-        if ids[: len(anchor)] != anchor:
-            raise UserError(
-                where,
-                found="a tokenizer that joins the end of a query with its response",
-                expected="a token boundary between them",
-                do="set `model.separator` in params.yaml",
-            )
-        return ids[len(anchor) :]
-
-    @property
-    def max_content_tokens(self) -> int:
-        """Maximum number of tokens of query and response together, without bos, separator and eos."""
-        return self.max_length - sum(map(len, self._special_ids()))
-
-    def _special_ids(self) -> tuple[list[int], list[int], list[int]]:
-        """bos, separator and eos, each as a list of zero or one id."""
-        bos = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
-        separator = [self.tokenizer.convert_tokens_to_ids(self.separator)] if self.separator else []
-        return bos, separator, [] if self.pooling == "last" else [self.tokenizer.eos_token_id]
-
-    def cut(self, tokenized: ResponseSet, counts: Counter[str]) -> ResponseSet:
-        """Truncates an item to max_length and adds the special tokens.
+    def cut(self, rendered: Rendered, counts: Counter[str]) -> ResponseSet:
+        """Truncates an item to max_length and adds what the template writes around it.
 
         The query is truncated once for all responses. A response is truncated only if it exceeds max_length
         without its query. See `items` for `counts`.
         """
-        bos, separator, eos = self._special_ids()
-        max_content_tokens = self.max_content_tokens
-        responses = [self.truncate_ids(response, max_content_tokens) for response in tokenized.responses]
-        query = self.truncate_ids(tokenized.prefix, max_content_tokens - max(map(len, responses)))
+        room = self.max_content_tokens
+        responses = [self.truncate_ids(response, room) for response in rendered.responses]
+        query = self.truncate_ids(rendered.query, room - max(map(len, responses), default=0))
         counts["items"] += 1
-        counts["queries_cut"] += len(query) < len(tokenized.prefix)
+        counts["queries_cut"] += len(query) < len(rendered.query)
         counts["responses_cut"] += sum(
-            len(truncated) < len(full) for truncated, full in zip(responses, tokenized.responses, strict=True)
+            len(truncated) < len(full) for truncated, full in zip(responses, rendered.responses, strict=True)
         )
-        item = ResponseSet(bos + query + separator, [response + eos for response in responses])
+        prefix = self.template.head + query + rendered.generation_prompt
+        item = ResponseSet(prefix, [response + self.turn_end for response in responses])
         counts["tokens"] += item.unpacked_tokens
         return item
+
+    def fit(
+        self, rendered: Rendered, counts: Counter[str], responses: Sequence[Sequence[int]] | None = None
+    ) -> ResponseSet | None:
+        """An item of a training, whose responses are whole.
+
+        Args:
+            rendered: The uncut ids.
+            counts: Updated: `items`, `tokens`, `queries_cut`, `queries_dropped_cut_away`.
+            responses: In the place of the rendered ones, each with its end.
+
+        Returns:
+            None where no token of the query is left beside the longest response.
+        """
+        whole = [list(one) for one in responses or [one + self.turn_end for one in rendered.responses]]
+        head, foot = self.template.head, rendered.generation_prompt
+        room = self.max_length - len(head) - len(foot) - max(map(len, whole))
+        query = self.truncate_ids(rendered.query, max(0, room))
+        if room < 0 or (rendered.query and not query):
+            counts["queries_dropped_cut_away"] += 1
+            return None
+        counts["items"] += 1
+        counts["queries_cut"] += len(query) < len(rendered.query)
+        item = ResponseSet(head + query + foot, whole)
+        counts["tokens"] += item.unpacked_tokens
+        return item
+
+    def prompt(self, rendered: Rendered, counts: Counter[str]) -> list[int]:
+        """A query for generation; `prompts_cut` counts the cut ones.
+
+        Raises:
+            UserError: There is no room for a query.
+        """
+        head, foot = self.template.head, rendered.generation_prompt
+        room = self.max_length - len(head) - len(foot)
+        if room < 1:
+            raise self._too_short(len(head) + len(foot))
+        query = self.truncate_ids(rendered.query, room)
+        counts["prompts_cut"] += len(query) < len(rendered.query)
+        return head + query + foot
 
     def truncate_ids(self, ids: list[int], length: int) -> list[int]:
         """The last `length` ids, or the first with `truncation_side: right`."""

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping
 from itertools import chain, pairwise
 from typing import Any
 
-ANCHOR = "\n\nAssistant:"  # the end of every query; its ids mark the start of a response
-
 
 def special_tokens(tokenizer: Any, separator: str = "") -> dict[str, int]:
     """Text -> id of the tokens that no text may become: all special ones but `unk`, and the separator."""
@@ -46,33 +44,6 @@ def text_ids(tokenizer: Any, texts: list[str], special: Mapping[str, int]) -> li
     return encoded
 
 
-def chat_ids(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:
-    """The prompt ids of a conversation, rendered by the chat template of the tokenizer.
-
-    Special tokens of the template become tokens. The text of a special token in a message stays text.
-    """
-    special = special_tokens(tokenizer)
-    texts = [message["content"] for message in messages]
-    mark = next(char for char in map(chr, range(0xE000, 0xF8FF)) if not any(char in text for text in texts))
-    escaped: list[str] = []  # special-token texts in the messages; each becomes its index between two marks
-
-    def placeholder(match: re.Match[str]) -> str:
-        escaped.append(match[0])
-        return f"{mark}{len(escaped) - 1}{mark}"
-
-    escaped_messages = [
-        message | {"content": written(special).sub(placeholder, message["content"])} for message in messages
-    ]
-    rendered = tokenizer.apply_chat_template(escaped_messages, add_generation_prompt=True, tokenize=False)
-    ids: list[int] = []
-    for index, part in enumerate(re.split(f"{mark}([0-9]+){mark}", rendered)):
-        if index % 2:
-            ids += text_ids(tokenizer, [escaped[int(part)]], special)[0]
-        elif part:
-            ids += tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"]
-    return ids
-
-
 def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     ids: list[list[int]] = tokenizer(
         texts, add_special_tokens=False, split_special_tokens=True, verbose=False
@@ -98,5 +69,4 @@ def _split_special(text: str, special: Iterable[str]) -> list[str]:
 
 def _split_characters(text: str, special: Iterable[str]) -> list[str]:
     """Splits a text into characters: for a normalizer that turns other characters into a special token."""
-    prefix = ANCHOR + " " if text.startswith(ANCHOR + " ") else ""
-    return [*([prefix] if prefix else []), *text[len(prefix) :]]
+    return list(text)

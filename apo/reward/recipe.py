@@ -1,9 +1,10 @@
 """The recipe of the three stages that train a reward model: load, tokenize, check, train, save."""
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from apo.core.tables import write_csv
 from apo.losses import bradley_terry, pair_loss_sums, pairs_in_order
 from apo.model import runtime
 from apo.model.batching import pad_responses
+from apo.model.chat_template import REFUSALS
 from apo.model.checkpoint import load_reward_model, save_reward_model, start_reward_model
 from apo.model.encoding import Encoder
 from apo.model.reward_model import RewardModel, rate
@@ -33,6 +35,7 @@ from apo.training.model_card import reward_model_card
 from apo.training.trainer import warmup_metrics
 
 COMPARED = 32  # rows whose rewards a saved model is compared on
+TOLERANCE = {"float32": 1e-5, "bfloat16": 0.1}  # of the largest reward, at least of 1
 
 
 class Outputs(NamedTuple):
@@ -72,7 +75,7 @@ def train_rm(
     weights = apo.model_dump(exclude={"init_from"}) if apo else {}
     training = settings.model_dump(exclude=set() if settings.lora.rank else {"lora"})
     key = fingerprint([reading, training, weights, seed], [start, *files, *watched])
-    model = start_reward_model(start, seed=seed, **reading.model_dump())
+    model = start_reward_model(start, reading, seed=seed)
     tuner = add_adapters(model.classifier, settings.lora, seed=seed, where="rm.lora")
     counts: Counter[str] = Counter({"trained_weights": trained_weights(model)} if tuner else {})
     check = _checked(model.encoder, settings, start)
@@ -99,10 +102,43 @@ def train_rm(
             settings=reading.model_dump() | training | weights,
             parameters=model.classifier.num_parameters(),
         )
-        save_reward_model(model, outputs.out, card, adapter.save if adapter else None)
+        more = adapter.save if adapter else None
+        save_reward_model(model, outputs.out, card, more, dtype=settings.dtype)
         train = {**dict(sorted(counts.items())), **warmup_metrics(len(curve), settings)}
-        _write(name, outputs, curve, check, train, saved=verify(model, outputs.out, comparisons[0]))
+        _write(
+            name,
+            outputs,
+            curve,
+            check,
+            train,
+            saved=verify(model, outputs.out, comparisons[0], dtype=settings.dtype),
+        )
         checkpoints.remove_older()
+
+
+def adopt_rm(name: str, *, start: Path, comparisons: Path, outputs: Outputs, params: Path) -> None:
+    """Takes a reward model as it is, of this pipeline or any other with one label.
+
+    Args:
+        name: `train_` and it are the key of the metrics.
+        start: Its checkpoint.
+        comparisons: Human comparisons, on which the copy is compared with it.
+    """
+    reading = read_section(params, "model", Model)
+    dtype = read_section(params, "rm", RewardTraining, defaults="training").dtype
+    runtime.set_up()
+    model = load_reward_model(start, foreign=reading).eval()
+    card = reward_model_card(
+        outputs.out,
+        start=start,
+        trained_on={},
+        settings={"pooling": model.encoder.pooling},
+        parameters=model.classifier.num_parameters(),
+    )
+    save_reward_model(model, outputs.out, card, dtype=dtype)
+    write_csv(outputs.curves / "training.csv", [{"step": 0}])
+    saved = verify(model, outputs.out, comparisons, dtype=dtype)
+    write_json(outputs.metrics, {f"train_{name}": {"train": {"trained_here": False}, "saved": saved}})
 
 
 def _write(
@@ -112,7 +148,7 @@ def _write(
     check: TokenCheck,
     train: Mapping[str, Any],
     *,
-    saved: Mapping[str, int],
+    saved: Mapping[str, float],
 ) -> None:
     """Writes the curve, the lengths, examples of data issues and the metrics of a training."""
     write_csv(outputs.curves / "training.csv", curve)
@@ -144,23 +180,27 @@ def _tokenized(
     for path in paths:
         rows = list(read_rows(path))
         tokenized = encoder.tokenize(
-            ((r["query"], r["responses"]) for r in rows), where=str(path), allow_blank=True
+            ((r["query"], r["responses"]) for r in rows), counts, where=str(path), allow_blank=True
         )
         cut_before = counts["responses_cut"]
         for number, (row, ids) in enumerate(zip(rows, tokenized, strict=True), start=1):
+            if ids is None:  # counted in dialogues_dropped
+                continue
             labels = [float(score) for score in row["scores"]]
-            if not RankedResponses(ids, labels).pairs:
+            if len(set(labels)) < 2:
                 counts["dropped_without_pair"] += 1
                 continue
             place = f"{path}:{number}"
             stays = check.kept_responses(
                 Comparison(row["query"], row["responses"], labels, ids, place, is_adversarial)
             )
-            kept = RankedResponses(ids.only(stays), [labels[index] for index in stays], is_adversarial)
-            if not kept.pairs:
+            stay_labels = [labels[index] for index in stays]
+            if len(set(stay_labels)) < 2:
                 counts["dropped_by_issues"] += 1
                 continue
-            ranked.append(replace(kept, item=encoder.cut(kept.item, counts)))
+            item = encoder.cut(ids.only(stays), counts)
+            kept = RankedResponses(item, stay_labels, is_adversarial)
+            ranked.append(kept)
             counts["apo_pairs" if is_adversarial else "human_pairs"] += kept.pairs
         encoder.log_truncation(counts["responses_cut"] - cut_before, where=str(path))
     if paths and not ranked:
@@ -192,32 +232,42 @@ def _evaluation(model: RewardModel, valid: Path) -> Callable[[int], dict[str, fl
     return evaluate
 
 
-def verify(model: RewardModel, folder: Path, comparisons: Path) -> dict[str, Any]:
+def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -> dict[str, float]:
     """Loads a saved model again and compares rewards and chat template on the first rows of a file.
 
+    Args:
+        model: The trained model, in float32.
+        folder: Its checkpoint.
+        comparisons: The file.
+        dtype: Of the stored weights.
+
     Returns:
-        How many rows were compared, and of how many the chat template gives exactly the ids that are
-        scored (a dialogue that is no plain alternation of turns has none).
+        `rows_compared`; `chat_template_equal`, of how many the library's `apply_chat_template` gives exactly
+        the ids that are scored; and, where weights are stored in less than float32, `reward_change`, the
+        largest difference that the storage makes.
 
     Raises:
-        UserError: A reward differs by more than 1e-5.
+        UserError: A reward differs by more than `TOLERANCE` of the spread of the rewards.
     """
     again = load_reward_model(folder).to(model.classifier.device)
     rows = [row for row, _ in zip(read_rows(comparisons), range(COMPARED), strict=False)]
     texts = [(row["query"], row["responses"]) for row in rows]
-    items = list(model.encoder.items(texts, Counter(), where=str(comparisons), allow_blank=True))
-    before, after = rate(model, items), rate(again, items)
-    gap = max(abs(x - y) for xs, ys in zip(before, after, strict=True) for x, y in zip(xs, ys, strict=True))
-    if gap > 1e-5:
+    read = list(model.encoder.tokenize(texts, Counter(), where=str(comparisons), allow_blank=True))
+    kept = [(text, model.encoder.cut(one, Counter())) for text, one in zip(texts, read, strict=True) if one]
+    items = [item for _, item in kept]
+    before, after = list(chain(*rate(model, items))), list(chain(*rate(again, items)))
+    gap = max((abs(x - y) for x, y in zip(before, after, strict=True)), default=0.0)
+    if gap > TOLERANCE[dtype] * max(1.0, *map(abs, before)):
         raise UserError(
             str(folder),
-            found=f"rewards that differ by {gap:.1e} after saving and loading",
-            expected="the same rewards",
+            found=f"rewards that differ by {gap:.1e} after saving as {dtype} and loading",
+            expected="the same rewards, up to the rounding of the stored weights",
             do="check that the backbone's weights are not tied to something that is not saved",
         )
-    equal = 0
-    for (query, responses), item in zip(texts, items, strict=True):
+    tokenizer, equal = again.encoder.tokenizer, 0
+    for (query, responses), item in kept:
         messages = [*dialogue_to_messages(query), {"role": "assistant", "content": responses[0].strip()}]
-        ids = again.encoder.tokenizer.apply_chat_template(messages, return_dict=False)
-        equal += list(ids) == item.prefix + item.responses[0]
-    return {"rows_compared": len(rows), "chat_template_equal": equal}
+        with contextlib.suppress(*REFUSALS):
+            equal += list(tokenizer.apply_chat_template(messages, return_dict=False)) == item.sequence(0)
+    change = {} if dtype == "float32" else {"reward_change": gap}
+    return {"rows_compared": len(kept), "chat_template_equal": equal, **change}

@@ -8,7 +8,12 @@ from apo.text.data_issues import OnIssue
 from apo.training.settings import Lora, Optimizer
 
 
+class TestingRm(Section):
+    start: str
+
+
 class RewardTraining(Optimizer):
+    start: str
     lora: Lora
     on_issue: Annotated[OnIssue, TOKEN_ISSUES.annotation]
     unknown_rate: Fraction

@@ -12,10 +12,12 @@ Codes of a response (`drop` leaves out the response): `empty_response`, `special
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from apo.model.encoding import Encoder, ResponseSet
-from apo.model.special_tokens import ANCHOR, special_tokens, written
+from apo.model.chat_template import Rendered
+from apo.model.encoding import Encoder
+from apo.model.special_tokens import special_tokens, written
 from apo.reward.length_histogram import LengthHistogram
 from apo.text.data_issues import DataIssues
+from apo.text.dialogue import ASSISTANT
 
 SHOWN = 60  # characters of a text in an example
 
@@ -32,7 +34,7 @@ class Comparison:
     query: str
     responses: Sequence[str]
     scores: Sequence[float]
-    tokenized: ResponseSet
+    tokenized: Rendered
     where: str
     is_apo: bool = False
 
@@ -67,7 +69,7 @@ class TokenCheck:
         encoder, tokenizer = self._encoder, self._encoder.tokenizer
         if encoder.separator:
             number = tokenizer.convert_tokens_to_ids(encoder.separator)
-            ids = tokenizer(f"{ANCHOR}{encoder.separator} a", add_special_tokens=False)["input_ids"]
+            ids = tokenizer(f"{ASSISTANT}{encoder.separator} a", add_special_tokens=False)["input_ids"]
             if number in (None, self._unknown) or ids.count(number) != 1:
                 found = f"a tokenizer that does not read model.separator {encoder.separator!r} as one token"
                 self.issues.keeps("lost_separator", where=where, found=found)
@@ -80,7 +82,7 @@ class TokenCheck:
         Raises:
             UserError: An issue whose action is `error`.
         """
-        query, responses = one.tokenized.prefix, one.tokenized.responses
+        query, responses = one.tokenized.query, one.tokenized.responses
         self.lengths.add(len(query), [len(response) for response in responses])
         query_stays = self._text_stays(one.query, query, one.where, "the query")
         cut = [tuple(self._encoder.truncate_ids(response, self._room)) for response in responses]

@@ -7,15 +7,27 @@ from pathlib import Path
 import torch
 
 from apo.chunks.resumable import Chunks
-from apo.model.checkpoint import load_language_model, load_tokenizer
+from apo.model import runtime
+from apo.model.checkpoint import load_language_model
+from apo.model.encoding import Encoder
+from apo.model.versions import installed
 from apo.sampling.generation import sample_responses
+from apo.sampling.prompts import Prompt
+from apo.sampling.responses import Response, read_responses
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import sample_with_vllm
 
 
+def computed_with(settings: Sampling) -> dict[str, str]:
+    """What else samples depend on: the precision, and the version of vLLM."""
+    precision = {"precision": str(runtime.RUN_INFO["precision"])}
+    return precision | ({"vllm": installed("vllm")} if settings.backend == "vllm" else {})
+
+
 def respond(
     llm: Path,
-    queries: Sequence[tuple[str, str]],
+    encoder: Encoder,
+    prompts: Sequence[Prompt],
     settings: Sampling,
     *,
     seed: int,
@@ -23,24 +35,21 @@ def respond(
     desc: str,
     counts: Counter[str],
     chunks: Chunks,
-) -> list[list[str]]:
-    """`settings.num_samples` responses for each (query_id, query), in the order given.
+) -> list[list[Response]]:
+    """`settings.num_samples` responses for each prompt, in the order given; see `read_responses` for counts.
 
-    See `sample_responses`; the memory that the model takes is free afterwards.
+    The memory that the model takes is free afterwards.
     """
-    tokenizer = load_tokenizer(llm)
     if settings.backend == "vllm":
-        return sample_with_vllm(
-            llm, tokenizer, queries, settings, seed=seed, desc=desc, counts=counts, chunks=chunks
+        ids = sample_with_vllm(llm, prompts, settings, seed=seed, ends=encoder.ends, desc=desc, chunks=chunks)
+    else:
+        ids = sample_responses(
+            load_language_model(llm).to(device).eval(),
+            prompts,
+            settings,
+            seed=seed,
+            ends=encoder.ends,
+            desc=desc,
+            chunks=chunks,
         )
-    return sample_responses(
-        load_language_model(llm).to(device).eval(),
-        tokenizer,
-        queries,
-        settings,
-        seed=seed,
-        device=device,
-        desc=desc,
-        counts=counts,
-        chunks=chunks,
-    )
+    return read_responses(encoder, prompts, ids, counts)

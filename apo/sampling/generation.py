@@ -5,7 +5,6 @@ of 65,536 and 5,000 tokens, which cut other batches, none of 10,240 texts differ
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,10 +25,9 @@ from transformers import (
 from apo.chunks.resumable import Chunks
 from apo.model import runtime
 from apo.model.batching import micro_batches
-from apo.model.special_tokens import chat_ids, special_tokens, text_ids
 from apo.sampling.kv_cache import read_prompts, shares_prompts
+from apo.sampling.prompts import Prompt
 from apo.sampling.settings import Sampling
-from apo.text.dialogue import dialogue_to_messages
 
 BLOCK = 64  # tokens whose probabilities are added up before a draw looks inside
 LOOK = 4  # steps between two looks at which rows have ended; a GPU would wait at every one
@@ -55,43 +53,44 @@ def draw(scores: Float[Tensor, "row vocab"], uniform: Float[Tensor, "row"]) -> I
 
 def sample_responses(
     model: Any,
-    tokenizer: Any,
-    queries: Sequence[tuple[str, str]],
+    prompts: Sequence[Prompt],
     settings: Sampling,
     *,
     seed: int,
-    device: torch.device,
+    ends: Sequence[int],
     desc: str,
-    counts: Counter[str],
     chunks: Chunks | None = None,
-) -> list[list[str]]:
-    """`settings.num_samples` responses for each (query_id, query), in the order given.
+) -> list[list[list[int]]]:
+    """The ids of `settings.num_samples` responses to each prompt, in the order given.
 
-    What is in `pieces` already is not sampled again. Counts `prompts_cut` and `unfinished` (no end within
-    `max_new_tokens`).
+    What is in `chunks` already is not sampled again.
+
+    Args:
+        model: In evaluation mode, on its device.
+        ends: The tokens that end a response.
     """
-    prompts = [prompt_ids(tokenizer, query, settings, counts) for _, query in queries]
+    device = model.device
     copies = 1 if shares_prompts(model) else settings.num_samples
-    lengths = [copies * len(p) + settings.num_samples * settings.max_new_tokens for p in prompts]
-    answers: list[list[str]] = [[] for _ in queries]
+    lengths = [copies * len(p.ids) + settings.num_samples * settings.max_new_tokens for p in prompts]
+    answers: list[list[list[int]]] = [[] for _ in prompts]
     budget = runtime.sample_budget()
     quiet = True if chunks and chunks.quiet else None
-    with tqdm(total=len(queries), desc=desc, unit="query", disable=quiet) as progress:
+    with tqdm(total=len(prompts), desc=desc, unit="query", disable=quiet) as progress:
         for indices in micro_batches(lengths, budget="APO_SAMPLE_BUDGET", tokens=budget):
 
             def answer(indices: list[int] = indices) -> list[list[int]]:
                 numbers = [
-                    _generator(seed, queries[i][0], index).random(settings.max_new_tokens)
+                    _generator(seed, prompts[i].query_id, index).random(settings.max_new_tokens)
                     for i in indices
                     for index in range(settings.num_samples)
                 ]
                 with runtime.explain_oom("APO_SAMPLE_BUDGET", budget), runtime.autocast(device):
                     return decode(
                         model,
-                        [prompts[i] for i in indices],
+                        [prompts[i].ids for i in indices],
                         torch.from_numpy(np.stack(numbers)).to(device),
                         processors=_processors(settings),
-                        eos_id=tokenizer.eos_token_id,
+                        ends=ends,
                     )
 
             def elsewhere(indices: list[int] = indices) -> list[list[int]]:
@@ -99,10 +98,8 @@ def sample_responses(
 
             key, count = [desc, *indices], len(indices)
             rows = chunks.get(key, answer, queries=count, elsewhere=elsewhere) if chunks else answer()
-            counts["unfinished"] += sum(len(row) == settings.max_new_tokens for row in rows)
-            texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
             for place, i in enumerate(indices):
-                answers[i] = texts[place * settings.num_samples : (place + 1) * settings.num_samples]
+                answers[i] = rows[place * settings.num_samples : (place + 1) * settings.num_samples]
             progress.update(len(indices))
     return answers
 
@@ -114,9 +111,9 @@ def decode(
     uniforms: Float[Tensor, "seq step"],
     *,
     processors: LogitsProcessorList,
-    eos_id: int,
+    ends: Sequence[int],
 ) -> list[list[int]]:
-    """Draws tokens until the end token or until the numbers are used up.
+    """Draws tokens until an end token or until the numbers are used up.
 
     Every prompt is read once for all its rows; rows that have ended leave the batch.
 
@@ -124,15 +121,17 @@ def decode(
         prompts: Token ids.
         uniforms: Numbers in [0, 1), one a token; the rows of a prompt follow each other.
         processors: What turns logits into the scores that are drawn from.
+        ends: The tokens that end a response.
 
     Returns:
-        The drawn tokens of each row, without the end token.
+        The drawn tokens of each row, up to its end token.
     """
     device, count, steps = uniforms.device, len(uniforms) // len(prompts), uniforms.shape[1]
     width = max(map(len, prompts))
     # The repetition penalty sees what pads a prompt: a token that the row has anyway.
     padded = torch.tensor([p[:1] * (width - len(p)) + p for p in prompts], device=device)
-    text = pad(padded.repeat_interleave(count, 0), (0, steps), value=eos_id)
+    stop = torch.tensor(ends, device=device)
+    text = pad(padded.repeat_interleave(count, 0), (0, steps), value=ends[0])
     rows = torch.arange(len(text), device=device)  # which are still in the batch
     going = torch.ones_like(rows, dtype=torch.bool)
     memory = read_prompts(model, prompts, count)
@@ -140,29 +139,16 @@ def decode(
         logits = memory.logits(text[rows, step - 1]).float()
         token = draw(processors(text[rows, :step], logits), uniforms[rows, step - width])
         text[rows, step] = token
-        going &= token != eos_id
+        going &= ~torch.isin(token, stop)
         if (step + 1 - width) % LOOK == 0:
             if not going.any():
                 break
             kept = memory.keep(going)
             rows, going = rows[kept], going[kept]
     drawn = text[:, width:]
-    ends = (drawn == eos_id).long()
-    ends = torch.where(ends.any(-1), ends.argmax(-1), steps)  # a row may have gone on until the next look
-    return [row[:end] for row, end in zip(drawn.tolist(), ends.tolist(), strict=True)]
-
-
-def prompt_ids(tokenizer: Any, query: str, settings: Sampling, counts: Counter[str]) -> list[int]:
-    """The prompt as ids, cut on the left to `max_prompt_tokens`, the first token kept."""
-    if settings.prompt == "chat":
-        ids = chat_ids(tokenizer, dialogue_to_messages(query))
-    else:
-        bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-        ids = bos + text_ids(tokenizer, [query], special_tokens(tokenizer))[0]
-    if len(ids) <= settings.max_prompt_tokens:
-        return ids
-    counts["prompts_cut"] += 1
-    return ids[:1] + ids[len(ids) - settings.max_prompt_tokens + 1 :]
+    is_end = torch.isin(drawn, stop).long()
+    lengths = torch.where(is_end.any(-1), is_end.argmax(-1) + 1, steps)  # rows go on until the next look
+    return [row[:length] for row, length in zip(drawn.tolist(), lengths.tolist(), strict=True)]
 
 
 def _processors(settings: Sampling) -> LogitsProcessorList:

@@ -1,16 +1,22 @@
-"""Samples of a language model, drawn here or brought by the source, cut at runaway turns and counted."""
+"""Samples of a language model, drawn here or brought by the source, counted."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.sampling.prompts import Prompt
+from apo.sampling.responses import Response
 from apo.text.dialogue import cut_runaway
 
 
-def from_source(queries: Iterable[Row], samples: Iterable[Row], *, where: str) -> Iterator[Row]:
-    """The source's own samples of the queries, in the order of the queries.
+def from_source(
+    queries: Iterable[Row], samples: Iterable[Row], counts: Counter[str], *, where: str
+) -> Iterator[Row]:
+    """The source's own samples of the queries, cut at a human turn that a model invented.
+
+    Counts `samples_cut`.
 
     Raises:
         UserError: A query has none, or two rows.
@@ -34,7 +40,20 @@ def from_source(queries: Iterable[Row], samples: Iterable[Row], *, where: str) -
                 do="add them under data.files.samples, or set sample.PART.origin: actor in params.yaml",
             )
         beside = {key: own[key] for key in ("extra", "source_rewards") if own.get(key)}
-        yield {**row, "samples": own["samples"], **beside}
+        pairs = [cut_runaway(text) for text in own["samples"]]
+        counts["samples_cut"] += sum(was_cut for _, was_cut in pairs)
+        yield {**row, "samples": [text.strip() for text, _ in pairs], **beside}
+
+
+def drawn_rows(prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]]) -> Iterator[Row]:
+    """The rows of the prompts with the samples that were drawn.
+
+    Where the ids of a sample are not those of its text, `sample_ids` has them, null for the others.
+    """
+    for prompt, drawn in zip(prompts, responses, strict=True):
+        ids = [one.ids for one in drawn]
+        kept = {"sample_ids": ids} if any(one is not None for one in ids) else {}
+        yield {**prompt.row, "samples": [one.text for one in drawn], **kept}
 
 
 def refuse_later_round(llm: Path, part: str) -> None:
@@ -53,19 +72,17 @@ def refuse_later_round(llm: Path, part: str) -> None:
 
 
 def counted(rows: Iterable[Row], *, origin: str, counts: Counter[str]) -> Iterator[Row]:
-    """Samples cut at a runaway human turn, without white space at the ends; `made_by` says their origin.
+    """The rows with `made_by`, which says where the samples come from.
 
-    Counts `queries`, `samples`, `samples_cut`, `samples_blank`, `words`, `queries_all_equal`.
+    Counts `queries`, `samples`, `samples_blank`, `words`, `queries_all_equal`.
     """
-    counts.update(dict.fromkeys(("queries", "samples", "samples_cut", "samples_blank", "words"), 0))
-    counts["queries_all_equal"] += 0
+    names = ("queries", "samples", "samples_cut", "samples_blank", "words", "queries_all_equal")
+    counts.update(dict.fromkeys(names, 0))
     for row in rows:
-        pairs = [cut_runaway(text) for text in row["samples"]]
-        texts = [text.strip() for text, _ in pairs]
+        texts = row["samples"]
         counts["queries"] += 1
         counts["samples"] += len(texts)
-        counts["samples_cut"] += sum(was_cut for _, was_cut in pairs)
         counts["samples_blank"] += texts.count("")
         counts["words"] += sum(len(text.split()) for text in texts)
         counts["queries_all_equal"] += len(texts) > 1 and len(set(texts)) == 1
-        yield {**row, "samples": texts, "made_by": origin}
+        yield {**row, "made_by": origin}

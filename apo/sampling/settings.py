@@ -10,7 +10,6 @@ from apo.core.config import Count, CountOrZero, Positive, Section
 class Sampling(Section):
     origin: Literal["actor", "source"]
     backend: Literal["transformers", "vllm"]
-    prompt: Literal["hh", "chat"]
     max_queries: CountOrZero
     num_samples: Count
     temperature: Positive

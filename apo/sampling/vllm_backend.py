@@ -2,13 +2,12 @@
 
 Each sample is a request of its own: the ids of its prompt, which are those of the other backend, and a seed
 that follows from run, query and index alone. The samples of a query follow each other, so that prefix caching
-reads its prompt once. Only the tokenizer's end token ends a response, and our tokenizer decodes it.
+reads its prompt once. The end tokens are those of the other backend, and our tokenizer decodes.
 """
 
 import hashlib
 import importlib.util
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from apo.chunks.resumable import Chunks
 from apo.core import distributed
 from apo.core.errors import UserError
 from apo.model import runtime
-from apo.sampling.generation import prompt_ids
+from apo.sampling.prompts import Prompt
 from apo.sampling.settings import Sampling
 
 QUERIES = 256  # of a piece; all their samples are under way at a time
@@ -40,51 +39,47 @@ def refuse_launcher(settings: Sampling) -> None:
 
 def sample_with_vllm(
     llm: Path,
-    tokenizer: Any,
-    queries: Sequence[tuple[str, str]],
+    prompts: Sequence[Prompt],
     settings: Sampling,
     *,
     seed: int,
+    ends: Sequence[int],
     desc: str,
-    counts: Counter[str],
     chunks: Chunks,
-) -> list[list[str]]:
+) -> list[list[list[int]]]:
     """As `apo.sampling.generation.sample_responses`, by the model in the folder `llm`.
 
     Raises:
         UserError: vLLM is not installed, or gives up on a request.
     """
-    prompts = [prompt_ids(tokenizer, query, settings, counts) for _, query in queries]
-    answers: list[list[str]] = []
+    answers: list[list[list[int]]] = []
     with (
-        tqdm(total=len(queries), desc=desc, unit="query", disable=None) as progress,
+        tqdm(total=len(prompts), desc=desc, unit="query", disable=None) as progress,
         _engine(llm, settings) as engine,
     ):
-        for start in range(0, len(queries), QUERIES):
-            places = range(start, min(start + QUERIES, len(queries)))
+        for start in range(0, len(prompts), QUERIES):
+            places = range(start, min(start + QUERIES, len(prompts)))
 
             def answer(places: range = places) -> list[list[int]]:
-                asked = [(prompts[i], queries[i][0]) for i in places]
-                return engine.answer(requests(asked, settings, seed=seed, eos_id=tokenizer.eos_token_id))
+                asked = [(prompts[i].ids, prompts[i].query_id) for i in places]
+                return engine.answer(requests(asked, settings, seed=seed, ends=ends))
 
             rows = chunks.get([desc, places.start, places.stop], answer)
-            counts["unfinished"] += sum(len(row) == settings.max_new_tokens for row in rows)
-            texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
             size = settings.num_samples
-            answers += [texts[place : place + size] for place in range(0, len(texts), size)]
+            answers += [rows[place : place + size] for place in range(0, len(rows), size)]
             progress.update(len(places))
     return answers
 
 
 def requests(
-    asked: Sequence[tuple[list[int], str]], settings: Sampling, *, seed: int, eos_id: int
+    asked: Sequence[tuple[list[int], str]], settings: Sampling, *, seed: int, ends: Sequence[int]
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """A request for each sample: what vLLM takes as prompt, and the arguments of its SamplingParams.
 
     Args:
         asked: Ids of the prompt and query_id of each query.
         seed: Of the run.
-        eos_id: The one token that ends a response.
+        ends: The tokens that end a response.
     """
     shared = {
         "n": 1,
@@ -93,8 +88,8 @@ def requests(
         "top_p": settings.top_p,
         "repetition_penalty": settings.repetition_penalty,
         "max_tokens": settings.max_new_tokens,
-        "stop_token_ids": [eos_id],
-        "ignore_eos": True,  # that of generation_config.json, which may be several
+        "stop_token_ids": list(ends),
+        "ignore_eos": True,  # it is among them
         "detokenize": False,
     }
     return [
@@ -128,22 +123,22 @@ def engine_arguments(llm: Path, settings: Sampling, *, precision: str) -> dict[s
     }
 
 
-def response_ids(output: Any, settings: Sampling, *, eos_id: int) -> list[int]:
-    """The ids of a response without its end token, from vLLM's output of one request.
+def response_ids(output: Any, settings: Sampling, *, ends: Sequence[int]) -> list[int]:
+    """The ids of a response up to its end token, from vLLM's output of one request.
 
     Raises:
         UserError: It has neither ended nor reached its length.
     """
     [found] = output.outputs
     ids = list(found.token_ids)
-    if found.finish_reason == "stop" and ids and ids[-1] == eos_id:
-        return ids[:-1]
+    if found.finish_reason == "stop" and ids and ids[-1] in ends:
+        return ids
     if found.finish_reason == "length" and len(ids) == settings.max_new_tokens:
         return ids
     raise UserError(
         "vLLM",
         found=f"a response of {len(ids)} tokens that ended by {found.finish_reason!r}",
-        expected="one that ends with the end token or has max_new_tokens",
+        expected="one that ends with an end token or has max_new_tokens",
         do="look at what vLLM printed, or set sample.PART.backend: transformers",
     )
 
@@ -183,8 +178,8 @@ class _Engine:
             self._running = vllm.LLM(**engine_arguments(self._llm, self._settings, precision=precision))
         parameters = [vllm.SamplingParams(**arguments) for _, arguments in asked]
         outputs = self._running.generate([prompt for prompt, _ in asked], parameters, use_tqdm=False)
-        [eos_id] = asked[0][1]["stop_token_ids"]
-        return [response_ids(output, self._settings, eos_id=eos_id) for output in outputs]
+        ends = asked[0][1]["stop_token_ids"]
+        return [response_ids(output, self._settings, ends=ends) for output in outputs]
 
     def stop(self) -> None:
         """Frees the memory of the GPUs."""

@@ -258,3 +258,19 @@ def dialogue_to_messages(query: str) -> list[dict[str, str]]:
     if query.endswith(ASSISTANT):
         messages.pop()
     return messages
+
+
+def merge_turns(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Messages in plain alternation: system text joins the first turn, and turns of one role are joined.
+
+    >>> merge_turns([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
+    [{'role': 'user', 'content': 'Be brief.\\n\\nHi'}]
+    """
+    merged: list[dict[str, str]] = []
+    for message in messages:
+        if merged and merged[-1]["role"] in (message["role"], "system"):
+            content = f"{merged[-1]['content']}\n\n{message['content']}"
+            merged[-1] = {"role": message["role"], "content": content}
+        else:
+            merged.append(dict(message))
+    return merged

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from apo.core.records import write_json
 from apo.core.tables import write_csv
-from apo.model.checkpoint import Writer, load_language_model, load_tokenizer, save_language_model
+from apo.model.checkpoint import Writer, load_language_model, save_language_model
+from apo.model.limits import check_vocabulary
 from apo.training.model_card import language_model_card
 
 LAST = 20  # number of last steps that the `final_` metrics average
@@ -29,6 +30,7 @@ def finish(
     found: Mapping[str, Any],
     counts: Mapping[str, int],
     card: Mapping[str, Any],
+    dtype: str,
     to: Outputs,
     more: Writer | None = None,
 ) -> None:
@@ -42,11 +44,12 @@ def finish(
         found: Further metrics.
         counts: Counts of the encoding, added to the metrics.
         card: Arguments of `language_model_card`.
+        dtype: Of the stored weights.
         to: The paths of the outputs.
         more: See `save_language_model`.
     """
     text = language_model_card(to.out, parameters=model.num_parameters(), **card)
-    save_language_model(model, tokenizer, to.out, text, more)
+    save_language_model(model, tokenizer, to.out, text, more, dtype=dtype)
     write_csv(to.curves, curve)
     last = curve[-LAST:]
     means = {key: sum(row[key] for row in last) / len(last) for key in last[0] if key not in ("step", "lr")}
@@ -54,9 +57,24 @@ def finish(
     write_json(to.metrics, {name: {**found, **final, **dict(sorted(counts.items()))}})
 
 
-def adopt_checkpoint(name: str, start: Path, said: Mapping[str, Any], to: Outputs) -> None:
-    """Copies a checkpoint of the user without training; `said` is added to the metrics."""
+def adopt_checkpoint(
+    name: str, start: Path, tokenizer: Any, said: Mapping[str, Any], *, dtype: str, to: Outputs
+) -> None:
+    """Copies a checkpoint of the user without training.
+
+    Args:
+        name: The key of the metrics.
+        start: The checkpoint.
+        tokenizer: Its tokenizer, with the chat template that it gets.
+        said: Added to the metrics.
+        dtype: Of the stored weights.
+        to: The paths of the outputs.
+
+    Raises:
+        UserError: It is no checkpoint, or tokenizer and model do not fit together.
+    """
     model = load_language_model(start)
+    check_vocabulary(tokenizer, model, where=str(start))
     metrics = {"parameters": model.num_parameters(), **said}
     card, curve = {"start": start}, [{"step": 0}]
-    finish(name, model, load_tokenizer(start), curve, found=metrics, counts={}, card=card, to=to)
+    finish(name, model, tokenizer, curve, found=metrics, counts={}, card=card, dtype=dtype, to=to)

@@ -13,6 +13,7 @@ class Common(Section):
     schedule: Literal["linear", "cosine", "constant"]
     weight_decay: NotNegative
     max_grad_norm: Positive
+    dtype: Literal["float32", "bfloat16"]
 
 
 class Lora(Section):

@@ -11,6 +11,7 @@ from apo.language.tokenizer import train_tokenizer
 from apo.model.checkpoint import new_language_model, save_language_model, start_reward_model
 from apo.model.encoding import Encoder, ResponseSet
 from apo.model.reward_model import RewardModel
+from apo.model.settings import Model
 from apo.sampling.settings import Sampling
 from apo.training.settings import Optimizer
 
@@ -80,7 +81,7 @@ def reward_model(folder: Path, seed: int = 1, **changes: Any) -> RewardModel:
     """A reward model on the checkpoint in `folder`, which is written where it is not there."""
     if not folder.exists():
         backbone(folder)
-    return start_reward_model(folder, seed=seed, **(READING | changes)).eval()
+    return start_reward_model(folder, Model(**(READING | changes)), seed=seed).eval()
 
 
 def wrapped(config: Any, *, pooling: str, seed: int = 0) -> RewardModel:
@@ -117,6 +118,7 @@ def optimizer(kind: type[Any] = Optimizer, **changes: Any) -> Any:
         "schedule": "constant",
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
+        "dtype": "float32",
     }
     return kind(**(values | changes))
 
@@ -126,7 +128,6 @@ def sampling(**changes: Any) -> Sampling:
     values = {
         "origin": "actor",
         "backend": "transformers",
-        "prompt": "hh",
         "max_queries": 0,
         "num_samples": 2,
         "temperature": 1.0,

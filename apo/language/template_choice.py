@@ -1,0 +1,72 @@
+"""The chat template of a language model that a stage takes over: its own, the HH form, or that of a file."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from apo.core.errors import UserError
+from apo.language.settings import ChatModel
+from apo.model.chat_template import REFUSED
+from apo.model.hh_template import hh_template
+
+FOLDER = Path("data/chat_templates")  # what DVC watches
+FIXED_DATE = datetime(2024, 7, 26)  # that of Llama 3 where it is told none
+_DATE_FORMAT = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+
+
+def choose_template(tokenizer: Any, settings: ChatModel, *, section: str) -> dict[str, int]:
+    """Sets the chat template of a tokenizer, and what happens to dialogues that it refuses.
+
+    Args:
+        tokenizer: Changed in place.
+        settings: `chat_template` is own, hh or the name of a file in `data/chat_templates`.
+        section: That of params.yaml, for messages.
+
+    Returns:
+        Metrics: `chat_template_dates`, how often the template asks for the date of the day. It gets a fixed
+        one, so that the ids are the same tomorrow.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    if settings.chat_template == "hh":
+        text = hh_template()
+    elif settings.chat_template == "own":
+        own = tokenizer.chat_template or hh_template()
+        text = own if isinstance(own, str) else own.get("default", next(iter(own.values())))
+    else:
+        text = _read(settings.chat_template, section)
+    dates = _DATE_FORMAT.findall(text)
+    tokenizer.chat_template = _fixed_dates({style for _, style in dates}) + text
+    tokenizer.init_kwargs[REFUSED] = settings.refused_dialogues
+    return {"chat_template_dates": len(dates)} if dates else {}
+
+
+def _read(name: str, section: str) -> str:
+    path = FOLDER / Path(name).name
+    if Path(name) not in (path, Path(path.name)) or not path.is_file():
+        files = sorted(file.name for file in FOLDER.glob("*.jinja"))
+        raise UserError(
+            f"params.yaml: {section}.chat_template",
+            found=repr(name),
+            expected=f"own, hh, or a file of {FOLDER}: {', '.join(files) or 'there is none'}",
+            do=f"put the Jinja file into {FOLDER}, which DVC watches, and write its name",
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            str(path), found=f"{error.reason} at byte {error.start}", expected="UTF-8", do="save it as UTF-8"
+        ) from None
+
+
+def _fixed_dates(formats: set[str]) -> str:
+    """A Jinja macro in the place of `strftime_now`; "" where the template has no use for one."""
+    if not formats:
+        return ""
+    cases = "".join(
+        f"{{%- if format == {style!r} %}}{FIXED_DATE.strftime(style)}{{%- endif %}}"
+        for style in sorted(formats)
+    )
+    return f"{{%- macro strftime_now(format) %}}{cases}{{%- endmacro %}}"
