@@ -1,4 +1,4 @@
-"""apo/model/chat_template.py: what is sampled is what is trained is what is scored, for the templates in use."""
+"""apo/model/chat_template.py: what is sampled is trained and scored, with the templates that people use."""
 
 from collections import Counter
 from pathlib import Path
@@ -136,7 +136,7 @@ def test_the_likelihood_of_a_sample_is_the_one_that_drew_it(name: str, tmp_path:
                 if "\n\nHuman" not in encoder.tokenizer.decode(all_ids[int(-score)]):
                     assert ids == all_ids[int(-score)][: len(ids)]
                 whole = torch.tensor([prompt.ids + ids])
-                logits = model(whole).logits[0].log_softmax(-1)
+                logits = model(whole).logits[0].detach().log_softmax(-1)
                 steps = range(len(prompt.ids), whole.shape[1])
                 assert value == pytest.approx(
                     sum(float(logits[i - 1, whole[0, i]]) for i in steps), rel=1e-4, abs=1e-4
@@ -192,7 +192,7 @@ def test_system_text_and_two_turns_of_one_speaker(name: str, tmp_path: Path) -> 
 UNUSABLE = {
     "a syntax error": CHATML.replace("{% endfor %}", "{% endfo %}"),
     "an unknown filter": CHATML.replace("m['content']", "m['content'] | shout"),
-    "no answer": "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}",
+    "no answer": "{% for m in messages %}{% if loop.first %}{{ m['content'] }}{% endif %}{% endfor %}",
     "an answer in the place of the question": CHATML.replace("messages", "messages[-1:]"),
     "another question once it is answered": "{{ messages | length }} " + CHATML,
 }
@@ -215,7 +215,7 @@ def test_a_response_that_would_be_joined_with_the_query_is_counted() -> None:
         [(tiny.query("a"), [") b", "b"])], counts, where="x"
     )
     assert rendered is not None and counts["boundaries_joined"] == 1
-    assert reader.decode(rendered.responses[0]) == ") b"
+    assert reader.convert_ids_to_tokens(rendered.responses[0]) == [")", " ", "b"]
     assert rendered.generation_prompt[-1] == reader.convert_tokens_to_ids(":")
 
 
