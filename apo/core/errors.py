@@ -59,7 +59,7 @@ def explain_unexpected(error: BaseException, stage: str) -> UserError:
     text = " ".join(str(error).split())
     return UserError(
         f"stage {stage}",
-        found=f"{type(error).__name__}{': ' if text else ''}{text[:300]} (at {own[-1] if own else 'its start'})",
+        found=f"{type(error).__name__}{': ' if text else ''}{text[:300]} (at {[stage, *own][-1]})",
         expected="inputs and parameters that the stage can work with",
         do="look at what the message names; APO_TRACEBACK=1 shows where it comes from, for a report",
     )

@@ -18,8 +18,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 def run(main: Callable[..., None]) -> None:
     """Calls `main` with one option `--name path` per parameter.
 
-    An exception is printed as one line and the exit code is 1; APO_TRACEBACK=1 prints the traceback of one that
-    is no UserError. In a worker the process ends as soon as the worker's part of the computation is done.
+    An exception is printed as one line and the exit code is 1; APO_TRACEBACK=1 prints the traceback of one
+    that is no UserError. In a worker the process ends as soon as its part of the computation is done.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(main))
     for name, parameter in inspect.signature(main).parameters.items():
@@ -36,7 +36,7 @@ def run(main: Callable[..., None]) -> None:
         sys.exit(f"error: {' '.join(str(error).splitlines())}")
     except KeyboardInterrupt:
         sys.exit("interrupted; `dvc repro` resumes from the last checkpoint")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - of any library
         sys.exit(f"error: {' '.join(str(_explained(error, main)).splitlines())}")
 
 
@@ -58,7 +58,7 @@ def _run_worker(main: Callable[..., None], arguments: dict[str, Path | str]) -> 
         distributed.report(error)
     except KeyboardInterrupt:
         pass
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - of any library
         if not (isinstance(error, RuntimeError) and distributed.report_group(error)):
             distributed.report(_explained(error, main))
     distributed.end(1)
