@@ -214,7 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
     _, pinned = read_preset(options.name)
     missing = [one.to for one in pinned if not Path(one.to).is_dir()]
     if missing:
-        print(f"not fetched yet: {', '.join(missing)}: `make fetch NAME={options.name}` brings them")
+        print(f"not fetched yet: {', '.join(missing)}; run `make fetch NAME={options.name}`")
     return 0
 
 
