@@ -26,7 +26,6 @@ COUNTS = (
     "samples_duplicate",  # kept: equal to an earlier sample of the query
     "queries_short",  # queries with fewer samples than num_samples
     "queries_dropped",  # queries left without a sample
-    "golden_cut",  # golden answers cut at a runaway turn
     "golden_unused",  # golden answers of queries that have no samples
     "items",  # comparisons written
     "pairs",  # pairs golden > sample in them
@@ -99,9 +98,9 @@ def convert(
 ) -> Iterator[Row]:
     """One row per query: `{query_id, query, responses: [golden, s0, ..], scores: [1, 0, ..], type: "apo"}`.
 
-    Samples are tied with each other, so a row with n samples has exactly n pairs. Every text is first cut at
-    a runaway `Human:` turn. Blank samples and samples equal to the golden answer are dropped, and so is a
-    query left without samples; all are counted.
+    Samples are tied with each other, so a row with n samples has exactly n pairs. Samples are first cut at a
+    runaway `Human:` turn; golden answers never are. Blank samples and samples equal to the golden answer are
+    dropped, and so is a query left without samples; all are counted.
 
     Args:
         sample_rows: Rows `{query_id, query, samples: [..]}`, one per line of the file.
@@ -122,11 +121,10 @@ def convert(
     for number, row in enumerate(sample_rows, start=1):
         location = f"{source}:{number}"
         query_id = _unseen_id(row, seen, location=location)
-        golden, golden_cut = cut_runaway(golden_by_id.get(query_id, ""))
+        golden = golden_by_id.get(query_id, "")
         _check_golden(golden, query_id, location=location)
         samples = _samples_of(row, num_samples, short_samples, location=location)
         counts["queries"] += 1
-        counts["golden_cut"] += golden_cut
         counts["samples"] += len(samples)
         counts["queries_short"] += len(samples) < num_samples
         worse = _worse_samples(samples, golden, counts)
@@ -165,7 +163,7 @@ def _check_golden(golden: str, query_id: str, *, location: str) -> None:
         raise UserError(
             location,
             found=f"query {query_id!r} without golden answer",
-            expected="a golden answer for every sampled query, with text before any 'Human:' turn",
+            expected="a golden answer for every sampled query",
             do="add it to the golden answers, or sample only queries that have one",
         )
 

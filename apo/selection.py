@@ -72,7 +72,8 @@ def select(
     A row is `{query_id, query, prompt, completion, target, target_index, samples, scores, margin}`. `prompt`
     is the query and `completion` is a space and the target: a prompt-completion data set for supervised
     fine-tuning. `scores` are the rewards. `margin` is the difference to the second highest reward, null if
-    there is none. A tie goes to the lowest index. Samples are first cut at a runaway `Human:` turn.
+    there is none. A tie goes to the lowest index. Samples are first cut at a runaway `Human:` turn, extra
+    answers never.
 
     Args:
         sample_rows: `{query_id, query, samples: [..]}`, and `extra: {name: text}` for answers of others.
@@ -136,11 +137,10 @@ def _source_rewards(row: Row, candidates: list[str], *, location: str) -> list[f
 
 def _select_best(row: Row, samples: list[str], rewards: list[float], counts: Counter[str]) -> Row | None:
     """The row of the query; None if all candidates are blank."""
-    texts = []
-    for sample in samples:
-        text, is_cut = cut_runaway(sample)
-        texts.append(text)
-        counts["samples_cut"] += is_cut
+    number = len(row["samples"])  # behind them are extra answers, which people may have written
+    cut = [cut_runaway(sample) for sample in samples[:number]]
+    texts = [text for text, _ in cut] + samples[number:]
+    counts["samples_cut"] += sum(is_cut for _, is_cut in cut)
     ranking = rank_by_reward(texts, rewards)
     counts["samples_blank"] += len(texts) - len(ranking)
     if not ranking:

@@ -271,6 +271,33 @@ def test_all_kinds_of_files_in_subfolders_go_where_they_belong(tmp_path: Path) -
     assert not any("test" in text for text in texts)
 
 
+def test_a_line_human_is_cut_from_samples_alone(tmp_path: Path) -> None:
+    """What a person may have written stays whole in every file: a list of mammals."""
+    text = "Two mammals:\nHuman\nWhale"
+    rows, _ = play_files(
+        tmp_path,
+        {
+            "x.jsonl": [{"prompt": query(0), "chosen": text, "rejected": "bad"}],
+            "g.jsonl": [{"query": query(0), "golden": text}],
+            "d.jsonl": [{"prompt": query(1), "completion": text}],
+            "s.jsonl": [{"query": query(0), "sample_0": text, "hh_best": text}],
+        },
+        comparisons=["x.jsonl"],
+        golden=["g.jsonl"],
+        demonstrations=["d.jsonl"],
+        samples=["s.jsonl"],
+    )
+    assert rows["comparisons"][0]["responses"] == [text, "bad"]
+    assert rows["golden"][0]["golden"] == rows["demonstrations"][0]["response"] == text
+    assert [row["text"] for row in rows["documents"]] == [f"{query(n)} {text}" for n in range(2)]
+    assert rows["samples"][0] | {"query_id": ""} == {
+        "query_id": "",
+        "query": query(0),
+        "samples": ["Two mammals:"],
+        "extra": {"hh_best": text},
+    }
+
+
 def test_a_row_that_is_left_out_is_counted_and_listed_once(tmp_path: Path) -> None:
     bad = [
         {"text": [f"{query(1)}<sep>a", f"{query(2)}<sep>b"], "scores": [1, 0]},
