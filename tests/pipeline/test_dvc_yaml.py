@@ -408,7 +408,7 @@ def test_an_experiment_leaves_the_comments_of_params_yaml(tmp_path: Path) -> Non
 # the lines above its own alone: neither from below, nor from its neighbours.
 LAYERS = [
     ["core", "losses"],
-    ["text", "metrics", "demo", "model", "chunks"],
+    ["text", "metrics", "demo", "model", "chunks", "endpoint"],
     ["conversion", "selection", "datasets", "splits", "training", "sampling", "scoring", "judge", "plots"],
     ["language", "reward", "alignment", "evaluation"],
     ["export", "inspection", "report", "lineage", "preset"],
