@@ -27,7 +27,7 @@ PARAMS["rounds"] = [{"id": "r1", "prev": "r0"}, {"id": "r2", "prev": "r1"}]  # w
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
 PROMISED = {"split", "sample", "convert", "train_base_rm", "train_apo_rm", "test_rm", "score", "rjs"}
-LIGHT = ["data", "start", "plots", "split", "convert", "rjs", "judge"]
+LIGHT = ["data", "start", "plots", "split", "golden", "convert", "rjs", "judge"]
 # Scripts that more than one stage runs, or one of another name.
 VARIANTS = {
     "sample": ["sample_rm"],
@@ -409,7 +409,18 @@ def test_an_experiment_leaves_the_comments_of_params_yaml(tmp_path: Path) -> Non
 LAYERS = [
     ["core", "losses"],
     ["text", "metrics", "demo", "model", "chunks", "endpoint"],
-    ["conversion", "selection", "datasets", "splits", "training", "sampling", "scoring", "judge", "plots"],
+    [
+        "conversion",
+        "selection",
+        "datasets",
+        "splits",
+        "training",
+        "sampling",
+        "scoring",
+        "judge",
+        "golden",
+        "plots",
+    ],
     ["language", "reward", "alignment", "evaluation"],
     ["export", "inspection", "report", "lineage", "preset"],
 ]

@@ -181,6 +181,26 @@ def test_flawed_golden_answers_change_nothing_else(
     assert 25 <= changed <= 55  # of 80
 
 
+def test_the_demo_plays_with_its_chosen_answers_too(
+    demo: tuple[Path, dict[str, Rows], dict], tmp_path: Path
+) -> None:
+    """Comparisons of the test set give no golden answer, and those of the world's expert are counted."""
+    _, rows, _ = demo
+    chosen, metrics = play(tmp_path, golden="chosen")
+    assert {name for name in rows if rows[name] != chosen[name]} == {"golden"}
+    best = {row["query_id"]: row["responses"][row["scores"].index(1.0)] for row in rows["comparisons"][:60]}
+    assert {row["query_id"]: row["golden"] for row in chosen["golden"]} == best
+    assert metrics["files"] == {
+        "chosen": {
+            "golden": 60,
+            "queries_without": 0,
+            "further_comparisons": 0,
+            "without_preference": 0,
+            "source_golden_unused": 80,
+        }
+    }
+
+
 def test_hidden_files_and_the_readme_are_no_data(tmp_path: Path) -> None:
     (tmp_path / "input").mkdir()
     for name in (".gitignore", ".DS_Store", "README.md"):
