@@ -26,7 +26,6 @@ COUNTS = (
     "samples_duplicate",  # kept: equal to an earlier sample of the query
     "queries_short",  # queries with fewer samples than num_samples
     "queries_dropped",  # queries left without a sample
-    "golden_cut",  # golden answers cut at a runaway turn
     "golden_unused",  # golden answers of queries that have no samples
     "items",  # comparisons written
     "pairs",  # pairs golden > sample in them
@@ -99,9 +98,10 @@ def convert(
 ) -> Iterator[Row]:
     """One row per query: `{query_id, query, responses: [golden, s0, ..], scores: [1, 0, ..], type: "apo"}`.
 
-    Samples are tied with each other, so a row with n samples has exactly n pairs. Every text is first cut at
-    a runaway `Human:` turn. Blank samples and samples equal to the golden answer are dropped, and so is a
-    query left without samples; all are counted.
+    Samples are tied with each other, so a row with n samples has exactly n pairs. Samples are first cut at a
+    runaway `Human:` turn, unless the row says `uncut`; golden answers never are. Blank
+    samples and samples equal to the golden answer are dropped, and so is a query left without samples; all
+    are counted.
 
     Args:
         sample_rows: Rows `{query_id, query, samples: [..]}`, one per line of the file.
@@ -122,14 +122,13 @@ def convert(
     for number, row in enumerate(sample_rows, start=1):
         location = f"{source}:{number}"
         query_id = _unseen_id(row, seen, location=location)
-        golden, golden_cut = cut_runaway(golden_by_id.get(query_id, ""))
+        golden = golden_by_id.get(query_id, "")
         _check_golden(golden, query_id, location=location)
         samples = _samples_of(row, num_samples, short_samples, location=location)
         counts["queries"] += 1
-        counts["golden_cut"] += golden_cut
         counts["samples"] += len(samples)
         counts["queries_short"] += len(samples) < num_samples
-        worse = _worse_samples(samples, golden, counts)
+        worse = _worse_samples(samples, golden, counts, was_cut=row.get("uncut", False))
         if not worse:
             counts["queries_dropped"] += 1
             continue
@@ -165,7 +164,7 @@ def _check_golden(golden: str, query_id: str, *, location: str) -> None:
         raise UserError(
             location,
             found=f"query {query_id!r} without golden answer",
-            expected="a golden answer for every sampled query, with text before any 'Human:' turn",
+            expected="a golden answer for every sampled query",
             do="add it to the golden answers, or sample only queries that have one",
         )
 
@@ -189,11 +188,11 @@ def _samples_of(row: Row, num_samples: int, short_samples: str, *, location: str
     return samples
 
 
-def _worse_samples(samples: list[str], golden: str, counts: Counter[str]) -> list[str]:
+def _worse_samples(samples: list[str], golden: str, counts: Counter[str], *, was_cut: bool) -> list[str]:
     """The samples that golden is better than: neither blank nor equal to it."""
     worse: list[str] = []
     for sample in samples:
-        text, is_cut = cut_runaway(sample)
+        text, is_cut = (sample, False) if was_cut else cut_runaway(sample)
         counts["samples_cut"] += is_cut
         if not text.strip():
             counts["samples_blank"] += 1

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from apo.core.config import Section
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.text.dialogue import cut_runaway
 
 
 class Rjs(Section):
@@ -45,6 +46,7 @@ class RankAgreement:
 COUNTS = (
     "queries",  # rows of samples read
     "samples",  # candidates read
+    "samples_cut",  # cut at a runaway turn
     "samples_blank",  # not candidates: only white space, after the cut
     "extra_ignored",  # extra answers that are not candidates
     "extra_selected",  # targets that are an extra answer
@@ -70,7 +72,8 @@ def select(
     A row is `{query_id, query, prompt, completion, target, target_index, samples, scores, margin}`. `prompt`
     is the query and `completion` is a space and the target: a prompt-completion data set for supervised
     fine-tuning. `scores` are the rewards. `margin` is the difference to the second highest reward, null if
-    there is none. A tie goes to the lowest index. `sample_ids` stay beside the samples where there are any.
+    there is none. A tie goes to the lowest index. Samples, and no extra answers, are first cut at a runaway
+    `Human:` turn, unless the row says `uncut`. `sample_ids` stay beside them.
 
     Args:
         sample_rows: `{query_id, query, samples: [..]}`, and `extra: {name: text}` for answers of others.
@@ -134,6 +137,11 @@ def _source_rewards(row: Row, candidates: list[str], *, location: str) -> list[f
 
 def _select_best(row: Row, samples: list[str], rewards: list[float], counts: Counter[str]) -> Row | None:
     """The row of the query; None if all candidates are blank."""
+    if not row.get("uncut"):
+        number = len(row["samples"])  # behind them are extra answers, which people may have written
+        cut = [cut_runaway(sample) for sample in samples[:number]]
+        samples = [text for text, _ in cut] + samples[number:]
+        counts["samples_cut"] += sum(is_cut for _, is_cut in cut)
     ranking = rank_by_reward(samples, rewards)
     counts["samples_blank"] += len(samples) - len(ranking)
     if not ranking:

@@ -19,6 +19,7 @@ from apo.training.outputs import Outputs, adopt_checkpoint
 def main(
     backbone: Path,
     start: Path,
+    templates: Path,
     out: Path,
     curves: Path,
     metrics: Path,
@@ -28,7 +29,7 @@ def main(
     to = Outputs(out, curves, metrics)
     if start.is_dir():
         tokenizer = load_tokenizer(start)
-        said = {"fine_tuned_here": False, **choose_template(tokenizer, settings, section="actor")}
+        said = {"fine_tuned_here": False, **choose_template(tokenizer, settings, templates, section="actor")}
         adopt_checkpoint("actor", start, tokenizer, said, dtype=settings.dtype, to=to)
         return
     fine_tune(
@@ -36,6 +37,7 @@ def main(
         backbone,
         [(row["query"], row["response"]) for row in read_rows(start)],
         settings,
+        templates,
         source=start,
         seed=read_seed(params),
         to=to,

@@ -64,7 +64,7 @@ def main(
             counts=counts,
             chunks=chunks,
         )
-    arms = {name: list(counted(drawn_rows(prompts, responses), origin=name, counts=counts))}
+    arms = {name: list(counted(drawn_rows(encoder, prompts, responses), origin=name, counts=counts))}
     if golden:
         arms |= golden_as_samples(asked, read_rows(golden), name="golden")
     if actor:
@@ -72,6 +72,7 @@ def main(
         arms[name] = with_kl(model, first, encoder, arms[name], desc=f"KL of {name}")
     for row in arms[name]:
         row.pop("sample_ids", None)
+        row.pop("uncut", None)
     reward_model = load_reward_model(judge).to(device).eval()
     for arm, rows in arms.items():
         judged = score_answers(reward_model, rows, desc=f"judge {arm}", key="scores")

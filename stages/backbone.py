@@ -6,6 +6,7 @@ from scratch with its own sentencepiece tokenizer. Out: `models/backbone`, its t
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
@@ -23,12 +24,22 @@ from apo.training.outputs import Outputs, adopt_checkpoint, finish
 from apo.training.trainer import warmup_metrics
 
 
-def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
+def main(
+    start: Path,
+    templates: Path,
+    out: Path,
+    curves: Path,
+    metrics: Path,
+    params: Path = Path("params.yaml"),
+) -> None:
     settings = read_section(params, "backbone", Backbone, defaults="training")
     to = Outputs(out, curves, metrics)
     if start.is_dir():
         tokenizer = load_tokenizer(start)
-        said = {"pretrained_here": False, **choose_template(tokenizer, settings, section="backbone")}
+        said = {
+            "pretrained_here": False,
+            **choose_template(tokenizer, settings, templates, section="backbone"),
+        }
         adopt_checkpoint("backbone", start, tokenizer, said, dtype=settings.dtype, to=to)
         return
     seed, device = read_seed(params), runtime.set_up()
@@ -41,20 +52,10 @@ def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Pat
             do="give training comparisons, or set backbone.start to the folder of a checkpoint",
         )
     tokenizer = train_tokenizer(texts, vocab_size=settings.vocab_size)
-    choose_template(tokenizer, settings, section="backbone")
+    choose_template(tokenizer, settings, templates, section="backbone")
     counts: Counter[str] = Counter()
     items = list(encode_documents(tokenizer, texts, max_length=settings.max_length, counts=counts))
-    model = new_language_model(
-        tokenizer,
-        seed=seed,
-        hidden_size=settings.hidden_size,
-        intermediate_size=settings.intermediate_size,
-        num_hidden_layers=settings.layers,
-        num_attention_heads=settings.heads,
-        num_key_value_heads=settings.heads,
-        max_position_embeddings=settings.max_length,
-        rope_theta=settings.rope_theta,
-    )
+    model = _new_model(tokenizer, settings, seed=seed)
     with Checkpoints("backbone", fingerprint([settings, seed], [start])).exclusive() as checkpoints:
         curve = train_language_model(
             model,
@@ -81,6 +82,20 @@ def main(start: Path, out: Path, curves: Path, metrics: Path, params: Path = Pat
             to=to,
         )
         checkpoints.remove_older()
+
+
+def _new_model(tokenizer: Any, settings: Backbone, *, seed: int) -> Any:
+    return new_language_model(
+        tokenizer,
+        seed=seed,
+        hidden_size=settings.hidden_size,
+        intermediate_size=settings.intermediate_size,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        max_position_embeddings=settings.max_length,
+        rope_theta=settings.rope_theta,
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """convert: golden answers and samples of the RM queries become adversarial comparisons golden > samples.
 
-In: `data/raw/golden.jsonl`, the samples of the RM queries. Out: `data/apo/ROUND.jsonl`, one row per query.
+In: `data/golden.jsonl`, the samples of the RM queries. Out: `data/apo/ROUND.jsonl`, one row per query.
 Metrics: rows, pairs, cut and dropped texts. Paper, section 3.2.
 """
 

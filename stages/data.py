@@ -2,11 +2,13 @@
 
 In: the demo world of this project, files of the user or the authors, or a data set of a hub (params `data`).
 Out: `data/raw/`: comparisons, golden, samples, demonstrations, documents, truth. A source that has none
-of a kind leaves its file empty. Issues: up to ten examples of each code.
+of a kind leaves its file empty; with `data.golden: chosen` golden answers are the preferred ones of the
+comparisons. Issues: up to ten examples of each code.
 Metrics: what was read, as what each column was read, the issues, and what was left out.
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from apo.core.config import read_section, read_seed
 from apo.core.records import Row, write_json, write_parts
 from apo.core.stage import run
 from apo.datasets.authors import checked_files, fetched_files
+from apo.datasets.chosen import with_chosen_golden
 from apo.datasets.download import repository_cache
 from apo.datasets.files import read_files
 from apo.datasets.hub import fetch
@@ -31,6 +34,8 @@ def main(input: Path, out: Path, metrics: Path, params: Path = Path("params.yaml
     issues = DataIssues(ROW_ISSUES, data.on_issue.actions())
     with tempfile.TemporaryDirectory() as scratch:
         raw = _read(data, input, Path(scratch), issues, seed=seed)
+        if data.golden == "chosen":
+            raw.rows = with_chosen_golden(raw.rows, raw.counts.setdefault("chosen", Counter()))
 
         def rows() -> Iterator[tuple[str, Row]]:
             yield from raw.rows

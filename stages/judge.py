@@ -12,9 +12,9 @@ from typing import Any
 from apo.core.config import read_section, read_seed
 from apo.core.records import Row, write_json, write_rows
 from apo.core.stage import run
+from apo.endpoint.reply_cache import repository_cache, request_key
 from apo.judge.pairs import build_comparisons, read_answers, select_pairs
-from apo.judge.prompts import check_template, comparison_requests, verdict_row
-from apo.judge.reply_cache import repository_cache, request_key
+from apo.judge.prompts import JUDGE, check_template, comparison_requests, verdict_row
 from apo.judge.settings import Judge
 from apo.judge.verdicts import summarize_verdicts
 
@@ -33,7 +33,7 @@ def main(answers: Path, out: Path, metrics: Path, params: Path = Path("params.ya
 
 def _judge(settings: Judge, answers: Path, params: Path, *, seed: int) -> tuple[list[Row], dict[str, Any]]:
     """The verdicts and their metrics."""
-    from apo.judge.client import request_all
+    from apo.endpoint.client import request_all
 
     answers_by_model = read_answers(answers)
     pairs = select_pairs(list(answers_by_model), settings.pairs, source=f"{params}: judge.pairs")
@@ -45,7 +45,7 @@ def _judge(settings: Judge, answers: Path, params: Path, *, seed: int) -> tuple[
     requests = [
         request for comparison in comparisons for request in comparison_requests(settings, comparison)
     ]
-    replies = request_all(requests, repository_cache())
+    replies = request_all(requests, repository_cache(JUDGE), JUDGE)
     rows = [verdict_row(settings, comparison, replies) for comparison in comparisons]
     questions = len({request_key(request) for request in requests})
     return rows, {"questions": questions} | summarize_verdicts(rows, seed=seed, resamples=settings.bootstrap)

@@ -60,7 +60,7 @@ def main(
                 counts=counts,
                 chunks=chunks,
             )
-        rows = drawn_rows(prompts, responses)
+        rows = drawn_rows(encoder, prompts, responses)
     write_rows(out, counted(rows, origin=settings.origin, counts=counts))
     write_json(metrics, {f"sample_{name}": dict(sorted(counts.items()))})
 

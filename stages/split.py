@@ -13,11 +13,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from apo.core.config import read_section, read_seed
+from apo.core.config import read_section, read_seed, read_value
 from apo.core.records import Row, read_rows, write_json, write_parts
 from apo.core.stage import run
 from apo.splits.leakage import LeakageCheck, check_disjoint, drop_leaked
-from apo.splits.queries import Queries, with_golden
+from apo.splits.queries import Queries
+from apo.splits.requirements import check_parts, not_empty, with_golden
 from apo.splits.settings import Split
 from apo.splits.splitting import split_rows
 
@@ -38,6 +39,7 @@ def main(
     counts: Counter[str] = Counter()
     queries, reader = Queries(), _ComparisonReader(comparisons)
     leakage_counts: dict[str, dict[str, int]] = {}
+    files = {name: out / f"{name}.jsonl" for name in (*PART_FILES.values(), *OTHER_FILES)}
 
     def rows() -> Iterator[tuple[str, Row]]:
         options = settings.model_dump(exclude={"without_golden"})
@@ -46,10 +48,11 @@ def main(
             rows_by_part,
             read_rows(golden, "query_id"),
             without_golden=settings.without_golden,
+            source=read_value(params, "data.golden"),
             counts=counts,
         )
         yield from ((PART_FILES.get(name, name), row) for name, row in playable)
-        queries.check_no_part_is_empty()
+        check_parts(queries.numbers(), counts, settings, draws=queries.draws)
         overlaps = check_disjoint(queries.shared)
         leakage = LeakageCheck(
             queries.evaluation,
@@ -58,16 +61,16 @@ def main(
             near_duplicate=settings.near_duplicate,
             shared_first_turn=settings.shared_first_turn,
         )
-        for name, path, key in (
-            ("demonstrations", demonstrations, "query"),
-            ("documents", documents, "text"),
+        for name, path, key, parameter, start in (
+            ("demonstrations", demonstrations, "query", "actor.start", read_value(params, "actor.start")),
+            ("documents", documents, "text", "backbone.start", read_value(params, "backbone.start")),
         ):
             kept = drop_leaked(read_rows(path, key), leakage, name=name, counts=counts)
-            yield from leakage.count(name, kept)
+            needed = not_empty(kept, files[name], start=start, parameter=parameter)
+            yield from leakage.count(name, needed)
         leakage_counts.update(leakage.result())
         leakage_counts["overlaps"] = overlaps | leakage_counts["overlaps"]
 
-    files = {name: out / f"{name}.jsonl" for name in (*PART_FILES.values(), *OTHER_FILES)}
     written = write_parts(files, rows())
     counts.update({name: written[name] for name in OTHER_FILES})
     write_json(metrics, {"split": {**dict(sorted(counts.items())), **queries.by_type(), **leakage_counts}})

@@ -7,9 +7,11 @@ for training (RM part, LLM part, valid). Out: `models/rm_test`, its training cur
 
 from pathlib import Path
 
+from apo.core.config import read_section
 from apo.core.stage import run
 from apo.model.checkpoint import is_reward_model
 from apo.reward.recipe import Outputs, adopt_rm, train_rm
+from apo.reward.settings import TestingRm
 
 
 def main(
@@ -22,6 +24,7 @@ def main(
     metrics: Path,
     params: Path = Path("params.yaml"),
 ) -> None:
+    read_section(params, "test_rm", TestingRm)  # dvc.yaml passes its `start`
     outputs = Outputs(out, curves, metrics)
     if is_reward_model(start):
         adopt_rm("test_rm", start=start, comparisons=rm_train, outputs=outputs, params=params)

@@ -225,9 +225,9 @@ class FileReader:
         self.counts[f"{'kept' if keeps else 'dropped'}_{code}"] += 1
         return keeps
 
-    def cut(self, response: str) -> str:
-        """A response without invented turns."""
-        text, was_cut = cut_runaway(response)
+    def cut_sample(self, sample: str) -> str:
+        """A sample of a model without the turns that it invented."""
+        text, was_cut = cut_runaway(sample)
         self.counts["cut_runaway"] += was_cut
         return text
 

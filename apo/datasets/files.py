@@ -21,7 +21,7 @@ from apo.datasets.readers import (
 from apo.datasets.settings import Files
 from apo.datasets.watched_folder import check_name
 from apo.text.data_issues import DataIssues
-from apo.text.dialogue import cut_runaway, digest_of
+from apo.text.dialogue import digest_of
 
 Reader = Callable[..., Iterator[Row]]
 
@@ -82,7 +82,7 @@ class _FileRows:
                 yield "comparisons", row | {"split": part}
                 asked.add(row["query_id"])
                 if part != "test":
-                    best = cut_runaway(best_response(row["responses"], row["scores"]))[0]
+                    best = best_response(row["responses"], row["scores"])
                     if best:
                         yield "documents", {"text": f"{row['query']} {best}"}
         yield from self._golden(asked)

@@ -90,7 +90,7 @@ def _check(hub: Hub, watched: Path, *, is_local: bool) -> None:
             "params.yaml: data.hub.path",
             found=f"{hub.path!r:.100}",
             expected="OWNER/NAME of a data set of the hub, or a folder that is there",
-            do="copy the name from the page of the data set",
+            do="copy the name from the page of the data set, or run `make fetch NAME=PRESET` for a preset's",
         )
     if not is_local and not re.fullmatch(r"[0-9a-f]{40}", hub.revision):
         raise UserError(

@@ -87,17 +87,17 @@ def read_golden(
 def read_samples(
     path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
 ) -> Iterator[Row]:
-    """Samples: {query_id, query, samples, extra}, cut at invented turns; blank ones stay in their place.
+    """Samples: {query_id, query, samples, extra}; samples are cut at invented turns, blank ones stay.
 
     `source_rewards`, one for each sample, is in a record whose row has scores.
-    `extra` holds answers of others beside the samples, by name. A row with another number of samples than
-    the first one is an issue.
+    `extra` holds answers of others beside the samples, by name; they are never cut. A row with
+    another number of samples than the first one is an issue.
     """
     reader = FileReader(path, SCORED_SAMPLES, counts, issues, options or ReadOptions())
     wanted = 0
     for located, row, parsed in reader.rows():
-        samples = [reader.cut(sample) for sample in parsed.responses]
-        extra = {name: reader.cut(answer.strip()) for name, answer in parsed.extra.items()}
+        samples = [reader.cut_sample(sample) for sample in parsed.responses]
+        extra = {name: answer.strip() for name, answer in parsed.extra.items()}
         wanted = wanted or len(samples)
         count = f"{len(samples)} samples, {wanted} in the first row"
         why = ("sample_count", count) if len(samples) != wanted else None
@@ -110,9 +110,10 @@ def read_samples(
 def read_demonstrations(
     path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
 ) -> Iterator[Row]:
-    """Answers to learn from: {query_id, query, response}, cut at invented turns.
+    """Answers to learn from: {query_id, query, response}.
 
-    Of a comparison the best-scored response (the first of equals), of samples each one.
+    Of a comparison the best-scored response (the first of equals), of samples each one,
+    which is cut at invented turns.
     """
     reader = FileReader(path, DEMONSTRATIONS, counts, issues, options or ReadOptions())
     for located, row, parsed in reader.rows():
@@ -124,7 +125,9 @@ def read_demonstrations(
         if flag and not reader.keeps(located, "unwanted_answer", f"{flag}, for an answer that nobody wants"):
             continue
         responses = [best_response(parsed.responses, parsed.scores)] if is_ranked else parsed.responses
-        for response in map(reader.cut, responses):
+        if reader.format.kind == "samples":
+            responses = [reader.cut_sample(sample) for sample in responses]
+        for response in responses:
             if response or reader.keeps(located, "empty_response", "an empty answer"):
                 yield from reader.record(located, row, parsed.queries[0], response=response)
 

@@ -73,6 +73,7 @@ class Data(Section):
     source: Literal["demo", "files", "hub", "authors"]
     dir: str
     format: str
+    golden: Literal["files", "chosen", "endpoint"]
     demo: Demo
     files: Files
     hub: Hub

@@ -19,7 +19,7 @@ _KINDS: dict[str, dict[str, str]] = {  # told from the keys, the first that fits
     "demonstration": {"query_id": _TEXT, "query": _TEXT, "response": _TEXT},
     "scores": {"query_id": _TEXT, "scores": _NUMBERS},
 }
-_OPTIONAL = {"type": _TEXT, "extra": _NAMED, "source_rewards": _NUMBERS}
+_OPTIONAL = {"type": _TEXT, "extra": _NAMED, "source_rewards": _NUMBERS, "made_by": _TEXT}
 _LONG_AS = {"comparison": "responses", "selection": "samples"}
 
 

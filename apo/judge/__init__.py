@@ -1,1 +1,1 @@
-"""An external language model as a judge: prompts, the client, the cache of its replies, verdicts."""
+"""An external language model as a judge: the pairs, the prompts, the verdicts."""

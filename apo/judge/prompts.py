@@ -11,11 +11,13 @@ from collections.abc import Mapping
 
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.endpoint.reply_cache import Reply, Request, request_key
+from apo.endpoint.service import Service
 from apo.judge.pairs import Comparison
-from apo.judge.reply_cache import Reply, Request, request_key
 from apo.judge.settings import Judge
-from apo.judge.verdicts import is_truncated, outcome_of, parse_verdict
+from apo.judge.verdicts import outcome_of, parse_verdict
 
+JUDGE = Service("judge", opt_out="set judge.model: '' for no judge")
 REQUIRED_PLACEHOLDERS = ("query", "answer_a", "answer_b")
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
@@ -100,6 +102,6 @@ def _reply_row(request: Request, reply: Reply) -> Row:
         "verdict": parse_verdict(reply),
         "prompt_sha256": _sha256(request["messages"][0]["content"]),
         "reply": reply.text,
-        "cut": is_truncated(reply),
+        "cut": reply.is_truncated,
         "served_by": reply.served_by,
     }

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from apo.core.records import Row
-from apo.judge.reply_cache import Reply
+from apo.endpoint.reply_cache import Reply
 
 _DECORATION = " \t*_#>`\"'[](){}.!$\\"
 _VERDICT = re.compile(
@@ -25,15 +25,10 @@ def parse_verdict(reply: Reply) -> str | None:
     'B'
     """
     lines = reply.text.strip().splitlines()
-    match = _VERDICT.fullmatch(lines[-1].strip(_DECORATION)) if lines and not is_truncated(reply) else None
+    match = _VERDICT.fullmatch(lines[-1].strip(_DECORATION)) if lines and not reply.is_truncated else None
     if not match:
         return None
     return "tie" if match[1].lower() == "tie" else match[1].upper()
-
-
-def is_truncated(reply: Reply) -> bool:
-    """Whether the reply reached `judge.max_tokens`."""
-    return reply.finish_reason == "length"
 
 
 def outcome_of(forward: str | None, backward: str | None) -> str | None:

@@ -12,6 +12,7 @@ from apo.language.template_choice import choose_template
 from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.model.encoders import language_encoder
+from apo.model.encoding import ResponseSet
 from apo.training.checkpointing import Checkpoints
 from apo.training.outputs import Outputs, finish
 from apo.training.trainer import warmup_metrics
@@ -22,6 +23,7 @@ def fine_tune(
     start: Path,
     answers: Sequence[tuple[str, str]],
     settings: Actor,
+    templates: Path,
     *,
     source: Path,
     seed: int,
@@ -34,6 +36,7 @@ def fine_tune(
         start: The start checkpoint.
         answers: (query, response) pairs.
         settings: Settings of the training.
+        templates: The folder of chat templates.
         source: The file of the answers.
         seed: Seed of the order of the items.
         to: The paths of the outputs.
@@ -41,27 +44,14 @@ def fine_tune(
     Raises:
         UserError: There are no answers, or `start` is not a checkpoint.
     """
-    if not answers:
-        raise UserError(
-            str(source),
-            found="no answers",
-            expected="answers to fine-tune on",
-            do="name a file of answers under data.files.demonstrations, or set a checkpoint of your own",
-        )
     device = runtime.set_up()
     tokenizer = load_tokenizer(start)
-    choose_template(tokenizer, settings, section="actor")
+    choose_template(tokenizer, settings, templates, section="actor")
     model = load_language_model(start)
     encoder = language_encoder(start, tokenizer, max_length=settings.max_length, parameter="actor.max_length")
     counts: Counter[str] = Counter(queries_dropped_cut_away=0)
     items = list(encode_answers(encoder, answers, counts=counts, where=str(source)))
-    if not items:
-        raise UserError(
-            str(source),
-            found=f"no answer to fine-tune on: {dict(+counts)}",
-            expected="queries with room for their answers",
-            do="raise `actor.max_length`",
-        )
+    _check_enough(items, counts, source=source)
     with Checkpoints(name, fingerprint([settings, seed], [start, source])).exclusive() as checkpoints:
         curve = train_language_model(
             model,
@@ -88,3 +78,16 @@ def fine_tune(
             to=to,
         )
         checkpoints.remove_older()
+
+
+def _check_enough(items: Sequence[ResponseSet], counts: Counter[str], *, source: Path) -> None:
+    if items:
+        return
+    dropped = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    raise UserError(
+        str(source),
+        found=f"no answers ({dropped})" if dropped else "no answers",
+        expected="answers to fine-tune on, with room for their queries",
+        do="name a file of answers under data.files.demonstrations, set a checkpoint of your own, or raise "
+        "`actor.max_length`",
+    )

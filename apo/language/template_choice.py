@@ -10,17 +10,17 @@ from apo.language.settings import ChatModel
 from apo.model.chat_template import REFUSED
 from apo.model.hh_template import hh_template
 
-FOLDER = Path("data/chat_templates")  # what DVC watches
 FIXED_DATE = datetime(2024, 7, 26)  # that of Llama 3 where it is told none
 _DATE_FORMAT = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 
-def choose_template(tokenizer: Any, settings: ChatModel, *, section: str) -> dict[str, int]:
+def choose_template(tokenizer: Any, settings: ChatModel, templates: Path, *, section: str) -> dict[str, int]:
     """Sets the chat template of a tokenizer, and what happens to dialogues that it refuses.
 
     Args:
         tokenizer: Changed in place.
-        settings: `chat_template` is own, hh or the name of a file in `data/chat_templates`.
+        settings: `chat_template` is own, hh or the name of a file.
+        templates: The folder of the files, which DVC watches.
         section: That of params.yaml, for messages.
 
     Returns:
@@ -36,22 +36,22 @@ def choose_template(tokenizer: Any, settings: ChatModel, *, section: str) -> dic
         own = tokenizer.chat_template or hh_template()
         text = own if isinstance(own, str) else own.get("default", next(iter(own.values())))
     else:
-        text = _read(settings.chat_template, section)
+        text = _read(settings.chat_template, templates, section)
     dates = _DATE_FORMAT.findall(text)
     tokenizer.chat_template = _fixed_dates({style for _, style in dates}) + text
     tokenizer.init_kwargs[REFUSED] = settings.refused_dialogues
     return {"chat_template_dates": len(dates)} if dates else {}
 
 
-def _read(name: str, section: str) -> str:
-    path = FOLDER / Path(name).name
+def _read(name: str, templates: Path, section: str) -> str:
+    path = templates / Path(name).name
     if Path(name) not in (path, Path(path.name)) or not path.is_file():
-        files = sorted(file.name for file in FOLDER.glob("*.jinja"))
+        files = sorted(file.name for file in templates.glob("*.jinja"))
         raise UserError(
             f"params.yaml: {section}.chat_template",
             found=repr(name),
-            expected=f"own, hh, or a file of {FOLDER}: {', '.join(files) or 'there is none'}",
-            do=f"put the Jinja file into {FOLDER}, which DVC watches, and write its name",
+            expected=f"own, hh, or a file of {templates}: {', '.join(files) or 'there is none'}",
+            do=f"put the Jinja file into {templates}, which DVC watches, and write its name",
         )
     try:
         return path.read_text(encoding="utf-8")

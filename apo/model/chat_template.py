@@ -10,7 +10,6 @@ special token on. The text of a special token in a message stays text and never 
 """
 
 import contextlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +19,9 @@ import jinja2
 
 from apo.core.errors import UserError
 from apo.model.hh_template import is_hh
-from apo.model.special_tokens import special_tokens, text_ids, written
+from apo.model.special_tokens import written
+from apo.model.template_tokens import NOTHING_HIDDEN, Hidden, Message, TemplateTokens
 from apo.text.dialogue import dialogue_to_messages, merge_turns
-
-Message = dict[str, str]
 
 MARK = "\ue000"  # stands for an answer
 ANCHOR_LENGTH = 200  # characters of a prompt of which some are encoded with its responses
@@ -50,26 +48,12 @@ class Rendered:
         return replace(self, responses=[self.responses[index] for index in indices])
 
 
-class _Hidden(NamedTuple):
-    """Texts of special tokens in messages, for which private characters stand while a template renders."""
-
-    mark: str
-    texts: list[str]
-
-    def add(self, match: re.Match[str]) -> str:
-        self.texts.append(match[0])
-        return f"{self.mark}{len(self.texts) - 1}{self.mark}"
-
-
 class _Row(NamedTuple):
     """A query, and the query with each of its responses, as the template writes them."""
 
     prompt: str
     answered: list[str]
-    hidden: _Hidden
-
-
-NOTHING_HIDDEN = _Hidden("", [])
+    hidden: Hidden
 
 
 class ChatTemplate:
@@ -95,8 +79,7 @@ class ChatTemplate:
     def __init__(self, tokenizer: Any, text: str, *, where: str) -> None:
         self.tokenizer, self.text, self._where = tokenizer, text, where
         self.is_hh = is_hh(text)
-        self._special = special_tokens(tokenizer)
-        self._texts = written([*self._special, *filter(None, [tokenizer.unk_token])])
+        self._tokens = TemplateTokens(tokenizer)
         self._added = written([token.content for token in tokenizer.added_tokens_decoder.values()])
         self._anchors: dict[str, list[int]] = {}
         question = [{"role": "user", "content": "Hi"}]
@@ -121,14 +104,16 @@ class ChatTemplate:
 
     def _set_parts(self, prompt: str, asked: str, answered: str) -> None:
         bos, bos_id = self.tokenizer.bos_token, self.tokenizer.bos_token_id
-        ids, before = self._encode([prompt, asked], [NOTHING_HIDDEN] * 2)
+        ids, before = self._tokens.encode([prompt, asked], [NOTHING_HIDDEN] * 2)
         self.head = [bos_id] if bos and prompt.startswith(bos) and ids[:1] == [bos_id] else []
         self._prompt_text = prompt[len(asked) :] if prompt.startswith(asked) else ""
         is_apart = bool(self._prompt_text) and ids[: len(before)] == before
         self.generation_prompt = ids[len(before) :] if is_apart else []
         suffix = answered.partition(MARK)[2]
-        special = self._texts.search(suffix)
-        self.turn_end = self._encode([suffix[special.start() :]], [NOTHING_HIDDEN])[0] if special else []
+        special = self._tokens.find(suffix)
+        self.turn_end = (
+            self._tokens.encode([suffix[special.start() :]], [NOTHING_HIDDEN])[0] if special else []
+        )
 
     def _unusable(self, found: str) -> UserError:
         return UserError(
@@ -150,7 +135,7 @@ class ChatTemplate:
         Raises:
             UserError: There is no such token.
         """
-        for stop in (set(ends), set(self._special.values())):
+        for stop in (set(ends), set(self._tokens.special.values())):
             for index, token in enumerate(self.turn_end):
                 if token in stop:
                     return self.turn_end[: index + 1]
@@ -182,13 +167,15 @@ class ChatTemplate:
         """
         rows = [self._rendered(query, responses, counts, where) for query, responses in texts]
         kept = [row for row in rows if row]
-        queries = iter(self._encode([row.prompt for row in kept], [row.hidden for row in kept]))
+        queries = iter(self._tokens.encode([row.prompt for row in kept], [row.hidden for row in kept]))
         anchored = [
             (self._anchor(row.prompt) + text[len(row.prompt) :], row.hidden)
             for row in kept
             for text in row.answered
         ]
-        responses = iter(self._encode([text for text, _ in anchored], [hidden for _, hidden in anchored]))
+        responses = iter(
+            self._tokens.encode([text for text, _ in anchored], [hidden for _, hidden in anchored])
+        )
         found: list[Rendered | None] = []
         for row in rows:
             if row is None:
@@ -205,7 +192,9 @@ class ChatTemplate:
     def _rendered(
         self, query: str, responses: Sequence[str], counts: Counter[str], where: str
     ) -> _Row | None:
-        messages, texts, hidden = self._hide(dialogue_to_messages(query), [one.strip() for one in responses])
+        messages, texts, hidden = self._tokens.hide(
+            dialogue_to_messages(query), [one.strip() for one in responses]
+        )
         try:
             return self._row(messages, texts, hidden)
         except REFUSALS as error:
@@ -227,7 +216,7 @@ class ChatTemplate:
             "chat template",
         )
 
-    def _row(self, messages: list[Message], texts: list[str], hidden: _Hidden) -> _Row:
+    def _row(self, messages: list[Message], texts: list[str], hidden: Hidden) -> _Row:
         prompt = self._render(messages, prompt=True)
         answered = [self._render([*messages, {"role": "assistant", "content": text}]) for text in texts]
         if not all(text.startswith(prompt) for text in answered):
@@ -239,16 +228,6 @@ class ChatTemplate:
             messages, chat_template=self.text, tokenize=False, add_generation_prompt=prompt
         )
         return rendered
-
-    def _hide(self, messages: list[Message], texts: list[str]) -> tuple[list[Message], list[str], _Hidden]:
-        """The same with private characters for the texts of special tokens."""
-        all_texts = [*(message["content"] for message in messages), *texts]
-        if not any(map(self._texts.search, all_texts)):
-            return messages, texts, NOTHING_HIDDEN
-        private = map(chr, range(0xE000, 0xF8FF))
-        hidden = _Hidden(next(char for char in private if not any(char in text for text in all_texts)), [])
-        clean = [{**one, "content": self._texts.sub(hidden.add, one["content"])} for one in messages]
-        return clean, [self._texts.sub(hidden.add, text) for text in texts], hidden
 
     def _anchor(self, prompt: str) -> str:
         """The end of a prompt that is encoded together with its responses: from its last added token on."""
@@ -264,47 +243,18 @@ class ChatTemplate:
         """The ids behind the query, in the tokens of the whole text where those have a boundary there."""
         anchor = self._anchor(row.prompt)
         if anchor not in self._anchors:
-            self._anchors[anchor] = self._encode([anchor], [row.hidden])[0]
+            self._anchors[anchor] = self._tokens.encode([anchor], [row.hidden])[0]
         before = self._anchors[anchor]
         if query[-len(before) :] == before == anchored[: len(before)]:
             return anchored[len(before) :]
-        whole = self._encode([text], [row.hidden])[0]
+        whole = self._tokens.encode([text], [row.hidden])[0]
         if whole[: len(query)] == query:
             return whole[len(query) :]
         counts["boundaries_joined"] += 1
-        return self._encode([text[len(row.prompt) :]], [row.hidden])[0]
+        return self._tokens.encode([text[len(row.prompt) :]], [row.hidden])[0]
 
     def _without_end(self, response: list[int], where: str) -> list[int]:
         end = self.turn_end
         if end and response[-len(end) :] != end:
             raise self._unusable(f"another end behind an answer of {where} than behind a short one")
         return response[: len(response) - len(end)]
-
-    def _encode(self, texts: list[str], hidden: list[_Hidden]) -> list[list[int]]:
-        """The ids of rendered texts: special tokens of the template are tokens, hidden texts are not."""
-        plain = [index for index, one in enumerate(hidden) if not one.texts]
-        found: list[list[int]] = [[] for _ in texts]
-        if plain:
-            batch = [texts[index] for index in plain]
-            encoded = self.tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
-            for index, ids in zip(plain, encoded, strict=True):
-                found[index] = ids
-        numbers = set(self._special.values())
-        for index, (text, one) in enumerate(zip(texts, hidden, strict=True)):
-            tokens = sum(token in self._special for token in self._texts.findall(text))
-            if one.texts or sum(map(numbers.__contains__, found[index])) != tokens:
-                found[index] = self._encode_parts(text, one)
-        return found
-
-    def _encode_parts(self, text: str, hidden: _Hidden) -> list[int]:
-        """The slow way, for a text in which a tokenizer alone would find further special tokens."""
-        marked = f"{hidden.mark}[0-9]+{hidden.mark}" if hidden.mark else r"(?!)"
-        ids: list[int] = []
-        for part in re.split(f"({self._texts.pattern}|{marked})", text):
-            if part in self._special:
-                ids.append(self._special[part])
-                continue
-            if hidden.mark and re.fullmatch(marked, part):
-                part = hidden.texts[int(part.strip(hidden.mark))]
-            ids += text_ids(self.tokenizer, [part], self._special)[0] if part else []
-        return ids

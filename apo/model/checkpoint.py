@@ -233,9 +233,8 @@ def load_reward_model(folder: Path, *, foreign: Model | None = None) -> RewardMo
     Raises:
         UserError: The folder is not a reward model, or not one of this pipeline.
     """
-    tokenizer = load_tokenizer(folder)
-    pad_id = read_json(folder / "config.json").get("pad_token_id")
-    settings: Any = read_json(folder / "config.json").get("apo")
+    tokenizer, config = load_tokenizer(folder), read_json(folder / "config.json")
+    pad_id, settings = config.get("pad_token_id"), config.get("apo", {})
     keys = {"max_length", "pooling", "separator", "truncation_side"}
     is_own = isinstance(settings, dict) and settings.keys() == keys and settings["pooling"] in POOLINGS
     if not is_own and not foreign:
@@ -259,7 +258,7 @@ def load_reward_model(folder: Path, *, foreign: Model | None = None) -> RewardMo
 def _unused_at_end(tokenizer: Any, turn_end: list[int]) -> int:
     """A token to pad with that no sequence ends with."""
     ids = [tokenizer.unk_token_id, tokenizer.bos_token_id, *range(len(turn_end) + 1)]
-    return next(number for number in ids if number is not None and number not in turn_end)
+    return next(int(number) for number in ids if number is not None and number not in turn_end)
 
 
 def save_reward_model(

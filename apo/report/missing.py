@@ -6,6 +6,7 @@ from typing import Any
 START = {
     "data": "data",
     "split": "split",
+    "golden": "golden",
     "backbone": "backbone",
     "actor": "actor",
     "train_base_rm": "train_base_rm",

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def _transcripts(root: Path, round: str, missing: list[str]) -> Iterator[Row]:
     samples, rewards, selected = (by_arm(kind) for kind in ("samples", "scores", "rjs"))
     answers = _answers(root, round, missing)
     asked = {name for rows in (rm_samples, *samples.values(), *answers.values()) for name in rows}
-    known = _golden_answers(golden, asked)
+    known = _golden_answers(golden, asked) | _golden_answers(root / "data/golden.jsonl", asked)
     reward = _true_reward(truth)
     yield from scored_samples(round, samples, rewards, selected, known, reward)
     yield from judged_answers(round, answers, known)
@@ -109,7 +109,7 @@ def _answers(root: Path, round: str, missing: list[str]) -> dict[str, dict[str, 
     return answers | ({"golden": answers.pop("golden")} if "golden" in answers else {})
 
 
-def _golden_answers(golden: Path, asked: set[str]) -> Mapping[str, str]:
+def _golden_answers(golden: Path, asked: set[str]) -> dict[str, str]:
     rows = read_rows(golden, "golden") if golden.is_file() else ()
     return {row["query_id"]: row["golden"] for row in rows if row["query_id"] in asked}
 

@@ -1,10 +1,8 @@
 """The recipe of the three stages that train a reward model: load, tokenize, check, train, save."""
 
-import contextlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +16,6 @@ from apo.core.tables import write_csv
 from apo.losses import bradley_terry, pair_loss_sums, pairs_in_order
 from apo.model import runtime
 from apo.model.batching import pad_responses
-from apo.model.chat_template import REFUSALS
 from apo.model.checkpoint import load_reward_model, save_reward_model, start_reward_model
 from apo.model.encoding import Encoder
 from apo.model.reward_model import RewardModel, rate
@@ -27,15 +24,12 @@ from apo.reward.settings import Apo, RewardTraining
 from apo.reward.token_checks import Comparison, TokenCheck
 from apo.reward.token_issues import TOKEN_ISSUES
 from apo.reward.train import RankedResponses, train_reward_model
+from apo.reward.verify import verify
 from apo.text.data_issues import DataIssues
-from apo.text.dialogue import dialogue_to_messages
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters, merge_adapters, trained_weights
 from apo.training.model_card import reward_model_card
 from apo.training.trainer import warmup_metrics
-
-COMPARED = 32  # rows whose rewards a saved model is compared on
-TOLERANCE = {"float32": 1e-5, "bfloat16": 0.1}  # of the largest reward, at least of 1
 
 
 class Outputs(NamedTuple):
@@ -95,24 +89,12 @@ def train_rm(
         )
         model.to(runtime.device())
         adapter = merge_adapters(tuner)
-        card = reward_model_card(
-            outputs.out,
-            start=start,
-            trained_on={path: sum(1 for _ in read_rows(path)) for path in files},
-            settings=reading.model_dump() | training | weights,
-            parameters=model.classifier.num_parameters(),
-        )
+        card = _card(model, outputs.out, start, files, reading.model_dump() | training | weights)
         more = adapter.save if adapter else None
         save_reward_model(model, outputs.out, card, more, dtype=settings.dtype)
         train = {**dict(sorted(counts.items())), **warmup_metrics(len(curve), settings)}
-        _write(
-            name,
-            outputs,
-            curve,
-            check,
-            train,
-            saved=verify(model, outputs.out, comparisons[0], dtype=settings.dtype),
-        )
+        saved = verify(model, outputs.out, comparisons[0], dtype=settings.dtype)
+        _write(name, outputs, curve, check, train, saved=saved)
         checkpoints.remove_older()
 
 
@@ -128,17 +110,23 @@ def adopt_rm(name: str, *, start: Path, comparisons: Path, outputs: Outputs, par
     dtype = read_section(params, "rm", RewardTraining, defaults="training").dtype
     runtime.set_up()
     model = load_reward_model(start, foreign=reading).eval()
-    card = reward_model_card(
-        outputs.out,
-        start=start,
-        trained_on={},
-        settings={"pooling": model.encoder.pooling},
-        parameters=model.classifier.num_parameters(),
-    )
+    card = _card(model, outputs.out, start, [], {"pooling": model.encoder.pooling})
     save_reward_model(model, outputs.out, card, dtype=dtype)
     write_csv(outputs.curves / "training.csv", [{"step": 0}])
     saved = verify(model, outputs.out, comparisons, dtype=dtype)
     write_json(outputs.metrics, {f"train_{name}": {"train": {"trained_here": False}, "saved": saved}})
+
+
+def _card(
+    model: RewardModel, out: Path, start: Path, files: Sequence[Path], settings: Mapping[str, Any]
+) -> str:
+    return reward_model_card(
+        out,
+        start=start,
+        trained_on={path: sum(1 for _ in read_rows(path)) for path in files},
+        settings=settings,
+        parameters=model.classifier.num_parameters(),
+    )
 
 
 def _write(
@@ -230,44 +218,3 @@ def _evaluation(model: RewardModel, valid: Path) -> Callable[[int], dict[str, fl
         return {"valid_accuracy": float(in_order.sum()) / pairs, "valid_nll": float(losses.sum()) / pairs}
 
     return evaluate
-
-
-def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -> dict[str, float]:
-    """Loads a saved model again and compares rewards and chat template on the first rows of a file.
-
-    Args:
-        model: The trained model, in float32.
-        folder: Its checkpoint.
-        comparisons: The file.
-        dtype: Of the stored weights.
-
-    Returns:
-        `rows_compared`; `chat_template_equal`, of how many the library's `apply_chat_template` gives exactly
-        the ids that are scored; and, where weights are stored in less than float32, `reward_change`, the
-        largest difference that the storage makes.
-
-    Raises:
-        UserError: A reward differs by more than `TOLERANCE` of the spread of the rewards.
-    """
-    again = load_reward_model(folder).to(model.classifier.device)
-    rows = [row for row, _ in zip(read_rows(comparisons), range(COMPARED), strict=False)]
-    texts = [(row["query"], row["responses"]) for row in rows]
-    read = list(model.encoder.tokenize(texts, Counter(), where=str(comparisons), allow_blank=True))
-    kept = [(text, model.encoder.cut(one, Counter())) for text, one in zip(texts, read, strict=True) if one]
-    items = [item for _, item in kept]
-    before, after = list(chain(*rate(model, items))), list(chain(*rate(again, items)))
-    gap = max((abs(x - y) for x, y in zip(before, after, strict=True)), default=0.0)
-    if gap > TOLERANCE[dtype] * max(1.0, *map(abs, before)):
-        raise UserError(
-            str(folder),
-            found=f"rewards that differ by {gap:.1e} after saving as {dtype} and loading",
-            expected="the same rewards, up to the rounding of the stored weights",
-            do="check that the backbone's weights are not tied to something that is not saved",
-        )
-    tokenizer, equal = again.encoder.tokenizer, 0
-    for (query, responses), item in kept:
-        messages = [*dialogue_to_messages(query), {"role": "assistant", "content": responses[0].strip()}]
-        with contextlib.suppress(*REFUSALS):
-            equal += list(tokenizer.apply_chat_template(messages, return_dict=False)) == item.sequence(0)
-    change = {} if dtype == "float32" else {"reward_change": gap}
-    return {"rows_compared": len(kept), "chat_template_equal": equal, **change}

@@ -9,6 +9,8 @@ from apo.training.settings import Lora, Optimizer
 
 
 class TestingRm(Section):
+    """Where the testing RM comes from."""
+
     start: str
 
 

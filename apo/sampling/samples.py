@@ -6,6 +6,7 @@ from pathlib import Path
 
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.model.encoding import Encoder
 from apo.sampling.prompts import Prompt
 from apo.sampling.responses import Response
 from apo.text.dialogue import cut_runaway
@@ -45,15 +46,19 @@ def from_source(
         yield {**row, "samples": [text.strip() for text, _ in pairs], **beside}
 
 
-def drawn_rows(prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]]) -> Iterator[Row]:
+def drawn_rows(
+    encoder: Encoder, prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]]
+) -> Iterator[Row]:
     """The rows of the prompts with the samples that were drawn.
 
-    Where the ids of a sample are not those of its text, `sample_ids` has them, null for the others.
+    Where the ids of a sample are not those of its text, `sample_ids` has them, null for the others. `uncut`
+    is set where the model writes another form than the HH form: there a line `Human:` is no turn.
     """
+    uncut = {} if encoder.template.is_hh else {"uncut": True}
     for prompt, drawn in zip(prompts, responses, strict=True):
         ids = [one.ids for one in drawn]
         kept = {"sample_ids": ids} if any(one is not None for one in ids) else {}
-        yield {**prompt.row, "samples": [one.text for one in drawn], **kept}
+        yield {**prompt.row, "samples": [one.text for one in drawn], **kept, **uncut}
 
 
 def refuse_later_round(llm: Path, part: str) -> None:

@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
-from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.splits.splitting import EVALUATED_ON, PARTS, Part, first_turn_digest
 from apo.text.dialogue import digest_of, normalize_query
@@ -20,6 +19,7 @@ class Queries:
         evaluation: The normalized queries of the parts that evaluate models, in the order of the rows.
         first_turns: By part, how many of its queries have each first turn, see `first_turn_digest`.
         shared: By two parts, the normalized queries in both; empty unless the split is wrong.
+        draws: Whether a row came without a part of its own.
     """
 
     def __init__(self) -> None:
@@ -29,6 +29,7 @@ class Queries:
         }
         self.first_turns: dict[str, Counter[bytes]] = {part: Counter() for part in PARTS}
         self.shared: dict[tuple[Part, Part], set[str]] = {pair: set() for pair in combinations(PARTS, 2)}
+        self.draws = False
         self._part_bits: dict[bytes, int] = {}  # by digest, one bit per part
         self._type_counts: dict[str, Counter[str]] = {part: Counter() for part in PARTS}
 
@@ -39,6 +40,7 @@ class Queries:
             Rows by part, `{query_id, query, type}` by PART_queries; no model answers the queries of valid.
         """
         for part, row in rows:
+            self.draws |= not row["split"]
             yield part, {key: value for key, value in row.items() if key != "split"}
             if self._add(part, normalize_query(row["query"])):
                 self._type_counts[part][row["type"]] += 1
@@ -95,51 +97,10 @@ class Queries:
         }
         return {"types": len(sizes), **absent, "by_type": fractions}
 
-    def check_no_part_is_empty(self) -> None:
-        """Raises a UserError if a part has no query, so that it trains or evaluates nothing."""
-        for part, types in self._type_counts.items():
-            if not types:
-                raise UserError(
-                    f"part {part}",
-                    found="no comparisons",
-                    expected="comparisons in every part: rm, llm, valid and test",
-                    do="give files for it under data.files, or a larger split.*_fraction in params.yaml "
-                    "(a larger split.near_duplicate, if all queries begin with one long text)",
-                )
+    def numbers(self) -> dict[str, int]:
+        """The number of queries of each part."""
+        return {part: types.total() for part, types in self._type_counts.items()}
 
 
 def _bit(part: Part) -> int:
     return 1 << PARTS.index(part)
-
-
-def with_golden(
-    rows: Iterable[tuple[str, Row]],
-    golden: Iterable[Row],
-    *,
-    without_golden: Literal["error", "skip"],
-    counts: Counter[str],
-) -> Iterator[tuple[str, Row]]:
-    """All rows except queries of the RM part that have no golden answer.
-
-    Args:
-        rows: By name; the queries of the RM part are `rm_queries`.
-        golden: Rows with `query_id`.
-        without_golden: Whether such a query is an error, or skipped and counted.
-        counts: Receives `rm_queries_without_golden`.
-
-    Raises:
-        UserError: A query has no golden answer and `without_golden` is "error".
-    """
-    golden_ids = {row["query_id"] for row in golden}
-    for name, row in rows:
-        if name != "rm_queries" or row["query_id"] in golden_ids:
-            yield name, row
-        elif without_golden == "skip":
-            counts["rm_queries_without_golden"] += 1
-        else:
-            raise UserError(
-                f"query {row['query_id']!r} of the RM part",
-                found="no golden answer",
-                expected="one for every query of the RM part",
-                do="add it to the golden answers, or set split.without_golden: skip in params.yaml",
-            )

@@ -50,7 +50,7 @@ def has_turn_marks(text: str) -> bool:
 
 
 def cut_runaway(text: str) -> tuple[str, bool]:
-    """Cuts a generated response before a human turn that the model invented.
+    """Cuts a sample before a human turn that the model invented. For samples alone: people write such lines.
 
     A turn is a line that begins with `Human:`, or a line `Human` whose colon was not generated. Words that
     begin with Human, and sentences about humans, stay.

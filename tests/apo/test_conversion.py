@@ -58,15 +58,15 @@ def test_convert_cuts_a_runaway_turn_before_it_compares() -> None:
     converted, counts = run(rows, {"a": "gold"}, num_samples=4)
     assert converted[0]["responses"] == ["gold", "fine", "Humanity\nHumanity"]
     assert counts["samples_cut"] == 3
-    assert (counts["samples_golden"], counts["samples_blank"], counts["golden_cut"]) == (1, 1, 0)
+    assert (counts["samples_golden"], counts["samples_blank"]) == (1, 1)
 
 
-def test_convert_cuts_a_runaway_turn_of_the_golden_answer() -> None:
-    converted, counts = run([samples("a", "gold", "x")], {"a": "gold\n\nHuman: thanks"})
-    assert converted[0]["responses"] == ["gold", "x"]
-    assert (counts["golden_cut"], counts["samples_cut"], counts["samples_golden"]) == (1, 0, 1)
-    with pytest.raises(UserError, match="without golden answer"):
-        run([samples("a", "x", "y")], {"a": "\n\nHuman: only a turn"})
+def test_convert_never_cuts_a_golden_answer() -> None:
+    """A screenplay and a list of mammals are whole; a sample that stops before that line is another text."""
+    for golden in ("gold\n\nHuman: thanks", "Two mammals:\nHuman\nWhale", "\n\nHuman: only a turn"):
+        converted, counts = run([samples("a", "gold", "x\nHuman: y")], {"a": golden})
+        assert converted[0]["responses"] == [golden, "gold", "x"]
+        assert (counts["samples_cut"], counts["samples_golden"]) == (1, 0)
 
 
 def test_convert_drops_blank_and_golden_samples_and_keeps_duplicates() -> None:

@@ -128,6 +128,16 @@ def test_select_takes_extra_answers_on_request_only() -> None:
     assert (counts["extra_ignored"], counts["extra_selected"], counts["samples"]) == (0, 1, 6)
 
 
+def test_select_does_not_cut_an_extra_answer() -> None:
+    rows, counts = run(
+        [samples("a", "x\nHuman: y", hh_best="Mammals:\nHuman\nWhale")],
+        [rewards("a", 1.0, hh_best=9.0)],
+        include_extra=True,
+    )
+    assert rows[0]["samples"] == ["x", "Mammals:\nHuman\nWhale"] and counts["samples_cut"] == 1
+    assert rows[0]["target"] == "Mammals:\nHuman\nWhale"
+
+
 @pytest.mark.parametrize(
     ("sample_rows", "reward_rows", "message"),
     [

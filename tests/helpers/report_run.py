@@ -99,7 +99,7 @@ def write_run(folder: Path, *, queries: int = 6, hostile: int = 2) -> None:
 
 def _write_metrics(folder: Path) -> None:
     """Of every stage; of most of them only a number."""
-    for name in ("data", "split", "backbone", "actor"):
+    for name in ("data", "split", "golden", "backbone", "actor"):
         write_metrics(folder, name, {name: {"rows": 7}})
     rm = {
         "accuracy": 0.7,

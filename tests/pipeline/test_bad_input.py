@@ -58,6 +58,8 @@ SETTINGS = {
     "seed": 1,
     "data": PARAMS["data"] | {"source": "files", "files": PARAMS["data"]["files"] | NAMED},
     "split": PARAMS["split"] | {"test_fraction": 0.25, "valid_fraction": 0.25},
+    "backbone": PARAMS["backbone"],
+    "actor": PARAMS["actor"],
     "convert": PARAMS["convert"],
     "apo": PARAMS["apo"] | {"num_samples": 2},
     "rjs": PARAMS["rjs"],
@@ -403,7 +405,7 @@ CASES = [
         "split",
         "no golden answer",
         content("raw/golden.jsonl", b""),
-        "of the RM part: found no golden answer",
+        r"of the RM part: found no golden answer.*data\.golden: chosen",
     ),
     Case(
         "split",

@@ -27,7 +27,7 @@ PARAMS["rounds"] = [{"id": "r1", "prev": "r0"}, {"id": "r2", "prev": "r1"}]  # w
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
 PROMISED = {"split", "sample", "convert", "train_base_rm", "train_apo_rm", "test_rm", "score", "rjs"}
-LIGHT = ["data", "start", "plots", "split", "convert", "rjs", "judge"]
+LIGHT = ["data", "start", "plots", "split", "golden", "convert", "rjs", "judge"]
 # Scripts that more than one stage runs, or one of another name.
 VARIANTS = {
     "sample": ["sample_rm"],
@@ -197,6 +197,7 @@ def test_the_command_names_the_parameters_of_main(stage: Stage) -> None:
 @each
 def test_inputs_come_from_earlier_stages_or_are_sources(stage: Stage) -> None:
     sources = {PARAMS["data"]["dir"], PARAMS["backbone"]["start"], PARAMS["actor"]["start"]}
+    sources.add("data/chat_templates")
     for dep in stage.data - sources:
         assert any(_overlap(dep, out) for other in ALL for out in other.written), dep
     assert not stage.data & set(stage.written)
@@ -408,8 +409,20 @@ def test_an_experiment_leaves_the_comments_of_params_yaml(tmp_path: Path) -> Non
 # the lines above its own alone: neither from below, nor from its neighbours.
 LAYERS = [
     ["core", "losses"],
-    ["text", "metrics", "demo", "model", "chunks"],
-    ["conversion", "selection", "datasets", "splits", "training", "sampling", "scoring", "judge", "plots"],
+    ["text"],
+    ["metrics", "demo", "model", "chunks", "endpoint"],
+    [
+        "conversion",
+        "selection",
+        "datasets",
+        "splits",
+        "training",
+        "sampling",
+        "scoring",
+        "judge",
+        "golden",
+        "plots",
+    ],
     ["language", "reward", "alignment", "evaluation"],
     ["export", "inspection", "report", "lineage", "preset"],
     ["fetch"],

@@ -181,6 +181,26 @@ def test_flawed_golden_answers_change_nothing_else(
     assert 25 <= changed <= 55  # of 80
 
 
+def test_the_demo_plays_with_its_chosen_answers_too(
+    demo: tuple[Path, dict[str, Rows], dict], tmp_path: Path
+) -> None:
+    """Comparisons of the test set give no golden answer, and those of the world's expert are counted."""
+    _, rows, _ = demo
+    chosen, metrics = play(tmp_path, golden="chosen")
+    assert {name for name in rows if rows[name] != chosen[name]} == {"golden"}
+    best = {row["query_id"]: row["responses"][row["scores"].index(1.0)] for row in rows["comparisons"][:60]}
+    assert {row["query_id"]: row["golden"] for row in chosen["golden"]} == best
+    assert metrics["files"] == {
+        "chosen": {
+            "golden": 60,
+            "queries_without": 0,
+            "further_comparisons": 0,
+            "without_preference": 0,
+            "source_golden_unused": 80,
+        }
+    }
+
+
 def test_hidden_files_and_the_readme_are_no_data(tmp_path: Path) -> None:
     (tmp_path / "input").mkdir()
     for name in (".gitignore", ".DS_Store", "README.md"):
@@ -269,6 +289,33 @@ def test_all_kinds_of_files_in_subfolders_go_where_they_belong(tmp_path: Path) -
     texts = [row["text"] for row in rows["documents"]]
     assert len(texts) == 5  # no text of the test file
     assert not any("test" in text for text in texts)
+
+
+def test_a_line_human_is_cut_from_samples_alone(tmp_path: Path) -> None:
+    """What a person may have written stays whole in every file: a list of mammals."""
+    text = "Two mammals:\nHuman\nWhale"
+    rows, _ = play_files(
+        tmp_path,
+        {
+            "x.jsonl": [{"prompt": query(0), "chosen": text, "rejected": "bad"}],
+            "g.jsonl": [{"query": query(0), "golden": text}],
+            "d.jsonl": [{"prompt": query(1), "completion": text}],
+            "s.jsonl": [{"query": query(0), "sample_0": text, "hh_best": text}],
+        },
+        comparisons=["x.jsonl"],
+        golden=["g.jsonl"],
+        demonstrations=["d.jsonl"],
+        samples=["s.jsonl"],
+    )
+    assert rows["comparisons"][0]["responses"] == [text, "bad"]
+    assert rows["golden"][0]["golden"] == rows["demonstrations"][0]["response"] == text
+    assert [row["text"] for row in rows["documents"]] == [f"{query(n)} {text}" for n in range(2)]
+    assert rows["samples"][0] | {"query_id": ""} == {
+        "query_id": "",
+        "query": query(0),
+        "samples": ["Two mammals:"],
+        "extra": {"hh_best": text},
+    }
 
 
 def test_a_row_that_is_left_out_is_counted_and_listed_once(tmp_path: Path) -> None:

@@ -20,17 +20,8 @@ import pytest
 from apo.core.errors import UserError
 from apo.core.records import read_rows
 from stages.judge import main
-from tests.helpers.fake_judge import (
-    COMMITTED,
-    ROOT,
-    Response,
-    completion,
-    error,
-    prefers,
-    serving,
-    use_fast_retries,
-    write_answers,
-)
+from tests.helpers.fake_endpoint import Response, completion, error, serving, use_fast_retries
+from tests.helpers.fake_judge import COMMITTED, ROOT, prefers, write_answers
 from tests.helpers.played_repo import dvc, ran
 from tests.helpers.small_repo import run
 

@@ -1,6 +1,7 @@
 """stages/split.py: disjoint and stable parts, and evaluation queries in nothing that trains."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,16 @@ def golden(row: dict[str, Any]) -> dict[str, Any]:
     return {"query_id": row["query_id"], "query": row["query"], "golden": "g", "type": ""}
 
 
-def write_params(folder: Path, *, seed: int = 1, **split: Any) -> Path:
-    (folder / "params.yaml").write_text(json.dumps({"seed": seed, "split": PARAMS["split"] | split}))
+def write_params(
+    folder: Path, *, seed: int = 1, golden: str = "files", starts: str = "checkpoint", **split: Any
+) -> Path:
+    """Parameters; backbone and actor start from a checkpoint, or from what is split ("texts")."""
+    start = {"backbone": "documents", "actor": "demonstrations"}
+    params = {"seed": seed, "split": PARAMS["split"] | split, "data": {"golden": golden}}
+    for model, name in start.items():
+        texts = str(folder / "split" / f"{name}.jsonl")
+        params[model] = {"start": texts if starts == "texts" else "checkpoint"}
+    (folder / "params.yaml").write_text(json.dumps(params))
     return folder / "params.yaml"
 
 
@@ -88,7 +97,8 @@ FRACTIONS = {"test_fraction": 0.2, "valid_fraction": 0.2}
 def test_split_of_the_demo_follows_the_parameters(tmp_path: Path) -> None:
     demo = {"comparisons": 300, "test_comparisons": 50, "documents": 100, "demonstrations": 60}
     data = PARAMS["data"] | {"demo": demo | {"temperature": 1.0, "golden_flaws": 0.0}}
-    (tmp_path / "params.yaml").write_text(json.dumps({"seed": 1, "data": data, "split": PARAMS["split"]}))
+    params = {"seed": 1, "data": data} | {name: PARAMS[name] for name in ("split", "backbone", "actor")}
+    (tmp_path / "params.yaml").write_text(json.dumps(params))
     (tmp_path / "input").mkdir()
     params = tmp_path / "params.yaml"
     bring(tmp_path / "input", tmp_path / "raw", tmp_path / "data.json", params)
@@ -335,6 +345,27 @@ def test_split_needs_golden_answers_of_the_rm_part_only(tmp_path: Path) -> None:
     assert play(tmp_path, rows, **FRACTIONS)[0] == complete
 
 
+@pytest.mark.parametrize("without_golden", ["error", "skip"])
+def test_split_refuses_to_play_without_a_golden_answer(tmp_path: Path, without_golden: str) -> None:
+    """What a set of comparisons alone gives; the advice names the parameter that helps."""
+    rows = world() | {"golden": []}
+    message = r"RM part: found no golden answer.*set data\.golden: chosen .* or data\.golden: endpoint"
+    with pytest.raises(UserError, match=message) as caught:
+        play(tmp_path, rows, without_golden=without_golden, **FRACTIONS)
+    assert "without_golden" not in str(caught.value)  # with it no RM query would be left
+    assert not list((tmp_path / "split").iterdir())
+    with pytest.raises(UserError, match=r"set data\.golden: endpoint \(a model's answers\) in params"):
+        play(tmp_path, rows, without_golden=without_golden, golden="chosen", **FRACTIONS)
+    files, metrics = play(tmp_path, rows, without_golden=without_golden, golden="endpoint", **FRACTIONS)
+    assert len(files["rm_queries"]) == len(files["rm_train"]) == metrics["rm_queries_without_golden"] > 0
+
+
+def given_parts(*parts: str) -> dict[str, Rows]:
+    """A hundred comparisons with parts of their own, in turn."""
+    rows = [comparison(n, parts[n % len(parts)]) for n in range(100)]
+    return {"comparisons": rows, "golden": [golden(row) for row in rows]}
+
+
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
@@ -343,8 +374,81 @@ def test_split_needs_golden_answers_of_the_rm_part_only(tmp_path: Path) -> None:
         ({"rm_fraction": 0.0}, "rm"),
     ],
 )
-def test_split_refuses_an_empty_part(tmp_path: Path, changes: dict[str, float], part: str) -> None:
-    with pytest.raises(UserError, match=rf"part {part}: found no comparisons.*data\.files"):
+def test_split_refuses_an_empty_part_with_advice_that_works(
+    tmp_path: Path, changes: dict[str, float], part: str
+) -> None:
+    with pytest.raises(UserError, match=rf"part {part}: found no comparisons; ") as caught:
         play(tmp_path, world(), **FRACTIONS | changes)
     assert not list((tmp_path / "split").iterdir())
     assert not (tmp_path / "metrics.json").exists()
+    advice = re.search(r"set split\.(\w+) to more than 0, for example (\S+?)(,|$)", str(caught.value))
+    assert advice
+    files, _ = play(tmp_path, world(), **FRACTIONS | {advice[1]: float(advice[2])})
+    assert all(files[name] for name in PARTS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes", "message"),
+    [
+        (
+            world(),
+            {"rm_fraction": 0.999999},
+            r"part llm: .*below 0\.2 or a split\.rm_fraction below 0\.999999",
+        ),
+        (
+            given_parts("rm", "llm"),
+            {},
+            r"part test: .*; name comparisons of other queries under data\.files\.test \(",
+        ),
+        (
+            given_parts("llm", "test"),
+            {},
+            r"part rm: .*; name comparisons of other queries under data\.files\.rm$",
+        ),
+        (
+            given_parts("rm", "test"),
+            {},
+            r"part llm: .*below 0\.2, or name more comparisons under data\.files\.llm",
+        ),
+    ],
+    ids=["few are left", "no test", "no rm", "no llm"],
+)
+def test_split_refuses_an_empty_part_that_no_larger_fraction_fills(
+    tmp_path: Path, rows: dict[str, Rows], changes: dict[str, float], message: str
+) -> None:
+    """Where the source gives the parts, the fractions draw nothing."""
+    with pytest.raises(UserError, match=message):
+        play(tmp_path, rows, **FRACTIONS | changes)
+
+
+def test_split_says_what_left_a_part_empty(tmp_path: Path) -> None:
+    rows = [comparison(n, "rm", long("x", f"rm{n}")) for n in range(9)]
+    rows += [comparison("t", "test", long("x")), *(comparison(n, "llm") for n in range(50))]
+    message = (
+        r"part rm: found no comparisons \(left out: near_test_rm 9\).*; or a larger split\.near_duplicate"
+    )
+    with pytest.raises(UserError, match=message):
+        play(tmp_path, {"comparisons": rows, "golden": [golden(row) for row in rows]}, **FRACTIONS)
+    files, _ = play(
+        tmp_path,
+        {"comparisons": rows, "golden": [golden(row) for row in rows]},
+        near_duplicate=1.0,
+        **FRACTIONS,
+    )
+    assert len(files["rm_train"]) == 9
+
+
+@pytest.mark.parametrize(
+    ("missing", "parameter"), [("demonstrations", "actor.start"), ("documents", "backbone.start")]
+)
+def test_split_refuses_a_model_that_starts_from_nothing(tmp_path: Path, missing: str, parameter: str) -> None:
+    """A data set of a hub has no demonstrations: an actor has to be brought, before a backbone is trained."""
+    texts = {
+        "demonstrations": [{"query_id": "d", "query": query("d"), "response": "r"}],
+        "documents": [{"text": "a fact"}],
+    }
+    rows = world() | texts | {missing: []}
+    with pytest.raises(UserError, match=rf"params\.yaml: {parameter}: found .*set {parameter} to a folder"):
+        play(tmp_path, rows, starts="texts", **FRACTIONS)
+    play(tmp_path, rows, **FRACTIONS)
+    play(tmp_path, world() | texts, starts="texts", **FRACTIONS)

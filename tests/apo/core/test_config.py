@@ -18,6 +18,7 @@ from apo.core.config import check_rounds, read_count, read_section, read_seed
 from apo.core.errors import UserError
 from apo.datasets.settings import Data
 from apo.evaluation.settings import Evaluate, EvaluateRM
+from apo.golden.settings import Golden
 from apo.judge.settings import Judge
 from apo.language.settings import Actor, Backbone
 from apo.model.settings import Model
@@ -35,6 +36,7 @@ PARAMS = YAML(typ="safe").load(COMMITTED.read_text(encoding="utf-8"))
 SECTIONS: dict[str, type[config.Section]] = {
     "data": Data,
     "split": Split,
+    "golden": Golden,
     "training": Common,
     "backbone": Backbone,
     "actor": Actor,

@@ -33,9 +33,12 @@ PAIRS = [{"chosen": f"{query(n)} good", "rejected": f"{query(n)} bad"} for n in 
 # A data set ----------------------------------------------------------------------------------------
 
 
-def play_hub(folder: Path, hub: dict[str, Any], **environment: str) -> subprocess.CompletedProcess[str]:
+def play_hub(
+    folder: Path, hub: dict[str, Any], *, golden: str = "files", **environment: str
+) -> subprocess.CompletedProcess[str]:
     """The stage in a process of its own, as a library with global state is in it."""
-    params = {"seed": 1, "data": COMMITTED | {"source": "hub", "hub": COMMITTED["hub"] | hub}}
+    data = COMMITTED | {"source": "hub", "hub": COMMITTED["hub"] | hub, "golden": golden}
+    params = {"seed": 1, "data": data}
     (folder / "params.yaml").write_text(json.dumps(params))
     (folder / "input").mkdir(exist_ok=True)
     paths = {"input": "input", "out": "raw", "metrics": "metrics.json", "params": "params.yaml"}
@@ -88,9 +91,11 @@ def test_whole_dialogues_of_one_folder_of_a_data_set(tmp_path: Path) -> None:
             path = tmp_path / "input" / "hh" / kind / f"{part}.jsonl.gz"
             path.write_bytes(gzip.compress(lines(rows if part == "train" else rows[:1])))
     hub = {"path": "input/hh", "folder": "harmless-base", "test": "test"}
-    found = comparisons(tmp_path, play_hub(tmp_path, hub))
+    found = comparisons(tmp_path, play_hub(tmp_path, hub, golden="chosen"))
     assert {row["query"].split()[1] for row in found} == {"harmless-base"}
     assert [row["split"] for row in found] == ["", "", "", "test"]
+    golden = {row["query_id"]: row["golden"] for row in read_rows(tmp_path / "raw" / "golden.jsonl")}
+    assert golden == {row["query_id"]: "good" for row in found if row["split"] != "test"}
     assert not (tmp_path / "hf").exists() or not list(
         (tmp_path / "hf").rglob("*.arrow")
     )  # nothing left outside

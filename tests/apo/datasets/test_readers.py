@@ -253,6 +253,17 @@ def test_a_response_that_goes_on_with_a_human_turn_has_an_action(tmp_path: Path,
 def test_what_a_person_wrote_is_never_cut(tmp_path: Path) -> None:
     path = _write(tmp_path / "x.jsonl", [{"query": Q, "golden": "a\n\nHuman: b"}])
     assert _read(read_golden, path, runaway_response="cut")[0][0]["golden"] == "a\n\nHuman: b"
+    play = "Two mammals:\nHuman\nWhale"
+    for row in (
+        {"prompt": "Why?", "completion": play},
+        {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": play}]},
+        {"prompt": "Why?", "chosen": play, "rejected": "c"},
+    ):
+        rows, counts, _ = _read(read_demonstrations, _write(tmp_path / "x.jsonl", [row]))
+        assert [row["response"] for row in rows] == [play] and "cut_runaway" not in counts
+    sampled = _write(tmp_path / "x.jsonl", [{"query": Q, "sample_0": play}])
+    rows, counts, _ = _read(read_demonstrations, sampled)
+    assert (rows[0]["response"], counts["cut_runaway"]) == ("Two mammals:", 1)
 
 
 def test_responses_that_are_the_same_once_cut_are_found(tmp_path: Path) -> None:
@@ -301,8 +312,8 @@ def test_other_answers_keep_their_names(tmp_path: Path) -> None:
     path = _write(tmp_path / "x.jsonl", [{"query": Q, "sample_0": "s", "score": 3, **others}])
     rows, counts, _ = _read(read_samples, path)
     assert rows[0]["samples"] == ["s"]
-    assert rows[0]["extra"] == {**others, "ans_3": "a"}
-    assert counts["cut_runaway"] == 1
+    assert rows[0]["extra"] == others  # not cut: others than the LLM wrote them
+    assert "cut_runaway" not in counts
     again = _write(tmp_path / "y.jsonl", rows)
     assert _read(read_samples, again)[0] == rows
 
@@ -317,7 +328,7 @@ def test_a_gap_in_the_numbers_is_counted(tmp_path: Path) -> None:
 DEMONSTRATIONS: list[tuple[dict, list[str]]] = [
     ({"prompt": "Why?", "completion": " so"}, ["so"]),
     ({"prompt": [_user("Why?")], "completion": [_answer("so")]}, ["so"]),
-    ({"query": Q, "response": "so\n\nHuman: and?"}, ["so"]),
+    ({"query": Q, "response": "so\n\nHuman: and?"}, ["so\n\nHuman: and?"]),
     ({"messages": [_user("Why?"), _answer("so")]}, ["so"]),
     ({"query": Q, "golden": "so"}, ["so"]),
     ({"query": Q, "sample_0": "so", "sample_1": " ", "sample_2": "thus"}, ["so", "thus"]),

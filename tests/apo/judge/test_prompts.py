@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apo.core.errors import UserError
+from apo.endpoint.reply_cache import Reply, request_key
 from apo.judge import prompts
 from apo.judge.pairs import Comparison
 from apo.judge.prompts import check_template, comparison_requests, fill_template, verdict_row
-from apo.judge.reply_cache import Reply, request_key
 from tests.helpers.fake_judge import COMMITTED, settings, shown_answers
 
 TEMPLATE = COMMITTED["prompt"]

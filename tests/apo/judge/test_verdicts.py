@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from apo.endpoint.reply_cache import Reply
 from apo.judge import verdicts
-from apo.judge.reply_cache import Reply
 from apo.judge.verdicts import outcome_of, parse_verdict, summarize_verdicts
 from apo.metrics.statistics import sign_test
 

@@ -1,12 +1,8 @@
-"""apo/splits/queries.py: each query of a part once, counts by type, queries without golden answers."""
+"""apo/splits/queries.py: each query of a part once, counts by type."""
 
-from collections import Counter
 from typing import Any
 
-import pytest
-
-from apo.core.errors import UserError
-from apo.splits.queries import MAX_TYPES, Queries, with_golden
+from apo.splits.queries import MAX_TYPES, Queries
 from apo.splits.splitting import PARTS
 from apo.text.dialogue import normalize_query
 from tests.helpers.split_queries import query
@@ -59,11 +55,10 @@ def test_shared_holds_the_queries_in_two_parts() -> None:
     assert {pair: shared for pair, shared in queries.shared.items() if shared} == {("llm", "test"): keys}
 
 
-@pytest.mark.parametrize("empty", PARTS)
-def test_check_no_part_is_empty_names_the_part(empty: str) -> None:
-    _, queries = collected([(part, part) for part in PARTS if part != empty])
-    with pytest.raises(UserError, match=rf"part {empty}: found no comparisons"):
-        queries.check_no_part_is_empty()
+def test_numbers_counts_the_queries_of_each_part() -> None:
+    _, queries = collected([("rm", "x"), ("rm", "X!"), ("rm", "y"), ("test", "z")])
+    assert queries.numbers() == {"rm": 2, "llm": 0, "valid": 0, "test": 1}
+    assert queries.draws
 
 
 def test_by_type_gives_fractions_and_absent_types() -> None:
@@ -74,7 +69,6 @@ def test_by_type_gives_fractions_and_absent_types() -> None:
     ]
     queries = Queries()
     list(queries.collect([*rows, rows[0]]))
-    queries.check_no_part_is_empty()
     assert queries.by_type() == {
         "types": 3,
         "types_absent_from_rm": 1,
@@ -101,16 +95,3 @@ def test_by_type_shows_the_largest_types() -> None:
     metrics = queries.by_type()
     assert metrics["types"] == MAX_TYPES + 5 == metrics["types_absent_from_test"]
     assert list(metrics["by_type"]) == [*names[: MAX_TYPES - 1], names[-1]]
-
-
-def test_with_golden_skips_or_refuses_an_rm_query_without_golden_answer() -> None:
-    queries = [("rm_queries", {"query_id": name}) for name in "abcd"]
-    golden = [{"query_id": name, "golden": "g"} for name in "dbz"]
-    counts: Counter[str] = Counter()
-    kept = list(with_golden(queries, golden, without_golden="skip", counts=counts))
-    assert kept == [queries[1], queries[3]]
-    assert counts == {"rm_queries_without_golden": 2}
-    with pytest.raises(UserError, match=r"query 'a' of the RM part: found no golden answer.*skip"):
-        list(with_golden(queries, golden, without_golden="error", counts=Counter()))
-    others = [("rm", {"query_id": "a"}), ("llm_queries", {"query_id": "a"}), queries[1]]
-    assert list(with_golden(others, golden, without_golden="error", counts=Counter())) == others

@@ -1,7 +1,7 @@
 """A cache of replies by the content of the request, so that no request is sent twice.
 
-The cache is in `.cache/judge/` of the repository, outside the stage's outputs: a rerun, an experiment in its
-own folder and a run after an interruption share it. Each file is written atomically.
+The cache is in `.cache/SERVICE/` of the repository, outside the stage's outputs: a rerun, an experiment in
+its own folder and a run after an interruption share it. Each file is written atomically.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from apo.core.errors import UserError
+from apo.endpoint.service import Service
 
 Request = dict[str, Any]  # the JSON body of a chat completion
 
@@ -21,6 +22,11 @@ class Reply(NamedTuple):
     text: str
     finish_reason: str | None
     served_by: str | None
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether it reached `max_tokens` of the request."""
+        return self.finish_reason == "length"
 
 
 def request_key(request: Request) -> str:
@@ -70,11 +76,11 @@ class ReplyCache:
             raise UserError(
                 str(path),
                 found=str(error.strerror or error),
-                expected="room for a reply of the judge",
+                expected="room for a reply of the endpoint",
                 do="free disk space; `dvc repro` then sends the missing requests only",
             ) from None
 
 
-def repository_cache() -> ReplyCache:
-    """The cache of the repository, also for an experiment that runs in another folder."""
-    return ReplyCache(Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "judge")
+def repository_cache(service: Service) -> ReplyCache:
+    """The cache of a service in the repository, also for an experiment that runs in another folder."""
+    return ReplyCache(Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / service.section)

@@ -1,4 +1,4 @@
-"""apo/judge/client.py: real HTTP to an endpoint that fails in every way, and a key that is safe."""
+"""apo/endpoint/client.py: real HTTP to an endpoint that fails in every way, and a key that is safe."""
 
 import asyncio
 import re
@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from apo.core.errors import UserError
-from apo.judge import client
-from apo.judge.client import MAX_RETRIES, Endpoint, endpoint_from_environment, request_all
-from apo.judge.prompts import chat_request
-from apo.judge.reply_cache import Reply, ReplyCache, Request, request_key
-from tests.helpers.fake_judge import Respond, Response, completion, error, serving, settings, use_fast_retries
+from apo.endpoint import client
+from apo.endpoint.client import MAX_RETRIES, Endpoint, endpoint_from_environment, request_all
+from apo.endpoint.reply_cache import Reply, ReplyCache, Request, request_key
+from apo.judge.prompts import JUDGE, chat_request
+from tests.helpers.fake_endpoint import Respond, Response, completion, error, serving, use_fast_retries
+from tests.helpers.fake_judge import settings
 
 KEY = "sk-very/secret"
 REQUEST = chat_request(settings(), "Which?")
@@ -32,7 +33,7 @@ def complete(url: str, *, timeout: float = 5.0, key: str = KEY) -> Reply:
     """The reply to one request, without the cache."""
 
     async def send() -> Reply:
-        endpoint = Endpoint(url, key, timeout)
+        endpoint = Endpoint(url, key, timeout, JUDGE)
         async with endpoint.client() as openai_client:
             return await endpoint.complete(openai_client, REQUEST)
 
@@ -176,7 +177,7 @@ def test_the_key_is_shown_nowhere_even_if_the_endpoint_sends_it_back(
     with serving(in_turn(error(500, f"bad key {KEY}"), error(401, f"bad key {KEY}"))) as server:
         monkeypatch.setenv("APO_JUDGE_URL", server.url)
         with pytest.raises(UserError, match=r"bad key \[key\]") as caught:
-            request_all([REQUEST], ReplyCache(tmp_path))
+            request_all([REQUEST], ReplyCache(tmp_path), JUDGE)
     printed = capsys.readouterr()
     assert KEY not in str(caught.value) + printed.out + printed.err
     assert "judge: status 500 'bad key [key]'" in printed.err
@@ -189,7 +190,7 @@ def test_the_key_is_shown_nowhere_even_if_the_endpoint_sends_it_back(
         pytest.raises(UserError, match=r'"key": "\[key\]"'),
     ):
         complete(server.url)
-    assert KEY not in repr(Endpoint("http://x", KEY, 1.0))
+    assert KEY not in repr(Endpoint("http://x", KEY, 1.0, JUDGE))
 
 
 def test_complete_sends_no_other_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +222,7 @@ def test_endpoint_from_environment_takes_an_address_in_any_form(
     url: str, base: str, query: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APO_JUDGE_URL", url)
-    endpoint = endpoint_from_environment()
+    endpoint = endpoint_from_environment(JUDGE)
     assert (endpoint.url, endpoint.query) == (base, query)
 
 
@@ -229,9 +230,9 @@ def test_a_query_string_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch,
     with serving(in_turn(error(400))) as server:
         monkeypatch.setenv("APO_JUDGE_URL", f"{server.url}?secret=hush")
         with pytest.raises(UserError) as caught:
-            request_all([REQUEST], ReplyCache(tmp_path))
+            request_all([REQUEST], ReplyCache(tmp_path), JUDGE)
     assert server.paths == ["/v1/chat/completions?secret=hush"]
-    assert "hush" not in str(caught.value) + repr(endpoint_from_environment())
+    assert "hush" not in str(caught.value) + repr(endpoint_from_environment(JUDGE))
 
 
 @pytest.mark.parametrize(
@@ -255,7 +256,7 @@ def test_request_all_refuses_an_invalid_environment(
     monkeypatch.setenv("APO_JUDGE_URL", "http://h/v1")
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=f"^{name}: found {found}") as caught:
-        request_all([REQUEST], ReplyCache(tmp_path))
+        request_all([REQUEST], ReplyCache(tmp_path), JUDGE)
     assert KEY not in str(caught.value) and "word" not in str(caught.value)
 
 
@@ -270,15 +271,15 @@ def test_request_all_sends_each_request_once(tmp_path: Path, monkeypatch: pytest
     cache = ReplyCache(tmp_path)
     with serving(lambda request, _: completion("to " + request["messages"][0]["content"])) as server:
         monkeypatch.setenv("APO_JUDGE_URL", server.url)
-        replies = request_all(chat_requests(9) + chat_requests(4), cache)
+        replies = request_all(chat_requests(9) + chat_requests(4), cache, JUDGE)
         assert sorted(server.prompts) == [f"prompt {index}" for index in range(9)]
         assert {key: reply.text for key, reply in replies.items()} == {
             request_key(request): f"to prompt {index}" for index, request in enumerate(chat_requests(9))
         }
-        assert request_all(chat_requests(10), cache).items() >= replies.items()
+        assert request_all(chat_requests(10), cache, JUDGE).items() >= replies.items()
         assert len(server.requests) == 10
     monkeypatch.delenv("APO_JUDGE_URL")
-    assert len(request_all(chat_requests(10), cache)) == 10  # needs no endpoint
+    assert len(request_all(chat_requests(10), cache, JUDGE)) == 10  # needs no endpoint
 
 
 @pytest.mark.parametrize("parallel", [1, 3])
@@ -298,12 +299,12 @@ def test_request_all_caches_what_is_in_progress_when_a_request_fails(
         monkeypatch.setenv("APO_JUDGE_URL", server.url)
         monkeypatch.setenv("APO_JUDGE_PARALLEL", str(parallel))
         with pytest.raises(UserError, match="too long"):
-            request_all(chat_requests(12), cache)
+            request_all(chat_requests(12), cache, JUDGE)
         cached = sum(cache.get(request) is not None for request in chat_requests(12))
         assert cached == len(server.requests) - 1
         assert 4 <= cached <= 4 + parallel
         is_repaired.append(True)
-        assert len(request_all(chat_requests(12), cache)) == 12
+        assert len(request_all(chat_requests(12), cache, JUDGE)) == 12
         assert len(server.requests) == 13
 
 
@@ -322,7 +323,7 @@ def test_request_all_does_not_wait_for_retries_when_a_request_fails(
         monkeypatch.setenv("APO_JUDGE_URL", server.url)
         start = time.monotonic()
         with pytest.raises(UserError, match="too long"):
-            request_all(chat_requests(2), ReplyCache(tmp_path))
+            request_all(chat_requests(2), ReplyCache(tmp_path), JUDGE)
         assert time.monotonic() - start < 5.0
 
 
@@ -343,7 +344,7 @@ def test_request_all_limits_the_concurrent_requests(tmp_path: Path, monkeypatch:
     with serving(respond) as server:
         monkeypatch.setenv("APO_JUDGE_URL", server.url)
         monkeypatch.setenv("APO_JUDGE_PARALLEL", "3")
-        request_all(chat_requests(12), ReplyCache(tmp_path))
+        request_all(chat_requests(12), ReplyCache(tmp_path), JUDGE)
     assert max(highest) == 3
 
 
@@ -353,5 +354,5 @@ def test_request_all_names_a_cache_that_can_not_be_written(
     (tmp_path / "file").write_text("")
     with serving(in_turn(GOOD)) as server:
         monkeypatch.setenv("APO_JUDGE_URL", server.url)
-        with pytest.raises(UserError, match="expected room for a reply of the judge"):
-            request_all([REQUEST], ReplyCache(tmp_path / "file"))
+        with pytest.raises(UserError, match="expected room for a reply of the endpoint"):
+            request_all([REQUEST], ReplyCache(tmp_path / "file"), JUDGE)

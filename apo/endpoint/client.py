@@ -1,7 +1,7 @@
 """Sends requests to an OpenAI-compatible endpoint, with the `openai` package and the reply cache.
 
 The package does the retries (exponential back-off, `Retry-After`) and the timeouts. The environment names the
-endpoint; none of these variables changes what is computed:
+endpoint; none of these variables, here of the service `judge`, changes what is computed:
 
 APO_JUDGE_URL       the address up to `/chat/completions`, for example http://localhost:8000/v1
 APO_JUDGE_KEY       the API key, if the endpoint needs one; it is never printed or written
@@ -14,7 +14,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -24,11 +24,13 @@ import openai
 from tqdm import tqdm
 
 from apo.core.errors import UserError
-from apo.judge.reply_cache import Reply, ReplyCache, Request, request_key
+from apo.endpoint.reply_cache import Reply, ReplyCache, Request, request_key
+from apo.endpoint.service import Service
 
 MAX_RETRIES = 5
 GRACE_SECONDS = 30.0  # after a failed request, for the concurrent ones to finish
 CACHED = "finished replies are cached, and `dvc repro` sends the missing requests only"
+Check = Callable[[Request, Reply], None]  # raises a UserError for a reply that is of no use
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,14 @@ class Endpoint:
         url: The base address, without `/chat/completions` and without a query string.
         key: The API key, or an empty text.
         timeout: Seconds without a received byte.
+        service: What it is asked for.
         query: The query string of the address, which may hold a secret.
     """
 
     url: str
     key: str = field(repr=False)
     timeout: float
+    service: Service
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def redact(self, text: str) -> str:
@@ -80,7 +84,7 @@ class Endpoint:
             status, wait = error.status_code, error.response.headers.get("Retry-After")
             problem = f"{self._describe(error.response)} to a request for model {request['model']!r}"
             problem += f", with Retry-After {wait!r:.40}" if wait else ""
-            raise self._error(problem, error.request, _remedy(status)) from None
+            raise self._error(problem, error.request, self._remedy(status)) from None
         except openai.APITimeoutError as error:
             raise self._error(f"no reply within {self.timeout:g} s", error.request) from None
         except openai.APIConnectionError as error:
@@ -97,20 +101,34 @@ class Endpoint:
             f"{self.url}/chat/completions",
             found=f"{problem} after {retries} retries",
             expected="a chat completion",
-            do=f"{remedy or _remedy()}; {CACHED}",
+            do=f"{remedy or self._remedy()}; {CACHED}",
         )
+
+    def _remedy(self, status: int | None = None) -> str:
+        section, url = self.service.section, self.service.variable("URL")
+        if status is None or _is_transient(status):
+            parallel = self.service.variable("PARALLEL")
+            return f"check that the model is served and that {url} is right, or lower {parallel}"
+        if status in (401, 403):
+            return f"set {self.service.variable('KEY')} to a key that may use this model"
+        if status == 404:
+            return f"correct {url}, which usually ends in /v1, or {section}.model"
+        if 300 <= status < 400:
+            return f"set {url} to the final address; redirects are not followed"
+        settings = ", ".join(f"{section}.{key}" for key in ("model", "max_tokens", "temperature"))
+        return f"change what the message names: {settings} or the texts"
 
     async def _check_response(self, response: httpx2.Response) -> None:
         """Prints a failure that the package retries; makes it retry a malformed reply too."""
         await response.aread()
         if _is_transient(response.status_code):
-            print(f"judge: {self._describe(response)}", file=sys.stderr)
+            print(f"{self.service.section}: {self._describe(response)}", file=sys.stderr)
         elif response.status_code == 200:
             try:
                 self._parse_reply(response.json())
             except (ValueError, LookupError, TypeError, AttributeError):
                 problem = f"no chat completion ({self._describe(response)})"
-                print(f"judge: {problem}", file=sys.stderr)
+                print(f"{self.service.section}: {problem}", file=sys.stderr)
                 raise httpx2.DecodingError(problem, request=response.request) from None
 
     def _describe(self, response: httpx2.Response) -> str:
@@ -130,26 +148,27 @@ class Endpoint:
         return Reply(*(value and self.redact(value) for value in fields))
 
 
-def endpoint_from_environment() -> Endpoint:
-    """The endpoint that the environment names.
+def endpoint_from_environment(service: Service) -> Endpoint:
+    """The endpoint that the environment names for a service.
 
     Raises:
         UserError: A variable is missing or invalid.
     """
-    url = os.environ.get("APO_JUDGE_URL", "")
+    url_name, key_name = service.variable("URL"), service.variable("KEY")
+    url = os.environ.get(url_name, "")
     if not _is_http_url(url):
         raise UserError(
-            "APO_JUDGE_URL",
+            url_name,
             found="an address that is not http or https, or has a user name" if url else "no address",
-            expected="where judge.model of params.yaml is served, for example http://localhost:8000/v1",
-            do="export APO_JUDGE_URL and, for a secret, APO_JUDGE_KEY, or set judge.model: '' for no judge",
+            expected=f"where {service.section}.model of params.yaml is served, for example http://localhost:8000/v1",
+            do=f"export {url_name} and, for a secret, {key_name}, or {service.opt_out}",
         )
     parts = urlsplit(url)
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
-    key = os.environ.get("APO_JUDGE_KEY", "")
+    key = os.environ.get(key_name, "")
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise UserError(
-            "APO_JUDGE_KEY",
+            key_name,
             found="white space or a character that is not ASCII",
             expected="an API key",
             do="check for a line break at its end",
@@ -157,7 +176,8 @@ def endpoint_from_environment() -> Endpoint:
     return Endpoint(
         url=urlunsplit((parts.scheme, parts.netloc, path, "", "")),
         key=key,
-        timeout=_environment_int("APO_JUDGE_TIMEOUT", 300),
+        timeout=_environment_int(service.variable("TIMEOUT"), 300),
+        service=service,
         query=dict(parse_qsl(parts.query, keep_blank_values=True)),
     )
 
@@ -177,28 +197,44 @@ def _environment_int(name: str, default: int) -> int:
     return int(text)
 
 
-def request_all(requests: Iterable[Request], cache: ReplyCache) -> dict[str, Reply]:
+def request_all(
+    requests: Iterable[Request], cache: ReplyCache, service: Service, *, check: Check | None = None
+) -> dict[str, Reply]:
     """The reply to every request by `request_key`, from the cache or from the endpoint.
 
     Each reply is cached as soon as it arrives. After a failed request no other is sent; those in progress
     have `GRACE_SECONDS` to finish.
 
+    Args:
+        requests: What is asked.
+        cache: Of the replies.
+        service: Names the endpoint.
+        check: Refuses a reply before it is cached.
+
     Raises:
-        UserError: The endpoint is unreachable, or refuses a request.
+        UserError: The endpoint is unreachable or refuses a request, or `check` refuses a reply.
     """
     request_by_key = {request_key(request): request for request in requests}
     replies = {key: reply for key, request in request_by_key.items() if (reply := cache.get(request))}
     missing = {key: request for key, request in request_by_key.items() if key not in replies}
-    print(f"judge: {len(replies)} replies are cached, {len(missing)} requests are sent", file=sys.stderr)
+    print(
+        f"{service.section}: {len(replies)} replies are cached, {len(missing)} requests are sent",
+        file=sys.stderr,
+    )
     if missing:
-        endpoint, parallel = endpoint_from_environment(), _environment_int("APO_JUDGE_PARALLEL", 4)
-        with _retries_logged():
-            replies |= asyncio.run(_send_all(missing, cache, endpoint, parallel))
+        endpoint = endpoint_from_environment(service)
+        parallel = _environment_int(service.variable("PARALLEL"), 4)
+        with _retries_logged(service):
+            replies |= asyncio.run(_send_all(missing, cache, endpoint, parallel, check))
     return replies
 
 
 async def _send_all(
-    requests: Mapping[str, Request], cache: ReplyCache, endpoint: Endpoint, parallel: int
+    requests: Mapping[str, Request],
+    cache: ReplyCache,
+    endpoint: Endpoint,
+    parallel: int,
+    check: Check | None,
 ) -> dict[str, Reply]:
     """Sends the requests; asyncio and not threads, since Ctrl-C does not wait for a task in progress."""
     unsent = list(requests.items())[::-1]
@@ -208,14 +244,17 @@ async def _send_all(
         while unsent:
             key, request = unsent.pop()
             try:
-                replies[key] = await endpoint.complete(client, request)
-                cache.put(request, replies[key])
+                reply = await endpoint.complete(client, request)
+                if check:
+                    check(request, reply)
+                cache.put(request, reply)
+                replies[key] = reply
             except BaseException:
                 unsent.clear()
                 raise
             progress.update()
 
-    with tqdm(total=len(requests), desc="judge", unit="reply", disable=None) as progress:
+    with tqdm(total=len(requests), desc=endpoint.service.section, unit="reply", disable=None) as progress:
         async with endpoint.client() as client:
             workers = [asyncio.create_task(work()) for _ in range(min(parallel, len(requests)))]
             finished, unfinished = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
@@ -230,10 +269,10 @@ async def _send_all(
 
 
 @contextlib.contextmanager
-def _retries_logged() -> Iterator[None]:
+def _retries_logged(service: Service) -> Iterator[None]:
     """Prints the log of the package, which has one line for each retry."""
     logger, handler = logging.getLogger("openai"), logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("judge: %(message)s"))
+    handler.setFormatter(logging.Formatter(f"{service.section}: %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
@@ -245,15 +284,3 @@ def _retries_logged() -> Iterator[None]:
 def _is_transient(status: int) -> bool:
     """Whether the package retries a request with this status."""
     return status in (408, 409, 429) or status >= 500
-
-
-def _remedy(status: int | None = None) -> str:
-    if status is None or _is_transient(status):
-        return "check that the judge runs and that APO_JUDGE_URL is right, or lower APO_JUDGE_PARALLEL"
-    if status in (401, 403):
-        return "set APO_JUDGE_KEY to a key that may use this model"
-    if status == 404:
-        return "correct APO_JUDGE_URL, which usually ends in /v1, or judge.model"
-    if 300 <= status < 400:
-        return "set APO_JUDGE_URL to the final address; redirects are not followed"
-    return "change what the message names: judge.model, judge.max_tokens, judge.temperature or the texts"

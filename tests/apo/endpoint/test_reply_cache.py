@@ -1,4 +1,4 @@
-"""apo/judge/reply_cache.py: a reply belongs to exactly one request; a damaged file is no reply."""
+"""apo/endpoint/reply_cache.py: a reply belongs to exactly one request; a damaged file is no reply."""
 
 import doctest
 import json
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from apo.judge import reply_cache
-from apo.judge.prompts import chat_request
-from apo.judge.reply_cache import Reply, ReplyCache, repository_cache
+from apo.endpoint import reply_cache
+from apo.endpoint.reply_cache import Reply, ReplyCache, repository_cache
+from apo.judge.prompts import JUDGE, chat_request
 from tests.helpers.fake_judge import settings
 
 REQUEST = chat_request(settings(), "Which?")
@@ -55,5 +55,5 @@ def test_repository_cache_is_shared_by_experiments_in_other_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    repository_cache().put(REQUEST, REPLY)
+    repository_cache(JUDGE).put(REQUEST, REPLY)
     assert ReplyCache(tmp_path / ".cache" / "judge").get(REQUEST) == REPLY
