@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaForSequenceClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    LlamaForSequenceClassification,
+)
 
 from apo.core.errors import UserError
-from apo.model import checkpoint as models
 from apo.model.batching import collate
 from apo.model.checkpoint import (
     RewardModel,
@@ -25,7 +29,9 @@ from apo.model.checkpoint import (
     save_reward_model,
     start_reward_model,
 )
-from apo.sampling.generation import prompt_ids
+from apo.model.encoders import language_encoder
+from apo.model.hh_template import hh_template
+from apo.model.settings import Model
 from apo.text.dialogue import dialogue_to_messages
 from tests.helpers import tiny_models as tiny
 
@@ -47,6 +53,12 @@ def rewards(model: RewardModel, texts: list[tuple[str, str]] = DIALOGUES) -> lis
     pad_id = model.encoder.tokenizer.pad_token_id
     with torch.inference_mode():
         return [model(collate([item], pad_id=pad_id)).item() for item in items]
+
+
+OWN = (
+    "{% for m in messages %}{{ bos_token + m['role'] + ': ' + m['content'] + eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ bos_token + 'assistant: ' }}{% endif %}"
+)
 
 
 def messages_of(query: str, response: str) -> list[dict[str, str]]:
@@ -98,17 +110,46 @@ def test_a_language_model_brings_the_template_that_it_is_prompted_with(start: Pa
     """Its prompt is that of sampling, and its answer ends as in training; one of its own is kept."""
     tokenizer = load_tokenizer(start)
     query, answer = DIALOGUES[1]
-    settings = tiny.sampling()
+    encoder = language_encoder(start, tokenizer, max_length=64, parameter="align.max_length")
+    [rendered] = encoder.tokenize([(query, [answer])], Counter(), where="rows")
+    assert rendered
     prompt = tokenizer.apply_chat_template(
         dialogue_to_messages(query), add_generation_prompt=True, return_dict=False
     )
-    assert prompt == prompt_ids(tokenizer, query, settings, Counter())
+    assert prompt == encoder.prompt(rendered, Counter())
     whole = tokenizer.apply_chat_template(messages_of(query, answer), return_dict=False)
     assert whole[: len(prompt)] == prompt and whole[-1] == tokenizer.eos_token_id
+    assert whole[len(prompt) :] == rendered.responses[0] + encoder.turn_end
     assert tokenizer.decode(whole[len(prompt) : -1]) == f" {answer}"
-    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    tokenizer.chat_template = OWN
     save_language_model(load_language_model(start), tokenizer, start, tiny.CARD)
-    assert load_tokenizer(start).chat_template == "{{ messages[0]['content'] }}"
+    assert load_tokenizer(start).chat_template == OWN
+
+
+def end_ids_in(folder: Path) -> Any:
+    return json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
+
+
+def test_a_language_model_is_saved_with_all_its_end_tokens(start: Path) -> None:
+    """Those that it has, and the one that its template writes behind an answer, which is all it learns."""
+    assert end_ids_in(start) == 2
+    tokenizer, model = load_tokenizer(start), load_language_model(start)
+    tokenizer.chat_template = OWN.replace("eos_token", "pad_token")
+    save_language_model(model, tokenizer, start, tiny.CARD)
+    assert end_ids_in(start) == [2, 3]
+    tokenizer.chat_template = OWN
+    save_language_model(model, tokenizer, start, tiny.CARD)
+    assert end_ids_in(start) == [2, 3]  # none is lost
+    stock = AutoModelForCausalLM.from_pretrained(start)
+    assert stock.generation_config.eos_token_id == [2, 3] and stock.config.eos_token_id == 2
+
+
+def test_a_template_that_can_not_be_used_is_not_saved(start: Path) -> None:
+    tokenizer = load_tokenizer(start)
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    with pytest.raises(UserError, match=r"other: chat template: found a question .*, and with its answer"):
+        save_language_model(load_language_model(start), tokenizer, start.parent / "other", tiny.CARD)
+    assert not (start.parent / "other").exists()
 
 
 @pytest.mark.parametrize("pooling", ["last", "eos"])
@@ -324,7 +365,7 @@ def test_a_broken_checkpoint_is_refused_in_one_sentence(start: Path, name: str) 
         load_reward_model(start.parent / "rm")
     assert str(caught.value).startswith(str(start.parent / "rm"))
     with pytest.raises(UserError, match=message):
-        start_reward_model(start.parent / "rm", seed=1, **tiny.READING)
+        start_reward_model(start.parent / "rm", Model(**tiny.READING), seed=1)
     if "tokenizer" not in name:
         spoil_again = start.parent / "lm"
         shutil.copytree(start, spoil_again)
@@ -421,5 +462,5 @@ def test_a_save_replaces_the_whole_folder(start: Path) -> None:
 def test_the_chat_template_marks_turns_as_dialogues_do() -> None:
     from apo.text.dialogue import ASSISTANT, HUMAN
 
-    assert HUMAN.replace("\n", "\\n") in models.CHAT_TEMPLATE
-    assert ASSISTANT.replace("\n", "\\n") in models.CHAT_TEMPLATE
+    assert HUMAN.replace("\n", "\\n") in hh_template()
+    assert ASSISTANT.replace("\n", "\\n") in hh_template()
