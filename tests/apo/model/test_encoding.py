@@ -304,7 +304,9 @@ TURNS = (
 )
 
 
-def with_template(text: str, *, pooling: str = "last", separator: str = "", refused: str = "error") -> Encoder:
+def with_template(
+    text: str, *, pooling: str = "last", separator: str = "", refused: str = "error"
+) -> Encoder:
     tokenizer = tiny.tokenizer()
     tokenizer.chat_template = text
     tokenizer.init_kwargs["refused_dialogues"] = refused

@@ -159,7 +159,7 @@ def model() -> RewardModel:
 
 def test_a_saved_model_is_verified(model: RewardModel) -> None:
     save_reward_model(model, Path("rm"), tiny.CARD)
-    found = verify(model, Path("rm"), Path("train.jsonl"))
+    found = verify(model, Path("rm"), Path("train.jsonl"), dtype="float32")
     assert found == {"rows_compared": 4, "chat_template_equal": 4}
 
 
@@ -168,7 +168,7 @@ def test_a_saved_model_that_differs_is_found(model: RewardModel) -> None:
     with torch.no_grad():
         other.classifier.score.weight += 0.01
     save_reward_model(other, Path("rm"), tiny.CARD)
-    with pytest.raises(UserError, match=r"rewards that differ by .* after saving and loading"):
-        verify(model, Path("rm"), Path("train.jsonl"))
+    with pytest.raises(UserError, match=r"rewards that differ by .* after saving as float32 and load"):
+        verify(model, Path("rm"), Path("train.jsonl"), dtype="float32")
     assert list(read_rows(Path("train.jsonl"))) == COMPARISONS
     assert load_reward_model(Path("rm")).encoder.pooling == "last"

@@ -15,21 +15,23 @@ from tokenizers import normalizers
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
 from apo.model.batching import collate
-from apo.model.checkpoint import load_tokenizer, prepare_tokenizer
+from apo.model.checkpoint import load_tokenizer
+from apo.model.encoders import reward_encoder
 from apo.model.encoding import Encoder
-from apo.model.special_tokens import ANCHOR
+from apo.model.settings import Model
 from apo.reward.length_histogram import ENDS, LengthHistogram
 from apo.reward.recipe import Outputs, _tokenized, train_rm
 from apo.reward.settings import Apo
 from apo.reward.token_checks import Comparison, TokenCheck
 from apo.reward.token_issues import TOKEN_ISSUES
 from apo.text.data_issues import EXAMPLES, DataIssues
+from apo.text.dialogue import ASSISTANT
 from tests.helpers import odd_tokenizers as odd
 from tests.helpers import tiny_models as tiny
 
 CODES = list(TOKEN_ISSUES.codes)
 QUERY = tiny.query("What is 1 plus 2?")
-SHORT = f"\n\nHuman: a{ANCHOR}"
+SHORT = f"\n\nHuman: a{ASSISTANT}"
 
 
 def check_of(encoder: Encoder, action: str = "keep", **changes: str) -> TokenCheck:
@@ -48,7 +50,8 @@ def look(
     is_apo: bool = False,
 ) -> tuple[list[int], dict[str, int]]:
     """Which responses stay, and what was counted."""
-    [tokenized] = encoder.tokenize([(query, responses)], where="a.jsonl", allow_blank=True)
+    [tokenized] = encoder.tokenize([(query, responses)], Counter(), where="a.jsonl", allow_blank=True)
+    assert tokenized
     scores = [float(-i) for i in range(len(responses))] if scores is None else scores
     stays = check.kept_responses(Comparison(query, responses, scores, tokenized, "a.jsonl:1", is_apo))
     return stays, dict(+check.issues.counts)
@@ -156,8 +159,7 @@ def test_the_text_of_a_special_token_is_counted(text: str) -> None:
 
 def test_the_separator_in_a_text_is_counted() -> None:
     tokenizer = tiny.tokenizer()
-    prepare_tokenizer(tokenizer, pooling="last", separator="<sep>", where="")
-    encoder = Encoder(tokenizer, 64, "last", "<sep>", "left")
+    encoder = reward_encoder(tokenizer, Model(**(tiny.READING | {"separator": "<sep>"})), where="")
     assert found(encoder, ["3 <sep> 4", "no", "3"]) == ([1, 2], {"special_token_text": 1})
 
 
@@ -179,7 +181,7 @@ def test_unknown_tokens_above_the_rate() -> None:
         [1, 2],
         {"unknown_tokens": 1},
     )  # 1 of 9
-    strange = "\n\nHuman: " + "a".join("\u00e9" * 9) + ANCHOR
+    strange = "\n\nHuman: " + "a".join("\u00e9" * 9) + ASSISTANT
     assert found(encoder, ["a", "b"], query=strange) == ([], {"unknown_tokens": 1})
 
 
@@ -201,7 +203,7 @@ def test_a_separator_that_is_no_token_of_its_own() -> None:
     assert look_at(tokenizer, separator="<sep>") == {"lost_separator": 1}
     with pytest.raises(UserError, match=r"models/backbone: found .*'<sep>' as one token"):
         look_at(tokenizer, separator="<sep>", action="error")
-    prepare_tokenizer(tokenizer, pooling="last", separator="<sep>", where="")
+    reward_encoder(tokenizer, Model(**(tiny.READING | {"separator": "<sep>"})), where="")
     assert look_at(tokenizer, separator="<sep>") == {}
 
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 import stages.actor
 import stages.backbone
 from apo.core.records import write_rows
-from apo.language.settings import FineTuning
+from apo.language.settings import Actor
 from apo.language.sft import fine_tune
 from apo.model.versions import VERSIONS
 from apo.reward.recipe import Outputs, train_rm
@@ -114,7 +114,8 @@ def test_another_pooling_is_opened_by_this_library(repository: Path) -> None:
 
 
 def test_the_card_of_a_language_model_says_what_it_learned_from(repository: Path) -> None:
-    settings = tiny.optimizer(FineTuning, max_length=64)
+    own = {"start": "x", "chat_template": "own", "refused_dialogues": "error"}
+    settings = tiny.optimizer(Actor, max_length=64, **own)
     write_rows(Path("data/rjs/apo.jsonl"), [{}, {}])
     fine_tune(
         "llm_apo",
