@@ -14,6 +14,9 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
     LlamaForSequenceClassification,
 )
 
@@ -21,6 +24,7 @@ from apo.core.errors import UserError
 from apo.model.batching import collate
 from apo.model.checkpoint import (
     RewardModel,
+    is_reward_model,
     load_language_model,
     load_reward_model,
     load_tokenizer,
@@ -348,9 +352,9 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "sizes that do not go together": (config(num_attention_heads=3), "does not load"),
     "a size that is text": (config(hidden_size="wide"), "does not load"),
     "an unknown type": (config(model_type="nothing"), "does not load"),
-    "config is no JSON": (text("config.json", "{oh"), "does not load"),
-    "config is a list": (text("config.json", "[]"), "does not load"),
-    "config is empty": (text("config.json", "{}"), "does not load"),
+    "config is no JSON": (text("config.json", "{oh"), "does not load|found JSONDecodeError.* a JSON object"),
+    "config is a list": (text("config.json", "[]"), r"does not load|found \[\]; expected a JSON object"),
+    "config is empty": (text("config.json", "{}"), "does not load|found None under the key `apo`"),
     "tokenizer is no JSON": (text("tokenizer.json", "{oh"), "does not load"),
     "tokenizer is empty": (text("tokenizer.json", "{}"), "does not load"),
 }
@@ -393,8 +397,111 @@ def test_a_reward_model_of_somebody_else_is_refused(start: Path, settings: Any) 
 
 
 def test_a_backbone_is_no_reward_model(start: Path) -> None:
+    assert not is_reward_model(start)
+    with pytest.raises(UserError, match=r"found None under the key `apo` of its config\.json"):
+        load_reward_model(start)
+    with pytest.raises(UserError, match=r"weights without score\.weight"):
+        load_reward_model(start, foreign=Model(**tiny.READING))
+    config(apo=tiny.READING)(start)
     with pytest.raises(UserError, match=r"weights without score\.weight"):
         load_reward_model(start)
+
+
+# Reward models of others
+
+
+def foreign(folder: Path, labels: int = 1, **changes: Any) -> Path:
+    """A classifier as others save it: a template of its own, no word of ours in its config."""
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = OWN
+    sizes = {"vocab_size": 380, "pad_token_id": 3, "num_labels": labels, **tiny.SIZES, **changes}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = LlamaForSequenceClassification(LlamaConfig(**sizes))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+READING = Model(max_length=64, pooling="eos", separator="", truncation_side="left")
+
+
+def test_a_reward_model_of_others_gives_its_own_rewards(start: Path) -> None:
+    """What the stock classes give for its own template, before and after it is saved here."""
+    folder = foreign(start.parent / "foreign")
+    assert is_reward_model(folder)
+    model = load_reward_model(folder, foreign=READING).eval()
+    assert model.encoder.pooling == "last"
+    stock = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    expected = []
+    for dialogue in DIALOGUES:
+        ids = tokenizer.apply_chat_template(messages_of(*dialogue), return_dict=False)
+        with torch.inference_mode():
+            expected.append(stock(torch.tensor([ids])).logits.item())
+    assert rewards(model) == pytest.approx(expected, abs=1e-5)
+    save_reward_model(model, start.parent / "own", tiny.CARD)
+    assert rewards(load_reward_model(start.parent / "own").eval()) == pytest.approx(expected, abs=1e-6)
+    assert load_tokenizer(start.parent / "own").chat_template == OWN
+
+
+def test_a_reward_model_of_others_starts_one_with_its_head(start: Path) -> None:
+    folder = foreign(start.parent / "foreign")
+    head = load_reward_model(folder, foreign=READING).classifier.score.weight
+    model = start_reward_model(folder, READING, seed=1)
+    assert torch.equal(model.classifier.score.weight, head) and model.encoder.pooling == "eos"
+
+
+def test_its_padding_is_that_of_its_config(start: Path) -> None:
+    folder = foreign(start.parent / "foreign", pad_token_id=7)
+    tokenizer = load_reward_model(folder, foreign=READING).encoder.tokenizer
+    assert tokenizer.pad_token_id == 7
+
+
+def test_a_classifier_with_several_labels_is_no_reward_model(start: Path) -> None:
+    folder = foreign(start.parent / "foreign", labels=3)
+    with pytest.raises(UserError, match="found a classifier with 3 labels; expected a reward model"):
+        load_reward_model(folder, foreign=READING)
+    with pytest.raises(UserError, match="found a classifier with 3 labels; expected a reward model"):
+        start_reward_model(folder, READING, seed=1)
+
+
+def test_a_reward_model_without_a_linear_head_is_refused(start: Path) -> None:
+    settings = {"vocab_size": 380, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    config = BertConfig(**settings, num_attention_heads=2, num_labels=1)
+    BertForSequenceClassification(config).save_pretrained(start.parent / "bert")
+    tiny.tokenizer().save_pretrained(start.parent / "bert")
+    with pytest.raises(UserError, match="BertForSequenceClassification, which has no linear layer `score`"):
+        load_reward_model(start.parent / "bert", foreign=READING)
+
+
+def test_more_tokens_than_a_model_has_positions_are_refused_before_it_is_loaded(start: Path) -> None:
+    folder = foreign(start.parent / "foreign", max_position_embeddings=32)
+    only_a_pickle(folder)
+    message = r"model\.max_length: found 64 tokens with .*foreign, a model of 32 positions"
+    with pytest.raises(UserError, match=message):
+        start_reward_model(folder, READING, seed=1)
+    foreign(start.parent / "foreign", max_position_embeddings=32)
+    with pytest.raises(UserError, match=message):
+        load_reward_model(folder, foreign=READING)
+
+
+def test_a_tokenizer_of_another_model_is_refused(start: Path) -> None:
+    folder = foreign(start.parent / "foreign", vocab_size=300)
+    with pytest.raises(UserError, match=r"foreign: found a tokenizer with id 379 .* with 300 embeddings"):
+        start_reward_model(folder, READING, seed=1)
+
+
+def test_weights_may_be_stored_in_half_the_bytes(start: Path) -> None:
+    model = tiny.reward_model(start)
+    save_reward_model(model, start.parent / "rm", tiny.CARD, dtype="bfloat16")
+    weights = load_file(start.parent / "rm" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+    assert json.loads((start.parent / "rm" / "config.json").read_text())["dtype"] == "bfloat16"
+    again = load_reward_model(start.parent / "rm")
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    assert {p.dtype for p in model.parameters()} == {torch.float32}  # what trains on is left alone
+    assert rewards(again) == pytest.approx(rewards(model), abs=0.02)
 
 
 def test_remote_code_is_not_run(start: Path) -> None:

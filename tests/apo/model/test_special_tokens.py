@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from apo.model.chat_template import ChatTemplate, Rendered
 from apo.model.encoding import Encoder
 from apo.model.special_tokens import special_tokens, text_ids, written
-from apo.text.dialogue import ASSISTANT
+from apo.text.dialogue import ASSISTANT, dialogue_to_messages
 from tests.helpers import odd_tokenizers as odd
 from tests.helpers import tiny_models as tiny
 
@@ -102,7 +102,7 @@ TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}"
     "{% if m['role'] == 'assistant' %}{{ messages[0]['content'] }}{% endif %}"
     "[{{ m['role'] }}] {{ m['content'] | trim }}{{ eos_token }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ messages[0]['content'] }}[assistant] {% endif %}"
+    "{% if add_generation_prompt %}{{ messages[0]['content'] }}[assistant]{% endif %}"
 )
 
 
@@ -123,7 +123,7 @@ def test_only_the_template_sets_special_tokens(name: str, parts: list[str]) -> N
     assert [number for number in ids if number in (1, 2, 3)] == [1, 2, 2]
     assert not {1, 2, 3} & set(found.responses[0])
     if not set(PARTS[:4]) & set(parts):
-        messages = [{"role": "user", "content": text.strip()}, {"role": "assistant", "content": text.strip()}]
+        messages = [*dialogue_to_messages(tiny.query(text)), {"role": "assistant", "content": text.strip()}]
         assert ids == tokenizer.apply_chat_template(messages, chat_template=TEMPLATE, return_dict=False)
 
 
