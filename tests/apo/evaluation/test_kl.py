@@ -1,6 +1,7 @@
 """evaluation/kl.py: KL of two models along answers, by hand and against what the models themselves give."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,13 +78,11 @@ def test_it_is_the_sum_over_the_places_of_the_answer_and_its_end(monkeypatch: py
 def test_it_goes_along_the_ids_that_were_drawn() -> None:
     """Not those of the text: other pieces of it, and no end where none was drawn."""
     model, other, encoder = models()
-    [text] = encoder.tokenizer(["It was"], add_special_tokens=False)["input_ids"]
-    drawn = encoder.tokenizer.convert_tokens_to_ids(list("\u2581It\u2581w"))
-    assert encoder.tokenizer.decode(drawn).strip() == "It w" and len(text) != len(drawn)
-    row: dict[str, Any] = {"query_id": "a", "query": ROWS[0]["query"], "samples": ["It w", "It was"]}
+    drawn = encoder.tokenizer.convert_tokens_to_ids(["\u2581", "d", "o", "g"])
+    row: dict[str, Any] = {"query_id": "a", "query": ROWS[0]["query"], "samples": ["dog", "It was"]}
     [found] = with_kl(model, other, encoder, [row | {"sample_ids": [drawn, None]}], desc="")
     [plain] = with_kl(model, other, encoder, [row], desc="")
-    assert found["tokens"][0] == len(drawn)
+    assert (found["tokens"][0], plain["tokens"][0]) == (4, 2)  # one piece and its end
     assert (found["tokens"][1], found["kl"][1]) == (
         plain["tokens"][1],
         pytest.approx(plain["kl"][1], rel=1e-4),
@@ -98,12 +97,15 @@ def test_it_goes_along_the_ids_that_were_drawn() -> None:
 
 
 def test_a_long_prompt_is_cut_as_it_was_asked() -> None:
+    """BOS and the seven last tokens, up to the turn mark."""
     model, other, encoder = models()
-    short = Encoder(encoder.tokenizer, 8, "last", "", "left", ends=(2,))
-    rows = [ROWS[0] | {"query": tiny.query("What is two plus two? " * 3)}]
-    cut = with_kl(model, other, short, rows, desc="")
-    prompt = encoder.tokenizer(rows[0]["query"], add_special_tokens=False)["input_ids"][-7:]
-    again = encoder.tokenizer.decode(prompt).removesuffix("\n\nAssistant:")
-    assert cut[0]["tokens"] == with_kl(model, other, encoder, rows, desc="")[0]["tokens"]
-    assert cut[0]["kl"] != pytest.approx(with_kl(model, other, encoder, rows, desc="")[0]["kl"], rel=1e-4)
-    assert again and cut[0]["query"] == rows[0]["query"]
+    row = {"query_id": "a", "query": tiny.query("What is two plus two? " * 3), "samples": ["dog"]}
+    [found] = with_kl(model, other, replace(encoder, max_length=8), [row], desc="")
+    tokenizer = encoder.tokenizer
+    prompt = [1, *tokenizer(row["query"], add_special_tokens=False)["input_ids"][-7:]]
+    answer = [*tokenizer(" dog", add_special_tokens=False)["input_ids"], 2]
+    ids = torch.tensor([prompt + answer])
+    with torch.no_grad():
+        p, q = (one(ids).logits[0, 7:-1].double().log_softmax(-1) for one in (model, other))
+    assert found["tokens"] == [2]
+    assert found["kl"] == [pytest.approx(float((p.exp() * (p - q)).sum()), rel=1e-4)]

@@ -121,11 +121,11 @@ def test_a_text_of_which_the_tokenizer_leaves_nothing_is_empty() -> None:
 
 
 def test_a_response_longer_than_the_room_is_cut() -> None:
-    """'1 2 3 4 5' is ten tokens; BOS and ten of them are eleven."""
+    """'1 2 3 4 5' is ten tokens; BOS, the turn mark and ten of them are twelve."""
     long = "1 2 3 4 5"
     [item] = tiny.encoder().items([(QUERY, [long])], Counter(), where="")
     length = len(item.responses[0])
-    fits, one_less = tiny.encoder(max_length=length + 2), tiny.encoder(max_length=length)
+    fits, one_less = tiny.encoder(max_length=length + 3), tiny.encoder(max_length=length + 1)
     assert found(fits, [long, "no"]) == ([0, 1], {})
     stays, counts = found(one_less, [long, "no"])
     assert stays == [1] and counts == {"response_cut": 1}
@@ -134,12 +134,12 @@ def test_a_response_longer_than_the_room_is_cut() -> None:
 def test_the_query_is_cut_away_only_when_none_of_its_tokens_is_left() -> None:
     [item] = tiny.encoder().items([(QUERY, ["1 2 3 4 5"])], Counter(), where="")
     length = len(item.responses[0])
-    assert found(tiny.encoder(max_length=length + 2), ["1 2 3 4 5", "no"]) == ([0, 1], {})
-    assert found(tiny.encoder(max_length=length + 1), ["1 2 3 4 5", "no"]) == (
+    assert found(tiny.encoder(max_length=length + 3), ["1 2 3 4 5", "no"]) == ([0, 1], {})
+    assert found(tiny.encoder(max_length=length + 2), ["1 2 3 4 5", "no"]) == (
         [],
         {"query_cut_away": 1},
     )
-    assert found(tiny.encoder(max_length=length + 2, pooling="eos"), ["1 2 3 4 5", "no"])[0] == []
+    assert found(tiny.encoder(max_length=length + 3, pooling="eos"), ["1 2 3 4 5", "no"])[0] == []
 
 
 def test_a_query_that_only_a_dropped_response_displaced_is_back() -> None:
