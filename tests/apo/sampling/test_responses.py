@@ -3,6 +3,8 @@
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from apo.model.encoding import Encoder
 from apo.model.hh_template import hh_template
@@ -45,6 +47,9 @@ def encoder(template: str | None = None, ends: tuple[int, ...] = (EOS, OTHER_END
     tokenizer = tiny.tokenizer()
     tokenizer.chat_template = template
     return Encoder(tokenizer, 64, "last", "", "left", ends=ends)
+
+
+READING = encoder()
 
 
 def read(*drawn: list[int], template: str | None = None) -> tuple[list[Response], Counter[str]]:
@@ -111,6 +116,34 @@ def test_the_text_of_an_end_token_is_text() -> None:
     assert drawn.count(EOS) == 1
     [one], counts = read(drawn)
     assert one == Response("a </s> b", None) and counts == {}
+
+
+@settings(max_examples=150)
+@given(
+    body=st.lists(st.integers(0, 379).filter(lambda token: token not in (EOS, OTHER_END)), max_size=12),
+    end=st.sampled_from([[], [EOS], [OTHER_END]]),
+)
+def test_what_was_drawn_is_what_is_learned(body: list[int], end: list[int]) -> None:
+    """The ids that are kept, or those that the text gives again, are the drawn ones unless they were cut."""
+    reading = READING
+    prompts = encode_prompts(reading, ROWS[:1], Counter(), where="rows")
+    counts: Counter[str] = Counter()
+    drawn = [*body, *end] or [EOS]
+    [[one]] = read_responses(reading, prompts, [[drawn]], counts)
+    texts = [(ROWS[0]["query"], [one.text])]
+    [item] = reading.tokenize(texts, Counter(), where="rows", allow_blank=True)
+    assert item
+    ids = item.responses[0] + reading.turn_end if one.ids is None else one.ids
+    assert (
+        reading.tokenizer.decode([t for t in ids if t != OTHER_END], skip_special_tokens=True).strip()
+        == one.text
+    )
+    if not counts["samples_cut"] and not counts["samples_half_character"]:
+        assert ids == drawn
+    length = len(ids) - (ids[-1:] == [EOS])
+    assert ids[:length] == drawn[:length]
+    if counts["samples_half_character"] and not counts["samples_cut"]:
+        assert not one.text.endswith(HALF)
 
 
 # Characters that were cut in two
