@@ -8,7 +8,8 @@
 # make inspect   what is in a file of yours: DATA=file.jsonl; MODEL=folder for tokens, KIND=, FORMAT=, MAP='prompt=question',
 #              LABELS='1=1 2=2 0=tie', JSON=1
 # make big     time and memory of the stages that read rows, up to a million of them, an hour; SIZES='10000 100000'
-# make preset   the parameters of a preset: NAME=demo, hh_1b or paper
+# make preset   the parameters of a preset: NAME=demo, smollm2, hh_1b or paper
+# make fetch   the models and data sets that a preset pins, into pretrained/ and data/input/: NAME=smollm2 or hh_1b
 # make interop  checkpoints and files in the code of others: transformers, TRL, RewardBench; part of make test
 # make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
 # make gpu     time and memory on a GPU, into docs/scale.md, about five minutes
@@ -22,7 +23,7 @@ BASE := .venv/installed
 DEV := .venv/installed-dev
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick fuzz check format setup setup-dev hermetic reproduce inspect preset interop bench gpu big study FORCE
+.PHONY: repro test quick fuzz check format setup setup-dev hermetic reproduce inspect preset fetch interop bench gpu big study FORCE
 setup: $(BASE) .dvc/plots/page.html
 setup-dev: setup $(DEV)
 
@@ -66,6 +67,9 @@ inspect: setup
 
 preset: setup
 	@$(BIN)/python -m apo.preset $(NAME)
+
+fetch: setup
+	@$(BIN)/python -m apo.fetch $(NAME)
 
 interop: setup-dev .venv/rewardbench
 	$(BIN)/python -m pytest tests/pipeline/test_interop.py

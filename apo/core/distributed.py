@@ -114,11 +114,11 @@ def report(error: UserError) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def report_group(error: RuntimeError) -> None:
+def report_group(error: RuntimeError) -> bool:
     """Reports a failed collective operation: it timed out, or another worker has exited.
 
-    Raises:
-        RuntimeError: The error has another cause.
+    Returns:
+        False if the error has another cause.
     """
     rank = os.environ.get("RANK", "0")
     if timeout := _timeout_error(str(error), f"rank {rank}"):
@@ -127,7 +127,8 @@ def report_group(error: RuntimeError) -> None:
         print(f"rank {rank}: another rank has ended", file=sys.stderr, flush=True)
         time.sleep(GRACE)  # the launcher reports the worker that exited first
     else:
-        raise error
+        return False
+    return True
 
 
 def end_worker() -> NoReturn:

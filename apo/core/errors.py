@@ -1,5 +1,10 @@
 """The exceptions that a user sees: `UserError`, and `RowError` for one row, whose action params.yaml sets."""
 
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
 
 class UserError(Exception):
     """An input of the user is wrong: a file, a parameter, a checkpoint, the environment.
@@ -35,3 +40,26 @@ class RowError(UserError):
     ) -> None:
         super().__init__(where, found=found, expected=expected, do=do)
         self.code = code
+
+
+def explain_unexpected(error: BaseException, stage: str) -> UserError:
+    """The message for an exception that a library raised over an input which no check had foreseen.
+
+    Args:
+        error: The exception.
+        stage: The name of the stage.
+    """
+    frames = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)]
+    own = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path, line in zip(frames, lines, strict=True)
+        if path.is_relative_to(ROOT) and ".venv" not in path.parts
+    ]
+    text = " ".join(str(error).split())
+    return UserError(
+        f"stage {stage}",
+        found=f"{type(error).__name__}{': ' if text else ''}{text[:300]} (at {[stage, *own][-1]})",
+        expected="inputs and parameters that the stage can work with",
+        do="look at what the message names; APO_TRACEBACK=1 shows where it comes from, for a report",
+    )

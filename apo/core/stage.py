@@ -4,12 +4,13 @@ import argparse
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from apo.core import distributed, gpu_lock
-from apo.core.errors import UserError
+from apo.core.errors import UserError, explain_unexpected
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -17,8 +18,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 def run(main: Callable[..., None]) -> None:
     """Calls `main` with one option `--name path` per parameter.
 
-    A UserError is printed as one line and the exit code is 1. In a worker the process ends as soon as the
-    worker's part of the computation is done.
+    An exception is printed as one line and the exit code is 1; APO_TRACEBACK=1 prints the traceback of one
+    that is no UserError. In a worker the process ends as soon as its part of the computation is done.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(main))
     for name, parameter in inspect.signature(main).parameters.items():
@@ -35,6 +36,14 @@ def run(main: Callable[..., None]) -> None:
         sys.exit(f"error: {' '.join(str(error).splitlines())}")
     except KeyboardInterrupt:
         sys.exit("interrupted; `dvc repro` resumes from the last checkpoint")
+    except Exception as error:  # noqa: BLE001 - of any library
+        sys.exit(f"error: {' '.join(str(_explained(error, main)).splitlines())}")
+
+
+def _explained(error: Exception, main: Callable[..., None]) -> UserError:
+    if os.environ.get("APO_TRACEBACK"):
+        traceback.print_exception(error)
+    return explain_unexpected(error, Path(inspect.getfile(main)).stem)
 
 
 def _run_worker(main: Callable[..., None], arguments: dict[str, Path | str]) -> NoReturn:
@@ -47,8 +56,9 @@ def _run_worker(main: Callable[..., None], arguments: dict[str, Path | str]) -> 
             distributed.end_worker()
     except UserError as error:
         distributed.report(error)
-    except RuntimeError as error:
-        distributed.report_group(error)
     except KeyboardInterrupt:
         pass
+    except Exception as error:  # noqa: BLE001 - of any library
+        if not (isinstance(error, RuntimeError) and distributed.report_group(error)):
+            distributed.report(_explained(error, main))
     distributed.end(1)

@@ -249,10 +249,17 @@ def load_reward_model(folder: Path, *, foreign: Model | None = None) -> RewardMo
         assert foreign
         check_positions(folder, {"model.max_length": foreign.max_length})
         settings = {**foreign.model_dump(), "pooling": "last", "separator": ""}
-        if pad_id is not None:
-            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_id)
+        if pad_id is None:  # then the library reads the last token, whatever it is
+            pad_id = _unused_at_end(tokenizer, Encoder(tokenizer, **settings).template.turn_end)
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_id)
     classifier, _ = _load_classifier(folder, tokenizer, needs_head=True)
     return RewardModel(classifier, Encoder(tokenizer, **settings))
+
+
+def _unused_at_end(tokenizer: Any, turn_end: list[int]) -> int:
+    """A token to pad with that no sequence ends with."""
+    ids = [tokenizer.unk_token_id, tokenizer.bos_token_id, *range(len(turn_end) + 1)]
+    return next(number for number in ids if number is not None and number not in turn_end)
 
 
 def save_reward_model(

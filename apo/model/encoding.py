@@ -103,7 +103,12 @@ class Encoder:
     @cached_property
     def turn_end(self) -> list[int]:
         """What follows a response: all that the template writes, or the end that a language model learns."""
-        return self.template.learned_end(self.ends) if self.ends else self.template.turn_end
+        if self.ends:
+            return self.template.learned_end(self.ends)
+        end = self.template.turn_end
+        while end[-1:] == [self.tokenizer.pad_token_id]:
+            end = end[:-1]  # `AutoModelForSequenceClassification` reads the last token that is not padding
+        return end
 
     @property
     def max_content_tokens(self) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from apo.model.chat_template import Rendered
 from apo.model.encoding import Encoder
-from apo.model.special_tokens import special_tokens, written
+from apo.model.special_tokens import special_tokens, text_ids, written
 from apo.reward.length_histogram import LengthHistogram
 from apo.text.data_issues import DataIssues
 from apo.text.dialogue import ASSISTANT
@@ -57,7 +57,9 @@ class TokenCheck:
         self.issues = issues
         self.lengths = LengthHistogram(overhead=encoder.max_length - encoder.max_content_tokens)
         self._encoder, self._room, self._unknown_rate = encoder, encoder.max_content_tokens, unknown_rate
-        self._ids, self._unknown = set(special.values()), tokenizer.unk_token_id
+        self._unknown = tokenizer.unk_token_id
+        as_tokens = zip(special, text_ids(tokenizer, list(special), special), strict=True)
+        self._unsplit = written(text for text, ids in as_tokens if special[text] in ids)
         self._written = written([*special, *filter(None, [tokenizer.unk_token])])
 
     def check_tokenizer(self, where: str) -> None:
@@ -114,10 +116,8 @@ class TokenCheck:
         if match := self._written.search(text):
             found = f"{match.group()!r} in {desc}: {_shown(text[max(match.start() - SHOWN // 2, 0) :])}"
             stays &= self.issues.keeps("special_token_text", where=where, found=found)
-        if not self._ids.isdisjoint(ids):
-            number = next(number for number in ids if number in self._ids)
-            token = self._encoder.tokenizer.convert_ids_to_tokens(number)
-            found = f"the token {token!r} out of the text of {desc}: {_shown(text)}"
+        if match := self._unsplit.search(text):
+            found = f"the token {match.group()!r} out of the text of {desc}: {_shown(text)}"
             stays &= self.issues.keeps("special_token_id", where=where, found=found)
         unknown = 0 if self._unknown is None else ids.count(self._unknown)
         if unknown > self._unknown_rate * len(ids):

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from apo.alignment.settings import read_align
 from apo.core import config
 from apo.core.errors import UserError
-from apo.preset import names, switch
+from apo.preset import main, names, switch
 from tests.apo.core.test_config import SECTIONS, read
 from tests.helpers.played_repo import dvc, ran, stages
 from tests.helpers.small_repo import ROOT, copy_repository, run
@@ -25,7 +25,8 @@ def load(text: str) -> Any:
 
 
 def preset(name: str) -> dict[str, Any]:
-    return leaves(load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8")))
+    values = load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
+    return leaves({key: value for key, value in values.items() if key != "fetch"})
 
 
 def leaves(node: Any, above: str = "") -> dict[str, Any]:
@@ -44,8 +45,8 @@ def params(tmp_path: Path) -> Path:
     return path
 
 
-def test_there_are_three() -> None:
-    assert names(PRESETS) == ["demo", "hh_1b", "paper"]
+def test_there_are_four() -> None:
+    assert names(PRESETS) == ["demo", "hh_1b", "paper", "smollm2"]
 
 
 def test_the_demo_holds_the_committed_value_of_every_key_of_the_others() -> None:
@@ -127,8 +128,23 @@ def test_a_preset_that_does_not_fit_changes_nothing(params: Path, written: str, 
 
 
 def test_an_unknown_preset_is_one_message(params: Path) -> None:
-    with pytest.raises(UserError, match=r"found no papre.yaml; expected one of demo, hh_1b, paper; write"):
+    with pytest.raises(
+        UserError, match=r"found no papre.yaml; expected one of demo, hh_1b, paper, smollm2; write"
+    ):
         switch("papre", params=params, folder=PRESETS)
+
+
+def test_a_preset_says_what_is_not_fetched(
+    params: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(PRESETS, params.parent / "presets")
+    monkeypatch.chdir(params.parent)
+    (params.parent / "pretrained" / "smollm2-135m-instruct").mkdir(parents=True)
+    assert main(["smollm2"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "not fetched yet: data/input/hh-rlhf; run `make fetch NAME=smollm2`"
+    assert main(["demo"]) == 0
+    assert capsys.readouterr().out.endswith("values changed to preset demo\n")
 
 
 # As dvc takes it
@@ -149,9 +165,14 @@ def test_dvc_takes_a_preset(tmp_path: Path, name: str) -> None:
             if path.suffix:
                 path.touch()
     starts = [preset(name)[f"{one}.start"] for one in ("backbone", "actor")]
+    for stage in all_stages.values():  # a stage depends on single files of a folder
+        for path in [copy / dep for dep in stage["deps"] if dep not in starts]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.mkdir() if not path.suffix else path.touch()
     assert starts[0] in run(["dvc", "repro", "--dry"], copy).stderr
     for start in starts:
-        (copy / start).mkdir(parents=True)
+        (copy / start).mkdir(parents=True, exist_ok=True)
     assert ran(dvc(copy, "repro", "--dry")) == set(all_stages)
     rounds = len(preset(name).get("rounds", [1]))
     assert sum(stage.startswith("train_apo_rm@") for stage in all_stages) == rounds

@@ -4,7 +4,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BloomConfig, GPTNeoXConfig, LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config
+from transformers import (
+    BloomConfig,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    PretrainedConfig,
+    Qwen2Config,
+)
 
 from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
@@ -21,6 +29,7 @@ TREES: dict[str, PretrainedConfig] = {  # those that read a query and all its re
     "llama": LlamaConfig(**SMALL, num_key_value_heads=2),
     "qwen2": Qwen2Config(**SMALL, num_key_value_heads=2),
     "mistral": MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=None),
+    "olmo2": Olmo2Config(**SMALL, num_key_value_heads=2),  # that of preset hh_1b
     "gpt_neox": GPTNeoXConfig(**SMALL),
 }
 PLAIN: dict[str, PretrainedConfig] = {  # those that can't

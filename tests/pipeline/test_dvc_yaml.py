@@ -412,6 +412,7 @@ LAYERS = [
     ["conversion", "selection", "datasets", "splits", "training", "sampling", "scoring", "judge", "plots"],
     ["language", "reward", "alignment", "evaluation"],
     ["export", "inspection", "report", "lineage", "preset"],
+    ["fetch"],
 ]
 
 
