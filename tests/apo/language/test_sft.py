@@ -50,9 +50,7 @@ def test_answers_that_all_lose_their_query_are_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    with pytest.raises(
-        UserError, match=r"no answer to fine-tune on: \{'queries_dropped_cut_away': 4\}.*actor\.max_length"
-    ):
+    with pytest.raises(UserError, match=r"no answer.*4.*actor\.max_length"):
         tuned(tmp_path, answer="1 2 3 4 5 6 7 8 9", max_length=8)
     assert not (tmp_path / "llm").exists()
 

@@ -7,13 +7,14 @@ import pytest
 
 from apo.core.errors import UserError
 from apo.language.settings import Actor
-from apo.language.template_choice import FOLDER, choose_template
+from apo.language.template_choice import choose_template
 from apo.model.chat_template import ChatTemplate
 from apo.model.checkpoint import load_tokenizer
 from apo.model.hh_template import hh_template
 from tests.helpers import tiny_models as tiny
 from tests.helpers.small_repo import ROOT
 
+FOLDER = Path("data/chat_templates")
 TURNS = (
     "{% for m in messages %}{{ bos_token + m['role'] + ':' + m['content'] + eos_token }}{% endfor %}"
     "{% if add_generation_prompt %}{{ bos_token + 'assistant:' }}{% endif %}"
