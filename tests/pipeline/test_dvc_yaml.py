@@ -197,6 +197,7 @@ def test_the_command_names_the_parameters_of_main(stage: Stage) -> None:
 @each
 def test_inputs_come_from_earlier_stages_or_are_sources(stage: Stage) -> None:
     sources = {PARAMS["data"]["dir"], PARAMS["backbone"]["start"], PARAMS["actor"]["start"]}
+    sources.add("data/chat_templates")
     for dep in stage.data - sources:
         assert any(_overlap(dep, out) for other in ALL for out in other.written), dep
     assert not stage.data & set(stage.written)
