@@ -173,6 +173,20 @@ def test_a_special_token_of_one_character_can_only_be_found() -> None:
     assert found(encoder, ["3", "no"], query=tiny.query("\x07")) == ([], {"special_token_id": 1})
 
 
+def test_the_special_tokens_of_a_chat_template_are_none_of_the_text() -> None:
+    """Each turn begins and ends with one; a byte in the text that is one is found beside them."""
+    tokenizer = tiny.tokenizer()
+    tokenizer.pad_token = "<0x07>"
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ bos_token + m['role'] + ': ' + m['content'] + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ bos_token + 'assistant: ' }}{% endif %}"
+    )
+    encoder = Encoder(tokenizer, 64, "last", "", "left")
+    assert found(encoder, ["3", "no"]) == ([0, 1], {})
+    assert found(encoder, ["3", "bell \x07", "no"]) == ([0, 2], {"special_token_id": 1})
+    assert found(encoder, ["3", "no"], query=tiny.query("bell \x07")) == ([], {"special_token_id": 1})
+
+
 def test_unknown_tokens_above_the_rate() -> None:
     """One of ten letters unknown is a tenth, which may be; the space before the response is a token too."""
     encoder = Encoder(odd.unigram(), 64, "last", "", "left")
