@@ -23,7 +23,7 @@ class Rated(NamedTuple):
     """Comparisons with the rewards of a model.
 
     Attributes:
-        rows: The comparisons.
+        rows: The comparisons, without those that the chat template drops.
         rewards: Of the responses of each.
         counts: What the encoder cut.
     """
@@ -64,10 +64,13 @@ def rate_comparisons(
     Raises:
         UserError: A reward is not finite.
     """
-    rows = list(read_rows(comparisons))
-    counts: Counter[str] = Counter()
-    texts = ((row["query"], row["responses"]) for row in rows)
-    items = model.encoder.items(texts, counts, where=str(comparisons))
+    all_rows = list(read_rows(comparisons))
+    counts: Counter[str] = Counter(dialogues_dropped=0)
+    texts = ((row["query"], row["responses"]) for row in all_rows)
+    read = list(model.encoder.tokenize(texts, counts, where=str(comparisons)))
+    rows = [row for row, one in zip(all_rows, read, strict=True) if one]
+    items = [model.encoder.cut(one, counts) for one in read if one]
+    model.encoder.log_truncation(counts["responses_cut"], where=str(comparisons))
     return Rated(rows, list(rewards_of(model, items, desc=desc, total=len(rows), chunks=chunks)), counts)
 
 
@@ -90,6 +93,7 @@ def measure(rated: Rated, *, truth: Path, bins: Sequence[int]) -> RmEvaluation:
         **calibration_metrics(chosen, rejected, bins=bins),
         "queries_cut": counts["queries_cut"],
         "responses_cut": counts["responses_cut"],
+        **({"dialogues_dropped": dropped} if (dropped := counts["dialogues_dropped"]) else {}),
         **_by_type(rows, rewards),
     }
     known = json.loads(truth.read_text(encoding="utf-8"))

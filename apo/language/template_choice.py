@@ -11,6 +11,7 @@ from apo.model.chat_template import REFUSED
 from apo.model.hh_template import hh_template
 
 FIXED_DATE = datetime(2024, 7, 26)  # that of Llama 3 where it is told none
+MACRO = "{%- macro strftime_now(format)"
 _DATE_FORMAT = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 
@@ -37,7 +38,8 @@ def choose_template(tokenizer: Any, settings: ChatModel, templates: Path, *, sec
         text = own if isinstance(own, str) else own.get("default", next(iter(own.values())))
     else:
         text = _read(settings.chat_template, templates, section)
-    dates = _DATE_FORMAT.findall(text)
+    macro = text.startswith(MACRO)  # another stage has put it there
+    dates = [] if macro else _DATE_FORMAT.findall(text)
     tokenizer.chat_template = _fixed_dates({style for _, style in dates}) + text
     tokenizer.init_kwargs[REFUSED] = settings.refused_dialogues
     return {"chat_template_dates": len(dates)} if dates else {}
@@ -69,4 +71,4 @@ def _fixed_dates(formats: set[str]) -> str:
         f"{{%- if format == {style!r} %}}{FIXED_DATE.strftime(style)}{{%- endif %}}"
         for style in sorted(formats)
     )
-    return f"{{%- macro strftime_now(format) %}}{cases}{{%- endmacro %}}"
+    return f"{MACRO} %}}{cases}{{%- endmacro %}}"

@@ -204,9 +204,11 @@ def _tokenized(
 
 def _evaluation(model: RewardModel, valid: Path) -> Callable[[int], dict[str, float]]:
     """Accuracy (a tie counted half) and mean loss in nats of the pairs of `valid`, while training."""
-    rows = list(read_rows(valid))
-    texts = ((row["query"], row["responses"]) for row in rows)
-    items = list(model.encoder.items(texts, Counter(), where=str(valid)))
+    all_rows = list(read_rows(valid))
+    texts = ((row["query"], row["responses"]) for row in all_rows)
+    read = list(model.encoder.tokenize(texts, Counter(), where=str(valid)))
+    rows = [row for row, one in zip(all_rows, read, strict=True) if one]
+    items = [model.encoder.cut(one, Counter()) for one in read if one]
     labels = pad_responses([row["scores"] for row in rows], math.nan, torch.float64)
     pairs = sum(RankedResponses(item, row["scores"]).pairs for item, row in zip(items, rows, strict=True))
 

@@ -57,9 +57,8 @@ class TokenCheck:
         self.issues = issues
         self.lengths = LengthHistogram(overhead=encoder.max_length - encoder.max_content_tokens)
         self._encoder, self._room, self._unknown_rate = encoder, encoder.max_content_tokens, unknown_rate
+        self._special, self._ids = special, set(special.values())
         self._unknown = tokenizer.unk_token_id
-        as_tokens = zip(special, text_ids(tokenizer, list(special), special), strict=True)
-        self._unsplit = written(text for text, ids in as_tokens if special[text] in ids)
         self._written = written([*special, *filter(None, [tokenizer.unk_token])])
 
     def check_tokenizer(self, where: str) -> None:
@@ -116,14 +115,20 @@ class TokenCheck:
         if match := self._written.search(text):
             found = f"{match.group()!r} in {desc}: {_shown(text[max(match.start() - SHOWN // 2, 0) :])}"
             stays &= self.issues.keeps("special_token_text", where=where, found=found)
-        if match := self._unsplit.search(text):
-            found = f"the token {match.group()!r} out of the text of {desc}: {_shown(text)}"
+        if not self._ids.isdisjoint(ids) and (own := self._special_ids(text)):
+            token = self._encoder.tokenizer.convert_ids_to_tokens(own[0])
+            found = f"the token {token!r} out of the text of {desc}: {_shown(text)}"
             stays &= self.issues.keeps("special_token_id", where=where, found=found)
         unknown = 0 if self._unknown is None else ids.count(self._unknown)
         if unknown > self._unknown_rate * len(ids):
             found = f"{unknown} of {len(ids)} tokens of {desc} unknown: {_shown(text)}"
             stays &= self.issues.keeps("unknown_tokens", where=where, found=found)
         return stays
+
+    def _special_ids(self, text: str) -> list[int]:
+        """Those that the text itself becomes, without what a chat template writes around its turns."""
+        [ids] = text_ids(self._encoder.tokenizer, [text], self._special)
+        return [number for number in ids if number in self._ids]
 
     def _equal(self, one: Comparison, stays: list[int], cut: list[tuple[int, ...]]) -> Iterator[int]:
         """Indices that go because another response has the same tokens."""

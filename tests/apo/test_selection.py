@@ -99,13 +99,19 @@ def test_select_takes_very_low_rewards() -> None:
     assert rows[0]["target"] == "y"
 
 
-def test_select_cuts_a_runaway_turn_first() -> None:
-    rows, counts = run(
-        [samples("a", "x\n\nHuman: more", "\n\nHuman: only a turn", "y\nHumanity")],
-        [rewards("a", 1.0, 9.0, 0.0)],
-    )
-    assert rows[0]["samples"] == ["x", "", "y\nHumanity"] and rows[0]["completion"] == " x"
-    assert (counts["samples_cut"], counts["samples_blank"]) == (2, 1)
+def test_select_leaves_samples_as_they_are() -> None:
+    """What stage sample left in them was scored, and is what is learned from."""
+    rows, counts = run([samples("a", "x\n\nHuman: more", "y\nHumanity")], [rewards("a", 1.0, 0.0)])
+    assert rows[0]["samples"] == ["x\n\nHuman: more", "y\nHumanity"]
+    assert rows[0]["target"] == "x\n\nHuman: more" and counts["samples_blank"] == 0
+
+
+def test_select_keeps_the_ids_that_were_drawn_beside_the_samples() -> None:
+    row = samples("a", "x", "y", hh_best="human") | {"sample_ids": [None, [7, 8]]}
+    [found], _ = run([row], [rewards("a", 1.0, 2.0, hh_best=3.0)])
+    assert found["sample_ids"] == [None, [7, 8]] and list(found)[-3:] == ["sample_ids", "scores", "margin"]
+    [found], _ = run([row], [rewards("a", 1.0, 2.0, hh_best=3.0)], include_extra=True)
+    assert found["samples"] == ["x", "y", "human"] and found["sample_ids"] == [None, [7, 8], None]
 
 
 def test_select_finds_rewards_by_id_in_any_order() -> None:

@@ -19,8 +19,10 @@ from apo.alignment.settings import Align
 from apo.alignment.train import align
 from apo.evaluation.kl import with_kl
 from apo.language.causal_lm import encode_answers, encode_documents, train_language_model
+from apo.model.encoding import Encoder
 from apo.reward.train import RankedResponses, train_reward_model
 from apo.sampling.generation import sample_responses
+from apo.sampling.prompts import encode_prompts
 from apo.scoring.rewards import rewards_of
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters, merge_adapters
@@ -35,6 +37,7 @@ GOLDEN = [
     RankedResponses(item, [1.0, *[0.0] * (len(item.responses) - 1)], is_adversarial=True) for item in ITEMS
 ]
 QUERY = tiny.query("What is 1 plus 2?")
+READER = Encoder(tiny.shared_tokenizer(), 64, "last", "", "left", ends=(2,))
 
 
 class NoHalves(TorchDispatchMode):
@@ -76,7 +79,7 @@ def language_training(folder: Path, *, answers: bool = False, optimizer: str = "
     tokenizer, counts = tiny.shared_tokenizer(), Counter[str]()
     if answers:
         rows = [(QUERY, "Three."), (QUERY, "I do not know.")]
-        items = list(encode_answers(tokenizer, rows, max_length=64, counts=counts, where="rows"))
+        items = list(encode_answers(READER, rows, counts=counts, where="rows"))
     else:
         items = list(encode_documents(tokenizer, tiny.TEXTS[:8], max_length=64, counts=counts))
     with checkpoints() as states:
@@ -128,16 +131,10 @@ def aligning(folder: Path, *, method: str) -> int:
 
 def sampling(folder: Path, **settings: Any) -> int:
     """The responses."""
-    found = sample_responses(
-        tiny.language_model(),
-        tiny.shared_tokenizer(),
-        [("a", QUERY), ("b", tiny.query("Where?"))],
-        tiny.sampling(**settings),
-        seed=1,
-        device=tiny.CPU,
-        desc="sample",
-        counts=Counter(),
-    )
+    rows = [{"query_id": "a", "query": QUERY}, {"query_id": "b", "query": tiny.query("Where?")}]
+    prompts = encode_prompts(READER, rows, Counter(), where="rows")
+    chosen = tiny.sampling(**settings)
+    found = sample_responses(tiny.language_model(), prompts, chosen, seed=1, ends=[2], desc="sample")
     return sum(map(len, found))
 
 
@@ -150,7 +147,7 @@ def divergence(folder: Path) -> int:
     """The rows with a KL."""
     models = tiny.language_model(seed=1), tiny.language_model(seed=2)
     rows = [{"query_id": "a", "query": QUERY, "samples": ["Three.", ""]}]
-    return len(with_kl(*models, tiny.shared_tokenizer(), rows, tiny.sampling(), desc=""))
+    return len(with_kl(*models, READER, rows, desc=""))
 
 
 WORK: dict[str, Callable[[Path], int]] = {

@@ -37,7 +37,7 @@ OWN: dict[str, set[str]] = {
     "rrhf": {"pairs", "final_rank_loss", "final_sft_loss", "final_ordered_pairs"},
     "dpo": {"pairs", "final_reward_accuracy", "final_reward_margin"},
 }
-ENCODED = {"items", "tokens", "queries_cut", "responses_cut"}
+ENCODED = {"items", "tokens", "queries_cut"}
 Play = Callable[..., dict[str, Any]]
 
 

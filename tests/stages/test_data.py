@@ -504,7 +504,9 @@ def test_samples_of_the_source_come_through_in_the_order_of_the_queries(tmp_path
     )
     queries = [{"query_id": f"i{n}", "query": query(n), "type": ""} for n in range(2)]
     counts: Counter[str] = Counter()
-    found = list(counted(from_source(queries, rows["samples"], where="s"), origin="source", counts=counts))
+    found = list(
+        counted(from_source(queries, rows["samples"], counts, where="s"), origin="source", counts=counts)
+    )
     assert found == [
         {**queries[0], "samples": ["a", ""], "made_by": "source"},
         {**queries[1], "samples": ["b", "c"], "extra": {"hh_best": "h"}, "made_by": "source"},
@@ -530,4 +532,4 @@ def test_samples_that_lack_or_come_twice_are_refused(ids: list[str], message: st
     samples = [{"query_id": name, "query": query(name), "samples": ["x"]} for name in ids]
     queries = [{"query_id": name, "query": query(name)} for name in "ab"]
     with pytest.raises(UserError, match=message):
-        list(from_source(queries, samples, where="s"))
+        list(from_source(queries, samples, Counter(), where="s"))

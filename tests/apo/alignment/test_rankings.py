@@ -1,4 +1,4 @@
-"""preferences.py: which responses are learned from, in which order, and what is dropped is counted."""
+"""alignment/rankings.py: which responses are learned from, in which order, and what is dropped is counted."""
 
 from collections import Counter
 from typing import Any
@@ -12,7 +12,7 @@ EOS = 2
 
 
 def encoder(max_length: int = 64) -> Encoder:
-    return tiny.encoder(pooling="eos", max_length=max_length)
+    return Encoder(tiny.shared_tokenizer(), max_length, "last", "", "left", ends=(EOS,))
 
 
 def ranked(*rows: tuple[list[str], list[float]], max_length: int = 64) -> tuple[list[Ranking], Counter[str]]:
@@ -64,17 +64,67 @@ def test_what_says_nothing_is_dropped_and_counted() -> None:
         "queries_dropped_identical": 2,
         "queries_dropped_tied": 1,
         "queries_dropped_cut_away": 0,
+        "samples_as_drawn": 0,
         "queries_used": 1,
     }
 
 
-def test_samples_that_are_equal_once_cut_are_identical() -> None:
+def test_a_query_that_its_longest_sample_displaces_is_dropped_and_no_sample_is_cut() -> None:
     story = "Once upon a time a quick brown fox jumped over the lazy dog."
-    found, counts = ranked(([story, story + " That was a good day."], [1.0, 0.0]), max_length=8)
-    ids = encoder().tokenizer([story, story + " That was a good day."], add_special_tokens=False)["input_ids"]
-    assert ids[0][-6:] != ids[1][-6:]  # the sides that stay, left truncation
-    assert len(found) == 1 and counts["responses_cut"] == 2
-    assert found[0].item.longest == 8
+    row = ([story, "No."], [1.0, 0.0])
+    [whole], _ = ranked(row)
+    query = len(whole.item.prefix) - 2  # beside BOS and the turn mark
+    assert ranked(row, max_length=whole.item.longest)[0] == [whole]
+    [cut], counts = ranked(row, max_length=whole.item.longest - query + 1)
+    assert cut.item.responses == whole.item.responses
+    assert cut.item.prefix == [1, *whole.item.prefix[-2:]]
+    assert (counts["queries_cut"], counts["queries_used"]) == (1, 1)
+    found, counts = ranked(row, (["No.", "9?"], [0.0, 1.0]), max_length=whole.item.longest - query)
+    assert [texts(one) for one in found] == [["9?", "No."]]
+    assert (counts["queries_dropped_cut_away"], counts["queries_used"], counts["queries"]) == (1, 1, 2)
+    assert "responses_cut" not in counts
+
+
+def with_ids(samples: list[str], scores: list[float], ids: list[list[int] | None]) -> Any:
+    counts: Counter[str] = Counter()
+    row = {"query": QUERY, "samples": samples, "scores": scores, "sample_ids": ids}
+    return list(ranked_queries([row], encoder(), counts, where="rows")), counts
+
+
+def test_ids_that_were_drawn_are_learned_and_stay_with_their_samples() -> None:
+    """Sorted as the samples; without an end where none was drawn."""
+    ids = [[100, 101], None, [102, EOS], None]
+    [one], counts = with_ids(["a", "", "b", "No."], [0.0, 9.0, 2.0, 1.0], ids)
+    assert one.item.responses[0] == [102, EOS] and one.item.responses[2] == [100, 101]
+    assert texts(one.only(1)) == ["No."] and one.scores == [2.0, 1.0, 0.0]
+    assert counts["samples_as_drawn"] == 2
+
+
+def test_two_texts_are_identical_where_their_ids_are() -> None:
+    [same] = encoder().tokenizer(["No."], add_special_tokens=False)["input_ids"]
+    [one], counts = with_ids(["No.", "No.", "9?"], [1.0, 0.0, -1.0], [[*same, 7, EOS], None, None])
+    assert len(one.item.responses) == 3 and counts["samples_identical"] == 0  # drawn otherwise
+    [one], counts = with_ids(["No.", "No.", "9?"], [1.0, 0.0, -1.0], [[*same, EOS], [*same, EOS], None])
+    assert len(one.item.responses) == 2 and counts["samples_identical"] == 1
+
+
+def test_a_dialogue_that_the_template_refuses_is_left_out_with_its_scores() -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system text') }}{% endif %}"
+        "{% for m in messages %}{{ bos_token + m['role'] + ':' + m['content'] + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ bos_token + 'assistant:' }}{% endif %}"
+    )
+    tokenizer.init_kwargs["refused_dialogues"] = "drop"
+    reading = Encoder(tokenizer, 64, "last", "", "left", ends=(EOS,))
+    counts: Counter[str] = Counter()
+    rows = [
+        {"query": "Be brief." + QUERY, "samples": ["No.", "9?"], "scores": [1.0, 0.0]},
+        {"query": QUERY, "samples": ["No.", "9?"], "scores": [2.0, 3.0]},
+    ]
+    [one] = ranked_queries(rows, reading, counts, where="rows")
+    assert texts(one) == ["9?", "No."] and one.scores == [3.0, 2.0]
+    assert (counts["dialogues_dropped"], counts["queries_used"]) == (1, 1)
 
 
 def test_every_count_is_there_for_no_rows() -> None:

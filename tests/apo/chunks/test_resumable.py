@@ -1,7 +1,6 @@
 """apo/chunks/resumable.py: a killed sampling or scoring ends in the same numbers."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from apo.chunks.resumable import open_chunks
 from apo.core.errors import UserError
 from apo.sampling.generation import sample_responses
+from apo.sampling.prompts import Prompt
 from apo.scoring.rewards import rewards_of
 from tests.helpers import tiny_models as tiny
 
@@ -97,8 +97,8 @@ def test_a_folder_that_can_not_be_made_is_one_message(own_root: Path) -> None:
         numbers([])
 
 
-def sample(stop_after: int | None, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Counter[str], int]:
-    """Responses, counts, and how many batches were decoded."""
+def sample(stop_after: int | None, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, int]:
+    """Responses, and how many batches were decoded."""
     import apo.sampling.generation as module
 
     decoded = 0
@@ -111,34 +111,33 @@ def sample(stop_after: int | None, monkeypatch: pytest.MonkeyPatch) -> tuple[Any
         decoded += 1
         return true_decode(*arguments, **options)
 
-    counts: Counter[str] = Counter()
+    ids = tiny.shared_tokenizer()([query for _, query in QUERIES], add_special_tokens=False)["input_ids"]
+    prompts = [Prompt(name, [1, *one], {}) for (name, _), one in zip(QUERIES, ids, strict=True)]
     with monkeypatch.context() as patch, open_chunks("sample", "key") as chunks:
         patch.setattr(module, "decode", decode)
         patch.setenv("APO_SAMPLE_BUDGET", "40")
         found = sample_responses(
             tiny.language_model().eval(),
-            tiny.shared_tokenizer(),
-            QUERIES,
+            prompts,
             tiny.sampling(max_new_tokens=8),
             seed=1,
-            device=tiny.CPU,
+            ends=[2],
             desc="sample",
-            counts=counts,
             chunks=chunks,
         )
-    return found, counts, decoded
+    return found, decoded
 
 
 def test_a_killed_sampling_goes_on(own_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Killed):
         sample(3, monkeypatch)
-    found, counts, decoded = sample(None, monkeypatch)
+    found, decoded = sample(None, monkeypatch)
     [path] = own_root.glob(".cache/checkpoints/sample-key/chunks.jsonl")
     batches = len(path.read_text().splitlines())
     assert batches > 5 and decoded == batches - 3
     path.unlink()
-    whole, whole_counts, all_decoded = sample(None, monkeypatch)
-    assert (found, counts, all_decoded) == (whole, whole_counts, batches)
+    whole, all_decoded = sample(None, monkeypatch)
+    assert (found, all_decoded) == (whole, batches)
 
 
 def test_a_killed_scoring_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

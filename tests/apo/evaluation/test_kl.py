@@ -1,6 +1,7 @@
-"""divergence.py: KL of two models along answers, by hand and against what the models themselves give."""
+"""evaluation/kl.py: KL of two models along answers, by hand and against what the models themselves give."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from apo.evaluation.kl import token_kl, with_kl
+from apo.model.encoding import Encoder
 from tests.helpers import tiny_models as tiny
 
 ROWS = [
@@ -33,24 +35,23 @@ def test_it_is_not_symmetric() -> None:
     assert token_kl(logits, reference) != token_kl(reference, logits)
 
 
-def models() -> tuple[Any, Any, Any]:
-    return (
-        tiny.language_model(seed=1),
-        tiny.language_model(seed=2),
-        tiny.shared_tokenizer(),
-    )
+def models() -> tuple[Any, Any, Encoder]:
+    """Two models and how both read."""
+    encoder = Encoder(tiny.shared_tokenizer(), 64, "last", "", "left", ends=(2,))
+    return tiny.language_model(seed=1), tiny.language_model(seed=2), encoder
 
 
 def test_a_model_has_not_moved_from_itself() -> None:
-    model, _, tokenizer = models()
-    for row in with_kl(model, model, tokenizer, ROWS, tiny.sampling(), desc=""):
+    model, _, encoder = models()
+    for row in with_kl(model, model, encoder, ROWS, desc=""):
         assert row["kl"] == pytest.approx([0.0] * len(row["samples"]), abs=1e-6)
 
 
 def test_it_is_the_sum_over_the_places_of_the_answer_and_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each answer alone, without padding, place by place; a blank answer has the place of its end."""
-    model, other, tokenizer = models()
-    found = with_kl(model, other, tokenizer, ROWS, tiny.sampling(), desc="")
+    model, other, encoder = models()
+    tokenizer = encoder.tokenizer
+    found = with_kl(model, other, encoder, ROWS, desc="")
 
     def next_token(one: Any, ids: list[int]) -> Tensor:
         with torch.no_grad():
@@ -69,6 +70,42 @@ def test_it_is_the_sum_over_the_places_of_the_answer_and_its_end(monkeypatch: py
             assert tokens == len(ids) - 1 - len(prompt)
             assert kl == pytest.approx(total, rel=1e-4) and kl > 0
     monkeypatch.setenv("APO_TOKEN_BUDGET", "1")  # every answer a micro-batch alone
-    alone = with_kl(model, other, tokenizer, ROWS, tiny.sampling(), desc="")
+    alone = with_kl(model, other, encoder, ROWS, desc="")
     for row, again in zip(found, alone, strict=True):
         assert again["tokens"] == row["tokens"] and again["kl"] == pytest.approx(row["kl"], rel=1e-4)
+
+
+def test_it_goes_along_the_ids_that_were_drawn() -> None:
+    """Not those of the text: other pieces of it, and no end where none was drawn."""
+    model, other, encoder = models()
+    drawn = encoder.tokenizer.convert_tokens_to_ids(["\u2581", "d", "o", "g"])
+    row: dict[str, Any] = {"query_id": "a", "query": ROWS[0]["query"], "samples": ["dog", "It was"]}
+    [found] = with_kl(model, other, encoder, [row | {"sample_ids": [drawn, None]}], desc="")
+    [plain] = with_kl(model, other, encoder, [row], desc="")
+    assert (found["tokens"][0], plain["tokens"][0]) == (4, 2)  # one piece and its end
+    assert (found["tokens"][1], found["kl"][1]) == (
+        plain["tokens"][1],
+        pytest.approx(plain["kl"][1], rel=1e-4),
+    )
+    [ended] = with_kl(model, other, encoder, [row | {"sample_ids": [[*drawn, 2], None]}], desc="")
+    assert ended["tokens"][0] == len(drawn) + 1 and ended["kl"][0] > found["kl"][0]
+    prompt = [1, *encoder.tokenizer(row["query"], add_special_tokens=False)["input_ids"]]
+    ids = torch.tensor([prompt + drawn])
+    with torch.no_grad():
+        p, q = (one(ids).logits[0, len(prompt) - 1 : -1].double().log_softmax(-1) for one in (model, other))
+    assert found["kl"][0] == pytest.approx(float((p.exp() * (p - q)).sum()), rel=1e-4)
+
+
+def test_a_long_prompt_is_cut_as_it_was_asked() -> None:
+    """BOS and the seven last tokens, up to the turn mark."""
+    model, other, encoder = models()
+    row = {"query_id": "a", "query": tiny.query("What is two plus two? " * 3), "samples": ["dog"]}
+    [found] = with_kl(model, other, replace(encoder, max_length=8), [row], desc="")
+    tokenizer = encoder.tokenizer
+    prompt = [1, *tokenizer(row["query"], add_special_tokens=False)["input_ids"][-7:]]
+    answer = [*tokenizer(" dog", add_special_tokens=False)["input_ids"], 2]
+    ids = torch.tensor([prompt + answer])
+    with torch.no_grad():
+        p, q = (one(ids).logits[0, 7:-1].double().log_softmax(-1) for one in (model, other))
+    assert found["tokens"] == [2]
+    assert found["kl"] == [pytest.approx(float((p.exp() * (p - q)).sum()), rel=1e-4)]

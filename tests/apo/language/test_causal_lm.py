@@ -10,7 +10,7 @@ import torch
 
 from apo.language.causal_lm import encode_answers, encode_documents, token_loss_sum, train_language_model
 from apo.model.batching import IGNORED, collate_texts
-from apo.model.encoding import ResponseSet
+from apo.model.encoding import Encoder, ResponseSet
 from apo.training.checkpointing import Checkpoints
 from tests.helpers import tiny_models as tiny
 
@@ -45,9 +45,8 @@ def answers(
     *pairs: tuple[str, str], max_length: int = 64, counts: Counter[str] | None = None
 ) -> list[ResponseSet]:
     counter: Counter[str] = Counter() if counts is None else counts
-    return list(
-        encode_answers(tiny.shared_tokenizer(), pairs, max_length=max_length, counts=counter, where="rows")
-    )
+    encoder = Encoder(tiny.shared_tokenizer(), max_length, "last", "", "left", ends=(EOS,))
+    return list(encode_answers(encoder, pairs, counts=counter, where="rows"))
 
 
 def by_hand(model: Any, items: list[ResponseSet]) -> float:
@@ -165,7 +164,35 @@ def test_answers_are_query_and_response_with_an_end() -> None:
     assert tokenizer.decode(item.responses[0][:-1]) == " 3, my friend." and item.responses[0][-1] == EOS
     [short] = answers((QUERY, "3, my friend."), max_length=item.longest - 2, counts=counts)
     assert short == ResponseSet([BOS, *item.prefix[3:]], item.responses)  # the query's beginning goes first
-    assert (counts["items"], counts["queries_cut"], counts["responses_cut"]) == (2, 1, 0)
+    assert (counts["items"], counts["queries_cut"], counts["queries_dropped_cut_away"]) == (2, 1, 0)
+
+
+def test_an_answer_is_never_cut() -> None:
+    """Where no token of its query is left, the pair is left out and counted."""
+    counts: Counter[str] = Counter()
+    pairs = (QUERY, "3, my friend."), (tiny.query("9?"), "no")
+    long, short = answers(*pairs)
+    room = len(long.responses[0]) + 3  # BOS, one token of the query, the turn mark
+    first, second = answers(*pairs, max_length=room, counts=counts)
+    assert first == ResponseSet([BOS, *long.prefix[-2:]], long.responses) and second == short
+    assert answers(*pairs, max_length=room - 1, counts=counts) == [short]
+    assert (counts["items"], counts["queries_cut"], counts["queries_dropped_cut_away"]) == (3, 1, 1)
+    assert counts["responses_cut"] == 0
+
+
+def test_a_dialogue_that_the_template_drops_is_left_out() -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system text') }}{% endif %}"
+        "{% for m in messages %}{{ bos_token + m['role'] + ':' + m['content'] + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ bos_token + 'assistant:' }}{% endif %}"
+    )
+    tokenizer.init_kwargs["refused_dialogues"] = "drop"
+    encoder, counts = Encoder(tokenizer, 64, "last", "", "left", ends=(EOS,)), Counter[str]()
+    pairs = [("Be brief." + QUERY, "3"), (QUERY, "3")]
+    [item] = encode_answers(encoder, pairs, counts=counts, where="rows")
+    assert item.responses[0][-1] == EOS
+    assert (counts["dialogues_dropped"], counts["items"]) == (1, 1)
 
 
 # Learning

@@ -2,13 +2,24 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
-from apo.language.settings import FineTuning
+from apo.core.errors import UserError
+from apo.language.settings import Actor
 from apo.language.sft import fine_tune
+from apo.model.checkpoint import load_tokenizer, save_language_model
+from apo.model.hh_template import hh_template
 from apo.training.outputs import Outputs
 from tests.helpers import tiny_models as tiny
+
+
+def settings(**changes: Any) -> Actor:
+    own = {"start": "x", "chat_template": "own", "refused_dialogues": "error", "max_length": 64}
+    made: Actor = tiny.optimizer(Actor, **(own | changes))
+    return made
 
 
 @pytest.mark.parametrize(("warmup", "expected"), [(1, None), (2, 1), (10, 1)])
@@ -17,14 +28,67 @@ def test_metrics_say_that_a_training_was_warmup_only(
 ) -> None:
     """Four answers in batches of two are two optimizer steps."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    tiny.backbone(tmp_path / "start")
-    source = tmp_path / "answers.jsonl"
-    source.touch()
-    settings = tiny.optimizer(FineTuning, max_length=64, batch_size=2, warmup_steps=warmup)
-    answers = [
-        (tiny.query(f"Tell me of the {word}."), "A dog.") for word in ("story", "fox", "day", "friend")
-    ]
-    outputs = Outputs(tmp_path / "llm", tmp_path / "curve.csv", tmp_path / "metrics.json")
-    fine_tune("actor", tmp_path / "start", answers, settings, source=source, seed=1, to=outputs)
-    metrics = json.loads(outputs.metrics.read_text(encoding="utf-8"))["actor"]
+    metrics = tuned(tmp_path, batch_size=2, warmup_steps=warmup)
     assert metrics.get("warmup_only") == expected
+    assert metrics["queries_dropped_cut_away"] == 0
+
+
+def tuned(folder: Path, *, answer: str = "A dog.", **changes: Any) -> dict[str, Any]:
+    """The metrics of a training on four answers."""
+    if not (folder / "start").exists():
+        tiny.backbone(folder / "start")
+    source = folder / "answers.jsonl"
+    source.touch()
+    answers = [(tiny.query(f"Tell me of the {word}."), answer) for word in ("story", "fox", "day", "friend")]
+    outputs = Outputs(folder / "llm", folder / "curve.csv", folder / "metrics.json")
+    fine_tune(
+        "actor",
+        folder / "start",
+        answers,
+        settings(**changes),
+        Path("templates"),
+        source=source,
+        seed=1,
+        to=outputs,
+    )
+    found: dict[str, Any] = json.loads(outputs.metrics.read_text(encoding="utf-8"))["actor"]
+    return found
+
+
+def test_answers_that_all_lose_their_query_are_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    with pytest.raises(UserError, match=r"no answer.*4.*actor\.max_length"):
+        tuned(tmp_path, answer="1 2 3 4 5 6 7 8 9", max_length=8)
+    assert not (tmp_path / "llm").exists()
+
+
+def test_the_template_that_is_named_is_that_of_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    own = (
+        "{% for m in messages %}{{ m['role'] + ':' + m['content'] + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
+    )
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = own
+    save_language_model(tiny.language_model(), tokenizer, tmp_path / "start", tiny.CARD)
+    tuned(tmp_path)
+    assert load_tokenizer(tmp_path / "llm").chat_template == own
+    tuned(tmp_path, chat_template="hh", refused_dialogues="merge")
+    found = load_tokenizer(tmp_path / "llm")
+    assert found.chat_template == hh_template()
+    assert found.init_kwargs["refused_dialogues"] == "merge"
+
+
+def test_weights_are_stored_in_the_type_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    for dtype in ("float32", "bfloat16"):
+        tuned(tmp_path, dtype=dtype)
+        weights = load_file(tmp_path / "llm" / "model.safetensors")
+        assert {str(tensor.dtype) for tensor in weights.values()} == {f"torch.{dtype}"}
+        assert json.loads((tmp_path / "llm" / "config.json").read_text())["dtype"] == dtype

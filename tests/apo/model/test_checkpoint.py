@@ -10,13 +10,21 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaForSequenceClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+)
 
 from apo.core.errors import UserError
-from apo.model import checkpoint as models
 from apo.model.batching import collate
 from apo.model.checkpoint import (
     RewardModel,
+    is_reward_model,
     load_language_model,
     load_reward_model,
     load_tokenizer,
@@ -25,7 +33,9 @@ from apo.model.checkpoint import (
     save_reward_model,
     start_reward_model,
 )
-from apo.sampling.generation import prompt_ids
+from apo.model.encoders import language_encoder
+from apo.model.hh_template import hh_template
+from apo.model.settings import Model
 from apo.text.dialogue import dialogue_to_messages
 from tests.helpers import tiny_models as tiny
 
@@ -47,6 +57,12 @@ def rewards(model: RewardModel, texts: list[tuple[str, str]] = DIALOGUES) -> lis
     pad_id = model.encoder.tokenizer.pad_token_id
     with torch.inference_mode():
         return [model(collate([item], pad_id=pad_id)).item() for item in items]
+
+
+OWN = (
+    "{% for m in messages %}{{ bos_token + m['role'] + ': ' + m['content'] + eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ bos_token + 'assistant: ' }}{% endif %}"
+)
 
 
 def messages_of(query: str, response: str) -> list[dict[str, str]]:
@@ -98,17 +114,46 @@ def test_a_language_model_brings_the_template_that_it_is_prompted_with(start: Pa
     """Its prompt is that of sampling, and its answer ends as in training; one of its own is kept."""
     tokenizer = load_tokenizer(start)
     query, answer = DIALOGUES[1]
-    settings = tiny.sampling()
+    encoder = language_encoder(start, tokenizer, max_length=64, parameter="align.max_length")
+    [rendered] = encoder.tokenize([(query, [answer])], Counter(), where="rows")
+    assert rendered
     prompt = tokenizer.apply_chat_template(
         dialogue_to_messages(query), add_generation_prompt=True, return_dict=False
     )
-    assert prompt == prompt_ids(tokenizer, query, settings, Counter())
+    assert prompt == encoder.prompt(rendered, Counter())
     whole = tokenizer.apply_chat_template(messages_of(query, answer), return_dict=False)
     assert whole[: len(prompt)] == prompt and whole[-1] == tokenizer.eos_token_id
+    assert whole[len(prompt) :] == rendered.responses[0] + encoder.turn_end
     assert tokenizer.decode(whole[len(prompt) : -1]) == f" {answer}"
-    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    tokenizer.chat_template = OWN
     save_language_model(load_language_model(start), tokenizer, start, tiny.CARD)
-    assert load_tokenizer(start).chat_template == "{{ messages[0]['content'] }}"
+    assert load_tokenizer(start).chat_template == OWN
+
+
+def end_ids_in(folder: Path) -> Any:
+    return json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
+
+
+def test_a_language_model_is_saved_with_all_its_end_tokens(start: Path) -> None:
+    """Those that it has, and the one that its template writes behind an answer, which is all it learns."""
+    assert end_ids_in(start) == 2
+    tokenizer, model = load_tokenizer(start), load_language_model(start)
+    tokenizer.chat_template = OWN.replace("eos_token", "pad_token")
+    save_language_model(model, tokenizer, start, tiny.CARD)
+    assert end_ids_in(start) == [2, 3]
+    tokenizer.chat_template = OWN
+    save_language_model(model, tokenizer, start, tiny.CARD)
+    assert end_ids_in(start) == [2, 3]  # none is lost
+    stock = AutoModelForCausalLM.from_pretrained(start)
+    assert stock.generation_config.eos_token_id == [2, 3] and stock.config.eos_token_id == 2
+
+
+def test_a_template_that_can_not_be_used_is_not_saved(start: Path) -> None:
+    tokenizer = load_tokenizer(start)
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    with pytest.raises(UserError, match=r"other: chat template: found a question .*, and with its answer"):
+        save_language_model(load_language_model(start), tokenizer, start.parent / "other", tiny.CARD)
+    assert not (start.parent / "other").exists()
 
 
 @pytest.mark.parametrize("pooling", ["last", "eos"])
@@ -307,9 +352,9 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "sizes that do not go together": (config(num_attention_heads=3), "does not load"),
     "a size that is text": (config(hidden_size="wide"), "does not load"),
     "an unknown type": (config(model_type="nothing"), "does not load"),
-    "config is no JSON": (text("config.json", "{oh"), "does not load"),
-    "config is a list": (text("config.json", "[]"), "does not load"),
-    "config is empty": (text("config.json", "{}"), "does not load"),
+    "config is no JSON": (text("config.json", "{oh"), "does not load|found JSONDecodeError.* a JSON object"),
+    "config is a list": (text("config.json", "[]"), r"does not load|found \[\]; expected a JSON object"),
+    "config is empty": (text("config.json", "{}"), "does not load|under the key `apo`"),
     "tokenizer is no JSON": (text("tokenizer.json", "{oh"), "does not load"),
     "tokenizer is empty": (text("tokenizer.json", "{}"), "does not load"),
 }
@@ -324,7 +369,7 @@ def test_a_broken_checkpoint_is_refused_in_one_sentence(start: Path, name: str) 
         load_reward_model(start.parent / "rm")
     assert str(caught.value).startswith(str(start.parent / "rm"))
     with pytest.raises(UserError, match=message):
-        start_reward_model(start.parent / "rm", seed=1, **tiny.READING)
+        start_reward_model(start.parent / "rm", Model(**tiny.READING), seed=1)
     if "tokenizer" not in name:
         spoil_again = start.parent / "lm"
         shutil.copytree(start, spoil_again)
@@ -352,8 +397,111 @@ def test_a_reward_model_of_somebody_else_is_refused(start: Path, settings: Any) 
 
 
 def test_a_backbone_is_no_reward_model(start: Path) -> None:
+    assert not is_reward_model(start)
+    with pytest.raises(UserError, match=r"under the key `apo` of its config\.json"):
+        load_reward_model(start)
+    with pytest.raises(UserError, match=r"weights without score\.weight"):
+        load_reward_model(start, foreign=Model(**tiny.READING))
+    config(apo=tiny.READING)(start)
     with pytest.raises(UserError, match=r"weights without score\.weight"):
         load_reward_model(start)
+
+
+# Reward models of others
+
+
+def foreign(folder: Path, labels: int = 1, **changes: Any) -> Path:
+    """A classifier as others save it: a template of its own, no word of ours in its config."""
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = OWN
+    sizes = {"vocab_size": 380, "pad_token_id": 3, "num_labels": labels, **tiny.SIZES, **changes}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = LlamaForSequenceClassification(LlamaConfig(**sizes))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+READING = Model(max_length=64, pooling="eos", separator="", truncation_side="left")
+
+
+def test_a_reward_model_of_others_gives_its_own_rewards(start: Path) -> None:
+    """What the stock classes give for its own template, before and after it is saved here."""
+    folder = foreign(start.parent / "foreign")
+    assert is_reward_model(folder)
+    model = load_reward_model(folder, foreign=READING).eval()
+    assert model.encoder.pooling == "last"
+    stock = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    expected = []
+    for dialogue in DIALOGUES:
+        ids = tokenizer.apply_chat_template(messages_of(*dialogue), return_dict=False)
+        with torch.inference_mode():
+            expected.append(stock(torch.tensor([ids])).logits.item())
+    assert rewards(model) == pytest.approx(expected, abs=1e-5)
+    save_reward_model(model, start.parent / "own", tiny.CARD)
+    assert rewards(load_reward_model(start.parent / "own").eval()) == pytest.approx(expected, abs=1e-6)
+    assert load_tokenizer(start.parent / "own").chat_template == OWN
+
+
+def test_a_reward_model_of_others_starts_one_with_its_head(start: Path) -> None:
+    folder = foreign(start.parent / "foreign")
+    head = load_reward_model(folder, foreign=READING).classifier.score.weight
+    model = start_reward_model(folder, READING, seed=1)
+    assert torch.equal(model.classifier.score.weight, head) and model.encoder.pooling == "eos"
+
+
+def test_its_padding_is_that_of_its_config(start: Path) -> None:
+    folder = foreign(start.parent / "foreign", pad_token_id=7)
+    tokenizer = load_reward_model(folder, foreign=READING).encoder.tokenizer
+    assert tokenizer.pad_token_id == 7
+
+
+def test_a_classifier_with_several_labels_is_no_reward_model(start: Path) -> None:
+    folder = foreign(start.parent / "foreign", labels=3)
+    with pytest.raises(UserError, match="found a classifier with 3 labels; expected a reward model"):
+        load_reward_model(folder, foreign=READING)
+    with pytest.raises(UserError, match="found a classifier with 3 labels; expected a reward model"):
+        start_reward_model(folder, READING, seed=1)
+
+
+def test_a_reward_model_without_a_linear_head_is_refused(start: Path) -> None:
+    settings = {"vocab_size": 380, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    config = BertConfig(**settings, num_attention_heads=2, num_labels=1)
+    BertForSequenceClassification(config).save_pretrained(start.parent / "bert")
+    tiny.tokenizer().save_pretrained(start.parent / "bert")
+    with pytest.raises(UserError, match="BertForSequenceClassification, which has no linear layer `score`"):
+        load_reward_model(start.parent / "bert", foreign=READING)
+
+
+def test_more_tokens_than_a_model_has_positions_are_refused_before_it_is_loaded(start: Path) -> None:
+    folder = foreign(start.parent / "foreign", max_position_embeddings=32)
+    only_a_pickle(folder)
+    message = r"model\.max_length: found 64 tokens with .*foreign, a model of 32 positions"
+    with pytest.raises(UserError, match=message):
+        start_reward_model(folder, READING, seed=1)
+    foreign(start.parent / "foreign", max_position_embeddings=32)
+    with pytest.raises(UserError, match=message):
+        load_reward_model(folder, foreign=READING)
+
+
+def test_a_tokenizer_of_another_model_is_refused(start: Path) -> None:
+    folder = foreign(start.parent / "foreign", vocab_size=300)
+    with pytest.raises(UserError, match=r"foreign: found a tokenizer with id 379 .* with 300 embeddings"):
+        start_reward_model(folder, READING, seed=1)
+
+
+def test_weights_may_be_stored_in_half_the_bytes(start: Path) -> None:
+    model = tiny.reward_model(start)
+    save_reward_model(model, start.parent / "rm", tiny.CARD, dtype="bfloat16")
+    weights = load_file(start.parent / "rm" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+    assert json.loads((start.parent / "rm" / "config.json").read_text())["dtype"] == "bfloat16"
+    again = load_reward_model(start.parent / "rm")
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    assert {p.dtype for p in model.parameters()} == {torch.float32}  # what trains on is left alone
+    assert rewards(again) == pytest.approx(rewards(model), abs=0.02)
 
 
 def test_remote_code_is_not_run(start: Path) -> None:
@@ -421,5 +569,5 @@ def test_a_save_replaces_the_whole_folder(start: Path) -> None:
 def test_the_chat_template_marks_turns_as_dialogues_do() -> None:
     from apo.text.dialogue import ASSISTANT, HUMAN
 
-    assert HUMAN.replace("\n", "\\n") in models.CHAT_TEMPLATE
-    assert ASSISTANT.replace("\n", "\\n") in models.CHAT_TEMPLATE
+    assert HUMAN.replace("\n", "\\n") in hh_template()
+    assert ASSISTANT.replace("\n", "\\n") in hh_template()

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apo.model.chat_template import ChatTemplate, Rendered
 from apo.model.encoding import Encoder
-from apo.model.special_tokens import ANCHOR, chat_ids, special_tokens, text_ids, written
+from apo.model.special_tokens import special_tokens, text_ids, written
+from apo.text.dialogue import ASSISTANT, dialogue_to_messages
 from tests.helpers import odd_tokenizers as odd
 from tests.helpers import tiny_models as tiny
 
@@ -69,7 +71,7 @@ def test_no_text_ever_becomes_a_special_token(tokenizer: Any, parts: list[str]) 
 @each
 def test_an_encoder_sets_the_only_special_tokens_of_an_item(tokenizer: Any) -> None:
     encoder = Encoder(tokenizer, 200, "eos", "", "left")
-    texts = [(f"\n\nHuman: a </s> <pad>{ANCHOR}", ["</s>", "<s> b", "b \uff1c/s\uff1e"])]
+    texts = [(f"\n\nHuman: a </s> <pad>{ASSISTANT}", ["</s>", "<s> b", "b \uff1c/s\uff1e"])]
     [item] = encoder.items(texts, Counter(), where="a.jsonl")
     assert item.prefix[0] == 1 and not {1, 2, 3} & set(item.prefix[1:])
     for response in item.responses:
@@ -95,28 +97,41 @@ def test_written_finds_the_longest() -> None:
     assert not written([]).search("anything")
 
 
-# A template as many have it: special tokens of its own, contents trimmed, the first one repeated at the end.
+# A template as many have it: special tokens of its own, contents trimmed, the first one repeated.
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}"
+    "{% if m['role'] == 'assistant' %}{{ messages[0]['content'] }}{% endif %}"
     "[{{ m['role'] }}] {{ m['content'] | trim }}{{ eos_token }}{% endfor %}"
-    "{{ messages[0]['content'] }}[assistant]"
+    "{% if add_generation_prompt %}{{ messages[0]['content'] }}[assistant]{% endif %}"
 )
 
 
-@each
+def rendered(tokenizer: Any, template: str, asked: str, *responses: str) -> tuple[ChatTemplate, Rendered]:
+    chat = ChatTemplate(tokenizer, template, where="a")
+    [found] = chat.encode([(tiny.query(asked), list(responses))], Counter(), where="a.jsonl")
+    assert found
+    return chat, found
+
+
+@pytest.mark.parametrize("name", ["sentencepiece", "unigram", "unigram after NFKC"])
 @settings(max_examples=100, deadline=None)
 @given(parts=st.lists(st.sampled_from([*PARTS[:4], "a", "b", " "]), max_size=8))
-def test_only_the_template_sets_special_tokens(tokenizer: Any, parts: list[str]) -> None:
-    tokenizer.chat_template = TEMPLATE
-    messages = [{"role": "user", "content": "".join(parts)}]
-    ids = chat_ids(tokenizer, messages)
-    assert [number for number in ids if number in (1, 2, 3)] == [1, 2]
-    if not set(PARTS[:3]) & set(parts):
-        assert ids == tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+def test_only_the_template_sets_special_tokens(name: str, parts: list[str]) -> None:
+    tokenizer, text = TOKENIZERS[name], "".join(parts)
+    chat, found = rendered(tokenizer, TEMPLATE, text, text)
+    ids = [*chat.head, *found.query, *found.generation_prompt, *found.responses[0], *chat.turn_end]
+    assert [number for number in ids if number in (1, 2, 3)] == [1, 2, 2]
+    assert not {1, 2, 3} & set(found.responses[0])
+    if not set(PARTS[:4]) & set(parts):
+        messages = [*dialogue_to_messages(tiny.query(text)), {"role": "assistant", "content": text.strip()}]
+        assert ids == tokenizer.apply_chat_template(messages, chat_template=TEMPLATE, return_dict=False)
 
 
 def test_a_special_token_in_a_message_by_hand() -> None:
     tokenizer = odd.unigram()
-    tokenizer.chat_template = "{{ bos_token }}{{ messages[0]['content'] }}{{ eos_token }}"
-    ids = chat_ids(tokenizer, [{"role": "user", "content": "a</s>b"}])
-    assert tokenizer.convert_ids_to_tokens(ids) == ["<s>", "a", "<", "/", "s", ">", "b", "</s>"]
+    template = "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}"
+    chat, found = rendered(tokenizer, template, "a</s>b", "<s>b")
+    assert tokenizer.convert_ids_to_tokens(chat.head) == ["<s>"]
+    assert tokenizer.convert_ids_to_tokens(found.query) == ["a", "<", "/", "s", ">", "b", "</s>"]
+    assert tokenizer.convert_ids_to_tokens(found.responses[0]) == ["<", "s", ">", "b"]
+    assert tokenizer.convert_ids_to_tokens(chat.turn_end) == ["</s>"]

@@ -11,12 +11,19 @@ import torch
 from ruamel.yaml import YAML
 from transformers import AutoModelForSequenceClassification
 
+import stages.test_rm
 from apo.core.config import read_section
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
-from apo.model.checkpoint import load_reward_model, save_reward_model
+from apo.model.checkpoint import (
+    load_language_model,
+    load_reward_model,
+    load_tokenizer,
+    save_language_model,
+    save_reward_model,
+)
 from apo.model.reward_model import RewardModel
-from apo.reward.recipe import Outputs, train_rm, verify
+from apo.reward.recipe import Outputs, adopt_rm, train_rm, verify
 from apo.reward.settings import Apo
 from tests.helpers import tiny_models as tiny
 from tests.helpers.small_repo import ROOT
@@ -46,6 +53,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def set_params(**rm: Any) -> None:
     content = {"seed": 1, "model": PARAMS["model"] | {"max_length": 64}, "training": PARAMS["training"]}
+    content |= {"test_rm": PARAMS["test_rm"]}
     content |= {"rm": PARAMS["rm"] | {"warmup_steps": 0} | rm, "apo": PARAMS["apo"] | {"num_samples": 2}}
     Path("params.yaml").write_text(json.dumps(content))
 
@@ -140,6 +148,63 @@ def test_adapters_stand_beside_the_merged_model() -> None:
         train()
 
 
+def test_a_dialogue_that_the_template_drops_is_counted_and_not_compared() -> None:
+    refuse = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system text') }}{% endif %}"
+    tokenizer = load_tokenizer(Path("backbone"))
+    tokenizer.chat_template = refuse + tokenizer.chat_template
+    tokenizer.init_kwargs["refused_dialogues"] = "drop"
+    save_language_model(load_language_model(Path("backbone")), tokenizer, Path("backbone"), tiny.CARD)
+    system = {**COMPARISONS[0], "query": "Be brief." + COMPARISONS[0]["query"]}
+    write_rows(Path("train.jsonl"), [system, *COMPARISONS])
+    found = train()
+    assert found["train"]["dialogues_dropped"] == 1 and found["train"]["human_pairs"] == 4
+    assert found["saved"] == {"rows_compared": 4, "chat_template_equal": 4}
+
+
+def test_a_reward_model_is_taken_as_it_is() -> None:
+    train()
+    Path("rm").rename("own")
+    before = load_reward_model(Path("own")).classifier.state_dict()
+    outputs = Outputs(Path("taken"), Path("taken_curves"), Path("taken.json"))
+    adopt_rm(
+        "test_rm",
+        start=Path("own"),
+        comparisons=Path("train.jsonl"),
+        outputs=outputs,
+        params=Path("params.yaml"),
+    )
+    assert json.loads(Path("taken.json").read_text()) == {
+        "train_test_rm": {
+            "train": {"trained_here": False},
+            "saved": {"rows_compared": 4, "chat_template_equal": 4},
+        }
+    }
+    after = load_reward_model(Path("taken")).classifier.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    assert Path("taken_curves/training.csv").read_text() == "step\n0\n"
+    assert "base_model: own\n" in Path("taken/README.md").read_text()
+
+
+def test_the_testing_rm_is_taken_or_trained_by_what_its_start_is() -> None:
+    def play(start: str) -> Any:
+        outputs = Outputs(Path("judge"), Path("judge_curves"), Path("judge.json"))
+        data = [Path("train.jsonl")] * 3
+        stages.test_rm.main(Path(start), *data, *outputs, params=Path("params.yaml"))
+        return json.loads(Path("judge.json").read_text())["train_test_rm"]["train"]
+
+    assert play("backbone")["human_pairs"] == 12
+    train()
+    assert play("rm") == {"trained_here": False}
+
+
+def test_weights_in_half_the_bytes_change_the_rewards_by_a_rounding() -> None:
+    set_params(dtype="bfloat16")
+    found = train()["saved"]
+    assert 0 < found.pop("reward_change") < 0.1
+    assert found == {"rows_compared": 4, "chat_template_equal": 4}
+    assert json.loads(Path("rm/config.json").read_text())["dtype"] == "bfloat16"
+
+
 def test_nothing_to_train_on_is_one_message_and_leaves_nothing() -> None:
     write_rows(Path("train.jsonl"), COMPARISONS[3:])
     with pytest.raises(
@@ -159,7 +224,7 @@ def model() -> RewardModel:
 
 def test_a_saved_model_is_verified(model: RewardModel) -> None:
     save_reward_model(model, Path("rm"), tiny.CARD)
-    found = verify(model, Path("rm"), Path("train.jsonl"))
+    found = verify(model, Path("rm"), Path("train.jsonl"), dtype="float32")
     assert found == {"rows_compared": 4, "chat_template_equal": 4}
 
 
@@ -168,7 +233,7 @@ def test_a_saved_model_that_differs_is_found(model: RewardModel) -> None:
     with torch.no_grad():
         other.classifier.score.weight += 0.01
     save_reward_model(other, Path("rm"), tiny.CARD)
-    with pytest.raises(UserError, match=r"rewards that differ by .* after saving and loading"):
-        verify(model, Path("rm"), Path("train.jsonl"))
+    with pytest.raises(UserError, match=r"rewards that differ by .* after saving as float32 and load"):
+        verify(model, Path("rm"), Path("train.jsonl"), dtype="float32")
     assert list(read_rows(Path("train.jsonl"))) == COMPARISONS
     assert load_reward_model(Path("rm")).encoder.pooling == "last"

@@ -15,21 +15,23 @@ from tokenizers import normalizers
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
 from apo.model.batching import collate
-from apo.model.checkpoint import load_tokenizer, prepare_tokenizer
+from apo.model.checkpoint import load_tokenizer
+from apo.model.encoders import reward_encoder
 from apo.model.encoding import Encoder
-from apo.model.special_tokens import ANCHOR
+from apo.model.settings import Model
 from apo.reward.length_histogram import ENDS, LengthHistogram
 from apo.reward.recipe import Outputs, _tokenized, train_rm
 from apo.reward.settings import Apo
 from apo.reward.token_checks import Comparison, TokenCheck
 from apo.reward.token_issues import TOKEN_ISSUES
 from apo.text.data_issues import EXAMPLES, DataIssues
+from apo.text.dialogue import ASSISTANT
 from tests.helpers import odd_tokenizers as odd
 from tests.helpers import tiny_models as tiny
 
 CODES = list(TOKEN_ISSUES.codes)
 QUERY = tiny.query("What is 1 plus 2?")
-SHORT = f"\n\nHuman: a{ANCHOR}"
+SHORT = f"\n\nHuman: a{ASSISTANT}"
 
 
 def check_of(encoder: Encoder, action: str = "keep", **changes: str) -> TokenCheck:
@@ -48,7 +50,8 @@ def look(
     is_apo: bool = False,
 ) -> tuple[list[int], dict[str, int]]:
     """Which responses stay, and what was counted."""
-    [tokenized] = encoder.tokenize([(query, responses)], where="a.jsonl", allow_blank=True)
+    [tokenized] = encoder.tokenize([(query, responses)], Counter(), where="a.jsonl", allow_blank=True)
+    assert tokenized
     scores = [float(-i) for i in range(len(responses))] if scores is None else scores
     stays = check.kept_responses(Comparison(query, responses, scores, tokenized, "a.jsonl:1", is_apo))
     return stays, dict(+check.issues.counts)
@@ -118,11 +121,11 @@ def test_a_text_of_which_the_tokenizer_leaves_nothing_is_empty() -> None:
 
 
 def test_a_response_longer_than_the_room_is_cut() -> None:
-    """'1 2 3 4 5' is ten tokens; BOS and ten of them are eleven."""
+    """'1 2 3 4 5' is ten tokens; BOS, the turn mark and ten of them are twelve."""
     long = "1 2 3 4 5"
     [item] = tiny.encoder().items([(QUERY, [long])], Counter(), where="")
     length = len(item.responses[0])
-    fits, one_less = tiny.encoder(max_length=length + 2), tiny.encoder(max_length=length)
+    fits, one_less = tiny.encoder(max_length=length + 3), tiny.encoder(max_length=length + 1)
     assert found(fits, [long, "no"]) == ([0, 1], {})
     stays, counts = found(one_less, [long, "no"])
     assert stays == [1] and counts == {"response_cut": 1}
@@ -131,12 +134,12 @@ def test_a_response_longer_than_the_room_is_cut() -> None:
 def test_the_query_is_cut_away_only_when_none_of_its_tokens_is_left() -> None:
     [item] = tiny.encoder().items([(QUERY, ["1 2 3 4 5"])], Counter(), where="")
     length = len(item.responses[0])
-    assert found(tiny.encoder(max_length=length + 2), ["1 2 3 4 5", "no"]) == ([0, 1], {})
-    assert found(tiny.encoder(max_length=length + 1), ["1 2 3 4 5", "no"]) == (
+    assert found(tiny.encoder(max_length=length + 3), ["1 2 3 4 5", "no"]) == ([0, 1], {})
+    assert found(tiny.encoder(max_length=length + 2), ["1 2 3 4 5", "no"]) == (
         [],
         {"query_cut_away": 1},
     )
-    assert found(tiny.encoder(max_length=length + 2, pooling="eos"), ["1 2 3 4 5", "no"])[0] == []
+    assert found(tiny.encoder(max_length=length + 3, pooling="eos"), ["1 2 3 4 5", "no"])[0] == []
 
 
 def test_a_query_that_only_a_dropped_response_displaced_is_back() -> None:
@@ -156,8 +159,7 @@ def test_the_text_of_a_special_token_is_counted(text: str) -> None:
 
 def test_the_separator_in_a_text_is_counted() -> None:
     tokenizer = tiny.tokenizer()
-    prepare_tokenizer(tokenizer, pooling="last", separator="<sep>", where="")
-    encoder = Encoder(tokenizer, 64, "last", "<sep>", "left")
+    encoder = reward_encoder(tokenizer, Model(**(tiny.READING | {"separator": "<sep>"})), where="")
     assert found(encoder, ["3 <sep> 4", "no", "3"]) == ([1, 2], {"special_token_text": 1})
 
 
@@ -171,6 +173,20 @@ def test_a_special_token_of_one_character_can_only_be_found() -> None:
     assert found(encoder, ["3", "no"], query=tiny.query("\x07")) == ([], {"special_token_id": 1})
 
 
+def test_the_special_tokens_of_a_chat_template_are_none_of_the_text() -> None:
+    """Each turn begins and ends with one; a byte in the text that is one is found beside them."""
+    tokenizer = tiny.tokenizer()
+    tokenizer.pad_token = "<0x07>"
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ bos_token + m['role'] + ': ' + m['content'] + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ bos_token + 'assistant: ' }}{% endif %}"
+    )
+    encoder = Encoder(tokenizer, 64, "last", "", "left")
+    assert found(encoder, ["3", "no"]) == ([0, 1], {})
+    assert found(encoder, ["3", "bell \x07", "no"]) == ([0, 2], {"special_token_id": 1})
+    assert found(encoder, ["3", "no"], query=tiny.query("bell \x07")) == ([], {"special_token_id": 1})
+
+
 def test_unknown_tokens_above_the_rate() -> None:
     """One of ten letters unknown is a tenth, which may be; the space before the response is a token too."""
     encoder = Encoder(odd.unigram(), 64, "last", "", "left")
@@ -179,7 +195,7 @@ def test_unknown_tokens_above_the_rate() -> None:
         [1, 2],
         {"unknown_tokens": 1},
     )  # 1 of 9
-    strange = "\n\nHuman: " + "a".join("\u00e9" * 9) + ANCHOR
+    strange = "\n\nHuman: " + "a".join("\u00e9" * 9) + ASSISTANT
     assert found(encoder, ["a", "b"], query=strange) == ([], {"unknown_tokens": 1})
 
 
@@ -201,7 +217,7 @@ def test_a_separator_that_is_no_token_of_its_own() -> None:
     assert look_at(tokenizer, separator="<sep>") == {"lost_separator": 1}
     with pytest.raises(UserError, match=r"models/backbone: found .*'<sep>' as one token"):
         look_at(tokenizer, separator="<sep>", action="error")
-    prepare_tokenizer(tokenizer, pooling="last", separator="<sep>", where="")
+    reward_encoder(tokenizer, Model(**(tiny.READING | {"separator": "<sep>"})), where="")
     assert look_at(tokenizer, separator="<sep>") == {}
 
 

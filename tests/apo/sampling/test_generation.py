@@ -6,6 +6,7 @@ text in 100,000 of a hundred tokens may differ from batch to batch.
 """
 
 from collections import Counter
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from apo.model.checkpoint import CHAT_TEMPLATE
+from apo.model.encoding import Encoder
+from apo.model.hh_template import hh_template
 from apo.sampling.generation import _generator, draw, sample_responses
+from apo.sampling.prompts import encode_prompts
 from tests.helpers import tiny_models as tiny
 
 EOS, PAD = 2, 3
@@ -46,20 +49,27 @@ def peaked(*, end: float = 1.0, pad: float = 1.0) -> Any:
     return model
 
 
-def sample(model: Any, queries: Any = QUERIES, *, seed: int = 1, **settings: Any) -> tuple[Any, Counter[str]]:
-    """Responses by query id, and the counts."""
+def drawn(
+    model: Any, queries: Any = QUERIES, *, seed: int = 1, ends: tuple[int, ...] = (EOS,), **settings: Any
+) -> tuple[list[list[list[int]]], Counter[str]]:
+    """The ids that are drawn for each query, and the counts."""
     counts: Counter[str] = Counter()
-    found = sample_responses(
-        model,
-        settings.pop("tokenizer", tiny.shared_tokenizer()),
-        queries,
-        tiny.sampling(**settings),
-        seed=seed,
-        device=tiny.CPU,
-        desc="sample",
-        counts=counts,
-    )
-    return {name: texts for (name, _), texts in zip(queries, found, strict=True)}, counts
+    tokenizer = settings.pop("tokenizer", tiny.shared_tokenizer())
+    chosen = tiny.sampling(**settings)
+    encoder = Encoder(tokenizer, chosen.max_prompt_tokens, "last", "", "left", ends=ends)
+    rows = [{"query_id": name, "query": query} for name, query in queries]
+    prompts = encode_prompts(encoder, rows, counts, where="rows")
+    return sample_responses(model, prompts, chosen, seed=seed, ends=ends, desc="sample"), counts
+
+
+def sample(model: Any, queries: Any = QUERIES, **settings: Any) -> tuple[Any, Counter[str]]:
+    """Responses by query id as they are decoded, and the counts, with `unfinished`."""
+    found, counts = drawn(model, queries, **settings)
+    counts["unfinished"] += sum(row[-1] != EOS for rows in found for row in rows)
+    read = tiny.shared_tokenizer().batch_decode
+    return {
+        name: read(rows, skip_special_tokens=True) for (name, _), rows in zip(queries, found, strict=True)
+    }, counts
 
 
 def prompt_ids(text: str) -> list[int]:
@@ -321,23 +331,39 @@ def test_a_special_token_written_in_a_query_is_text() -> None:
     assert found["x"][0] == greedy(model, prompt_ids(query[1]), 8)[0]
 
 
-def test_a_chat_prompt_goes_through_the_template() -> None:
+def test_a_prompt_goes_through_the_template_of_the_tokenizer() -> None:
     model, tokenizer = peaked(), tiny.tokenizer()
     tokenizer.chat_template = (
-        "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }} {% endfor %}"
+        "{{ bos_token }}{% for m in messages %}{% if loop.last and m['role'] == 'assistant' %}"
+        "<answer> {{ m['content'] }}{% else %}<{{ m['role'] }}> {{ m['content'] }} {% endif %}{% endfor %}"
         "{% if add_generation_prompt %}<answer>{% endif %}"
     )
     query = ("x", tiny.query("What is 1 plus 2?") + " 3" + tiny.query("And 4?"))
-    found, _ = sample(model, [query], top_k=1, prompt="chat", tokenizer=tokenizer)
+    found, _ = sample(model, [query], top_k=1, tokenizer=tokenizer)
     expected = prompt_ids("<user> What is 1 plus 2? <assistant> 3 <user> And 4? <answer>")
     assert found["x"][0] == greedy(model, expected, 8)[0]
     assert found["x"][0] != greedy(model, prompt_ids(query[1]), 8)[0]
 
 
-def test_the_pipelines_own_template_gives_the_query_as_it_stands() -> None:
+def test_the_hh_form_is_that_of_a_tokenizer_without_a_template() -> None:
     model, tokenizer = peaked(), tiny.tokenizer()
-    tokenizer.chat_template = CHAT_TEMPLATE
-    assert sample(model, prompt="chat", tokenizer=tokenizer)[0] == sample(model, prompt="hh")[0]
+    assert tokenizer.chat_template is None
+    found = sample(model, tokenizer=tokenizer)[0]
+    tokenizer.chat_template = hh_template()
+    assert sample(model, tokenizer=tokenizer)[0] == found
+
+
+def test_every_end_token_ends_a_response_and_stands_at_its_end() -> None:
+    """The rows go on a few steps behind an end before they leave the batch; nothing of that is left."""
+    other, model = 306, peaked(end=1.5)
+    plain, _ = drawn(model, num_samples=8, max_new_tokens=30)
+    found, _ = drawn(model, ends=(EOS, other), num_samples=8, max_new_tokens=30)
+    seen = Counter[int]()
+    for row, cut in zip(chain(*plain), chain(*found), strict=True):
+        place = next((place for place, token in enumerate(row) if token in (EOS, other)), len(row))
+        assert cut == row[: place + 1] and EOS not in row[:-1]
+        seen[cut[-1] if cut[-1] in (EOS, other) else 0] += 1
+    assert min(seen[EOS], seen[other], seen[0]) > 0
 
 
 @pytest.mark.parametrize(("end", "unfinished"), [(True, 0), (False, 10)])

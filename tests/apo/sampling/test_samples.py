@@ -2,12 +2,15 @@
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from apo.core.errors import UserError
-from apo.sampling.samples import counted, from_source, refuse_later_round
+from apo.sampling.prompts import Prompt
+from apo.sampling.responses import Response
+from apo.sampling.samples import counted, drawn_rows, from_source, refuse_later_round
 
 QUERIES = [{"query_id": name, "query": f"query {name}"} for name in "cab"]
 
@@ -20,20 +23,20 @@ def samples(*names: str, **more: Any) -> list[dict[str, Any]]:
 
 
 def test_the_order_is_that_of_the_queries() -> None:
-    found = list(from_source(QUERIES, samples("a", "b", "c", "d"), where="s.jsonl"))
+    found = list(from_source(QUERIES, samples("a", "b", "c", "d"), Counter(), where="s.jsonl"))
     assert found == [
         {"query_id": name, "query": f"query {name}", "samples": [f"{name}0", f"{name}1"]} for name in "cab"
     ]
 
 
 def test_other_answers_come_along() -> None:
-    found = list(from_source(QUERIES[:1], samples("c", extra={"hh_best": "x"}), where="s.jsonl"))
+    found = list(from_source(QUERIES[:1], samples("c", extra={"hh_best": "x"}), Counter(), where="s.jsonl"))
     assert found[0]["extra"] == {"hh_best": "x"}
-    assert "extra" not in next(from_source(QUERIES[:1], samples("c", extra={}), where="s.jsonl"))
+    assert "extra" not in next(from_source(QUERIES[:1], samples("c", extra={}), Counter(), where="s.jsonl"))
 
 
 def test_a_query_without_samples_is_an_error() -> None:
-    rows = from_source(QUERIES, samples("a", "c"), where="s.jsonl")
+    rows = from_source(QUERIES, samples("a", "c"), Counter(), where="s.jsonl")
     assert [next(rows)["query_id"], next(rows)["query_id"]] == ["c", "a"]
     with pytest.raises(UserError, match=r"s\.jsonl: found no samples of query 'b'"):
         next(rows)
@@ -41,38 +44,67 @@ def test_a_query_without_samples_is_an_error() -> None:
 
 def test_two_rows_of_one_query_are_an_error() -> None:
     with pytest.raises(UserError, match=r"s\.jsonl:3: found samples of query 'a' for a second time"):
-        list(from_source(QUERIES, samples("a", "b", "a", "c"), where="s.jsonl"))
+        list(from_source(QUERIES, samples("a", "b", "a", "c"), Counter(), where="s.jsonl"))
 
 
-def test_cuts_and_counts_by_hand() -> None:
+def test_the_sources_samples_are_cut_at_an_invented_turn_and_stripped() -> None:
     rows = [
-        {"query_id": "a", "query": "q", "samples": [" yes sir\n\nHuman: more", "no", "\n\nHuman: hi", " "]},
-        {
-            "query_id": "b",
-            "query": "q",
-            "samples": ["same ", " same", "same\nHuman: x"],
-            "extra": {"n": "e "},
-        },
-        {"query_id": "c", "query": "q", "samples": ["Humanity\nHumans: all of us"]},
+        {"query_id": "a", "samples": [" yes sir\n\nHuman: more", "no", "\n\nHuman: hi", " "]},
+        {"query_id": "b", "samples": ["same ", " same", "same\nHuman: x"], "extra": {"n": "e "}},
+        {"query_id": "c", "samples": ["Humanity\nHumans: all of us"]},
     ]
     counts: Counter[str] = Counter()
-    found = list(counted(rows, origin="actor", counts=counts))
+    found = list(from_source(sorted(QUERIES, key=str), rows, counts, where="s.jsonl"))
     assert [row["samples"] for row in found] == [
         ["yes sir", "no", "", ""],
         ["same", "same", "same"],
         ["Humanity\nHumans: all of us"],
     ]
-    assert all(row["made_by"] == "actor" for row in found)
-    assert [row["query_id"] for row in found] == ["a", "b", "c"]
     assert found[1]["extra"] == {"n": "e "}
+    assert counts == {"samples_cut": 3}
+
+
+def test_ids_that_are_not_those_of_the_text_stand_beside_it() -> None:
+    rows: list[dict[str, Any]] = [
+        {"query_id": "a", "query": "q", "margin": 1},
+        {"query_id": "b", "query": "r"},
+    ]
+    prompts = [Prompt(row["query_id"], [1, 2], row) for row in rows]
+    drawn = [[Response("x", None), Response("y", [7, 8])], [Response("z", None), Response("", None)]]
+    wanted = [
+        {**rows[0], "samples": ["x", "y"], "sample_ids": [None, [7, 8]]},
+        {**rows[1], "samples": ["z", ""]},
+    ]
+    for is_hh in (True, False):
+        encoder: Any = SimpleNamespace(template=SimpleNamespace(is_hh=is_hh))
+        uncut = {} if is_hh else {"uncut": True}  # no line `Human:` is a turn
+        assert list(drawn_rows(encoder, prompts, drawn)) == [row | uncut for row in wanted]
+
+
+def test_counts_by_hand() -> None:
+    rows = [
+        {"query_id": "a", "query": "q", "samples": ["yes sir", "no", "", ""]},
+        {"query_id": "b", "query": "q", "samples": ["same", "same", "same"], "extra": {"n": "e "}},
+        {"query_id": "c", "query": "q", "samples": ["Humanity\nHumans: all of us"], "sample_ids": [[7]]},
+    ]
+    counts: Counter[str] = Counter()
+    found = list(counted(rows, origin="actor", counts=counts))
+    assert found == [{**row, "made_by": "actor"} for row in rows]
     assert counts == {
         "queries": 3,
         "samples": 8,
-        "samples_cut": 3,
+        "samples_cut": 0,
         "samples_blank": 2,
         "words": 3 + 3 + 5,
         "queries_all_equal": 1,  # one sample alone is not counted as equal
     }
+
+
+def test_what_was_cut_before_stays_counted() -> None:
+    """The counts of those who cut come first."""
+    counts = Counter(samples_cut=3)
+    list(counted([{"query_id": "a", "samples": ["x"]}], origin="actor", counts=counts))
+    assert counts["samples_cut"] == 3
 
 
 def test_nothing_cut_is_counted_as_zero() -> None:

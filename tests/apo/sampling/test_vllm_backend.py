@@ -13,7 +13,8 @@ from apo.chunks.resumable import open_chunks
 from apo.core.errors import UserError
 from apo.model import runtime
 from apo.sampling.backends import respond
-from apo.sampling.generation import prompt_ids
+from apo.sampling.prompts import encode_prompts, sampling_encoder
+from apo.sampling.responses import COUNTS
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import (
     engine_arguments,
@@ -39,7 +40,7 @@ def settings(**changes: Any) -> Sampling:
 
 def test_a_request_for_each_sample_and_those_of_a_query_follow_each_other() -> None:
     """So that the second finds the keys and values of the prompt that the first has read."""
-    made = requests(ASKED, settings(), seed=1, eos_id=EOS)
+    made = requests(ASKED, settings(), seed=1, ends=[EOS])
     prompts = [prompt for prompt, _ in made]
     assert prompts == [{"prompt_token_ids": [1, 5, 6]}] * 3 + [{"prompt_token_ids": [1, 7]}] * 3
     assert [arguments["n"] for _, arguments in made] == [1] * 6
@@ -47,7 +48,7 @@ def test_a_request_for_each_sample_and_those_of_a_query_follow_each_other() -> N
 
 def test_the_settings_of_a_request() -> None:
     chosen = settings(temperature=0.3, top_k=5, top_p=0.85, repetition_penalty=1.05, max_new_tokens=17)
-    [*_, (_, arguments)] = requests(ASKED, chosen, seed=1, eos_id=EOS)
+    [*_, (_, arguments)] = requests(ASKED, chosen, seed=1, ends=[EOS])
     assert arguments == {
         "n": 1,
         "temperature": 0.3,
@@ -62,6 +63,11 @@ def test_the_settings_of_a_request() -> None:
     }
 
 
+def test_all_end_tokens_of_the_model_end_a_response() -> None:
+    [(_, arguments), *_] = requests(ASKED, settings(), seed=1, ends=(EOS, 9))
+    assert arguments["stop_token_ids"] == [EOS, 9]
+
+
 def test_a_seed_belongs_to_run_query_and_index() -> None:
     seeds = {seed_of(s, q, i) for s in (1, 2, 11) for q in ("a", "b", "1:a") for i in range(12)}
     assert len(seeds) == 3 * 3 * 12
@@ -71,9 +77,9 @@ def test_a_seed_belongs_to_run_query_and_index() -> None:
 
 
 def test_a_seed_is_the_same_whatever_is_asked_beside_it() -> None:
-    alone = requests(ASKED[1:], settings(), seed=1, eos_id=EOS)
-    assert requests(ASKED, settings(), seed=1, eos_id=EOS)[3:] == alone
-    assert requests(ASKED[1:], settings(num_samples=2), seed=1, eos_id=EOS) == alone[:2]
+    alone = requests(ASKED[1:], settings(), seed=1, ends=[EOS])
+    assert requests(ASKED, settings(), seed=1, ends=[EOS])[3:] == alone
+    assert requests(ASKED[1:], settings(num_samples=2), seed=1, ends=[EOS]) == alone[:2]
 
 
 def test_the_engine_reads_the_checkpoint_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,17 +129,18 @@ class Answer:
 
 
 @pytest.mark.parametrize(
-    ("ids", "reason", "expected"),
+    ("ids", "reason"),
     [
-        ([5, 6, EOS], "stop", [5, 6]),
-        ([EOS], "stop", []),
-        ([5, 6, 7, EOS], "stop", [5, 6, 7]),  # ends with its last token: not cut
-        ([5, 6, 7, 8], "length", [5, 6, 7, 8]),
+        ([5, 6, EOS], "stop"),
+        ([5, 6, 9], "stop"),
+        ([EOS], "stop"),
+        ([5, 6, 7, EOS], "stop"),  # ends with its last token: not cut
+        ([5, 6, 7, 8], "length"),
     ],
 )
-def test_a_response_without_its_end_token(ids: list[int], reason: str, expected: list[int]) -> None:
+def test_a_response_with_its_end_token(ids: list[int], reason: str) -> None:
     answer = Answer([Completion(ids, reason)])
-    assert response_ids(answer, settings(max_new_tokens=4), eos_id=EOS) == expected
+    assert response_ids(answer, settings(max_new_tokens=4), ends=[EOS, 9]) == ids
 
 
 @pytest.mark.parametrize(
@@ -141,22 +148,26 @@ def test_a_response_without_its_end_token(ids: list[int], reason: str, expected:
 )
 def test_a_response_that_did_not_end_is_told(ids: list[int], reason: str) -> None:
     with pytest.raises(UserError, match=rf"found a response of {len(ids)} tokens that ended by '{reason}'"):
-        response_ids(Answer([Completion(ids, reason)]), settings(max_new_tokens=4), eos_id=EOS)
+        response_ids(Answer([Completion(ids, reason)]), settings(max_new_tokens=4), ends=[EOS])
 
 
 # The stage
 
 
 def answers(folder: Path, chosen: Sampling, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Counter[str]]:
+    """The texts of the responses, and the counts."""
     monkeypatch.setenv("DVC_ROOT", str(folder))
     monkeypatch.setenv("APO_DEVICE", "cpu")
     counts: Counter[str] = Counter()
-    queries = [(str(n), tiny.query(f"What is {n} plus {n}?")) for n in range(3)]
+    queries = [{"query_id": str(n), "query": tiny.query(f"What is {n} plus {n}?")} for n in range(3)]
     llm = folder / "actor" if (folder / "actor").exists() else tiny.backbone(folder / "actor")
     device = runtime.set_up()
+    encoder = sampling_encoder(llm, chosen)
+    prompts = encode_prompts(encoder, queries, counts, where="queries")
     with open_chunks("sample", f"key{chosen.backend}{chosen.max_prompt_tokens}") as chunks:
         arguments = {"seed": 1, "device": device, "desc": "x", "counts": counts, "chunks": chunks}
-        return respond(llm, queries, chosen, **arguments), counts
+        found = respond(llm, encoder, prompts, chosen, **arguments)
+    return [[one.text for one in row] for row in found], counts
 
 
 def test_transformers_never_imports_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,13 +190,14 @@ def test_what_was_sampled_before_needs_no_engine(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     chosen = settings(num_samples=2, max_new_tokens=4, max_prompt_tokens=8)
     tokenizer = tiny.shared_tokenizer()
-    rows = [[50, 60], [], [70, 71, 72, 73], [80], [90], [91]]
+    rows = [[50, 60, EOS], [EOS], [70, 71, 72, 73], [80, EOS], [90, EOS], [91, EOS]]
     with open_chunks("sample", "keyvllm8") as chunks:
         chunks.get(["x", 0, 3], lambda: rows)
     found, counts = answers(tmp_path, chosen, monkeypatch)
-    texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
+    texts = [text.strip() for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]
     assert found == [texts[0:2], texts[2:4], texts[4:6]]
-    assert counts == {"unfinished": 1, "prompts_cut": 3}
+    assert set(counts) == {*COUNTS, "prompts_cut"}
+    assert (counts["unfinished"], counts["prompts_cut"], counts["samples_cut"]) == (1, 3, 0)
     assert runtime.RUN_INFO["sampler"] == "vllm" and runtime.RUN_INFO.pop("tensor_parallel") == 1
     del runtime.RUN_INFO["sampler"]
 
@@ -224,10 +236,10 @@ def test_vllms_own_parameters_take_a_request() -> None:
     """They refuse unknown names and values out of range."""
     module = pytest.importorskip("vllm.sampling_params", reason="vLLM can't be imported here")
     chosen = settings(temperature=1.2, top_k=50, top_p=0.9, repetition_penalty=1.05)
-    for _, arguments in requests(ASKED, chosen, seed=1, eos_id=EOS):
+    for _, arguments in requests(ASKED, chosen, seed=1, ends=[EOS]):
         made = module.SamplingParams(**arguments)
         assert {name: getattr(made, name) for name in arguments} == arguments
-    [(_, arguments), *_] = requests(ASKED, settings(top_k=0), seed=1, eos_id=EOS)
+    [(_, arguments), *_] = requests(ASKED, settings(top_k=0), seed=1, ends=[EOS])
     assert module.SamplingParams(**arguments).top_k == 0  # all tokens
     with pytest.raises(TypeError):
         module.SamplingParams(**arguments, samples=4)
@@ -244,14 +256,16 @@ def test_vllms_own_outputs_are_read() -> None:
     module = pytest.importorskip("vllm.outputs", reason="vLLM can't be imported here")
     completion = module.CompletionOutput(0, "", [5, 6, EOS], None, None, finish_reason="stop")
     output = module.RequestOutput("0", None, [1, 5], None, [completion], True)
-    assert response_ids(output, settings(), eos_id=EOS) == [5, 6]
+    assert response_ids(output, settings(), ends=[EOS]) == [5, 6, EOS]
 
 
-def test_the_prompt_is_that_of_the_other_backend() -> None:
+def test_the_prompt_is_that_of_the_other_backend(tmp_path: Path) -> None:
     """Cut on the left, the first token kept, and counted."""
     counts: Counter[str] = Counter()
     chosen = settings(max_prompt_tokens=6)
-    ids = prompt_ids(tiny.shared_tokenizer(), tiny.query("What is 1 plus 2?"), chosen, counts)
-    [(prompt, _), *_] = requests([(ids, "a")], chosen, seed=1, eos_id=EOS)
+    rows = [{"query_id": "a", "query": tiny.query("What is 1 plus 2?")}]
+    encoder = sampling_encoder(tiny.backbone(tmp_path / "actor"), chosen)
+    [asked] = encode_prompts(encoder, rows, counts, where="rows")
+    [(prompt, _), *_] = requests([(asked.ids, asked.query_id)], chosen, seed=1, ends=[EOS])
     assert len(prompt["prompt_token_ids"]) == 6 and prompt["prompt_token_ids"][0] == 1
     assert counts == {"prompts_cut": 1}

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 import stages.actor
 import stages.backbone
 from apo.core.records import write_rows
-from apo.language.settings import FineTuning
+from apo.language.settings import Actor
 from apo.language.sft import fine_tune
 from apo.model.versions import VERSIONS
 from apo.reward.recipe import Outputs, train_rm
@@ -114,13 +114,15 @@ def test_another_pooling_is_opened_by_this_library(repository: Path) -> None:
 
 
 def test_the_card_of_a_language_model_says_what_it_learned_from(repository: Path) -> None:
-    settings = tiny.optimizer(FineTuning, max_length=64)
+    own = {"start": "x", "chat_template": "own", "refused_dialogues": "error"}
+    settings = tiny.optimizer(Actor, max_length=64, **own)
     write_rows(Path("data/rjs/apo.jsonl"), [{}, {}])
     fine_tune(
         "llm_apo",
         Path("models/backbone"),
         [(tiny.query("Who?"), "me"), (tiny.query("Why?"), "so")],
         settings,
+        Path("data/chat_templates"),
         source=Path("data/rjs/apo.jsonl"),
         seed=1,
         to=outputs.Outputs(
@@ -143,9 +145,9 @@ def test_a_checkpoint_that_is_taken_says_so(repository: Path, stage: str) -> Non
     Path("params.yaml").write_text(json.dumps({key: PARAMS[key] for key in ("seed", "training", stage)}))
     paths = {"out": Path("models/taken"), "curves": Path("c.csv"), "metrics": Path("m.json"), "start": own}
     if stage == "actor":
-        stages.actor.main(backbone=Path("models/backbone"), **paths)
+        stages.actor.main(backbone=Path("models/backbone"), templates=Path("templates"), **paths)
     else:
-        stages.backbone.main(**paths)
+        stages.backbone.main(templates=Path("templates"), **paths)
     card = ModelCard.load(repository / "models/taken/README.md")
     assert card.data.base_model == "elsewhere/own_llama"
     assert "nothing was trained here" in card.text and "`lr`" not in card.text

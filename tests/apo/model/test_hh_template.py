@@ -1,0 +1,49 @@
+"""apo/model/hh_template.py: the chat template of the HH form writes dialogues as they stand."""
+
+from typing import Any
+
+import pytest
+
+from apo.model.hh_template import hh_template, is_hh
+from apo.text.dialogue import dialogue_to_messages
+from tests.helpers import tiny_models as tiny
+
+QUERIES = {
+    "one turn": "\n\nHuman: Why?\n\nAssistant:",
+    "three turns": "\n\nHuman: Why?\n\nAssistant: So.\n\nHuman: And?\n\nAssistant:",
+    "system text": "Be brief.\n\nHuman: Why?\n\nAssistant:",
+    "human twice": "\n\nHuman: Why?\n\nHuman: Say!\n\nAssistant:",
+}
+
+
+def written(query: str, answer: str | None = None, **changes: Any) -> str:
+    messages = dialogue_to_messages(query)
+    if answer is not None:
+        messages.append({"role": "assistant", "content": answer})
+    text: str = tiny.shared_tokenizer().apply_chat_template(
+        messages,
+        chat_template=hh_template(**changes),
+        tokenize=False,
+        add_generation_prompt=answer is None,
+    )
+    return text
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_a_query_is_written_as_it_stands(query: str) -> None:
+    assert written(query) == f"<s>{query}"
+    assert written(query, "Yes.") == f"<s>{query} Yes.</s>"
+    assert written(query, " Yes.\n") == f"<s>{query} Yes.</s>"
+    assert written(query, "  ") == f"<s>{query}</s>"
+
+
+def test_a_separator_stands_before_the_last_answer_alone() -> None:
+    query = QUERIES["three turns"]
+    assert written(query, separator="<sep>") == f"<s>{query}<sep>"
+    assert written(query, "Yes.", separator="<sep>", end="") == f"<s>{query}<sep> Yes."
+
+
+def test_is_hh_knows_its_own() -> None:
+    for template in (hh_template(), hh_template(separator="<sep>"), hh_template(end="")):
+        assert is_hh(template)
+    assert not is_hh(None) and not is_hh("") and not is_hh("{{ bos_token }}" + hh_template())
