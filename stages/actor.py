@@ -18,7 +18,7 @@ from apo.training.outputs import Outputs, adopt_checkpoint
 
 def main(
     backbone: Path,
-    start: Path,
+    start_from: Path,
     templates: Path,
     out: Path,
     curves: Path,
@@ -27,18 +27,18 @@ def main(
 ) -> None:
     settings = read_section(params, "actor", Actor, defaults="training")
     to = Outputs(out, curves, metrics)
-    if start.is_dir():
-        tokenizer = load_tokenizer(start)
+    if start_from.is_dir():
+        tokenizer = load_tokenizer(start_from)
         said = {"fine_tuned_here": False, **choose_template(tokenizer, settings, templates, section="actor")}
-        adopt_checkpoint("actor", start, tokenizer, said, dtype=settings.dtype, to=to)
+        adopt_checkpoint("actor", start_from, tokenizer, said, dtype=settings.dtype, to=to)
         return
     fine_tune(
         "actor",
         backbone,
-        [(row["query"], row["response"]) for row in read_rows(start)],
+        [(row["query"], row["response"]) for row in read_rows(start_from)],
         settings,
         templates,
-        source=start,
+        source=start_from,
         seed=read_seed(params),
         to=to,
     )

@@ -19,7 +19,8 @@ from apo.evaluation.compare_llms import summarize, with_true_rewards
 from apo.evaluation.kl import with_kl
 from apo.evaluation.settings import Evaluate
 from apo.model import runtime
-from apo.model.checkpoint import load_language_model, load_reward_model
+from apo.model.checkpoint import load_language_model, load_reward_model, load_tokenizer
+from apo.model.limits import check_same_tokens
 from apo.sampling.backends import computed_with, respond
 from apo.sampling.prompts import encode_prompts, sampling_encoder
 from apo.sampling.samples import counted, drawn_rows
@@ -68,6 +69,7 @@ def main(
     if golden:
         arms |= golden_as_samples(asked, read_rows(golden), name="golden")
     if actor:
+        check_same_tokens(encoder.tokenizer, load_tokenizer(actor), where=str(llm), other=str(actor))
         model, first = (load_language_model(one).to(device).eval() for one in (llm, actor))
         arms[name] = with_kl(model, first, encoder, arms[name], desc=f"KL of {name}")
     for row in arms[name]:

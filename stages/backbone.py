@@ -25,7 +25,7 @@ from apo.training.trainer import warmup_metrics
 
 
 def main(
-    start: Path,
+    start_from: Path,
     templates: Path,
     out: Path,
     curves: Path,
@@ -34,19 +34,19 @@ def main(
 ) -> None:
     settings = read_section(params, "backbone", Backbone, defaults="training")
     to = Outputs(out, curves, metrics)
-    if start.is_dir():
-        tokenizer = load_tokenizer(start)
+    if start_from.is_dir():
+        tokenizer = load_tokenizer(start_from)
         said = {
             "pretrained_here": False,
             **choose_template(tokenizer, settings, templates, section="backbone"),
         }
-        adopt_checkpoint("backbone", start, tokenizer, said, dtype=settings.dtype, to=to)
+        adopt_checkpoint("backbone", start_from, tokenizer, said, dtype=settings.dtype, to=to)
         return
     seed, device = read_seed(params), runtime.set_up()
-    texts = [row["text"] for row in read_rows(start)]
+    texts = [row["text"] for row in read_rows(start_from)]
     if not texts:
         raise UserError(
-            str(start),
+            str(start_from),
             found="no texts",
             expected="texts to pretrain a backbone on",
             do="give training comparisons, or set backbone.start to the folder of a checkpoint",
@@ -56,7 +56,9 @@ def main(
     counts: Counter[str] = Counter()
     items = list(encode_documents(tokenizer, texts, max_length=settings.max_length, counts=counts))
     model = _new_model(tokenizer, settings, seed=seed)
-    with Checkpoints("backbone", fingerprint([settings, seed], [start])).exclusive() as checkpoints:
+    with Checkpoints(
+        "backbone", fingerprint([settings, seed, runtime.numerics()], [start_from])
+    ).exclusive() as checkpoints:
         curve = train_language_model(
             model,
             items,
@@ -69,7 +71,7 @@ def main(
         )
         found = {"parameters": model.num_parameters(), "pretrained_here": True, "pieces": len(tokenizer)}
         found |= warmup_metrics(len(curve), settings)
-        card = {"trained_on": {start: len(texts)}, "settings": settings.model_dump(exclude={"start"})}
+        card = {"trained_on": {start_from: len(texts)}, "settings": settings.model_dump(exclude={"start"})}
         finish(
             "backbone",
             model,

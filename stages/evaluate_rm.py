@@ -37,7 +37,8 @@ def main(
     bins, device = settings.calibration_bins, runtime.set_up()
     files = {"test": test} | ({"valid": valid} if valid else {})
     rows = sum(1 for file in files.values() for _ in read_rows(file))
-    with open_chunks(f"evaluate_{name}", fingerprint([], [model, *files.values()]), queries=rows) as chunks:
+    key = fingerprint([runtime.numerics()], [model, *files.values()])
+    with open_chunks(f"evaluate_{name}", key, queries=rows) as chunks:
         reward_model = load_reward_model(model).to(device).eval()
         rated = {
             split: rate_comparisons(reward_model, file, desc=f"{name} {split}", chunks=chunks)

@@ -29,7 +29,9 @@ def main(
     payoff: dict[str, dict[str, Row]] = {}
     for folder, checkpoint, name in (("base_rm", base_rm, "base_rm"), ("apo_rm", apo_rm, f"apo_rm_{round}")):
         # The pieces carry the name of the RM: every round finds the rewards of the base RM computed.
-        with open_chunks(f"payoff_{name}", fingerprint([], [checkpoint, answers]), queries=total) as chunks:
+        with open_chunks(
+            f"payoff_{name}", fingerprint([runtime.numerics()], [checkpoint, answers]), queries=total
+        ) as chunks:
             model = load_reward_model(checkpoint).to(device).eval()
             scored = {
                 llm: score_answers(model, rows, desc=f"{name} of {llm}", key="rewards", chunks=chunks)

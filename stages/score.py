@@ -35,7 +35,8 @@ def main(
     device = runtime.set_up()
     reward_model = load_reward_model(model).eval()
     counts: Counter[str] = Counter()
-    key, queries = fingerprint([settings], [model, samples]), sum(1 for _ in read_rows(samples))
+    key = fingerprint([settings, runtime.numerics()], [model, samples])
+    queries = sum(1 for _ in read_rows(samples))
     with open_chunks(f"score_{name}", key, queries=queries) as chunks:
         scored = score_samples(
             reward_model.to(device),

@@ -15,7 +15,7 @@ from apo.reward.settings import TestingRm
 
 
 def main(
-    start: Path,
+    start_from: Path,
     rm_train: Path,
     llm_train: Path,
     valid: Path,
@@ -26,12 +26,12 @@ def main(
 ) -> None:
     read_section(params, "test_rm", TestingRm)  # dvc.yaml passes its `start`
     outputs = Outputs(out, curves, metrics)
-    if is_reward_model(start):
-        adopt_rm("test_rm", start=start, comparisons=rm_train, outputs=outputs, params=params)
+    if is_reward_model(start_from):
+        adopt_rm("test_rm", start=start_from, comparisons=rm_train, outputs=outputs, params=params)
         return
     train_rm(
         "test_rm",
-        start=start,
+        start=start_from,
         comparisons=[rm_train, llm_train, valid],
         outputs=outputs,
         params=params,

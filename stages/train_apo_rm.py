@@ -16,7 +16,7 @@ from apo.reward.settings import Apo
 
 def main(
     round: str,
-    start: Path,
+    start_from: Path,
     base_rm: Path,
     previous: Path,
     train: Path,
@@ -28,7 +28,7 @@ def main(
     params: Path = Path("params.yaml"),
 ) -> None:
     apo = read_section(params, "apo", Apo)
-    starts = {"backbone": start, "base_rm": base_rm, "previous": previous}
+    starts = {"backbone": start_from, "base_rm": base_rm, "previous": previous}
     train_rm(
         f"apo_rm_{round}",
         start=starts[apo.init_from],

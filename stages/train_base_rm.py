@@ -11,7 +11,7 @@ from apo.reward.recipe import Outputs, train_rm
 
 
 def main(
-    start: Path,
+    start_from: Path,
     train: Path,
     valid: Path,
     out: Path,
@@ -21,7 +21,7 @@ def main(
 ) -> None:
     train_rm(
         "base_rm",
-        start=start,
+        start=start_from,
         comparisons=[train],
         valid=valid,
         outputs=Outputs(out, curves, metrics),

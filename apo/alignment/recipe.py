@@ -58,7 +58,9 @@ def align_model(
         )
     if settings.method != "rjs":
         counts["pairs"] = sum(learned_from(one, settings.method).pairs for one in data)
-    with Checkpoints(name, fingerprint([settings, seed], [start, scored])).exclusive() as checkpoints:
+    with Checkpoints(
+        name, fingerprint([settings, seed, runtime.numerics()], [start, scored])
+    ).exclusive() as checkpoints:
         curve = align(model, data, settings, seed=seed, desc=name, checkpoints=checkpoints)
         adapter = merge_adapters(tuner)
         more = adapter.save if adapter else None

@@ -9,6 +9,8 @@ from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.metrics.statistics import paired_bootstrap, rank_correlation, sign_test, win_tie_lose
 
+TIE = 1e-5  # rewards of one text differ by less, whatever batch or number of processes computed them
+
 
 def with_true_rewards(rows: Sequence[Row]) -> list[Row]:
     """Answers with the demo world's `true_rewards` of their samples."""
@@ -122,11 +124,11 @@ def compare(
 
     Returns:
         `difference`, the mean of first - second, with its paired bootstrap 95 % interval `low` to `high`;
-        `win`, `tie` and `lose`, counts; `win_rate`, a tie counts half, with its interval `win_rate_low` to
-        `win_rate_high`; `sign_test_p`, absent where there are ties only.
+        `win`, `tie` (a difference of at most `TIE`) and `lose`, counts; `win_rate`, a tie counts half, with
+        its interval `win_rate_low` to `win_rate_high`; `sign_test_p`, absent where there are ties only.
     """
     low, high = paired_bootstrap(first, second, seed=seed, resamples=resamples)
-    record = win_tie_lose(first, second)
+    record = win_tie_lose(first, second, tie=TIE)
     found = {
         "difference": fmean(a - b for a, b in zip(first, second, strict=True)),
         "low": low,
@@ -142,7 +144,7 @@ def compare(
 def _win_rate(
     first: Sequence[float], second: Sequence[float], *, seed: int, resamples: int
 ) -> dict[str, float]:
-    won = [0.5 * ((a > b) - (a < b)) + 0.5 for a, b in zip(first, second, strict=True)]
+    won = [0.5 * ((a - b > TIE) - (b - a > TIE)) + 0.5 for a, b in zip(first, second, strict=True)]
     low, high = paired_bootstrap(won, [0.0] * len(won), seed=seed, resamples=resamples)
     return {"win_rate": fmean(won), "win_rate_low": low, "win_rate_high": high}
 

@@ -52,7 +52,9 @@ def fine_tune(
     counts: Counter[str] = Counter(queries_dropped_cut_away=0)
     items = list(encode_answers(encoder, answers, counts=counts, where=str(source)))
     _check_enough(items, counts, source=source)
-    with Checkpoints(name, fingerprint([settings, seed], [start, source])).exclusive() as checkpoints:
+    with Checkpoints(
+        name, fingerprint([settings, seed, runtime.numerics()], [start, source])
+    ).exclusive() as checkpoints:
         curve = train_language_model(
             model,
             items,

@@ -124,10 +124,11 @@ def bootstrap_of_sums(
     return Interval(float(low), float(high))
 
 
-def win_tie_lose(first: ArrayLike, second: ArrayLike) -> WinTieLose:
-    """How often first > second, first == second, first < second, query by query."""
+def win_tie_lose(first: ArrayLike, second: ArrayLike, *, tie: float = 0.0) -> WinTieLose:
+    """How often first > second, first == second up to `tie`, first < second, query by query."""
     difference = _differences(first, second)
-    return WinTieLose(int((difference > 0).sum()), int((difference == 0).sum()), int((difference < 0).sum()))
+    wins, losses = int((difference > tie).sum()), int((difference < -tie).sum())
+    return WinTieLose(wins, difference.size - wins - losses, losses)
 
 
 def sign_test(wins: int, losses: int) -> float:

@@ -55,3 +55,18 @@ def check_vocabulary(tokenizer: Any, model: Any, *, where: str) -> None:
             expected="an embedding for every token",
             do="download the checkpoint again: the tokenizer is that of another model",
         )
+
+
+def check_same_tokens(first: Any, second: Any, *, where: str, other: str) -> None:
+    """Raises UserError where two tokenizers give a token another id: their models can't be compared."""
+    mine, others = first.get_vocab(), second.get_vocab()
+    different = sorted(token for token in mine.keys() | others.keys() if mine.get(token) != others.get(token))
+    if different:
+        token = different[0]
+        raise UserError(
+            where,
+            found=f"another tokenizer than in {other}: {token!r} is {mine.get(token)} here and "
+            f"{others.get(token)} there, and {len(different) - 1} more",
+            expected="the same tokens in every LLM of the game",
+            do="start the game from one model (actor.start)",
+        )

@@ -32,6 +32,11 @@ RUN_INFO: dict[str, str | int | bool] = {}
 """What the rounding of a result depends on; `set_up` fills it and the model card records it."""
 
 
+def numerics() -> dict[str, str]:
+    """What results depend on besides their inputs: nothing is resumed in another precision."""
+    return {"precision": str(RUN_INFO.get("precision", "float32"))}
+
+
 def token_budget() -> int:
     """Tokens of a micro-batch, padding included."""
     return _read_int("APO_TOKEN_BUDGET", 1024 if RUN_INFO.get("device", "cpu") == "cpu" else 16384)

@@ -68,7 +68,7 @@ def train_rm(
     watched = [valid] if valid and settings.eval_steps else []
     weights = apo.model_dump(exclude={"init_from"}) if apo else {}
     training = settings.model_dump(exclude=set() if settings.lora.rank else {"lora"})
-    key = fingerprint([reading, training, weights, seed], [start, *files, *watched])
+    key = fingerprint([reading, training, weights, seed, runtime.numerics()], [start, *files, *watched])
     model = start_reward_model(start, reading, seed=seed)
     tuner = add_adapters(model.classifier, settings.lora, seed=seed, where="rm.lora")
     counts: Counter[str] = Counter({"trained_weights": trained_weights(model)} if tuner else {})

@@ -20,8 +20,7 @@ from apo.sampling.vllm_backend import sample_with_vllm
 
 def computed_with(settings: Sampling) -> dict[str, str]:
     """What else samples depend on: the precision, and the version of vLLM."""
-    precision = {"precision": str(runtime.RUN_INFO["precision"])}
-    return precision | ({"vllm": installed("vllm")} if settings.backend == "vllm" else {})
+    return runtime.numerics() | ({"vllm": installed("vllm")} if settings.backend == "vllm" else {})
 
 
 def respond(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from apo.core.records import write_json
 from apo.core.tables import write_csv
+from apo.model import runtime
 from apo.model.checkpoint import Writer, load_language_model, save_language_model
 from apo.model.limits import check_vocabulary
 from apo.training.model_card import language_model_card
@@ -73,6 +74,7 @@ def adopt_checkpoint(
     Raises:
         UserError: It is no checkpoint, or tokenizer and model do not fit together.
     """
+    runtime.set_up()
     model = load_language_model(start)
     check_vocabulary(tokenizer, model, where=str(start))
     metrics = {"parameters": model.num_parameters(), **said}

@@ -99,11 +99,21 @@ def test_select_takes_very_low_rewards() -> None:
     assert rows[0]["target"] == "y"
 
 
-def test_select_leaves_samples_as_they_are() -> None:
-    """What stage sample left in them was scored, and is what is learned from."""
-    rows, counts = run([samples("a", "x\n\nHuman: more", "y\nHumanity")], [rewards("a", 1.0, 0.0)])
+def test_select_cuts_a_runaway_turn_first() -> None:
+    rows, counts = run(
+        [samples("a", "x\n\nHuman: more", "\n\nHuman: only a turn", "y\nHumanity")],
+        [rewards("a", 1.0, 9.0, 0.0)],
+    )
+    assert rows[0]["samples"] == ["x", "", "y\nHumanity"] and rows[0]["completion"] == " x"
+    assert (counts["samples_cut"], counts["samples_blank"]) == (2, 1)
+
+
+def test_select_leaves_samples_of_another_form_as_they_are() -> None:
+    """What a chat model writes behind a line `Human:` was scored, and is what is learned from."""
+    row = samples("a", "x\n\nHuman: more", "y\nHumanity") | {"uncut": True}
+    rows, counts = run([row], [rewards("a", 1.0, 0.0)])
     assert rows[0]["samples"] == ["x\n\nHuman: more", "y\nHumanity"]
-    assert rows[0]["target"] == "x\n\nHuman: more" and counts["samples_blank"] == 0
+    assert rows[0]["target"] == "x\n\nHuman: more" and counts["samples_cut"] == counts["samples_blank"] == 0
 
 
 def test_select_keeps_the_ids_that_were_drawn_beside_the_samples() -> None:

@@ -68,7 +68,7 @@ class Place:
         """A stage; its state is shared by all that have the same `DVC_ROOT`."""
         paths = {"out": out, "curves": f"{out}_curves", "metrics": f"{out}.json"}
         if stage == "train_base_rm":
-            paths |= {"start": "backbone", "train": "train.jsonl", "valid": "valid.jsonl"}
+            paths |= {"start_from": "backbone", "train": "train.jsonl", "valid": "valid.jsonl"}
         else:
             paths |= {"name": "apo_r1", "round": "r1", "llm": "backbone", "selected": "rjs.jsonl"}
             paths["curves"] = f"{out}.csv"

@@ -73,6 +73,7 @@ def test_rjs_selects_the_highest_reward_that_is_not_blank(tmp_path: Path) -> Non
     assert counts == {
         "queries": 3,
         "samples": 7,
+        "samples_cut": 0,
         "samples_blank": 3,
         "extra_ignored": 0,
         "extra_selected": 0,

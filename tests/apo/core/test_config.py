@@ -23,7 +23,7 @@ from apo.judge.settings import Judge
 from apo.language.settings import Actor, Backbone
 from apo.model.settings import Model
 from apo.report.settings import Report
-from apo.reward.settings import Apo, RewardTraining
+from apo.reward.settings import Apo, RewardTraining, TestingRm
 from apo.sampling.settings import Sampling
 from apo.scoring.settings import Gate, Score
 from apo.selection import Rjs
@@ -46,6 +46,7 @@ SECTIONS: dict[str, type[config.Section]] = {
     "convert": Convert,
     "model": Model,
     "rm": RewardTraining,
+    "test_rm": TestingRm,
     "apo": Apo,
     "score": Score,
     "rjs": Rjs,

@@ -54,7 +54,7 @@ def adopted(name: str, folder: Path, **changes: str) -> Path:
         **({"chat_template": "own", "refused_dialogues": "error"} | changes)
     )
     reader = load_tokenizer(start)
-    choose_template(reader, settings, section="actor")
+    choose_template(reader, settings, Path("data/chat_templates"), section="actor")
     outputs = Outputs(folder / "llm", folder / "curve.csv", folder / "metrics.json")
     adopt_checkpoint("actor", start, reader, {}, dtype="float32", to=outputs)
     return outputs.out

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from apo.core.errors import UserError
+from apo.model.encoding import Encoder
 from apo.sampling.prompts import Prompt
 from apo.sampling.responses import Response
 from apo.sampling.samples import counted, drawn_rows, from_source, refuse_later_round
+from tests.helpers import tiny_models as tiny
+from tests.helpers.chat_models import tokenizer
 
 QUERIES = [{"query_id": name, "query": f"query {name}"} for name in "cab"]
 
@@ -64,6 +66,10 @@ def test_the_sources_samples_are_cut_at_an_invented_turn_and_stripped() -> None:
     assert counts == {"samples_cut": 3}
 
 
+def chat_encoder() -> Encoder:
+    return Encoder(tokenizer("chatml"), 64, "last", "", "left")
+
+
 def test_ids_that_are_not_those_of_the_text_stand_beside_it() -> None:
     rows: list[dict[str, Any]] = [
         {"query_id": "a", "query": "q", "margin": 1},
@@ -75,8 +81,7 @@ def test_ids_that_are_not_those_of_the_text_stand_beside_it() -> None:
         {**rows[0], "samples": ["x", "y"], "sample_ids": [None, [7, 8]]},
         {**rows[1], "samples": ["z", ""]},
     ]
-    for is_hh in (True, False):
-        encoder: Any = SimpleNamespace(template=SimpleNamespace(is_hh=is_hh))
+    for encoder, is_hh in ((tiny.encoder(), True), (chat_encoder(), False)):
         uncut = {} if is_hh else {"uncut": True}  # no line `Human:` is a turn
         assert list(drawn_rows(encoder, prompts, drawn)) == [row | uncut for row in wanted]
 

@@ -143,7 +143,12 @@ def test_the_card_of_a_language_model_says_what_it_learned_from(repository: Path
 def test_a_checkpoint_that_is_taken_says_so(repository: Path, stage: str) -> None:
     own = tiny.backbone(repository / "elsewhere" / "own_llama")
     Path("params.yaml").write_text(json.dumps({key: PARAMS[key] for key in ("seed", "training", stage)}))
-    paths = {"out": Path("models/taken"), "curves": Path("c.csv"), "metrics": Path("m.json"), "start": own}
+    paths = {
+        "out": Path("models/taken"),
+        "curves": Path("c.csv"),
+        "metrics": Path("m.json"),
+        "start_from": own,
+    }
     if stage == "actor":
         stages.actor.main(backbone=Path("models/backbone"), templates=Path("templates"), **paths)
     else:
