@@ -71,13 +71,14 @@ def _other_letters(row: Row, where: str) -> UserError | None:
 def _one_answer(row: Row, where: str) -> UserError | None:
     """An unpaired preference."""
     answers = [key for key in _ANSWERS if key in row]
-    flags = [key for key in row if key in _ABOUT_ONE or key in flags_in(row)]
-    about = [key for key in flags if key not in answers[:1]]
+    flags = {*_ABOUT_ONE, *flags_in(row)}
+    about = [key for key in row if key in flags and key not in answers[:1]]
     if len(answers) != 1 or not about:
         return None
+    shown = ", ".join(key[:40] for key in about[:8])
     return UserError(
         where,
-        found=f"one answer ({answers[0]}) and what is said about it alone ({', '.join(about)})",
+        found=f"one answer ({answers[0]}) and what is said about it alone ({shown})",
         expected="two or more answers to a prompt and which is better: rows that stand alone are no "
         "comparisons (unpaired preferences, as KTO takes them)",
         do="bring a set of comparisons; rows with a prompt and a wanted answer can be named under "

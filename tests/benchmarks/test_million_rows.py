@@ -104,8 +104,8 @@ def growth(folder: Path) -> dict[str, float]:
 @pytest.mark.slow
 def test_what_a_stage_keeps_of_a_row_is_bounded_and_holds_no_text(tmp_path: Path) -> None:
     # In a process of its own, without the type checks of the tests.
-    command = f"import pathlib, test_big; print(test_big.growth(pathlib.Path({str(tmp_path)!r})))"
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    command = f"import pathlib, {__name__} as us; print(us.growth(pathlib.Path({str(tmp_path)!r})))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     found = ast.literal_eval(done.stdout)

@@ -7,13 +7,14 @@ from ruamel.yaml import YAML
 
 from study import play
 from study.fork_server import ForkServer
+from tests.helpers.played_repo import stages, written
 from tests.helpers.small_repo import copy_repository, run
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_stages_of_the_fork_server_write_the_same(tmp_path: Path) -> None:
-    written = []
+    locked = []
     for name in ("plain", "forked"):
         repository = copy_repository(tmp_path / name)
         run(["dvc", "init", "-q", "-f"], repository)
@@ -26,16 +27,10 @@ def test_stages_of_the_fork_server_write_the_same(tmp_path: Path) -> None:
                 done = run(command, repository, APO_THREADS="1")
         assert done.returncode == 0, done.stdout + done.stderr
         lock = YAML(typ="safe").load((repository / "dvc.lock").read_text(encoding="utf-8"))
-        written.append(
-            {
-                out["path"]: out["md5"]
-                for stage in lock["stages"].values()
-                for out in stage["outs"]
-                if not out["path"].endswith(".provenance.json")
-            }
-        )
-    assert written[0] == written[1]
-    assert len(written[0]) > 15
+        locked.append({out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]})
+    assert locked[0] == locked[1]
+    four = [stages(repository)[name] for name in ("data", "split", "backbone", "train_base_rm")]
+    assert locked[0].keys() == {out for stage in four for out in written(stage)}
 
 
 @pytest.mark.slow

@@ -654,6 +654,7 @@ REAL = [
             "stripped_responses": 119,
             "kept_replacement_character": 1,
             "kept_turn_order": 145,
+            "kept_runaway_response": 22,
         },
         marks=pytest.mark.slow,
     ),

@@ -184,10 +184,15 @@ BOMBS: dict[str, tuple[str, Any, str]] = {
         "x.jsonl:1: found keys ['query'] of no known format",
     ),
     "a number of 7 MB": ("x.jsonl", lambda: [b'{"a": ' + b"9" * 7 * MIB + b"}"], "found a line that is not"),
-    "10^6 keys": (
+    "500,000 keys": (
         "x.jsonl",
         lambda: [b"{" + b",".join(b'"%d":1' % n for n in range(500_000)) + b"}"],
         "of no known format",
+    ),
+    "3,000 flags of one answer": (
+        "x.jsonl",
+        lambda: [b'{"answer":"a",' + b",".join(b'"label%s":1' % (b" " * n) for n in range(3000)) + b"}"],
+        "found one answer (answer) and what is said about it alone (label, ",
     ),
 }
 

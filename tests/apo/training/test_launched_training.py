@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from apo.model.checkpoint import load_reward_model
@@ -80,30 +80,38 @@ def test_a_launched_training(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("two*"))
     assert not psutil.wait_procs(family, timeout=10)[1]
 
-    # Run again, it goes on and ends as one process does.
+    # Run again, it goes on and ends as one process does. Two ranks add gradients in another order, and Adam
+    # lets the last digits grow from step to step: one process with APO_TOKEN_BUDGET=200 comes to 1e-5 in the
+    # losses, 5e-5 in the weights and 5e-4 in the rewards; with the scores of one row exchanged, 0.5, 0.04, 9.
     said = place.ran(STAGE, "two", **two)
     assert "base_rm: resumes after step" in said
     one, again = place.curve("one"), place.curve("two")
     assert len(one) == len(again) == 10
     for theirs, ours in zip(one, again, strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-5, abs=5e-6)
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=5e-5)
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert first.keys() == second.keys()
+    for name, weight in first.items():  # to a tenth of one step of Adam, whose lr is 5e-3
+        assert (second[name] - weight).abs().max() < 5e-4, name
     card = (tmp_path / "two" / "README.md").read_text(encoding="utf-8")
     assert '- `engine`: "deepspeed"\n' in card and "- `processes`: 2\n" in card
     assert "`engine`" not in (tmp_path / "one" / "README.md").read_text(encoding="utf-8")
     saved = [place.metrics(name)["train_base_rm"]["saved"] for name in ("one", "two")]
     assert saved[0] == saved[1] and saved[0]["rows_compared"] == 19
 
-    # The checkpoint is whole and opens with transformers alone, with the rewards of the other.
-    wanted = load_reward_model(tmp_path / "one").eval()
+    # The checkpoint is whole and opens with transformers alone, with the rewards that we read from it.
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "two").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "two")
     texts = [(row["query"], row["responses"]) for row in comparisons(6)]
-    items = list(wanted.encoder.items(texts, Counter(), where=""))
-    for item, rewards in zip(items, rewards_of(wanted, items, desc=""), strict=True):
+    loaded, wanted = (load_reward_model(tmp_path / name).eval() for name in ("two", "one"))
+    items = list(loaded.encoder.items(texts, Counter(), where=""))
+    of_one = rewards_of(wanted, items, desc="")
+    for item, rewards, of_other in zip(items, rewards_of(loaded, items, desc=""), of_one, strict=True):
+        assert rewards == pytest.approx(of_other, abs=2e-3)
         for response, reward in zip(item.responses, rewards, strict=True):
             with torch.no_grad():
                 found = model(torch.tensor([item.prefix + response])).logits[0, 0].item()
-            assert found == pytest.approx(reward, abs=1e-4)
+            assert found == pytest.approx(reward, abs=1e-5)
     assert len(tokenizer) == model.config.vocab_size
 
 
@@ -156,7 +164,8 @@ def test_ranks_that_read_different_states(tmp_path: Path) -> None:
         said = process.communicate(timeout=900)[0]
         assert process.returncode == 1
         message = (
-            f"^error: .*: found different saved states: {found}; expected the same state in all ranks; look"
+            f"^error: .*: found different saved states: {found}; "
+            "expected the same state in all ranks; check that all machines share the disk"
         )
         assert re.search(message, said.splitlines()[-1]), said
         assert "RuntimeError" not in said and not list(tmp_path.glob("two*"))
