@@ -27,7 +27,7 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -
 
     Returns:
         `rows_compared`; `chat_template_equal`, of how many the library's `apply_chat_template` gives exactly
-        the ids that are scored; and, where weights are stored in less than float32, `reward_change`, the
+        the ids that are scored, before any cut; and, where weights are stored in less than float32, `reward_change`, the
         largest difference that the storage makes.
 
     Raises:
@@ -37,8 +37,8 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -
     rows = [row for row, _ in zip(read_rows(comparisons), range(COMPARED), strict=False)]
     texts = [(row["query"], row["responses"]) for row in rows]
     read = list(model.encoder.tokenize(texts, Counter(), where=str(comparisons), allow_blank=True))
-    kept = [(text, model.encoder.cut(one, Counter())) for text, one in zip(texts, read, strict=True) if one]
-    items = [item for _, item in kept]
+    kept = [(text, one) for text, one in zip(texts, read, strict=True) if one]
+    items = [model.encoder.cut(one, Counter()) for _, one in kept]
     before, after = list(chain(*rate(model, items))), list(chain(*rate(again, items)))
     gap = max((abs(x - y) for x, y in zip(before, after, strict=True)), default=0.0)
     if gap > TOLERANCE[dtype] * max(1.0, *map(abs, before)):
@@ -48,10 +48,13 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -
             expected="the same rewards, up to the rounding of the stored weights",
             do="check that the backbone's weights are not tied to something that is not saved",
         )
-    tokenizer, equal = again.encoder.tokenizer, 0
-    for (query, responses), item in kept:
+    encoder, tokenizer, equal = again.encoder, again.encoder.tokenizer, 0
+    for (query, responses), one in kept:
         messages = [*dialogue_to_messages(query), {"role": "assistant", "content": responses[0].strip()}]
+        whole = (
+            encoder.template.head + one.query + one.generation_prompt + one.responses[0] + encoder.turn_end
+        )
         with contextlib.suppress(*REFUSALS):
-            equal += list(tokenizer.apply_chat_template(messages, return_dict=False)) == item.sequence(0)
+            equal += list(tokenizer.apply_chat_template(messages, return_dict=False)) == whole
     change = {} if dtype == "float32" else {"reward_change": gap}
     return {"rows_compared": len(kept), "chat_template_equal": equal, **change}
