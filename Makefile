@@ -42,6 +42,7 @@ $(DEV): $(BASE) FORCE
 	@$(BIN)/python -m apo.plots.html_template $@
 
 repro: setup
+	@$(BIN)/python -m apo.check_params
 	$(BIN)/dvc repro
 	@$(BIN)/python -m apo.report
 

@@ -27,8 +27,8 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -
 
     Returns:
         `rows_compared`; `chat_template_equal`, of how many the library's `apply_chat_template` gives exactly
-        the ids that are scored, before any cut; and, where weights are stored in less than float32, `reward_change`, the
-        largest difference that the storage makes.
+        the ids that are scored, before any cut; and, where weights are stored in less than float32,
+        `reward_change`, the largest difference that the storage makes.
 
     Raises:
         UserError: A reward differs by more than `TOLERANCE` of the spread of the rewards.

@@ -425,7 +425,7 @@ LAYERS = [
     ],
     ["language", "reward", "alignment", "evaluation"],
     ["export", "inspection", "report", "lineage", "preset"],
-    ["fetch"],
+    ["fetch", "check_params"],
 ]
 
 

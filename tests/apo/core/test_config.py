@@ -11,55 +11,14 @@ import pytest
 import yaml as pyyaml
 from ruamel.yaml import YAML
 
-from apo.alignment.settings import Alignment
-from apo.conversion import Convert
-from apo.core import config
+from apo.check_params import DEFAULTS, SECTIONS
 from apo.core.config import check_rounds, read_count, read_section, read_seed
 from apo.core.errors import UserError
-from apo.datasets.settings import Data
-from apo.evaluation.settings import Evaluate, EvaluateRM
-from apo.golden.settings import Golden
-from apo.judge.settings import Judge
-from apo.language.settings import Actor, Backbone
-from apo.model.settings import Model
-from apo.report.settings import Report
-from apo.reward.settings import Apo, RewardTraining, TestingRm
+from apo.reward.settings import Apo, RewardTraining
 from apo.sampling.settings import Sampling
-from apo.scoring.settings import Gate, Score
-from apo.selection import Rjs
-from apo.splits.settings import Split
-from apo.training.settings import Common
 
 COMMITTED = Path(__file__).parents[3] / "params.yaml"
 PARAMS = YAML(typ="safe").load(COMMITTED.read_text(encoding="utf-8"))
-
-SECTIONS: dict[str, type[config.Section]] = {
-    "data": Data,
-    "split": Split,
-    "golden": Golden,
-    "training": Common,
-    "backbone": Backbone,
-    "actor": Actor,
-    "sample.rm": Sampling,
-    "sample.llm": Sampling,
-    "sample.test": Sampling,
-    "convert": Convert,
-    "model": Model,
-    "rm": RewardTraining,
-    "test_rm": TestingRm,
-    "apo": Apo,
-    "score": Score,
-    "rjs": Rjs,
-    "align": Alignment,
-    "evaluate_rm": EvaluateRM,
-    "gate": Gate,
-    "evaluate": Evaluate,
-    "judge": Judge,
-    "report": Report,
-}
-DEFAULTS = dict.fromkeys(("backbone", "actor", "rm"), "training")
-DEFAULTS |= dict.fromkeys(("sample.rm", "sample.llm", "sample.test"), "sample.common")
-"""The sections in which a key may be left out, with the one that it has its value from then."""
 
 
 def _at(values: Any, name: str) -> Any:

@@ -1,0 +1,53 @@
+"""apo/check_params.py: what a later stage would refuse is refused before the first one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from apo.check_params import check_params
+from apo.core.errors import UserError
+from tests.helpers.small_repo import ROOT
+
+
+def written(tmp_path: Path, **changes: Any) -> Path:
+    """The committed parameters with others in the place of some: `{"align.max_length": 8}`."""
+    content = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        section = content
+        for one in sections:
+            section = section[one]
+        section[key] = value
+    (tmp_path / "params.yaml").write_text(json.dumps(content), encoding="utf-8")
+    return tmp_path / "params.yaml"
+
+
+def test_the_committed_parameters_pass(tmp_path: Path) -> None:
+    check_params(written(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["apo__coeff", "judge__max_tokens", "align__beta", "gate__bins"])
+def test_a_value_that_a_late_stage_refuses(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=name.replace("__", r"\.")):
+        check_params(written(tmp_path, **{name: -1}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "parameter"),
+    [
+        ({"actor__start": "llm"}, r"sample\.rm\.max_prompt_tokens \+ max_new_tokens: found 256 tokens"),
+        ({"backbone__start": "llm"}, r"model\.max_length: found 192 tokens"),
+        ({"test_rm__start": "llm"}, r"model\.max_length: found 192 tokens"),
+    ],
+)
+def test_a_checkpoint_of_too_few_positions(
+    changes: dict[str, str], parameter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("llm").mkdir()
+    Path("llm/config.json").write_text(json.dumps({"n_positions": 64}), encoding="utf-8")
+    with pytest.raises(UserError, match=parameter + ".*a model of 64 positions"):
+        check_params(written(tmp_path, **changes))
