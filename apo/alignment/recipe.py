@@ -49,18 +49,11 @@ def align_model(
         counts["trained_weights"] = trained_weights(language_model)
     data = list(ranked_queries(read_rows(scored, "query"), encoder, counts, where=str(scored)))
     if not data:
-        dropped = ", ".join(f"{n} {k.rpartition('_')[2]}" for k, n in counts.items() if "dropped" in k and n)
-        raise UserError(
-            str(scored),
-            found=f"nothing to learn from in {counts['queries']} queries ({dropped or 'the file is empty'})",
-            expected="queries with at least two different samples and scores",
-            do="look at the samples; raise `sample.llm.num_samples` or `sample.llm.temperature`",
-        )
+        raise _nothing_to_learn(scored, counts)
     if settings.method != "rjs":
         counts["pairs"] = sum(learned_from(one, settings.method).pairs for one in data)
-    with Checkpoints(
-        name, fingerprint([settings, seed, runtime.numerics()], [start, scored])
-    ).exclusive() as checkpoints:
+    key = fingerprint([settings, seed, runtime.numerics()], [start, scored])
+    with Checkpoints(name, key).exclusive() as checkpoints:
         curve = align(model, data, settings, seed=seed, desc=name, checkpoints=checkpoints)
         adapter = merge_adapters(tuner)
         more = adapter.save if adapter else None
@@ -80,3 +73,13 @@ def align_model(
             more=more,
         )
         checkpoints.remove_older()
+
+
+def _nothing_to_learn(scored: Path, counts: Counter[str]) -> UserError:
+    dropped = ", ".join(f"{n} {k.rpartition('_')[2]}" for k, n in counts.items() if "dropped" in k and n)
+    return UserError(
+        str(scored),
+        found=f"nothing to learn from in {counts['queries']} queries ({dropped or 'the file is empty'})",
+        expected="queries with at least two different samples and scores",
+        do="look at the samples; raise `sample.llm.num_samples` or `sample.llm.temperature`",
+    )

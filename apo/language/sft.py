@@ -52,9 +52,8 @@ def fine_tune(
     counts: Counter[str] = Counter(queries_dropped_cut_away=0)
     items = list(encode_answers(encoder, answers, counts=counts, where=str(source)))
     _check_enough(items, counts, source=source)
-    with Checkpoints(
-        name, fingerprint([settings, seed, runtime.numerics()], [start, source])
-    ).exclusive() as checkpoints:
+    key = fingerprint([settings, seed, runtime.numerics()], [start, source])
+    with Checkpoints(name, key).exclusive() as checkpoints:
         curve = train_language_model(
             model,
             items,
@@ -65,15 +64,15 @@ def fine_tune(
             desc=name,
             checkpoints=checkpoints,
         )
-        card_settings = settings.model_dump(exclude={"start"})
-        card = {"start": start, "trained_on": {source: len(items)}, "settings": card_settings}
-        metrics = warmup_metrics(len(curve), settings)
+        learned = settings.model_dump(exclude={"start"})
+        card = {"start": start, "trained_on": {source: len(items)}, "settings": learned}
+        found = warmup_metrics(len(curve), settings)
         finish(
             name,
             model,
             tokenizer,
             curve,
-            found=metrics,
+            found=found,
             counts=counts,
             card=card,
             dtype=settings.dtype,
