@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from apo.core.cache import fingerprint
 from apo.core.errors import UserError
@@ -66,18 +67,8 @@ def fine_tune(
         )
         learned = settings.model_dump(exclude={"start"})
         card = {"start": start, "trained_on": {source: len(items)}, "settings": learned}
-        found = warmup_metrics(len(curve), settings)
-        finish(
-            name,
-            model,
-            tokenizer,
-            curve,
-            found=found,
-            counts=counts,
-            card=card,
-            dtype=settings.dtype,
-            to=to,
-        )
+        outputs: Any = {"counts": counts, "card": card, "dtype": settings.dtype, "to": to}
+        finish(name, model, tokenizer, curve, found=warmup_metrics(len(curve), settings), **outputs)
         checkpoints.remove_older()
 
 
