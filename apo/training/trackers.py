@@ -171,11 +171,8 @@ class _Tracker:
                 call()
         except Exception as error:  # noqa: BLE001 - of any library
             self._failed = True
-            text = " ".join(str(error).split())[:200]
-            self._say(
-                f"{self._name} logs no more after {type(error).__name__}{': ' if text else ''}{text}; "
-                "the training goes on"
-            )
+            text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            self._say(f"{self._name} stops logging: {text}; the training goes on")
 
     def _say(self, text: str) -> None:
         tqdm.write(f"{self._desc}: {text}", file=sys.stderr)
