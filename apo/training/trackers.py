@@ -77,7 +77,7 @@ def log_folder() -> Path:
 
 
 @contextlib.contextmanager
-def logging(
+def live(
     names: Sequence[str], desc: str, settings: Optimizer, steps: range, *, state: Path, rank: int
 ) -> Iterator[Log]:
     """Starts the trackers of a training and finishes them, also after an error.

@@ -153,7 +153,7 @@ def training_loop(
     model.train()
     remaining, hidden = range(len(curve), steps), rank > 0 or None
     progress = tqdm(remaining, initial=len(curve), total=steps, desc=desc, disable=hidden)
-    with trackers.logging(names, desc, settings, remaining, state=checkpoints.folder, rank=rank) as log:
+    with trackers.live(names, desc, settings, remaining, state=checkpoints.folder, rank=rank) as log:
         for step in progress:
             start = time.perf_counter()
             rate = learning_rate(step, steps, settings)

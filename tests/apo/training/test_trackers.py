@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -318,3 +319,38 @@ def test_the_bytes_of_all_outputs_are_the_same_with_and_without(
     assert {"out/rm/model.safetensors", "out/rm/README.md", "out/curves/training.csv"} <= plain.keys()
     assert shown.keys() == plain.keys()
     assert [name for name in plain if shown[name] != plain[name]] == []
+
+
+# accelerate's own classes
+
+
+@pytest.mark.parametrize("name", sorted(str(name) for name in tracking.LoggerType if str(name) != "all"))
+def test_the_classes_of_accelerate_take_what_they_are_given(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With their packages replaced: they start, and what they would write lies in the folder."""
+    own = tracking.LOGGER_TYPE_TO_CLASS[name]
+    methods = {key: vars(Fake)[key] for key in ("store_init_configuration", "log", "finish")}
+    methods |= {"tracker": SimpleNamespace(info=SimpleNamespace(run_id="id of mlflow"))}
+    methods |= {"start": lambda self: SAID.append(("start", vars(self)))}
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, name, type(name, (own,), methods))
+    monkeypatch.setattr(tracking, "_available_trackers", [name])
+    for variable in ("TRACKIO_DIR", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("APO_LOG_WITH", name)
+    train()
+    assert steps() == [1, 2, 3, 4] and "stops" not in capsys.readouterr().err
+    given, folder = SAID[0][1], str(tmp_path / ".cache/trackers" / name)
+    if name == "dvclive":  # it writes into dvc.yaml otherwise
+        options = given["init_kwargs"]
+        assert options["dir"].startswith(folder)
+        assert options["dvcyaml"] is False and options["save_dvc_exp"] is False
+    if name == "wandb":
+        assert given["init_kwargs"]["dir"] == folder and given["run_name"] == "apo"
+    if name == "trackio":
+        assert os.environ["TRACKIO_DIR"] == folder
+    if name == "mlflow":
+        assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{folder}/mlflow.db"
+        [state] = Path(".cache/checkpoints").glob("*/mlflow.json")
+        assert json.loads(state.read_text())["id"] == "id of mlflow"
