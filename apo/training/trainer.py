@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from apo.core import distributed
 from apo.core.errors import UserError
 from apo.model import runtime
+from apo.training import trackers
 from apo.training.checkpointing import Checkpoints
 from apo.training.deepspeed_config import deepspeed_config, shards_weights
 from apo.training.deepspeed_engine import DeepSpeedEngine
@@ -140,7 +142,7 @@ def training_loop(
     Raises:
         UserError: A loss is not finite, a worker failed, or the workers read different checkpoints.
     """
-    steps = len(batches)
+    steps, names = len(batches), trackers.requested()
     if launches := distributed.launcher_requested() and len(checkpoints.curve()) < steps:
         _train_in_workers(desc, checkpoints, steps)
     rank, world = distributed.rank_and_world_size(desc)
@@ -151,28 +153,34 @@ def training_loop(
     model.train()
     remaining, hidden = range(len(curve), steps), rank > 0 or None
     progress = tqdm(remaining, initial=len(curve), total=steps, desc=desc, disable=hidden)
-    for step in progress:
-        if world > 1:
-            torch.manual_seed(step * world + rank)  # for dropout
-        rate = learning_rate(step, steps, settings)
-        terms = _accumulate_gradients(engine, batches[step], lengths, rank=rank, world=world)
-        engine.update(rate)
-        due = checkpoints.due(last=step + 1 == steps)
-        loss, others, due = _sum_terms(terms, due=due, rank=rank, world=world)
-        _check_finite(loss, step=step, desc=desc)
-        curve.append({"step": step + 1, "loss": loss, "lr": rate} | others)
-        if eval_fn and eval_steps and ((step + 1) % eval_steps == 0 or step + 1 == steps):
-            curve[-1] |= _evaluate(model, eval_fn, step)
-        progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        if due:
-            checkpoints.save(curve, engine.state_dict, where=engine.where, writes=rank == 0, wait=barrier)
+    with trackers.live(names, desc, settings, remaining, state=checkpoints.folder, rank=rank) as log:
+        for step in progress:
+            start = time.perf_counter()
+            rate = learning_rate(step, steps, settings)
+            terms = _accumulate_gradients(engine, batches[step], lengths, step=step, rank=rank, world=world)
+            engine.update(rate)
+            due = checkpoints.due(last=step + 1 == steps)
+            loss, others, due = _sum_terms(terms, due=due, rank=rank, world=world)
+            seconds = time.perf_counter() - start
+            _check_finite(loss, step=step, desc=desc)
+            curve.append({"step": step + 1, "loss": loss, "lr": rate} | others)
+            curve[-1] |= _evaluate(model, eval_fn, step, steps=steps, every=eval_steps)
+            progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            log(curve[-1], sum(lengths[item] for item in batches[step]), seconds)
+            if due:
+                checkpoints.save(curve, engine.state_dict, where=engine.where, writes=rank == 0, wait=barrier)
     if distributed.is_worker_of(desc):
         raise distributed.WorkerDone
     model.eval()
     return curve
 
 
-def _evaluate(model: nn.Module, eval_fn: Callable[[int], dict[str, float]], step: int) -> dict[str, float]:
+def _evaluate(
+    model: nn.Module, eval_fn: Callable[[int], dict[str, float]] | None, step: int, *, steps: int, every: int
+) -> dict[str, float]:
+    """The metrics of `eval_fn` after the steps at which they are due; none after the others."""
+    if not (eval_fn and every and ((step + 1) % every == 0 or step + 1 == steps)):
+        return {}
     model.eval()
     metrics = eval_fn(step)
     model.train()
@@ -206,9 +214,11 @@ def _build_engine(
 
 
 def _accumulate_gradients(
-    engine: Engine, items: list[int], lengths: Sequence[int], *, rank: int, world: int
+    engine: Engine, items: list[int], lengths: Sequence[int], *, step: int, rank: int, world: int
 ) -> list[Terms]:
     """Accumulates the gradients of this process's micro-batches of a step; returns the terms of each."""
+    if world > 1:
+        torch.manual_seed(step * world + rank)  # for dropout
     budget = runtime.token_budget()
     assigned = assign_micro_batches(
         [lengths[i] for i in items], world=world, budget="APO_TOKEN_BUDGET", tokens=budget
