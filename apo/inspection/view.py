@@ -140,6 +140,7 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
             ),
             *((f"  {name}", _counts(tokens[name])) for name in ("query", "response", "sequence")),
             ("  longer", f"{tokens['longer']:,} sequences than model.max_length {tokens['max_length']}"),
+            ("  refused", f"{tokens['refused_by_chat_template']:,} dialogues, by the model's chat template"),
         ]
     return facts
 
