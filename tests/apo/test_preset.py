@@ -12,7 +12,7 @@ from apo.core import config
 from apo.core.errors import UserError
 from apo.preset import main, names, switch
 from tests.apo.core.test_config import SECTIONS, read
-from tests.helpers.played_repo import dvc, ran, stages, written
+from tests.helpers.played_repo import dvc, ran, stages
 from tests.helpers.small_repo import ROOT, copy_repository, run
 
 PRESETS = ROOT / "presets"
@@ -158,14 +158,12 @@ def test_dvc_takes_a_preset(tmp_path: Path, name: str) -> None:
     told = run(["python", "-m", "apo.preset", name], copy)
     assert told.returncode == 0 and f"values changed to preset {name}" in told.stdout
     all_stages = stages(copy)
-    # dvc looks at the outputs of a stage, and at the files in them, before that of the next one.
-    outs = [out for stage in all_stages.values() for out in written(stage)]
-    deps = [dep for stage in all_stages.values() for dep in stage["deps"]]
-    inside = [dep for dep in deps if any(dep.startswith(f"{out}/") for out in outs)]
-    for path in (copy / name for name in (*outs, *inside)):
-        (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
-        if path.suffix:
-            path.touch()
+    for stage in all_stages.values():  # dvc looks at the outputs of a stage before that of the next one
+        for out in [*stage["outs"], *stage["metrics"]]:
+            path = copy / (next(iter(out)) if isinstance(out, dict) else out)
+            (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
+            if path.suffix:
+                path.touch()
     starts = [preset(name)[f"{one}.start"] for one in ("backbone", "actor")]
     for stage in all_stages.values():  # a stage depends on single files of a folder
         for path in [copy / dep for dep in stage["deps"] if dep not in starts]:
