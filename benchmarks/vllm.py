@@ -153,8 +153,8 @@ def demo_actor(folder: Path) -> Path:
     """The demo's backbone and its actor."""
     backbone, actor = folder / "backbone", folder / "actor"
     trained = {
-        "backbone": ["--start", str(SPLIT / "documents.jsonl")],
-        "actor": ["--backbone", str(backbone), "--start", str(SPLIT / "demonstrations.jsonl")],
+        "backbone": ["--start_from", str(SPLIT / "documents.jsonl")],
+        "actor": ["--backbone", str(backbone), "--start_from", str(SPLIT / "demonstrations.jsonl")],
     }
     for name, words in trained.items():
         words += ["--templates", "data/chat_templates", "--out", str(folder / name)]
