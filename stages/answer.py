@@ -25,7 +25,7 @@ from apo.sampling.backends import computed_with, respond
 from apo.sampling.prompts import encode_prompts, sampling_encoder
 from apo.sampling.samples import counted, drawn_rows
 from apo.sampling.settings import Sampling
-from apo.sampling.vllm_backend import refuse_launcher
+from apo.sampling.vllm_backend import check_vllm
 from apo.scoring.rewards import score_answers
 from apo.text.subset import golden_as_samples, subsample
 
@@ -43,7 +43,7 @@ def main(
     params: Path = Path("params.yaml"),
 ) -> None:
     sampling = read_section(params, "sample.test", Sampling, defaults="sample.common")
-    refuse_launcher(sampling)
+    check_vllm(sampling)
     resamples = read_section(params, "evaluate", Evaluate).bootstrap
     seed, device = read_seed(params), runtime.set_up()
     known = bool(json.loads(truth.read_text(encoding="utf-8")))

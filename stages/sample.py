@@ -18,7 +18,7 @@ from apo.sampling.backends import computed_with, respond
 from apo.sampling.prompts import encode_prompts, sampling_encoder
 from apo.sampling.samples import counted, drawn_rows, from_source, refuse_later_round
 from apo.sampling.settings import Sampling
-from apo.sampling.vllm_backend import refuse_launcher
+from apo.sampling.vllm_backend import check_vllm
 from apo.text.subset import subsample
 
 
@@ -40,7 +40,7 @@ def main(
         refuse_later_round(llm, part)
         rows = from_source(asked, read_rows(raw), counts, where=str(raw))
     else:
-        refuse_launcher(settings)
+        check_vllm(settings)
         counts["source_samples_unused"] = sum(1 for _ in read_rows(raw))
         device = runtime.set_up()
         # The name is that of the part: in the first round both arms ask the same model, and the second finds

