@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from apo.core.config import Section
+from apo.core.dialogue import cut_runaway
 from apo.core.errors import UserError
 from apo.core.records import Row, decoded, parse_row, read_placed_rows
-from apo.text.dialogue import cut_runaway
 
 
 class Convert(Section):

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from apo.core.config import Section
+from apo.core.dialogue import cut_runaway
 from apo.core.errors import UserError
 from apo.core.records import Row
-from apo.text.dialogue import cut_runaway
 
 
 class Rjs(Section):

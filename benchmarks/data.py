@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from apo.core.config import read_section
+from apo.core.data_issues import DataIssues
 from apo.datasets.issues import ROW_ISSUES
 from apo.datasets.readers import read_comparisons
 from apo.language.tokenizer import train_tokenizer
 from apo.model.checkpoint import new_language_model, save_language_model
 from apo.model.encoding import Encoder, ResponseSet
-from apo.text.data_issues import DataIssues
 
 Text = tuple[str, list[str]]  # a query and its responses, the better one first
 

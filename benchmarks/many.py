@@ -14,6 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from apo.core.dialogue import ASSISTANT, HUMAN, digest_of, normalize_query, query_id_of
 from apo.core.records import Row, write_parts
 from apo.language.tokenizer import train_tokenizer
 from apo.model.checkpoint import (
@@ -23,7 +24,6 @@ from apo.model.checkpoint import (
     start_reward_model,
 )
 from apo.model.settings import Model
-from apo.text.dialogue import ASSISTANT, HUMAN, digest_of, normalize_query, query_id_of
 from benchmarks.data import PARAMS, READING, Text, made_up
 
 SEED = 1

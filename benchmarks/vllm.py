@@ -24,6 +24,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from apo.core.dialogue import query_id_of
 from apo.core.records import Row, read_rows, write_rows
 from apo.language.tokenizer import train_tokenizer
 from apo.model import runtime
@@ -33,7 +34,6 @@ from apo.sampling.generation import sample_responses
 from apo.sampling.prompts import Prompt, encode_prompts, sampling_encoder
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import QUERIES, Engine, requests
-from apo.text.dialogue import query_id_of
 from benchmarks.data import PARAMS, made_up
 from benchmarks.scale import put_between
 

@@ -15,6 +15,7 @@ from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
 from apo.core.records import read_rows, write_json, write_parts
 from apo.core.stage import run
+from apo.core.subset import golden_as_samples, subsample
 from apo.evaluation.compare_llms import summarize, with_true_rewards
 from apo.evaluation.kl import with_kl
 from apo.evaluation.settings import Evaluate
@@ -27,7 +28,6 @@ from apo.sampling.samples import counted, drawn_rows
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import check_vllm
 from apo.scoring.rewards import score_answers
-from apo.text.subset import golden_as_samples, subsample
 
 
 def main(

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apo.core.config import read_section, read_seed
+from apo.core.data_issues import DataIssues
 from apo.core.records import Row, write_json, write_parts
 from apo.core.stage import run
 from apo.datasets.authors import checked_files, fetched_files
@@ -24,7 +25,6 @@ from apo.datasets.issues import ROW_ISSUES
 from apo.datasets.load import KINDS, LoadedRecords, read_demo
 from apo.datasets.settings import Data
 from apo.datasets.watched_folder import refuse_unread
-from apo.text.data_issues import DataIssues
 
 
 def main(input: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:

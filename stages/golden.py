@@ -12,10 +12,10 @@ from apo.conversion import GoldenAnswers
 from apo.core.config import read_section, read_seed
 from apo.core.records import Row, read_rows, write_json, write_rows
 from apo.core.stage import run
+from apo.core.subset import subsample
 from apo.golden.answers import ask
 from apo.golden.settings import Golden
 from apo.sampling.settings import Sampling
-from apo.text.subset import subsample
 
 
 def main(queries: Path, golden: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:

@@ -13,13 +13,13 @@ from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
 from apo.core.records import read_rows, write_json, write_rows
 from apo.core.stage import run
+from apo.core.subset import subsample
 from apo.model import runtime
 from apo.sampling.backends import computed_with, respond
 from apo.sampling.prompts import encode_prompts, sampling_encoder
 from apo.sampling.samples import counted, drawn_rows, from_source, refuse_later_round
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import check_vllm
-from apo.text.subset import subsample
 
 
 def main(

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from apo.core.dialogue import ASSISTANT, HUMAN
 from apo.core.records import Row
 from apo.datasets.fields import query_in, refuse, text_in
 from apo.datasets.messages import answered, asks, earlier_turns, messages_in
 from apo.datasets.parsed import Names, ParsedRow, of_pairs
-from apo.text.dialogue import ASSISTANT, HUMAN
 
 SYSTEM = ("system", "system_prompt", "system_message")
 HISTORY = (

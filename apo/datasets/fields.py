@@ -5,10 +5,10 @@ import re
 from collections import Counter
 from typing import Any, NoReturn
 
+from apo.core.dialogue import ASSISTANT, HUMAN, has_turn_marks, split_dialogue
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.csv_rows import Cell
-from apo.text.dialogue import ASSISTANT, HUMAN, has_turn_marks, split_dialogue
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 

@@ -9,6 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from apo.core.data_issues import DataIssues
+from apo.core.dialogue import cut_runaway, turn_out_of_order
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.column_use import ColumnUse, unread_part, unsupported_in
@@ -21,8 +23,6 @@ from apo.datasets.query_ids import id_in
 from apo.datasets.recognize import Format, matching, recognize
 from apo.datasets.rows import LocatedRow, file_rows
 from apo.datasets.trees import comparisons_in, is_tree
-from apo.text.data_issues import DataIssues
-from apo.text.dialogue import cut_runaway, turn_out_of_order
 
 MAX_TEXT_CHARACTERS = 1_000_000  # of one query or response
 MAX_LABELS = 12  # values of a label that a message lists

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from apo.core.data_issues import DataIssues
+from apo.core.dialogue import digest_of
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.file_reader import ReadOptions
@@ -20,8 +22,6 @@ from apo.datasets.readers import (
 )
 from apo.datasets.settings import Files
 from apo.datasets.watched_folder import check_name
-from apo.text.data_issues import DataIssues
-from apo.text.dialogue import digest_of
 
 Reader = Callable[..., Iterator[Row]]
 

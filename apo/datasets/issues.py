@@ -1,6 +1,6 @@
 """The codes of issues in rows of files: what each means, and the actions that `data.on_issue` may set."""
 
-from apo.text.data_issues import MALFORMED, SUSPICIOUS, IssueCode, IssueTable
+from apo.core.data_issues import MALFORMED, SUSPICIOUS, IssueCode, IssueTable
 
 ROW_ISSUES = IssueTable(
     "data.on_issue",

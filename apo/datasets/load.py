@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from apo.core.dialogue import query_id_of
 from apo.core.records import Row
 from apo.datasets.query_ids import QueryIds
 from apo.datasets.settings import Demo
-from apo.text.dialogue import query_id_of
 
 KINDS = ("comparisons", "golden", "samples", "demonstrations", "documents")
 

@@ -5,10 +5,10 @@ import re
 from collections import Counter
 from typing import Any
 
+from apo.core.dialogue import ASSISTANT, HUMAN, messages_to_dialogue
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.fields import as_row_error, refuse, shortened, text_in
-from apo.text.dialogue import ASSISTANT, HUMAN, messages_to_dialogue
 
 ROLE_KEYS = ("role", "from", "speaker", "author")
 CONTENT_KEYS = ("content", "value", "text", "message")

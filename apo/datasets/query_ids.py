@@ -1,9 +1,9 @@
 """One id for one query, whatever file it comes from."""
 
+from apo.core.dialogue import digest_of, normalize_query, query_id_of
 from apo.core.errors import RowError
 from apo.core.records import Row
 from apo.datasets.fields import text_in
-from apo.text.dialogue import digest_of, normalize_query, query_id_of
 
 
 def id_in(row: Row, query: str, where: str) -> str:

@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from apo.core.data_issues import DataIssues
+from apo.core.dialogue import cut_runaway
 from apo.core.records import Row
 from apo.datasets.file_reader import FileReader, ReadOptions
 from apo.datasets.flags import unwanted_flag
 from apo.datasets.format_table import COMPARISONS, DEMONSTRATIONS, GOLDEN, SCORED_SAMPLES
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.rows import LocatedRow
-from apo.text.data_issues import DataIssues
-from apo.text.dialogue import cut_runaway
 
 
 def read_comparisons(

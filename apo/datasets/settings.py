@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from apo.core.config import Count, Positive, Section
+from apo.core.data_issues import OnIssue
 from apo.datasets.issues import ROW_ISSUES
-from apo.text.data_issues import OnIssue
 
 
 class Demo(Section):

@@ -7,11 +7,11 @@ a response begins with the space behind `Assistant:`.
 from collections.abc import Iterator
 from itertools import permutations
 
+from apo.core.dialogue import dialogue_to_messages, messages_to_dialogue
 from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.export.kinds import UnfitError, kind_of
 from apo.selection import rank_by_reward
-from apo.text.dialogue import dialogue_to_messages, messages_to_dialogue
 
 
 def to_pairs(row: Row, *, where: str) -> Iterator[Row]:

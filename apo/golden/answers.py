@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from apo.core.dialogue import dialogue_to_messages
 from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.endpoint.reply_cache import Reply, Request, repository_cache, request_key
 from apo.endpoint.service import Service
 from apo.golden.settings import Golden
-from apo.text.dialogue import dialogue_to_messages
 
 GOLDEN = Service("golden", opt_out="set data.golden: chosen, or bring golden answers under data.files.golden")
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from apo.core.data_issues import Action, DataIssues, IssueTable
+from apo.core.dialogue import HUMAN, dialogue_to_messages, normalize_query
 from apo.core.records import Row
-from apo.text.data_issues import Action, DataIssues, IssueTable
-from apo.text.dialogue import HUMAN, dialogue_to_messages, normalize_query
 
 MANY = 20  # of kinds and numbers of responses that are listed
 SEED = 0  # of the rows that are drawn: the same file gives the same report

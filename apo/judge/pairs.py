@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from apo.core.errors import UserError
 from apo.core.records import Row, read_numbered_rows
-from apo.text.subset import subsample
+from apo.core.subset import subsample
 
 
 class Comparison(NamedTuple):

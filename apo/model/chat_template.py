@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from apo.core.dialogue import dialogue_to_messages, merge_turns
 from apo.core.errors import UserError
 from apo.model.hh_template import is_hh
 from apo.model.special_tokens import written
 from apo.model.template_tokens import NOTHING_HIDDEN, Hidden, Message, TemplateTokens
-from apo.text.dialogue import dialogue_to_messages, merge_turns
 
 MARK = "\ue000"  # stands for an answer
 ANCHOR_LENGTH = 200  # characters of a prompt of which some are encoded with its responses

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from apo.core.records import Row
-from apo.text.subset import subsample
+from apo.core.subset import subsample
 
 
 def at_most(rows: Iterable[Row], most: int, *, seed: int) -> list[Row]:

@@ -10,6 +10,7 @@ import torch
 
 from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
+from apo.core.data_issues import DataIssues
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_json, write_rows
 from apo.core.tables import write_csv
@@ -25,7 +26,6 @@ from apo.reward.token_checks import Comparison, TokenCheck
 from apo.reward.token_issues import TOKEN_ISSUES
 from apo.reward.train import RankedResponses, train_reward_model
 from apo.reward.verify import verify
-from apo.text.data_issues import DataIssues
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters, merge_adapters, trained_weights
 from apo.training.model_card import reward_model_card

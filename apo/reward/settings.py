@@ -3,8 +3,8 @@
 from typing import Annotated, Literal
 
 from apo.core.config import Count, CountOrZero, Fraction, NotNegative, Section
+from apo.core.data_issues import OnIssue
 from apo.reward.token_issues import TOKEN_ISSUES
-from apo.text.data_issues import OnIssue
 from apo.training.settings import Lora, Optimizer
 
 

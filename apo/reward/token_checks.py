@@ -12,12 +12,12 @@ Codes of a response (`drop` leaves out the response): `empty_response`, `special
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from apo.core.data_issues import DataIssues
+from apo.core.dialogue import ASSISTANT
 from apo.model.chat_template import Rendered
 from apo.model.encoding import Encoder
 from apo.model.special_tokens import special_tokens, text_ids, written
 from apo.reward.length_histogram import LengthHistogram
-from apo.text.data_issues import DataIssues
-from apo.text.dialogue import ASSISTANT
 
 SHOWN = 60  # characters of a text in an example
 

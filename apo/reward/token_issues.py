@@ -1,6 +1,6 @@
 """The codes of issues in comparisons that are tokens: what each means, and what `rm.on_issue` may set."""
 
-from apo.text.data_issues import MALFORMED, SUSPICIOUS, IssueCode, IssueTable
+from apo.core.data_issues import MALFORMED, SUSPICIOUS, IssueCode, IssueTable
 
 TOKEN_ISSUES = IssueTable(
     "rm.on_issue",

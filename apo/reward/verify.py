@@ -5,12 +5,12 @@ from collections import Counter
 from itertools import chain
 from pathlib import Path
 
+from apo.core.dialogue import dialogue_to_messages
 from apo.core.errors import UserError
 from apo.core.records import read_rows
 from apo.model.chat_template import REFUSALS
 from apo.model.checkpoint import load_reward_model
 from apo.model.reward_model import RewardModel, rate
-from apo.text.dialogue import dialogue_to_messages
 
 COMPARED = 32  # rows whose rewards a saved model is compared on
 TOLERANCE = {"float32": 1e-5, "bfloat16": 0.1}  # of the largest reward, at least of 1

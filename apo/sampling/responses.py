@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from apo.core.dialogue import cut_runaway
 from apo.model.encoding import Encoder
 from apo.sampling.prompts import Prompt
-from apo.text.dialogue import cut_runaway
 
 HALF = "\ufffd"  # what a decoder writes for bytes that are no character
 COUNTS = (

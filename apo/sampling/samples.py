@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from apo.core.dialogue import cut_runaway
 from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.model.encoding import Encoder
 from apo.sampling.prompts import Prompt
 from apo.sampling.responses import Response
-from apo.text.dialogue import cut_runaway
 
 
 def from_source(

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from functools import lru_cache
 from typing import Literal
 
+from apo.core.dialogue import ASSISTANT, query_keys
 from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.splits.near_duplicates import near_duplicate_index
 from apo.splits.splitting import EVALUATED_ON, Part, first_turn_digest
-from apo.text.dialogue import ASSISTANT, query_keys
 
 
 def check_disjoint(shared: Mapping[tuple[Part, Part], Set[str]]) -> dict[str, int]:

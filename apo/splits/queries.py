@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any
 
+from apo.core.dialogue import digest_of, normalize_query
 from apo.core.records import Row
 from apo.splits.splitting import EVALUATED_ON, PARTS, Part, first_turn_digest
-from apo.text.dialogue import digest_of, normalize_query
 
 MAX_TYPES = 50  # in the metrics, the largest ones
 

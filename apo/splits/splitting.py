@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Literal, cast
 
+from apo.core.dialogue import digest_of, first_turn, normalize_query
 from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.splits.near_duplicates import near_duplicate_index
-from apo.text.dialogue import digest_of, first_turn, normalize_query
 
 Part = Literal["rm", "llm", "valid", "test"]
 PARTS: tuple[Part, ...] = ("rm", "llm", "valid", "test")  # a query in several parts is in the last of them

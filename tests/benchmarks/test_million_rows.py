@@ -19,8 +19,8 @@ import stages.convert
 import stages.data
 import stages.rjs
 import stages.split
+from apo.core.dialogue import normalize_query, query_id_of, turn_out_of_order
 from apo.core.records import Row, read_rows, write_parts
-from apo.text.dialogue import normalize_query, query_id_of, turn_out_of_order
 from benchmarks import big, many
 
 ROOT = Path(__file__).parents[2]

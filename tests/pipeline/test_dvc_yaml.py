@@ -409,7 +409,6 @@ def test_an_experiment_leaves_the_comments_of_params_yaml(tmp_path: Path) -> Non
 # the lines above its own alone: neither from below, nor from its neighbours.
 LAYERS = [
     ["core", "losses"],
-    ["text"],
     ["metrics", "demo", "model", "chunks", "endpoint"],
     [
         "conversion",
@@ -461,7 +460,7 @@ def test_the_project_is_not_imported_from_what_stands_beside_it() -> None:
 def test_the_losses_stand_alone() -> None:
     """What the method is made of can be read, tested and replaced without the rest."""
     assert closure(ROOT / "apo/losses.py") == {"apo/losses.py"}
-    for leaf in ("text/dialogue", "metrics/statistics", "model/pooling"):
+    for leaf in ("core/dialogue", "metrics/statistics", "model/pooling"):
         assert closure(ROOT / f"apo/{leaf}.py") <= {f"apo/{leaf.split('/')[0]}", "apo/core"}, leaf
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import torch
 
+from apo.core.dialogue import dialogue_to_messages
 from apo.core.records import read_rows, write_rows
 from apo.export.write import main as export
 from apo.model.checkpoint import save_reward_model
 from apo.model.reward_model import RewardModel
 from apo.scoring.rewards import rewards_of
 from apo.selection import select
-from apo.text.dialogue import dialogue_to_messages
 from tests.helpers import tiny_models as tiny
 
 pytestmark = [

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from apo.core.dialogue import normalize_query, query_id_of
 from apo.core.errors import UserError
 from apo.core.records import read_rows
 from apo.datasets.issues import ROW_ISSUES
 from apo.demo import preference_probability, true_reward
 from apo.sampling.samples import counted, from_source
-from apo.text.dialogue import normalize_query, query_id_of
 from stages.data import main
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import stages.data
 import stages.split
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
-from apo.text.subset import subsample
+from apo.core.subset import subsample
 from stages.golden import main
 from tests.helpers.fake_endpoint import Response, completion, serving, use_fast_retries
 

@@ -10,10 +10,10 @@ import pytest
 from ruamel.yaml import YAML
 
 import stages.split
+from apo.core.dialogue import normalize_query, query_id_of
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
 from apo.splits.splitting import split_rows
-from apo.text.dialogue import normalize_query, query_id_of
 from stages.data import main as bring
 from stages.split import main
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from apo.core.data_issues import DataIssues
 from apo.core.errors import UserError
 from apo.datasets.files import read_files
 from apo.datasets.issues import ROW_ISSUES
 from apo.datasets.settings import Files
-from apo.text.data_issues import DataIssues
 from tests.helpers.reading import ACTIONS, PAIR, WHY
 
 GOOD = {"prompt": "Why?", **PAIR}

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from apo.core.config import read_section
+from apo.core.data_issues import DataIssues
+from apo.core.dialogue import query_id_of
 from apo.core.errors import UserError
 from apo.datasets.file_reader import ReadOptions
 from apo.datasets.issues import ROW_ISSUES
 from apo.datasets.readers import read_comparisons, read_demonstrations
-from apo.text.data_issues import DataIssues
-from apo.text.dialogue import query_id_of
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 ACTIONS = read_section(PARAMS, ROW_ISSUES.section, ROW_ISSUES.settings).actions()

@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apo.core.config import read_section
+from apo.core.data_issues import DataIssues
 from apo.core.errors import UserError
 from apo.datasets.columns import PROMPTS
 from apo.datasets.csv_rows import DELIMITERS
 from apo.datasets.file_reader import ReadOptions
 from apo.datasets.issues import ROW_ISSUES
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
-from apo.text.data_issues import DataIssues
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 ACTIONS = read_section(PARAMS, ROW_ISSUES.section, ROW_ISSUES.settings).actions()

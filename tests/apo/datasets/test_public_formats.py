@@ -14,11 +14,11 @@ import pytest
 from pyarrow import Table, parquet
 
 from apo.core.config import read_section
+from apo.core.data_issues import DataIssues
 from apo.core.errors import UserError
 from apo.datasets.file_reader import ReadOptions
 from apo.datasets.issues import ROW_ISSUES
 from apo.datasets.readers import read_comparisons
-from apo.text.data_issues import DataIssues
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 ACTIONS = read_section(PARAMS, ROW_ISSUES.section, ROW_ISSUES.settings).actions()

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from apo.core.config import read_section
+from apo.core.data_issues import DataIssues
+from apo.core.dialogue import query_id_of
 from apo.core.errors import UserError
 from apo.datasets.file_reader import ReadOptions
 from apo.datasets.issues import ROW_ISSUES
@@ -23,8 +25,6 @@ from apo.datasets.readers import (
     read_golden,
     read_samples,
 )
-from apo.text.data_issues import DataIssues
-from apo.text.dialogue import query_id_of
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 real_data = pytest.mark.skipif(

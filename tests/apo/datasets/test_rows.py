@@ -134,7 +134,7 @@ class Limited:
         "import resource, sys; from pathlib import Path; from collections import Counter\n"
         "resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)\n"
         "from apo.core.config import read_section; from apo.core.errors import UserError\n"
-        "from apo.text.data_issues import DataIssues; from apo.datasets.readers import read_comparisons\n"
+        "from apo.core.data_issues import DataIssues; from apo.datasets.readers import read_comparisons\n"
         "from apo.datasets.issues import ROW_ISSUES\n"
         "actions = read_section(Path('params.yaml'), 'data.on_issue', ROW_ISSUES.settings).actions()\n"
         "issues = DataIssues(ROW_ISSUES, actions)\n"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apo.core.dialogue import ASSISTANT, HUMAN, cut_runaway, has_turn_marks, query_id_of
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
@@ -18,7 +19,6 @@ from apo.export.authors import golden_to_authors, samples_to_authors, to_authors
 from apo.export.trainers import to_chat, to_chat_pairs, to_chat_sft, to_dialogues, to_pairs, to_sft
 from apo.export.write import FORMATS, export, main
 from apo.selection import select
-from apo.text.dialogue import ASSISTANT, HUMAN, cut_runaway, has_turn_marks, query_id_of
 from tests.apo.datasets.test_readers import as_committed
 from tests.helpers import reading
 

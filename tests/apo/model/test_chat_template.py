@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from apo.alignment.likelihood import ResponseLikelihood
 from apo.alignment.rankings import ranked_queries
+from apo.core.dialogue import dialogue_to_messages
 from apo.core.errors import UserError
 from apo.evaluation.kl import _items
 from apo.language.causal_lm import encode_answers
@@ -30,7 +31,6 @@ from apo.model.settings import Model
 from apo.sampling.generation import sample_responses
 from apo.sampling.prompts import encode_prompts, sampling_encoder
 from apo.sampling.responses import read_responses
-from apo.text.dialogue import dialogue_to_messages
 from apo.training.outputs import Outputs, adopt_checkpoint
 from tests.helpers import tiny_models as tiny
 from tests.helpers.chat_models import CHATML, FAMILIES, checkpoint, tokenizer

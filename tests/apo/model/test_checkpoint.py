@@ -20,6 +20,7 @@ from transformers import (
     LlamaForSequenceClassification,
 )
 
+from apo.core.dialogue import dialogue_to_messages
 from apo.core.errors import UserError
 from apo.model.batching import collate
 from apo.model.checkpoint import (
@@ -36,7 +37,6 @@ from apo.model.checkpoint import (
 from apo.model.encoders import language_encoder
 from apo.model.hh_template import hh_template
 from apo.model.settings import Model
-from apo.text.dialogue import dialogue_to_messages
 from tests.helpers import tiny_models as tiny
 
 DIALOGUES = [
@@ -567,7 +567,7 @@ def test_a_save_replaces_the_whole_folder(start: Path) -> None:
 
 
 def test_the_chat_template_marks_turns_as_dialogues_do() -> None:
-    from apo.text.dialogue import ASSISTANT, HUMAN
+    from apo.core.dialogue import ASSISTANT, HUMAN
 
     assert HUMAN.replace("\n", "\\n") in hh_template()
     assert ASSISTANT.replace("\n", "\\n") in hh_template()

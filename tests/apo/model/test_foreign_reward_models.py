@@ -19,11 +19,11 @@ from transformers import (
     pipeline,
 )
 
+from apo.core.dialogue import dialogue_to_messages
 from apo.core.errors import UserError
 from apo.model.checkpoint import is_reward_model, load_reward_model, start_reward_model
 from apo.model.reward_model import rate
 from apo.model.settings import Model
-from apo.text.dialogue import dialogue_to_messages
 from tests.helpers import tiny_models as tiny
 from tests.helpers.chat_models import SIZES, tokenizer
 

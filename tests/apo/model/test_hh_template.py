@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from apo.core.dialogue import dialogue_to_messages
 from apo.model.hh_template import hh_template, is_hh
-from apo.text.dialogue import dialogue_to_messages
 from tests.helpers import tiny_models as tiny
 
 QUERIES = {

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apo.core.dialogue import ASSISTANT, dialogue_to_messages
 from apo.model.chat_template import ChatTemplate, Rendered
 from apo.model.encoding import Encoder
 from apo.model.special_tokens import special_tokens, text_ids, written
-from apo.text.dialogue import ASSISTANT, dialogue_to_messages
 from tests.helpers import odd_tokenizers as odd
 from tests.helpers import tiny_models as tiny
 

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import normalizers
 
+from apo.core.data_issues import EXAMPLES, DataIssues
+from apo.core.dialogue import ASSISTANT
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
 from apo.model.batching import collate
@@ -24,8 +26,6 @@ from apo.reward.recipe import Outputs, _tokenized, train_rm
 from apo.reward.settings import Apo
 from apo.reward.token_checks import Comparison, TokenCheck
 from apo.reward.token_issues import TOKEN_ISSUES
-from apo.text.data_issues import EXAMPLES, DataIssues
-from apo.text.dialogue import ASSISTANT
 from tests.helpers import odd_tokenizers as odd
 from tests.helpers import tiny_models as tiny
 

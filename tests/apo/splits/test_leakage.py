@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from apo.core.dialogue import normalize_query
 from apo.core.errors import UserError
 from apo.splits import leakage
 from apo.splits.leakage import LeakageCheck, check_disjoint, drop_leaked
 from apo.splits.near_duplicates import near_duplicate_index
 from apo.splits.splitting import PARTS, first_turn_digest
-from apo.text.dialogue import normalize_query
 from tests.helpers.split_queries import branch, long_query, query
 
 PAIRS = ["rm_and_test", "rm_and_valid", "llm_and_test", "valid_and_test"]

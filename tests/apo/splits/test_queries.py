@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from apo.core.dialogue import normalize_query
 from apo.splits.queries import MAX_TYPES, Queries
 from apo.splits.splitting import PARTS
-from apo.text.dialogue import normalize_query
 from tests.helpers.split_queries import query
 
 

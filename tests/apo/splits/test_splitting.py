@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apo.core.dialogue import ASSISTANT, HUMAN, normalize_query
 from apo.core.errors import UserError
 from apo.splits.near_duplicates import NearDuplicateIndex
 from apo.splits.splitting import PARTS, assign, first_turn_digest, split_rows
-from apo.text.dialogue import ASSISTANT, HUMAN, normalize_query
 from tests.helpers.split_queries import FRACTIONS, branch, long_query, query
 
 Row = dict[str, Any]

@@ -1,6 +1,6 @@
-"""apo/text/subset.py: a seeded subset of the queries; golden answers as samples of a model."""
+"""apo/core/subset.py: a seeded subset of the queries; golden answers as samples of a model."""
 
-from apo.text.subset import golden_as_samples, subsample
+from apo.core.subset import golden_as_samples, subsample
 
 
 def test_subsample_keeps_the_queries_with_the_lowest_hashes_in_their_order() -> None:

@@ -1,4 +1,4 @@
-"""apo/text/data_issues.py: every issue is counted, the first ten of a code are shown, its action decides."""
+"""apo/core/data_issues.py: every issue is counted, the first ten of a code are shown, its action decides."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from apo.core.config import read_section
+from apo.core.data_issues import MALFORMED, SUSPICIOUS, DataIssues, IssueCode, IssueTable
 from apo.core.errors import UserError
 from apo.datasets.issues import ROW_ISSUES
 from apo.reward.token_issues import TOKEN_ISSUES
-from apo.text.data_issues import MALFORMED, SUSPICIOUS, DataIssues, IssueCode, IssueTable
 
 ROOT = Path(__file__).parents[3]
 TABLE = IssueTable(

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apo.core.errors import UserError
-from apo.text import dialogue
-from apo.text.dialogue import (
+from apo.core import dialogue
+from apo.core.dialogue import (
     ASSISTANT,
     HUMAN,
     cut_runaway,
@@ -21,6 +20,7 @@ from apo.text.dialogue import (
     query_keys,
     split_dialogue,
 )
+from apo.core.errors import UserError
 
 TWO_TURNS = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Bye\n\nAssistant:"
 

@@ -1,1 +1,0 @@
-"""Dialogues, seeded subsets of queries, and issues in data."""
