@@ -148,7 +148,7 @@ def test_two_ranks_do_the_work_and_one_process_writes(stage: Path) -> None:
     [
         ("killed", "error: APO_LAUNCH: found rank 1 killed by SIGKILL"),
         ("wrong", "error: a.jsonl:7: found an error; expected none; mend it"),
-        ("bug", "error: stage alone: found ZeroDivisionError"),
+        ("bug", "error: stage work: found ZeroDivisionError"),
     ],
 )
 def test_a_rank_that_fails_ends_all_with_its_reason(stage: Path, how: str, message: str) -> None:
