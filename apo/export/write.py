@@ -11,6 +11,9 @@ sft         {prompt, completion} as text, of selections, golden answers and demo
 sft-chat    the same as messages
 chat        {messages}, of the same
 
+With --model FOLDER, pairs and sft are written by the chat template of that model, as text that TRL and others
+take without one. Messages need no model: whoever reads them has its template.
+
 All but the first are JSON Lines. What a format can't hold ends in one error, and nothing is written; with
 --leave-out such rows are left out and counted.
 """
@@ -18,8 +21,9 @@ All but the first are JSON Lines. What a format can't hold ends in one error, an
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from apo.core.errors import UserError
 from apo.core.records import Row, read_numbered_rows, write_list, write_rows
@@ -47,7 +51,18 @@ FORMATS: dict[str, Callable[..., Iterator[Row]]] = {
 }
 
 
-def export(source: Path, target: Path, *, to: str, counts: Counter[str], leave_out: bool = False) -> int:
+TEMPLATED = ("pairs", "sft")  # the formats of plain text that a chat template can write
+
+
+def export(
+    source: Path,
+    target: Path,
+    *,
+    to: str,
+    counts: Counter[str],
+    leave_out: bool = False,
+    model: Path | None = None,
+) -> int:
     """Writes a records file in another format, as a stream; returns how many rows it has then.
 
     Args:
@@ -57,10 +72,12 @@ def export(source: Path, target: Path, *, to: str, counts: Counter[str], leave_o
         counts: Receives `rows` (read), `rows_without_pair`, which have nothing to say in the format, and
             `rows_left_out`.
         leave_out: Whether a row that the format can't hold is left out; otherwise it is an error.
+        model: A checkpoint whose chat template writes the texts of a format of `TEMPLATED`.
 
     Raises:
         UserError: The records are of another kind than the format needs, or it can't hold one.
     """
+    template = _template(model, to) if model else None
 
     def rows() -> Iterator[Row]:
         for number, row in read_numbered_rows(source):
@@ -73,9 +90,39 @@ def export(source: Path, target: Path, *, to: str, counts: Counter[str], leave_o
                 counts["rows_left_out"] += 1
                 continue
             counts["rows_without_pair"] += not written
-            yield from written
+            yield from (
+                written if template is None else _by_template(template, written, counts, source, number)
+            )
 
     return (write_list if to == "authors" else write_rows)(target, rows())
+
+
+def _template(model: Path, to: str) -> Any:
+    if to not in TEMPLATED:
+        raise UserError(
+            "--model",
+            found=f"--to {to}",
+            expected=f"one of {', '.join(TEMPLATED)}",
+            do="leave --model away: the other formats hold no text that a chat template writes",
+        )
+    from apo.model.checkpoint import open_tokenizer  # seconds
+    from apo.model.encoding import Encoder
+
+    return Encoder(open_tokenizer(model), 1, "eos", "", "left", ends=(0,)).template
+
+
+def _by_template(
+    template: Any, rows: Iterable[Row], counts: Counter[str], source: Path, number: int
+) -> Iterator[Row]:
+    """{prompt, ...} in the HH form, as the chat template of a model writes them."""
+    for row in rows:
+        answers = {key: text.strip() for key, text in row.items() if key != "prompt"}
+        found = template.write(row["prompt"], list(answers.values()), where=f"{source}:{number}")
+        if found is None:
+            counts["rows_left_out"] += 1
+            continue
+        prompt, texts = found
+        yield {"prompt": prompt, **dict(zip(answers, texts, strict=True))}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -86,13 +133,19 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--to", choices=FORMATS, required=True, help="format to write")
     parser.add_argument("--leave-out", action="store_true", help="leave rows out that the format can't hold")
+    parser.add_argument("--model", type=Path, help="a checkpoint whose chat template writes pairs or sft")
     parser.add_argument("source", type=Path, help="JSON Lines that this pipeline wrote")
     parser.add_argument("target", type=Path, help="file to write")
     options = parser.parse_args(arguments)
     counts: Counter[str] = Counter()
     try:
         count = export(
-            options.source, options.target, to=options.to, counts=counts, leave_out=options.leave_out
+            options.source,
+            options.target,
+            to=options.to,
+            counts=counts,
+            leave_out=options.leave_out,
+            model=options.model,
         )
     except UserError as error:
         print(error, file=sys.stderr)

@@ -25,6 +25,7 @@ from apo.model.template_tokens import NOTHING_HIDDEN, Hidden, Message, TemplateT
 
 MARK = "\ue000"  # stands for an answer
 ANCHOR_LENGTH = 200  # characters of a prompt of which some are encoded with its responses
+ANCHORS = 1000  # whose ids are kept
 REFUSED = "refused_dialogues"  # key of tokenizer_config.json: error, drop or merge
 REFUSALS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
@@ -63,6 +64,7 @@ class ChatTemplate:
         tokenizer: A fast Hugging Face tokenizer.
         text: The template, in the place of the tokenizer's own.
         where: The checkpoint, for messages.
+        separator: A token that the template writes between query and response, "" for none.
 
     Attributes:
         text: The template.
@@ -76,10 +78,10 @@ class ChatTemplate:
             tokenizer joins the two.
     """
 
-    def __init__(self, tokenizer: Any, text: str, *, where: str) -> None:
+    def __init__(self, tokenizer: Any, text: str, *, where: str, separator: str = "") -> None:
         self.tokenizer, self.text, self._where = tokenizer, text, where
         self.is_hh = is_hh(text)
-        self._tokens = TemplateTokens(tokenizer)
+        self._tokens = TemplateTokens(tokenizer, separator=separator)
         self._added = written([token.content for token in tokenizer.added_tokens_decoder.values()])
         self._anchors: dict[str, list[int]] = {}
         question = [{"role": "user", "content": "Hi"}]
@@ -189,6 +191,18 @@ class ChatTemplate:
             found.append(Rendered(body, foot, [self._without_end(one, where) for one in ids]))
         return found
 
+    def write(self, query: str, responses: Sequence[str], *, where: str) -> tuple[str, list[str]] | None:
+        """The texts of a prompt and of what follows it with each response; None where it is left out.
+
+        Raises:
+            UserError: See `encode`.
+        """
+        row = self._rendered(query, responses, Counter(), where)
+        if row is None:
+            return None
+        texts = [row.hidden.show(text[len(row.prompt) :]) for text in row.answered]
+        return row.hidden.show(row.prompt), texts
+
     def _rendered(
         self, query: str, responses: Sequence[str], counts: Counter[str], where: str
     ) -> _Row | None:
@@ -243,6 +257,8 @@ class ChatTemplate:
         """The ids behind the query, in the tokens of the whole text where those have a boundary there."""
         anchor = self._anchor(row.prompt)
         if anchor not in self._anchors:
+            if len(self._anchors) == ANCHORS:  # they hold words of the texts
+                self._anchors.clear()
             self._anchors[anchor] = self._tokens.encode([anchor], [row.hidden])[0]
         before = self._anchors[anchor]
         if query[-len(before) :] == before == anchored[: len(before)]:

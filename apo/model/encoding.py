@@ -86,7 +86,7 @@ class Encoder:
                 expected="'': a chat template says itself what stands between query and response",
                 do="write '', or set backbone.chat_template: hh",
             )
-        template = ChatTemplate(self.tokenizer, own, where=where)
+        template = ChatTemplate(self.tokenizer, own, where=where, separator=self.separator)
         if (
             self.pooling == "eos"
             and not self.ends

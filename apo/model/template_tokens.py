@@ -18,6 +18,12 @@ class Hidden(NamedTuple):
         self.texts.append(match[0])
         return f"{self.mark}{len(self.texts) - 1}{self.mark}"
 
+    def show(self, text: str) -> str:
+        """A rendered text with what was hidden in it."""
+        if not self.texts:
+            return text
+        return re.sub(f"{self.mark}([0-9]+){self.mark}", lambda found: self.texts[int(found[1])], text)
+
 
 NOTHING_HIDDEN = Hidden("", [])
 
@@ -27,14 +33,15 @@ class TemplateTokens:
 
     Args:
         tokenizer: A fast Hugging Face tokenizer.
+        separator: A further special token, "" for none.
 
     Attributes:
         special: Id of each special token by its text.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, *, separator: str) -> None:
         self._tokenizer = tokenizer
-        self.special = special_tokens(tokenizer)
+        self.special = special_tokens(tokenizer, separator)
         self._texts = written([*self.special, *filter(None, [tokenizer.unk_token])])
 
     def find(self, text: str) -> re.Match[str] | None:

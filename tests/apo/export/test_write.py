@@ -10,17 +10,27 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
-from apo.core.dialogue import ASSISTANT, HUMAN, cut_runaway, has_turn_marks, query_id_of
+from apo.core.dialogue import (
+    ASSISTANT,
+    HUMAN,
+    cut_runaway,
+    dialogue_to_messages,
+    has_turn_marks,
+    query_id_of,
+)
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
 from apo.export.authors import golden_to_authors, samples_to_authors, to_authors
 from apo.export.trainers import to_chat, to_chat_pairs, to_chat_sft, to_dialogues, to_pairs, to_sft
 from apo.export.write import FORMATS, export, main
+from apo.model.hh_template import hh_template
 from apo.selection import select
 from tests.apo.datasets.test_readers import as_committed
 from tests.helpers import reading
+from tests.helpers.chat_models import checkpoint
 
 Q = "\n\nHuman: Why?\n\nAssistant:"
 OTHER = "\n\nHuman: Hi\n\nAssistant: Ho\n\nHuman: “ß”\n\nAssistant:"
@@ -514,3 +524,28 @@ def test_scored_responses_go_out_and_come_in_again(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="samples with the rewards of their source"):
         export(tmp_path / "in.jsonl", tmp_path / "no.jsonl", to="answers", counts=Counter())
     assert not (tmp_path / "no.jsonl").exists()
+
+
+@pytest.mark.parametrize("family", ["chatml", "gemma", "mistral", "alpaca", "none"])
+def test_a_model_writes_the_texts_by_its_chat_template(tmp_path: Path, family: str) -> None:
+    """Prompt and answer, one behind the other, are the library's text; special tokens are in it."""
+    folder = checkpoint(family, tmp_path / "model")
+    row = {"query_id": "a", "query": OTHER, "target": "x", "target_index": 0}
+    row |= {"samples": ["x", "y"], "scores": [1.0, 0.0]}
+    write_rows(tmp_path / "in.jsonl", [row])
+    target = str(tmp_path / "out.jsonl")
+    assert main(["--to", "pairs", "--model", str(folder), str(tmp_path / "in.jsonl"), target]) == 0
+    [found] = read_rows(Path(target))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = tokenizer.chat_template or hh_template()
+    for key, text in (("chosen", "x"), ("rejected", "y")):
+        messages = [*dialogue_to_messages(OTHER), {"role": "assistant", "content": text}]
+        assert found["prompt"] + found[key] == tokenizer.apply_chat_template(messages, tokenize=False)
+
+
+def test_a_model_is_refused_for_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(tmp_path / "in.jsonl", GOLDEN)
+    arguments = ["--to", "sft-chat", "--model", "m", str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl")]
+    assert main(arguments) == 1
+    assert "--model: found --to sft-chat; expected one of pairs, sft" in capsys.readouterr().err
+    assert not (tmp_path / "out.jsonl").exists()
