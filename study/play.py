@@ -18,7 +18,17 @@ from study.pipeline import clear
 from study.settings import Changes, Game
 
 ROOT = Path(__file__).resolve().parents[1]
-PLAYED = ("apo/", "stages/", "data/input/", ".dvc/", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore")
+PLAYED = (
+    "apo/",
+    "stages/",
+    "data/input/",
+    "data/chat_templates/",
+    ".dvc/",
+    "dvc.yaml",
+    "params.yaml",
+    ".gitignore",
+    ".dvcignore",
+)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 OTHER_SETTINGS = {
     ("data", "data/input"): "data.source: files or hub",
+    ("backbone", "data/chat_templates"): "backbone.chat_template: a file",
+    ("actor", "data/chat_templates"): "actor.chat_template: a file",
     ("train_base_rm", "data/split/rm_valid.jsonl"): "rm.eval_steps",
     ("train_apo_rm@round0", "data/split/rm_valid.jsonl"): "rm.eval_steps",
     ("train_apo_rm@round0", "models/rm_base"): "apo.init_from: base_rm",
