@@ -46,6 +46,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with checkpoints and files under the names of a played game, and this one's artifacts."""
     made = tmp_path_factory.mktemp("readme") / "apo"
     tiny.backbone(made / "models" / "actor")
+    tiny.backbone(made / "models" / "llm_apo" / "r1")
     reward_model = tiny.reward_model(made / "models" / "actor", max_length=256)
     save_reward_model(reward_model, made / "models" / "rm_apo" / "r1", tiny.CARD)
     samples = [
@@ -113,7 +114,7 @@ def test_trl_trains_on_what_the_pipeline_wrote(repository: Path, tmp_path: Path)
         blocks("Use a checkpoint elsewhere", "sh")[0],
         blocks("Use a checkpoint elsewhere", "python")[1],
     )
-    assert printed(repository, commands) == "pairs.jsonl: 9 rows\nmessages.jsonl: 9 rows\n"
+    assert printed(repository, commands) == "pairs.jsonl: 9 rows\nmessages.jsonl: 9 rows\ntext.jsonl: 9 rows\n"
     (tmp_path / "example.py").write_text(code)
     found = printed(repository, f"python {tmp_path / 'example.py'}", HF_HOME=str(tmp_path / "cache"))
     assert found.count("'train_loss'") == 3, found
