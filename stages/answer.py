@@ -3,12 +3,14 @@
 In: the LLM, the test queries, the testing RM, and the first actor for the KL to it (or, for the first actor
 itself, the golden answers, which are judged beside it). Instances: `answer_actor`, `answer` (each arm).
 Out: a folder with `NAME.jsonl`, every answer with its scores (and `golden.jsonl`). Metrics: score, true
-reward, length, distinct-n, repetition, KL to the first actor. Paper, section 4.2.
+reward, length, distinct-n, repetition, KL to the first actor; and what was counted while the answers were
+drawn (`sampling`) and judged (`scoring`). Paper, section 4.2.
 """
 
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from apo.chunks.resumable import open_chunks
 from apo.core.cache import fingerprint
@@ -76,14 +78,19 @@ def main(
         row.pop("sample_ids", None)
         row.pop("uncut", None)
     reward_model = load_reward_model(judge).to(device).eval()
+    scoring: dict[str, Counter[str]] = {arm: Counter() for arm in arms}
     for arm, rows in arms.items():
-        judged = score_answers(reward_model, rows, desc=f"judge {arm}", key="scores")
+        judged = score_answers(reward_model, rows, desc=f"judge {arm}", key="scores", counts=scoring[arm])
         arms[arm] = with_true_rewards(judged) if known else judged
     write_parts(
         {arm: out / f"{arm}.jsonl" for arm in arms},
         ((arm, row) for arm, rows in arms.items() for row in rows),
     )
-    found = {arm: summarize(rows, seed=seed, resamples=resamples) for arm, rows in arms.items()}
+    found: dict[str, Any] = {
+        arm: summarize(rows, seed=seed, resamples=resamples) | {"scoring": dict(sorted(scoring[arm].items()))}
+        for arm, rows in arms.items()
+    }
+    found[name]["sampling"] = dict(sorted(counts.items()))
     write_json(metrics, {f"answer_{name}": found.pop(name) | found})
 
 

@@ -6,6 +6,7 @@ by the testing RM. Curves: histograms of the rewards of golden answers and of ea
 reward against the reward.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from apo.chunks.resumable import open_chunks
@@ -33,11 +34,14 @@ def main(
             f"payoff_{name}", fingerprint([runtime.numerics()], [checkpoint, answers]), queries=total
         ) as chunks:
             model = load_reward_model(checkpoint).to(device).eval()
+            counts: dict[str, Counter[str]] = {llm: Counter() for llm in llms}
             scored = {
-                llm: score_answers(model, rows, desc=f"{name} of {llm}", key="rewards", chunks=chunks)
+                llm: score_answers(
+                    model, rows, desc=f"{name} of {llm}", key="rewards", counts=counts[llm], chunks=chunks
+                )
                 for llm, rows in llms.items()
             }
-        payoff[name] = payoff_row(scored)
+        payoff[name] = payoff_row(scored, counts)
         for curve, rows in answer_curves(scored, "rewards").items():
             write_csv(curves / folder / f"{curve}.csv", rows, TRUTH if curve == "truth" else ())
     write_rows(out, ({"rm": rm, "llm": llm, **row} for rm, of in payoff.items() for llm, row in of.items()))

@@ -25,8 +25,15 @@ def read_arms(folder: Path) -> dict[str, list[Row]]:
     return arms
 
 
-def payoff_row(arms: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, float]]:
-    """What one RM thinks of every language model: its mean reward of the answers of each."""
+def payoff_row(
+    arms: Mapping[str, Sequence[Row]], counts: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, float]]:
+    """What one RM thinks of every language model: its mean reward of the answers of each.
+
+    Beside it stand how many queries and answers the RM read cut, `queries_cut` and `responses_cut`.
+    """
     return {
-        name: {"reward_mean": fmean(fmean(row["rewards"]) for row in rows)} for name, rows in arms.items()
+        name: {"reward_mean": fmean(fmean(row["rewards"]) for row in rows)}
+        | {key: counts[name].get(key, 0) for key in ("queries_cut", "responses_cut")}
+        for name, rows in arms.items()
     }

@@ -139,10 +139,12 @@ def language_models(metrics: Found, rounds: Sequence[str]) -> Table:
         "distinct_1": "distinct-1",
         "distinct_2": "distinct-2",
         "repetition": "repetition",
+        "unfinished": "unfinished",
         "queries": "queries",
     }
     rows = [
-        [name, *(interval(found, key) for key in columns)] for name, found in llms(metrics, rounds).items()
+        [name, *(interval(found.get("sampling", {}) | found, key) for key in columns)]
+        for name, found in llms(metrics, rounds).items()
     ]
     note = (
         "On the test queries. Score with its bootstrap interval over queries; KL to the first actor along "

@@ -120,10 +120,15 @@ def score_answers(
     *,
     desc: str,
     key: str,
+    counts: Counter[str],
     chunks: Chunks | None = None,
 ) -> list[Row]:
-    """Answers `{query, samples}` with the reward of each under `key`."""
+    """Answers `{query, samples}` with the reward of each under `key`.
+
+    Args:
+        counts: Updated in place with what the encoder counts: `queries_cut` and `responses_cut` among it.
+    """
     texts = ((row["query"], row["samples"]) for row in rows)
-    items = model.encoder.items(texts, Counter(), where=desc, allow_blank=True)
+    items = model.encoder.items(texts, counts, where=desc, allow_blank=True)
     rewards = rewards_of(model, items, desc=desc, total=len(rows), chunks=chunks)
     return [{**row, key: found} for row, found in zip(rows, rewards, strict=True)]

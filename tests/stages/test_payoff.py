@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -57,7 +58,7 @@ def test_each_rm_gives_each_llm_the_mean_of_its_rewards(repository: Path) -> Non
         model = load_reward_model(Path(folder)).eval()
         assert found[name].keys() == ANSWERS.keys()
         for llm, row in found[name].items():
-            rated = score_answers(model, rows_of(llm, truth=False), desc="", key="rewards")
+            rated = score_answers(model, rows_of(llm, truth=False), desc="", key="rewards", counts=Counter())
             assert row["reward_mean"] == pytest.approx(fmean(one["rewards"][0] for one in rated), abs=1e-6)
     assert found["base_rm"] != found["apo_rm_r1"]
     assert list(read_rows(Path("r1.jsonl"))) == [

@@ -206,7 +206,9 @@ def test_selections_that_share_no_query_are_refused() -> None:
 
 def test_a_row_of_the_payoff_matrix_is_the_mean_over_queries() -> None:
     rows = [{"rewards": [1.0, 3.0]}, {"rewards": [-1.0]}]
-    assert payoff_row({"actor": rows}) == {"actor": {"reward_mean": 0.5}}
+    assert payoff_row({"actor": rows}, {"actor": {"responses_cut": 2, "items": 3}}) == {
+        "actor": {"reward_mean": 0.5, "queries_cut": 0, "responses_cut": 2}
+    }
 
 
 def test_a_folder_of_answers_holds_a_file_for_each_language_model(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_blank_sample_is_rated_as_saying_nothing(model: RewardModel, tmp_path:
 
 
 def test_answers_keep_their_rows(model: RewardModel) -> None:
-    found = score_answers(model, ROWS[:2], desc="judge", key="scores")
+    found = score_answers(model, ROWS[:2], desc="judge", key="scores", counts=Counter())
     for row, own in zip(ROWS[:2], found, strict=True):
         assert {name: value for name, value in own.items() if name != "scores"} == row
         assert own["scores"] == pytest.approx(one_by_one(model, row, row["samples"]), abs=1e-5)
