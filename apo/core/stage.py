@@ -1,6 +1,7 @@
 """The entry point of a stage: it calls `main` with the paths of dvc.yaml and prints an error as one line."""
 
 import argparse
+import gc
 import inspect
 import os
 import sys
@@ -21,6 +22,8 @@ def run(main: Callable[..., None]) -> None:
     An exception is printed as one line and the exit code is 1; APO_TRACEBACK=1 prints the traceback of one
     that is no UserError. In a worker the process ends as soon as its part of the computation is done.
     """
+    gc.freeze()
+    gc.enable()
     parser = argparse.ArgumentParser(description=inspect.getdoc(main))
     for name, parameter in inspect.signature(main).parameters.items():
         kind = str if parameter.annotation is str else Path

@@ -1,12 +1,11 @@
 """The forward pass of `apo.model.last_token` on a CPU: packed sequences are concatenated without padding.
 
-The layers process real tokens only. `TreeAttention` computes attention only between the segments of a packed
-sequence that attend to each other, not for all pairs of tokens under a mask.
+The layers process real tokens only; see `apo.model.tree_attention` for their attention.
 """
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from apo.model.batching import Batch
 from apo.model.pooling import last_position
+from apo.model.tree_attention import Call, TreeAttention, attention_calls, trees_of
 
 
 def can_unpad(decoder: Any, batch: Batch) -> bool:
@@ -23,49 +23,17 @@ def can_unpad(decoder: Any, batch: Batch) -> bool:
     return batch.input_ids.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not dropout
 
 
-class Tree(NamedTuple):
-    """The boundaries of one packed sequence in the concatenated tokens of a batch.
-
-    Attributes:
-        start: Start of the query.
-        query: End of the query.
-        ends: End of every response that has tokens. The first response starts at the end of the query.
-    """
-
-    start: int
-    query: int
-    ends: list[int]
-
-    @property
-    def trunk(self) -> int:
-        """The end of the first response; query and first response are one causal sequence."""
-        return self.ends[0] if self.ends else self.query
-
-
-def trees_of(batch: Batch) -> list[Tree]:
-    """The boundaries of every packed sequence of a batch, without padding."""
-    trees, start = [], 0
-    for row in batch.segments:
-        query, *lengths = torch.bincount(row + 1, minlength=2).tolist()[1:]
-        ends = [start + query]
-        for length in filter(None, lengths):
-            ends.append(ends[-1] + length)
-        trees.append(Tree(start, ends[0], ends[1:]))
-        start = ends[-1]
-    return trees
-
-
 def last_hidden_unpadded(decoder: Any, batch: Batch) -> Float[Tensor, "item resp hidden"]:
     """Hidden states of the last token of each response; 0 for padding responses."""
     real = batch.segments >= 0
-    trees, positions = trees_of(batch), batch.position_ids[real]
+    calls, positions = attention_calls(trees_of(batch)), batch.position_ids[real]
     hidden = decoder.embed_tokens(batch.input_ids[real])
     cos, sin = (part[0, :, None] for part in decoder.rotary_emb(hidden, position_ids=positions[None]))
     for layer in decoder.layers[:-1]:
         compute = partial(_layer, layer)
         if layer.gradient_checkpointing and layer.training:
             compute = partial(layer._gradient_checkpointing_func, compute)
-        hidden = compute(hidden, cos, sin, trees)
+        hidden = compute(hidden, cos, sin, calls)
     response_mask = batch.response_mask[batch.mask]  # one row per real response
     rows = torch.repeat_interleave(batch.mask.sum(1))
     visible = torch.zeros(len(rows), len(real), real.shape[1], dtype=torch.bool)
@@ -80,7 +48,7 @@ def _layer(
     hidden: Float[Tensor, "tok hidden"],
     cos: Float[Tensor, "tok 1 size"],
     sin: Float[Tensor, "tok 1 size"],
-    trees: Sequence[Tree],
+    calls: Sequence[Call],
 ) -> Float[Tensor, "tok hidden"]:
     """The output of a layer at all tokens."""
     attention = layer.self_attn
@@ -92,7 +60,7 @@ def _layer(
     queries, keys = Rotation.apply(queries, cos, sin), Rotation.apply(keys, cos, sin)
     if attention.num_key_value_groups > 1:
         keys, values = (part.repeat_interleave(attention.num_key_value_groups, 1) for part in (keys, values))
-    attended = TreeAttention.apply(queries, keys, values, trees, attention.scaling)
+    attended = TreeAttention.apply(queries, keys, values, calls, attention.scaling)
     hidden = hidden + attention.o_proj(attended.flatten(1))
     output: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
     return output
@@ -154,96 +122,5 @@ def _rotate(states: Tensor, cos: Tensor, sin: Tensor, *, inverse: bool) -> Tenso
     return rotated
 
 
-_FORWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-
-Span = tuple[int, int]  # start and length, as in Tensor.narrow
-
-
-class TreeAttention(torch.autograd.Function):
-    """Attention in packed sequences by torch's flash-attention kernel for CPUs.
-
-    Query and first response are one causal sequence. Each other response is a causal sequence too, and in a
-    second call all of them attend to the query. Their log-sum-exp merges the two results. The backward pass
-    of each call needs the merged output and log-sum-exp.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, trees: Sequence[Tree], scale: float
-    ) -> Tensor:
-        """Computes attention of queries, keys and values [tok head size]."""
-        output, log_sums = torch.empty_like(queries), queries.new_empty(1, *queries.shape[1::-1])
-        inputs, output_view = [_heads_first(part) for part in (queries, keys, values)], _heads_first(output)
-
-        def attend(rows: Span, columns: Span, *, causal: bool) -> tuple[Tensor, Tensor]:
-            parts = (*_narrow(inputs[:1], rows), *_narrow(inputs[1:], columns))
-            attended, log_sum = _FORWARD(*parts, 0.0, causal, scale=scale)
-            return attended, log_sum
-
-        for tree in trees:
-            for segment in _causal_segments(tree):
-                attended, log_sum = attend(segment, segment, causal=True)
-                output_view.narrow(2, *segment).copy_(attended)
-                log_sums.narrow(2, *segment).copy_(log_sum)
-            if spans := _query_attention(tree):
-                attended, log_sum = attend(*spans, causal=False)
-                total = log_sums.narrow(2, *spans[0])
-                output_view.narrow(2, *spans[0]).lerp_(attended, torch.sigmoid(log_sum - total)[..., None])
-                total.copy_(torch.logaddexp(log_sum, total))
-        ctx.save_for_backward(queries, keys, values, output, log_sums)
-        ctx.trees, ctx.scale = trees, scale
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        """Sets the gradients of the causal segments, then adds those of the attention to the query."""
-        queries, keys, values, output, log_sums = ctx.saved_tensors
-        gradients = (torch.empty_like(queries), torch.empty_like(keys), torch.empty_like(values))
-        totals = [_heads_first(part) for part in gradients]
-        row_inputs = [_heads_first(part) for part in (gradient, queries)]
-        column_inputs = [_heads_first(part) for part in (keys, values)]
-        row_outputs = [_heads_first(output), log_sums]
-
-        def attend_backward(rows: Span, columns: Span, *, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
-            parts = (
-                *_narrow(row_inputs, rows),
-                *_narrow(column_inputs, columns),
-                *_narrow(row_outputs, rows),
-            )
-            results: tuple[Tensor, Tensor, Tensor] = _BACKWARD(*parts, 0.0, causal, scale=ctx.scale)
-            return results
-
-        for tree in ctx.trees:
-            for segment in _causal_segments(tree):
-                parts = attend_backward(segment, segment, causal=True)
-                for total, part in zip(_narrow(totals, segment), parts, strict=True):
-                    total.copy_(part)
-            if spans := _query_attention(tree):
-                responses, query = spans
-                parts = attend_backward(responses, query, causal=False)
-                targets = (*_narrow(totals[:1], responses), *_narrow(totals[1:], query))
-                for total, part in zip(targets, parts, strict=True):
-                    total.add_(part)
-        return (*gradients, None, None)
-
-
-def _causal_segments(tree: Tree) -> list[Span]:
-    """The non-empty segments with causal attention: query with first response, and every other response."""
-    starts, ends = [tree.start, *tree.ends], [tree.trunk, *tree.ends[1:]]
-    return [(start, end - start) for start, end in zip(starts, ends, strict=False) if start < end]
-
-
-def _query_attention(tree: Tree) -> tuple[Span, Span] | None:
-    """The responses after the first and the query that they attend to; None if either is empty."""
-    if len(tree.ends) < 2 or tree.query == tree.start:
-        return None
-    return (tree.trunk, tree.ends[-1] - tree.trunk), (tree.start, tree.query - tree.start)
-
-
 def _heads_first(states: Float[Tensor, "tok head size"]) -> Float[Tensor, "1 head tok size"]:
     return states.transpose(0, 1)[None]
-
-
-def _narrow(states: Sequence[Tensor], span: Span) -> list[Tensor]:
-    return [part.narrow(2, *span) for part in states]

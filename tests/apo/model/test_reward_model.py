@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, LlamaConfig, MistralConfig, PretrainedConfig
 
 from apo.core.errors import UserError
-from apo.model import last_token, reward_model, runtime, unpadded
+from apo.model import last_token, reward_model, runtime, tree_attention
 from apo.model.batching import collate, packed_length
 from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
@@ -99,10 +99,24 @@ def test_no_padding_is_computed() -> None:
     assert seen == [(8 + 2, 32)]
 
 
+def test_padding_of_a_kernel_call_makes_no_gradient_infinite() -> None:
+    """Scores in the thousands, of segments that share a call and differ in length."""
+    items = [ResponseSet([7] * 9, [[8] * 3, [8] * 5]), ResponseSet([7] * 5, [[8] * 2, [8] * 4, [9]])]
+    trees, total = tree_attention.trees_of(collate(items, pad_id=0)), sum(map(packed_length, items))
+    states = [torch.randn(total, 2, 8, generator=torch.Generator().manual_seed(n)) * 100 for n in range(3)]
+    for part in states:
+        part.requires_grad_()
+    calls = tree_attention.attention_calls(trees)
+    assert any(not call.rows.real.all() for call in calls if call.causal)
+    assert any(not call.columns.real.all() for call in calls if not call.causal)
+    tree_attention.TreeAttention.apply(*states, calls, 0.3).sum().backward()
+    assert all(torch.isfinite(part.grad).all() for part in states)
+
+
 def test_trees_by_hand() -> None:
     """Blank responses and a query without tokens make no empty part."""
     items = [ResponseSet([1, 2], [[5], [], [6, 7]]), ResponseSet([], [[5, 6], [7]]), ResponseSet([1], [[]])]
-    trees = unpadded.trees_of(collate(items, pad_id=0))
+    trees = tree_attention.trees_of(collate(items, pad_id=0))
     assert trees == [(0, 2, [3, 5]), (5, 5, [7, 8]), (8, 9, [])]
 
 
@@ -111,11 +125,11 @@ def test_trees_by_hand() -> None:
 def test_attention_in_parts_is_attention_under_a_mask(query: int, sizes: list[int]) -> None:
     items = [ResponseSet([7] * query, [[8] * size for size in sizes]), ResponseSet([7] * 5, [[8], [9, 9]])]
     batch = collate([ResponseSet(i.prefix, [[1] * len(r) for r in i.responses]) for i in items], pad_id=0)
-    trees, total = unpadded.trees_of(batch), sum(map(packed_length, items))
+    trees, total = tree_attention.trees_of(batch), sum(map(packed_length, items))
     generator = torch.Generator().manual_seed(query + len(sizes))
     given = torch.randn(4, total, 3, 8, dtype=torch.float64, generator=generator)
     outward, *states = given.requires_grad_().unbind()
-    found = unpadded.TreeAttention.apply(*states, trees, 0.3)
+    found = tree_attention.TreeAttention.apply(*states, tree_attention.attention_calls(trees), 0.3)
     visible = torch.zeros(total, total, dtype=torch.bool)
     for tree, mask, item in zip(trees, batch.attention[:, 0], items, strict=True):
         length = packed_length(item)
