@@ -90,10 +90,10 @@ def locked(folder: Path) -> Iterator[None]:
 def remove_older(folder: Path) -> None:
     """Removes the state of other computations of the same stage, except the four newest."""
     name = folder.name.rsplit("-", 1)[0]
-    others = sorted(folder.parent.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime)
-    for other in others[:-4]:
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
+    states = sorted(folder.parent.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime)
+    for state in states[:-4]:
+        if state != folder:
+            shutil.rmtree(state, ignore_errors=True)
 
 
 def disk_error(path: Path, error: Exception) -> UserError:

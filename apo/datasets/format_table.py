@@ -29,8 +29,6 @@ _GRADES = {
     r"(score|rating|avg_rating)[_-](chosen|rejected)": "grade, compared with the order",
     r"(chosen|rejected)[_-](score|rating|avg_rating)": "grade, compared with the order",
 }
-_OWN = "query responses scores"
-_ARENA = "conversation_a conversation_b winner"
 _STRENGTH = {
     "first": "response_1 response1",
     "second": "response_2 response2",

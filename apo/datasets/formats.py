@@ -23,24 +23,26 @@ def own_comparison(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
 
 def by_separator(first: Row, names: Names) -> Parse:
     texts = first["text"]
-    starts = isinstance(texts, list) and bool(texts) and isinstance(texts[0], str) and SEPARATOR in texts[0]
-    return _joined if starts else _joined_whole
+    has_separator = (
+        isinstance(texts, list) and bool(texts) and isinstance(texts[0], str) and SEPARATOR in texts[0]
+    )
+    return _separated if has_separator else _whole_dialogues
 
 
-def _joined(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def _separated(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     pairs = []
     for text in texts_in(row, "text", where):
-        times = text.count(SEPARATOR)
-        if times != 1:
-            refuse("separator", where, "text", f"{times} times {SEPARATOR}", f"query{SEPARATOR}response")
+        count = text.count(SEPARATOR)
+        if count != 1:
+            refuse("separator", where, "text", f"{count} times {SEPARATOR}", f"query{SEPARATOR}response")
         query, _, response = text.partition(SEPARATOR)
         pairs.append((query, response))
-    written = dict.fromkeys(query for query, _ in pairs)
-    queries = {query: query_in(query, "text", where, counts) for query in written}
+    distinct = dict.fromkeys(query for query, _ in pairs)
+    queries = {query: query_in(query, "text", where, counts) for query in distinct}
     return _with_scores([(queries[query], response) for query, response in pairs], row, where)
 
 
-def _joined_whole(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def _whole_dialogues(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     texts = texts_in(row, "text", where)
     if any(SEPARATOR in text for text in texts):
         refuse("separator", where, "text", SEPARATOR, "whole dialogues without it, as in the first row")
@@ -74,13 +76,14 @@ def own_samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
 
 
 def numbered_samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-    found = {int(match[1]): key for key in row if (match := SAMPLE.fullmatch(key))}
-    if len(found) < sum(1 for key in row if SAMPLE.fullmatch(key)):
+    key_by_number = {int(match[1]): key for key in row if (match := SAMPLE.fullmatch(key))}
+    if len(key_by_number) < sum(1 for key in row if SAMPLE.fullmatch(key)):
         refuse("other_keys", where, "sample_...", "one number written in two ways", "each number once")
-    samples = [text_in(row[found[number]], found[number], where) for number in sorted(found)]
+    keys = [key_by_number[number] for number in sorted(key_by_number)]
+    samples = [text_in(row[key], key, where) for key in keys]
     extra = _answers_by_name({key: row[key] for key in row if OTHER_ANSWER.fullmatch(key)}, where)
-    counts["rows_with_renumbered_samples"] += sorted(found) != list(range(len(found)))
-    rewards = _rewards_by_name(row, [found[number] for number in sorted(found)], where)
+    counts["rows_with_renumbered_samples"] += sorted(key_by_number) != list(range(len(key_by_number)))
+    rewards = _rewards_by_name(row, keys, where)
     return ParsedRow([query_in(row["query"], "query", where, counts)], samples, rewards, extra)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from apo.core.config import read_section
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.columns import translated
+from apo.datasets.columns import translate_columns
 from apo.datasets.file_reader import ReadOptions
 from apo.datasets.format_table import DEMONSTRATIONS
 from apo.datasets.issues import ROW_ISSUES
@@ -89,7 +89,7 @@ def formats_of(path: Path) -> list[Format]:
     for located in file_rows(path, str(path)):
         if isinstance(located.row, RowError):
             continue
-        row = decode_containers(translated(located.row), located.where, Counter())
+        row = decode_containers(translate_columns(located.row), located.where, Counter())
         if is_tree(row):
             row = {"prompt": [], "answers": []}  # the rows that a tree gives
         return matching(row, DEMONSTRATIONS) or [recognize(row, DEMONSTRATIONS, located.where)]
