@@ -93,7 +93,7 @@ def select_pairs(
         return list(itertools.combinations(models, 2))
     pairs = [(first, second) for first, second in requested]
     for index, pair in enumerate(pairs):
-        is_repeated = any(set(pair) == set(other) for other in pairs[:index])
+        is_repeated = any(set(pair) == set(earlier) for earlier in pairs[:index])
         if is_repeated or pair[0] == pair[1] or not set(pair) <= set(models):
             raise UserError(
                 source,
@@ -141,13 +141,13 @@ def build_comparisons(
                 expected="answers to the same queries",
                 do="run `dvc repro evaluate`",
             )
-        for row in subsample(first.values(), max_queries=max_queries, seed=seed):
-            other = second[row["query_id"]]
+        for first_row in subsample(first.values(), max_queries=max_queries, seed=seed):
+            second_row = second[first_row["query_id"]]
             yield Comparison(
-                query_id=row["query_id"],
-                query=row["query"],
+                query_id=first_row["query_id"],
+                query=first_row["query"],
                 models=models,
-                answers=(row["samples"][0], other["samples"][0]),
-                reward_difference=row["scores"][0] - other["scores"][0],
-                unused_samples=len(row["samples"]) + len(other["samples"]) - 2,
+                answers=(first_row["samples"][0], second_row["samples"][0]),
+                reward_difference=first_row["scores"][0] - second_row["scores"][0],
+                unused_samples=len(first_row["samples"]) + len(second_row["samples"]) - 2,
             )
