@@ -33,12 +33,12 @@ class Lineage:
 
     def __init__(self, repo: Repo) -> None:
         self.changed: dict[str, str] = {}
-        self._shown: set[str] = set()
+        self._listed: set[str] = set()
         self._graph, self._root = repo.index.graph, Path(repo.root_dir)
 
     def lines(self, stage: Any, indent: str = "") -> Iterator[str]:
         """The tree below one stage; a shared stage is shown once."""
-        self._shown.add(_title(stage))
+        self._listed.add(_title(stage))
         earlier = sorted(self._graph.successors(stage), key=_title)
         yield f"{indent}stage {_title(stage)}{self._command_state(stage)}"
         for out in stage.outs:
@@ -48,7 +48,7 @@ class Lineage:
             for source in earlier:
                 if not any(_overlap(Path(dependency.fs_path), Path(out.fs_path)) for out in source.outs):
                     continue
-                if _title(source) in self._shown:
+                if _title(source) in self._listed:
                     yield f"{indent}    made by stage {_title(source)}, shown above"
                 else:
                     yield from self.lines(source, indent + "    ")

@@ -116,7 +116,7 @@ class Alignment:
         return ["transfer", world, self.chooser, self.changes, self.alignment_seed]
 
     def play(self, workspace: Workspace) -> dict[str, Any]:
-        """Aligns the LLM, lets it answer, and returns its row of `transfer.jsonl` without the fields of `run`."""
+        """Aligns the LLM and lets it answer; returns the result, to which `run` adds the job."""
         self.world.prepare(workspace)
         folder, selected = workspace.copy / FOLDER, selection_file(workspace, self.chooser)
         params, llm, metrics = folder / "params.yaml", folder / "llm", folder / "metrics.json"

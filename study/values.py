@@ -40,7 +40,7 @@ def values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         **_question(rows),
         **_sweep(rows, settings),
         **_language_models(rows),
-        **_other(rows, settings),
+        **_further(rows, settings),
         "one": read_one_seed(),
         "hours": hours_of("1B") | hours_of("7B"),
     }
@@ -129,7 +129,7 @@ def _language_models(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _other(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
+def _further(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
     baseline = games_of(rows, "method", "rjs")
     ordinary = games_of(rows, "sweep", "all of them by ordinary writers")
     chosen = of_arm("chosen", "r1", APO)

@@ -15,12 +15,12 @@ def _format(
     kind: str, name: str, keys: str, bind: Bind, parts: Mapping[str, str] | None = None, **options: Any
 ) -> Format:
     """A format with its keys as words; of a part's keys one is there: `{"chosen": "chosen response_j"}`."""
-    one_of = {part: tuple(words.split()) for part, words in (parts or {}).items()}
+    part_keys = {part: tuple(words.split()) for part, words in (parts or {}).items()}
     options["without"] = frozenset(options.get("without", "").split())
-    return Format(kind, name, frozenset(keys.split()), bind, one_of, **options)
+    return Format(kind, name, frozenset(keys.split()), bind, part_keys, **options)
 
 
-_ASKED = {"prompt": " ".join(PROMPTS)}
+_PROMPT = {"prompt": " ".join(PROMPTS)}
 _PAIR = {
     "chosen": " ".join(CHOSEN),
     "rejected": "rejected rejected_response response_rejected response_k",
@@ -37,32 +37,36 @@ _STRENGTH = {
 
 
 def _comparison(name: str, keys: str, bind: Bind, **parts: str) -> Format:
-    return _format("comparison", name, keys, bind, _ASKED | parts)
+    return _format("comparison", name, keys, bind, _PROMPT | parts)
 
 
 COMPARISONS = [
     _format(
-        "comparison", "responses", "query responses scores", always(formats.own_comparison), has_context=False
+        "comparison",
+        "responses",
+        "query responses scores",
+        always(formats.project_comparison),
+        has_context=False,
     ),
     _format(
         "comparison", "texts", "text", formats.by_separator, {"scores": "scores score"}, has_context=False
     ),
-    _format("comparison", "pairs", "", pairs.pair, _ASKED | _PAIR, more=_GRADES),
+    _format("comparison", "pairs", "", pairs.pair, _PROMPT | _PAIR, other_roles=_GRADES),
     _format(
         "comparison",
         "dialogues",
         "",
         pairs.whole_pair,
         {"chosen": "chosen", "rejected": "rejected"},
-        without=_ASKED["prompt"],
-        more=_GRADES,
+        without=_PROMPT["prompt"],
+        other_roles=_GRADES,
     ),
     _format(
         "comparison",
         "indexed",
         "response_0 response_1",
         public.indexed,
-        _ASKED | {"better": "better_response_id better"},
+        _PROMPT | {"better": "better_response_id better"},
         label=("better", "0", "1"),
     ),
     _comparison("scored", "response_0 response_1 score_0 score_1", public.scored),
@@ -74,8 +78,8 @@ COMPARISONS = [
         public.history,
         label=("labels", "A", "B"),
     ),
-    _comparison("answers", "answers", public.listed("answers")),
-    _comparison("completions", "completions", public.listed("completions")),
+    _comparison("answers", "answers", public.answer_list("answers")),
+    _comparison("completions", "completions", public.answer_list("completions")),
     _format(
         "comparison",
         "summaries",
@@ -97,7 +101,7 @@ COMPARISONS = [
         frozenset(),
         lambda first, names: public.paired_columns(paired_columns_in(first)[0])(first, names),
         {},
-        also="prompt, response_a, response_b, winner",
+        extra_keys="prompt, response_a, response_b, winner",
     ),
 ]
 GOLDEN = [_format("golden", "golden", "query golden", always(formats.golden), has_context=False)]
@@ -106,20 +110,20 @@ SAMPLES = [
         "samples",
         "samples",
         "query samples",
-        always(formats.own_samples),
+        always(formats.project_samples),
         without="completion",
         has_context=False,
-        more={"extra": "other answers", "rewards|scores|source_rewards": "rewards of the source"},
+        other_roles={"extra": "other answers", "rewards|scores|source_rewards": "rewards of the source"},
     ),
     Format(
         "samples",
         "numbered_samples",
         keys=frozenset({"query"}),
         bind=always(formats.numbered_samples),
-        one_of={},
-        some_key=formats.SAMPLE,
-        also="sample_0, sample_1, ...",
-        more={
+        part_keys={},
+        key_pattern=formats.SAMPLE,
+        extra_keys="sample_0, sample_1, ...",
+        other_roles={
             formats.SAMPLE.pattern: "samples",
             formats.OTHER_ANSWER.pattern: "other answers",
             "scores": "rewards of the source",
@@ -131,10 +135,14 @@ SAMPLES = [
 SCORED_SAMPLES = [
     *SAMPLES,
     _format(
-        "samples", "responses", "query responses scores", always(formats.own_comparison), has_context=False
+        "samples",
+        "responses",
+        "query responses scores",
+        always(formats.project_comparison),
+        has_context=False,
     ),
-    _format("samples", "answers", "answers", public.listed("answers"), _ASKED),
-    _format("samples", "completions", "completions", public.listed("completions"), _ASKED),
+    _format("samples", "answers", "answers", public.answer_list("answers"), _PROMPT),
+    _format("samples", "completions", "completions", public.answer_list("completions"), _PROMPT),
 ]
 DEMONSTRATIONS = [
     *COMPARISONS,
@@ -145,7 +153,7 @@ DEMONSTRATIONS = [
         "prompt_and_answer",
         "",
         pairs.demonstration,
-        _ASKED | {"answer": "completion response output answer"},
+        _PROMPT | {"answer": "completion response output answer"},
     ),
     _format(
         "demonstration",

@@ -52,9 +52,9 @@ def _role_of(message: Row) -> str:
 
 def _message(message: Any, key: str, where: str) -> dict[str, str]:
     if not is_message(message):
-        found = _message_found(message, key)
+        found = _message_text(message, key)
         raise RowError("role_order", where, found=found, expected="{'role': ..., 'content': text}")
-    _refuse_other_media(message, key, where)
+    _refuse_media(message, key, where)
     role = _role_of(message)
     content = next((message[name] for name in CONTENT_KEYS if message.get(name) is not None), None)
     content = _joined_parts(content)
@@ -62,7 +62,7 @@ def _message(message: Any, key: str, where: str) -> dict[str, str]:
         raise RowError(
             "role_order",
             where,
-            found=_message_found(message, key),
+            found=_message_text(message, key),
             expected="{'role': 'system', 'user' or 'assistant', 'content': text}",
             do="fix the message, or write its role in one of these words",
         )
@@ -77,7 +77,7 @@ def _message(message: Any, key: str, where: str) -> dict[str, str]:
     return {"role": role, "content": text_in(content, key, where)}
 
 
-def _refuse_other_media(message: Row, key: str, where: str) -> None:
+def _refuse_media(message: Row, key: str, where: str) -> None:
     """Raises RowError for a message with a tool call, the result of one, or an image."""
     content = next((message[name] for name in CONTENT_KEYS if message.get(name) is not None), None)
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
@@ -113,7 +113,7 @@ def _text_of_part(part: Any) -> Any:
     return part.get("text", part.get("value")) if is_text else None
 
 
-def _message_found(message: Any, key: str) -> str:
+def _message_text(message: Any, key: str) -> str:
     if not isinstance(message, dict):
         return f"{type(message).__name__} {shortened(message)} in '{key}'"
     shown = ", ".join(f"{shortened(name)}: {shortened(value)}" for name, value in list(message.items())[:3])
@@ -150,8 +150,8 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
             messages.append(turn)
             continue
         if isinstance(turn, dict):
-            sides = (_QUESTIONS, _ANSWERS)
-            turn = [next((turn[name] for name in names if name in turn), None) for names in sides]
+            key_groups = (_QUESTIONS, _ANSWERS)
+            turn = [next((turn[name] for name in names if name in turn), None) for names in key_groups]
         if not isinstance(turn, list) or not 1 <= len(turn) <= 2:
             refuse("role_order", where, key, f"{shortened(turn)}", "a question with its answer")
         for role, text in zip(("user", "assistant"), turn, strict=False):

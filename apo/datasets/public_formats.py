@@ -62,7 +62,7 @@ _ANSWERS = ("answer", "text", "response")
 _GRADES = {"rank": -1.0, "pm_score": 1.0, "overall_score": 1.0, "score": 1.0}  # rank 1 is the best
 
 
-def listed(key: str) -> Bind:
+def answer_list(key: str) -> Bind:
     """A prompt with a list of answers, each with its rank or score, as Nectar and UltraFeedback have it."""
 
     def bind(first: Row, names: Names) -> Parse:

@@ -46,11 +46,11 @@ class Format:
         keys: Required keys.
         bind: Makes the function that reads all rows, from the first row of a file, whose values tell texts
             from lists, and the key of each part.
-        one_of: The possible keys of each part of a row.
+        part_keys: The possible keys of each part of a row.
         without: Keys that belong to another format.
-        some_key: A pattern that at least one key matches.
-        also: Further keys, for messages.
-        more: The roles of other keys, by pattern.
+        key_pattern: A pattern that at least one key matches.
+        extra_keys: Further keys, for messages.
+        other_roles: The roles of other keys, by pattern.
         has_context: Whether columns with a system text and earlier turns are read.
         label: The part, or the key, with the label of two answers, and the ends of their names.
     """
@@ -59,11 +59,11 @@ class Format:
     name: str
     keys: frozenset[str]
     bind: Bind
-    one_of: Mapping[str, tuple[str, ...]]
+    part_keys: Mapping[str, tuple[str, ...]]
     without: frozenset[str] = frozenset()
-    some_key: re.Pattern[str] = _ANY
-    also: str = ""
-    more: Mapping[str, str] = field(default_factory=dict)
+    key_pattern: re.Pattern[str] = _ANY
+    extra_keys: str = ""
+    other_roles: Mapping[str, str] = field(default_factory=dict)
     has_context: bool = True
     label: tuple[str, str, str] | None = None
 
@@ -77,8 +77,8 @@ class Format:
         return (
             self.keys <= row.keys()
             and (is_named or not self.without & row.keys())
-            and all(any(key in row for key in keys) for keys in self.one_of.values())
-            and any(map(self.some_key.fullmatch, row))
+            and all(any(key in row for key in keys) for keys in self.part_keys.values())
+            and any(map(self.key_pattern.fullmatch, row))
         )
 
     def binds(self, row: Row, where: str) -> Binding:
@@ -110,7 +110,9 @@ class Format:
                 return roles[key]
             if has_flags and flags_in({key: None}):
                 return "flag of the answer"
-            return next((role for name, role in self.more.items() if re.fullmatch(name, key)), NOT_READ)
+            return next(
+                (role for name, role in self.other_roles.items() if re.fullmatch(name, key)), NOT_READ
+            )
 
         return role_of
 
@@ -121,7 +123,7 @@ class Format:
             UserError: A part has several possible keys.
         """
         names = {}
-        for part, keys in self.one_of.items():
+        for part, keys in self.part_keys.items():
             present = [key for key in keys if key in row]
             if part == "prompt":
                 present = _prompts_of(present, row)
@@ -142,8 +144,8 @@ class Format:
     @property
     def described(self) -> str:
         """Its name and keys, with the usual key of each part."""
-        usual = (keys[0] for keys in self.one_of.values())
-        return f"{self.name} ({', '.join([*usual, *sorted(self.keys), *filter(None, [self.also])])})"
+        usual = (keys[0] for keys in self.part_keys.values())
+        return f"{self.name} ({', '.join([*usual, *sorted(self.keys), *filter(None, [self.extra_keys])])})"
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def explain_unsupported(row: Row, where: str, *, is_known: Callable[[Row], bool]
     """
     return (
         _wrapper(row, where, is_known)
-        or _other_letters(row, where)
+        or _misspelled_key(row, where)
         or _single_answer(row, where)
         or _unknown_list(row, where)
     )
@@ -53,18 +53,18 @@ def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(element, dict) for element in value[:3])
 
 
-def _other_letters(row: Row, where: str) -> UserError | None:
+def _misspelled_key(row: Row, where: str) -> UserError | None:
     """Known keys with capital letters or white space."""
     key = next((key for key in row if key not in _OUR_KEYS and key.strip().lower() in _OUR_KEYS), None)
     if key is None:
         return None
-    ours = key.strip().lower()
+    correct = key.strip().lower()
     return UserError(
         where,
         found=f"a key {key[:40]!r}",
-        expected=f"{ours!r}: keys are compared letter by letter",
+        expected=f"{correct!r}: keys are compared letter by letter",
         do="rename it, or map the columns of this kind of file under data.files.columns (data.hub.columns): "
-        f"`{ours}: {key[:40]!r}`",
+        f"`{correct}: {key[:40]!r}`",
     )
 
 

@@ -79,8 +79,7 @@ def scored_samples(
         }
         if shared and len(measures) == 2:
             base, apo = ARMS.values()
-            found = disagreement(rewards[base], rewards[apo], chosen[base], chosen[apo])
-            measures["disagreement"] = found
+            measures["disagreement"] = disagreement(rewards[base], rewards[apo], chosen[base], chosen[apo])
         yield _transcript(row, round, "llm", answers, rewards, chosen, measures, golden, truth)
 
 
