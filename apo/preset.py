@@ -20,6 +20,7 @@ from ruamel.yaml.error import YAMLError
 
 from apo.core.config import Section
 from apo.core.errors import UserError
+from apo.core.records import write_text
 
 DEMO = "demo"
 FETCH = "fetch"
@@ -135,9 +136,7 @@ def switch(name: str, *, params: Path, folder: Path) -> list[str]:
     before = dict(_leaves(_read(params)))
     for preset, values in presets.items():
         _write_over(content, values, where=str(folder / f"{preset}.yaml"))
-    temporary = params.with_name(params.name + ".tmp")
-    temporary.write_text(_dump(content), encoding="utf-8")
-    temporary.replace(params)
+    write_text(params, _dump(content))
     after = dict(_leaves(content))
     return [
         f"{key}: {_one_line(before[key])} -> {_one_line(after[key])}"

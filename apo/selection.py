@@ -1,6 +1,5 @@
 """Rejection sampling (best of n): per query the response with the highest reward."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -8,7 +7,7 @@ from typing import Any, Literal
 from apo.core.config import Section
 from apo.core.dialogue import cut_runaway
 from apo.core.errors import UserError
-from apo.core.records import Row
+from apo.core.records import Row, is_finite_number
 
 
 class Rjs(Section):
@@ -79,7 +78,7 @@ def select(
         sample_rows: `{query_id, query, samples: [..]}`, and `extra: {name: text}` for other answers.
         reward_rows: `{query_id, scores: [..]}` in the order of the samples, and `extra: {name: reward}`
             for all extra answers or, if they are not candidates, for none. The queries may be in any order;
-            a row that comes before its samples is held in memory.
+            a row that comes before its samples stays in memory.
         include_extra: Whether extra answers are candidates. They then follow the samples in the row's
             `samples` and `scores`, sorted by name.
         samples_source: The file of the samples, for error messages.
@@ -117,7 +116,7 @@ def _source_rewards(row: Row, candidates: list[str], *, location: str) -> list[f
     """The source's rewards of the samples of a row, one for each."""
     rewards = row.get("source_rewards")
     valid = isinstance(rewards, list) and len(rewards) == len(row["samples"])
-    if not valid or not all(map(_is_reward, rewards or [])):
+    if not valid or not all(map(is_finite_number, rewards or [])):
         raise UserError(
             location,
             found=f"source_rewards {rewards!r:.60} for {len(row['samples'])} samples",
@@ -138,7 +137,7 @@ def _source_rewards(row: Row, candidates: list[str], *, location: str) -> list[f
 def _select_best(row: Row, samples: list[str], rewards: list[float], counts: Counter[str]) -> Row | None:
     """The row of the query; None if all candidates are blank."""
     if not row.get("uncut"):
-        num_samples = len(row["samples"])  # behind them are extra answers, which people may have written
+        num_samples = len(row["samples"])  # extra answers follow, which people may have written
         results = [cut_runaway(sample) for sample in samples[:num_samples]]
         samples = [text for text, _ in results] + samples[num_samples:]
         counts["samples_cut"] += sum(is_cut for _, is_cut in results)
@@ -178,7 +177,7 @@ def rank_by_reward(texts: list[str], rewards: list[float]) -> list[int]:
 
 
 class _RewardLookup:
-    """Reward rows by query id, read only as far as needed.
+    """Reward rows by query id, read on demand.
 
     Raises:
         UserError: An id is repeated.
@@ -273,7 +272,7 @@ def _checked_values(
         )
     extra = [value for _, value in sorted(row.get("extra", {}).items())]
     for value in values + extra:
-        if not (isinstance(value, str) if kind is str else _is_reward(value)):
+        if not (isinstance(value, str) if kind is str else is_finite_number(value)):
             raise UserError(
                 location,
                 found=f"{value!r:.80} among the {key} of query {row['query_id']!r}",
@@ -281,13 +280,6 @@ def _checked_values(
                 do="write a missing answer as an empty text" if kind is str else "check the reward model",
             )
     return [kind(value) for value in (values + extra if include_extra else values)]
-
-
-def _is_reward(value: Any) -> bool:
-    try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an integer that no float holds
-        return False
 
 
 def _describe_size(row: Row, key: str) -> str:

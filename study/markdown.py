@@ -64,7 +64,7 @@ def numbers(values: Mapping[str, float | None]) -> Mapping[str, Number]:
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    """A table in Markdown; without a line, a sentence."""
+    """A table in Markdown; a sentence if it has no lines."""
     if not lines:
         return "Not played by two seeds yet."
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in (head, ["---"] * len(head), *lines))

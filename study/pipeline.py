@@ -103,7 +103,7 @@ def best_accuracy(metrics: Metrics) -> float:
 
 
 def start_measures(metrics: Metrics) -> dict[str, float]:
-    """Measures of the actor, the golden answers and the testing RM of a whole game."""
+    """Measures of the actor, the golden answers and the testing RM of a game of two rounds."""
     actor = metrics["answer_actor"]
     return {
         "actor_true_reward": actor["true_reward_mean"],

@@ -14,7 +14,7 @@ from apo.core.records import Row
 Action = Literal["error", "drop", "keep", "cut"]
 EXAMPLES = 10  # of each code that are kept as examples
 
-MALFORMED: tuple[Action, ...] = ("error", "drop")  # nothing of such a row could be kept
+MALFORMED: tuple[Action, ...] = ("error", "drop")  # such a row has nothing to keep
 SUSPICIOUS: tuple[Action, ...] = ("error", "drop", "keep")
 
 
@@ -40,7 +40,7 @@ class IssueTable:
     """The codes of one block `on_issue`, and the section type that checks it.
 
     Args:
-        section: Where the block stands in params.yaml: `data.on_issue`.
+        section: The name of the block in params.yaml: `data.on_issue`.
         codes: All codes.
 
     Attributes:
@@ -90,7 +90,7 @@ class DataIssues:
             `cut` keeps it without the part that is the issue.
 
     Attributes:
-        counts: Rows by code, every code of the table among them, 0 where there was none.
+        counts: Rows by code, for every code of the table.
         examples: Rows {code, action, where, found}, the first `EXAMPLES` of each code.
     """
 

@@ -135,7 +135,7 @@ def report_group(error: RuntimeError) -> bool:
 
 def end_worker() -> NoReturn:
     """Ends this worker after all workers have done their share."""
-    distributed = sys.modules.get("torch.distributed")  # imported only where it is used
+    distributed = sys.modules.get("torch.distributed")  # only some stages import it
     if distributed and distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         distributed.destroy_process_group()

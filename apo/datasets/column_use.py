@@ -1,4 +1,4 @@
-"""What every column of a file is read as, and the text in those that are not read."""
+"""The role of every column of a file, and the text in columns that are not read."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -9,12 +9,12 @@ from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
 from apo.datasets.parsed import ParsedRow
 
 NOT_READ = "not read"
-MAX_UNREAD = 0.2  # part of the text of a row that may be in columns that are not read
-SHORTEST_TEXT = 20  # characters; what is shorter is a name, a label or an id
+MAX_UNREAD = 0.2  # of the text of a row may be in columns that are not read
+SHORTEST_TEXT = 20  # characters; a shorter text is a name, a label or an id
 
 
 class ColumnUse:
-    """What every column of a file is read as.
+    """The role of every column of a file.
 
     Args:
         role_of: The role of a column, by its name in the format, or `NOT_READ`.
@@ -68,9 +68,9 @@ def unsupported_in(row: Row, unread: Iterable[str]) -> tuple[str, str] | None:
 
 
 def unread_part(row: Row, unread: Iterable[str], parsed: ParsedRow) -> tuple[float, str]:
-    """The part of the text of a row in columns that are not read, and the column with most of it.
+    """The fraction of a row's text that is in columns that are not read, and the column with most of it.
 
-    Text that is also in the query or in a response counts as read; names, labels and ids are no text.
+    Text that is also in the query or in a response counts as read. Names, labels and ids do not count.
     """
     lengths = {key: sum(len(text) for text in _texts(row[key])) for key in unread}
     read = [*dict.fromkeys(parsed.queries), *parsed.responses, *parsed.extra.values()]

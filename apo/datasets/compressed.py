@@ -11,8 +11,8 @@ from tqdm import tqdm
 from apo.core.errors import UserError
 
 MAX_ROW_BYTES = 8 * 2**20  # bytes of one row
-MAX_EXPANSION = 100  # times its own size that a compressed file may decompress to ...
-UNCHECKED_BYTES = 32 * 2**20  # ... beyond these bytes, which any file may
+MAX_EXPANSION = 100  # the largest ratio of decompressed to compressed size ...
+UNCHECKED_BYTES = 32 * 2**20  # ... of a file that decompresses to more than these bytes
 CHUNK = 2**20  # bytes that are read at once
 _XZ_MEMORY = 256 * 2**20  # bytes that the xz decoder may ask for; `xz -9` asks for 65 MiB
 

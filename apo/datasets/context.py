@@ -90,7 +90,7 @@ def _system_of(row: Row, where: str) -> str:
 
 
 def _history_of(row: Row, where: str, names: Names) -> list[dict[str, str]]:
-    """The earlier turns that a row has in a column of their own."""
+    """The earlier turns in a separate column of a row."""
     for key in HISTORY:
         if key in row and key not in names.values() and filled(row[key]):
             return earlier_turns(row[key], key, where)

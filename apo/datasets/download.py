@@ -11,11 +11,6 @@ SECONDS = 60.0  # without a byte
 CHUNK = 1 << 20  # bytes
 
 
-def repository_cache() -> Path:
-    """The folder for downloaded files, which experiments in other folders share."""
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "downloads"
-
-
 def download(url: str, target: Path, *, size: int, sha256: str, display_name: str) -> None:
     """Downloads a file, unless it is there already.
 

@@ -1,13 +1,12 @@
 """Checked values of a row: texts, lists, numbers, queries, dialogues. A wrong value raises RowError."""
 
-import math
 import re
 from collections import Counter
 from typing import Any, NoReturn
 
 from apo.core.dialogue import ASSISTANT, HUMAN, has_turn_marks, split_dialogue
 from apo.core.errors import RowError, UserError
-from apo.core.records import Row
+from apo.core.records import Row, is_finite_number
 from apo.datasets.csv_rows import Cell
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -72,7 +71,7 @@ def texts_in(row: Row, key: str, where: str) -> list[str]:
 def number_in(value: Any, key: str, where: str) -> float:
     """A finite number. Booleans are not numbers; a text is one only in a table."""
     value = number_of_cell(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
+    if not is_finite_number(value):
         found = "null" if value is None else f"the score {_digits(value)}"
         refuse("bad_score", where, key, found, "finite numbers")
     return float(value)
@@ -86,13 +85,6 @@ def number_of_cell(value: Any) -> Any:
 
 def _digits(value: Any) -> str:
     return f"{value!r:.40}" if isinstance(value, int | float) else shortened(value)
-
-
-def _is_finite(value: int | float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer that no float holds
-        return False
 
 
 def scores_in(row: Row, key: str, count: int, where: str) -> list[float]:

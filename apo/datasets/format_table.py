@@ -131,7 +131,7 @@ SAMPLES = [
         has_context=False,
     ),
 ]
-# What a file of samples may be too: responses with their scores, which are rewards then.
+# A file of samples may also have responses with scores, which are read as rewards.
 SCORED_SAMPLES = [
     *SAMPLES,
     _format(

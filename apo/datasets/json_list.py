@@ -37,7 +37,7 @@ class JsonList:
         self._text, self._position = "", 0
 
     def elements(self) -> Iterator[Any]:
-        """The elements, one at a time. Raises ValueError or RecursionError where there is no JSON."""
+        """The elements, one at a time. Raises ValueError or RecursionError for invalid JSON."""
         self._expect("[")
         if self._next_char() == "]":
             self._position += 1

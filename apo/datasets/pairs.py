@@ -72,7 +72,7 @@ def _compare_grades(row: Row, grades: tuple[str, str] | None, counts: Counter[st
 
 
 def whole_pair(first: Row, names: Names) -> Parse:
-    """A chosen and a rejected dialogue, whole."""
+    """A chosen and a rejected dialogue, each with its prompt."""
     if isinstance(first["chosen"], list | dict):
         return pair(first, names)
 

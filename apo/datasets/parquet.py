@@ -15,8 +15,8 @@ from typing import Any
 from apo.core.errors import UserError
 from apo.core.records import Row
 
-MAX_EXPANSION = 20  # times its compressed size that a column may decompress to ...
-UNCHECKED_BYTES = 64 * 2**20  # ... beyond these bytes
+MAX_EXPANSION = 20  # the largest ratio of decompressed to compressed size ...
+UNCHECKED_BYTES = 64 * 2**20  # ... of a column that decompresses to more than these bytes
 MAX_COLUMN_BYTES = 2 * 2**30  # bytes, decompressed, of one column in one row group
 MAX_ROW_BYTES = 8 * 2**20  # bytes of one row, as JSON
 MAX_MEMORY = 8 * 2**30  # bytes of address space of the process that reads, on Linux
@@ -25,7 +25,7 @@ _BATCH_ROWS = 1024  # rows
 _END_LINE, _ERROR_PREFIX = (
     b"end\n",
     b"bad ",
-)  # what the process says at the end, where a row would begin with a brace
+)  # the last line of the process; a row begins with a brace
 
 
 def parquet_rows(path: Path, name: str) -> Iterator[Row]:

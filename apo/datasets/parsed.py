@@ -17,7 +17,7 @@ class ParsedRow(NamedTuple):
 
 
 Parse = Callable[[Row, str, Counter[str]], ParsedRow]
-Names = Mapping[str, str]  # the key that stands for a part of the row, such as {"prompt": "question"}
+Names = Mapping[str, str]  # the key of each part of the row, such as {"prompt": "question"}
 Bind = Callable[[Row, Names], Parse]  # from the first row of a file to the function that reads all its rows
 
 

@@ -23,7 +23,7 @@ def indexed(first: Row, names: Names) -> Parse:
 
 
 def scored(first: Row, names: Names) -> Parse:
-    """Two responses, each with a score under a key of its own."""
+    """Two responses, each with its score in a separate column."""
 
     def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         scores = [number_in(row[key], key, where) for key in ("score_0", "score_1")]

@@ -1,4 +1,4 @@
-"""Checks of the folder `data.dir`, which DVC watches: named files lie in it, and no file in it is unread."""
+"""Checks of the folder `data.dir`, which DVC watches: named files are inside it, and all files are read."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ _COPY = "it holds what Git tracks"
 
 
 def check_name(name: str, folder: Path, *, twice: bool, where: str) -> None:
-    """Checks that a file is named once and lies in the folder that DVC watches, not behind a link out of it.
+    """Checks that a file is named once and is inside the folder that DVC watches, links resolved.
 
     Raises:
         UserError: It does not.

@@ -1,9 +1,7 @@
 """Recognizes the kind of a record by its keys and checks its values."""
 
-from math import isfinite
-
 from apo.core.errors import UserError
-from apo.core.records import Row
+from apo.core.records import Row, is_finite_number
 
 
 class UnfitError(UserError):
@@ -62,7 +60,4 @@ def _has_type(value: object, expected: str) -> bool:
         return False
     if expected == _TEXTS:
         return all(isinstance(element, str) for element in value)
-    return all(
-        isinstance(element, int | float) and not isinstance(element, bool) and isfinite(element)
-        for element in value
-    )
+    return all(map(is_finite_number, value))

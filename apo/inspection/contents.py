@@ -1,6 +1,5 @@
 """Statistics of the records of a file: lengths, turns, kinds, scores, repeated queries."""
 
-import hashlib
 import random
 from bisect import bisect_left
 from collections import Counter
@@ -10,7 +9,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from apo.core.data_issues import Action, DataIssues, IssueTable
-from apo.core.dialogue import HUMAN, dialogue_to_messages, normalize_query
+from apo.core.dialogue import HUMAN, dialogue_to_messages, digest_of, normalize_query
 from apo.core.records import Row
 
 MAX_LISTED = 20  # kinds, and numbers of responses, that are listed
@@ -45,7 +44,7 @@ def list_issues(issues: DataIssues, actions: Mapping[str, Action]) -> list[Issue
 
 
 class Texts(NamedTuple):
-    """A record of any kind as a query with responses; scores are empty where there are none."""
+    """A record of any kind as a query with responses, and their scores, [] if it has none."""
 
     where: str
     query: str
@@ -114,9 +113,9 @@ class Contents:
         self._response_counts[len(texts.responses)] += 1
         self._words["query"][len(texts.query.split())] += 1
         self._words["response"].update(len(response.split()) for response in texts.responses)
-        key = hashlib.blake2b(normalize_query(texts.query).encode(), digest_size=16).digest()
-        self._queries[key] += 1
-        if self._queries[key] == 2 and not self._repeated:
+        digest = digest_of(normalize_query(texts.query))
+        self._queries[digest] += 1
+        if self._queries[digest] == 2 and not self._repeated:
             self._repeated = texts.query[-80:]
         if texts.scores:
             self._low = min(self._low, *texts.scores)

@@ -28,7 +28,7 @@ class Page:
         return f"\x1b[{COLORS[kind]}m{text}\x1b[0m" if self._has_color else text
 
     def title(self, text: str, kind: str = "title") -> None:
-        """A line of its own."""
+        """A heading on a separate line."""
         self.lines += [self.paint(line, kind) for line in self._wrapped(text, "", "")]
 
     def fact(self, name: str, text: str, *, indent: int = 2, column: int = 14, kind: str = "") -> None:
@@ -39,9 +39,8 @@ class Page:
         self.lines += [self.paint(line, kind) if kind else line for line in lines]
 
     def _wrapped(self, text: str, first: str, following: str) -> list[str]:
-        clean = "".join(char if char.isprintable() else " " for char in text)
         return textwrap.wrap(
-            clean,
+            _clean(text),
             self._width,
             initial_indent=first,
             subsequent_indent=following,

@@ -7,6 +7,8 @@ The scripts, 0.9 MB of third-party code, come from the installed package vl-conv
 import sys
 from pathlib import Path
 
+from apo.core.records import write_text
+
 VEGA_LITE = "6.4"  # the newest in the package; it draws the specifications of version 5 that DVC makes
 PAGE = Path(__file__).with_name("html_template.html")
 
@@ -25,10 +27,7 @@ def page() -> str:
 
 def main(out: Path) -> None:
     """Writes the page atomically."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".tmp")
-    temporary.write_text(page(), encoding="utf-8")
-    temporary.replace(out)
+    write_text(out, page())
 
 
 if __name__ == "__main__":

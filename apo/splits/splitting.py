@@ -41,9 +41,9 @@ def assign(
     """The part of a query.
 
     Args:
-        query: In the HH form.
+        query: The query in the HH form.
         given: The part in the source: "rm", "llm" or "test", or "" to draw it.
-        seed: Of the draw.
+        seed: The seed of the draw.
         rm_fraction: RM fraction of the training queries, 0 to 1.
         valid_fraction: Validation fraction of the LLM queries, drawn or given, 0 to 1.
         test_fraction: Test fraction of the queries whose part is drawn, 0 to 1.
@@ -170,7 +170,7 @@ class _HeldOut:
 
     Args:
         test: The normalized queries of test with the digests of their first turns.
-        valid: Those of valid.
+        valid: The same of valid.
         threshold: The least Jaccard similarity of near-duplicates.
     """
 
