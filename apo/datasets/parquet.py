@@ -22,10 +22,8 @@ MAX_ROW_BYTES = 8 * 2**20  # bytes of one row, as JSON
 MAX_MEMORY = 8 * 2**30  # bytes of address space of the process that reads, on Linux
 _BATCH_BYTES = 2**27  # bytes of the texts of one batch, if each were the longest that a dictionary can hold
 _BATCH_ROWS = 1024  # rows
-_END_LINE, _ERROR_PREFIX = (
-    b"end\n",
-    b"bad ",
-)  # the last line of the process; a row begins with a brace
+_END_LINE = b"end\n"  # the last line of the process ...
+_ERROR_PREFIX = b"bad "  # ... or the beginning of that line; a row begins with a brace
 
 
 def parquet_rows(path: Path, name: str) -> Iterator[Row]:
@@ -46,21 +44,18 @@ def parquet_rows(path: Path, name: str) -> Iterator[Row]:
         try:
             while (line := process.stdout.readline(MAX_ROW_BYTES + 1)).startswith(b"{"):
                 if len(line) > MAX_ROW_BYTES:
-                    raise _parquet_error(
-                        name, f"a row of more than {MAX_ROW_BYTES} bytes", "one comparison a row"
-                    )
+                    found = f"a row of more than {MAX_ROW_BYTES} bytes"
+                    raise _parquet_error(name, found, "one comparison a row")
                 if not line.endswith(b"\n"):
                     break
                 yield json.loads(line)
         finally:
             process.kill()
         if line != _END_LINE:
-            found = (
-                line.removeprefix(_ERROR_PREFIX).decode(errors="replace").strip()
-                if line.startswith(_ERROR_PREFIX)
-                else ""
-            )
-            raise _parquet_error(name, found or "no readable parquet (its reader broke down)", "a whole file")
+            found = "no readable parquet (its reader broke down)"
+            if line.startswith(_ERROR_PREFIX):
+                found = line.removeprefix(_ERROR_PREFIX).decode(errors="replace").strip() or found
+            raise _parquet_error(name, found, "a whole file")
 
 
 def _parquet_error(name: str, found: str, expected: str) -> UserError:

@@ -25,7 +25,7 @@ def read_comparisons(
     reader = FileReader(path, COMPARISONS, counts, issues, options or ReadOptions())
     for located, row, as_written in reader.rows():
         parsed = _without_runaways(reader, located, as_written)
-        if parsed and reader.stays(located, parsed, reason_against_comparison(parsed)):
+        if parsed and reader.stays(located, parsed, comparison_issue(parsed)):
             yield from reader.record(
                 located, row, parsed.queries[0], responses=parsed.responses, scores=parsed.scores, type=""
             )
@@ -51,7 +51,7 @@ def _without_runaways(reader: FileReader, located: LocatedRow, parsed: ParsedRow
     return parsed._replace(responses=[text for text, _ in results])
 
 
-def reason_against_comparison(parsed: ParsedRow) -> tuple[str, str] | None:
+def comparison_issue(parsed: ParsedRow) -> tuple[str, str] | None:
     """The code and description of what keeps a row from being a comparison."""
     responses, scores = parsed.responses, parsed.scores
     if len(set(parsed.queries)) > 1:
@@ -69,7 +69,7 @@ def reason_against_comparison(parsed: ParsedRow) -> tuple[str, str] | None:
     return None
 
 
-def _empty_reason(response: str) -> tuple[str, str] | None:
+def _empty_issue(response: str) -> tuple[str, str] | None:
     return None if response else ("empty_response", "an empty answer")
 
 
@@ -79,7 +79,7 @@ def read_golden(
     """Golden answers: {query_id, query, golden, type}."""
     reader = FileReader(path, GOLDEN, counts, issues, options or ReadOptions())
     for located, row, parsed in reader.rows():
-        if reader.stays(located, parsed, _empty_reason(parsed.responses[0])):
+        if reader.stays(located, parsed, _empty_issue(parsed.responses[0])):
             yield from reader.record(located, row, parsed.queries[0], golden=parsed.responses[0], type="")
 
 
@@ -98,8 +98,8 @@ def read_samples(
         extra = {name: answer.strip() for name, answer in parsed.extra.items()}
         expected = expected or len(samples)
         count = f"{len(samples)} samples, {expected} in the first row"
-        reason = ("sample_count", count) if len(samples) != expected else None
-        if reader.stays(located, parsed, reason):
+        issue = ("sample_count", count) if len(samples) != expected else None
+        if reader.stays(located, parsed, issue):
             counts["blank_samples"] += samples.count("")
             rewards = {"source_rewards": parsed.scores} if parsed.scores else {}
             yield from reader.record(located, row, parsed.queries[0], samples=samples, extra=extra, **rewards)
@@ -115,8 +115,8 @@ def read_demonstrations(
     """
     reader = FileReader(path, DEMONSTRATIONS, counts, issues, options or ReadOptions())
     for located, row, parsed in reader.rows():
-        reason = reason_against_comparison(parsed) if reader.format.kind == "comparison" else None
-        if not reader.stays(located, parsed, reason):
+        issue = comparison_issue(parsed) if reader.format.kind == "comparison" else None
+        if not reader.stays(located, parsed, issue):
             continue
         is_ranked = reader.format.kind == "comparison"
         flag = "" if is_ranked else unwanted_flag(row)

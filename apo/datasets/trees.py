@@ -83,11 +83,8 @@ def _trees(rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, list[Row]]]
             tree, start, last_id = {}, located, tree_id
         row = row | {"replies": []}
         message_id, parent_id = str(row.get("message_id")), row.get("parent_id")
-        if (
-            tree_id in finished
-            or message_id in tree
-            or (parent_id is not None and str(parent_id) not in tree)
-        ):
+        is_orphan = parent_id is not None and str(parent_id) not in tree
+        if tree_id in finished or message_id in tree or is_orphan:
             yield located._replace(row=_out_of_order(located.where)), []
             continue
         tree[message_id] = row
