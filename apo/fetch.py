@@ -95,9 +95,9 @@ def _identity(pinned: Pinned) -> dict[str, Any]:
 def _check_fetched(pinned: Pinned, target: Path) -> str:
     """Compares an existing folder with its manifest, without the network."""
 
-    def mismatch(where: str, digest: str, expected: str = str(pinned)) -> UserError:
+    def mismatch(where: str, found: str, expected: str = str(pinned)) -> UserError:
         do = f"move {pinned.to} away, or remove it, and fetch again"
-        return UserError(where, found=digest, expected=expected, do=do)
+        return UserError(where, found=found, expected=expected, do=do)
 
     try:
         manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
