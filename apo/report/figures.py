@@ -63,8 +63,8 @@ def _round(name: str, rounds: Sequence[str]) -> int:
 def model_name(folder: str) -> str:
     """The model of the curves in a folder.
 
-    >>> whose("r1/payoff/apo_rm"), whose("r0/train_base_rm"), whose("r2/align_apo")
-    ('APO RM, r1', 'base RM', 'llm_apo, r2')
+    >>> [model_name(folder) for folder in ("r1/payoff/apo_rm", "r0/train_base_rm", "r2/align_apo")]
+    ['APO RM, r1', 'base RM', 'llm_apo, r2']
     """
     round, _, stage = folder.partition("/")
     name = MODEL_NAMES.get(stage, stage.replace("align_", "llm_"))
