@@ -95,7 +95,7 @@ def _identity(pinned: Pinned) -> dict[str, Any]:
 def _check_fetched(pinned: Pinned, target: Path) -> str:
     """Compares an existing folder with its manifest, without the network."""
 
-    def mismatch(where: str, found: str, expected: str = str(pinned)) -> UserError:
+    def fail(where: str, found: str, expected: str = str(pinned)) -> UserError:
         do = f"move {pinned.to} away, or remove it, and fetch again"
         return UserError(where, found=found, expected=expected, do=do)
 
@@ -104,19 +104,17 @@ def _check_fetched(pinned: Pinned, target: Path) -> str:
         files = [File(**file) for file in manifest["files"]]
         fetched = Pinned.model_validate_json(json.dumps(pinned.model_dump() | manifest["pinned"]))
     except (OSError, ValueError, KeyError, TypeError):
-        raise mismatch(pinned.to, "something that no preset fetched") from None
+        raise fail(pinned.to, "something that no preset fetched") from None
     if _identity(fetched) != _identity(pinned):
-        raise mismatch(pinned.to, f"other files, or those of {fetched}")
+        raise fail(pinned.to, f"other files, or those of {fetched}")
     _check_known_hashes(pinned, files)
     present = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
     for name in sorted(present ^ {MANIFEST, *(file.path for file in files)}):
-        raise mismatch(f"{pinned.to}/{name}", "a file too many" if name in present else "no such file")
+        raise fail(f"{pinned.to}/{name}", "a file too many" if name in present else "no such file")
     with _bar(f"checking {pinned.to}", files) as progress:
         for file in files:
             if (digest := _digest(target / file.path, file.kind, progress.update)) != file.digest:
-                raise mismatch(
-                    f"{pinned.to}/{file.path}", f"{file.kind} {digest}", f"{file.digest}, of {pinned}"
-                )
+                raise fail(f"{pinned.to}/{file.path}", f"{file.kind} {digest}", f"{file.digest}, of {pinned}")
     return f"{pinned.to}: {pinned} is there and intact, {_total_size(files)}"
 
 

@@ -86,7 +86,7 @@ def read_preset(name: str, folder: Path = FOLDER) -> tuple[dict[str, Any], list[
     if not isinstance(entries, list):
         raise UserError(
             f"{path}: {FETCH}",
-            found=_one_line(entries),
+            found=_inline(entries),
             expected="a list",
             do="compare it with docs/presets.md",
         )
@@ -139,7 +139,7 @@ def switch(name: str, *, params: Path, folder: Path) -> list[str]:
     write_text(params, _dump(content))
     after = dict(_leaves(content))
     return [
-        f"{key}: {_one_line(before[key])} -> {_one_line(after[key])}"
+        f"{key}: {_inline(before[key])} -> {_inline(after[key])}"
         for key in after
         if after[key] != before[key]
     ]
@@ -151,7 +151,7 @@ def _write_over(content: Any, values: Any, *, where: str, prefix: str = "") -> N
         if key not in content or isinstance(content[key], dict) != isinstance(value, dict):
             raise UserError(
                 f"{where}: {name}",
-                found="a section" if isinstance(value, dict) else _one_line(value),
+                found="a section" if isinstance(value, dict) else _inline(value),
                 expected="a key of params.yaml, with a value where that has one",
                 do="correct its spelling or its indentation",
             )
@@ -197,7 +197,7 @@ def _dump(content: Any) -> str:
     return stream.getvalue()
 
 
-def _one_line(value: Any) -> str:
+def _inline(value: Any) -> str:
     """A value as YAML in one line."""
     return " ".join(_dump({"": value}).partition(":")[2].split())
 

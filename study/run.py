@@ -62,10 +62,8 @@ def run(batches: Sequence[list[Job]], folder: Path, workers: int, code: str) -> 
     results = results_folder(folder)
     results.mkdir(parents=True, exist_ok=True)
     todo = [[job for job in batch if not (results / f"{job.key(code)}.json").is_file()] for batch in batches]
-    num_jobs, num_left = sum(map(len, batches)), sum(map(len, todo))
-    print(
-        f"{num_jobs} games, {num_jobs - num_left} of them kept from before, {workers} at a time", flush=True
-    )
+    total, left = sum(map(len, batches)), sum(map(len, todo))
+    print(f"{total} games, {total - left} of them kept from before, {workers} at a time", flush=True)
     progress = Progress([job for batch in todo for job in batch], workers)
     with ForkServer() as server:
         workspaces: SimpleQueue[Workspace] = SimpleQueue()

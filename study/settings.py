@@ -191,16 +191,10 @@ def games(settings: Settings) -> Iterator[list[Game]]:
         for seed in settings.seeds:
             changes = settings.baseline | setting.changes | {"seed": seed}
             yield [Game("sweep", setting.name, seed, changes, FIRST_CHOICE)]
-    changes_by_name = {setting.name: setting.changes for setting in settings.sweep}
+    sweep = {setting.name: setting.changes for setting in settings.sweep}
     for seed in settings.confirmation.seeds:
         yield [
-            Game(
-                "confirmation",
-                name,
-                seed,
-                settings.baseline | changes_by_name[name] | {"seed": seed},
-                FIRST_CHOICE,
-            )
+            Game("confirmation", name, seed, settings.baseline | sweep[name] | {"seed": seed}, FIRST_CHOICE)
             for name in settings.confirmation.settings
         ]
     yield from _alignment_games(settings)

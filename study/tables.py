@@ -118,9 +118,7 @@ def llm_table(rows: Sequence[Row]) -> str:
 
 def settings_of_sweep(rows: Sequence[Row], settings: Settings) -> list[tuple[str, str, Games]]:
     """Family, name and games of the baseline and of every setting of the sweep."""
-    sweep = [
-        (setting.family, setting.name, games_of(rows, "sweep", setting.name)) for setting in settings.sweep
-    ]
+    sweep = [(change.family, change.name, games_of(rows, "sweep", change.name)) for change in settings.sweep]
     return [("baseline", "baseline", games_of(rows, "method", "rjs")), *sweep]
 
 
@@ -140,10 +138,7 @@ def sweep_table(rows: Sequence[Row], settings: Settings) -> str:
                 family,
                 name,
                 f"{fmean(game['start']['golden_better'] for game in games.values()):.2f}",
-                *(
-                    f"{result.second:.3f} -> {result.first:.3f}" if result else ""
-                    for result in (*rms, chosen)
-                ),
+                *(f"{pair.second:.3f} -> {pair.first:.3f}" if pair else "" for pair in (*rms, chosen)),
                 *columns(chosen),
                 p_text(p),
             ]
@@ -195,9 +190,7 @@ def confirmation_results(rows: Sequence[Row], settings: Settings) -> dict[tuple[
             by_control = {"base RM": apo_minus_base(games, measure)}
             if name != CONTROL:
                 by_control["coeff 0"] = difference(games, value, control, value)
-            results |= {
-                (name, measure, control_name): result for control_name, result in by_control.items() if result
-            }
+            results |= {(name, measure, key): result for key, result in by_control.items() if result}
     return results
 
 
@@ -218,19 +211,18 @@ def alignment_table(rows: Sequence[Row], settings: Settings) -> str:
     value_by_round = {round: of_arm("llm_true_reward", round, APO) for round in ("r1", "r2")}
     lines, cells = [], []
     for method, round in CELLS:
-        treated_games, control_games = (
+        games, control_games = (
             games_of(rows, "alignment", alignment_name(method, coefficient))
             for coefficient in (first, control)
         )
-        result = difference(treated_games, value_by_round[round], control_games, value_by_round[round])
+        result = difference(games, value_by_round[round], control_games, value_by_round[round])
         if result:
             lines.append([method, round[1:], *means(result), *columns(result)])
             differences = {
                 seed: {
-                    "value": value_by_round[round](treated_games[seed])
-                    - value_by_round[round](control_games[seed])
+                    "value": value_by_round[round](games[seed]) - value_by_round[round](control_games[seed])
                 }
-                for seed in set(treated_games) & set(control_games)
+                for seed in set(games) & set(control_games)
             }
             cells.append((differences, lambda row: float(row["value"])))
     pooled = against_zero(list(mean_over(cells).values()))

@@ -66,10 +66,8 @@ def _sweep(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
     played = {name: result for name, result in sweep.items() if result}
     corrected = dict(zip(played, holm([result.p for result in played.values()]), strict=True))
     controls = control_results(rows, settings, "chosen")
-    played_controls = {name: result for name, result in controls.items() if result}
-    control_holm = dict(
-        zip(played_controls, holm([result.p for result in played_controls.values()]), strict=True)
-    )
+    tested = {name: result for name, result in controls.items() if result}
+    control_holm = dict(zip(tested, holm([result.p for result in tested.values()]), strict=True))
     fresh = confirmation_results(rows, settings)
     fresh_holm = dict(zip(fresh, holm([result.p for result in fresh.values()]), strict=True))
     positive = [slope > 0 for slope in slopes(by_coefficient(rows), of_arm("chosen", "r1", APO)).values()]
@@ -80,13 +78,7 @@ def _sweep(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "control": by_name(controls),
         "control_holm": numbers(control_holm),
         "control_stand": ", ".join(name for name, p in control_holm.items() if p <= 0.05) or "none",
-        "fresh": by_name(
-            {
-                f"{measure} {other}": result
-                for (name, measure, other), result in fresh.items()
-                if name == "coeff 2"
-            }
-        ),
+        "fresh": by_name({" ".join(key[1:]): result for key, result in fresh.items() if key[0] == "coeff 2"}),
         "fresh_control": by_name(
             {measure: result for (name, measure, _), result in fresh.items() if name == CONTROL}
         ),
@@ -100,32 +92,31 @@ def _sweep(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
 
 
 def _language_models(rows: Sequence[Row]) -> dict[str, Any]:
-    games_by_method = {method: games_of(rows, "method", method) for method in METHODS}
+    by_method = {method: games_of(rows, "method", method) for method in METHODS}
     rounds = {
         method: difference(games, of_arm("accuracy", "r2", APO), games, of_arm("accuracy", "r1", APO))
-        for method, games in games_by_method.items()
+        for method, games in by_method.items()
     }
     names = [f"{method} {round[1:]}" for method, round in CELLS]
     results = {
-        name: apo_minus_base(games_by_method[method], "llm_true_reward", round)
+        name: apo_minus_base(by_method[method], "llm_true_reward", round)
         for name, (method, round) in zip(names, CELLS, strict=True)
     }
-    rrhf = games_by_method["rrhf"].values()
+    spreads = [result.spread for result in results.values() if result]
+    rrhf = by_method["rrhf"].values()
     gain_in_round_two = gain("llm_true_reward", "r2")
     low, high = cell_correlations(rows)
     return {
         "llm": by_name(results),
         "score": by_name(
-            {method: apo_minus_base(games, "llm_score", "r2") for method, games in games_by_method.items()}
+            {method: apo_minus_base(games, "llm_score", "r2") for method, games in by_method.items()}
         ),
         "rounds": by_name(rounds),
         "correlation_low": Number(low),
         "correlation_high": Number(high),
         "rrhf_ahead": f"{sum(gain_in_round_two(game) > 0 for game in rrhf)} of {len(rrhf)}",
-        "llm_spread_low": Number(min((result.spread for result in results.values() if result), default=None)),
-        "llm_spread_high": Number(
-            max((result.spread for result in results.values() if result), default=None)
-        ),
+        "llm_spread_low": Number(min(spreads, default=None)),
+        "llm_spread_high": Number(max(spreads, default=None)),
     }
 
 

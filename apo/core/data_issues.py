@@ -50,13 +50,10 @@ class IssueTable:
 
     def __init__(self, section: str, codes: Iterable[IssueCode]) -> None:
         self.section = section
-        self.codes = {issue_code.code: issue_code for issue_code in codes}
+        self.codes = {issue.code: issue for issue in codes}
         fields: dict[str, Any] = {
-            issue_code.code: (
-                Annotated[Literal[issue_code.actions], Field(description=issue_code.description)],
-                "",
-            )
-            for issue_code in self.codes.values()
+            issue.code: (Annotated[Literal[issue.actions], Field(description=issue.description)], "")
+            for issue in self.codes.values()
         }
         self.settings: type[OnIssue] = create_model(
             "OnIssue",
@@ -69,8 +66,8 @@ class IssueTable:
     def _check_default(self, default: Action, info: Any) -> Action:
         refusing = [
             code
-            for code, issue_code in self.codes.items()
-            if not info.data.get(code, "invalid") and default not in issue_code.actions
+            for code, issue in self.codes.items()
+            if not info.data.get(code, "invalid") and default not in issue.actions
         ]
         if refusing:
             raise PydanticCustomError(

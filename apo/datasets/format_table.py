@@ -42,11 +42,7 @@ def _comparison(name: str, keys: str, bind: Bind, **parts: str) -> Format:
 
 COMPARISONS = [
     _format(
-        "comparison",
-        "responses",
-        "query responses scores",
-        always(formats.project_comparison),
-        has_context=False,
+        "comparison", "responses", "query responses scores", always(formats.comparison), has_context=False
     ),
     _format(
         "comparison", "texts", "text", formats.by_separator, {"scores": "scores score"}, has_context=False
@@ -110,7 +106,7 @@ SAMPLES = [
         "samples",
         "samples",
         "query samples",
-        always(formats.project_samples),
+        always(formats.samples),
         without="completion",
         has_context=False,
         other_roles={"extra": "other answers", "rewards|scores|source_rewards": "rewards of the source"},
@@ -134,13 +130,7 @@ SAMPLES = [
 # A file of samples may also have responses with scores, which are read as rewards.
 SCORED_SAMPLES = [
     *SAMPLES,
-    _format(
-        "samples",
-        "responses",
-        "query responses scores",
-        always(formats.project_comparison),
-        has_context=False,
-    ),
+    _format("samples", "responses", "query responses scores", always(formats.comparison), has_context=False),
     _format("samples", "answers", "answers", public.answer_list("answers"), _PROMPT),
     _format("samples", "completions", "completions", public.answer_list("completions"), _PROMPT),
 ]

@@ -15,7 +15,7 @@ SAMPLE = re.compile(r"sample_(\d{1,9})")
 OTHER_ANSWER = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
 
 
-def project_comparison(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def comparison(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     responses = texts_in(row, "responses", where)
     scores = scores_in(row, "scores", len(responses), where)
     return ParsedRow([query_in(row["query"], "query", where, counts)], responses, scores, {})
@@ -64,7 +64,7 @@ def golden(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     return ParsedRow([query_in(row["query"], "query", where, counts)], [answer], [], {})
 
 
-def project_samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     extra = row.get("extra", {})
     if not isinstance(extra, dict):
         refuse("not_text", where, "extra", type(extra).__name__, "an object of answers by name")

@@ -28,9 +28,7 @@ def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
         value = [value]
     if not isinstance(value, list):
         refuse("role_order", where, key, f"{type(value).__name__} {shortened(value)}", "a list of messages")
-    return [
-        _message(message, key, f"{where}: message {number}") for number, message in enumerate(value, start=1)
-    ]
+    return [_message(turn, key, f"{where}: message {number}") for number, turn in enumerate(value, start=1)]
 
 
 def is_message(value: Any) -> bool:
@@ -40,9 +38,7 @@ def is_message(value: Any) -> bool:
 
 def asks(value: Any) -> bool:
     """Whether a conversation has a message of the user."""
-    return isinstance(value, list) and any(
-        _role_of(message) == "user" for message in value if is_message(message)
-    )
+    return isinstance(value, list) and any(_role_of(turn) == "user" for turn in value if is_message(turn))
 
 
 def _role_of(message: Row) -> str:

@@ -175,19 +175,14 @@ class PairedColumnsFormat(Format):
             "label" if len(columns.verdict) == 1 else f"label of {n}": key
             for n, key in enumerate(columns.verdict)
         }
-        label = (
-            (columns.verdict[0], (columns.first[-1], columns.second[-1]))
-            if len(columns.verdict) == 1
-            else None
-        )
+        label = None
+        if len(columns.verdict) == 1:
+            label = (columns.verdict[0], (columns.first[-1], columns.second[-1]))
         parse = paired_columns(columns)(row, prompt)
         return Binding(parse, frozenset(names.values()), self._roles(prompt | names), label)
 
     def _ambiguous_columns(self, readings: Sequence[PairedColumns], row: Row, where: str) -> UserError:
-        shown = (
-            f"{columns.first}, {columns.second} by {' and '.join(columns.verdict)}"
-            for columns in readings[:6]
-        )
+        shown = (f"{pair.first}, {pair.second} by {' and '.join(pair.verdict)}" for pair in readings[:6])
         first = readings[0]
         return UserError(
             where,

@@ -31,11 +31,7 @@ def to_chat_pairs(row: Row, *, where: str) -> Iterator[Row]:
     """The same with lists of messages."""
     for chosen, rejected in _ordered_pairs(row, where=where):
         prompt = _messages(row["query"], (chosen, rejected), where=where)
-        yield {
-            "prompt": prompt,
-            "chosen": [_assistant_message(chosen)],
-            "rejected": [_assistant_message(rejected)],
-        }
+        yield {"prompt": prompt, "chosen": [_as_message(chosen)], "rejected": [_as_message(rejected)]}
 
 
 def to_dialogues(row: Row, *, where: str) -> Iterator[Row]:
@@ -83,16 +79,13 @@ def to_sft(row: Row, *, where: str) -> Iterator[Row]:
 def to_chat_sft(row: Row, *, where: str) -> Iterator[Row]:
     """The same with lists of messages."""
     answer = _answer(row, where=where)
-    yield {
-        "prompt": _messages(row["query"], (answer,), where=where),
-        "completion": [_assistant_message(answer)],
-    }
+    yield {"prompt": _messages(row["query"], (answer,), where=where), "completion": [_as_message(answer)]}
 
 
 def to_chat(row: Row, *, where: str) -> Iterator[Row]:
     """{messages}: the whole conversation."""
     answer = _answer(row, where=where)
-    yield {"messages": [*_messages(row["query"], (answer,), where=where), _assistant_message(answer)]}
+    yield {"messages": [*_messages(row["query"], (answer,), where=where), _as_message(answer)]}
 
 
 def _ordered_pairs(row: Row, *, where: str) -> Iterator[tuple[str, str]]:
@@ -132,7 +125,7 @@ def _answer(row: Row, *, where: str) -> str:
     return str(row[_ANSWER_KEY[kind]])
 
 
-def _assistant_message(answer: str) -> Row:
+def _as_message(answer: str) -> Row:
     return {"role": "assistant", "content": answer}
 
 
@@ -145,7 +138,7 @@ def _messages(query: str, answers: tuple[str, ...], *, where: str) -> list[dict[
     messages = dialogue_to_messages(query)
     for answer in answers:
         try:
-            is_equal = messages_to_dialogue([*messages, _assistant_message(answer)]) == (query, answer)
+            is_equal = messages_to_dialogue([*messages, _as_message(answer)]) == (query, answer)
         except UserError:  # two turns of one role, a turn mark in the answer
             is_equal = False
         if not is_equal:

@@ -190,14 +190,9 @@ def lengths(model: str, rows: Curve) -> tuple[str, Spec]:
 def scores(metrics: Mapping[str, Any], rounds: Sequence[str]) -> tuple[str, Spec] | None:
     """The score of every LLM by the testing RM with its interval."""
     values = [
-        {
-            "llm": name,
-            "score": llm_metrics["score_mean"],
-            "low": llm_metrics["score_low"],
-            "high": llm_metrics["score_high"],
-        }
-        for name, llm_metrics in llms(metrics, rounds).items()
-        if "score_mean" in llm_metrics
+        {"llm": name, "score": stats["score_mean"], "low": stats["score_low"], "high": stats["score_high"]}
+        for name, stats in llms(metrics, rounds).items()
+        if "score_mean" in stats
     ]
     if not values:
         return None

@@ -222,14 +222,12 @@ def payoff(metrics: Metrics, rounds: Sequence[str]) -> Table:
 
 def judge(metrics: Metrics) -> Table:
     """The verdicts of an external language model on each pair of LLMs."""
-    verdicts_by_pair = {
-        key: verdicts for key, verdicts in metrics.get("judge", {}).items() if isinstance(verdicts, dict)
-    }
+    pairs = {key: value for key, value in metrics.get("judge", {}).items() if isinstance(value, dict)}
     columns = ["queries", "win", "tie", "lose", "unjudged", "difference", "sign_test_p", "agrees_with_score"]
     columns += ["first_shown_won", "orders_disagree", "identical"]
     rows = [
         [pair.replace("_vs_", " against "), *(interval(verdicts, k) for k in columns)]
-        for pair, verdicts in verdicts_by_pair.items()
+        for pair, verdicts in pairs.items()
     ]
     note = "By a language model from outside, asked in both orders."
     return Table("A judge from outside", note, ["", *(key.replace("_", " ") for key in columns)], rows)
