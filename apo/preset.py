@@ -203,7 +203,7 @@ def _inline(value: Any) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -53,6 +53,11 @@ def _is_flat(values: list[Any]) -> bool:
     return not any(isinstance(value, list) for value in values[:4])
 
 
+def is_list_of_texts(value: Any) -> bool:
+    """Whether a value is a list that begins with a text."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], str)
+
+
 def list_in(row: Row, key: str, where: str) -> list[Any]:
     """A list that is not empty."""
     value = row[key]

@@ -6,7 +6,16 @@ from typing import Any
 
 from apo.core.records import Row
 from apo.datasets.context import filled
-from apo.datasets.fields import number_in, query_in, refuse, scores_in, text_in, texts_in, whole_dialogue
+from apo.datasets.fields import (
+    is_list_of_texts,
+    number_in,
+    query_in,
+    refuse,
+    scores_in,
+    text_in,
+    texts_in,
+    whole_dialogue,
+)
 from apo.datasets.parsed import Names, Parse, ParsedRow, of_pairs
 
 SEPARATOR = "<sep>"
@@ -16,17 +25,16 @@ OTHER_ANSWER = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
 
 
 def comparison(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+    """{query, responses, scores}, as this pipeline writes it."""
     responses = texts_in(row, "responses", where)
     scores = scores_in(row, "scores", len(responses), where)
     return ParsedRow([query_in(row["query"], "query", where, counts)], responses, scores, {})
 
 
 def by_separator(first: Row, names: Names) -> Parse:
+    """{text, scores} of the authors: texts query<sep>response, or whole dialogues."""
     texts = first["text"]
-    has_separator = (
-        isinstance(texts, list) and bool(texts) and isinstance(texts[0], str) and SEPARATOR in texts[0]
-    )
-    return _separated if has_separator else _whole_dialogues
+    return _separated if is_list_of_texts(texts) and SEPARATOR in texts[0] else _whole_dialogues
 
 
 def _separated(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
@@ -58,6 +66,7 @@ def _with_scores(pairs: list[tuple[str, str]], row: Row, where: str) -> ParsedRo
 
 
 def golden(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+    """{query, golden}."""
     if row["golden"] is None:
         refuse("missing_golden", where, "golden", "null", "a golden answer")
     answer = text_in(row["golden"], "golden", where)
@@ -65,6 +74,7 @@ def golden(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
 
 
 def samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+    """{query, samples}, with `extra` answers by name and rewards if the row has them."""
     extra = row.get("extra", {})
     if not isinstance(extra, dict):
         refuse("not_text", where, "extra", type(extra).__name__, "an object of answers by name")
@@ -76,6 +86,7 @@ def samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
 
 
 def numbered_samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+    """{query, sample_0, sample_1, ...} of the authors, with rewards by name if the row has them."""
     key_by_number = {int(match[1]): key for key in row if (match := SAMPLE.fullmatch(key))}
     if len(key_by_number) < sum(1 for key in row if SAMPLE.fullmatch(key)):
         refuse("other_keys", where, "sample_...", "one number written in two ways", "each number once")

@@ -5,7 +5,7 @@ from typing import Any
 
 from apo.core.records import Row
 from apo.datasets.context import answers_to, conversation_of, prompted
-from apo.datasets.fields import number_of_cell, text_in, texts_in, whole_dialogue
+from apo.datasets.fields import is_list_of_texts, number_of_cell, text_in, texts_in, whole_dialogue
 from apo.datasets.parsed import Names, Parse, ParsedRow, of_pairs
 
 
@@ -13,7 +13,7 @@ def pair(first: Row, names: Names) -> Parse:
     """A prompt with a chosen and a rejected answer: texts, messages, or a list of texts for each side."""
     keys = (names["chosen"], names["rejected"])
     grades = _grade_columns(first, keys)
-    if any(_is_list_of_texts(first[key]) for key in keys):
+    if any(is_list_of_texts(first[key]) for key in keys):
         parse = _list_pair(keys, names)
     elif isinstance(first[keys[0]], list | dict):
 
@@ -31,10 +31,6 @@ def pair(first: Row, names: Names) -> Parse:
         return parsed
 
     return counted if grades else parse
-
-
-def _is_list_of_texts(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], str)
 
 
 def _list_pair(keys: tuple[str, str], names: Names) -> Parse:

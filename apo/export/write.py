@@ -124,6 +124,7 @@ def _render(
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m apo.export",
         description=__doc__,

@@ -199,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
     parser = _parser()
     args = parser.parse_args(arguments)
     options = None

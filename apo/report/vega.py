@@ -40,13 +40,16 @@ def numbers(rows: Curve, *keys: str) -> list[Spec]:
 
 
 def axis(field: str, title: str, *, zero: bool = True, scale: Spec | None = None) -> Spec:
+    """The encoding of a quantitative field."""
     return {"field": field, "type": "quantitative", "title": title, "scale": scale or {"zero": zero}}
 
 
 def plot(values: list[Spec], **properties: Any) -> Spec:
+    """A specification with its data and further properties."""
     return {"data": {"values": values}, "width": 280, "height": 200, **properties}
 
 
 def svg(spec: Spec) -> str:
+    """The SVG of a specification."""
     image: str = vl_convert.vegalite_to_svg(spec | {"config": CONFIG}, vl_version="6.4")
     return image
