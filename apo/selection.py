@@ -114,9 +114,9 @@ def select(
 
 def _source_rewards(row: Row, candidates: list[str], *, location: str) -> list[float]:
     """The source's rewards of the samples of a row, one for each."""
-    rewards = row.get("source_rewards")
-    valid = isinstance(rewards, list) and len(rewards) == len(row["samples"])
-    if not valid or not all(map(is_finite_number, rewards or [])):
+    rewards: Any = row.get("source_rewards")
+    is_valid = isinstance(rewards, list) and len(rewards) == len(row["samples"])
+    if not is_valid or not all(map(is_finite_number, rewards)):
         raise UserError(
             location,
             found=f"source_rewards {rewards!r:.60} for {len(row['samples'])} samples",
@@ -124,14 +124,14 @@ def _source_rewards(row: Row, candidates: list[str], *, location: str) -> list[f
             do="bring samples with their scores (data.files.samples, sample.llm.origin: source), or set "
             "rjs.rewards: rm",
         )
-    if len(candidates) > len(rewards or []):
+    if len(candidates) > len(rewards):
         raise UserError(
             "params.yaml: rjs.rewards",
             found="'source' with rjs.candidates: samples_and_extra",
             expected="candidates that all have a reward of the source",
             do="set rjs.candidates: samples",
         )
-    return [float(reward) for reward in rewards or []]
+    return [float(reward) for reward in rewards]
 
 
 def _select_best(row: Row, samples: list[str], rewards: list[float], counts: Counter[str]) -> Row | None:

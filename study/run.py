@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 from statistics import fmean
@@ -27,23 +28,21 @@ class Progress:
     """Prints a line per finished job, with the time left, estimated by the mean of jobs of the same kind."""
 
     def __init__(self, todo: list[Job], workers: int) -> None:
-        self.left = list(todo)
-        self.all, self.workers = len(todo), workers
+        self.remaining = list(todo)
+        self.total, self.workers = len(todo), workers
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.lock = Lock()
 
-    def ended(self, job: Job, seconds: float, message: str = "") -> None:
+    def finish(self, job: Job, seconds: float, message: str = "") -> None:
         """Counts a job and prints its line."""
         with self.lock:
-            self.left.remove(job)
+            self.remaining.remove(job)
             self.seconds[job.kind].append(seconds)
-            all_seconds = [job_seconds for times in self.seconds.values() for job_seconds in times]
-            seconds_left = sum(fmean(self.seconds[left_job.kind] or all_seconds) for left_job in self.left)
-            seconds_left /= self.workers
-            progress = f"{self.all - len(self.left)} of {self.all}"
+            times = list(chain.from_iterable(self.seconds.values()))
+            left = sum(fmean(self.seconds[job.kind] or times) for job in self.remaining) / self.workers
+            count = f"{self.total - len(self.remaining)} of {self.total}"
             print(
-                f"{progress}: {job.title}, {seconds:.0f} s{message}; about {seconds_left / 60:.0f} min left",
-                flush=True,
+                f"{count}: {job.title}, {seconds:.0f} s{message}; about {left / 60:.0f} min left", flush=True
             )
 
 
@@ -74,7 +73,7 @@ def run(batches: Sequence[list[Job]], folder: Path, workers: int, code: str) -> 
         def work(batch: list[Job]) -> int:
             workspace = workspaces.get()
             try:
-                return sum(not _played(job, workspace, folder, code, progress) for job in batch)
+                return sum(not _play_job(job, workspace, folder, code, progress) for job in batch)
             finally:
                 workspaces.put(workspace)
 
@@ -91,22 +90,22 @@ def run(batches: Sequence[list[Job]], folder: Path, workers: int, code: str) -> 
                         file.unlink(missing_ok=True)
 
 
-def _played(job: Job, workspace: Workspace, folder: Path, code: str, progress: Progress) -> bool:
+def _play_job(job: Job, workspace: Workspace, folder: Path, code: str, progress: Progress) -> bool:
     """Plays a job and keeps its result; False if it failed."""
     start, key = time.monotonic(), job.key(code)
     try:
         measurements = job.play(workspace)
     except UserError as error:
         workspace.log.rename(folder / f"failed-{key[:12]}.log")
-        progress.ended(job, time.monotonic() - start, f", FAILED: {error}")
+        progress.finish(job, time.monotonic() - start, f", FAILED: {error}")
         return False
     seconds = time.monotonic() - start
-    write_json(results_folder(folder) / f"{key}.json", kept(job, code, seconds, measurements))
-    progress.ended(job, seconds)
+    write_json(results_folder(folder) / f"{key}.json", result_record(job, code, seconds, measurements))
+    progress.finish(job, seconds)
     return True
 
 
-def kept(job: Job, code: str, seconds: float, measurements: dict[str, Any]) -> dict[str, Any]:
+def result_record(job: Job, code: str, seconds: float, measurements: dict[str, Any]) -> dict[str, Any]:
     """The result of a job as it is kept: the job, the hash of the code, and the measurements."""
     description = {"kind": job.kind, "name": job.name, "seed": job.seed, "spec": job.spec}
     return {**description, "code": code, "seconds": round(seconds, 1), **measurements}
