@@ -1,9 +1,8 @@
-"""Looks at the whole of params.yaml before the first stage, which would see its own sections alone.
+"""Checks all of params.yaml before the first stage, which would read its own sections only.
 
 python -m apo.check_params
 
-Every section is read as its stage reads it. Lengths are compared with the positions of checkpoints that are
-there.
+Every section is read as its stage reads it. Lengths are compared with the positions of existing checkpoints.
 """
 
 import sys
@@ -56,18 +55,18 @@ SECTIONS: dict[str, type[Section]] = {
 }
 DEFAULTS = dict.fromkeys(("backbone", "actor", "rm"), "training")
 DEFAULTS |= dict.fromkeys(("sample.rm", "sample.llm", "sample.test"), "sample.common")
-"""The sections in which a key may be left out, with the one that it has its value from then."""
+"""The section from which another one takes the values of the keys that it omits."""
 
 
 def check_params(params: Path) -> None:
     """Reads every section and compares lengths with checkpoints.
 
     Raises:
-        UserError: The first thing that is wrong.
+        UserError: The first error.
     """
     check_rounds(params)
     read_seed(params)
-    read: dict[str, Any] = {
+    sections: dict[str, Any] = {
         name: read_section(params, name, kind, defaults=DEFAULTS.get(name, ""))
         for name, kind in SECTIONS.items()
     }
@@ -75,11 +74,11 @@ def check_params(params: Path) -> None:
         f"sample.{part}.max_prompt_tokens + max_new_tokens": sampling.max_prompt_tokens
         + sampling.max_new_tokens
         for part in ("rm", "llm", "test")
-        for sampling in [read[f"sample.{part}"]]
+        for sampling in [sections[f"sample.{part}"]]
     }
-    _check(read["actor"].start, lengths | {"align.max_length": read["align"].max_length})
-    for start in (read["backbone"].start, read["rm"].start, read["test_rm"].start):
-        _check(start, {"model.max_length": read["model"].max_length})
+    _check(sections["actor"].start, lengths | {"align.max_length": sections["align"].max_length})
+    for start in (sections["backbone"].start, sections["rm"].start, sections["test_rm"].start):
+        _check(start, {"model.max_length": sections["model"].max_length})
 
 
 def _check(start: str, lengths: Mapping[str, int]) -> None:

@@ -99,9 +99,8 @@ def convert(
     """One row per query: `{query_id, query, responses: [golden, s0, ..], scores: [1, 0, ..], type: "apo"}`.
 
     Samples are tied with each other, so a row with n samples has exactly n pairs. Samples are first cut at a
-    runaway `Human:` turn, unless the row says `uncut`; golden answers never are. Blank
-    samples and samples equal to the golden answer are dropped, and so is a query left without samples; all
-    are counted.
+    runaway `Human:` turn, unless the row has `uncut`; golden answers are never cut. Blank samples and samples
+    equal to the golden answer are dropped, and so is a query left without samples. All are counted.
 
     Args:
         sample_rows: Rows `{query_id, query, samples: [..]}`, one per line of the file.
@@ -124,11 +123,11 @@ def convert(
         query_id = _unseen_id(row, seen, location=location)
         golden = golden_by_id.get(query_id, "")
         _check_golden(golden, query_id, location=location)
-        samples = _samples_of(row, num_samples, short_samples, location=location)
+        samples = _checked_samples(row, num_samples, short_samples, location=location)
         counts["queries"] += 1
         counts["samples"] += len(samples)
         counts["queries_short"] += len(samples) < num_samples
-        worse = _worse_samples(samples, golden, counts, was_cut=row.get("uncut", False))
+        worse = _worse_samples(samples, golden, counts, skip_cut=row.get("uncut", False))
         if not worse:
             counts["queries_dropped"] += 1
             continue
@@ -169,7 +168,7 @@ def _check_golden(golden: str, query_id: str, *, location: str) -> None:
         )
 
 
-def _samples_of(row: Row, num_samples: int, short_samples: str, *, location: str) -> list[str]:
+def _checked_samples(row: Row, num_samples: int, short_samples: str, *, location: str) -> list[str]:
     samples = row.get("samples")
     if not isinstance(samples, list) or not all(isinstance(sample, str) for sample in samples):
         raise UserError(
@@ -188,11 +187,11 @@ def _samples_of(row: Row, num_samples: int, short_samples: str, *, location: str
     return samples
 
 
-def _worse_samples(samples: list[str], golden: str, counts: Counter[str], *, was_cut: bool) -> list[str]:
+def _worse_samples(samples: list[str], golden: str, counts: Counter[str], *, skip_cut: bool) -> list[str]:
     """The samples that golden is better than: neither blank nor equal to it."""
     worse: list[str] = []
     for sample in samples:
-        text, is_cut = (sample, False) if was_cut else cut_runaway(sample)
+        text, is_cut = (sample, False) if skip_cut else cut_runaway(sample)
         counts["samples_cut"] += is_cut
         if not text.strip():
             counts["samples_blank"] += 1

@@ -1,8 +1,8 @@
-"""`python -m apo.fetch NAME` brings what a preset pins: models into pretrained/, data sets into data/input/.
+"""`python -m apo.fetch NAME` downloads the models (pretrained/) and data sets (data/input/) of a preset.
 
-A folder appears whole or not at all; an interrupted download resumes. Every file is checked by the hash that
-the hub lists at that commit: SHA-256 for large files, that of a git blob for small ones. Only safetensors,
-json, parquet and texts are taken.
+A folder is written atomically; an interrupted download resumes. Every file is checked against the hash that
+the hub lists at that commit: SHA-256 for large files, the hash of a git blob for small ones. Only
+safetensors, json, parquet and texts are downloaded.
 """
 
 import argparse
@@ -31,15 +31,15 @@ CHUNK = 1 << 22  # bytes
 WEIGHTS = ("*.safetensors",)
 ROWS = ("*.json", "*.jsonl", "*.json.gz", "*.jsonl.gz", "*.parquet")
 TEXTS = ("README*", "LICENSE*", "NOTICE*")
-TAKEN = {
+PATTERNS = {
     "model": (*WEIGHTS, "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", *TEXTS),
     "dataset": (*ROWS, *TEXTS),
 }
-NEEDED = {"model": WEIGHTS, "dataset": ROWS}
+REQUIRED_PATTERNS = {"model": WEIGHTS, "dataset": ROWS}
 
 
 class File(NamedTuple):
-    """A file as the hub lists it; `digest` is of the kind `sha256` or `git_sha1`."""
+    """A file as the hub lists it; `kind` of its digest is `sha256` or `git_sha1`."""
 
     path: str
     size: int
@@ -50,7 +50,7 @@ class File(NamedTuple):
 def fetch(
     name: str, *, presets: Path = FOLDER, root: Path = Path(), endpoint: str | None = None
 ) -> Iterator[str]:
-    """Brings everything that a preset pins, one folder after the other.
+    """Downloads the models and data sets of a preset, one folder after the other.
 
     Args:
         name: The preset.
@@ -59,11 +59,11 @@ def fetch(
         endpoint: The address of the hub; None for that of the environment.
 
     Yields:
-        A line for each folder, once it is there.
+        A line for each folder, once it is complete.
 
     Raises:
-        UserError: An entry is invalid (then nothing is fetched), the hub can't be reached or has no such
-            commit, a file is another than listed, or a folder is there with other content.
+        UserError: An entry is invalid (then nothing is downloaded), the hub can't be reached or has no such
+            commit, a file differs from the listed one, or a folder exists with other content.
     """
     for pinned in read_preset(name, presets)[1]:
         yield _fetch_one(pinned, root, endpoint)
@@ -74,7 +74,7 @@ def _fetch_one(pinned: Pinned, root: Path, endpoint: str | None) -> str:
     if os.path.lexists(target):
         return _check_fetched(pinned, target)
     partial = target.with_name(f"{target.name}.{pinned.revision[:12]}.tmp")
-    with _explained(pinned, partial):
+    with _explain_errors(pinned, partial):
         files, left_out = _list(pinned, endpoint)
         partial.mkdir(parents=True, exist_ok=True)
         with _locked(partial):
@@ -82,44 +82,44 @@ def _fetch_one(pinned: Pinned, root: Path, endpoint: str | None) -> str:
             manifest = {"pinned": _identity(pinned), "files": [file._asdict() for file in files]}
             (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
             partial.replace(target)
-    line = f"{pinned.to}: {pinned}, {_sum(files)}, licence {pinned.licence}"
-    more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
-    return line + (f"; left out: {', '.join(left_out[:5])}{more}" if left_out else "")
+    line = f"{pinned.to}: {pinned}, {_total_size(files)}, licence {pinned.licence}"
+    remaining = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+    return line + (f"; left out: {', '.join(left_out[:5])}{remaining}" if left_out else "")
 
 
 def _identity(pinned: Pinned) -> dict[str, Any]:
-    """What decides which files a folder holds."""
+    """The fields that determine the files of a folder."""
     return pinned.model_dump(mode="json", include={"repo", "type", "revision", "folders"})
 
 
 def _check_fetched(pinned: Pinned, target: Path) -> str:
-    """Compares a folder that is there with what was fetched, without the network."""
+    """Compares an existing folder with its manifest, without the network."""
 
-    def wrong(where: str, found: str, expected: str = str(pinned)) -> UserError:
+    def fail(where: str, found: str, expected: str = str(pinned)) -> UserError:
         do = f"move {pinned.to} away, or remove it, and fetch again"
         return UserError(where, found=found, expected=expected, do=do)
 
     try:
         manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
         files = [File(**file) for file in manifest["files"]]
-        before = Pinned.model_validate_json(json.dumps(pinned.model_dump() | manifest["pinned"]))
+        fetched = Pinned.model_validate_json(json.dumps(pinned.model_dump() | manifest["pinned"]))
     except (OSError, ValueError, KeyError, TypeError):
-        raise wrong(pinned.to, "something that no preset fetched") from None
-    if _identity(before) != _identity(pinned):
-        raise wrong(pinned.to, f"other files, or those of {before}")
+        raise fail(pinned.to, "something that no preset fetched") from None
+    if _identity(fetched) != _identity(pinned):
+        raise fail(pinned.to, f"other files, or those of {fetched}")
     _check_known_hashes(pinned, files)
-    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
-    for other in sorted(there ^ {MANIFEST, *(file.path for file in files)}):
-        raise wrong(f"{pinned.to}/{other}", "a file too many" if other in there else "no such file")
+    present = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
+    for name in sorted(present ^ {MANIFEST, *(file.path for file in files)}):
+        raise fail(f"{pinned.to}/{name}", "a file too many" if name in present else "no such file")
     with _bar(f"checking {pinned.to}", files) as progress:
         for file in files:
-            if (found := _digest(target / file.path, file.kind, progress.update)) != file.digest:
-                raise wrong(f"{pinned.to}/{file.path}", f"{file.kind} {found}", f"{file.digest}, of {pinned}")
-    return f"{pinned.to}: {pinned} is there and intact, {_sum(files)}"
+            if (digest := _digest(target / file.path, file.kind, progress.update)) != file.digest:
+                raise fail(f"{pinned.to}/{file.path}", f"{file.kind} {digest}", f"{file.digest}, of {pinned}")
+    return f"{pinned.to}: {pinned} is there and intact, {_total_size(files)}"
 
 
 def _list(pinned: Pinned, endpoint: str | None) -> tuple[list[File], list[str]]:
-    """The files to fetch, and the names of the others."""
+    """The files to download, and the names of the others."""
     from huggingface_hub import HfApi
 
     info: Any = HfApi(endpoint=endpoint).repo_info(
@@ -143,10 +143,10 @@ def _list(pinned: Pinned, endpoint: str | None) -> tuple[list[File], list[str]]:
                 do="unset HF_ENDPOINT, or name a mirror that lists hashes",
             )
         files.append(File(entry.rfilename, entry.size, kind, digest))
-    needed = NEEDED[pinned.type]
-    if not any(fnmatchcase(file.path, pattern) for file in files for pattern in needed):
+    required = REQUIRED_PATTERNS[pinned.type]
+    if not any(fnmatchcase(file.path, pattern) for file in files for pattern in required):
         found = f"only {', '.join(left_out[:5]) or 'texts'} in {pinned}"
-        expected = f"{' or '.join(needed)} (pickles are not fetched)"
+        expected = f"{' or '.join(required)} (pickles are not fetched)"
         raise UserError(pinned.to, found=found, expected=expected, do="pin another commit or repository")
     _check_known_hashes(pinned, files)
     return files, left_out
@@ -156,7 +156,7 @@ def _is_taken(pinned: Pinned, name: str) -> bool:
     path = PurePosixPath(name)
     if path.is_absolute() or "\\" in name or any(part.startswith(".") for part in path.parts):
         return False
-    if not any(fnmatchcase(path.name, pattern) for pattern in TAKEN[pinned.type]):
+    if not any(fnmatchcase(path.name, pattern) for pattern in PATTERNS[pinned.type]):
         return False
     if pinned.type == "model":
         return len(path.parts) == 1
@@ -166,18 +166,18 @@ def _is_taken(pinned: Pinned, name: str) -> bool:
 
 def _check_known_hashes(pinned: Pinned, files: Sequence[File]) -> None:
     listed = {file.path: file.digest for file in files}
-    for path, known in pinned.sha256.items():
-        if listed.get(path) != known:
+    for path, expected in pinned.sha256.items():
+        if listed.get(path) != expected:
             raise UserError(
                 f"{pinned.to}/{path}",
                 found=f"the hash {listed[path]} at the hub" if path in listed else "no such file at the hub",
-                expected=f"{known}, as the preset says of {pinned}",
+                expected=f"{expected}, as the preset says of {pinned}",
                 do="correct the preset, or unset HF_ENDPOINT if a mirror has other files",
             )
 
 
 def _download(pinned: Pinned, files: Sequence[File], partial: Path, endpoint: str | None) -> None:
-    """Fetches what is not there of each file, and checks all of it."""
+    """Downloads the missing bytes of each file, and checks its hash."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get  # hf_hub_download does not resume a killed download
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
@@ -187,10 +187,10 @@ def _download(pinned: Pinned, files: Sequence[File], partial: Path, endpoint: st
     for path in [path for path in partial.rglob("*") if path.is_file()]:
         if path not in paths or path.stat().st_size > paths[path].size:
             path.unlink()
-    there = _size_of(partial)
-    if sum(file.size for file in files) - there > (free := shutil.disk_usage(partial).free):
+    present_bytes = _size_of(partial)
+    if sum(file.size for file in files) - present_bytes > (free := shutil.disk_usage(partial).free):
         raise OSError(errno.ENOSPC, f"room for {free / 1e9:.1f} GB")
-    with _bar(pinned.to, files, there) as progress:
+    with _bar(pinned.to, files, present_bytes) as progress:
         for path, file in paths.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             options: dict[str, Any] = {"repo_type": pinned.type, "revision": pinned.revision}
@@ -198,24 +198,24 @@ def _download(pinned: Pinned, files: Sequence[File], partial: Path, endpoint: st
             options = {"expected_size": file.size, "headers": headers, "_tqdm_bar": progress}
             with path.open("ab") as stream:
                 http_get(url, stream, resume_size=stream.tell(), **options)
-            if (found := _digest(path, file.kind)) != file.digest:
+            if (digest := _digest(path, file.kind)) != file.digest:
                 path.unlink()
                 raise UserError(
                     f"{pinned.to}/{file.path}",
-                    found=f"a download with {file.kind} {found}",
+                    found=f"a download with {file.kind} {digest}",
                     expected=f"{file.digest}, as the hub lists it for {pinned}",
                     do="run it again, which fetches that file anew; unset HF_ENDPOINT if a mirror is wrong",
                 )
 
 
 def _digest(path: Path, kind: str, progress: Callable[[int], object] = lambda _: None) -> str:
-    """The hash of a file: `sha256`, or `git_sha1`, that of a git blob."""
-    found = hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    """The hash of a file: `sha256`, or `git_sha1`, the hash of a git blob."""
+    digest = hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     with path.open("rb") as stream:
         while chunk := stream.read(CHUNK):
-            found.update(chunk)
+            digest.update(chunk)
             progress(len(chunk))
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 def _bar(desc: str, files: Sequence[File], initial: int = 0) -> Any:
@@ -227,7 +227,7 @@ def _size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _sum(files: Sequence[File]) -> str:
+def _total_size(files: Sequence[File]) -> str:
     return f"{len(files)} files, {sum(file.size for file in files) / 1e9:.2f} GB"
 
 
@@ -242,8 +242,8 @@ def _locked(partial: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(pinned: Pinned, partial: Path) -> Iterator[None]:
-    """Turns what the hub, the network or the disk refuses into one message, with what is there so far."""
+def _explain_errors(pinned: Pinned, partial: Path) -> Iterator[None]:
+    """Turns errors of the hub, the network and the disk into a UserError with the progress so far."""
     from httpx2 import HTTPError, InvalidURL
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
     from huggingface_hub.errors import RevisionNotFoundError as NoRevision
@@ -275,7 +275,7 @@ def _explained(pinned: Pinned, partial: Path) -> Iterator[None]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,12 +1,12 @@
-"""Where a result came from: the stages back to the raw data, every hash on the way held against the files.
+"""The lineage of a result: the stages back to the raw data, with every recorded hash checked.
 
     python -m apo.lineage models/rm_apo/r1
     python -m apo.lineage data/rjs/r1/apo.jsonl
 
-To be run in the repository, on an output of a stage, or a file in one. `dvc.lock` holds the hash of every
-input, output, parameter and code folder of each stage, and its command; DVC compares them. A line is `ok`, or
-what DVC says: `modified` (or never recorded), `deleted`, `not in cache`. Exit code 0 if all are ok;
-otherwise 1, and each that is not is named on a line at the end: run `dvc repro`, which makes the result anew.
+Run it in the repository, on an output of a stage or a file inside one. `dvc.lock` has the hash of every
+input, output, parameter and code folder of each stage, and its command; DVC compares them. A line is `ok` or
+the status of DVC: `modified` (or never recorded), `deleted`, `not in cache`. The exit code is 0 if all are
+ok. Otherwise it is 1, and the last lines name each changed one; `dvc repro` then makes the result again.
 """
 
 import argparse
@@ -28,17 +28,17 @@ class Lineage:
     """A walk from a stage back to the raw data.
 
     Attributes:
-        changed: Each file, folder, parameter or command that is not as recorded, with what DVC says of it.
+        changed: The status of each file, folder, parameter or command that is not as recorded.
     """
 
     def __init__(self, repo: Repo) -> None:
         self.changed: dict[str, str] = {}
-        self._shown: set[str] = set()
+        self._listed: set[str] = set()
         self._graph, self._root = repo.index.graph, Path(repo.root_dir)
 
     def lines(self, stage: Any, indent: str = "") -> Iterator[str]:
-        """The tree below one stage; what is shared is shown once."""
-        self._shown.add(_title(stage))
+        """The tree below one stage; a shared stage is shown once."""
+        self._listed.add(_title(stage))
         earlier = sorted(self._graph.successors(stage), key=_title)
         yield f"{indent}stage {_title(stage)}{self._command_state(stage)}"
         for out in stage.outs:
@@ -48,7 +48,7 @@ class Lineage:
             for source in earlier:
                 if not any(_overlap(Path(dependency.fs_path), Path(out.fs_path)) for out in source.outs):
                     continue
-                if _title(source) in self._shown:
+                if _title(source) in self._listed:
                     yield f"{indent}    made by stage {_title(source)}, shown above"
                 else:
                     yield from self.lines(source, indent + "    ")
@@ -60,17 +60,17 @@ class Lineage:
         return "  modified command"
 
     def _state(self, stage: Any, dependency: Any) -> str:
-        """An input or output with what DVC says of it, and its hash; of parameters their names."""
+        """An input or output with its status and its hash; parameters with their names."""
         name = Path(dependency.fs_path).relative_to(self._root).as_posix()
         states = dependency.status().get(str(dependency), {})
         states = {name: states} if isinstance(states, str) else states
         for key, state in states.items():
             self.changed[key if key == name else f"{name}: {key}"] = f"{state}, stage {_title(stage)}"
-        told = "/".join(sorted(set(states.values()))) or "ok"
+        status = "/".join(sorted(set(states.values()))) or "ok"
         if isinstance(dependency, ParamsDependency):
-            return f"{told:10}{name}: {', '.join(dependency.params)}"
+            return f"{status:10}{name}: {', '.join(dependency.params)}"
         digest = dependency.hash_info.value if dependency.hash_info else ""
-        return f"{told:10}{name}  {digest}".rstrip()
+        return f"{status:10}{name}  {digest}".rstrip()
 
 
 def _title(stage: Any) -> str:
@@ -78,13 +78,13 @@ def _title(stage: Any) -> str:
     return getattr(stage, "name", None) or str(stage.addressing)
 
 
-def _overlap(one: Path, other: Path) -> bool:
-    """Whether one is the other, or in it."""
-    return one == other or one in other.parents or other in one.parents
+def _overlap(first: Path, second: Path) -> bool:
+    """Whether two paths are the same, or one is inside the other."""
+    return first == second or first in second.parents or second in first.parents
 
 
 def find_stage(repo: Repo, path: Path) -> Any:
-    """The stage that writes a file, or the folder that it is in.
+    """The stage that writes a file, or the folder with the file.
 
     Raises:
         UserError: No stage does.
@@ -103,6 +103,7 @@ def find_stage(repo: Repo, path: Path) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,8 +1,8 @@
-"""The losses of the game, on the rewards of whole items (Cheng et al., 2024, arXiv 2311.08045).
+"""The losses of the game, on the rewards of items (Cheng et al., 2024, arXiv 2311.08045).
 
-Every function returns sums and the number of pairs. The caller divides by the pairs of the whole optimizer
-step, so that the loss does not depend on how the step was cut into micro-batches or over processes. In the
-authors' data a label below 0 marks padding: `mask = labels >= 0`.
+Every function returns sums over pairs. The caller divides by the number of pairs of the whole optimizer step,
+so that the loss does not depend on micro-batches and processes. In the authors' data a label below 0 marks
+padding: `mask = labels >= 0`.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ def bradley_terry(margin: Float[Tensor, "item resp resp"]) -> Float[Tensor, "ite
 
 
 def wgan(margin: Float[Tensor, "item resp resp"]) -> Float[Tensor, "item resp resp"]:
-    """-(r_i - r_j), Eq. 14: the margin itself is what the reward model raises; unbounded below."""
+    """-(r_i - r_j), Eq. 14: the reward model maximizes the margin itself; unbounded below."""
     return -margin
 
 
@@ -34,13 +34,13 @@ PAIR_LOSSES: Mapping[str, PairLoss] = MappingProxyType({"ranking": bradley_terry
 def ordered_pairs(
     labels: Float[Tensor, "item resp"], *, mask: Bool[Tensor, "item resp"]
 ) -> Bool[Tensor, "item resp resp"]:
-    """Where s_i > s_j and both responses count: [item, i, j]. A tie is no pair; a masked one has none."""
+    """[item, i, j] is True where s_i > s_j and both are real. Ties and masked responses have no pair."""
     real = mask.unsqueeze(2) & mask.unsqueeze(1)
     return real & (labels.unsqueeze(2) > labels.unsqueeze(1))
 
 
 def count_pairs(labels: Float[Tensor, "item resp"], *, mask: Bool[Tensor, "item resp"]) -> Int[Tensor, ""]:
-    """The number of pairs, what the sums below are divided by; needs no rewards."""
+    """The number of pairs, the denominator of the sums below; needs no rewards."""
     return ordered_pairs(labels, mask=mask).sum()
 
 
@@ -50,7 +50,7 @@ def pairs_in_order(
     *,
     mask: Bool[Tensor, "item resp"],
 ) -> Float[Tensor, "item"]:
-    """How many pairs (s_i > s_j) of each item have r_i > r_j; a tie r_i = r_j counts half."""
+    """The number of pairs (s_i > s_j) of each item with r_i > r_j; a tie r_i = r_j counts half."""
     pairs = ordered_pairs(labels, mask=mask)
     margin = rewards.unsqueeze(2) - rewards.unsqueeze(1)
     return torch.where(pairs, (margin.sign() + 1) / 2, 0.0).sum(dim=(1, 2))
@@ -65,16 +65,16 @@ def pair_loss_sums(
 ) -> Float[Tensor, "item"]:
     """Sum over the ordered pairs (s_i > s_j) of each item of pair_loss(r_i - r_j).
 
-    What is no pair adds exactly 0 to the sum and to every gradient, also where its reward is inf or NaN.
+    Anything else adds exactly 0 to the sum and to every gradient, even if its reward is inf or NaN.
 
     Args:
         rewards: r = RM(query, response), float32 or wider.
-        labels: Which response is better; only their order within an item counts.
+        labels: s, higher for a better response; only their order within an item counts.
         mask: False for padding.
         pair_loss: `bradley_terry` or `wgan`.
 
     Returns:
-        One sum an item, 0 where an item has no pair.
+        One sum per item, 0 if an item has no pair.
 
     >>> tie = torch.zeros(1, 2)
     >>> pair_loss_sums(tie, torch.tensor([[1.0, 0.0]]), mask=tie == 0, pair_loss=bradley_terry)
@@ -92,7 +92,7 @@ def ranking_loss_sum(
     *,
     mask: Bool[Tensor, "item resp"],
 ) -> Float[Tensor, ""]:
-    """Sum of the Bradley-Terry loss over all pairs: the base RM and the testing RM, before the division."""
+    """Sum of the Bradley-Terry loss over all pairs: the loss of the base RM and the testing RM."""
     return pair_loss_sums(rewards, labels, mask=mask, pair_loss=bradley_terry).sum()
 
 
@@ -128,7 +128,7 @@ def apo_loss_sums(
 
     Args:
         rewards: r = RM(query, response), float32 or wider.
-        labels: Which response is better.
+        labels: Higher for a better response.
         mask: False for padding.
         is_adversarial: True for an item golden > samples, False for a human comparison.
         kl_coeff: Weight of a human pair, whose loss is always `bradley_terry`.

@@ -1,8 +1,8 @@
 """`python -m apo.preset NAME` writes a preset of `presets/` into params.yaml; comments stay.
 
-A preset holds what differs from the demo, so its values are written over the demo's. `demo` holds the demo's
-value of every key that another preset has. Keys that no preset has stay as they are. The block `fetch` of a
-preset is no parameter: `python -m apo.fetch NAME` reads it.
+A preset has the values that differ from the demo, so they are written over those of the demo. `demo` has the
+demo's value of every key of another preset. Keys of no preset stay as they are. The block `fetch` of a preset
+is no parameter: `python -m apo.fetch NAME` reads it.
 """
 
 import argparse
@@ -20,11 +20,12 @@ from ruamel.yaml.error import YAMLError
 
 from apo.core.config import Section
 from apo.core.errors import UserError
+from apo.core.records import write_text
 
 DEMO = "demo"
 FETCH = "fetch"
 FOLDER = Path("presets")
-PLACES = {"model": "pretrained", "dataset": "data/input"}
+PARENT_FOLDERS = {"model": "pretrained", "dataset": "data/input"}
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -36,8 +37,8 @@ class Pinned(Section):
         revision: A commit.
         licence: As its publisher names it.
         to: A folder in pretrained/ or in data/input/.
-        folders: Of a data set: only what is in these folders, and its README. Empty for all.
-        sha256: Of some files, where it is known, so that the hub's own word is not needed.
+        folders: The folders of a data set to download, beside its README. Empty for all.
+        sha256: Known hashes of files, so that those of the hub need not be trusted.
     """
 
     repo: Annotated[str, Field(pattern=r"^[\w-][\w.-]*/[\w-][\w.-]*$")]
@@ -53,13 +54,13 @@ class Pinned(Section):
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """The presets that there are, the demo first."""
-    found = sorted(path.stem for path in folder.glob("*.yaml"))
-    return sorted(found, key=lambda name: name != DEMO)
+    """The names of the presets, the demo first."""
+    presets = sorted(path.stem for path in folder.glob("*.yaml"))
+    return sorted(presets, key=lambda name: name != DEMO)
 
 
 def read_preset(name: str, folder: Path = FOLDER) -> tuple[dict[str, Any], list[Pinned]]:
-    """The parameters of a preset, unchecked, and what it pins.
+    """The parameters of a preset, unchecked, and its pinned models and data sets.
 
     Raises:
         UserError: There is no such preset, its file is not a YAML mapping, or an entry of `fetch` is invalid:
@@ -84,7 +85,10 @@ def read_preset(name: str, folder: Path = FOLDER) -> tuple[dict[str, Any], list[
     entries = values.pop(FETCH, [])
     if not isinstance(entries, list):
         raise UserError(
-            f"{path}: {FETCH}", found=_shown(entries), expected="a list", do="compare it with docs/presets.md"
+            f"{path}: {FETCH}",
+            found=_inline(entries),
+            expected="a list",
+            do="compare it with docs/presets.md",
         )
     return values, [_check_entry(f"{path}: {FETCH}[{index}]", entry) for index, entry in enumerate(entries)]
 
@@ -107,60 +111,60 @@ def _check_entry(where: str, entry: Any) -> Pinned:
             expected="the 40 hexadecimal digits of a commit: a branch can change",
             do="copy the commit from the page of the repository",
         )
-    place = PLACES[pinned.type]
-    if not re.fullmatch(rf"{place}/[A-Za-z0-9][\w.-]*(?<!\.tmp)", pinned.to):
+    parent = PARENT_FOLDERS[pinned.type]
+    if not re.fullmatch(rf"{parent}/[A-Za-z0-9][\w.-]*(?<!\.tmp)", pinned.to):
         raise UserError(
             f"{where}.to",
             found=repr(pinned.to),
-            expected=f"a folder in {place}/, where a {pinned.type} belongs",
-            do=f"write for example `to: {place}/{pinned.repo.rpartition('/')[2].lower()}`",
+            expected=f"a folder in {parent}/, where a {pinned.type} belongs",
+            do=f"write for example `to: {parent}/{pinned.repo.rpartition('/')[2].lower()}`",
         )
     return pinned
 
 
 def switch(name: str, *, params: Path, folder: Path) -> list[str]:
-    """Writes a preset into a file of parameters, whole or not at all.
+    """Writes a preset into a file of parameters, atomically.
 
     Returns:
-        A line for every value that is another now.
+        A line for every changed value.
 
     Raises:
-        UserError: There is no such preset, or a key of it is none of the file's.
+        UserError: There is no such preset, or the file lacks one of its keys.
     """
-    presets = {one: read_preset(one, folder)[0] for one in dict.fromkeys([DEMO, name])}
+    presets = {preset: read_preset(preset, folder)[0] for preset in dict.fromkeys([DEMO, name])}
     content = _read(params)
     before = dict(_leaves(_read(params)))
-    for one, values in presets.items():
-        _write_over(content, values, where=str(folder / f"{one}.yaml"))
-    temporary = params.with_name(params.name + ".tmp")
-    temporary.write_text(_dumped(content), encoding="utf-8")
-    temporary.replace(params)
+    for preset, values in presets.items():
+        _write_over(content, values, where=str(folder / f"{preset}.yaml"))
+    write_text(params, _dump(content))
     after = dict(_leaves(content))
     return [
-        f"{key}: {_shown(before[key])} -> {_shown(after[key])}" for key in after if after[key] != before[key]
+        f"{key}: {_inline(before[key])} -> {_inline(after[key])}"
+        for key in after
+        if after[key] != before[key]
     ]
 
 
-def _write_over(content: Any, values: Any, *, where: str, above: str = "") -> None:
+def _write_over(content: Any, values: Any, *, where: str, prefix: str = "") -> None:
     for key, value in values.items():
-        name = f"{above}.{key}".strip(".")
+        name = f"{prefix}.{key}".strip(".")
         if key not in content or isinstance(content[key], dict) != isinstance(value, dict):
             raise UserError(
                 f"{where}: {name}",
-                found="a section" if isinstance(value, dict) else _shown(value),
+                found="a section" if isinstance(value, dict) else _inline(value),
                 expected="a key of params.yaml, with a value where that has one",
                 do="correct its spelling or its indentation",
             )
         if isinstance(value, dict):
-            _write_over(content[key], value, where=where, above=name)
+            _write_over(content[key], value, where=where, prefix=name)
         else:
             content[key] = value
 
 
-def _leaves(values: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value under its dotted name; a list is one."""
+def _leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value by its dotted name; a list is one value."""
     for key, value in values.items():
-        name = f"{above}.{key}".strip(".")
+        name = f"{prefix}.{key}".strip(".")
         if isinstance(value, dict) and value:
             yield from _leaves(value, name)
         else:
@@ -168,7 +172,7 @@ def _leaves(values: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _yaml() -> YAML:
-    """One that leaves the rest of a file as it is."""
+    """A YAML parser and writer that keeps comments and layout."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10_000
@@ -187,19 +191,19 @@ def _read(path: Path) -> Any:
         ) from None
 
 
-def _dumped(content: Any) -> str:
+def _dump(content: Any) -> str:
     stream = io.StringIO()
     _yaml().dump(content, stream)
     return stream.getvalue()
 
 
-def _shown(value: Any) -> str:
-    """A value in one line, as it is written."""
-    return " ".join(_dumped({"": value}).partition(":")[2].split())
+def _inline(value: Any) -> str:
+    """A value as YAML in one line."""
+    return " ".join(_dump({"": value}).partition(":")[2].split())
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -212,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print("\n".join([*changed, f"params.yaml: {len(changed)} values changed to preset {options.name}"]))
     _, pinned = read_preset(options.name)
-    missing = [one.to for one in pinned if not Path(one.to).is_dir()]
+    missing = [entry.to for entry in pinned if not Path(entry.to).is_dir()]
     if missing:
         print(f"not fetched yet: {', '.join(missing)}; run `make fetch NAME={options.name}`")
     return 0

@@ -1,6 +1,5 @@
 """Rejection sampling (best of n): per query the response with the highest reward."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -8,7 +7,7 @@ from typing import Any, Literal
 from apo.core.config import Section
 from apo.core.dialogue import cut_runaway
 from apo.core.errors import UserError
-from apo.core.records import Row
+from apo.core.records import Row, is_finite_number
 
 
 class Rjs(Section):
@@ -17,9 +16,9 @@ class Rjs(Section):
 
 
 class RankAgreement:
-    """Kendall's tau-b between the rewards of an RM and those that the source gave to the same samples.
+    """Kendall's tau-b between the rewards of an RM and those of the source, over the same samples.
 
-    It is computed for each query and averaged over the queries in which neither ranks all samples alike.
+    It is computed per query and averaged over the queries in which neither gives all samples the same reward.
     """
 
     def __init__(self) -> None:
@@ -27,7 +26,7 @@ class RankAgreement:
         self._queries = 0
 
     def add(self, rewards: list[float], source_rewards: list[float]) -> None:
-        """The two rewards of each sample of one query."""
+        """Adds the two rewards of each sample of a query."""
         from scipy.stats import kendalltau  # a second
 
         self._queries += 1
@@ -72,20 +71,20 @@ def select(
     A row is `{query_id, query, prompt, completion, target, target_index, samples, scores, margin}`. `prompt`
     is the query and `completion` is a space and the target: a prompt-completion data set for supervised
     fine-tuning. `scores` are the rewards. `margin` is the difference to the second highest reward, null if
-    there is none. A tie goes to the lowest index. Samples, and no extra answers, are first cut at a runaway
-    `Human:` turn, unless the row says `uncut`. `sample_ids` stay beside them.
+    there is none. A tie goes to the lowest index. Samples, but no extra answers, are first cut at a runaway
+    `Human:` turn, unless the row has `uncut`. `sample_ids` are kept.
 
     Args:
-        sample_rows: `{query_id, query, samples: [..]}`, and `extra: {name: text}` for answers of others.
+        sample_rows: `{query_id, query, samples: [..]}`, and `extra: {name: text}` for other answers.
         reward_rows: `{query_id, scores: [..]}` in the order of the samples, and `extra: {name: reward}`
             for all extra answers or, if they are not candidates, for none. The queries may be in any order;
-            a row that comes before its samples is held in memory.
+            a row that comes before its samples stays in memory.
         include_extra: Whether extra answers are candidates. They then follow the samples in the row's
             `samples` and `scores`, sorted by name.
         samples_source: The file of the samples, for error messages.
         rewards_source: The file of the rewards, for error messages.
         counts: Filled while the rows are drawn; at the end it has every name in `COUNTS`.
-        use_source_rewards: Whether the `source_rewards` of the samples select, in the place of the rewards.
+        use_source_rewards: Whether to select by the `source_rewards` of the samples instead of the rewards.
         agreement: Receives both rewards of the samples that have `source_rewards`.
 
     Raises:
@@ -114,10 +113,10 @@ def select(
 
 
 def _source_rewards(row: Row, candidates: list[str], *, location: str) -> list[float]:
-    """The rewards that the source gave to the samples of a row, one for each."""
-    rewards = row.get("source_rewards")
-    valid = isinstance(rewards, list) and len(rewards) == len(row["samples"])
-    if not valid or not all(map(_is_reward, rewards or [])):
+    """The source's rewards of the samples of a row, one for each."""
+    rewards: Any = row.get("source_rewards")
+    is_valid = isinstance(rewards, list) and len(rewards) == len(row["samples"])
+    if not is_valid or not all(map(is_finite_number, rewards)):
         raise UserError(
             location,
             found=f"source_rewards {rewards!r:.60} for {len(row['samples'])} samples",
@@ -125,23 +124,23 @@ def _source_rewards(row: Row, candidates: list[str], *, location: str) -> list[f
             do="bring samples with their scores (data.files.samples, sample.llm.origin: source), or set "
             "rjs.rewards: rm",
         )
-    if len(candidates) > len(rewards or []):
+    if len(candidates) > len(rewards):
         raise UserError(
             "params.yaml: rjs.rewards",
             found="'source' with rjs.candidates: samples_and_extra",
             expected="candidates that all have a reward of the source",
             do="set rjs.candidates: samples",
         )
-    return [float(reward) for reward in rewards or []]
+    return [float(reward) for reward in rewards]
 
 
 def _select_best(row: Row, samples: list[str], rewards: list[float], counts: Counter[str]) -> Row | None:
     """The row of the query; None if all candidates are blank."""
     if not row.get("uncut"):
-        number = len(row["samples"])  # behind them are extra answers, which people may have written
-        cut = [cut_runaway(sample) for sample in samples[:number]]
-        samples = [text for text, _ in cut] + samples[number:]
-        counts["samples_cut"] += sum(is_cut for _, is_cut in cut)
+        num_samples = len(row["samples"])  # extra answers follow, which people may have written
+        results = [cut_runaway(sample) for sample in samples[:num_samples]]
+        samples = [text for text, _ in results] + samples[num_samples:]
+        counts["samples_cut"] += sum(is_cut for _, is_cut in results)
     ranking = rank_by_reward(samples, rewards)
     counts["samples_blank"] += len(samples) - len(ranking)
     if not ranking:
@@ -178,7 +177,7 @@ def rank_by_reward(texts: list[str], rewards: list[float]) -> list[int]:
 
 
 class _RewardLookup:
-    """Reward rows by query id, read only as far as needed.
+    """Reward rows by query id, read on demand.
 
     Raises:
         UserError: An id is repeated.
@@ -193,9 +192,9 @@ class _RewardLookup:
     def pop(self, query_id: str) -> tuple[int, Row] | None:
         """The line number and the row of a query; None if the file has no such row."""
         if query_id not in self._unused and query_id not in self._seen:
-            for other, number, row in self._read():
-                self._unused[other] = (number, row)
-                if other == query_id:
+            for row_id, number, row in self._read():
+                self._unused[row_id] = (number, row)
+                if row_id == query_id:
                     break
         return self._unused.pop(query_id, None)
 
@@ -273,7 +272,7 @@ def _checked_values(
         )
     extra = [value for _, value in sorted(row.get("extra", {}).items())]
     for value in values + extra:
-        if not (isinstance(value, str) if kind is str else _is_reward(value)):
+        if not (isinstance(value, str) if kind is str else is_finite_number(value)):
             raise UserError(
                 location,
                 found=f"{value!r:.80} among the {key} of query {row['query_id']!r}",
@@ -281,13 +280,6 @@ def _checked_values(
                 do="write a missing answer as an empty text" if kind is str else "check the reward model",
             )
     return [kind(value) for value in (values + extra if include_extra else values)]
-
-
-def _is_reward(value: Any) -> bool:
-    try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an integer that no float holds
-        return False
 
 
 def _describe_size(row: Row, key: str) -> str:

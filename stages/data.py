@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from apo.core.cache import cache_folder
 from apo.core.config import read_section, read_seed
 from apo.core.data_issues import DataIssues
 from apo.core.records import Row, write_json, write_parts
 from apo.core.stage import run
 from apo.datasets.authors import checked_files, fetched_files
 from apo.datasets.chosen import with_chosen_golden
-from apo.datasets.download import repository_cache
 from apo.datasets.files import read_files
 from apo.datasets.hub import fetch
 from apo.datasets.issues import ROW_ISSUES
@@ -56,7 +56,7 @@ def _read(data: Data, input: Path, scratch: Path, issues: DataIssues, *, seed: i
     if data.source == "files":
         return read_files(data.files, input, issues, format=data.format)
     if data.source == "authors" and data.authors.urls:
-        kept = repository_cache()
+        kept = cache_folder("downloads")
         files, display_names = fetched_files(data.authors.urls, kept, samples=data.authors.samples)
         return read_files(files, kept, issues, display_names=display_names)
     if data.source == "authors":

@@ -1,7 +1,7 @@
 """One command, the study: `make study`, or `python -m study [--quick] [--workers N] [--report]`.
 
 Plays every game of `settings.yaml` that has no result yet, in `.cache/study/`, at low priority. Then writes
-`results.jsonl`, `transfer.jsonl` and the pages, and prints what the kept seeds can decide. A stopped study
+`results.jsonl`, `transfer.jsonl` and the pages, and prints the power of the kept seeds. A stopped study
 resumes with the next game. A quick run only prints.
 """
 
@@ -36,28 +36,28 @@ def main(arguments: argparse.Namespace) -> None:
     failed, code = 0, code_hash()
     if not arguments.report:
         os.nice(NICE)
-        lists = part_of(list(jobs(settings)), arguments, settings)
-        failed = run(lists, folder, arguments.workers, code)
+        batches = part_of(list(jobs(settings)), arguments, settings)
+        failed = run(batches, folder, arguments.workers, code)
     results = read_kept(settings, results_folder(folder), code)
     rows = [row_of(result) for result in results if result["kind"] != "transfer"]
     alignments = [transfer_row(result) for result in results if result["kind"] == "transfer"]
     if arguments.quick:
-        made = tables(rows, alignments, settings)
-        print("\n\n".join(f"{name}\n{text}" for name, text in made.items()))
+        text_by_name = tables(rows, alignments, settings)
+        print("\n\n".join(f"{name}\n{text}" for name, text in text_by_name.items()))
     else:
         report(rows, alignments, settings)
     if failed:
         sys.exit(f"error: {failed} games failed, see above; the next `make study` tries them again")
 
 
-def part_of(lists: list[list[Job]], arguments: argparse.Namespace, settings: Settings) -> list[list[Job]]:
-    """The jobs of some sets, seeds and names; an empty choice is all.
+def part_of(batches: list[list[Job]], arguments: argparse.Namespace, settings: Settings) -> list[list[Job]]:
+    """The jobs of the chosen sets, seeds and names; an empty list chooses all.
 
     Raises:
-        UserError: A seed or a name that no job has.
+        UserError: No job has a chosen seed or name.
     """
-    every = [job for line in lists for job in line]
-    names = list(dict.fromkeys(job.name for job in every))
+    all_jobs = [job for batch in batches for job in batch]
+    names = list(dict.fromkeys(job.name for job in all_jobs))
     unknown = [str(seed) for seed in arguments.seeds if seed not in known_seeds(settings)]
     unknown += [name for name in arguments.only if name not in names]
     if unknown:
@@ -67,29 +67,28 @@ def part_of(lists: list[list[Job]], arguments: argparse.Namespace, settings: Set
             expected=f"some of {', '.join([*map(str, known_seeds(settings)), *names])}",
             do="correct it, or add it to study/settings.yaml",
         )
-    kept = [
+    selected = [
         [
             job
-            for job in line
+            for job in batch
             if job.kind in (arguments.sets or SETS)
             and job.seed in (arguments.seeds or [job.seed])
             and job.name in (arguments.only or [job.name])
         ]
-        for line in lists
+        for batch in batches
     ]
-    return [line for line in kept if line]
+    return [batch for batch in selected if batch]
 
 
 def report(rows: list[Row], alignments: list[Row], settings: Settings) -> None:
-    """Writes the numbers and the pages, and prints the power. A new row takes the place of the kept one of
-    its game.
+    """Writes the results and the pages, and prints the power. A new row replaces the kept one of its game.
 
     Raises:
-        UserError: There are no numbers.
+        UserError: There are no results.
     """
-    order = [(job.kind, job.name, job.seed) for line in jobs(settings) for job in line]
-    kept = list(read_rows(RESULTS)) if RESULTS.is_file() else []
-    rows = merged(kept, rows, order)
+    order = [(job.kind, job.name, job.seed) for batch in jobs(settings) for job in batch]
+    previous = list(read_rows(RESULTS)) if RESULTS.is_file() else []
+    rows = merged(previous, rows, order)
     if not rows:
         raise UserError(
             str(RESULTS),
@@ -97,8 +96,8 @@ def report(rows: list[Row], alignments: list[Row], settings: Settings) -> None:
             expected="the numbers of a study",
             do="run `make study` without --report",
         )
-    kept = list(read_rows(TRANSFER)) if TRANSFER.is_file() else []
-    alignments = merged_alignments(kept, alignments)
+    previous = list(read_rows(TRANSFER)) if TRANSFER.is_file() else []
+    alignments = merged_alignments(previous, alignments)
     write_rows(RESULTS, rows)
     if alignments:
         write_rows(TRANSFER, alignments)

@@ -1,4 +1,4 @@
-"""The paper's claims, each as a difference between games of the study, with a verdict by a rule."""
+"""The paper's claims, each as a difference between games of the study, with a verdict by a fixed rule."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ class Claim:
     """One line of the table.
 
     Attributes:
-        text: What the paper says, with its numbers as reported.
-        measured: What is measured here for it.
-        result: The difference over seeds; None where it was not played.
-        side: The sign that the claim has; 0 where it says that there is no difference.
-        paper: The paper's difference in the same unit, where there is one.
+        text: The claim, with the numbers that the paper reports.
+        measured: The measure of the study for it.
+        result: The difference over seeds; None if it was not played.
+        side: The sign of the claimed difference; 0 if the claim is that there is none.
+        paper: The paper's difference in the same unit, if there is one.
     """
 
     text: str
@@ -55,11 +55,11 @@ class Claim:
 def judge(low: float, high: float, *, side: int, paper: float | None) -> str:
     """Whether the 95 % interval of a difference agrees with a claim.
 
-    With the claim's side as plus: an interval above 0 holds where it reaches half of the paper's difference,
-    and is of the same sign but smaller where all of it is below that. An interval below 0 does not hold. One
-    with 0 inside does not hold where all of it is below half of the paper's difference, and is undecided
-    elsewhere. That two are the same holds where the interval is within `SAME` of 0, and does not where it is
-    outside.
+    With the sign of the claim as plus: a claim with an interval above 0 holds if the interval reaches half of
+    the paper's difference; otherwise it has the same sign but is smaller. With an interval below 0 it does
+    not hold. With an interval around 0 it does not hold if all of the interval is below half of the paper's
+    difference; otherwise it is undecided. A claim of no difference holds if the interval is within `SAME` of
+    0, and does not hold if it is outside.
 
     >>> judge(0.002, 0.013, side=1, paper=0.037)  # half of the paper's is 0.0185
     'same sign, smaller'
@@ -77,12 +77,12 @@ def judge(low: float, high: float, *, side: int, paper: float | None) -> str:
 
 
 def claims_table(rows: Sequence[Row]) -> str:
-    """Each claim of the paper in a line; p and Holm of the hypothesis that there is no difference."""
-    found = claims(rows)
-    played = [claim.result for claim in found if claim.result]
+    """A line for each claim of the paper, with p and Holm of the hypothesis that there is no difference."""
+    all_claims = claims(rows)
+    played = [claim.result for claim in all_claims if claim.result]
     corrected = iter(holm([result.p for result in played]))
     lines = []
-    for claim in found:
+    for claim in all_claims:
         result = claim.result
         if result is None:
             lines.append([claim.text, claim.measured, "", "", "", UNPLAYED])
@@ -96,45 +96,45 @@ def claims_table(rows: Sequence[Row]) -> str:
 
 
 def claims(rows: Sequence[Row]) -> list[Claim]:
-    """All of them, with what the games show."""
+    """All claims with the results of the games."""
     return [*_rm_claims(rows), *_ablation_claims(rows), *_llm_claims(rows)]
 
 
 def _rm_claims(rows: Sequence[Row]) -> list[Claim]:
-    start, none = games_of(rows, "method", "rjs"), games_of(rows, "sweep", CONTROL)
+    baseline, without_samples = games_of(rows, "method", "rjs"), games_of(rows, "sweep", CONTROL)
     accuracy = of_arm("accuracy", "r1", APO)
     return [
         Claim(
             "the APO RM is more accurate than the base RM: 63.04 -> 66.73 %",
             "test accuracy, round one",
-            apo_minus_base(start, "accuracy"),
+            apo_minus_base(baseline, "accuracy"),
             1,
             0.0369,
         ),
         Claim(
             "... and more so from round to round: 66.73, 67.07, 67.56 %",
             "test accuracy, APO RM of round two minus that of round one",
-            difference(start, of_arm("accuracy", "r2", APO), start, accuracy),
+            difference(baseline, of_arm("accuracy", "r2", APO), baseline, accuracy),
             1,
             0.0034,
         ),
         Claim(
             "it is less calibrated than the base RM, by a little: ECE .019 -> .033",
             "ECE on test, round one",
-            apo_minus_base(start, "ece"),
+            apo_minus_base(baseline, "ece"),
             1,
             0.014,
         ),
         Claim(
             "without adversarial samples the RM is as good as the base RM: 63.53 and 63.04 %",
             "test accuracy, coeff 0 minus base",
-            apo_minus_base(none, "accuracy"),
+            apo_minus_base(without_samples, "accuracy"),
             0,
         ),
         Claim(
             "so the samples make the difference: 66.73 % with, 63.53 % without",
             "test accuracy, APO minus coeff 0",
-            difference(start, accuracy, none, accuracy),
+            difference(baseline, accuracy, without_samples, accuracy),
             1,
             0.032,
         ),
@@ -142,7 +142,7 @@ def _rm_claims(rows: Sequence[Row]) -> list[Claim]:
 
 
 def _ablation_claims(rows: Sequence[Row]) -> list[Claim]:
-    start = games_of(rows, "method", "rjs")
+    baseline = games_of(rows, "method", "rjs")
     gail, wgan, sequential = (
         games_of(rows, "sweep", name)
         for name in ("GAIL (kl_coeff 0)", "WGAN", "sequential (from the base RM)")
@@ -150,7 +150,7 @@ def _ablation_claims(rows: Sequence[Row]) -> list[Claim]:
 
     def ece_over_apo(games: Games) -> Paired | None:
         ece = of_arm("ece", "r1", APO)
-        return difference(games, ece, start, ece)
+        return difference(games, ece, baseline, ece)
 
     return [
         Claim(
@@ -193,8 +193,11 @@ def _llm_claims(rows: Sequence[Row]) -> list[Claim]:
 
 
 def ece_and_choice(rows: Sequence[Row]) -> Paired | None:
-    """Kendall's tau between ECE on test and `share_of_best` over the APO RMs of one seed that choose among
-    the same samples, as a mean over seeds; None where a seed has fewer than three."""
+    """Kendall's tau between ECE on test and `share_of_best`, as a mean over seeds.
+
+    It is taken over the APO RMs of one seed that choose among the same samples. Seeds with fewer than three
+    are left out.
+    """
     by_seed: dict[int, list[tuple[float, float]]] = {}
     for row in rows:
         if (row["kind"] == "sweep" or (row["kind"], row["name"]) == ("method", "rjs")) and same_samples(
@@ -202,9 +205,9 @@ def ece_and_choice(rows: Sequence[Row]) -> Paired | None:
         ):
             pairs = row["pairs"]["r1"]
             by_seed.setdefault(row["seed"], []).append((pairs["ece"][APO], pairs["share_of_best"][APO]))
-    found = [
+    taus = [
         rank_correlation([ece for ece, _ in pairs], [share for _, share in pairs])
         for pairs in by_seed.values()
         if len(pairs) > 2
     ]
-    return against_zero([tau for tau in found if tau is not None])
+    return against_zero([tau for tau in taus if tau is not None])

@@ -1,4 +1,4 @@
-"""What is read off a played game: its metrics, and what they do not say of the chosen responses."""
+"""The results of a played game: its metrics, and further statistics of the chosen responses."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,11 +12,11 @@ from apo.demo.reward import components
 from apo.evaluation.compare_llms import chosen_truth, with_true_rewards
 from study.pipeline import ARMS, adversarial_file, answer_files, read_metrics, selected_file
 
-RESAMPLES = 100  # of intervals over queries, which the study does not use: its unit is the seed
+RESAMPLES = 100  # of intervals over queries, which the study ignores: its unit is the seed
 
 
 def collect(copy: Path) -> dict[str, Any]:
-    """Everything that is kept of a game.
+    """The results that are kept of a game.
 
     Returns:
         `metrics`, the metrics files of the game as one mapping; `selection`, `chosen_truth` of round one
@@ -41,15 +41,15 @@ def collect(copy: Path) -> dict[str, Any]:
 def points(answers: Iterable[tuple[str, str]]) -> dict[str, float]:
     """The mean points of answers by component of the true reward.
 
-    An answer without a word has no points and is counted, `blank`.
+    An answer without words has no points; `blank` counts them.
     """
-    rows, blank = [], 0
+    scored, blank = [], 0
     for query, text in answers:
         if words(text):
-            rows.append(components(parse_query(query), text))
+            scored.append(components(parse_query(query), text))
         else:
             blank += 1
-    means = {name: fmean(row[name] for row in rows) for name in rows[0]} if rows else {}
+    means = {name: fmean(row[name] for row in scored) for name in scored[0]} if scored else {}
     return means | {"blank": blank}
 
 
@@ -57,8 +57,8 @@ def golden_against_samples(response_sets: list[Row]) -> dict[str, float]:
     """How much better golden answers are than the actor's samples, by the true reward.
 
     Returns:
-        `golden` and `sample`, mean true rewards; `better`, `equal` and `worse`, fractions of the pairs
-        golden > sample in which the golden answer is so.
+        `golden` and `sample`, mean true rewards; `better`, `equal` and `worse`, the fractions of the pairs
+        golden > sample in which the golden answer has a higher, equal or lower true reward.
     """
     rows = with_true_rewards([{**row, "samples": row["responses"]} for row in response_sets])
     signs = [

@@ -1,4 +1,4 @@
-"""How long the sets that were not played will take, from the seconds of the games that were."""
+"""Estimates the hours of the sets that were not played, from the seconds of the games that were."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -9,50 +9,54 @@ from study.settings import Settings, games
 from study.transfer import transfer_jobs
 
 ALIGNMENTS = 7
-"""A further game of two rounds costs as much as so many alignments: four, and the stages of round two."""
+"""The cost of a further game of two rounds in alignments: four of them, and the stages of round two."""
 
 
 def seconds_of(rows: Sequence[Row], kind: str, name: str) -> float:
-    """The mean of the kept games of a name; 0 where there is none."""
-    found = [row["seconds"] for row in rows if (row["kind"], row["name"]) == (kind, name)]
-    return fmean(found) if found else 0.0
+    """The mean seconds of the kept games of a name; 0 if there are none."""
+    seconds = [row["seconds"] for row in rows if (row["kind"], row["name"]) == (kind, name)]
+    return fmean(seconds) if seconds else 0.0
 
 
 def hours(rows: Sequence[Row], settings: Settings) -> dict[str, tuple[int, float]]:
-    """By set, how many games or alignments it has and the hours of one core that all of them take.
+    """By set, the number of its games or alignments and the hours of one core for all of them.
 
-    A first game of a seed costs what those of RJS or of the confirmation did, a further one what those after
-    them did; an alignment with its answers, a fraction of one of DPO, in proportion to its targets.
+    The first game of a seed costs as much as one of RJS or of the confirmation, a further one as much as the
+    games after these. An alignment with its answers costs a fraction of a game of DPO, in proportion to its
+    targets.
     """
     rjs, dpo = (seconds_of(rows, "method", name) for name in ("rjs", "dpo"))
-    world, further, *_ = [
+    first_confirmation, next_confirmation, *_ = [
         *(seconds_of(rows, "confirmation", name) for name in settings.confirmation.settings),
         0.0,
         0.0,
     ]
-    planned = [line for line in games(settings) if line[0].kind in ("alignment", "comparisons")]
-    found: dict[str, tuple[int, float]] = {}
-    for kind, first, after in (("alignment", rjs, dpo), ("comparisons", world, further)):
-        lines = [line for line in planned if line[0].kind == kind]
-        found[kind] = (
-            sum(map(len, lines)),
-            sum(first + after * (len(line) - 1) for line in lines) / 3600,
+    planned = [batch for batch in games(settings) if batch[0].kind in ("alignment", "comparisons")]
+    hours_by_set: dict[str, tuple[int, float]] = {}
+    for kind, first_game, next_game in (
+        ("alignment", rjs, dpo),
+        ("comparisons", first_confirmation, next_confirmation),
+    ):
+        batches = [batch for batch in planned if batch[0].kind == kind]
+        hours_by_set[kind] = (
+            sum(map(len, batches)),
+            sum(first_game + next_game * (len(batch) - 1) for batch in batches) / 3600,
         )
     sizes = settings.transfer.sizes
     smallest = min(size.targets for size in sizes)
     for size in sizes:
-        lists = [line for line in transfer_jobs(settings) if line[0].targets == size.targets]
+        batches = [batch for batch in transfer_jobs(settings) if batch[0].targets == size.targets]
         scale = size.targets / smallest
-        before = world + further * (
+        preparation = first_confirmation + next_confirmation * (
             len(settings.transfer.coefficients) - 1 + 2 * len(settings.transfer.rm_seeds)
         )
-        seconds = sum(before + scale * dpo / ALIGNMENTS * len(line) for line in lists)
-        found[f"transfer, {size.targets:,} targets"] = (sum(map(len, lists)), seconds / 3600)
-    return found
+        seconds = sum(preparation + scale * dpo / ALIGNMENTS * len(batch) for batch in batches)
+        hours_by_set[f"transfer, {size.targets:,} targets"] = (sum(map(len, batches)), seconds / 3600)
+    return hours_by_set
 
 
 def cost_table(rows: Sequence[Row], settings: Settings) -> str:
     """Games and hours of each set."""
-    found = hours(rows, settings)
-    lines = [[name, f"{count:,}", f"{hour:.1f}"] for name, (count, hour) in found.items()]
+    hours_by_set = hours(rows, settings)
+    lines = [[name, f"{count:,}", f"{num_hours:.1f}"] for name, (count, num_hours) in hours_by_set.items()]
     return table(["set", "games or alignments", "hours of one core"], lines)

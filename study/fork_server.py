@@ -1,11 +1,10 @@
-"""Stages without their imports: `python -m stages.NAME` as a fork of a process that has torch and
-transformers loaded.
+"""Runs `python -m stages.NAME` as a fork of a process that has already imported torch and transformers.
 
 The imports take about five seconds of a core, more than many stages of a small game compute. `ForkServer`
 puts a `python` before the real one on the path of dvc. Called for a stage, that client connects to the
-server, which forks. The fork drops every module of this project, so that the stage runs on the code of its
-own folder, takes over the folder, the environment and the output of the client, and runs the stage as
-`python -m` does.
+server, which forks. The server has dropped every module of this project, so the stage runs the code of its
+own folder. The fork takes over the folder, the environment and the output of the client, and runs the stage
+as `python -m` does.
 """
 
 import contextlib
@@ -37,7 +36,7 @@ STAGES = (
     "answer",
     "evaluate",
 )
-"""Those whose imports cover all others."""
+"""The stages whose imports cover those of all others."""
 PROJECT = ("apo", "stages", "study")
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -87,7 +86,7 @@ class ForkServer:
 
 
 def serve(address: str) -> None:
-    """Imports what stages import, and forks for every request, until its input ends."""
+    """Imports the libraries of the stages and forks for every request, until its input ends."""
     for name in STAGES:
         importlib.import_module(f"stages.{name}")
     for name in [name for name in sys.modules if name.partition(".")[0] in PROJECT]:
@@ -106,16 +105,16 @@ def serve(address: str) -> None:
             if server in ready:
                 client, _ = server.accept()
                 if os.fork() == 0:
-                    _answer(client)
+                    _run_request(client)
                 client.close()
 
 
-def _answer(client: socket.socket) -> None:
+def _run_request(client: socket.socket) -> None:
     """Runs the stage in this fork, sends its exit code and ends the process."""
     code = 1
     try:
         size, outputs, _, _ = socket.recv_fds(client, 8, 2)
-        arguments, folder, environment = _received(client, int.from_bytes(size, "big"))
+        arguments, folder, environment = _receive(client, int.from_bytes(size, "big"))
         for number, output in enumerate(outputs, start=1):
             os.dup2(output, number)
         os.chdir(folder)
@@ -125,7 +124,7 @@ def _answer(client: socket.socket) -> None:
         sys.path[0] = folder
         code = _run(arguments[0])
     finally:
-        if sys.exc_info()[0]:  # os._exit would lose it
+        if sys.exc_info()[0]:  # os._exit would not print it
             traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -146,7 +145,7 @@ def _run(module: str) -> int:
     return 0
 
 
-def _received(client: socket.socket, size: int) -> Any:
+def _receive(client: socket.socket, size: int) -> Any:
     data = b""
     while len(data) < size:
         data += client.recv(size - len(data))

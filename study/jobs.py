@@ -1,4 +1,4 @@
-"""What a worker does at a time, with a result of its own: a game, or one alignment of the set `transfer`."""
+"""Jobs, each with one result: a game, or one alignment of the set `transfer`."""
 
 import hashlib
 import json
@@ -15,14 +15,14 @@ from study.transfer import transfer_jobs
 
 @dataclass(frozen=True)
 class Job:
-    """A thing to play.
+    """A game or an alignment.
 
     Attributes:
         kind: The set that it belongs to.
-        name: Of the method or the setting.
-        seed: Of the world.
-        spec: All that decides its result, beside the code.
-        play: Plays it and returns what is kept of it.
+        name: The name of the method or the setting.
+        seed: The seed of the world.
+        spec: Everything that determines its result, beside the code.
+        play: Plays it and returns its result.
     """
 
     kind: str
@@ -33,31 +33,34 @@ class Job:
 
     @property
     def title(self) -> str:
-        """For a line of the progress."""
+        """The title in the progress output."""
         return f"seed {self.seed}, {self.name}"
 
     def key(self, code: str) -> str:
-        """What its result is kept under."""
+        """The name of its result: a hash of the code and the spec."""
         return hashlib.sha256(json.dumps([code, self.spec], sort_keys=True).encode()).hexdigest()
 
 
 def jobs(settings: Settings) -> Iterator[list[Job]]:
-    """All jobs in lists, each of which one worker plays in its order, the games before the alignments."""
-    for line in games(settings):
-        yield [_game_job(game) for game in line]
+    """All jobs in batches, each of which one worker plays in order; the games before the alignments."""
+    for batch in games(settings):
+        yield [_game_job(game) for game in batch]
     for alignments in transfer_jobs(settings):
-        yield [Job("transfer", one.name, one.seed, one.spec, one.play) for one in alignments]
+        yield [
+            Job("transfer", alignment.name, alignment.seed, alignment.spec, alignment.play)
+            for alignment in alignments
+        ]
 
 
 def _game_job(game: Game) -> Job:
-    def played(workspace: Workspace) -> dict[str, Any]:
+    def play_and_collect(workspace: Workspace) -> dict[str, Any]:
         play(game, workspace)
         return collect(workspace.copy)
 
-    return Job(game.kind, game.name, game.seed, [game.changes, game.targets], played)
+    return Job(game.kind, game.name, game.seed, [game.changes, game.targets], play_and_collect)
 
 
 def read_kept(settings: Settings, folder: Path, code: str) -> list[dict[str, Any]]:
     """The results of this code and these settings in `folder`, in the order of play."""
-    paths = [folder / f"{job.key(code)}.json" for line in jobs(settings) for job in line]
+    paths = [folder / f"{job.key(code)}.json" for batch in jobs(settings) for job in batch]
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]

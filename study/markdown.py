@@ -1,4 +1,4 @@
-"""Tables, and how a difference stands in a table or in a sentence."""
+"""Markdown tables, and the formats of a difference in a table or in a sentence."""
 
 import math
 from collections import defaultdict
@@ -12,7 +12,7 @@ HEAD = ("difference, 95 % interval", "p", "seeds")
 
 
 class Shown:
-    """A difference in a sentence, by the letter after the colon of its place in the template.
+    """A difference in a sentence, formatted by the letter after the colon of its placeholder.
 
     >>> shown = Shown(Paired(10, 0.5, 0.46, 0.04, -0.002, 0.081, 0.055, 0.058))
     >>> f"{shown}; {shown:d}; {shown:i}; {shown:p}; {shown:v}; {shown:s}"
@@ -40,7 +40,7 @@ class Shown:
 
 
 class Number:
-    """A number in a sentence; None is not played."""
+    """A number in a sentence; None is shown as not played."""
 
     def __init__(self, value: float | None) -> None:
         self.value = value
@@ -50,21 +50,21 @@ class Number:
 
 
 def by_name(differences: Mapping[str, Paired | None]) -> Mapping[str, Shown]:
-    """For the template; what is not there is not played."""
-    shown: defaultdict[str, Shown] = defaultdict(lambda: Shown(None))
-    shown.update({name: Shown(one) for name, one in differences.items()})
-    return shown
+    """Differences for a template; a missing name is shown as not played."""
+    formatted: defaultdict[str, Shown] = defaultdict(lambda: Shown(None))
+    formatted.update({name: Shown(paired) for name, paired in differences.items()})
+    return formatted
 
 
 def numbers(values: Mapping[str, float | None]) -> Mapping[str, Number]:
-    """For the template; what is not there is not played."""
-    shown: defaultdict[str, Number] = defaultdict(lambda: Number(None))
-    shown.update({name: Number(one) for name, one in values.items()})
-    return shown
+    """Numbers for a template; a missing name is shown as not played."""
+    formatted: defaultdict[str, Number] = defaultdict(lambda: Number(None))
+    formatted.update({name: Number(value) for name, value in values.items()})
+    return formatted
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    """A table in Markdown; without a line, a sentence."""
+    """A table in Markdown; a sentence if it has no lines."""
     if not lines:
         return "Not played by two seeds yet."
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in (head, ["---"] * len(head), *lines))
@@ -86,7 +86,7 @@ def difference_text(paired: Paired) -> str:
 
 
 def interval_text(paired: Paired) -> str:
-    """LOW to HIGH, unbounded where the seeds are too few to decide."""
+    """LOW to HIGH, or `no bound` with too few seeds to decide."""
     if math.isinf(paired.high):
         return "no bound"
     return f"{paired.low:+.3f} to {paired.high:+.3f}"

@@ -20,7 +20,7 @@ def games_of(rows: Sequence[Row], kind: str, name: str) -> dict[int, Row]:
 
 
 def of_arm(measure: str, round: str, arm: int) -> Value:
-    """Reads a measure of one arm in a round off a row."""
+    """A function that reads a measure of one arm in a round from a row."""
 
     def value(row: Row) -> float:
         return float(row["pairs"][round][measure][arm])
@@ -29,7 +29,7 @@ def of_arm(measure: str, round: str, arm: int) -> Value:
 
 
 def gain(measure: str, round: str) -> Value:
-    """Reads APO minus base off a row."""
+    """A function that reads APO minus base from a row."""
 
     def value(row: Row) -> float:
         base, apo = row["pairs"][round][measure]
@@ -39,15 +39,14 @@ def gain(measure: str, round: str) -> Value:
 
 
 def apo_minus_base(games: Games, measure: str, round: str = "r1") -> Paired | None:
-    """APO arm minus base arm; None where fewer than two seeds have both."""
+    """APO arm minus base arm; None if fewer than two seeds have both."""
     return difference(games, of_arm(measure, round, APO), games, of_arm(measure, round, BASE))
 
 
 def difference(first: Games, of_first: Value, second: Games, of_second: Value) -> Paired | None:
-    """A value of some games minus one of others with the same seeds; None where they share fewer than two.
+    """A value of some games minus one of others with the same seeds; None if they share fewer than two.
 
-    A game without the value, such as a tau where all rewards are equal, is left out; `seeds` counts those
-    that are left.
+    A game without the value, such as a tau of equal rewards, is left out; `seeds` does not count it.
     """
     pairs = []
     for seed in sorted(set(first) & set(second)):
@@ -59,16 +58,16 @@ def difference(first: Games, of_first: Value, second: Games, of_second: Value) -
 
 
 def mean_over(cells: Sequence[tuple[Games, Value]]) -> dict[int, float]:
-    """The mean of several values by seed, of the seeds that have all of them.
+    """The mean of several values by seed, over the seeds that have all of them.
 
-    What is pooled belongs to the same seeds, so cells that share seeds count once.
+    The seed stays the unit: several values of one seed count once.
     """
     shared = set.intersection(*(set(games) for games, _ in cells)) if cells else set()
     return {seed: fmean(value(games[seed]) for games, value in cells) for seed in sorted(shared)}
 
 
 def against_zero(values: Sequence[float]) -> Paired | None:
-    """A value of each seed that is a difference already; None for fewer than two seeds."""
+    """Differences, one per seed, tested against 0; None for fewer than two seeds."""
     return paired(values, [0.0] * len(values)) if len(values) > 1 else None
 
 

@@ -1,4 +1,4 @@
-"""Stages, files and metrics of the pipeline by name. What the study knows of it is here."""
+"""Names of the pipeline's stages, files and metrics; the only module of the study that knows them."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ ROUNDS = ("r1", "r2")
 WHOLE_GAME = ["evaluate@round1", "evaluate_test_rm"]
 """Targets of a game of two rounds."""
 FIRST_CHOICE = ["rjs@round0-base", "rjs@round0-apo"]
-"""Targets up to what both RMs choose in round one."""
+"""Targets up to the choice of both RMs in round one."""
 FIRST_LLMS = ["answer@round0-base", "answer@round0-apo", "answer_actor"]
 """Targets up to the answers of the LLMs of round one."""
 TRAIN_RM = {"base": "train_base_rm", "apo": "train_apo_rm@round0"}
@@ -21,7 +21,7 @@ SCORE = "score@round0"
 SELECT = "rjs@round0-apo"
 ALIGN = "align@round0-apo"
 ANSWER = "answer@round0-apo"
-"""Stages of round one that the study runs again with other inputs, see `study.rerun`."""
+"""Stages of round one that the study runs again with other inputs, see `study.play.rerun`."""
 
 
 def read_metrics(copy: Path) -> Metrics:
@@ -33,7 +33,7 @@ def read_metrics(copy: Path) -> Metrics:
 
 
 def clear(copy: Path) -> None:
-    """Removes what a shorter game would leave of the one before."""
+    """Removes the results of the previous game, which a shorter game would not overwrite."""
     for name in ("metrics", "data/answers", "data/evaluate"):
         shutil.rmtree(copy / name, ignore_errors=True)
 
@@ -41,11 +41,6 @@ def clear(copy: Path) -> None:
 def selected_file(copy: Path, arm: str) -> Path:
     """The chosen responses of an arm in round one, with all samples and their rewards."""
     return copy / f"data/rjs/r1/{arm}.jsonl"
-
-
-def samples_file(copy: Path) -> Path:
-    """The samples of the LLM queries in round one."""
-    return copy / "data/samples/r1/apo.jsonl"
 
 
 def adversarial_file(copy: Path) -> Path:
@@ -62,7 +57,7 @@ def answer_files(copy: Path) -> dict[str, Path]:
 
 
 def rm_measures(metrics: Metrics, arm: str, round: str) -> dict[str, float]:
-    """Of a reward model: on test, and `valid_ece`, the ECE that the gate reads."""
+    """Measures of a reward model on test, and `valid_ece`, the ECE that the gate reads."""
     rm = metrics["base_rm" if arm == "base" else f"apo_rm_{round}"]
     return {
         "accuracy": rm["test"]["accuracy"],
@@ -74,23 +69,23 @@ def rm_measures(metrics: Metrics, arm: str, round: str) -> dict[str, float]:
 
 
 def choice_measures(metrics: Metrics, round: str) -> Metrics:
-    """Of what each arm's RM chose in a round, as `apo.evaluation.compare_llms.chosen_truth` gives it."""
-    found: Metrics = metrics[f"evaluate_{round}"]["chosen"]
-    return found
+    """Measures of each arm's choice in a round, the result of `apo.evaluation.compare_llms.chosen_truth`."""
+    measures: Metrics = metrics[f"evaluate_{round}"]["chosen"]
+    return measures
 
 
 def llm_measures(metrics: Metrics, arm: str, round: str) -> dict[str, float]:
-    """Of the LLM of an arm on the test queries, as far as they were measured."""
+    """Measures of the LLM of an arm on the test queries."""
     return named_answers(metrics, f"llm_{arm}_{round}")
 
 
 def named_answers(metrics: Metrics, name: str) -> dict[str, float]:
-    """Of an LLM by the name that stage answer was given."""
+    """Measures of an LLM by its name in stage answer."""
     return answer_measures(metrics[f"answer_{name}"])
 
 
 def answer_measures(answers: Metrics) -> dict[str, float]:
-    """Of the answers of one LLM to the test queries, as far as they were measured."""
+    """Measures of the answers of one LLM to the test queries; those that its metrics lack are left out."""
     names = {
         "true_reward": "true_reward_mean",
         "score": "score_mean",
@@ -103,12 +98,12 @@ def answer_measures(answers: Metrics) -> dict[str, float]:
 
 
 def best_accuracy(metrics: Metrics) -> float:
-    """What the best possible RM has on test."""
+    """The test accuracy of the best possible RM."""
     return float(metrics["base_rm"]["test"]["truth"]["best_accuracy"])
 
 
 def start_measures(metrics: Metrics) -> dict[str, float]:
-    """Of the actor, the golden answers and the testing RM of a whole game."""
+    """Measures of the actor, the golden answers and the testing RM of a game of two rounds."""
     actor = metrics["answer_actor"]
     return {
         "actor_true_reward": actor["true_reward_mean"],

@@ -1,4 +1,4 @@
-"""A game is played by dvc in a copy of the repository; all copies have one cache."""
+"""Plays games with dvc in copies of the repository that share one cache."""
 
 import hashlib
 import os
@@ -33,7 +33,7 @@ PLAYED = (
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a worker plays.
+    """The workspace of a worker.
 
     Attributes:
         copy: See `make_copy`.
@@ -45,7 +45,7 @@ class Workspace:
 
     @property
     def log(self) -> Path:
-        """What dvc and the stages print."""
+        """The output of dvc and the stages."""
         return self.copy.with_suffix(".log")
 
     @property
@@ -55,25 +55,26 @@ class Workspace:
 
 
 def make_copy(target: Path, cache: Path) -> Path:
-    """What a game needs of the working tree as a repository of its own, whose dvc cache is `cache`.
+    """Copies the files of a game into a new repository whose dvc cache is `cache`.
 
-    Its params.yaml is kept beside it, so that an edit of the working tree does not reach a running study.
+    A second copy of params.yaml is kept beside it, so that an edit of the working tree does not change a
+    running study.
     """
     shutil.rmtree(target, ignore_errors=True)
     for name in played_files():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name)
     shutil.copy2(target / "params.yaml", target.with_suffix(".yaml"))
-    _run(["git", "init", "-q"], target)
-    _run(["dvc", "config", "--local", "cache.dir", str(cache)], target)
-    _run(["dvc", "config", "--local", "core.autostage", "false"], target)
+    _run_command(["git", "init", "-q"], target)
+    _run_command(["dvc", "config", "--local", "cache.dir", str(cache)], target)
+    _run_command(["dvc", "config", "--local", "core.autostage", "false"], target)
     return target
 
 
 def played_files() -> list[str]:
-    """Files of the working tree on which a game may depend, code and parameters, sorted."""
-    listed = _run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT)
-    names = sorted(name for name in listed.split("\0") if name.startswith(PLAYED))
+    """Sorted names of the files of the working tree on which a game may depend, code and parameters."""
+    output = _run_command(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT)
+    names = sorted(name for name in output.split("\0") if name.startswith(PLAYED))
     return [name for name in names if (ROOT / name).is_file()]
 
 
@@ -86,7 +87,7 @@ def code_hash() -> str:
 
 
 def play(game: Game, workspace: Workspace) -> None:
-    """Plays a game in a copy; dvc takes from the cache what another game has computed before.
+    """Plays a game in a copy; dvc takes the results that it shares with earlier games from the cache.
 
     Raises:
         UserError: A stage failed.
@@ -98,13 +99,13 @@ def play(game: Game, workspace: Workspace) -> None:
 
 
 def rerun(stage: str, workspace: Workspace, title: str, arguments: Mapping[str, Path | str]) -> None:
-    """Runs a stage of the game that was played last once more, with other arguments, outside of dvc.
+    """Runs a stage of the last game again with other arguments, outside of dvc.
 
     Args:
-        stage: As dvc calls it; its command is that of the copy's dvc.lock.
-        workspace: Where.
-        title: For the message.
-        arguments: Those that differ, by their names without dashes. A path is in the copy.
+        stage: Its name in dvc.lock, which has the command.
+        workspace: The workspace of the game.
+        title: For the error message.
+        arguments: The changed arguments, by their names without dashes. Paths are inside the copy.
 
     Raises:
         UserError: The stage failed.
@@ -117,9 +118,9 @@ def rerun(stage: str, workspace: Workspace, title: str, arguments: Mapping[str, 
     _stage(title, command, workspace)
 
 
-def environment(*first: Path) -> dict[str, str]:
-    """One thread a game, and on the path some folders and this Python first."""
-    path = os.pathsep.join(map(str, [*first, Path(sys.executable).parent, os.environ["PATH"]]))
+def environment(*folders: Path) -> dict[str, str]:
+    """The environment of a game: one thread, and the path with these folders and this Python first."""
+    path = os.pathsep.join(map(str, [*folders, Path(sys.executable).parent, os.environ["PATH"]]))
     return os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "APO_THREADS": "1"}
 
 
@@ -132,22 +133,22 @@ def change(path: Path, changes: Changes) -> None:
     yaml = YAML()
     params = yaml.load(path.read_text(encoding="utf-8"))
     for key, value in changes.items():
-        *parts, last = key.split(".")
+        *sections, name = key.split(".")
         section: Any = params
-        for part in parts:
-            section = section.get(part, {})
-        if last not in section:
+        for section_name in sections:
+            section = section.get(section_name, {})
+        if name not in section:
             raise UserError(
                 "study/settings.yaml", found=key, expected="a key of params.yaml", do="correct the key"
             )
-        section[last] = value
+        section[name] = value
     with path.open("w", encoding="utf-8") as out:
         yaml.dump(params, out)
 
 
 def _stage(title: str, command: list[str], workspace: Workspace) -> None:
     with workspace.log.open("w", encoding="utf-8") as out:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=workspace.copy,
             env=environment(workspace.python),
@@ -155,24 +156,26 @@ def _stage(title: str, command: list[str], workspace: Workspace) -> None:
             stderr=subprocess.STDOUT,
             check=False,
         )
-    if done.returncode:
-        lines = workspace.log.read_text(encoding="utf-8").splitlines()
-        errors = [line for line in lines if line.startswith(("error:", "ERROR:"))]
+    if process.returncode:
+        log_lines = workspace.log.read_text(encoding="utf-8").splitlines()
+        errors = [line for line in log_lines if line.startswith(("error:", "ERROR:"))]
         raise UserError(
             title,
-            found=errors[0] if errors else f"`{' '.join(command[:3])}` exited with {done.returncode}",
+            found=errors[0] if errors else f"`{' '.join(command[:3])}` exited with {process.returncode}",
             expected="a game that can be played to its end",
             do=f"look at {workspace.log}",
         )
 
 
-def _run(command: list[str], where: Path) -> str:
-    done = subprocess.run(command, cwd=where, env=environment(), capture_output=True, text=True, check=False)
-    if done.returncode:
+def _run_command(command: list[str], folder: Path) -> str:
+    process = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    if process.returncode:
         raise UserError(
-            str(where),
-            found=f"`{' '.join(command)}`: {' '.join(done.stderr.split()) or done.returncode}",
+            str(folder),
+            found=f"`{' '.join(command)}`: {' '.join(process.stderr.split()) or process.returncode}",
             expected="a git repository, git and dvc",
             do="run `make study` in a clone",
         )
-    return done.stdout
+    return process.stdout

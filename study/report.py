@@ -1,8 +1,7 @@
-"""The pages that the study writes: a template with places for numbers and tables, filled from the kept rows.
+"""The pages of the study: templates with placeholders for numbers and tables, filled from the kept rows.
 
-A place is `{name}`, `{name[key]}` or `{name:format}`, as `str.format` reads it: the names are those of
-`study.values` and, under `table`, of `tables`. A sentence never holds a number of its own that a game could
-change.
+A placeholder is `{name}`, `{name[key]}` or `{name:format}` of `str.format`. The names are those of
+`study.values` and, under `table`, of `tables`. No sentence has a literal number that a game could change.
 """
 
 from collections.abc import Sequence

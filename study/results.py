@@ -1,4 +1,4 @@
-"""The rows of `results.jsonl`: the numbers of a kept game that the page is made of."""
+"""The rows of `results.jsonl`: the numbers of a kept game that the pages use."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,9 +22,9 @@ def row_of(result: Row) -> Row:
     """The numbers of one game.
 
     Returns:
-        What was played, its `seconds` and `code`; `pairs`, by round and measure [base arm, APO arm];
-        `start`, what both arms have in common in round one; `points` by component of the true reward, of the
-        responses `chosen` in round one and of the `answers` of each LLM.
+        `kind`, `name` and `seed` of the game, its `seconds` and `code`; `pairs`, by round and measure [base
+        arm, APO arm]; `start`, the values that both arms share in round one; `points` by component of the
+        true reward, of the responses `chosen` in round one and of the `answers` of each LLM.
     """
     metrics, selection = result["metrics"], result["selection"]
     row = {name: result[name] for name in ("kind", "name", "seed", "seconds")}
@@ -48,15 +48,15 @@ def row_of(result: Row) -> Row:
     return {key: rounded(value) for key, value in row.items()}
 
 
-def merged(before: Iterable[Row], new: Iterable[Row], order: Sequence[tuple[str, str, int]]) -> list[Row]:
-    """Rows in the order of play; a new row takes the place of the one of the same game.
+def merged(previous: Iterable[Row], new: Iterable[Row], order: Sequence[tuple[str, str, int]]) -> list[Row]:
+    """Rows in the order of play; a new row replaces the one of the same game.
 
     Args:
-        before: The rows of `results.jsonl`.
-        new: Those of games that were played since.
+        previous: The rows of `results.jsonl`.
+        new: The rows of games that were played since.
         order: Kind, name and seed of every game of the settings. A row of another game is left out.
     """
-    rows = {(row["kind"], row["name"], row["seed"]): row for row in (*before, *new)}
+    rows = {(row["kind"], row["name"], row["seed"]): row for row in (*previous, *new)}
     return [rows[game] for game in order if game in rows]
 
 
@@ -84,20 +84,20 @@ def rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):
-        return {key: rounded(one) for key, one in value.items()}
-    return [rounded(one) for one in value] if isinstance(value, list) else value
+        return {key: rounded(element) for key, element in value.items()}
+    return [rounded(element) for element in value] if isinstance(value, list) else value
 
 
 def transfer_row(result: Row) -> Row:
-    """A row of `transfer.jsonl`: one alignment, without what only the cache needs."""
+    """A row of `transfer.jsonl`: one alignment, without the fields that only the cache needs."""
     names = ("seed", "targets", "chooser", "method", "alignment_seed", "seconds")
-    measured = ("target_true_reward", "actor_true_reward", "llm")
+    result_keys = ("target_true_reward", "actor_true_reward", "llm")
     row = {name: result[name] for name in names} | {"code": result["code"][:12]}
-    return row | {name: rounded(result[name]) for name in measured}
+    return row | {name: rounded(result[name]) for name in result_keys}
 
 
-def merged_alignments(before: Iterable[Row], new: Iterable[Row]) -> list[Row]:
-    """Rows of `transfer.jsonl`; a new one takes the place of that of the same alignment."""
+def merged_alignments(previous: Iterable[Row], new: Iterable[Row]) -> list[Row]:
+    """Rows of `transfer.jsonl`; a new row replaces the one of the same alignment."""
     names = ("targets", "method", "seed", "alignment_seed", "chooser")
-    rows = {tuple(row[name] for name in names): row for row in (*before, *new)}
+    rows = {tuple(row[name] for name in names): row for row in (*previous, *new)}
     return [rows[key] for key in sorted(rows)]

@@ -1,4 +1,4 @@
-"""`settings.yaml`, typed, and the games that it asks for in the order in which they are played."""
+"""`settings.yaml` as typed sections, and its games in the order of play."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,14 +40,14 @@ class Confirmation(_Part):
 
 
 class AlignmentSet(_Part):
-    """All methods at some coefficients, two rounds."""
+    """All methods at several coefficients, two rounds."""
 
     seeds: list[int]
     coefficients: list[float]
 
 
 class ComparisonsSet(_Part):
-    """Numbers of human comparisons, each at some coefficients."""
+    """Several numbers of human comparisons, each at several coefficients."""
 
     seeds: list[int]
     coefficients: list[float]
@@ -65,7 +65,7 @@ class Size(_Part):
 
 
 class TransferSet(_Part):
-    """Alignments of one actor on targets that were chosen in different ways, see `study.transfer`."""
+    """Alignments of one actor on targets of different choosers, see `study.transfer`."""
 
     seeds: list[int]
     coefficients: list[float]
@@ -74,7 +74,7 @@ class TransferSet(_Part):
 
 
 class Quick(_Part):
-    """What makes a trial of minutes: fewer seeds, the first settings of the sweep, small sizes."""
+    """A trial of minutes: fewer seeds, the first settings of the sweep, small sizes."""
 
     seeds: list[int]
     sweep: int
@@ -111,9 +111,9 @@ class Game:
 
     Attributes:
         kind: The set that it belongs to.
-        name: Of the method or the setting.
-        seed: Of everything.
-        changes: All that differs from params.yaml, the seed too.
+        name: The name of the method or the setting.
+        seed: The parameter `seed`.
+        changes: All differences from params.yaml, the seed too.
         targets: Stages of dvc.yaml to play, with all before them.
     """
 
@@ -125,7 +125,7 @@ class Game:
 
     @property
     def title(self) -> str:
-        """For a line of the progress."""
+        """The title in error messages."""
         return f"seed {self.seed}, {self.name}"
 
 
@@ -133,7 +133,7 @@ def read_settings(path: Path = SETTINGS) -> Settings:
     """Reads the settings.
 
     Raises:
-        UserError: The file is no YAML or does not have the keys that it should have.
+        UserError: The file is not YAML, or a key is missing, unknown or wrong.
     """
     try:
         return Settings.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
@@ -176,10 +176,11 @@ def known_seeds(settings: Settings) -> list[int]:
 
 
 def games(settings: Settings) -> Iterator[list[Game]]:
-    """The games in lists, each of which one worker plays in its order.
+    """The games in batches, each of which one worker plays in order.
 
-    The methods of a seed share all but the alignment, so they are one list. Then the sweep, one setting after
-    the other over all seeds, so that a stopped study has whole settings; then the other sets, seed by seed.
+    The methods of a seed share everything but the alignment, so they are one batch. Then comes the sweep, one
+    setting after the other over all seeds, so that a stopped study has complete settings. Then come the other
+    sets, seed by seed.
     """
     for seed in settings.seeds:
         yield [
@@ -190,10 +191,10 @@ def games(settings: Settings) -> Iterator[list[Game]]:
         for seed in settings.seeds:
             changes = settings.baseline | setting.changes | {"seed": seed}
             yield [Game("sweep", setting.name, seed, changes, FIRST_CHOICE)]
-    again = {setting.name: setting.changes for setting in settings.sweep}
+    sweep = {setting.name: setting.changes for setting in settings.sweep}
     for seed in settings.confirmation.seeds:
         yield [
-            Game("confirmation", name, seed, settings.baseline | again[name] | {"seed": seed}, FIRST_CHOICE)
+            Game("confirmation", name, seed, settings.baseline | sweep[name] | {"seed": seed}, FIRST_CHOICE)
             for name in settings.confirmation.settings
         ]
     yield from _alignment_games(settings)
@@ -201,12 +202,12 @@ def games(settings: Settings) -> Iterator[list[Game]]:
 
 
 def alignment_name(method: str, coefficient: float) -> str:
-    """Of a game of the set `alignment`."""
+    """The name of a game of the set `alignment`."""
     return f"{method}, coeff {coefficient:g}"
 
 
 def comparisons_name(number: int, coefficient: float) -> str:
-    """Of a game of the set `comparisons`."""
+    """The name of a game of the set `comparisons`."""
     return f"{number:,} comparisons, coeff {coefficient:g}"
 
 
@@ -226,10 +227,10 @@ def _alignment_games(settings: Settings) -> Iterator[list[Game]]:
 
 
 def _comparisons_games(settings: Settings) -> Iterator[list[Game]]:
-    axis = settings.comparisons
-    for number, changes in axis.numbers.items():
-        for seed in axis.seeds:
-            common = settings.baseline | axis.changes | changes
+    comparisons = settings.comparisons
+    for number, changes in comparisons.numbers.items():
+        for seed in comparisons.seeds:
+            common = settings.baseline | comparisons.changes | changes
             yield [
                 Game(
                     "comparisons",
@@ -238,5 +239,5 @@ def _comparisons_games(settings: Settings) -> Iterator[list[Game]]:
                     common | {"apo.coeff": coefficient, "seed": seed},
                     FIRST_CHOICE,
                 )
-                for coefficient in axis.coefficients
+                for coefficient in comparisons.coefficients
             ]

@@ -1,7 +1,7 @@
-"""How sure a difference between two arms is that were played with the same seeds. The unit is a seed.
+"""Tests and intervals for the difference between two arms with the same seeds. The unit is a seed.
 
-One test decides: the two-sided exact sign-flip test at `LEVEL`. The intervals are its inversion, so an
-interval leaves out 0 exactly where p is at most `LEVEL`.
+The test is the two-sided exact sign-flip test at `LEVEL`. The intervals are its inversion, so an interval
+excludes 0 if and only if p is at most `LEVEL`.
 """
 
 import math
@@ -16,14 +16,14 @@ from apo.core.errors import UserError
 LEVEL = 0.05
 POWER = 0.8
 EXACT = 20
-"""Seeds up to which all sign flips are counted."""
+"""The largest number of seeds; the test enumerates all sign flips."""
 
 
 class Paired(NamedTuple):
     """A difference over seeds.
 
     Attributes:
-        seeds: How many pairs.
+        seeds: The number of pairs.
         first: Mean of the first arm.
         second: Mean of the second arm.
         difference: Mean of first - second.
@@ -47,22 +47,22 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
     """First minus second, seed by seed.
 
     Raises:
-        UserError: Fewer than two seeds, more than `EXACT`, or a number that is not finite.
+        UserError: There are fewer than two seeds or more than `EXACT`, or a number is not finite.
 
     >>> result = paired([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
     >>> result.difference, result.p  # 2 of the 8 flips are as far from 0: all plus, all minus
     (2.0, 0.25)
     """
-    one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if one.ndim != 1 or one.shape != two.shape:
-        raise ValueError(f"shapes {one.shape} and {two.shape} are not pairs")
-    differences = one - two
+    first_values, second_values = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if first_values.ndim != 1 or first_values.shape != second_values.shape:
+        raise ValueError(f"shapes {first_values.shape} and {second_values.shape} are not pairs")
+    differences = first_values - second_values
     _check(differences)
     low, high = flip_interval(differences)
     return Paired(
-        seeds=len(one),
-        first=one.mean().item(),
-        second=two.mean().item(),
+        seeds=len(first_values),
+        first=first_values.mean().item(),
+        second=second_values.mean().item(),
         difference=differences.mean().item(),
         low=low,
         high=high,
@@ -88,9 +88,9 @@ def sign_flip(differences: Sequence[float] | np.ndarray) -> float:
 def flip_interval(differences: Sequence[float] | np.ndarray, *, level: float = LEVEL) -> tuple[float, float]:
     """The shifts that `sign_flip` does not reject at `level`: its inversion (Hartigan, 1969).
 
-    A shift above the mean is rejected where at most floor(level 2^n / 2) - 1 of the 2^n - 1 means of nonempty
+    A shift above the mean is rejected if at most floor(level 2^n / 2) - 1 of the 2^n - 1 means of nonempty
     subsets of the differences reach it, so the interval ends at subset means. With fewer than 6 seeds
-    nothing is rejected at 5 %, and it is unbounded.
+    no shift is rejected at 5 %, and the interval is unbounded.
 
     >>> flip_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])  # floor(0.05 * 64 / 2) - 1 = 0 subset means
     (1.0, 6.0)
@@ -99,15 +99,15 @@ def flip_interval(differences: Sequence[float] | np.ndarray, *, level: float = L
     sums, sizes = np.zeros(1), np.zeros(1)
     for value in values:
         sums, sizes = np.concatenate([sums, sums + value]), np.concatenate([sizes, sizes + 1])
-    rank = math.floor(level * 2**values.size / 2 + 1e-9)
-    if rank == 0:
+    num_rejected = math.floor(level * 2**values.size / 2 + 1e-9)
+    if num_rejected == 0:
         return -math.inf, math.inf
     means = np.sort(sums[1:] / sizes[1:])
-    return float(means[rank - 1]), float(means[-rank])
+    return float(means[num_rejected - 1]), float(means[-num_rejected])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for how many there are (Holm, 1979), in their order.
+    """p-values corrected for multiple tests (Holm, 1979), in the given order.
 
     >>> holm([0.01, 0.04, 0.03])  # 3 x 0.01; then 2 x 0.03; then 0.04, but not below the one before
     [0.03, 0.06, 0.06]
@@ -123,14 +123,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def power(difference: float, spread: float, seeds: int, *, level: float = LEVEL) -> float:
     """The probability that a paired test decides a true difference, for normal differences.
 
-    It is that of the t test, to which the sign-flip test is close (a test measures how close). With fewer
-    seeds than the sign-flip test can decide with, it is 0.
+    It is the power of the t test, to which the sign-flip test is close. It is 0 with too few seeds for the
+    sign-flip test to decide anything.
 
     Args:
         difference: The true mean.
         spread: The standard deviation over seeds.
-        seeds: How many.
-        level: Of the two-sided test.
+        seeds: The number of seeds.
+        level: The level of the two-sided test.
     """
     if 2 / 2**seeds > level:
         return 0.0
@@ -145,14 +145,14 @@ def detectable(spread: float, seeds: int) -> float:
     """The smallest true difference that is decided with probability `POWER`; infinite below 6 seeds."""
     if 2 / 2**seeds > LEVEL:
         return math.inf
-    in_spreads = optimize.brentq(lambda d: power(d, 1.0, seeds) - POWER, 1e-3, 3.0)
-    return spread * float(in_spreads)
+    effect_size = optimize.brentq(lambda effect: power(effect, 1.0, seeds) - POWER, 1e-3, 3.0)
+    return spread * float(effect_size)
 
 
 def seeds_for(difference: float, spread: float, *, at_most: int = 2000) -> int | None:
     """The smallest number of seeds that decides a true difference with probability `POWER`.
 
-    None where `at_most` are too few.
+    None if `at_most` are too few.
     """
     low, high = 6, at_most
     if power(difference, spread, high) < POWER:
@@ -164,7 +164,7 @@ def seeds_for(difference: float, spread: float, *, at_most: int = 2000) -> int |
 
 
 def spread_factors(seeds: int) -> tuple[float, float]:
-    """The 95 % interval of a standard deviation of normal values, as factors of the one that was seen."""
+    """The 95 % interval of the standard deviation of normal values, as factors of the observed one."""
     low, high = stats.chi2.ppf([0.975, 0.025], seeds - 1)
     return math.sqrt((seeds - 1) / low), math.sqrt((seeds - 1) / high)
 

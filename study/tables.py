@@ -1,4 +1,4 @@
-"""The tables of docs/results.md that show what was measured, but for the paper's claims and trends."""
+"""The tables of docs/results.md, except those of the paper's claims and of trends."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -39,13 +39,13 @@ RM_MEASURES = {
 
 
 def games_table(rows: Sequence[Row], settings: Settings) -> str:
-    """How many seeds of each were played, and how long a game took (on one thread, beside other work).
+    """The number of seeds played and the mean seconds of a game (one thread, on a busy machine).
 
-    A game after the first of its seed finds in the cache what they have in common.
+    A game after the first of its seed takes shared results from the cache.
     """
     planned: dict[tuple[str, str], int] = {}
-    for line in planned_games(settings):
-        for game in line:
+    for batch in planned_games(settings):
+        for game in batch:
             planned[game.kind, game.name] = planned.get((game.kind, game.name), 0) + 1
     lines = []
     for (kind, name), number in planned.items():
@@ -56,7 +56,7 @@ def games_table(rows: Sequence[Row], settings: Settings) -> str:
 
 
 def question_results(rows: Sequence[Row]) -> dict[str, Paired | None]:
-    """What was written down before anything was played: the choice in round one, and six cells of LLMs."""
+    """The preregistered question: the choice in round one, and six cells of LLMs."""
     results = {"chosen responses, round 1": apo_minus_base(games_of(rows, "method", "rjs"), "chosen")}
     for method, round in CELLS:
         games = games_of(rows, "method", method)
@@ -87,7 +87,7 @@ def question_table(rows: Sequence[Row]) -> str:
 
 
 def rm_table(rows: Sequence[Row]) -> str:
-    """The reward models and what they choose, by round and, in round two, by method."""
+    """The reward models and their choices, by round and, in round two, by method."""
     share = "... as a fraction of the way from a random to the best sample"
     lines = []
     for round, name in (("r1", "rjs"), *(("r2", method) for method in METHODS)):
@@ -118,27 +118,27 @@ def llm_table(rows: Sequence[Row]) -> str:
 
 def settings_of_sweep(rows: Sequence[Row], settings: Settings) -> list[tuple[str, str, Games]]:
     """Family, name and games of the baseline and of every setting of the sweep."""
-    sweep = [(one.family, one.name, games_of(rows, "sweep", one.name)) for one in settings.sweep]
+    sweep = [(change.family, change.name, games_of(rows, "sweep", change.name)) for change in settings.sweep]
     return [("baseline", "baseline", games_of(rows, "method", "rjs")), *sweep]
 
 
 def sweep_table(rows: Sequence[Row], settings: Settings) -> str:
     """Where the APO RM chooses better than the base RM: the baseline and one change at a time."""
-    known = [
+    played = [
         (family, name, games, chosen)
         for family, name, games in settings_of_sweep(rows, settings)
         if (chosen := apo_minus_base(games, "chosen"))
     ]
-    corrected = holm([chosen.p for *_, chosen in known])
+    corrected = holm([chosen.p for *_, chosen in played])
     lines = []
-    for (family, name, games, chosen), p in zip(known, corrected, strict=True):
+    for (family, name, games, chosen), p in zip(played, corrected, strict=True):
         rms = [apo_minus_base(games, measure) for measure in ("accuracy", "ece", "tau")]
         lines.append(
             [
                 family,
                 name,
                 f"{fmean(game['start']['golden_better'] for game in games.values()):.2f}",
-                *(f"{one.second:.3f} -> {one.first:.3f}" if one else "" for one in (*rms, chosen)),
+                *(f"{pair.second:.3f} -> {pair.first:.3f}" if pair else "" for pair in (*rms, chosen)),
                 *columns(chosen),
                 p_text(p),
             ]
@@ -163,16 +163,18 @@ def control_results(rows: Sequence[Row], settings: Settings, measure: str) -> di
 
 
 def control_table(rows: Sequence[Row], settings: Settings) -> str:
-    """Whether the samples help: each RM of the APO arm beside one that saw none."""
+    """Whether the samples help: each RM of the APO arm against one that was trained without samples."""
     accuracy, ece, chosen = (
         control_results(rows, settings, measure) for measure in ("accuracy", "ece", "chosen")
     )
-    known = {name: result for name, result in chosen.items() if result}
-    corrected = holm([result.p for result in known.values()])
+    played = {name: result for name, result in chosen.items() if result}
+    corrected = holm([result.p for result in played.values()])
     lines = []
-    for (name, result), p in zip(known.items(), corrected, strict=True):
-        others = [other for other in (accuracy[name], ece[name]) if other]
-        cells = [cell for other in others for cell in (difference_text(other), p_text(other.p))]
+    for (name, result), p in zip(played.items(), corrected, strict=True):
+        rm_results = [rm_result for rm_result in (accuracy[name], ece[name]) if rm_result]
+        cells = [
+            cell for rm_result in rm_results for cell in (difference_text(rm_result), p_text(rm_result.p))
+        ]
         lines.append([name, *cells, *columns(result), p_text(p)])
     return table(["setting", "accuracy", "p", "ECE", "p", "chosen", "p", "seeds", "Holm"], lines)
 
@@ -185,10 +187,10 @@ def confirmation_results(rows: Sequence[Row], settings: Settings) -> dict[tuple[
         games = games_of(rows, "confirmation", name)
         for measure in RM_MEASURES:
             value = of_arm(measure, "r1", APO)
-            against = {"base RM": apo_minus_base(games, measure)}
+            by_control = {"base RM": apo_minus_base(games, measure)}
             if name != CONTROL:
-                against["coeff 0"] = difference(games, value, control, value)
-            results |= {(name, measure, other): one for other, one in against.items() if one}
+                by_control["coeff 0"] = difference(games, value, control, value)
+            results |= {(name, measure, key): result for key, result in by_control.items() if result}
     return results
 
 
@@ -197,8 +199,8 @@ def confirmation_table(rows: Sequence[Row], settings: Settings) -> str:
     results = confirmation_results(rows, settings)
     corrected = holm([result.p for result in results.values()])
     lines = [
-        [name, RM_MEASURES[measure], other, *means(result), *columns(result), p_text(p)]
-        for ((name, measure, other), result), p in zip(results.items(), corrected, strict=True)
+        [name, RM_MEASURES[measure], control, *means(result), *columns(result), p_text(p)]
+        for ((name, measure, control), result), p in zip(results.items(), corrected, strict=True)
     ]
     return table(["setting", "measure", "against", "control", "APO", *HEAD, "Holm"], lines)
 
@@ -206,21 +208,23 @@ def confirmation_table(rows: Sequence[Row], settings: Settings) -> str:
 def alignment_table(rows: Sequence[Row], settings: Settings) -> str:
     """LLMs at the first coefficient of the set minus those at its control, and the mean over the cells."""
     first, control = settings.alignment.coefficients
-    value_of = {round: of_arm("llm_true_reward", round, APO) for round in ("r1", "r2")}
+    value_by_round = {round: of_arm("llm_true_reward", round, APO) for round in ("r1", "r2")}
     lines, cells = [], []
     for method, round in CELLS:
-        ours, theirs = (
+        games, control_games = (
             games_of(rows, "alignment", alignment_name(method, coefficient))
             for coefficient in (first, control)
         )
-        result = difference(ours, value_of[round], theirs, value_of[round])
+        result = difference(games, value_by_round[round], control_games, value_by_round[round])
         if result:
             lines.append([method, round[1:], *means(result), *columns(result)])
-            both = {
-                seed: {"value": value_of[round](ours[seed]) - value_of[round](theirs[seed])}
-                for seed in set(ours) & set(theirs)
+            differences = {
+                seed: {
+                    "value": value_by_round[round](games[seed]) - value_by_round[round](control_games[seed])
+                }
+                for seed in set(games) & set(control_games)
             }
-            cells.append((both, lambda row: float(row["value"])))
+            cells.append((differences, lambda row: float(row["value"])))
     pooled = against_zero(list(mean_over(cells).values()))
     if pooled:
         lines.append(["mean over the cells", "", "", "", *columns(pooled)])
@@ -228,15 +232,15 @@ def alignment_table(rows: Sequence[Row], settings: Settings) -> str:
 
 
 def points_table(rows: Sequence[Row]) -> str:
-    """APO minus base by component of the true reward: of what was chosen, and of what the LLM then says."""
+    """APO minus base by component of the true reward, of the chosen responses and of the LLM's answers."""
     games = games_of(rows, "method", "rjs")
     lines = []
     for name in COMPONENTS:
-        line = [name]
+        cells = [name]
         for points_of in (_chosen_points, _answer_points):
             result = difference(games, points_of(APO, name), games, points_of(BASE, name))
-            line += [difference_text(result), p_text(result.p)] if result else ["", ""]
-        lines.append(line)
+            cells += [difference_text(result), p_text(result.p)] if result else ["", ""]
+        lines.append(cells)
     head = ["component", "chosen responses, round 1", "p", "answers of the LLM, rjs, round 1", "p"]
     return table(head, lines)
 

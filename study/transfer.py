@@ -1,9 +1,8 @@
-"""Where the gain goes: one actor is aligned on targets that were chosen in different ways.
+"""How much of the targets' gain reaches the LLM: one actor is aligned on targets of different choosers.
 
-In a world of its own (a seed and a number of targets) all targets are chosen among the same samples of the
-same actor. A chooser is `random`, an RM, or `truth`, the demo's true reward, which no RM can exceed. An
-alignment is a chooser, a method and a seed of the alignment alone; its LLM answers the test queries as that
-of a game does.
+In one world (a seed and a number of targets) all targets are chosen among the same samples of the same actor.
+A chooser is `random`, an RM, or `truth`, the demo's true reward, which no RM can exceed. An alignment is a
+chooser, a method and a seed of the alignment only. Its LLM answers the test queries as in a game.
 """
 
 import json
@@ -27,25 +26,25 @@ RANDOM, TRUTH, BASE_RM = "random", "truth", "base RM"
 
 
 def apo_rm(coefficient: float) -> str:
-    """The chooser that is the APO RM at a coefficient."""
+    """The name of the APO RM at a coefficient as a chooser."""
     return f"APO RM, coeff {coefficient:g}"
 
 
 def retrained(chooser: str, seed: int) -> str:
-    """An RM as a chooser, trained with another seed on the same data."""
+    """The name of an RM as a chooser that is trained on the same data with another seed."""
     return f"{chooser}, RM seed {seed}"
 
 
 @dataclass
 class World:
-    """A seed and a number of targets, with what is chosen there.
+    """A seed and a number of targets, with the selections of all choosers.
 
     Attributes:
-        seed: Of everything but what `Alignment` repeats.
-        changes: All that differs from params.yaml, the seed too.
-        coefficients: Of the APO RMs.
-        rm_seeds: With which the RMs are trained again.
-        ready: Copies in which it was prepared.
+        seed: The seed of everything but `Alignment`.
+        changes: All differences from params.yaml, the seed too.
+        coefficients: The coefficients of the APO RMs.
+        rm_seeds: The seeds with which the RMs are trained again.
+        ready: The copies in which the world was prepared.
     """
 
     seed: int
@@ -55,10 +54,10 @@ class World:
     ready: set[Path] = field(default_factory=set)
 
     def choosers(self) -> list[str]:
-        """All, those with other RM seeds last."""
+        """All choosers, those with other RM seeds last."""
         rms = [BASE_RM, *map(apo_rm, self.coefficients)]
-        again = [retrained(rm, seed) for seed in self.rm_seeds for rm in (BASE_RM, rms[-1])]
-        return [RANDOM, *rms, TRUTH, *again]
+        retrained_rms = [retrained(rm, seed) for seed in self.rm_seeds for rm in (BASE_RM, rms[-1])]
+        return [RANDOM, *rms, TRUTH, *retrained_rms]
 
     def prepare(self, workspace: Workspace) -> None:
         """Plays the games of the world and writes the selections of all choosers, once for each copy."""
@@ -74,7 +73,7 @@ class World:
                 write_rows(selection_file(workspace, chooser), rows)
         write_rows(selection_file(workspace, RANDOM), chosen_at_random(rows, self.seed))
         write_rows(selection_file(workspace, TRUTH), chosen_by_truth(rows))
-        for seed in self.rm_seeds:  # the game at the last coefficient is the one that lies in the copy
+        for seed in self.rm_seeds:  # the copy holds the game at the last coefficient
             for arm, chooser in (("base", BASE_RM), ("apo", apo_rm(self.coefficients[-1]))):
                 _choose_again(arm, seed, workspace, selection_file(workspace, retrained(chooser, seed)))
         self.ready.add(workspace.copy)
@@ -85,12 +84,12 @@ class Alignment:
     """One alignment: its targets, its method, its seed.
 
     Attributes:
-        world: Where.
-        targets: How many LLM queries have a target.
-        chooser: Which targets.
-        method: By its name in settings.yaml.
-        changes: Of the method.
-        alignment_seed: Of the order of the targets, the only draw of an alignment.
+        world: The world.
+        targets: The number of LLM queries with a target.
+        chooser: The chooser of the targets.
+        method: The name of the method in settings.yaml.
+        changes: The parameters of the method.
+        alignment_seed: The seed of the order of the targets, the only randomness of an alignment.
     """
 
     world: World
@@ -102,22 +101,22 @@ class Alignment:
 
     @property
     def seed(self) -> int:
-        """Of the world."""
+        """The seed of the world."""
         return self.world.seed
 
     @property
     def name(self) -> str:
-        """For a line of the progress."""
+        """The title in the progress output."""
         return f"{self.method} on {self.targets:,} targets by {self.chooser}, seed {self.alignment_seed}"
 
     @property
     def spec(self) -> Any:
-        """All that decides the result, beside the code."""
+        """Everything that determines the result, beside the code."""
         world = [self.world.changes, list(self.world.coefficients)]
         return ["transfer", world, self.chooser, self.changes, self.alignment_seed]
 
     def play(self, workspace: Workspace) -> dict[str, Any]:
-        """Aligns, lets the LLM answer, and returns the row of `transfer.jsonl` but for what `run` adds."""
+        """Aligns the LLM and lets it answer; returns the result, to which `run` adds the job."""
         self.world.prepare(workspace)
         folder, selected = workspace.copy / FOLDER, selection_file(workspace, self.chooser)
         params, llm, metrics = folder / "params.yaml", folder / "llm", folder / "metrics.json"
@@ -141,7 +140,7 @@ class Alignment:
 
 
 def transfer_jobs(settings: Settings) -> Iterator[list[Alignment]]:
-    """The alignments, a list for each world; the sizes one after the other."""
+    """The alignments, a batch for each world; the sizes one after the other."""
     for size in settings.transfer.sizes:
         for seed in settings.transfer.seeds:
             changes = settings.baseline | size.changes | {"seed": seed}
@@ -150,29 +149,29 @@ def transfer_jobs(settings: Settings) -> Iterator[list[Alignment]]:
 
 
 def _alignments(world: World, size: Size, methods: dict[str, Changes]) -> Iterator[Alignment]:
-    first = world.choosers()[: len(world.coefficients) + 3]
+    main_choosers = world.choosers()[: len(world.coefficients) + 3]
     for method in size.methods:
         for alignment_seed in size.alignment_seeds:
-            for chooser in first:
+            for chooser in main_choosers:
                 yield Alignment(world, size.targets, chooser, method, methods[method], alignment_seed)
-    for chooser in world.choosers()[len(first) :]:
+    for chooser in world.choosers()[len(main_choosers) :]:
         method, seed = size.methods[0], size.alignment_seeds[0]
         yield Alignment(world, size.targets, chooser, method, methods[method], seed)
 
 
 def selection_file(workspace: Workspace, chooser: str) -> Path:
-    """What a chooser chose, in the form of stage rjs."""
+    """The file with the selection of a chooser, in the format of stage rjs."""
     return workspace.copy / FOLDER / f"{chooser}.jsonl"
 
 
 def chosen_at_random(rows: Sequence[Row], seed: int) -> list[Row]:
-    """The selection by scores that are a random order of the samples of each query."""
-    draw = random.Random(seed)
+    """The selection by random scores."""
+    rng = random.Random(seed)
 
-    def shuffled(row: Row) -> list[float]:
-        return draw.sample(list(map(float, range(len(row["samples"])))), len(row["samples"]))
+    def random_scores(row: Row) -> list[float]:
+        return rng.sample(list(map(float, range(len(row["samples"])))), len(row["samples"]))
 
-    return _chosen(rows, shuffled)
+    return _chosen(rows, random_scores)
 
 
 def chosen_by_truth(rows: Sequence[Row]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Where the gain goes, from the rows of `transfer.jsonl`: slopes, gains by chooser, and spreads."""
+"""The tables of `transfer.jsonl`: gains by chooser, slopes and spreads."""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean, variance
@@ -16,23 +16,23 @@ World = dict[str, list[Row]]
 
 def worlds(rows: Sequence[Row], targets: int, method: str) -> dict[int, World]:
     """By seed, the alignments on a number of targets by a method."""
-    found: dict[int, World] = {}
+    worlds_by_seed: dict[int, World] = {}
     for row in rows:
         if (row["targets"], row["method"]) == (targets, method):
-            found.setdefault(row["seed"], {}).setdefault(row["chooser"], []).append(row)
-    return found
+            worlds_by_seed.setdefault(row["seed"], {}).setdefault(row["chooser"], []).append(row)
+    return worlds_by_seed
 
 
 def mean_gain(world: World, chooser: str, value: Callable[[Row], float]) -> float:
-    """The mean over the alignment seeds of a value, minus that of the random choice with the same seeds."""
+    """The mean of a value over the alignment seeds, minus that of the random choice with the same seeds."""
     seeds = {row["alignment_seed"] for row in world[RANDOM]} & {
         row["alignment_seed"] for row in world[chooser]
     }
-    ours, theirs = (
+    chooser_mean, random_mean = (
         fmean(value(row) for row in world[name] if row["alignment_seed"] in seeds)
         for name in (chooser, RANDOM)
     )
-    return ours - theirs
+    return chooser_mean - random_mean
 
 
 def llm_value(row: Row) -> float:
@@ -46,7 +46,7 @@ def target_value(row: Row) -> float:
 
 
 def transfer_slope(world: World) -> float:
-    """True reward that the LLM gains per unit that its targets gain, over random ones; through the origin."""
+    """The LLM's gain per gain of its targets, both over random targets; least squares through the origin."""
     names = [name for name in world if name != RANDOM]
     x = np.array([mean_gain(world, name, target_value) for name in names])
     y = np.array([mean_gain(world, name, llm_value) for name in names])
@@ -59,7 +59,7 @@ def groups(rows: Sequence[Row]) -> list[tuple[int, str]]:
 
 
 def gain_table(rows: Sequence[Row]) -> str:
-    """What the targets and the LLM gain over a random choice, by chooser, and the slope."""
+    """The gain of the targets and of the LLM over a random choice, by chooser, and the slope."""
     lines = []
     for targets, method in groups(rows):
         by_seed = {
@@ -69,9 +69,9 @@ def gain_table(rows: Sequence[Row]) -> str:
         }
         names = dict.fromkeys(name for world in by_seed.values() for name in world if "RM seed" not in name)
         for name in names:
-            have = [world for world in by_seed.values() if name in world]
+            with_chooser = [world for world in by_seed.values() if name in world]
             gains = [
-                against_zero([mean_gain(world, name, value) for world in have])
+                against_zero([mean_gain(world, name, value) for world in with_chooser])
                 for value in (target_value, llm_value)
             ]
             if name != RANDOM and gains[0] and gains[1]:
@@ -88,21 +88,21 @@ def gain_table(rows: Sequence[Row]) -> str:
 
 
 def spread_table(rows: Sequence[Row], coefficient: str) -> str:
-    """The standard deviation of an LLM's true reward by what is repeated, and the seeds that it takes.
+    """The standard deviation of an LLM's true reward by what is repeated, and the seeds needed to decide.
 
-    Alignment: other order of the same targets. RM: trained again on the same data. World: the difference of
-    the LLMs between two choosers over seeds.
+    Alignment: another order of the same targets. RM: trained again on the same data. World: the difference
+    between the LLMs of two choosers, over seeds.
     """
     lines = []
     for targets, method in groups(rows):
         by_seed = worlds(rows, targets, method)
         alignment = alignment_spread(by_seed)
         rm = rm_spread(by_seed, coefficient)
-        both = [world for world in by_seed.values() if {RANDOM, BASE_RM, coefficient} <= world.keys()]
+        complete = [world for world in by_seed.values() if {RANDOM, BASE_RM, coefficient} <= world.keys()]
         result = against_zero(
             [
                 mean_gain(world, coefficient, llm_value) - mean_gain(world, BASE_RM, llm_value)
-                for world in both
+                for world in complete
             ]
         )
         if alignment is not None and result:
@@ -123,28 +123,28 @@ def spread_table(rows: Sequence[Row], coefficient: str) -> str:
 
 
 def alignment_spread(by_seed: dict[int, World]) -> float | None:
-    """Over seeds of the alignment alone, pooled over worlds and choosers; None without a repetition."""
-    found = [
+    """The spread over seeds of the alignment, pooled over worlds and choosers; None without repetitions."""
+    variances = [
         variance(map(llm_value, alignments))
         for world in by_seed.values()
         for alignments in world.values()
         if len(alignments) > 1
     ]
-    return fmean(found) ** 0.5 if found else None
+    return fmean(variances) ** 0.5 if variances else None
 
 
 def rm_spread(by_seed: dict[int, World], chooser: str) -> float | None:
-    """Over seeds of the RM alone, with one seed of the alignment, pooled over worlds; None without one."""
-    found = []
+    """The spread over seeds of the RM, with one alignment seed, pooled over worlds; None if not played."""
+    variances = []
     for world in by_seed.values():
-        again = [
-            one for name, rows in world.items() if name.startswith(f"{chooser}, RM seed") for one in rows
+        retrained = [
+            row for name, rows in world.items() if name.startswith(f"{chooser}, RM seed") for row in rows
         ]
-        seeds = {row["alignment_seed"] for row in again}
-        first = [row for row in world.get(chooser, []) if row["alignment_seed"] in seeds]
-        if again and first:
-            found.append(variance(map(llm_value, [*first, *again])))
-    return fmean(found) ** 0.5 if found else None
+        seeds = {row["alignment_seed"] for row in retrained}
+        original = [row for row in world.get(chooser, []) if row["alignment_seed"] in seeds]
+        if retrained and original:
+            variances.append(variance(map(llm_value, [*original, *retrained])))
+    return fmean(variances) ** 0.5 if variances else None
 
 
 def _without_rm_seeds(world: World) -> World:

@@ -33,14 +33,14 @@ ECE_LIMIT = 0.15
 
 
 def values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
-    """By name; what was not played says so."""
+    """All numbers by name. A missing one is shown as not played."""
     return {
         "same": SAME,
         "ece_limit": ECE_LIMIT,
         **_question(rows),
         **_sweep(rows, settings),
         **_language_models(rows),
-        **_other(rows, settings),
+        **_further(rows, settings),
         "one": read_one_seed(),
         "hours": hours_of("1B") | hours_of("7B"),
     }
@@ -63,26 +63,24 @@ def _question(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _sweep(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
     sweep = {name: apo_minus_base(games, "chosen") for _, name, games in settings_of_sweep(rows, settings)}
-    known = {name: result for name, result in sweep.items() if result}
-    corrected = dict(zip(known, holm([result.p for result in known.values()]), strict=True))
+    played = {name: result for name, result in sweep.items() if result}
+    corrected = dict(zip(played, holm([result.p for result in played.values()]), strict=True))
     controls = control_results(rows, settings, "chosen")
-    found = {name: result for name, result in controls.items() if result}
-    control_holm = dict(zip(found, holm([result.p for result in found.values()]), strict=True))
+    tested = {name: result for name, result in controls.items() if result}
+    control_holm = dict(zip(tested, holm([result.p for result in tested.values()]), strict=True))
     fresh = confirmation_results(rows, settings)
     fresh_holm = dict(zip(fresh, holm([result.p for result in fresh.values()]), strict=True))
     positive = [slope > 0 for slope in slopes(by_coefficient(rows), of_arm("chosen", "r1", APO)).values()]
     return {
         "chosen": by_name(sweep),
         "chosen_holm": numbers(corrected),
-        "settings": len(known),
+        "settings": len(played),
         "control": by_name(controls),
         "control_holm": numbers(control_holm),
         "control_stand": ", ".join(name for name, p in control_holm.items() if p <= 0.05) or "none",
-        "fresh": by_name(
-            {f"{measure} {other}": one for (name, measure, other), one in fresh.items() if name == "coeff 2"}
-        ),
+        "fresh": by_name({" ".join(key[1:]): result for key, result in fresh.items() if key[0] == "coeff 2"}),
         "fresh_control": by_name(
-            {measure: one for (name, measure, _), one in fresh.items() if name == CONTROL}
+            {measure: result for (name, measure, _), result in fresh.items() if name == CONTROL}
         ),
         "fresh_holm_high": Number(
             max((p for (name, *_), p in fresh_holm.items() if name == "coeff 2"), default=None)
@@ -94,50 +92,53 @@ def _sweep(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
 
 
 def _language_models(rows: Sequence[Row]) -> dict[str, Any]:
-    start = {method: games_of(rows, "method", method) for method in METHODS}
+    by_method = {method: games_of(rows, "method", method) for method in METHODS}
     rounds = {
         method: difference(games, of_arm("accuracy", "r2", APO), games, of_arm("accuracy", "r1", APO))
-        for method, games in start.items()
+        for method, games in by_method.items()
     }
     names = [f"{method} {round[1:]}" for method, round in CELLS]
     results = {
-        name: apo_minus_base(start[method], "llm_true_reward", round)
+        name: apo_minus_base(by_method[method], "llm_true_reward", round)
         for name, (method, round) in zip(names, CELLS, strict=True)
     }
-    rrhf = start["rrhf"].values()
-    last = gain("llm_true_reward", "r2")
+    spreads = [result.spread for result in results.values() if result]
+    rrhf = by_method["rrhf"].values()
+    gain_in_round_two = gain("llm_true_reward", "r2")
     low, high = cell_correlations(rows)
     return {
         "llm": by_name(results),
-        "score": by_name({m: apo_minus_base(games, "llm_score", "r2") for m, games in start.items()}),
+        "score": by_name(
+            {method: apo_minus_base(games, "llm_score", "r2") for method, games in by_method.items()}
+        ),
         "rounds": by_name(rounds),
         "correlation_low": Number(low),
         "correlation_high": Number(high),
-        "rrhf_ahead": f"{sum(last(game) > 0 for game in rrhf)} of {len(rrhf)}",
-        "llm_spread_low": Number(min((one.spread for one in results.values() if one), default=None)),
-        "llm_spread_high": Number(max((one.spread for one in results.values() if one), default=None)),
+        "rrhf_ahead": f"{sum(gain_in_round_two(game) > 0 for game in rrhf)} of {len(rrhf)}",
+        "llm_spread_low": Number(min(spreads, default=None)),
+        "llm_spread_high": Number(max(spreads, default=None)),
     }
 
 
-def _other(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
-    start = games_of(rows, "method", "rjs")
+def _further(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
+    baseline = games_of(rows, "method", "rjs")
     ordinary = games_of(rows, "sweep", "all of them by ordinary writers")
     chosen = of_arm("chosen", "r1", APO)
-    at_two = [row for row in rows if row["name"] == "coeff 2" and row["kind"] in ("sweep", "confirmation")]
+    coeff_two = [row for row in rows if row["name"] == "coeff 2" and row["kind"] in ("sweep", "confirmation")]
     gail = list(games_of(rows, "sweep", "GAIL (kl_coeff 0)").values())
     verdicts = [claim.verdict for claim in claims(rows)]
     spreads = spread_factors(len(settings.seeds))
     return {
-        "accuracy": Shown(apo_minus_base(start, "accuracy")),
-        "ece": Shown(apo_minus_base(start, "ece")),
+        "accuracy": Shown(apo_minus_base(baseline, "accuracy")),
+        "ece": Shown(apo_minus_base(baseline, "ece")),
         "ece_at": numbers(_mean_ece(rows)),
         "ece_choice": Shown(ece_and_choice(rows)),
         "gail_chosen": Shown(apo_minus_base({row["seed"]: row for row in gail}, "chosen")),
-        "ordinary_contrast": Shown(difference(start, chosen, ordinary, chosen)),
-        "gate_two": gate_text(at_two),
+        "ordinary_contrast": Shown(difference(baseline, chosen, ordinary, chosen)),
+        "gate_two": gate_text(coeff_two),
         "gate_gail": gate_text(gail),
-        "best_accuracy": Number(_mean_start(start.values(), "best_accuracy")),
-        "golden_better": Number(_mean_start(start.values(), "golden_better")),
+        "best_accuracy": Number(_mean_start(baseline.values(), "best_accuracy")),
+        "golden_better": Number(_mean_start(baseline.values(), "golden_better")),
         "ordinary_better": Number(_mean_start(ordinary.values(), "golden_better")),
         "few_steps": _few_steps(settings),
         "verdicts": {name: verdicts.count(name) for name in (HOLDS, SMALLER, FAILS, OPEN)},
@@ -149,9 +150,9 @@ def _other(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
 
 
 def gate_text(rows: Sequence[Row]) -> str:
-    """How many APO RMs of round one have an ECE on valid that passes the gate."""
-    ece = [row["pairs"]["r1"]["valid_ece"][APO] for row in rows]
-    return f"{sum(one <= ECE_LIMIT for one in ece)} of {len(ece)}"
+    """The number of APO RMs of round one whose ECE on valid passes the gate."""
+    values = [row["pairs"]["r1"]["valid_ece"][APO] for row in rows]
+    return f"{sum(ece <= ECE_LIMIT for ece in values)} of {len(values)}"
 
 
 def cell_correlations(rows: Sequence[Row]) -> tuple[float | None, float | None]:
@@ -161,8 +162,8 @@ def cell_correlations(rows: Sequence[Row]) -> tuple[float | None, float | None]:
     if len(shared) < 3:
         return None, None
     series = [[value(games[seed]) for seed in shared] for games, value in cells]
-    found = [float(np.corrcoef(one, other)[0, 1]) for one, other in combinations(series, 2)]
-    return min(found), max(found)
+    correlations = [float(np.corrcoef(first, second)[0, 1]) for first, second in combinations(series, 2)]
+    return min(correlations), max(correlations)
 
 
 def read_one_seed(path: Path = ONE_SEED) -> Mapping[str, Mapping[str, Number]]:
@@ -177,7 +178,7 @@ def read_one_seed(path: Path = ONE_SEED) -> Mapping[str, Mapping[str, Number]]:
 
 
 def one_seed_lines(path: Path = ONE_SEED) -> list[list[str]]:
-    """The same as it stands in the file, the head first."""
+    """The cells of the file, the head first."""
     with path.open(encoding="utf-8", newline="") as lines:
         return [[cell or "-" for cell in line] for line in csv.reader(lines)]
 
@@ -192,13 +193,13 @@ def _mean_ece(rows: Sequence[Row]) -> dict[str, float | None]:
 
 
 def _mean_start(games: Any, name: str) -> float | None:
-    found = [game["start"][name] for game in games]
-    return fmean(found) if found else None
+    values = [game["start"][name] for game in games]
+    return fmean(values) if values else None
 
 
 def _few_steps(settings: Settings) -> int:
-    """Optimizer steps of a base RM with the comparisons of that setting, in batches of 16."""
-    changes = next(one.changes for one in settings.sweep if one.family == "human comparisons")
+    """The optimizer steps of a base RM with few human comparisons, in batches of 16."""
+    changes = next(setting.changes for setting in settings.sweep if setting.family == "human comparisons")
     comparisons = settings.baseline["data.demo.comparisons"] * changes["split.rm_fraction"]
     return int(comparisons // 16)
 
@@ -211,9 +212,9 @@ def hours_of(model: str, path: Path = SCALE) -> dict[str, str]:
     """
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    heads = [row for row in cells if row[:2] == ["model", "comparisons"]]
-    found = [row for row in cells if row[:2] == [model, "100,000"]]
-    if not heads or not found:
+    header_rows = [row for row in cells if row[:2] == ["model", "comparisons"]]
+    model_rows = [row for row in cells if row[:2] == [model, "100,000"]]
+    if not header_rows or not model_rows:
         raise UserError(
             str(path),
             found=f"no hours of {model} for 100,000 comparisons",
@@ -221,9 +222,10 @@ def hours_of(model: str, path: Path = SCALE) -> dict[str, str]:
             do="run it, and correct `hours_of` in study/values.py if its columns changed",
         )
     hours = {
-        name: float(text.replace(",", "")) for name, text in zip(heads[0][2:], found[0][2:], strict=True)
+        name: float(text.replace(",", ""))
+        for name, text in zip(header_rows[0][2:], model_rows[0][2:], strict=True)
     }
     game, align = hours["all"], hours["align (rjs)"]
-    again = hours["train_apo_rm"] + hours["score"] + align
-    counted = {"all": game, "1": game + 3 * again, "2": 5 * (game + again), "3": 3 * align}
-    return {f"{model} {name}": f"{value:.1f}" for name, value in counted.items()}
+    retraining = hours["train_apo_rm"] + hours["score"] + align
+    hours_of_command = {"all": game, "1": game + 3 * retraining, "2": 5 * (game + retraining), "3": 3 * align}
+    return {f"{model} {name}": f"{value:.1f}" for name, value in hours_of_command.items()}

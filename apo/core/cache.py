@@ -1,7 +1,7 @@
 """The folder of a computation's intermediate state, from which an interrupted stage resumes.
 
-DVC removes the outputs of a stage before it runs the stage. So the state lies in `.cache/` of the
-repository. The name of its folder holds a hash of everything that the stage computes from.
+DVC removes the outputs of a stage before it runs the stage. So the state is in `.cache/` of the repository.
+The name of its folder has a hash of everything that the stage computes from.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ CODE = Path(__file__).parents[1]
 
 
 def loaded_code() -> list[Path]:
-    """The imported files of this package. Other code means another computation, with its own state."""
+    """The imported files of this package. Changed code means another computation with another state."""
     files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     return sorted({path for name in files if name and (path := Path(name)).is_relative_to(CODE)})
 
@@ -49,6 +49,11 @@ def _update_digest(digest: Any, name: str, path: Path) -> None:
         digest.update(hashlib.file_digest(stream, "sha256").digest())
 
 
+def cache_folder(name: str) -> Path:
+    """A folder in the cache of the repository, which experiments in other folders share."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / name
+
+
 def folder_of(name: str, key: str) -> Path:
     """The folder of a computation's intermediate state.
 
@@ -56,7 +61,7 @@ def folder_of(name: str, key: str) -> Path:
         name: The stage.
         key: `fingerprint` of its inputs. Another key means another computation.
     """
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "checkpoints" / f"{name}-{key}"
+    return cache_folder("checkpoints") / f"{name}-{key}"
 
 
 @contextlib.contextmanager
@@ -90,10 +95,10 @@ def locked(folder: Path) -> Iterator[None]:
 def remove_older(folder: Path) -> None:
     """Removes the state of other computations of the same stage, except the four newest."""
     name = folder.name.rsplit("-", 1)[0]
-    others = sorted(folder.parent.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime)
-    for other in others[:-4]:
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
+    states = sorted(folder.parent.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime)
+    for state in states[:-4]:
+        if state != folder:
+            shutil.rmtree(state, ignore_errors=True)
 
 
 def disk_error(path: Path, error: Exception) -> UserError:

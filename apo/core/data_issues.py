@@ -14,7 +14,7 @@ from apo.core.records import Row
 Action = Literal["error", "drop", "keep", "cut"]
 EXAMPLES = 10  # of each code that are kept as examples
 
-MALFORMED: tuple[Action, ...] = ("error", "drop")  # nothing of such a row could be kept
+MALFORMED: tuple[Action, ...] = ("error", "drop")  # such a row has nothing to keep
 SUSPICIOUS: tuple[Action, ...] = ("error", "drop", "keep")
 
 
@@ -31,29 +31,29 @@ class OnIssue(Section):
 
     def actions(self) -> dict[str, Action]:
         """The action for each code, in the order of the table."""
-        chosen = self.model_dump()
-        default = chosen.pop("default")
-        return {code: action or default for code, action in chosen.items()}
+        values = self.model_dump()
+        default = values.pop("default")
+        return {code: action or default for code, action in values.items()}
 
 
 class IssueTable:
     """The codes of one block `on_issue`, and the section type that checks it.
 
     Args:
-        section: Where the block stands in params.yaml: `data.on_issue`.
+        section: The name of the block in params.yaml: `data.on_issue`.
         codes: All codes.
 
     Attributes:
-        settings: The type of the section. An unknown code, an action that a code does not allow, and a
-            default that a code without an action of its own does not allow are errors that name the key.
+        settings: The type of the section. It refuses an unknown code, an action that a code does not allow,
+            and a default that is not allowed for a code without an action. The error names the key.
     """
 
     def __init__(self, section: str, codes: Iterable[IssueCode]) -> None:
         self.section = section
-        self.codes = {one.code: one for one in codes}
+        self.codes = {issue.code: issue for issue in codes}
         fields: dict[str, Any] = {
-            one.code: (Annotated[Literal[one.actions], Field(description=one.description)], "")
-            for one in self.codes.values()
+            issue.code: (Annotated[Literal[issue.actions], Field(description=issue.description)], "")
+            for issue in self.codes.values()
         }
         self.settings: type[OnIssue] = create_model(
             "OnIssue",
@@ -66,8 +66,8 @@ class IssueTable:
     def _check_default(self, default: Action, info: Any) -> Action:
         refusing = [
             code
-            for code, one in self.codes.items()
-            if not info.data.get(code, "invalid") and default not in one.actions
+            for code, issue in self.codes.items()
+            if not info.data.get(code, "invalid") and default not in issue.actions
         ]
         if refusing:
             raise PydanticCustomError(
@@ -87,7 +87,7 @@ class DataIssues:
             `cut` keeps it without the part that is the issue.
 
     Attributes:
-        counts: Rows by code, every code of the table among them, 0 where there was none.
+        counts: Rows by code, for every code of the table.
         examples: Rows {code, action, where, found}, the first `EXAMPLES` of each code.
     """
 
@@ -103,21 +103,22 @@ class DataIssues:
     def keeps(
         self, code: str, *, where: str, found: str, expected: str = "", do: str = "fix the row"
     ) -> bool:
-        """Counts an issue; whether its row stays.
+        """Counts an issue; returns whether its row stays.
 
         Args:
-            code: One of the table.
+            code: A code of the table.
             where: The row: `data/input/pairs.jsonl:17`.
-            found: What it has, shortened for a reader.
-            expected: What it should have, where that says more than the code.
-            do: What the user can do, beside changing the action.
+            found: The actual value, truncated.
+            expected: The expected value, if it says more than the code.
+            do: The fix, apart from another action.
 
         Raises:
             UserError: The action for the code is `error`.
         """
         action = self._actions[code]
         if action == "error":
-            others = " or ".join(one for one in self._table.codes[code].actions if one != "error")
+            allowed = self._table.codes[code].actions
+            others = " or ".join(other for other in allowed if other != "error")
             setting = f", or set {self._table.section}.{code} to {others} in params.yaml" if others else ""
             expected = expected or f"no row with {code}"
             raise UserError(where, found=found, expected=expected, do=do + setting)

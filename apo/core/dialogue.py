@@ -189,7 +189,7 @@ def digest_of(text: str) -> bytes:
 
 
 def query_id_of(query: str) -> str:
-    """An id for a query that has none: the same for the same normalized query."""
+    """An id for a query without one. Queries with the same normalized form have the same id."""
     return "q-" + hashlib.sha256(normalize_query(query).encode()).hexdigest()[:12]
 
 

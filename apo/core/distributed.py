@@ -24,13 +24,15 @@ from apo.core.errors import UserError
 
 PIECE, FOLDER = "APO_RANK_PIECE", "APO_RANK_FOLDER"  # set in workers only
 # Runs a command that gets SIGTERM when its parent dies (1 is PR_SET_PDEATHSIG of prctl, on Linux).
-BOUND = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
+EXEC_WITH_PARENT = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
+)
 
 # Messages of gloo, the rendezvous store and NCCL about a collective operation that timed out.
-TOO_LONG = re.compile(
+TIMED_OUT = re.compile(
     r"(?:Timed out waiting |wait timeout after |collective operation timeout: .*?Timeout\(ms\)=)(\d+)"
 )
-GONE = re.compile(r"Connection (?:closed|reset) by peer|Broken pipe")  # gloo, after a worker exited
+DISCONNECTED = re.compile(r"Connection (?:closed|reset) by peer|Broken pipe")  # gloo, after a worker exited
 GRACE = 10  # seconds in which a launcher notices that a worker has exited
 
 
@@ -86,7 +88,7 @@ def run_workers(piece: str, folder: Path) -> None:
     assert main is not None and main.name.startswith("stages."), "started as python -m stages.NAME"
     command = [*launcher, "-m", main.name, *sys.argv[1:]]
     if sys.platform == "linux":
-        command = [sys.executable, "-c", BOUND, *command]
+        command = [sys.executable, "-c", EXEC_WITH_PARENT, *command]
     environment = os.environ | {PIECE: piece, FOLDER: str(errors.resolve())}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
         try:
@@ -123,7 +125,7 @@ def report_group(error: RuntimeError) -> bool:
     rank = os.environ.get("RANK", "0")
     if timeout := _timeout_error(str(error), f"rank {rank}"):
         report(timeout)
-    elif GONE.search(str(error)):
+    elif DISCONNECTED.search(str(error)):
         print(f"rank {rank}: another rank has ended", file=sys.stderr, flush=True)
         time.sleep(GRACE)  # the launcher reports the worker that exited first
     else:
@@ -133,7 +135,7 @@ def report_group(error: RuntimeError) -> bool:
 
 def end_worker() -> NoReturn:
     """Ends this worker after all workers have done their share."""
-    distributed = sys.modules.get("torch.distributed")  # imported only where it is used
+    distributed = sys.modules.get("torch.distributed")  # only some stages import it
     if distributed and distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         distributed.destroy_process_group()
@@ -169,7 +171,7 @@ def _launcher_error(value: str) -> UserError:
 
 def _timeout_error(text: str, worker: str) -> UserError | None:
     """The error for a library's message about a timed-out collective operation; None for other messages."""
-    match = TOO_LONG.search(text)
+    match = TIMED_OUT.search(text)
     if match is None:
         return None
     return UserError(

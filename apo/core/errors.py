@@ -43,23 +43,21 @@ class RowError(UserError):
 
 
 def explain_unexpected(error: BaseException, stage: str) -> UserError:
-    """The message for an exception that a library raised over an input which no check had foreseen.
+    """The error message for an unexpected exception, with the last line of this project in its traceback.
 
     Args:
         error: The exception.
         stage: The name of the stage.
     """
-    frames = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)]
-    own = [
-        f"{path.relative_to(ROOT)}:{line}"
-        for path, line in zip(frames, lines, strict=True)
-        if path.is_relative_to(ROOT) and ".venv" not in path.parts
+    locations = [
+        f"{path.relative_to(ROOT)}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if (path := Path(frame.filename)).is_relative_to(ROOT) and ".venv" not in path.parts
     ]
     text = " ".join(str(error).split())
     return UserError(
         f"stage {stage}",
-        found=f"{type(error).__name__}{': ' if text else ''}{text[:300]} (at {[stage, *own][-1]})",
+        found=f"{type(error).__name__}{': ' if text else ''}{text[:300]} (at {[stage, *locations][-1]})",
         expected="inputs and parameters that the stage can work with",
         do="look at what the message names; APO_TRACEBACK=1 shows where it comes from, for a report",
     )

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from apo.core import distributed
 from apo.core.errors import UserError
 
-_TAKEN = "APO_GPU_TAKEN"  # the descriptor of the lock file; set for this process and its children
+_LOCK_FD = "APO_GPU_TAKEN"  # the descriptor of the lock file; set for this process and its children
 
 
 def take_one() -> None:
@@ -44,11 +44,11 @@ def take_one() -> None:
             do="unset APO_LAUNCH for a sweep with one GPU per stage, or APO_GPUS for stages on several GPUs; "
             "CUDA_VISIBLE_DEVICES selects the GPUs of a launcher's workers",
         )
-    if "torch" not in sys.modules or _TAKEN in os.environ:
+    if "torch" not in sys.modules or _LOCK_FD in os.environ:
         return
     gpu, lock = _wait_for_gpu([name.strip() for name in names.split(",")])
     os.set_inheritable(lock, True)
-    os.environ |= {_TAKEN: str(lock), "CUDA_VISIBLE_DEVICES": gpu}
+    os.environ |= {_LOCK_FD: str(lock), "CUDA_VISIBLE_DEVICES": gpu}
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 

@@ -5,6 +5,7 @@ A file without records is one empty line, because DVC warns about empty files.
 
 import contextlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -95,6 +96,14 @@ def parse_row(line: str, *, where: str) -> Row:
             do="write each record as {...} on a separate line",
         )
     return row
+
+
+def is_finite_number(value: Any) -> bool:
+    """Whether a value is a finite number. Booleans, and integers that no float holds, are not."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:

@@ -19,8 +19,8 @@ def subsample(queries: Iterable[Row], *, max_queries: int, seed: int) -> list[Ro
     def hash_of(row: Row) -> bytes:
         return hashlib.sha256(f"{seed}:{row['query_id']}".encode()).digest()
 
-    kept = {row["query_id"] for row in sorted(rows, key=hash_of)[:max_queries]}
-    return [row for row in rows if row["query_id"] in kept]
+    kept_ids = {row["query_id"] for row in sorted(rows, key=hash_of)[:max_queries]}
+    return [row for row in rows if row["query_id"] in kept_ids]
 
 
 def golden_as_samples(queries: Iterable[Row], golden: Iterable[Row], *, name: str) -> dict[str, list[Row]]:

@@ -1,1 +1,1 @@
-"""Files and data sets of others, in any format: records, and what was found wrong."""
+"""Reads external files and data sets in any format: their records and their data issues."""

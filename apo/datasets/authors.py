@@ -1,8 +1,8 @@
-"""The files that the authors of the paper published: what they are called, and what they must hash to.
+"""The files that the authors of the paper published: names, sizes and SHA-256 hashes.
 
-Their page (github.com/Linear95/APO, data/README.md) leads to a shared folder of a cloud service, from where
-the user fetches them, or gives the address of each. They are read only when size and SHA-256 are those of the
-files as published.
+Their page (github.com/Linear95/APO, data/README.md) links to a shared folder of a cloud service. The user
+downloads the files from there, or gives a URL for each. A file is read only if its size and SHA-256 are the
+published ones.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from apo.datasets.settings import Files
 
 
 class Published(NamedTuple):
-    """A file: what it is here, its published path, its size in bytes, its SHA-256."""
+    """A published file: its kind in this pipeline, its path, its size in bytes, its SHA-256."""
 
     kind: str
     path: str
@@ -23,8 +23,8 @@ class Published(NamedTuple):
     sha256: str
 
 
-# The file of all training comparisons holds those of the RM part and the LLM part, which are read instead:
-# its size is the sum of theirs. What is for validation is drawn by `split` here.
+# The file of all training comparisons repeats those of the RM part and the LLM part, which are read instead.
+# The validation part is drawn by `split`.
 UNUSED = "unused"
 PUBLISHED = (
     Published(
@@ -79,55 +79,55 @@ PUBLISHED = (
 
 
 def checked_files(folder: Path, *, samples: bool) -> Files:
-    """The published files in a folder, once all of them are what was published.
+    """The published files in a folder, with their sizes and hashes checked.
 
     Args:
         folder: Where the user put them, with the folders of the publication or without.
         samples: Whether the samples are needed.
 
     Raises:
-        UserError: One is missing, or of another size or content, or there is a file beside them.
+        UserError: A file is missing, differs from the published one, or was not published by the authors.
     """
-    places = {path: file for file in PUBLISHED if (path := _place(folder, file))}
-    others = sorted(
+    file_by_path = {path: file for file in PUBLISHED if (path := _find(folder, file))}
+    unpublished = sorted(
         str(path.relative_to(folder))
         for path in folder.rglob("*")
-        if not path.is_dir() and path not in places and path.name[0] != "." and path.name != "README.md"
+        if not path.is_dir() and path not in file_by_path and path.name[0] != "." and path.name != "README.md"
     )
-    if others:
+    if unpublished:
         raise UserError(
             str(folder),
-            found=f"{len(others)} files such as {others[0]!r} that the authors did not publish",
+            found=f"{len(unpublished)} files such as {unpublished[0]!r} that the authors did not publish",
             expected=f"names such as {PUBLISHED[0].path}",
             do="remove or rename them, or set data.source: files and name them under data.files",
         )
-    needed = _needed(samples)
-    missing = [f"{file.path} ({file.size} bytes)" for file in needed if file not in places.values()]
+    required = _required_files(samples)
+    missing = [f"{file.path} ({file.size} bytes)" for file in required if file not in file_by_path.values()]
     if missing:
         raise UserError(
             str(folder),
             found=f"no {missing[0]}" + (f" and {len(missing) - 1} more missing" if missing[1:] else ""),
-            expected=", ".join(file.path for file in needed),
+            expected=", ".join(file.path for file in required),
             do="fetch them from the page that github.com/Linear95/APO names in data/README.md",
         )
-    for path, file in places.items():
+    for path, file in file_by_path.items():
         _check(path, file)
-    return _files(needed, {file: str(path.relative_to(folder)) for path, file in places.items()})
+    return _file_names(required, {file: str(path.relative_to(folder)) for path, file in file_by_path.items()})
 
 
 def fetched_files(urls: Mapping[str, str], folder: Path, *, samples: bool) -> tuple[Files, dict[str, str]]:
-    """The published files, each from an address that the user gives and kept.
+    """Downloads the published files from the user's URLs and keeps them.
 
     Args:
-        urls: Address by name, with the folders of the publication or without.
+        urls: URL by file name, with the folders of the publication or without.
         folder: Where they are kept, under their published paths.
         samples: Whether the samples are needed.
 
     Returns:
-        Their names in that folder, and what to call each in messages.
+        Their names in that folder, and the display name of each.
 
     Raises:
-        UserError: A name that is none of theirs, one that is missing, or what is fetched is another file.
+        UserError: A name is unknown or missing, or a downloaded file differs from the published one.
     """
     addresses: dict[Published, str] = {}
     for name, url in urls.items():
@@ -140,31 +140,32 @@ def fetched_files(urls: Mapping[str, str], folder: Path, *, samples: bool) -> tu
                 do="correct it, or write {} and put the files into data.dir",
             )
         addresses[file] = url
-    needed = _needed(samples)
-    if missing := [Path(file.path).name for file in needed if file not in addresses]:
+    required = _required_files(samples)
+    if missing := [Path(file.path).name for file in required if file not in addresses]:
         raise UserError(
             "params.yaml: data.authors.urls",
             found=f"no address of {', '.join(missing)}",
-            expected=f"one for each of {len(needed)} files",
+            expected=f"one for each of {len(required)} files",
             do="add them, or write {} and put the files into data.dir",
         )
-    for file in needed:
+    for file in required:
         url, name = addresses[file], Path(file.path).name
         download(url, folder / file.path, size=file.size, sha256=file.sha256, display_name=name)
-    return _files(needed, {file: file.path for file in needed}), {file.path: file.path for file in needed}
+    paths = {file: file.path for file in required}
+    return _file_names(required, paths), {path: path for path in paths.values()}
 
 
-def _needed(samples: bool) -> list[Published]:
+def _required_files(samples: bool) -> list[Published]:
     return [file for file in PUBLISHED if file.kind != UNUSED and (samples or file.kind != "samples")]
 
 
-def _files(needed: list[Published], names: Mapping[Published, str]) -> Files:
-    """Names by what the files are, as `read_files` takes them."""
-    kinds = {file.kind for file in needed}
-    return Files.of({kind: [names[file] for file in needed if file.kind == kind] for kind in kinds}, {}, {})
+def _file_names(required: list[Published], names: Mapping[Published, str]) -> Files:
+    """The file names by kind, for `read_files`."""
+    kinds = {file.kind for file in required}
+    return Files.of({kind: [names[file] for file in required if file.kind == kind] for kind in kinds}, {}, {})
 
 
-def _place(folder: Path, file: Published) -> Path | None:
+def _find(folder: Path, file: Published) -> Path | None:
     """Where a file is: under its path, under its path without the first folder, or under its bare name."""
     _, _, short = file.path.partition("/")
     names = (file.path, short, Path(file.path).name)
@@ -177,10 +178,10 @@ def _check(path: Path, file: Published) -> None:
     if size == file.size:
         digest = sha256_of(path)
     if digest != file.sha256:
-        found = f"SHA-256 {digest}" if digest else f"{size} bytes"
+        actual = f"SHA-256 {digest}" if digest else f"{size} bytes"
         raise UserError(
             str(path),
-            found=found,
+            found=actual,
             expected=f"the {file.size} bytes with SHA-256 {file.sha256} that the authors published",
             do="download it again; for changed files, set data.source: files and name them under data.files",
         )

@@ -8,14 +8,14 @@ from apo.datasets.readers import best_response
 
 
 def with_chosen_golden(rows: Iterable[tuple[str, Row]], counts: Counter[str]) -> Iterator[tuple[str, Row]]:
-    """All rows, with golden answers from the comparisons in the place of the source's own.
+    """All rows, with golden answers from the comparisons in place of those of the source.
 
     The first comparison of a query that prefers one response gives its golden answer. Comparisons of the
     source's test set give none.
 
     Args:
         rows: Records with their kind, as a source gives them.
-        counts: Receives `golden`, `queries_without`, and what gives no golden answer:
+        counts: Receives `golden`, `queries_without`, and the rows that give no golden answer:
             `further_comparisons` of a query that has one, comparisons `without_preference` for one response
             (several share the highest score), and the `source_golden_unused`.
     """

@@ -1,55 +1,55 @@
-"""What every column of a file is read as, and the text in those that are not read."""
+"""The role of every column of a file, and the text in columns that are not read."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from apo.core.records import Row
-from apo.datasets.columns import column_of, our_name, partners
+from apo.datasets.columns import canonical_name, column_of, unmapped_columns
 from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
 from apo.datasets.parsed import ParsedRow
 
 NOT_READ = "not read"
-MAX_UNREAD = 0.2  # part of the text of a row that may be in columns that are not read
-SHORTEST_TEXT = 20  # characters; what is shorter is a name, a label or an id
+MAX_UNREAD = 0.2  # of the text of a row may be in columns that are not read
+SHORTEST_TEXT = 20  # characters; a shorter text is a name, a label or an id
 
 
 class ColumnUse:
-    """What every column of a file is read as.
+    """The role of every column of a file.
 
     Args:
-        role_of: What a column of the format, under our names, is read as, or `NOT_READ`.
-        columns: Ours by theirs, as the user maps them.
-        keeps_others: Whether columns that are not mapped are read under their names.
+        role_of: The role of a column, by its name in the format, or `NOT_READ`.
+        columns: The columns of the file by their names in the format, as the user maps them.
+        keep_unmapped: Whether columns that are not mapped are read under their names.
 
     Attributes:
-        uses: By the name in the file: a role, or `NOT_READ`.
+        uses: By the column of the file: its role, or `NOT_READ`.
     """
 
     def __init__(
-        self, role_of: Callable[[str], str], columns: Mapping[str, str], *, keeps_others: bool
+        self, role_of: Callable[[str], str], columns: Mapping[str, str], *, keep_unmapped: bool
     ) -> None:
         self.uses: dict[str, str] = {}
-        self._role_of, self._columns, self._keeps_others = role_of, columns, keeps_others
+        self._role_of, self._columns, self._keep_unmapped = role_of, columns, keep_unmapped
 
     def add(self, row: Row) -> None:
-        """Takes in the columns of one more row as it is in the file."""
+        """Adds the columns of a row as it is in the file."""
         if row.keys() <= self.uses.keys():
             return
         mapped: dict[str, list[str]] = {}
-        for ours, theirs in self._columns.items():
-            mapped.setdefault(column_of(row, theirs), []).append(ours)
-        beside = set(row)
+        for name, path in self._columns.items():
+            mapped.setdefault(column_of(row, path), []).append(name)
+        unmapped = set(row)
         if self._columns:
-            beside = set(partners(row, self._columns, keeps_others=self._keeps_others))
+            unmapped = set(unmapped_columns(row, self._columns, keep_unmapped=self._keep_unmapped))
         for key in row:
             if key in self.uses:
                 continue
             if key in mapped:
-                self.uses[key] = ", ".join(self._role_of(ours) for ours in mapped[key])
-            elif key in beside and key == "input" and self._columns:
+                self.uses[key] = ", ".join(self._role_of(name) for name in mapped[key])
+            elif key in unmapped and key == "input" and self._columns:
                 self.uses[key] = "input of the instruction"
-            elif key in beside:
-                self.uses[key] = self._role_of(our_name(key, row))
+            elif key in unmapped:
+                self.uses[key] = self._role_of(canonical_name(key, row))
             else:
                 self.uses[key] = NOT_READ
 
@@ -59,7 +59,7 @@ class ColumnUse:
 
 
 def unsupported_in(row: Row, unread: Iterable[str]) -> tuple[str, str] | None:
-    """A column that carries a part of the dialogue and is not read: its name, and what it holds."""
+    """A column with a part of the dialogue that is not read: its name, and its content for a message."""
     for key in unread:
         if key in MEDIA + HISTORY + SYSTEM and filled(row[key]):
             value = row[key]
@@ -68,20 +68,20 @@ def unsupported_in(row: Row, unread: Iterable[str]) -> tuple[str, str] | None:
 
 
 def unread_part(row: Row, unread: Iterable[str], parsed: ParsedRow) -> tuple[float, str]:
-    """The part of the text of a row in columns that are not read, and the column with most of it.
+    """The fraction of a row's text that is in columns that are not read, and the column with most of it.
 
-    Text that is also in the query or in a response counts as read; names, labels and ids are no text.
+    Text that is also in the query or in a response counts as read. Names, labels and ids do not count.
     """
     lengths = {key: sum(len(text) for text in _texts(row[key])) for key in unread}
     read = [*dict.fromkeys(parsed.queries), *parsed.responses, *parsed.extra.values()]
     total = sum(map(len, read))
     if sum(lengths.values()) <= MAX_UNREAD * (total + sum(lengths.values())):
         return 0.0, ""
-    everything = "\0".join(read)
+    read_text = "\0".join(read)
     for key in lengths:
-        lengths[key] = sum(len(text) for text in _texts(row[key]) if text.strip() not in everything)
-    most = max(lengths, key=lambda key: lengths[key])
-    return sum(lengths.values()) / max(total + sum(lengths.values()), 1), most
+        lengths[key] = sum(len(text) for text in _texts(row[key]) if text.strip() not in read_text)
+    longest = max(lengths, key=lambda key: lengths[key])
+    return sum(lengths.values()) / max(total + sum(lengths.values()), 1), longest
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -89,8 +89,8 @@ def _texts(value: Any) -> Iterator[str]:
         if len(value) >= SHORTEST_TEXT and (not value.isascii() or len(value.split(None, 2)) > 2):
             yield value
     elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one)
+        for element in value:
+            yield from _texts(element)
     elif isinstance(value, dict):
-        for one in value.values():
-            yield from _texts(one)
+        for element in value.values():
+            yield from _texts(element)

@@ -1,4 +1,4 @@
-"""Columns of a file under our names: those that the user maps, and what belongs to them."""
+"""Renames columns: those that the user maps, and common names in other languages."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from apo.core.records import Row
 from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
 from apo.datasets.fields import refuse
 
-# Keys under which public sets have what is asked, and what else belongs to it.
+# Keys under which public data sets have the prompt.
 PROMPTS = ("prompt", "question", "instruction", "input", "context", "query", "conversations")
 # Common names in other languages, as ours.
 _TRANSLATED = {
@@ -27,55 +27,62 @@ _TRANSLATED = {
 }
 
 
-def translated(row: Row) -> Row:
+def translate_columns(row: Row) -> Row:
     """A row whose columns have our names where their names are common ones of other languages."""
     if row.keys().isdisjoint(_TRANSLATED):
         return row
-    return {our_name(key, row): value for key, value in row.items()}
+    return {canonical_name(key, row): value for key, value in row.items()}
 
 
-def our_name(key: str, row: Row) -> str:
-    ours = _TRANSLATED.get(key, key)
-    return key if ours in row else ours
+def canonical_name(key: str, row: Row) -> str:
+    """The English name of a column, unless the row has a column of that name."""
+    name = _TRANSLATED.get(key, key)
+    return key if name in row else name
 
 
-def with_columns(row: Row, columns: Mapping[str, str], where: str, *, keeps_others: bool = False) -> Row:
-    """A row under our keys: {ours: theirs}, theirs a key or a path such as `info.post` and `answers.0.text`.
+def map_columns(row: Row, columns: Mapping[str, str], where: str, *, keep_unmapped: bool = False) -> Row:
+    """A row under the names of the format.
 
-    What belongs to a column stays beside it: earlier turns, a system text, other media; the prompt where none
-    is mapped; and the input of an instruction, behind it. `keeps_others`: every other column stays too.
+    Columns with context stay: earlier turns, a system text, other media, and the prompt if none is mapped.
+    The input of an instruction is appended to it.
+
+    Args:
+        row: The row as it is in the file.
+        columns: By name in the format: a key, or a path such as `info.post` and `answers.0.text`.
+        where: The row, for messages.
+        keep_unmapped: Whether all other columns stay too.
 
     Raises:
-        RowError: A row has no such column.
+        RowError: The row lacks a mapped column.
     """
-    mapped = {ours: _at(row, theirs, where) for ours, theirs in columns.items()}
-    beside = set(partners(row, columns, keeps_others=keeps_others))
-    if "input" in beside and "prompt" in mapped:
-        beside.remove("input")
+    mapped = {name: _value_at(row, path, where) for name, path in columns.items()}
+    unmapped = set(unmapped_columns(row, columns, keep_unmapped=keep_unmapped))
+    if "input" in unmapped and "prompt" in mapped:
+        unmapped.remove("input")
         mapped["input"] = row["input"]
     if "prompt" in mapped and "input" in mapped:
-        mapped["prompt"] = _joined(mapped["prompt"], mapped.pop("input"), where)
-    return mapped | {key: row[key] for key in row if key in beside}
+        mapped["prompt"] = _append_input(mapped["prompt"], mapped.pop("input"), where)
+    return mapped | {key: row[key] for key in row if key in unmapped}
 
 
-def partners(row: Row, columns: Mapping[str, str], *, keeps_others: bool = False) -> Iterator[str]:
-    """The columns that are read, or may be, beside those that are mapped."""
-    taken = {column_of(row, path) for path in columns.values()}
+def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: bool = False) -> Iterator[str]:
+    """The columns that may be read although they are not mapped."""
+    mapped = {column_of(row, path) for path in columns.values()}
     prompts = () if {"prompt", *PROMPTS} & columns.keys() else PROMPTS
     inputs = ("input",) if columns.get("prompt", "").rpartition(".")[2] == "instruction" else ()
-    known = (*SYSTEM, *HISTORY, *MEDIA, *prompts, *inputs)
-    others = [key for key in row if key not in (*known, *PROMPTS)] if keeps_others else []
-    for key in (*known, *others):
-        if key in row and key not in taken and key not in columns:
+    context = (*SYSTEM, *HISTORY, *MEDIA, *prompts, *inputs)
+    remaining = [key for key in row if key not in (*context, *PROMPTS)] if keep_unmapped else []
+    for key in (*context, *remaining):
+        if key in row and key not in mapped and key not in columns:
             yield key
 
 
-def _joined(prompt: Any, about: Any, where: str) -> Any:
-    if not filled(about) or not isinstance(prompt, str):
+def _append_input(prompt: Any, input_text: Any, where: str) -> Any:
+    if not filled(input_text) or not isinstance(prompt, str):
         return prompt
-    if not isinstance(about, str):
-        refuse("not_text", where, "input", type(about).__name__, "a text")
-    return f"{prompt}\n\n{about}"
+    if not isinstance(input_text, str):
+        refuse("not_text", where, "input", type(input_text).__name__, "a text")
+    return f"{prompt}\n\n{input_text}"
 
 
 def column_of(row: Row, path: str) -> str:
@@ -83,7 +90,7 @@ def column_of(row: Row, path: str) -> str:
     return path if path in row else path.partition(".")[0]
 
 
-def _at(row: Row, path: str, where: str) -> Any:
+def _value_at(row: Row, path: str, where: str) -> Any:
     if path in row:
         return row[path]
     value: Any = row

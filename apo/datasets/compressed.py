@@ -1,4 +1,4 @@
-"""The bytes of a file, decompressed where it is compressed, and no more of them than its size lets expect."""
+"""Reads a file as a stream, decompressed, with a bound on how far it may expand."""
 
 import gzip
 import lzma
@@ -11,13 +11,14 @@ from tqdm import tqdm
 from apo.core.errors import UserError
 
 MAX_ROW_BYTES = 8 * 2**20  # bytes of one row
-MAX_EXPANSION = 100  # times its own size that a compressed file may decompress to ...
-UNCHECKED_BYTES = 32 * 2**20  # ... beyond these bytes, which any file may
+MAX_EXPANSION = 100  # the largest ratio of decompressed to compressed size ...
+UNCHECKED_BYTES = 32 * 2**20  # ... of a file that decompresses to more than these bytes
 CHUNK = 2**20  # bytes that are read at once
-_DICTIONARY = 256 * 2**20  # bytes that the xz decoder may ask for; `xz -9` asks for 65 MiB
+_XZ_MEMORY = 256 * 2**20  # bytes that the xz decoder may ask for; `xz -9` asks for 65 MiB
 
 
 def open_decompressed(path: Path) -> BufferedIOBase:
+    """Opens a file for reading; `.gz` and `.xz` files are decompressed."""
     file = BufferedReader(_ProgressFile(path), CHUNK)
     if path.suffix == ".gz":
         return _GzipReader(file)
@@ -27,25 +28,25 @@ def open_decompressed(path: Path) -> BufferedIOBase:
 
 
 class _ProgressFile(FileIO):
-    """A file that shows on a terminal how much of it is read, once that has taken a while."""
+    """A file with a progress bar on a terminal, after two seconds of reading."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         size = path.stat().st_size
-        self._bar = tqdm(total=size, desc=path.name, unit="B", unit_scale=True, delay=2, disable=None)
+        self._progress = tqdm(total=size, desc=path.name, unit="B", unit_scale=True, delay=2, disable=None)
 
     def readinto(self, buffer: Any) -> int:
         count = super().readinto(buffer)
-        self._bar.update(count)
+        self._progress.update(count)
         return count
 
     def close(self) -> None:
-        self._bar.close()
+        self._progress.close()
         super().close()
 
 
 class _GzipReader(gzip.GzipFile):
-    """What a .gz file holds; closing it closes the file, which the library leaves open."""
+    """The content of a .gz file. Closing it closes the file too, which the library leaves open."""
 
     def __init__(self, compressed: BufferedIOBase) -> None:
         super().__init__(fileobj=compressed)
@@ -57,14 +58,14 @@ class _GzipReader(gzip.GzipFile):
 
 
 class _XzReader(RawIOBase):
-    """What an .xz file holds; the library's own reader has no limit for the memory of the decoder."""
+    """The content of an .xz file. The library's own reader does not limit the memory of the decoder."""
 
     def __init__(self, compressed: BufferedIOBase) -> None:
         self._compressed = compressed
         self._decoder = self._new_decoder()
 
     def _new_decoder(self) -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_DICTIONARY)
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
     def readable(self) -> bool:
         return True
@@ -74,7 +75,7 @@ class _XzReader(RawIOBase):
         super().close()
 
     def readinto(self, buffer: Any) -> int:
-        """Fills a buffer; 0 at the end of the last of the streams that follow each other."""
+        """Fills a buffer; returns 0 after the last of the concatenated streams."""
         while True:
             compressed = b""
             if self._decoder.eof:
@@ -95,24 +96,25 @@ class _XzReader(RawIOBase):
 
 
 class BoundedReader:
-    """Decompressed bytes, with an error where a file decompresses to far more than its size."""
+    """Decompressed bytes. A file that decompresses to far more than its size raises UserError."""
 
     def __init__(self, data: BufferedIOBase, path: Path, name: str) -> None:
         self._data, self._name = data, name
         compressed = path.stat().st_size if path.suffix in (".gz", ".xz") else None
-        self._left = None if compressed is None else max(compressed * MAX_EXPANSION, UNCHECKED_BYTES)
+        self._remaining = None if compressed is None else max(compressed * MAX_EXPANSION, UNCHECKED_BYTES)
 
     def line(self) -> bytes:
-        """The next line; the caller sees that it is whole."""
-        return self._spent(self._data.readline(MAX_ROW_BYTES + 1))
+        """The next line, at most `MAX_ROW_BYTES` + 1 bytes of it."""
+        return self._within_bound(self._data.readline(MAX_ROW_BYTES + 1))
 
     def chunk(self) -> bytes:
-        return self._spent(self._data.read(CHUNK))
+        """The next `CHUNK` bytes, fewer at the end."""
+        return self._within_bound(self._data.read(CHUNK))
 
-    def _spent(self, data: bytes) -> bytes:
-        if self._left is not None:
-            self._left -= len(data)
-            if self._left < 0:
+    def _within_bound(self, data: bytes) -> bytes:
+        if self._remaining is not None:
+            self._remaining -= len(data)
+            if self._remaining < 0:
                 raise UserError(
                     self._name,
                     found=f"a compressed file that decompresses to more than {MAX_EXPANSION} times its size",

@@ -1,4 +1,4 @@
-"""What is asked, with all that belongs to it: the input of an instruction, earlier turns, a system text."""
+"""Prompts with their context: the input of an instruction, earlier turns, a system text."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ MEDIA = ("image", "images", "audio", "audios", "video", "videos", "tools", "func
 
 
 def prompted(
-    row: Row, sides: Sequence[str], scores: list[float], where: str, counts: Counter[str], names: Names
+    row: Row, keys: Sequence[str], scores: list[float], where: str, counts: Counter[str], names: Names
 ) -> ParsedRow:
     """Answers under several keys to one prompt."""
-    responses = [text_in(row[side], side, where) for side in sides]
+    responses = [text_in(row[key], key, where) for key in keys]
     return answers_to(row, responses, scores, where, counts, names)
 
 
@@ -31,15 +31,15 @@ def answers_to(
 ) -> ParsedRow:
     """Answers to one prompt, which is a text, perhaps with its context and a system text, or messages."""
     key = names["prompt"]
-    prompt = _said_in(row[key])
+    prompt = _question_text(row[key])
     if isinstance(prompt, list | dict):
-        before = _whole(messages_in(prompt, key, where), row, where, names)
+        messages = _with_context(messages_in(prompt, key, where), row, where, names)
         turns = [
-            answered([*before, *messages_in({"role": "assistant", "content": one}, key, where)], where)
-            for one in responses
+            answered([*messages, *messages_in({"role": "assistant", "content": answer}, key, where)], where)
+            for answer in responses
         ]
         return of_pairs(turns, scores)
-    query = query_in(_in_context(prompt, row, names, where), key, where, counts)
+    query = query_in(_with_input(prompt, row, names, where), key, where, counts)
     if query == prompt and all(response.startswith(query) for response in responses):
         counts["prompts_repeated_in_answers"] += 1
         responses = [response[len(query) :] for response in responses]
@@ -49,27 +49,27 @@ def answers_to(
         refuse("turn_mark", where, "answers", found, expected, do)
     history = _history_of(row, where, names)
     if history:
-        query = _behind(history, query, where)
+        query = _after_history(history, query, where)
     return ParsedRow([_system_of(row, where) + query], responses, scores, {})
 
 
-def _said_in(prompt: Any) -> Any:
+def _question_text(prompt: Any) -> Any:
     """The text of a question that is a record, as openai/webgpt_comparisons has it."""
     if isinstance(prompt, dict) and isinstance(prompt.get("full_text"), str):
         return prompt["full_text"]
     return prompt
 
 
-def _in_context(prompt: Any, row: Row, names: Names, where: str) -> Any:
-    """An instruction with the input that it is about, each a paragraph."""
-    about = row.get("input") if names["prompt"] == "instruction" else None
-    if not isinstance(prompt, str) or about in (None, ""):
+def _with_input(prompt: Any, row: Row, names: Names, where: str) -> Any:
+    """An instruction and its input as two paragraphs."""
+    input_text = row.get("input") if names["prompt"] == "instruction" else None
+    if not isinstance(prompt, str) or input_text in (None, ""):
         return prompt
-    return f"{prompt}\n\n{text_in(about, 'input', where)}"
+    return f"{prompt}\n\n{text_in(input_text, 'input', where)}"
 
 
 def filled(value: Any) -> bool:
-    """Whether a column holds something: not null, blank, or empty throughout."""
+    """Whether a value is neither null nor blank, and no list or record of such values."""
     if isinstance(value, str):
         return value.strip() not in ("", "[]", "{}", "null")
     if isinstance(value, list):
@@ -90,15 +90,15 @@ def _system_of(row: Row, where: str) -> str:
 
 
 def _history_of(row: Row, where: str, names: Names) -> list[dict[str, str]]:
-    """The earlier turns that a row has in a column of their own."""
+    """The earlier turns in a separate column of a row."""
     for key in HISTORY:
         if key in row and key not in names.values() and filled(row[key]):
             return earlier_turns(row[key], key, where)
     return []
 
 
-def _behind(history: list[dict[str, str]], query: str, where: str) -> str:
-    """A query behind earlier turns, which may end with it, or be in it already."""
+def _after_history(history: list[dict[str, str]], query: str, where: str) -> str:
+    """A query after the earlier turns, unless they end with it or it begins with them."""
     if history[-1]["role"] == "user" and query == f"{HUMAN} {history[-1]['content']}{ASSISTANT}":
         history = history[:-1]
     if not history:
@@ -107,8 +107,8 @@ def _behind(history: list[dict[str, str]], query: str, where: str) -> str:
     return query if query.startswith(earlier) else earlier + query
 
 
-def _whole(messages: list[dict[str, str]], row: Row, where: str, names: Names) -> list[dict[str, str]]:
-    """Messages behind the earlier turns and the system text of their row, as far as they lack them."""
+def _with_context(messages: list[dict[str, str]], row: Row, where: str, names: Names) -> list[dict[str, str]]:
+    """Messages after the system text and the earlier turns of their row, unless they begin with them."""
     history = _history_of(row, where, names)
     if history and messages[: len(history)] != history:
         if history[-1] == messages[0]:
@@ -121,26 +121,26 @@ def _whole(messages: list[dict[str, str]], row: Row, where: str, names: Names) -
 
 
 def conversation_of(row: Row, key: str, where: str, counts: Counter[str], names: Names) -> tuple[str, str]:
-    """Messages under a key, behind those of the prompt as far as they are not repeated in them."""
+    """The conversation under a key as query and response, after the messages of the prompt that it lacks."""
     if row[key] == []:
         refuse("not_text", where, key, "list []", "a list that is not empty")
     messages = messages_in(row[key], key, where)
-    before = _before(row, messages, where, counts, names)
-    return answered(_whole([*before, *messages], row, where, names), where)
+    before = _prompt_messages(row, messages, where, counts, names)
+    return answered(_with_context([*before, *messages], row, where, names), where)
 
 
-def _before(
+def _prompt_messages(
     row: Row, messages: list[dict[str, str]], where: str, counts: Counter[str], names: Names
 ) -> list[dict[str, str]]:
-    """The messages of the prompt that come before a conversation which may begin with them, or be whole."""
+    """The messages of the prompt that a conversation under another key lacks."""
     key = names.get("prompt", "")
-    prompt = _said_in(row.get(key, []))
+    prompt = _question_text(row.get(key, []))
     if isinstance(prompt, str) or prompt is None:
-        if asks(messages):  # it is whole; the prompt is one of its turns
-            said = [message["content"].strip() for message in messages]
-            counts["prompts_beside_conversations"] += bool(prompt) and str(prompt).strip() not in said
+        if asks(messages):  # the prompt is one of its turns
+            contents = [message["content"].strip() for message in messages]
+            counts["prompts_beside_conversations"] += bool(prompt) and str(prompt).strip() not in contents
             return []
-        text = text_in(_in_context(prompt, row, names, where), key, where)
+        text = text_in(_with_input(prompt, row, names, where), key, where)
         if not text.strip():
             refuse("blank_query", where, key, "a blank text", "a query")
         return [{"role": "user", "content": text}]
@@ -148,4 +148,4 @@ def _before(
     if messages[0]["role"] == "system" and messages[1 : 1 + len(before)] == before:
         return []
     overlap = range(min(len(before), len(messages)), 0, -1)
-    return before[: -next((n for n in overlap if before[-n:] == messages[:n]), 0) or None]
+    return before[: -next((size for size in overlap if before[-size:] == messages[:size]), 0) or None]

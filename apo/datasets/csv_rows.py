@@ -1,4 +1,4 @@
-"""The rows of a table as text: values between commas (.csv) or tabs (.tsv), the first line their names."""
+"""Rows of tables as text: .csv and .tsv files, whose first line has the names of the columns."""
 
 import csv
 from collections.abc import Iterator
@@ -8,35 +8,35 @@ from apo.core.records import Row
 from apo.datasets.compressed import MAX_ROW_BYTES, BoundedReader
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_OTHERS = (";", "\t", ",")  # of a file whose first line has one name only
+_OTHER_DELIMITERS = (";", "\t", ",")  # of a file whose first line has one name only
 
 
 class Cell(str):
-    """A value of a table, where numbers are texts too."""
+    """A value of a table. Numbers are texts there."""
 
     __slots__ = ()
 
 
 def table_rows(data: BoundedReader, delimiter: str, name: str) -> Iterator[tuple[int, str, Row | RowError]]:
-    """Rows under the names of the first line, each with its number and its place.
+    """Yields (number, location, row), with the names of the first line as keys.
 
     A value in quotes may span lines. All values are `Cell`.
 
     Args:
         data: The bytes.
-        delimiter: What stands between values; another one where the first line has none of it.
-        name: What the file is called in messages.
+        delimiter: The delimiter; if the first line lacks it, another common one that it has.
+        name: The display name of the file.
 
     Raises:
-        UserError: The first line has no names that tell the columns apart, or a quote is not closed.
+        UserError: A column has no name or that of another one, or a quote is not closed.
     """
     lines = _Lines(data, name)
     csv.field_size_limit(MAX_ROW_BYTES)
     try:
         first = next(iter(lines), "")
-        lines.again(first)
+        lines.push_back(first)
         if delimiter not in first:
-            delimiter = next((other for other in _OTHERS if other in first), delimiter)
+            delimiter = next((candidate for candidate in _OTHER_DELIMITERS if candidate in first), delimiter)
         rows = csv.reader(lines, delimiter=delimiter, strict=True)
         names = next(rows, [])
         _check_names(names, name)
@@ -55,11 +55,11 @@ def table_rows(data: BoundedReader, delimiter: str, name: str) -> Iterator[tuple
 
 
 def _check_names(names: list[str], name: str) -> None:
-    twice = [one for one in names if names.count(one) > 1]
-    if twice or (names and not all(one.strip() for one in names)):
+    repeated = [column for column in names if names.count(column) > 1]
+    if repeated or (names and not all(column.strip() for column in names)):
         raise UserError(
             f"{name}:1",
-            found=f"the column {twice[0][:40]!r} twice" if twice else "a column without a name",
+            found=f"the column {repeated[0][:40]!r} twice" if repeated else "a column without a name",
             expected="a first line with a name for each column",
             do="give every column a name of its own",
         )
@@ -77,19 +77,19 @@ def _row(names: list[str], cells: list[str], where: str) -> Row | RowError:
 
 
 class _Lines:
-    """Decoded lines, whose `number` is that of the last; a row that spans many lines has a bound."""
+    """Decoded lines, with the `number` of the last one. A row of many lines has a bound."""
 
     def __init__(self, data: BoundedReader, name: str) -> None:
         self.number = 0
         self._data, self._name = data, name
-        self._left, self._pushed = MAX_ROW_BYTES, ""
+        self._remaining, self._pushed = MAX_ROW_BYTES, ""
 
-    def again(self, line: str) -> None:
-        """The line comes once more."""
+    def push_back(self, line: str) -> None:
+        """Makes a line the next one of the iterator."""
         self._pushed = line
 
     def begin_row(self) -> None:
-        self._left = MAX_ROW_BYTES
+        self._remaining = MAX_ROW_BYTES
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -102,9 +102,9 @@ class _Lines:
         if not data:
             raise StopIteration
         self.number += 1
-        self._left -= len(data)
+        self._remaining -= len(data)
         where = f"{self._name}:{self.number}"
-        if self._left < 0:
+        if self._remaining < 0:
             raise UserError(
                 where,
                 found=f"a row of more than {MAX_ROW_BYTES} bytes",

@@ -1,13 +1,12 @@
-"""Values of a row, checked: texts, lists, numbers, queries, dialogues. What is wrong is a RowError."""
+"""Checked values of a row: texts, lists, numbers, queries, dialogues. A wrong value raises RowError."""
 
-import math
 import re
 from collections import Counter
 from typing import Any, NoReturn
 
 from apo.core.dialogue import ASSISTANT, HUMAN, has_turn_marks, split_dialogue
 from apo.core.errors import RowError, UserError
-from apo.core.records import Row
+from apo.core.records import Row, is_finite_number
 from apo.datasets.csv_rows import Cell
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -16,7 +15,7 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 def refuse(
     code: str, where: str, key: str, found: str, expected: str, do: str = "fix or remove the row"
 ) -> NoReturn:
-    """Raises the RowError about what stands under a key."""
+    """Raises a RowError about the value under a key."""
     raise RowError(code, where, found=f"{found} in '{key}'", expected=expected, do=do)
 
 
@@ -43,7 +42,7 @@ def shortened(value: Any) -> str:
     if isinstance(value, str):
         return f"{value[:60]!r:.40}"
     if isinstance(value, list):
-        return f"[{', '.join(shortened(one) for one in value[:4])}]"[:40] if _is_flat(value) else "[...]"
+        return f"[{', '.join(map(shortened, value[:4]))}]"[:40] if _is_flat(value) else "[...]"
     if isinstance(value, dict):
         unread = isinstance(value.get("not read"), str)
         return f"a column that is not read ({value['not read']})" if unread else "{...}" if value else "{}"
@@ -52,6 +51,11 @@ def shortened(value: Any) -> str:
 
 def _is_flat(values: list[Any]) -> bool:
     return not any(isinstance(value, list) for value in values[:4])
+
+
+def is_list_of_texts(value: Any) -> bool:
+    """Whether a value is a list that begins with a text."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], str)
 
 
 def list_in(row: Row, key: str, where: str) -> list[Any]:
@@ -70,29 +74,22 @@ def texts_in(row: Row, key: str, where: str) -> list[str]:
 
 
 def number_in(value: Any, key: str, where: str) -> float:
-    """A finite number; True and False are none, and a text is one in a table only."""
+    """A finite number. Booleans are not numbers; a text is one only in a table."""
     value = number_of_cell(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
+    if not is_finite_number(value):
         found = "null" if value is None else f"the score {_digits(value)}"
         refuse("bad_score", where, key, found, "finite numbers")
     return float(value)
 
 
 def number_of_cell(value: Any) -> Any:
-    """The number that a cell of a table holds; any other value as it is."""
+    """The number in a cell of a table; any other value as it is."""
     text = value.strip() if isinstance(value, Cell) else ""
     return float(text) if len(text) < 40 and _NUMBER.fullmatch(text) else value
 
 
 def _digits(value: Any) -> str:
     return f"{value!r:.40}" if isinstance(value, int | float) else shortened(value)
-
-
-def _is_finite(value: int | float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer that no float holds
-        return False
 
 
 def scores_in(row: Row, key: str, count: int, where: str) -> list[float]:
@@ -116,9 +113,9 @@ def query_in(value: Any, key: str, where: str, counts: Counter[str]) -> str:
     """A query in the HH form; plain text becomes its only human turn.
 
     Args:
-        value: What stands under `key`.
-        key: For messages.
-        where: For messages.
+        value: The value under `key`.
+        key: The column, for messages.
+        where: The row, for messages.
         counts: Receives `trimmed_queries` and `wrapped_queries`.
     """
     text = text_in(value, key, where)
@@ -144,7 +141,7 @@ def query_in(value: Any, key: str, where: str, counts: Counter[str]) -> str:
 
 
 def whole_dialogue(text: str, where: str) -> tuple[str, str]:
-    """A dialogue as query and response; the space after the last mark belongs to the form."""
+    """A dialogue as query and response, without the space after the last mark."""
     try:
         query, response = split_dialogue(text, where=where)
     except UserError as error:
@@ -153,5 +150,5 @@ def whole_dialogue(text: str, where: str) -> tuple[str, str]:
 
 
 def as_row_error(code: str, error: UserError) -> RowError:
-    """The error about one row."""
+    """A UserError as the error of one row, which has an action."""
     return RowError(code, error.where, found=error.found, expected=error.expected, do=error.do)

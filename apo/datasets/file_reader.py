@@ -1,4 +1,4 @@
-"""One pass over a file of other people: its format, its rows as parsed, and the issues in them."""
+"""One pass over an external file: its format, its parsed rows, and their data issues."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from apo.core.dialogue import cut_runaway, turn_out_of_order
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.column_use import ColumnUse, unread_part, unsupported_in
-from apo.datasets.columns import key_list, translated, with_columns
+from apo.datasets.columns import key_list, map_columns, translate_columns
 from apo.datasets.fields import text_in
 from apo.datasets.messages import decode_containers
 from apo.datasets.paired_columns import LabelError, label_meanings, label_text
@@ -26,22 +26,22 @@ from apo.datasets.trees import comparisons_in, is_tree
 
 MAX_TEXT_CHARACTERS = 1_000_000  # of one query or response
 MAX_LABELS = 12  # values of a label that a message lists
-# Marks of other people's chat templates, that make a conversation look like one plain prompt.
+# Marks of chat templates, in which a whole conversation looks like one prompt.
 _TEMPLATE = re.compile(r"<\|im_start\|>|<\|start_header_id\|>|<extra_id_1>|\[/INST\]|<start_of_turn>")
 
 
 @dataclass
 class ReadOptions:
-    """What the user says about a file, and what is found out about its columns.
+    """The user's options for a file, and the roles of its columns.
 
     Args:
-        columns: Our keys by the columns of the file, {} where they are the same.
-        format: The name of its format, "" where it is recognized.
-        name: What the file is called in messages, "" for its path.
-        labels: What each value of a label means: the end of an answer's name, or `tie`.
+        columns: Columns of the file by their names in the format; {} if they are the same.
+        format: The name of its format, "" to recognize it.
+        name: The display name of the file, "" for its path.
+        labels: The meaning of each value of a label: the end of an answer's name, or `tie`.
 
     Attributes:
-        uses: What each column is read as, filled while the file is read.
+        uses: The role of each column, filled while the file is read.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class ReadOptions:
 
 
 class FileReader:
-    """One pass over a file whose rows have one format: counts, and issues."""
+    """One pass over a file whose rows have one format."""
 
     def __init__(
         self,
@@ -63,30 +63,30 @@ class FileReader:
         options: ReadOptions,
     ) -> None:
         self.path, self.counts, self.issues = path, counts, issues
-        self._options, self._label_seen, self._is_forest = options, False, False
-        self._formats, self._keeps_others = formats, False
-        rows = self._readable(self._counted(file_rows(path, options.name or str(path))))
+        self._options, self._explained_label, self._is_forest = options, False, False
+        self._formats, self._keep_unmapped = formats, False
+        rows = self._readable(self._comparison_rows(file_rows(path, options.name or str(path))))
         located, raw, first = next(rows, (None, {}, {}))
         if located is None:  # all rows were left out
             self._rows: Iterator[tuple[LocatedRow, Row, Row]] = iter(())
             return
         self.format = recognize(first, formats, located.where, name=options.format)
         self._binding = self.format.binds(first, located.where)
-        self._use = ColumnUse(self._binding.role_of, options.columns, keeps_others=self._keeps_others)
+        self._use = ColumnUse(self._binding.role_of, options.columns, keep_unmapped=self._keep_unmapped)
         self._use.uses = options.uses
         self._labels = self._label_meanings()
         self._keys = first.keys()
         self._rows = chain([(located, raw, first)], rows)
 
     def rows(self) -> Iterator[tuple[LocatedRow, Row, ParsedRow]]:
-        """Every row with what it says, responses stripped of outer white space."""
+        """Every row with its parsed content; responses are stripped."""
         for located, raw, row in self._rows:
             self._use.add(raw)
             try:
                 self._check_keys(row, located.where)
                 parsed = self._binding.parse(self._labeled(row, located.where), located.where, self.counts)
             except RowError as error:
-                self._refuse(error)
+                self._count_error(error)
                 continue
             responses = [response.strip() for response in parsed.responses]
             self.counts["stripped_responses"] += sum(map(str.__ne__, responses, parsed.responses))
@@ -94,9 +94,9 @@ class FileReader:
             if self._reads_enough(located, raw, parsed):
                 yield located, row, parsed
 
-    def _counted(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
-        """The rows, counted; trees of messages as the comparisons in them."""
-        stream = self._counting(rows)
+    def _comparison_rows(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
+        """The rows; a tree of messages becomes its comparisons."""
+        stream = self._counted_rows(rows)
         first = next(stream, None)
         if first is None:
             return
@@ -106,28 +106,28 @@ class FileReader:
         )
         yield from comparisons_in(stream, self.counts, self._options.uses) if self._is_forest else stream
 
-    def _counting(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
+    def _counted_rows(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
         for located in rows:
             self.counts["rows"] += 1
             yield located
 
     def _readable(self, rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, Row, Row]]:
-        """Rows as they are in the file, and under our names."""
+        """Yields (located row, row as it is in the file, row under the names of the format)."""
         columns, is_first = self._options.columns, True
         for located in rows:
             try:
                 if isinstance(located.row, RowError):
                     raise located.row
-                where, row = located.where, translated(located.row)
+                where, row = located.where, translate_columns(located.row)
                 if columns and is_first:
-                    self._keeps_others = not matching(with_columns(row, columns, where), self._formats)
+                    self._keep_unmapped = not matching(map_columns(row, columns, where), self._formats)
                 if columns:
-                    row = with_columns(row, columns, where, keeps_others=self._keeps_others)
+                    row = map_columns(row, columns, where, keep_unmapped=self._keep_unmapped)
                 is_first = False
                 raw = {} if self._is_forest else located.row
                 yield located, raw, decode_containers(row, where, self.counts)
             except RowError as error:
-                self._refuse(error)
+                self._count_error(error)
 
     def _check_keys(self, row: Row, where: str) -> None:
         if row.keys() == self._keys:
@@ -160,7 +160,7 @@ class FileReader:
         return label_meanings(labels, self._binding.label[1], where)
 
     def _labeled(self, row: Row, where: str) -> Row:
-        """The row with the meaning of its label in the place of it."""
+        """The row with the meaning of its label in place of the value."""
         if not self._labels or not self._binding.label:
             return row
         key, ends = self._binding.label
@@ -177,30 +177,29 @@ class FileReader:
         for located in file_rows(self.path, self._options.name or str(self.path)):
             if not isinstance(located.row, RowError):
                 try:
-                    columns = self._options.columns
-                    row = located.row
+                    row, columns = located.row, self._options.columns
                     if columns:
-                        row = with_columns(row, columns, "", keeps_others=self._keeps_others)
+                        row = map_columns(row, columns, "", keep_unmapped=self._keep_unmapped)
                 except RowError:
                     continue
                 value = row.get(key)
                 values[label_text(value)[:40] if not isinstance(value, list | dict) else "a list"] += 1
-        listed = [f"{value} ({count:,})" for value, count in values.most_common(MAX_LABELS)]
-        return ", ".join(listed + (["..."] if len(values) > MAX_LABELS else []))
+        shown = [f"{value} ({count:,})" for value, count in values.most_common(MAX_LABELS)]
+        return ", ".join(shown + (["..."] if len(values) > MAX_LABELS else []))
 
     # Issues
 
-    def _refuse(self, error: RowError) -> None:
-        """A row that can't be used: left out, or the end."""
+    def _count_error(self, error: RowError) -> None:
+        """Counts the issue of a row that can't be used; raises if its action is `error`."""
         found = error.found
-        if isinstance(error, LabelError) and not self._label_seen:
-            self._label_seen = True
+        if isinstance(error, LabelError) and not self._explained_label:
+            self._explained_label = True
             found = f"{found}; the values in the file are {self._values_of(error.key)}"
         self.issues.keeps(error.code, where=error.where, found=found, expected=error.expected, do=error.do)
         self.counts[f"dropped_{error.code}"] += 1
 
     def _reads_enough(self, located: LocatedRow, raw: Row, parsed: ParsedRow) -> bool:
-        """Whether a row stays, given what its columns hold that are not read."""
+        """Whether a row stays, given the columns that are not read."""
         unread = self._use.unread(raw)
         if not unread:
             return True
@@ -214,47 +213,47 @@ class FileReader:
         return not part or self.keeps(located, "unread_column", found)
 
     def stays(self, located: LocatedRow, parsed: ParsedRow, reason: tuple[str, str] | None) -> bool:
-        """Whether a row stays: every issue in it, the reason of its reader first, is kept."""
+        """Whether a row stays: all its issues, that of the reader first, are kept."""
         return (reason is None or self.keeps(located, *reason)) and all(
             self.keeps(located, code, found) for code, found in _suspicious(parsed)
         )
 
     def keeps(self, located: LocatedRow, code: str, found: str) -> bool:
-        """Counts an issue; whether its row stays."""
+        """Counts an issue; returns whether its row stays."""
         keeps = self.issues.keeps(code, where=located.where, found=found)
         self.counts[f"{'kept' if keeps else 'dropped'}_{code}"] += 1
         return keeps
 
     def cut_sample(self, sample: str) -> str:
-        """A sample of a model without the turns that it invented."""
+        """A sample of a model without the turns that the model invented."""
         text, was_cut = cut_runaway(sample)
         self.counts["cut_runaway"] += was_cut
         return text
 
     def record(self, located: LocatedRow, row: Row, query: str, **fields: Any) -> Iterator[Row]:
-        """The record, its id taken from the row or made from the query; none where the id is no id."""
+        """The record, with the id of the row or one made from the query; nothing if the id is invalid."""
         try:
             query_id = id_in(row, query, located.where)
             if "type" in fields:
                 fields["type"] = text_in(row.get("type", ""), "type", located.where)
         except RowError as error:
-            self._refuse(error)
+            self._count_error(error)
             return
         self.counts["kept"] += 1
         yield {"query_id": query_id, "query": query, **fields}
 
 
 def _suspicious(parsed: ParsedRow) -> Iterator[tuple[str, str]]:
-    """What is suspicious about the texts of a row, whatever its kind."""
+    """Codes and descriptions of suspicious texts in a row of any kind."""
     texts = [*dict.fromkeys(parsed.queries), *parsed.responses, *parsed.extra.values()]
     longest = max(map(len, texts))
     if longest > MAX_TEXT_CHARACTERS:
         yield "too_long", f"a text of {longest} characters, more than {MAX_TEXT_CHARACTERS}"
     if any("\ufffd" in text for text in texts):
         yield "replacement_character", "U+FFFD, which replaces bytes that could not be decoded"
-    written = next((text for text in parsed.responses if _is_json(text)), None)
-    if written is not None:
-        yield "json_text", f"a response that is JSON as a whole ({written[:60]!r})"
+    json_response = next((text for text in parsed.responses if _is_json(text)), None)
+    if json_response is not None:
+        yield "json_text", f"a response that is JSON as a whole ({json_response[:60]!r})"
     for query in dict.fromkeys(parsed.queries):
         if number := turn_out_of_order(query):
             yield "turn_order", f"turns that do not alternate, from turn {number} on"
@@ -265,7 +264,7 @@ def _suspicious(parsed: ParsedRow) -> Iterator[tuple[str, str]]:
 
 
 def _is_json(text: str) -> bool:
-    """Whether a text is a JSON object, or a list of texts or objects, as a whole."""
+    """Whether a whole text is a JSON object, or a list of texts or objects."""
     if not text.startswith(('{"', '["', "[{")) or not text.endswith(("]", "}")):
         return False
     try:

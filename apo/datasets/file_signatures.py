@@ -1,9 +1,9 @@
-"""What a data file turns out to be that is none: the pointer to a file, a web page, an archive."""
+"""Recognizes files that hold no rows by their first bytes: Git LFS pointers, web pages, archives."""
 
 from apo.core.errors import UserError
 
 _COMPRESSED_TWICE = "give it the file ending of its compression (.gz, .xz), or decompress it once more"
-# How such files begin, what they are, and what to do.
+# First bytes, description, fix.
 _STARTS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
     (
         (b"version https://git-lfs",),
@@ -32,17 +32,17 @@ _TEXTS_ONLY = _STARTS[:2]
 
 
 def check_signature(start: bytes, name: str, *, compressed: bool) -> None:
-    """Ends where a file's first bytes say that it is of another kind.
+    """Checks that a file does not begin like one that holds no rows.
 
     Args:
-        start: The first bytes of the file as it lies there, or of what it decompresses to.
-        name: What the file is called in messages.
-        compressed: The format is a binary one, so only a text in its place is looked for.
+        start: The first bytes of the file, or of its decompressed content.
+        name: The display name of the file.
+        compressed: The file should be binary, so only texts are looked for.
 
     Raises:
-        UserError: It is.
+        UserError: It does.
     """
-    found = start[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for starts, what, do in _TEXTS_ONLY if compressed else _STARTS:
-        if found.startswith(starts):
-            raise UserError(name, found=what, expected="rows of data", do=do)
+    beginning = start[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for starts, description, do in _TEXTS_ONLY if compressed else _STARTS:
+        if beginning.startswith(starts):
+            raise UserError(name, found=description, expected="rows of data", do=do)

@@ -37,11 +37,11 @@ def read_files(
     """Files in the formats of `apo.datasets.format_table`, named relative to their folder.
 
     Args:
-        files: Their names, and how their columns are called.
+        files: Their names, and the names of their columns.
         folder: Where they are.
         issues: Receives the issues in their rows.
-        format: The name of the format of the comparisons, "" where it is recognized.
-        display_names: What to call a file in messages, where not by its path.
+        format: The name of the format of the comparisons, "" to recognize it.
+        display_names: The name of a file in messages, if not its path.
 
     Raises:
         UserError: There are no comparisons, or a file is missing, can't be used, or has no usable row.
@@ -76,23 +76,23 @@ class _FileRows:
     def all(self) -> Iterator[tuple[str, Row]]:
         files = self.files
         parts = {"": files.comparisons, "rm": files.rm, "llm": files.llm, "test": files.test}
-        asked: set[str] = set()
+        query_ids: set[str] = set()
         for part, names in parts.items():
             for row in self._rows(read_comparisons, names, part or "comparisons"):
                 yield "comparisons", row | {"split": part}
-                asked.add(row["query_id"])
+                query_ids.add(row["query_id"])
                 if part != "test":
                     best = best_response(row["responses"], row["scores"])
                     if best:
                         yield "documents", {"text": f"{row['query']} {best}"}
-        yield from self._golden(asked)
+        yield from self._golden(query_ids)
         yield from (("samples", row) for row in self._rows(read_samples, files.samples, "samples"))
         for row in self._rows(read_demonstrations, files.demonstrations, "demonstrations"):
             yield "demonstrations", row
             yield "documents", {"text": f"{row['query']} {row['response']}"}
 
-    def _golden(self, asked: set[str]) -> Iterator[tuple[str, Row]]:
-        """Golden answers, one a query: the same one again, and another one, are issues."""
+    def _golden(self, query_ids: set[str]) -> Iterator[tuple[str, Row]]:
+        """Golden answers, one per query; a second one, the same or another, is an issue."""
         seen: dict[str, bytes] = {}
         counts = self.records.counts.setdefault("golden", Counter())
         for row in self._rows(read_golden, self.files.golden, "golden"):
@@ -112,7 +112,7 @@ class _FileRows:
             )
             counts[f"dropped_{code}"] += 1
         if self.files.golden:
-            counts["queries_without"] = len(asked - seen.keys())
+            counts["queries_without"] = len(query_ids - seen.keys())
 
     def _rows(self, reader: Reader, names: list[str], part: str) -> Iterator[Row]:
         for name in names:
@@ -138,28 +138,24 @@ class _FileRows:
             _refuse_nothing_kept(options.name or str(path), counts)
 
     def _options(self, reader: Reader, name: str) -> ReadOptions:
-        """What params.yaml says about a file, by its kind."""
+        """The options for a file, by its kind."""
         display_name = self.display_names.get(name, "")
         columns = self.files.columns
         if reader is read_comparisons:
             return ReadOptions(columns.comparisons, self.format, display_name, self.files.labels)
-        of_kind = {read_golden: columns.golden, read_samples: columns.samples}
-        return ReadOptions(of_kind.get(reader, columns.demonstrations), name=display_name)
+        columns_by_reader = {read_golden: columns.golden, read_samples: columns.samples}
+        return ReadOptions(columns_by_reader.get(reader, columns.demonstrations), name=display_name)
 
 
 def _refuse_nothing_kept(name: str, counts: Counter[str]) -> None:
-    """A file of which every row is left out is no data.
-
-    Raises:
-        UserError: No row of it is kept.
-    """
+    """Raises UserError if no row of a file is kept."""
     if counts["kept"]:
         return
     reasons = {key.removeprefix("dropped_"): n for key, n in (+counts).items() if key.startswith("dropped_")}
-    found = ", ".join(f"{code} {count:,}" for code, count in reasons.items())
+    shown = ", ".join(f"{code} {count:,}" for code, count in reasons.items())
     raise UserError(
         name,
-        found=f"no usable row among {counts['rows']:,} (left out: {found or 'trees without ranked replies'})",
+        found=f"no usable row among {counts['rows']:,} (left out: {shown or 'trees without ranked replies'})",
         expected="at least one record",
         do="look at the rows with `make inspect`; data.on_issue has the actions that leave rows out",
     )

@@ -1,4 +1,4 @@
-"""Flags that say of an answer whether anybody wants it, as unpaired preferences (KTO) have them."""
+"""Flags that mark an answer as wanted or unwanted, as in unpaired preferences (KTO)."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ _UNWANTED = frozenset(
 
 
 def unwanted_flag(row: Row) -> str:
-    """The flag of a row that says that nobody wants its answer, with its value; "" where there is none."""
+    """The flag of a row that marks its answer as unwanted, with its value; "" if there is none."""
     for key, value in row.items():
         name = key.strip().lower().replace("-", "_").replace(" ", "_")
         if name in FLAGS and _is_no(value) and (name != "chosen" or isinstance(value, bool)):

@@ -15,12 +15,12 @@ def _format(
     kind: str, name: str, keys: str, bind: Bind, parts: Mapping[str, str] | None = None, **options: Any
 ) -> Format:
     """A format with its keys as words; of a part's keys one is there: `{"chosen": "chosen response_j"}`."""
-    one_of = {part: tuple(words.split()) for part, words in (parts or {}).items()}
+    part_keys = {part: tuple(words.split()) for part, words in (parts or {}).items()}
     options["without"] = frozenset(options.get("without", "").split())
-    return Format(kind, name, frozenset(keys.split()), bind, one_of, **options)
+    return Format(kind, name, frozenset(keys.split()), bind, part_keys, **options)
 
 
-_ASKED = {"prompt": " ".join(PROMPTS)}
+_PROMPT = {"prompt": " ".join(PROMPTS)}
 _PAIR = {
     "chosen": " ".join(CHOSEN),
     "rejected": "rejected rejected_response response_rejected response_k",
@@ -29,8 +29,6 @@ _GRADES = {
     r"(score|rating|avg_rating)[_-](chosen|rejected)": "grade, compared with the order",
     r"(chosen|rejected)[_-](score|rating|avg_rating)": "grade, compared with the order",
 }
-_OWN = "query responses scores"
-_ARENA = "conversation_a conversation_b winner"
 _STRENGTH = {
     "first": "response_1 response1",
     "second": "response_2 response2",
@@ -39,32 +37,32 @@ _STRENGTH = {
 
 
 def _comparison(name: str, keys: str, bind: Bind, **parts: str) -> Format:
-    return _format("comparison", name, keys, bind, _ASKED | parts)
+    return _format("comparison", name, keys, bind, _PROMPT | parts)
 
 
 COMPARISONS = [
     _format(
-        "comparison", "responses", "query responses scores", always(formats.own_comparison), has_context=False
+        "comparison", "responses", "query responses scores", always(formats.comparison), has_context=False
     ),
     _format(
         "comparison", "texts", "text", formats.by_separator, {"scores": "scores score"}, has_context=False
     ),
-    _format("comparison", "pairs", "", pairs.pair, _ASKED | _PAIR, more=_GRADES),
+    _format("comparison", "pairs", "", pairs.pair, _PROMPT | _PAIR, other_roles=_GRADES),
     _format(
         "comparison",
         "dialogues",
         "",
         pairs.whole_pair,
         {"chosen": "chosen", "rejected": "rejected"},
-        without=_ASKED["prompt"],
-        more=_GRADES,
+        without=_PROMPT["prompt"],
+        other_roles=_GRADES,
     ),
     _format(
         "comparison",
         "indexed",
         "response_0 response_1",
         public.indexed,
-        _ASKED | {"better": "better_response_id better"},
+        _PROMPT | {"better": "better_response_id better"},
         label=("better", "0", "1"),
     ),
     _comparison("scored", "response_0 response_1 score_0 score_1", public.scored),
@@ -76,8 +74,8 @@ COMPARISONS = [
         public.history,
         label=("labels", "A", "B"),
     ),
-    _comparison("answers", "answers", public.listed("answers")),
-    _comparison("completions", "completions", public.listed("completions")),
+    _comparison("answers", "answers", public.answer_list("answers")),
+    _comparison("completions", "completions", public.answer_list("completions")),
     _format(
         "comparison",
         "summaries",
@@ -99,7 +97,7 @@ COMPARISONS = [
         frozenset(),
         lambda first, names: public.paired_columns(paired_columns_in(first)[0])(first, names),
         {},
-        also="prompt, response_a, response_b, winner",
+        extra_keys="prompt, response_a, response_b, winner",
     ),
 ]
 GOLDEN = [_format("golden", "golden", "query golden", always(formats.golden), has_context=False)]
@@ -108,20 +106,20 @@ SAMPLES = [
         "samples",
         "samples",
         "query samples",
-        always(formats.own_samples),
+        always(formats.samples),
         without="completion",
         has_context=False,
-        more={"extra": "other answers", "rewards|scores|source_rewards": "rewards of the source"},
+        other_roles={"extra": "other answers", "rewards|scores|source_rewards": "rewards of the source"},
     ),
     Format(
         "samples",
         "numbered_samples",
         keys=frozenset({"query"}),
         bind=always(formats.numbered_samples),
-        one_of={},
-        some_key=formats.SAMPLE,
-        also="sample_0, sample_1, ...",
-        more={
+        part_keys={},
+        key_pattern=formats.SAMPLE,
+        extra_keys="sample_0, sample_1, ...",
+        other_roles={
             formats.SAMPLE.pattern: "samples",
             formats.OTHER_ANSWER.pattern: "other answers",
             "scores": "rewards of the source",
@@ -129,14 +127,12 @@ SAMPLES = [
         has_context=False,
     ),
 ]
-# What a file of samples may be too: responses with their scores, which are rewards then.
+# A file of samples may also have responses with scores, which are read as rewards.
 SCORED_SAMPLES = [
     *SAMPLES,
-    _format(
-        "samples", "responses", "query responses scores", always(formats.own_comparison), has_context=False
-    ),
-    _format("samples", "answers", "answers", public.listed("answers"), _ASKED),
-    _format("samples", "completions", "completions", public.listed("completions"), _ASKED),
+    _format("samples", "responses", "query responses scores", always(formats.comparison), has_context=False),
+    _format("samples", "answers", "answers", public.answer_list("answers"), _PROMPT),
+    _format("samples", "completions", "completions", public.answer_list("completions"), _PROMPT),
 ]
 DEMONSTRATIONS = [
     *COMPARISONS,
@@ -147,7 +143,7 @@ DEMONSTRATIONS = [
         "prompt_and_answer",
         "",
         pairs.demonstration,
-        _ASKED | {"answer": "completion response output answer"},
+        _PROMPT | {"answer": "completion response output answer"},
     ),
     _format(
         "demonstration",

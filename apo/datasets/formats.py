@@ -6,7 +6,16 @@ from typing import Any
 
 from apo.core.records import Row
 from apo.datasets.context import filled
-from apo.datasets.fields import number_in, query_in, refuse, scores_in, text_in, texts_in, whole_dialogue
+from apo.datasets.fields import (
+    is_list_of_texts,
+    number_in,
+    query_in,
+    refuse,
+    scores_in,
+    text_in,
+    texts_in,
+    whole_dialogue,
+)
 from apo.datasets.parsed import Names, Parse, ParsedRow, of_pairs
 
 SEPARATOR = "<sep>"
@@ -15,32 +24,33 @@ SAMPLE = re.compile(r"sample_(\d{1,9})")
 OTHER_ANSWER = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
 
 
-def own_comparison(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def comparison(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+    """{query, responses, scores}, as this pipeline writes it."""
     responses = texts_in(row, "responses", where)
     scores = scores_in(row, "scores", len(responses), where)
     return ParsedRow([query_in(row["query"], "query", where, counts)], responses, scores, {})
 
 
 def by_separator(first: Row, names: Names) -> Parse:
+    """{text, scores} of the authors: texts query<sep>response, or whole dialogues."""
     texts = first["text"]
-    starts = isinstance(texts, list) and bool(texts) and isinstance(texts[0], str) and SEPARATOR in texts[0]
-    return _joined if starts else _joined_whole
+    return _separated if is_list_of_texts(texts) and SEPARATOR in texts[0] else _whole_dialogues
 
 
-def _joined(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def _separated(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     pairs = []
     for text in texts_in(row, "text", where):
-        times = text.count(SEPARATOR)
-        if times != 1:
-            refuse("separator", where, "text", f"{times} times {SEPARATOR}", f"query{SEPARATOR}response")
+        count = text.count(SEPARATOR)
+        if count != 1:
+            refuse("separator", where, "text", f"{count} times {SEPARATOR}", f"query{SEPARATOR}response")
         query, _, response = text.partition(SEPARATOR)
         pairs.append((query, response))
-    written = dict.fromkeys(query for query, _ in pairs)
-    queries = {query: query_in(query, "text", where, counts) for query in written}
+    distinct = dict.fromkeys(query for query, _ in pairs)
+    queries = {query: query_in(query, "text", where, counts) for query in distinct}
     return _with_scores([(queries[query], response) for query, response in pairs], row, where)
 
 
-def _joined_whole(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def _whole_dialogues(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     texts = texts_in(row, "text", where)
     if any(SEPARATOR in text for text in texts):
         refuse("separator", where, "text", SEPARATOR, "whole dialogues without it, as in the first row")
@@ -56,13 +66,15 @@ def _with_scores(pairs: list[tuple[str, str]], row: Row, where: str) -> ParsedRo
 
 
 def golden(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+    """{query, golden}."""
     if row["golden"] is None:
         refuse("missing_golden", where, "golden", "null", "a golden answer")
     answer = text_in(row["golden"], "golden", where)
     return ParsedRow([query_in(row["query"], "query", where, counts)], [answer], [], {})
 
 
-def own_samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+    """{query, samples}, with `extra` answers by name and rewards if the row has them."""
     extra = row.get("extra", {})
     if not isinstance(extra, dict):
         refuse("not_text", where, "extra", type(extra).__name__, "an object of answers by name")
@@ -74,13 +86,15 @@ def own_samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
 
 
 def numbered_samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-    found = {int(match[1]): key for key in row if (match := SAMPLE.fullmatch(key))}
-    if len(found) < sum(1 for key in row if SAMPLE.fullmatch(key)):
+    """{query, sample_0, sample_1, ...} of the authors, with rewards by name if the row has them."""
+    key_by_number = {int(match[1]): key for key in row if (match := SAMPLE.fullmatch(key))}
+    if len(key_by_number) < sum(1 for key in row if SAMPLE.fullmatch(key)):
         refuse("other_keys", where, "sample_...", "one number written in two ways", "each number once")
-    samples = [text_in(row[found[number]], found[number], where) for number in sorted(found)]
+    keys = [key_by_number[number] for number in sorted(key_by_number)]
+    samples = [text_in(row[key], key, where) for key in keys]
     extra = _answers_by_name({key: row[key] for key in row if OTHER_ANSWER.fullmatch(key)}, where)
-    counts["rows_with_renumbered_samples"] += sorted(found) != list(range(len(found)))
-    rewards = _rewards_by_name(row, [found[number] for number in sorted(found)], where)
+    counts["rows_with_renumbered_samples"] += sorted(key_by_number) != list(range(len(key_by_number)))
+    rewards = _rewards_by_name(row, keys, where)
     return ParsedRow([query_in(row["query"], "query", where, counts)], samples, rewards, extra)
 
 

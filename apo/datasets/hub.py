@@ -1,4 +1,4 @@
-"""A Hugging Face data set as files: a pinned commit, no code of the data set, no pickle."""
+"""A Hugging Face data set at a pinned commit as files. No code of the data set runs, no pickle is loaded."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ from apo.core.errors import UserError
 from apo.datasets.settings import Files, Hub
 from apo.datasets.watched_folder import is_inside
 
-# Formats that hold data and nothing that is run; others of the library read pickles, archives, databases.
+# Formats of data alone; others of the library read pickles, archives, databases.
 _FORMATS = ("arrow", "csv", "json", "parquet")
 
 
@@ -18,16 +18,16 @@ def fetch(hub: Hub, folder: Path, *, watched: Path) -> tuple[Files, dict[str, st
     """Writes the splits of a data set as parquet files into `folder`.
 
     Args:
-        hub: Which one; `path` may be a folder inside `watched`.
+        hub: The data set; `path` may be a folder inside `watched`.
         folder: For the files, emptied by the caller.
-        watched: `data.dir`: DVC sees changes there and nowhere else.
+        watched: `data.dir`, the only folder whose changes DVC sees.
 
     Returns:
-        The files, and what to call each of them in messages.
+        The files, and the display name of each.
 
     Raises:
-        UserError: The revision is no commit, or the data set is neither cached nor reachable, or not one of
-            plain data.
+        UserError: The revision is no commit, the data set is neither cached nor reachable, or its format is
+            not one of data alone.
     """
     is_local = Path(hub.path).is_dir()
     _check(hub, watched, is_local=is_local)
@@ -39,7 +39,7 @@ def fetch(hub: Hub, folder: Path, *, watched: Path) -> tuple[Files, dict[str, st
     datasets.disable_progress_bars()
     for library in ("huggingface_hub", "datasets"):  # attempts at the network, rows that break off
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    broken = (OSError, ValueError, RuntimeError, AttributeError, TypeError, KeyError, EOFError)
+    library_errors = (OSError, ValueError, RuntimeError, AttributeError, TypeError, KeyError, EOFError)
     display_names = {}
     for name, split in {"train": hub.train, "test": hub.test}.items():
         if not split:
@@ -56,7 +56,7 @@ def fetch(hub: Hub, folder: Path, *, watched: Path) -> tuple[Files, dict[str, st
             builder.download_and_prepare()
             data = builder.as_dataset(split=split)
             data.to_parquet(folder / f"{name}.parquet")
-        except (*broken, DatasetsError, HTTPError, ArrowException) as error:
+        except (*library_errors, DatasetsError, HTTPError, ArrowException) as error:
             reason = " ".join(str(error.__cause__ or error).split())[:140]
             raise UserError(
                 "params.yaml: data.hub",
@@ -110,19 +110,19 @@ def _check(hub: Hub, watched: Path, *, is_local: bool) -> None:
 
 
 def _check_builder(builder: Any, hub: Hub, *, is_local: bool) -> None:
-    """The format is one of data alone, and the files are those of the data set at its commit."""
+    """Checks that the format is one of data alone and the files are those of the pinned commit."""
     kind = type(builder).__module__.rpartition(".")[2]
     if kind not in _FORMATS or not type(builder).__module__.startswith("datasets.packaged_modules."):
         raise ValueError(f"files of the format {kind!r}, and not of {', '.join(_FORMATS)}")
-    for name in _files_of(builder.config.data_files):
+    for name in _file_names(builder.config.data_files):
         if is_local:
-            is_theirs = is_inside(Path(name), Path(hub.path).absolute())
+            is_pinned = is_inside(Path(name), Path(hub.path).absolute())
         else:
-            is_theirs = name.startswith(f"hf://datasets/{hub.path}@{hub.revision}/") and ".." not in name
-        if not is_theirs:
+            is_pinned = name.startswith(f"hf://datasets/{hub.path}@{hub.revision}/") and ".." not in name
+        if not is_pinned:
             raise ValueError(f"a file that is not of the data set: {name!r:.80}")
 
 
-def _files_of(found: Any) -> Iterator[str]:
-    for names in (found or {}).values():
+def _file_names(data_files: Any) -> Iterator[str]:
+    for names in (data_files or {}).values():
         yield from map(str, names)

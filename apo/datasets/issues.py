@@ -1,4 +1,4 @@
-"""The codes of issues in rows of files: what each means, and the actions that `data.on_issue` may set."""
+"""The codes of issues in rows of files: their descriptions, and the actions that `data.on_issue` may set."""
 
 from apo.core.data_issues import MALFORMED, SUSPICIOUS, IssueCode, IssueTable
 

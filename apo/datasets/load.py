@@ -1,4 +1,4 @@
-"""The raw data that a source gives: the same records whatever the source is."""
+"""The raw records of a data source, the same for every source."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,13 +17,12 @@ class LoadedRecords:
     """Records as one stream; `counts` is filled while it is drained.
 
     Attributes:
-        rows: Records with their kind: `comparisons`, with `split`, the part that the source gives or ""
-            where it is to be drawn; `golden`, at most one a query; `samples` that the source brought;
-            `demonstrations`, on which an actor can be fine-tuned; `documents` {text}, on which a backbone
-            can be pretrained.
-        truth: What is known about the true reward; empty for real data.
-        counts: Per file what was read, adjusted and left out.
-        columns: Per file what each column is read as.
+        rows: Records with their kind: `comparisons`, with `split`, the part that the source gives or "" to
+            draw it; `golden`, at most one per query; `samples` of the source; `demonstrations`, on which an
+            actor can be fine-tuned; `documents` {text}, on which a backbone can be pretrained.
+        truth: Known parameters of the true reward; empty for real data.
+        counts: By file: rows that were read, adjusted and left out.
+        columns: By file: the role of each column.
     """
 
     rows: Iterator[tuple[str, Row]]
@@ -37,17 +36,17 @@ def read_demo(demo: Demo, *, seed: int) -> LoadedRecords:
     from apo.demo import Query, World
 
     world = World(seed=seed)
-    taken: set[str] = set()
+    used_texts: set[str] = set()
 
     def new_queries(number: int, purpose: str) -> list[Query]:
-        queries = world.queries(number, purpose, taken)
-        taken.update(query.text for query in queries)
+        queries = world.queries(number, purpose, used_texts)
+        used_texts.update(query.text for query in queries)
         return queries
 
     test = new_queries(demo.test_comparisons, "test")
     train = new_queries(demo.comparisons, "train")
-    shown = new_queries(demo.demonstrations, "demonstrations")
-    written = new_queries(demo.documents, "documents")
+    demonstrated = new_queries(demo.demonstrations, "demonstrations")
+    documented = new_queries(demo.documents, "documents")
     ids = QueryIds()
 
     def named(kind: str, rows: Iterable[Row], **fields: str) -> Iterator[tuple[str, Row]]:
@@ -59,7 +58,7 @@ def read_demo(demo: Demo, *, seed: int) -> LoadedRecords:
         yield from named("comparisons", world.comparisons(train, demo.temperature, "train"), split="")
         yield from named("comparisons", world.comparisons(test, demo.temperature, "test"), split="test")
         yield from named("golden", world.golden([*train, *test], demo.golden_flaws))
-        yield from named("demonstrations", world.demonstrations(shown, "demonstrations"))
-        yield from (("documents", {"text": text}) for text in world.documents(written, "documents"))
+        yield from named("demonstrations", world.demonstrations(demonstrated, "demonstrations"))
+        yield from (("documents", {"text": text}) for text in world.documents(documented, "documents"))
 
     return LoadedRecords(rows(), truth={"temperature": demo.temperature})

@@ -1,4 +1,4 @@
-"""Conversations as lists of messages, in the spellings of public sets. What is wrong is a RowError."""
+"""Conversations as lists of messages, in the forms of public data sets. A malformed one raises RowError."""
 
 import json
 import re
@@ -23,22 +23,22 @@ _ANSWERS = ("assistant", "gpt", "response", "answer", "output", "bot")
 
 
 def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
-    """Messages as {role, content}, also where their keys or roles have other names, or one is alone."""
+    """Messages as {role, content}, from any common names of keys and roles, or from a single message."""
     if isinstance(value, dict):
         value = [value]
     if not isinstance(value, list):
         refuse("role_order", where, key, f"{type(value).__name__} {shortened(value)}", "a list of messages")
-    return [_message(one, key, f"{where}: message {number}") for number, one in enumerate(value, start=1)]
+    return [_message(turn, key, f"{where}: message {number}") for number, turn in enumerate(value, start=1)]
 
 
 def is_message(value: Any) -> bool:
-    """Whether a value is a dict with a role and a content."""
+    """Whether a value is a dict with a role."""
     return isinstance(value, dict) and any(map(value.__contains__, ROLE_KEYS))
 
 
 def asks(value: Any) -> bool:
-    """Whether a conversation has what was asked in it."""
-    return isinstance(value, list) and any(_role_of(one) == "user" for one in value if is_message(one))
+    """Whether a conversation has a message of the user."""
+    return isinstance(value, list) and any(_role_of(turn) == "user" for turn in value if is_message(turn))
 
 
 def _role_of(message: Row) -> str:
@@ -48,9 +48,9 @@ def _role_of(message: Row) -> str:
 
 def _message(message: Any, key: str, where: str) -> dict[str, str]:
     if not is_message(message):
-        found = _message_found(message, key)
+        found = _message_text(message, key)
         raise RowError("role_order", where, found=found, expected="{'role': ..., 'content': text}")
-    _refuse_other_media(message, key, where)
+    _refuse_media(message, key, where)
     role = _role_of(message)
     content = next((message[name] for name in CONTENT_KEYS if message.get(name) is not None), None)
     content = _joined_parts(content)
@@ -58,7 +58,7 @@ def _message(message: Any, key: str, where: str) -> dict[str, str]:
         raise RowError(
             "role_order",
             where,
-            found=_message_found(message, key),
+            found=_message_text(message, key),
             expected="{'role': 'system', 'user' or 'assistant', 'content': text}",
             do="fix the message, or write its role in one of these words",
         )
@@ -73,8 +73,8 @@ def _message(message: Any, key: str, where: str) -> dict[str, str]:
     return {"role": role, "content": text_in(content, key, where)}
 
 
-def _refuse_other_media(message: Row, key: str, where: str) -> None:
-    """A message that calls a tool, answers a call, or holds an image, is not text alone."""
+def _refuse_media(message: Row, key: str, where: str) -> None:
+    """Raises RowError for a message with a tool call, the result of one, or an image."""
     content = next((message[name] for name in CONTENT_KEYS if message.get(name) is not None), None)
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     kinds = [part.get("type") for part in parts]
@@ -93,7 +93,7 @@ def _refuse_other_media(message: Row, key: str, where: str) -> None:
 
 
 def _joined_parts(content: Any) -> Any:
-    """A content in parts as one text where all parts are texts, each a paragraph; as it is elsewhere."""
+    """A content of text parts as one text, each part a paragraph; any other content as it is."""
     if not isinstance(content, list) or not content:
         return content
     texts = [_text_of_part(part) for part in content]
@@ -109,7 +109,7 @@ def _text_of_part(part: Any) -> Any:
     return part.get("text", part.get("value")) if is_text else None
 
 
-def _message_found(message: Any, key: str) -> str:
+def _message_text(message: Any, key: str) -> str:
     if not isinstance(message, dict):
         return f"{type(message).__name__} {shortened(message)} in '{key}'"
     shown = ", ".join(f"{shortened(name)}: {shortened(value)}" for name, value in list(message.items())[:3])
@@ -138,19 +138,19 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
     if not isinstance(value, list):
         expected = "a list of messages, of [question, answer] pairs or of texts by turns"
         refuse("role_order", where, key, f"{type(value).__name__} {shortened(value)}", expected)
-    if all(isinstance(one, str) for one in value):
+    if all(isinstance(turn, str) for turn in value):
         value = [value[number : number + 2] for number in range(0, len(value), 2)]
     messages = []
-    for one in value:
-        if is_message(one):
-            messages.append(one)
+    for turn in value:
+        if is_message(turn):
+            messages.append(turn)
             continue
-        if isinstance(one, dict):
-            sides = (_QUESTIONS, _ANSWERS)
-            one = [next((one[name] for name in names if name in one), None) for names in sides]
-        if not isinstance(one, list) or not 1 <= len(one) <= 2:
-            refuse("role_order", where, key, f"{shortened(one)}", "a question with its answer")
-        for role, text in zip(("user", "assistant"), one, strict=False):
+        if isinstance(turn, dict):
+            key_groups = (_QUESTIONS, _ANSWERS)
+            turn = [next((turn[name] for name in names if name in turn), None) for names in key_groups]
+        if not isinstance(turn, list) or not 1 <= len(turn) <= 2:
+            refuse("role_order", where, key, f"{shortened(turn)}", "a question with its answer")
+        for role, text in zip(("user", "assistant"), turn, strict=False):
             messages.append({"role": role, "content": text})
     return messages_in(messages, key, where)
 
@@ -183,7 +183,7 @@ _CONTAINERS = frozenset(
 
 
 def decode_containers(row: Row, where: str, counts: Counter[str]) -> Row:
-    """The row with its messages, lists and records that are written as JSON in a text, as in tables.
+    """The row with JSON texts decoded if they hold messages, lists or records, as in tables.
 
     Raises:
         RowError: A text holds messages as Python writes them.
@@ -191,21 +191,21 @@ def decode_containers(row: Row, where: str, counts: Counter[str]) -> Row:
     for key, value in row.items():
         if not isinstance(value, str):
             continue
-        talks = _MESSAGES.match(value)
-        if not talks and not (key in _CONTAINERS and value.lstrip().startswith(("[", "{"))):
+        has_messages = _MESSAGES.match(value)
+        if not has_messages and not (key in _CONTAINERS and value.lstrip().startswith(("[", "{"))):
             continue
         try:
             decoded = json.loads(value)
         except (ValueError, RecursionError):
-            if not talks or not value.rstrip().endswith(("]", "}")):
+            if not has_messages or not value.rstrip().endswith(("]", "}")):
                 continue
             found = f"messages written as a text ({shortened(value)})"
             do = "write the file from the lists, as JSON Lines"
             refuse("not_text", where, key, found, "a list of messages, or JSON", do)
-        if talks and not _is_conversation(decoded):
+        if has_messages and not _is_conversation(decoded):
             continue  # an answer that is JSON itself
         row = row | {key: decoded}
-        counts["conversations_in_texts" if talks else "lists_in_texts"] += 1
+        counts["conversations_in_texts" if has_messages else "lists_in_texts"] += 1
     return row
 
 

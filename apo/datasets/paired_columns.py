@@ -1,4 +1,4 @@
-"""Two answers under names that differ in their last letter or number, and the keys that say which is better.
+"""Two answers under names that differ in their last letter or number, and the columns with the verdict.
 
 `response_a, response_b, winner`; `answer_0, answer_1, score_0, score_1`; `output_1, output_2, preference`;
 `conv_A, conv_B, conv_A_rating, conv_B_rating`; `response_a, response_b, winner_model_a, winner_model_b`. A
@@ -19,8 +19,8 @@ _ANSWERS = (
 )
 VERDICTS = ("winner", "preference", "preferred", "better", "better_response", "label", "choice")
 _GRADES = ("score", "rating", "reward")
-_OF_WHAT = r"(?:(?:model|response|answer|completion|output|summary|assistant|candidate)[ _-]?)?"
-_SIDE = re.compile(_OF_WHAT + r"([ab012])", re.IGNORECASE)
+_NOUN = r"(?:(?:model|response|answer|completion|output|summary|assistant|candidate)[ _-]?)?"
+_ANSWER_NAME = re.compile(_NOUN + r"([ab012])", re.IGNORECASE)
 _TIE = re.compile(
     r"tied?([ _(-].*)?|draw|equal(ly.*)?|same|similar|none|null|nan|n/a|no[ _]preference|undecided|unsure"
     r"|(both|neither)([ _-].*)?|(all|both)?[ _]?(are)?[ _]?(bad|good)",
@@ -29,7 +29,7 @@ _TIE = re.compile(
 
 
 class PairedColumns(NamedTuple):
-    """Where two answers stand and what says which is better: the keys of it, one, or one for each answer."""
+    """The columns of two answers and of the verdict: one column, or one for each answer."""
 
     first: str
     second: str
@@ -37,61 +37,63 @@ class PairedColumns(NamedTuple):
 
 
 def paired_columns_in(keys: Iterable[str]) -> list[PairedColumns]:
-    """Every way to read two answers and what is said about them from the keys of a row.
+    """Every way to read two answers and the verdict from the keys of a row.
 
     >>> paired_columns_in(["prompt", "response_a", "response_b", "winner"])
     [PairedColumns(first='response_a', second='response_b', verdict=('winner',))]
     """
-    there = set(keys)
-    found = []
-    for one, other in _ENDS:
+    present = set(keys)
+    readings = []
+    for first_end, second_end in _ENDS:
         for word in _ANSWERS:
-            for joint in ("_", ""):
-                first, second = f"{word}{joint}{one}", f"{word}{joint}{other}"
-                if {first, second} <= there:
-                    found += [
+            for separator in ("_", ""):
+                first, second = f"{word}{separator}{first_end}", f"{word}{separator}{second_end}"
+                if {first, second} <= present:
+                    readings += [
                         PairedColumns(first, second, verdict)
-                        for verdict in _verdicts(there, first, second, joint)
+                        for verdict in _verdicts(present, first, second, separator)
                     ]
-    return found
+    return readings
 
 
-def _verdicts(there: set[str], first: str, second: str, joint: str) -> list[tuple[str, ...]]:
-    """Keys that say which is better: what a judge said, else one mark for each, else one grade for each."""
-    one, other = first[-1], second[-1]
-    said: list[tuple[str, ...]] = [(key,) for key in VERDICTS if key in there]
-    marks = [(f"winner_{what}{one}", f"winner_{what}{other}") for what in ("", "model_", "response_")]
-    grades = [(f"{grade}{joint}{one}", f"{grade}{joint}{other}") for grade in _GRADES]
+def _verdicts(present: set[str], first: str, second: str, separator: str) -> list[tuple[str, ...]]:
+    """The columns of a verdict: that of a judge, else a mark for each answer, else a grade for each."""
+    first_end, second_end = first[-1], second[-1]
+    verdicts: list[tuple[str, ...]] = [(key,) for key in VERDICTS if key in present]
+    marks = [
+        (f"winner_{noun}{first_end}", f"winner_{noun}{second_end}") for noun in ("", "model_", "response_")
+    ]
+    grades = [(f"{grade}{separator}{first_end}", f"{grade}{separator}{second_end}") for grade in _GRADES]
     grades += [(f"{first}_{grade}", f"{second}_{grade}") for grade in _GRADES]
     for pairs in (marks, grades):
-        said = said or [pair for pair in pairs if there.issuperset(pair)]
-    return said
+        verdicts = verdicts or [pair for pair in pairs if present.issuperset(pair)]
+    return verdicts
 
 
-def scores_of(row: dict[str, Any], sides: PairedColumns, where: str) -> list[float]:
-    """A score for each of two answers, equal where neither is better.
+def scores_of(row: dict[str, Any], columns: PairedColumns, where: str) -> list[float]:
+    """A score for each of two answers, equal for a tie.
 
     Raises:
-        RowError: What is said is neither an answer nor a tie.
+        RowError: The verdict is neither an answer nor a tie.
     """
-    if len(sides.verdict) == 2:
-        return [number_in(row[key], key, where) for key in sides.verdict]
-    (key,) = sides.verdict
-    return verdict_in(row[key], key, (sides.first[-1], sides.second[-1]), where)
+    if len(columns.verdict) == 2:
+        return [number_in(row[key], key, where) for key in columns.verdict]
+    (key,) = columns.verdict
+    return verdict_in(row[key], key, (columns.first[-1], columns.second[-1]), where)
 
 
 def verdict_in(value: Any, key: str, ends: tuple[str, str], where: str) -> list[float]:
-    """The scores of two answers from what a judge said: the name of one, its number, or a tie.
+    """The scores of two answers from a verdict: the name of one, its number, or a tie.
 
     Args:
-        value: `model_a`, `A`, `response_1`, `tie`, `both_bad`; a number where the answers are numbered; null
-            or blank where nobody decided, which is a tie.
-        key: Where it is, for messages.
-        ends: What the names of the answers end in: `("1", "2")`.
-        where: For messages.
+        value: `model_a`, `A`, `response_1`, `tie`, `both_bad`; a number if the answers are numbered; null or
+            blank for no decision, which is a tie.
+        key: Its column, for messages.
+        ends: The ends of the names of the answers: `("1", "2")`.
+        where: The row, for messages.
 
     Raises:
-        LabelError: It is neither.
+        LabelError: It is none of these.
     """
     value = number_of_cell(value)
     if value is None or (isinstance(value, float) and value != value):
@@ -100,10 +102,10 @@ def verdict_in(value: Any, key: str, ends: tuple[str, str], where: str) -> list[
         label = value.strip()
         if not label or _TIE.fullmatch(label):
             return [0.0, 0.0]
-        match = _SIDE.fullmatch(label)
-        mark = match[1].lower() if match else ""
+        match = _ANSWER_NAME.fullmatch(label)
+        name = match[1].lower() if match else ""
         for number, letter in enumerate("ab"):
-            if mark in (letter, ends[number].lower()):
+            if name in (letter, ends[number].lower()):
                 return [float(number == 0), float(number == 1)]
     elif ends[0].isdecimal() and isinstance(value, int | float) and not isinstance(value, bool):
         low = float(ends[0])
@@ -113,11 +115,11 @@ def verdict_in(value: Any, key: str, ends: tuple[str, str], where: str) -> list[
 
 
 class LabelError(RowError):
-    """A label of which nobody can know which answer it means.
+    """A label that does not say which answer is better.
 
     Attributes:
         key: The column.
-        ends: What the names of the answers end in.
+        ends: The ends of the names of the answers.
     """
 
     def __init__(self, key: str, value: Any, ends: tuple[str, str], where: str) -> None:
@@ -135,7 +137,7 @@ class LabelError(RowError):
 
 
 def label_meanings(labels: Mapping[Any, Any], ends: tuple[str, str], where: str) -> dict[str, str]:
-    """What each value of a label means, as texts: the end of an answer's name, or `tie`.
+    """The meaning of each value of a label, as texts: the end of an answer's name, or `tie`.
 
     Raises:
         UserError: A meaning is none of these.
@@ -154,7 +156,7 @@ def label_meanings(labels: Mapping[Any, Any], ends: tuple[str, str], where: str)
 
 
 def label_text(value: Any) -> str:
-    """A label as a text under which it is looked up: 1 for 1, 1.0 and '1', true for True."""
+    """A label as a key for look-ups: 1 for 1, 1.0 and '1', true for True."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, float) and value.is_integer():

@@ -1,7 +1,7 @@
-"""The rows of a parquet file: texts, numbers and what is made of them, a bounded chunk at a time.
+"""The rows of a parquet file: texts, numbers, lists and records of them, a bounded chunk at a time.
 
-The library that reads the format may end its process over a damaged file (an abort is no exception), and take
-any memory that a file asks for. So it runs in a process of its own, with a bound, and gives rows as lines.
+pyarrow may abort its process on a damaged file, and allocates whatever memory a file asks for. So it runs in
+a child process with a memory limit, which writes the rows as JSON Lines.
 """
 
 import json
@@ -15,24 +15,25 @@ from typing import Any
 from apo.core.errors import UserError
 from apo.core.records import Row
 
-MAX_EXPANSION = 20  # times its compressed size that a column may decompress to ...
-UNCHECKED_BYTES = 64 * 2**20  # ... beyond these bytes
+MAX_EXPANSION = 20  # the largest ratio of decompressed to compressed size ...
+UNCHECKED_BYTES = 64 * 2**20  # ... of a column that decompresses to more than these bytes
 MAX_COLUMN_BYTES = 2 * 2**30  # bytes, decompressed, of one column in one row group
 MAX_ROW_BYTES = 8 * 2**20  # bytes of one row, as JSON
-MEMORY = 8 * 2**30  # bytes of address space of the process that reads, on Linux
-_AT_ONCE = 2**27  # bytes of the texts of one batch, if each were the longest that a dictionary can hold
-_BATCH = 1024  # rows
-_END, _BAD = b"end\n", b"bad "  # what the process says at the end, where a row would begin with a brace
+MAX_MEMORY = 8 * 2**30  # bytes of address space of the process that reads, on Linux
+_BATCH_BYTES = 2**27  # bytes of the texts of one batch, if each were the longest that a dictionary can hold
+_BATCH_ROWS = 1024  # rows
+_END_LINE = b"end\n"  # the last line of the process ...
+_ERROR_PREFIX = b"bad "  # ... or the beginning of that line; a row begins with a brace
 
 
 def parquet_rows(path: Path, name: str) -> Iterator[Row]:
-    """Rows as dicts, without the values that are null.
+    """Rows as dicts, without null values.
 
-    A column that holds neither texts nor numbers is not read: its value is {"not read": its type}. Of records
-    those fields are read that do.
+    A column without texts and numbers is not read: its value is {"not read": its type}. Of a record, only
+    the fields with texts and numbers are read.
 
     Raises:
-        UserError: It is no whole parquet file, or one that decompresses to more than a bound.
+        UserError: The file is no complete parquet file, or decompresses to more than a bound.
     """
     command = [sys.executable, "-m", "apo.datasets.parquet", os.fspath(path)]
     paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
@@ -43,43 +44,46 @@ def parquet_rows(path: Path, name: str) -> Iterator[Row]:
         try:
             while (line := process.stdout.readline(MAX_ROW_BYTES + 1)).startswith(b"{"):
                 if len(line) > MAX_ROW_BYTES:
-                    raise _refused(name, f"a row of more than {MAX_ROW_BYTES} bytes", "one comparison a row")
+                    found = f"a row of more than {MAX_ROW_BYTES} bytes"
+                    raise _parquet_error(name, found, "one comparison a row")
                 if not line.endswith(b"\n"):
                     break
                 yield json.loads(line)
         finally:
             process.kill()
-        if line != _END:
-            found = line.removeprefix(_BAD).decode(errors="replace").strip() if line.startswith(_BAD) else ""
-            raise _refused(name, found or "no readable parquet (its reader broke down)", "a whole file")
+        if line != _END_LINE:
+            found = "no readable parquet (its reader broke down)"
+            if line.startswith(_ERROR_PREFIX):
+                found = line.removeprefix(_ERROR_PREFIX).decode(errors="replace").strip() or found
+            raise _parquet_error(name, found, "a whole file")
 
 
-def _refused(name: str, found: str, expected: str) -> UserError:
+def _parquet_error(name: str, found: str, expected: str) -> UserError:
     return UserError(name, found=found, expected=expected, do="download or write the file again")
 
 
 def rows_of(path: Path) -> Iterator[Row]:
-    """The rows, read in this process. Raises ValueError where a bound is passed."""
+    """The rows, read in this process. Raises ValueError if a bound is exceeded."""
     from pyarrow import parquet
 
     with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
         names = file.schema_arrow.names
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"the column {twice[:40]!r} twice")
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"the column {repeated[:40]!r} twice")
         kinds = [(name, list(_leaves(file.schema_arrow.field(name).type))) for name in names]
-        leaves = [kind for _, found in kinds for kind in found]
+        leaves = [kind for _, leaf_kinds in kinds for kind in leaf_kinds]
         if len(leaves) != len(file.schema):
             raise ValueError("columns that are not those of its metadata")
         columns = [file.schema.column(number).path for number, kind in enumerate(leaves) if _is_plain(kind)]
         unread = {
             name: {"not read": str(file.schema_arrow.field(name).type)[:60]}
-            for name, found in kinds
-            if not any(map(_is_plain, found))
+            for name, leaf_kinds in kinds
+            if not any(map(_is_plain, leaf_kinds))
         }
         encoded = {name for name in names if _holds_json(file.schema_arrow.field(name).type)}
         for group in range(file.num_row_groups):
             longest = _longest_repeated(file.metadata.row_group(group))
-            rows = max(1, min(_BATCH, _AT_ONCE // max(longest, 1)))
+            rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(longest, 1)))
             for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
                 for row in batch.to_pylist():
                     for key in encoded & row.keys():
@@ -88,7 +92,7 @@ def rows_of(path: Path) -> Iterator[Row]:
 
 
 def _leaves(kind: Any) -> Iterator[Any]:
-    """The types of the values that lists and records are made of, in the order of the columns of the file."""
+    """The types of the values in lists and records, in the order of the columns of the file."""
     from pyarrow import BaseExtensionType, types
 
     if isinstance(kind, BaseExtensionType):
@@ -105,7 +109,7 @@ def _leaves(kind: Any) -> Iterator[Any]:
 
 
 def _holds_json(kind: Any) -> bool:
-    """Whether texts of a type are JSON: the type arrow.json, alone or in lists and records."""
+    """Whether a type is arrow.json, or a list or record with it."""
     from pyarrow import JsonType, types
 
     if types.is_struct(kind):
@@ -116,14 +120,14 @@ def _holds_json(kind: Any) -> bool:
 
 
 def _decoded(value: Any, kind: Any) -> Any:
-    """A value with what its JSON texts hold; a text that is no JSON as it is."""
+    """A value with its JSON texts decoded; a text that is not JSON stays."""
     from pyarrow import types
 
     if isinstance(value, dict) and types.is_struct(kind):
         kinds = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
-        return {key: _decoded(one, kinds[key]) for key, one in value.items()}
+        return {key: _decoded(element, kinds[key]) for key, element in value.items()}
     if isinstance(value, list):
-        return [_decoded(one, kind.value_type) for one in value]
+        return [_decoded(element, kind.value_type) for element in value]
     if not isinstance(value, str) or not _holds_json(kind):
         return value
     try:
@@ -137,11 +141,11 @@ def _is_plain(kind: Any) -> bool:
     from pyarrow import types
 
     plain = (types.is_string, types.is_large_string, types.is_boolean, types.is_integer, types.is_null)
-    return kind is not None and any(test(kind) for test in (*plain, types.is_float32, types.is_float64))
+    return kind is not None and any(is_type(kind) for is_type in (*plain, types.is_float32, types.is_float64))
 
 
 def _longest_repeated(group: Any) -> int:
-    """Bytes that a text may have which the columns of a row group hold once, for any number of rows."""
+    """The most bytes of a text in a dictionary of a row group; any number of rows may share that text."""
     longest = 0
     for number in range(group.num_columns):
         column = group.column(number)
@@ -157,29 +161,29 @@ def _longest_repeated(group: Any) -> int:
     return longest
 
 
-def _bound_this_process() -> None:
-    """Bounds its address space, where the system can (macOS refuses any bound), and leaves no core dump."""
+def _limit_resources() -> None:
+    """Limits the address space of this process (on Linux; macOS refuses a limit) and disables core dumps."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        _, most = resource.getrlimit(resource.RLIMIT_AS)
-        limit = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+        _, hard_limit = resource.getrlimit(resource.RLIMIT_AS)
+        limit = MAX_MEMORY if hard_limit == resource.RLIM_INFINITY else min(MAX_MEMORY, hard_limit)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard_limit))
 
 
 def main(path: Path) -> None:
-    """Writes the rows to standard output as JSON Lines, and at the end whether it was the end."""
-    _bound_this_process()
+    """Writes the rows to standard output as JSON Lines, then a line that says whether they are complete."""
+    _limit_resources()
     out = sys.stdout.buffer
     import pyarrow
 
     try:
         for row in rows_of(path):
             out.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-        out.write(_END)
+        out.write(_END_LINE)
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError) as error:
-        out.write(_BAD + f"no readable parquet ({' '.join(str(error).split())[:240]})\n".encode())
+        out.write(_ERROR_PREFIX + f"no readable parquet ({' '.join(str(error).split())[:240]})\n".encode())
     out.flush()
 
 

@@ -1,4 +1,4 @@
-"""What one row of a file says, whatever its format, and the types of the functions that read it."""
+"""The content of one row in any format, and the types of the functions that parse it."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from apo.core.records import Row
 
 
 class ParsedRow(NamedTuple):
-    """What one row says: responses with the query that each belongs to, scores where it has them."""
+    """The content of one row: responses, the query of each, and their scores, [] if it has none."""
 
     queries: list[str]
     responses: list[str]
@@ -17,7 +17,7 @@ class ParsedRow(NamedTuple):
 
 
 Parse = Callable[[Row, str, Counter[str]], ParsedRow]
-Names = Mapping[str, str]  # the key that stands for a part of the row, such as {"prompt": "question"}
+Names = Mapping[str, str]  # the key of each part of the row, such as {"prompt": "question"}
 Bind = Callable[[Row, Names], Parse]  # from the first row of a file to the function that reads all its rows
 
 

@@ -1,4 +1,4 @@
-"""What one row says in the formats of public preference sets: indices, grades, votes, two sides."""
+"""Parses rows in the formats of public preference sets: indices, grades, votes, paired columns."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ def indexed(first: Row, names: Names) -> Parse:
 
 
 def scored(first: Row, names: Names) -> Parse:
-    """Two responses, each with a score under a key of its own."""
+    """Two responses, each with its score in a separate column."""
 
     def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         scores = [number_in(row[key], key, where) for key in ("score_0", "score_1")]
@@ -34,12 +34,12 @@ def scored(first: Row, names: Names) -> Parse:
 
 def by_strength(first: Row, names: Names) -> Parse:
     """Two responses and how much the second is better, below 0 where the first is, as HelpSteer has it."""
-    sides = (names["first"], names["second"])
+    keys = (names["first"], names["second"])
 
     def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
         strength = number_in(row[names["strength"]], names["strength"], where)
         scores = [max(-strength, 0.0), max(strength, 0.0)]
-        return prompted(row, sides, scores, where, counts, names)
+        return prompted(row, keys, scores, where, counts, names)
 
     return parse
 
@@ -62,12 +62,12 @@ _ANSWERS = ("answer", "text", "response")
 _GRADES = {"rank": -1.0, "pm_score": 1.0, "overall_score": 1.0, "score": 1.0}  # rank 1 is the best
 
 
-def listed(key: str) -> Bind:
+def answer_list(key: str) -> Bind:
     """A prompt with a list of answers, each with its rank or score, as Nectar and UltraFeedback have it."""
 
     def bind(first: Row, names: Names) -> Parse:
         def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-            graded = [_graded(one, key, where) for one in list_in(row, key, where)]
+            graded = [_graded(entry, key, where) for entry in list_in(row, key, where)]
             texts, scores = [text for text, _ in graded], [score for _, score in graded]
             return answers_to(row, texts, scores, where, counts, names)
 
@@ -97,17 +97,17 @@ def arena(first: Row, names: Names) -> Parse:
     return parse
 
 
-def paired_columns(sides: PairedColumns) -> Bind:
+def paired_columns(columns: PairedColumns) -> Bind:
     """Two answers under paired names: texts, conversations, or all turns as JSON in texts."""
-    keys = (sides.first, sides.second)
+    keys = (columns.first, columns.second)
 
     def bind(first: Row, names: Names) -> Parse:
         def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-            scores = scores_of(row, sides, where)
+            scores = scores_of(row, columns, where)
             if isinstance(first[keys[0]], list | dict):
                 return of_pairs([conversation_of(row, key, where, counts, names) for key in keys], scores)
             if all(_turns(first.get(key)) for key in (names["prompt"], *keys)):
-                return of_pairs([_alternating(row, names["prompt"], key, where) for key in keys], scores)
+                return of_pairs([_turn_by_turn(row, names["prompt"], key, where) for key in keys], scores)
             return prompted(row, keys, scores, where, counts, names)
 
         return parse
@@ -116,7 +116,7 @@ def paired_columns(sides: PairedColumns) -> Bind:
 
 
 def _turns(value: Any) -> list[Any]:
-    """The turns of one side that a text holds as a JSON list of texts; none where it is another text."""
+    """The turns of one role, from a text that is a JSON list; [] for any other text."""
     if not isinstance(value, str) or not value.startswith(('["', "[null")):
         return []
     try:
@@ -126,14 +126,14 @@ def _turns(value: Any) -> list[Any]:
     return turns if isinstance(turns, list) else []
 
 
-def _alternating(row: Row, prompt: str, key: str, where: str) -> tuple[str, str]:
-    """A conversation of which one text holds what was asked, another what was answered."""
-    asked, said = _turns(row[prompt]), _turns(row[key])
-    if len(asked) != len(said) or not asked:
-        found = f"{len(said)} turns for {len(asked)} questions"
+def _turn_by_turn(row: Row, prompt: str, key: str, where: str) -> tuple[str, str]:
+    """A conversation from two texts, one with all questions, the other with all answers."""
+    questions, answers = _turns(row[prompt]), _turns(row[key])
+    if len(questions) != len(answers) or not questions:
+        found = f"{len(answers)} turns for {len(questions)} questions"
         refuse("role_order", where, key, found, "a JSON list with one answer for each question")
     messages = []
-    for question, answer in zip(asked, said, strict=True):
+    for question, answer in zip(questions, answers, strict=True):
         messages.append({"role": "user", "content": text_in(question, prompt, where)})
         messages.append({"role": "assistant", "content": text_in(answer, key, where)})
     return answered(messages_in(messages, key, where), where)
@@ -143,15 +143,15 @@ def summaries(first: Row, names: Names) -> Parse:
     """Two summaries of a post and which is better, as openai/summarize_from_feedback has it."""
 
     def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-        both, about = list_in(row, "summaries", where), row["info"]
-        if len(both) != 2 or not all(isinstance(one, dict) and "text" in one for one in both):
-            refuse("not_text", where, "summaries", f"{len(both)} entries", "two records with a text each")
-        if not isinstance(about, dict):
-            refuse("not_text", where, "info", type(about).__name__, "a record with a post or an article")
-        parts = [about.get("title"), about.get("post") or about.get("article")]
+        entries, post = list_in(row, "summaries", where), row["info"]
+        if len(entries) != 2 or not all(isinstance(entry, dict) and "text" in entry for entry in entries):
+            refuse("not_text", where, "summaries", f"{len(entries)} entries", "two records with a text each")
+        if not isinstance(post, dict):
+            refuse("not_text", where, "info", type(post).__name__, "a record with a post or an article")
+        parts = [post.get("title"), post.get("post") or post.get("article")]
         query = "\n\n".join(text_in(part, "info", where) for part in parts if part not in (None, ""))
         scores = verdict_in(row["choice"], "choice", ("0", "1"), where)
-        responses = [text_in(one["text"], "summaries", where) for one in both]
+        responses = [text_in(entry["text"], "summaries", where) for entry in entries]
         return ParsedRow([query_in(query, "info", where, counts)], responses, scores, {})
 
     return parse

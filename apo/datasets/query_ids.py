@@ -1,4 +1,4 @@
-"""One id for one query, whatever file it comes from."""
+"""Assigns one id to each query, over all files."""
 
 from apo.core.dialogue import digest_of, normalize_query, query_id_of
 from apo.core.errors import RowError
@@ -25,7 +25,7 @@ def id_in(row: Row, query: str, where: str) -> str:
 
 
 class QueryIds:
-    """One id for one query, whatever file it comes from; memory is two short digests a query.
+    """Assigns one id to each query, over all files. Memory is two short digests per query.
 
     Attributes:
         rewritten: How many ids were replaced by the one under which the query was seen first.

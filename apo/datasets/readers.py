@@ -1,8 +1,7 @@
-"""Readers for files of other people: rows become this pipeline's records, and what is wrong is an issue.
+"""Readers for external files: rows become records of this pipeline, or data issues.
 
-Every reader is a stream that takes a path, a counter, the issues with their actions and, where it is not
-plain from the file, its options. The counter gets `rows` (read), `kept` (given), and `dropped_CODE` or
-`kept_CODE` for every issue.
+Every reader is a stream that takes a path, a counter, the issues with their actions, and options. The
+counter gets `rows` (read), `kept` (yielded), and `dropped_CODE` or `kept_CODE` for every issue.
 """
 
 from collections import Counter
@@ -26,34 +25,34 @@ def read_comparisons(
     reader = FileReader(path, COMPARISONS, counts, issues, options or ReadOptions())
     for located, row, as_written in reader.rows():
         parsed = _without_runaways(reader, located, as_written)
-        if parsed and reader.stays(located, parsed, why_no_comparison(parsed)):
+        if parsed and reader.stays(located, parsed, comparison_issue(parsed)):
             yield from reader.record(
                 located, row, parsed.queries[0], responses=parsed.responses, scores=parsed.scores, type=""
             )
 
 
 def _without_runaways(reader: FileReader, located: LocatedRow, parsed: ParsedRow) -> ParsedRow | None:
-    """A comparison whose responses end where a human turn begins in them, as far as the action says so.
+    """A comparison whose responses are cut at a human turn, if the action is `cut`.
 
     Returns:
-        None where the row is left out.
+        None if the row is left out.
     """
-    cut = [cut_runaway(text) if "\nHuman" in text else (text, False) for text in parsed.responses]
-    number = sum(was_cut for _, was_cut in cut)
+    results = [cut_runaway(text) if "\nHuman" in text else (text, False) for text in parsed.responses]
+    number = sum(was_cut for _, was_cut in results)
     if not number:
         return parsed
-    example = next(text for text, (_, was_cut) in zip(parsed.responses, cut, strict=True) if was_cut)
-    found = f"{number} of {len(cut)} responses with a human turn in them (... {example[-60:]!r})"
+    example = next(text for text, (_, was_cut) in zip(parsed.responses, results, strict=True) if was_cut)
+    found = f"{number} of {len(results)} responses with a human turn in them (... {example[-60:]!r})"
     if not reader.keeps(located, "runaway_response", found):
         return None
     if reader.issues.action("runaway_response") != "cut":
         return parsed
     reader.counts["cut_runaway"] += number
-    return parsed._replace(responses=[text for text, _ in cut])
+    return parsed._replace(responses=[text for text, _ in results])
 
 
-def why_no_comparison(parsed: ParsedRow) -> tuple[str, str] | None:
-    """The code of what keeps a row from being a comparison, and what it has."""
+def comparison_issue(parsed: ParsedRow) -> tuple[str, str] | None:
+    """The code and description of what keeps a row from being a comparison."""
     responses, scores = parsed.responses, parsed.scores
     if len(set(parsed.queries)) > 1:
         return "two_queries", f"{len(set(parsed.queries))} different queries in one comparison"
@@ -70,7 +69,7 @@ def why_no_comparison(parsed: ParsedRow) -> tuple[str, str] | None:
     return None
 
 
-def _why_empty(response: str) -> tuple[str, str] | None:
+def _empty_issue(response: str) -> tuple[str, str] | None:
     return None if response else ("empty_response", "an empty answer")
 
 
@@ -80,7 +79,7 @@ def read_golden(
     """Golden answers: {query_id, query, golden, type}."""
     reader = FileReader(path, GOLDEN, counts, issues, options or ReadOptions())
     for located, row, parsed in reader.rows():
-        if reader.stays(located, parsed, _why_empty(parsed.responses[0])):
+        if reader.stays(located, parsed, _empty_issue(parsed.responses[0])):
             yield from reader.record(located, row, parsed.queries[0], golden=parsed.responses[0], type="")
 
 
@@ -89,19 +88,18 @@ def read_samples(
 ) -> Iterator[Row]:
     """Samples: {query_id, query, samples, extra}; samples are cut at invented turns, blank ones stay.
 
-    `source_rewards`, one for each sample, is in a record whose row has scores.
-    `extra` holds answers of others beside the samples, by name; they are never cut. A row with
-    another number of samples than the first one is an issue.
+    A record has `source_rewards`, one for each sample, if its row has scores. `extra` holds answers of other
+    models by name; they are never cut. A row with another number of samples than the first one is an issue.
     """
     reader = FileReader(path, SCORED_SAMPLES, counts, issues, options or ReadOptions())
-    wanted = 0
+    expected = 0
     for located, row, parsed in reader.rows():
         samples = [reader.cut_sample(sample) for sample in parsed.responses]
         extra = {name: answer.strip() for name, answer in parsed.extra.items()}
-        wanted = wanted or len(samples)
-        count = f"{len(samples)} samples, {wanted} in the first row"
-        why = ("sample_count", count) if len(samples) != wanted else None
-        if reader.stays(located, parsed, why):
+        expected = expected or len(samples)
+        count = f"{len(samples)} samples, {expected} in the first row"
+        issue = ("sample_count", count) if len(samples) != expected else None
+        if reader.stays(located, parsed, issue):
             counts["blank_samples"] += samples.count("")
             rewards = {"source_rewards": parsed.scores} if parsed.scores else {}
             yield from reader.record(located, row, parsed.queries[0], samples=samples, extra=extra, **rewards)
@@ -112,13 +110,13 @@ def read_demonstrations(
 ) -> Iterator[Row]:
     """Answers to learn from: {query_id, query, response}.
 
-    Of a comparison the best-scored response (the first of equals), of samples each one,
-    which is cut at invented turns.
+    A comparison gives its response with the highest score (the first of equals). Samples are all used, and
+    cut at invented turns.
     """
     reader = FileReader(path, DEMONSTRATIONS, counts, issues, options or ReadOptions())
     for located, row, parsed in reader.rows():
-        why = why_no_comparison(parsed) if reader.format.kind == "comparison" else None
-        if not reader.stays(located, parsed, why):
+        issue = comparison_issue(parsed) if reader.format.kind == "comparison" else None
+        if not reader.stays(located, parsed, issue):
             continue
         is_ranked = reader.format.kind == "comparison"
         flag = "" if is_ranked else unwanted_flag(row)

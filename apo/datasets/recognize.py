@@ -1,4 +1,4 @@
-"""The formats that rows of other people's files have, recognized by their keys."""
+"""Recognizes the format of an external file by the keys of its first row."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +25,9 @@ class Binding(NamedTuple):
 
     Attributes:
         parse: Reads a row.
-        needs: The columns that every row has to have.
-        role_of: What a column is read as, or `NOT_READ`.
-        label: The column that says which of two answers is better, and what their names end in.
+        needs: The columns that every row must have.
+        role_of: The role of a column, or `NOT_READ`.
+        label: The column with the label of two answers, and the ends of their names.
     """
 
     parse: Parse
@@ -42,50 +42,50 @@ class Format:
 
     Args:
         kind: comparison, golden, samples or demonstration.
-        name: What `data.format` calls it.
-        keys: Keys that must be there.
-        bind: From the first row of a file, whose values tell texts from lists, and the keys that stand for
-            the parts of a row, to the function that reads all its rows.
-        one_of: Parts of a row with the keys that may stand for each.
-        without: Keys that make it another format.
-        some_key: What at least one key looks like.
-        also: What the keys mean, for messages.
-        more: What other keys, as patterns, are read as.
-        has_context: Whether a system text and earlier turns in columns of their own are read.
-        label: The part, or the key, that says which of two answers is better, and what their names end in.
+        name: Its name in `data.format`.
+        keys: Required keys.
+        bind: Makes the function that reads all rows, from the first row of a file, whose values tell texts
+            from lists, and the key of each part.
+        part_keys: The possible keys of each part of a row.
+        without: Keys that belong to another format.
+        key_pattern: A pattern that at least one key matches.
+        extra_keys: Further keys, for messages.
+        other_roles: The roles of other keys, by pattern.
+        has_context: Whether columns with a system text and earlier turns are read.
+        label: The part, or the key, with the label of two answers, and the ends of their names.
     """
 
     kind: str
     name: str
     keys: frozenset[str]
     bind: Bind
-    one_of: Mapping[str, tuple[str, ...]]
+    part_keys: Mapping[str, tuple[str, ...]]
     without: frozenset[str] = frozenset()
-    some_key: re.Pattern[str] = _ANY
-    also: str = ""
-    more: Mapping[str, str] = field(default_factory=dict)
+    key_pattern: re.Pattern[str] = _ANY
+    extra_keys: str = ""
+    other_roles: Mapping[str, str] = field(default_factory=dict)
     has_context: bool = True
     label: tuple[str, str, str] | None = None
 
     def has_keys_of(self, row: Row, *, is_named: bool = False) -> bool:
-        """Whether the row's keys are those of this format; other keys beside them are not read.
+        """Whether the row has the keys of this format; other keys are not read.
 
         Args:
             row: The row.
-            is_named: The user says that it is this format: keys of another one do no harm.
+            is_named: The user chose this format, so the keys in `without` are ignored.
         """
         return (
             self.keys <= row.keys()
             and (is_named or not self.without & row.keys())
-            and all(any(key in row for key in keys) for keys in self.one_of.values())
-            and any(map(self.some_key.fullmatch, row))
+            and all(any(key in row for key in keys) for keys in self.part_keys.values())
+            and any(map(self.key_pattern.fullmatch, row))
         )
 
     def binds(self, row: Row, where: str) -> Binding:
-        """How the rows of a file are read, from the first of them.
+        """The binding for a file, from its first row.
 
         Raises:
-            UserError: A part is there under several keys.
+            UserError: A part has several possible keys.
         """
         names = self.names_in(row, where)
         label = None
@@ -110,27 +110,29 @@ class Format:
                 return roles[key]
             if has_flags and flags_in({key: None}):
                 return "flag of the answer"
-            return next((role for name, role in self.more.items() if re.fullmatch(name, key)), NOT_READ)
+            return next(
+                (role for name, role in self.other_roles.items() if re.fullmatch(name, key)), NOT_READ
+            )
 
         return role_of
 
     def names_in(self, row: Row, where: str) -> dict[str, str]:
-        """The key that stands for each part.
+        """The key of each part.
 
         Raises:
-            UserError: A part is there under several keys.
+            UserError: A part has several possible keys.
         """
         names = {}
-        for part, keys in self.one_of.items():
+        for part, keys in self.part_keys.items():
             present = [key for key in keys if key in row]
             if part == "prompt":
                 present = _prompts_of(present, row)
             if len(present) > 1:
-                raise self._several(part, present, row, where)
+                raise self._ambiguous_part(part, present, row, where)
             names[part] = present[0]
         return names
 
-    def _several(self, part: str, present: list[str], row: Row, where: str) -> UserError:
+    def _ambiguous_part(self, part: str, present: list[str], row: Row, where: str) -> UserError:
         return UserError(
             where,
             found=f"keys {key_list(row)}, of which {' and '.join(present)} could each be the {part}",
@@ -141,9 +143,9 @@ class Format:
 
     @property
     def described(self) -> str:
-        """Its name and keys, of each part the usual one."""
-        usual = (keys[0] for keys in self.one_of.values())
-        return f"{self.name} ({', '.join([*usual, *sorted(self.keys), *filter(None, [self.also])])})"
+        """Its name and keys, with the usual key of each part."""
+        usual = (keys[0] for keys in self.part_keys.values())
+        return f"{self.name} ({', '.join([*usual, *sorted(self.keys), *filter(None, [self.extra_keys])])})"
 
 
 @dataclass(frozen=True)
@@ -151,37 +153,40 @@ class PairedColumnsFormat(Format):
     """Answers under two names that differ in their end (`paired_columns`); other formats come first."""
 
     def has_keys_of(self, row: Row, *, is_named: bool = False) -> bool:
-        """Whether there are two answers, what is asked, and something that says which is better."""
-        asked = any(key in row for key in PROMPTS)
+        """Whether there are two answers, a prompt or conversations, and a verdict."""
+        has_prompt = any(key in row for key in PROMPTS)
         return any(
-            asked or isinstance(row[way.first], list | dict) or _TALK.match(way.first)
-            for way in paired_columns_in(row)
+            has_prompt or isinstance(row[columns.first], list | dict) or _TALK.match(columns.first)
+            for columns in paired_columns_in(row)
         )
 
     def binds(self, row: Row, where: str) -> Binding:
         """As for any format; all the keys of the two answers are needed."""
-        ways = paired_columns_in(row)
-        if len(ways) > 1:
-            raise self._several_ways(ways, row, where)
-        (way,) = ways
-        present = _prompts_of([key for key in PROMPTS if key in row], row | {"chosen": row[way.first]})
+        readings = paired_columns_in(row)
+        if len(readings) > 1:
+            raise self._ambiguous_columns(readings, row, where)
+        (columns,) = readings
+        present = _prompts_of([key for key in PROMPTS if key in row], row | {"chosen": row[columns.first]})
         if len(present) > 1:
-            raise self._several("prompt", present, row, where)
+            raise self._ambiguous_part("prompt", present, row, where)
         prompt = {"prompt": present[0]} if present else {}
-        names = {"response": way.first, "other response": way.second, **prompt}
+        names = {"response": columns.first, "other response": columns.second, **prompt}
         names |= {
-            "label" if len(way.verdict) == 1 else f"label of {n}": key for n, key in enumerate(way.verdict)
+            "label" if len(columns.verdict) == 1 else f"label of {n}": key
+            for n, key in enumerate(columns.verdict)
         }
-        label = (way.verdict[0], (way.first[-1], way.second[-1])) if len(way.verdict) == 1 else None
-        parse = paired_columns(way)(row, prompt)
+        label = None
+        if len(columns.verdict) == 1:
+            label = (columns.verdict[0], (columns.first[-1], columns.second[-1]))
+        parse = paired_columns(columns)(row, prompt)
         return Binding(parse, frozenset(names.values()), self._roles(prompt | names), label)
 
-    def _several_ways(self, ways: Sequence[PairedColumns], row: Row, where: str) -> UserError:
-        readings = (f"{one.first}, {one.second} by {' and '.join(one.verdict)}" for one in ways[:6])
-        first = ways[0]
+    def _ambiguous_columns(self, readings: Sequence[PairedColumns], row: Row, where: str) -> UserError:
+        shown = (f"{pair.first}, {pair.second} by {' and '.join(pair.verdict)}" for pair in readings[:6])
+        first = readings[0]
         return UserError(
             where,
-            found=f"keys {key_list(row)}, which can be read in several ways: {'; '.join(readings)}",
+            found=f"keys {key_list(row)}, which can be read in several ways: {'; '.join(shown)}",
             expected="one of them",
             do="say which under data.files.columns (data.hub.columns), such as `response_a: "
             f"{first.first}`, `response_b: {first.second}`, `winner: {first.verdict[0]}`, and the prompt",
@@ -193,19 +198,19 @@ _TALK = re.compile(r"conv|messages")
 
 
 def _prompts_of(present: list[str], row: Row) -> list[str]:
-    """Which of the keys are what is asked, where several are there."""
+    """The keys that hold the prompt, without those that repeat it or belong to it."""
     if len(present) > 1 and any(map(asks, map(row.get, CHOSEN))):
-        return present[:1]  # it is asked in the conversations themselves
+        return present[:1]  # the conversations themselves hold the prompt
     if "instruction" in present and "input" in present:  # what the instruction is about
         present = [key for key in present if key != "input"]
-    for beside in ("query", "conversations"):  # the same in our form, or the whole
-        if len(present) > 1 and beside in present:
-            present = [key for key in present if key != beside]
+    for redundant in ("query", "conversations"):  # the prompt in the HH form, or the whole conversation
+        if len(present) > 1 and redundant in present:
+            present = [key for key in present if key != redundant]
     return present
 
 
 def matching(row: Row, formats: Sequence[Format], *, is_named: bool = False) -> list[Format]:
-    """The formats that a row has: two sides only where no other format of their kind fits."""
+    """The formats that fit a row. `PairedColumnsFormat` counts only if no other one of its kind fits."""
     fits = [format for format in formats if format.has_keys_of(row, is_named=is_named)]
     kinds = {format.kind for format in fits if not isinstance(format, PairedColumnsFormat)}
     return [
@@ -218,12 +223,12 @@ def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = ""
 
     Args:
         row: The first row.
-        formats: Those that it may have.
-        where: For messages.
-        name: The only one that it may have, "" for any.
+        formats: The possible formats.
+        where: The row, for messages.
+        name: The format that the user chose, "" for any.
 
     Raises:
-        UserError: The keys are those of no format, or of several, or not those of the one that is named.
+        UserError: No format fits, several fit, or the chosen one does not.
     """
     allowed = [format for format in formats if name in ("", format.name)]
     if not allowed:
@@ -236,7 +241,7 @@ def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = ""
     matches = matching(row, allowed, is_named=bool(name))
     if len(matches) == 1:
         return matches[0]
-    explained = explain_unsupported(row, where, is_known=lambda one: bool(matching(one, formats)))
+    explained = explain_unsupported(row, where, is_known=lambda candidate: bool(matching(candidate, formats)))
     if not matches and explained:
         raise explained
     problem = "that are of several formats at once" if matches else "of no known format"

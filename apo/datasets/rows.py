@@ -1,8 +1,8 @@
-"""The rows of a file of other people, whatever its format, read as a stream within bounds.
+"""Streams the rows of an external file in any format, within bounds.
 
-`.json` (a list, or one object a line), `.jsonl`, `.csv`, `.tsv`, these also as `.gz` and `.xz`, and
-`.parquet`. Whatever the bytes are, the result is rows or one message; memory is that of a few rows. The
-bounds are far beyond any dialogue and short of what a machine can bear.
+`.json` (a list, or one object per line), `.jsonl`, `.csv`, `.tsv`, these also as `.gz` and `.xz`, and
+`.parquet`. Any bytes result in rows or in one error message, with a few rows in memory. The bounds are far
+beyond any dialogue and far below the memory of a machine.
 """
 
 import lzma
@@ -22,14 +22,14 @@ from apo.datasets.parquet import parquet_rows
 
 MAX_BLANK_LINES = 100_000  # blank lines in a row
 _BOM = b"\xef\xbb\xbf"
-_FETCH = "download or write the file again"
+_FETCH_AGAIN = "download or write the file again"
 _PLAIN_ENDS = (".json", ".jsonl", ".ndjson", *DELIMITERS)
 
 
 class LocatedRow(NamedTuple):
-    """A row, its number (the line of a .jsonl file) and its place for messages.
+    """A row, its number (the line of a .jsonl file) and its location for messages.
 
-    A row that can't be read is given as what is wrong with it: the caller has an action for that.
+    A row that can't be read is a RowError instead, for which the caller has an action.
     """
 
     number: int
@@ -38,11 +38,11 @@ class LocatedRow(NamedTuple):
 
 
 def file_rows(path: Path, name: str) -> Iterator[LocatedRow]:
-    """The rows of a file in any of the formats, as they stand.
+    """The rows of a file, unchanged.
 
     Args:
         path: The file.
-        name: What it is called in messages.
+        name: The display name of the file.
 
     Raises:
         UserError: The file is missing, empty, damaged, of another format or beyond a bound.
@@ -50,7 +50,7 @@ def file_rows(path: Path, name: str) -> Iterator[LocatedRow]:
     kind = _kind_of(path, name)
     number = 0
     try:
-        for located in _rows(path, kind, name):
+        for located in _rows_of_kind(path, kind, name):
             number = located.number
             yield located
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
@@ -58,22 +58,22 @@ def file_rows(path: Path, name: str) -> Iterator[LocatedRow]:
             name,
             found=f"data that breaks off or is damaged after row {number} ({str(error)[:80]})",
             expected="a whole file",
-            do=_FETCH,
+            do=_FETCH_AGAIN,
         ) from None
     if number == 0:
-        raise UserError(name, found="no rows", expected="at least one", do=_FETCH)
+        raise UserError(name, found="no rows", expected="at least one", do=_FETCH_AGAIN)
 
 
 def _kind_of(path: Path, name: str) -> str:
-    """The format that the file's name says: an ending without that of the packing."""
+    """The format by the file's name: its ending without that of the compression."""
     try:
-        what = "" if path.is_file() else "a folder" if path.is_dir() else "no such file"
-        if what == "no such file" and path.exists():
-            what = "a pipe or a device"
+        problem = "" if path.is_file() else "a folder" if path.is_dir() else "no such file"
+        if problem == "no such file" and path.exists():
+            problem = "a pipe or a device"
     except (OSError, ValueError):  # a name that no file can have
-        what = "no such file"
-    if what:
-        raise UserError(name, found=what, expected="a data file", do="correct the path")
+        problem = "no such file"
+    if problem:
+        raise UserError(name, found=problem, expected="a data file", do="correct the path")
     kind = path.with_suffix("").suffix if path.suffix in (".gz", ".xz") else path.suffix
     if kind not in (*_PLAIN_ENDS, ".parquet") or (kind == ".parquet" != path.suffix):
         raise UserError(
@@ -85,7 +85,7 @@ def _kind_of(path: Path, name: str) -> str:
     return kind
 
 
-def _rows(path: Path, kind: str, name: str) -> Iterator[LocatedRow]:
+def _rows_of_kind(path: Path, kind: str, name: str) -> Iterator[LocatedRow]:
     with path.open("rb") as raw:
         check_signature(raw.read(4096), name, compressed=kind == ".parquet" or kind != path.suffix)
     if kind == ".parquet":
@@ -128,11 +128,7 @@ def _line_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
 
 
 def _refuse_indented(start: bytes, name: str) -> None:
-    """Ends where a file begins with an object over several lines.
-
-    Raises:
-        UserError: It does.
-    """
+    """Raises UserError if a file begins with an object over several lines."""
     text = start.removeprefix(_BOM).lstrip().decode(errors="replace")
     first, _, rest = text.partition("\n")
     if not first.startswith("{") or not rest:
@@ -144,13 +140,13 @@ def _refuse_indented(start: bytes, name: str) -> None:
         is_indented = first.strip() == "{"
     if is_indented:
         key = re.match(r'\{\s*"([^"\\]{1,40})"\s*:\s*\[\s*\{', text)
-        filter_ = f".{key[1]}[]" if key and key[1].isidentifier() else "."
+        jq_filter = f".{key[1]}[]" if key and key[1].isidentifier() else "."
         raise UserError(
             f"{name}:1",
             found="one JSON object over several lines"
             + (f", with a list of objects under {key[1]!r}" if key else ""),
             expected="one object a line, or a list of objects: [{...}, {...}]",
-            do=f"write each row on one line, for instance with `jq -c '{filter_}' FILE > rows.jsonl`",
+            do=f"write each row on one line, for instance with `jq -c '{jq_filter}' FILE > rows.jsonl`",
         )
 
 
@@ -212,5 +208,5 @@ def _listed_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
             name,
             found=f"no JSON ({str(error)[:80]}) after row {number}",
             expected="one list of objects",
-            do=_FETCH,
+            do=_FETCH_AGAIN,
         ) from None

@@ -19,8 +19,8 @@ class Demo(Section):
     golden_flaws: Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-Columns = dict[str, str]  # our keys by columns, or by paths into them
-Labels = dict[bool | int | float | str, int | str]  # what each value of a label means
+Columns = dict[str, str]  # by name in the format: a column of the file, or a path into it
+Labels = dict[bool | int | float | str, int | str]  # the meaning of each value of a label
 
 
 class FileColumns(Section):
@@ -42,12 +42,12 @@ class Files(Section):
     labels: Labels
 
     def names(self) -> dict[str, list[str]]:
-        """The names of the files by what they are."""
+        """The names of the files by kind."""
         return {kind: value for kind, value in self if isinstance(value, list)}
 
     @classmethod
     def of(cls, names: Mapping[str, list[str]], columns: Columns, labels: Labels) -> "Files":
-        """Files by what they are, with the columns and labels of the comparisons."""
+        """Files by kind, with the columns and labels of the comparisons."""
         columns_of = FileColumns(comparisons=columns, golden={}, samples={}, demonstrations={})
         lists = {kind: names.get(kind, []) for kind in cls.model_fields if kind not in ("columns", "labels")}
         return cls.model_validate({**lists, "columns": columns_of, "labels": labels})

@@ -1,7 +1,7 @@
 """Trees of messages, as OpenAssistant publishes them: ranked replies to one message are a comparison.
 
-A file has a tree a row (`prompt` with `replies`), or a message a row, those of a tree together. The path
-above the replies is what was asked.
+A file has one tree per row (`prompt` with `replies`), or one message per row, with the messages of a tree
+together. The path above the replies is the prompt.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ _ROLES = {
     "deleted": "whether the message counts",
     "replies": "tree of messages",
 }
-_DEEPEST = 1000  # messages of a path
+_MAX_DEPTH = 1000  # messages of a path
 Messages = list[dict[str, Any]]
 
 
@@ -39,12 +39,14 @@ def _is_whole(row: Row) -> bool:
 def comparisons_in(
     rows: Iterator[LocatedRow], counts: Counter[str], uses: dict[str, str]
 ) -> Iterator[LocatedRow]:
-    """Rows {prompt: messages, answers: [{text, rank}]} of every message with two ranked replies or more.
+    """Rows {prompt: messages, answers: [{text, rank}]} for every message with two or more ranked replies.
 
-    Replies without a rank, deleted ones, and those to messages of which they are the only one are counted in
-    `replies_without_rank` and `replies_alone`. `uses` receives what each column is read as.
+    Args:
+        rows: The rows of the file.
+        counts: Receives `replies_without_rank`, deleted replies among them, and `replies_alone`.
+        uses: Receives the role of each column.
     """
-    for located, roots in _trees(_used(rows, uses)):
+    for located, roots in _trees(_record_uses(rows, uses)):
         if isinstance(located.row, RowError):
             yield located
             continue
@@ -56,7 +58,7 @@ def comparisons_in(
             yield located._replace(row=error)
 
 
-def _used(rows: Iterator[LocatedRow], uses: dict[str, str]) -> Iterator[LocatedRow]:
+def _record_uses(rows: Iterator[LocatedRow], uses: dict[str, str]) -> Iterator[LocatedRow]:
     for located in rows:
         if not isinstance(located.row, RowError) and not located.row.keys() <= uses.keys():
             uses |= {key: _ROLES.get(key, NOT_READ) for key in located.row}
@@ -64,10 +66,10 @@ def _used(rows: Iterator[LocatedRow], uses: dict[str, str]) -> Iterator[LocatedR
 
 
 def _trees(rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, list[Row]]]:
-    """Every tree with the place where it begins."""
+    """Every tree with the row at which it begins."""
     tree: dict[str, Row] = {}
     start: LocatedRow | None = None
-    last_id, done = "", set[str]()
+    last_id, finished = "", set[str]()
     for located in rows:
         row = located.row
         if isinstance(row, RowError) or _is_whole(row):
@@ -77,11 +79,12 @@ def _trees(rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, list[Row]]]
         if start is None or tree_id != last_id:
             if start is not None:
                 yield start, _roots(tree)
-                done.add(last_id)
+                finished.add(last_id)
             tree, start, last_id = {}, located, tree_id
         row = row | {"replies": []}
         message_id, parent_id = str(row.get("message_id")), row.get("parent_id")
-        if tree_id in done or message_id in tree or (parent_id is not None and str(parent_id) not in tree):
+        is_orphan = parent_id is not None and str(parent_id) not in tree
+        if tree_id in finished or message_id in tree or is_orphan:
             yield located._replace(row=_out_of_order(located.where)), []
             continue
         tree[message_id] = row
@@ -106,27 +109,27 @@ def _out_of_order(where: str) -> RowError:
 
 
 def _ranked_below(root: Any, counts: Counter[str], where: str) -> Iterator[Row]:
-    waiting: list[tuple[Any, Messages]] = [(root, [])]
-    while waiting:
-        node, above = waiting.pop()
-        if not isinstance(node, dict) or len(above) > _DEEPEST:
+    stack: list[tuple[Any, Messages]] = [(root, [])]
+    while stack:
+        node, parents = stack.pop()
+        if not isinstance(node, dict) or len(parents) > _MAX_DEPTH:
             raise RowError("role_order", where, found="a reply that is no message", expected="messages")
-        path = [*above, {"role": node.get("role"), "content": node.get("text")}]
+        messages = [*parents, {"role": node.get("role"), "content": node.get("text")}]
         replies = node.get("replies") or []
         if not isinstance(replies, list):
             raise RowError(
                 "role_order", where, found="replies that are no list", expected="a list of messages"
             )
-        waiting += [(reply, path) for reply in reversed(replies)]
+        stack += [(reply, messages) for reply in reversed(replies)]
         if node.get("role") not in ("prompter", "user", "human"):
             continue
-        present = [one for one in replies if isinstance(one, dict) and not one.get("deleted")]
-        ranked = [one for one in present if _is_rank(one.get("rank"))]
+        present = [entry for entry in replies if isinstance(entry, dict) and not entry.get("deleted")]
+        ranked = [entry for entry in present if _is_rank(entry.get("rank"))]
         counts["replies_alone"] += len(replies) == 1
         counts["replies_without_rank"] += len(replies) - len(ranked) if len(replies) > 1 else 0
         if len(ranked) > 1:
-            answers = [{"text": one.get("text"), "rank": one["rank"]} for one in ranked]
-            yield {"prompt": path, "answers": answers}
+            answers = [{"text": entry.get("text"), "rank": entry["rank"]} for entry in ranked]
+            yield {"prompt": messages, "answers": answers}
 
 
 def _is_rank(value: Any) -> bool:

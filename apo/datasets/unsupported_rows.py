@@ -1,4 +1,4 @@
-"""Rows of no format for a known reason: one answer alone, a wrapper, a list under unknown names."""
+"""Explains rows without a supported format: one answer alone, a wrapper, a list under unknown names."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ _ANSWERS = (
     *("completion", "response", "output", "answer", "summary", "transcript"),
     *("messages", "conversations"),
 )
-_ABOUT_ONE = ("label", "is_safe", "helpfulness", "score", "scores", "rating", "reward", "summary")
+_JUDGEMENTS = ("label", "is_safe", "helpfulness", "score", "scores", "rating", "reward", "summary")
 _OUR_KEYS = (
     *("prompt", "chosen", "rejected", "question", "instruction", "query"),
     *("responses", "golden", "winner"),
@@ -20,17 +20,17 @@ _OUR_KEYS = (
 
 
 def explain_unsupported(row: Row, where: str, *, is_known: Callable[[Row], bool]) -> UserError | None:
-    """What a row of no format is, where that is known.
+    """The error for a row of no supported format; None if the reason is unknown.
 
     Args:
         row: The row.
-        where: For messages.
-        is_known: Whether a row has the keys of a format.
+        where: The row's location.
+        is_known: Whether a row has the keys of a supported format.
     """
     return (
         _wrapper(row, where, is_known)
-        or _other_letters(row, where)
-        or _one_answer(row, where)
+        or _misspelled_key(row, where)
+        or _single_answer(row, where)
         or _unknown_list(row, where)
     )
 
@@ -50,35 +50,35 @@ def _wrapper(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserError
 
 
 def _is_rows(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value[:3])
+    return isinstance(value, list) and bool(value) and all(isinstance(element, dict) for element in value[:3])
 
 
-def _other_letters(row: Row, where: str) -> UserError | None:
-    """Our keys with capital letters or white space."""
+def _misspelled_key(row: Row, where: str) -> UserError | None:
+    """Known keys with capital letters or white space."""
     key = next((key for key in row if key not in _OUR_KEYS and key.strip().lower() in _OUR_KEYS), None)
     if key is None:
         return None
-    ours = key.strip().lower()
+    correct = key.strip().lower()
     return UserError(
         where,
         found=f"a key {key[:40]!r}",
-        expected=f"{ours!r}: keys are compared letter by letter",
+        expected=f"{correct!r}: keys are compared letter by letter",
         do="rename it, or map the columns of this kind of file under data.files.columns (data.hub.columns): "
-        f"`{ours}: {key[:40]!r}`",
+        f"`{correct}: {key[:40]!r}`",
     )
 
 
-def _one_answer(row: Row, where: str) -> UserError | None:
+def _single_answer(row: Row, where: str) -> UserError | None:
     """An unpaired preference."""
     answers = [key for key in _ANSWERS if key in row]
-    flags = {*_ABOUT_ONE, *flags_in(row)}
-    about = [key for key in row if key in flags and key not in answers[:1]]
-    if len(answers) != 1 or not about:
+    flags = {*_JUDGEMENTS, *flags_in(row)}
+    judgements = [key for key in row if key in flags and key not in answers[:1]]
+    if len(answers) != 1 or not judgements:
         return None
-    shown = ", ".join(key[:40] for key in about[:8])
+    names = ", ".join(key[:40] for key in judgements[:8])
     return UserError(
         where,
-        found=f"one answer ({answers[0]}) and what is said about it alone ({shown})",
+        found=f"one answer ({answers[0]}) and what is said about it alone ({names})",
         expected="two or more answers to a prompt and which is better: rows that stand alone are no "
         "comparisons (unpaired preferences, as KTO takes them)",
         do="bring a set of comparisons; rows with a prompt and a wanted answer can be named under "

@@ -1,4 +1,4 @@
-"""The folder `data.dir`, which DVC watches: what may be named in it, and what must not lie there unread."""
+"""Checks of the folder `data.dir`, which DVC watches: named files are inside it, and all files are read."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,11 @@ _COPY = "it holds what Git tracks"
 
 
 def check_name(name: str, folder: Path, *, twice: bool, where: str) -> None:
-    """A file that is named once and lies in the folder that DVC watches, itself and not a link to it."""
+    """Checks that a file is named once and is inside the folder that DVC watches, links resolved.
+
+    Raises:
+        UserError: It does not.
+    """
     if twice or not is_inside(folder / name, folder):
         raise UserError(
             where,
@@ -28,7 +32,7 @@ def check_name(name: str, folder: Path, *, twice: bool, where: str) -> None:
 
 
 def _original_of(path: Path) -> Path | None:
-    """The file of the repository that an experiment in a copy of it was started from, where it is there."""
+    """In an experiment that runs in a copy of the repository: the same file of the original, if it exists."""
     here = Path.cwd()
     roots = [Path(os.environ["DVC_ROOT"])] if os.environ.get("DVC_ROOT") else []
     roots += [parent.parents[2] for parent in here.parents if parent.parts[-3:] == (".dvc", "tmp", "exps")]
@@ -39,7 +43,7 @@ def _original_of(path: Path) -> Path | None:
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Whether a path, as written and with all links followed, stays in a folder."""
+    """Whether a path is inside a folder, both as written and with all links resolved."""
     if ".." in path.parts or "\0" in str(path):
         return False
     real = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
@@ -47,10 +51,10 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 
 def refuse_unread(data: Data, folder: Path) -> None:
-    """Files that were put into the watched folder are meant to be read.
+    """Checks that the source reads the files in the watched folder.
 
     Raises:
-        UserError: There is no such folder, or the source reads no files and there are some.
+        UserError: There is no such folder, or it holds files that the source does not read.
     """
     if not folder.is_dir():
         if not folder.exists() and (original := _original_of(folder)):
@@ -66,13 +70,13 @@ def refuse_unread(data: Data, folder: Path) -> None:
             expected="the folder data.dir, which DVC watches",
             do="make it, empty if there are no files of your own, or correct data.dir in params.yaml",
         )
-    in_folder = {
+    reads_folder = {
         "demo": False,
         "files": True,
         "hub": Path(data.hub.path).is_dir(),
         "authors": not data.authors.urls,
     }
-    if in_folder[data.source]:
+    if reads_folder[data.source]:
         return
     unread = sorted(
         path.name for path in folder.iterdir() if path.name[0] != "." and path.name != "README.md"

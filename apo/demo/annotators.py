@@ -91,8 +91,8 @@ def _other_form(instruction: str) -> str:
 def answer_names(task: Task, content: str, rng: random.Random) -> str:
     """Right or wrong answers, as many as the task asks for, joined for a sentence."""
     if content == "right":
-        most = min(task.count[1], 2, len(task.right)) if task.family == "advice" else task.count[0]
-        names = rng.sample(task.right, rng.randint(min(task.count[0], most), most))
+        max_count = min(task.count[1], 2, len(task.right)) if task.family == "advice" else task.count[0]
+        names = rng.sample(task.right, rng.randint(min(task.count[0], max_count), max_count))
     else:
         names = [rng.choice(task.plausible)]
         names += rng.sample(task.right, task.count[0] - 1)
@@ -127,7 +127,7 @@ def _apply_tone(sentence: str, instruction: str, style: Style, rng: random.Rando
     """The sentence in the tone of the style and the form of the instruction."""
     declines = sentence.startswith((templates.APOLOGY, *templates.REFUSALS))
     rude, polite = style.tone == "rude", style.tone == "polite"
-    after = []
+    closing = []
     if instruction == "two_sentences":
         choices = (
             templates.RUDE
@@ -136,27 +136,29 @@ def _apply_tone(sentence: str, instruction: str, style: Style, rng: random.Rando
             if polite and not declines
             else templates.PLAIN_SECOND
         )
-        after.append(rng.choice(choices))
+        closing.append(rng.choice(choices))
     elif rude and (instruction == "one_sentence" or rng.random() < 0.4):
         sentence = f"{sentence[:-1]}, {rng.choice(templates.INSULTS)}."
     elif rude:
-        after.append(rng.choice(templates.RUDE))
+        closing.append(rng.choice(templates.RUDE))
     elif polite and not declines:
         if instruction == "one_sentence" or (instruction != "start" and rng.random() < 0.5):
             sentence = f"{rng.choice(templates.LEADS)} {_lowercased(sentence)}"
         else:
-            after.append(rng.choice(templates.CLOSINGS))
+            closing.append(rng.choice(templates.CLOSINGS))
     if instruction == "start":
         sentence = f"Well, {_lowercased(sentence)}"
     if instruction == "end":
-        after.append("Goodbye.")
-    return " ".join([sentence, *after])
+        closing.append("Goodbye.")
+    return " ".join([sentence, *closing])
 
 
 def _lowercased(sentence: str) -> str:
     """The sentence with a lower-case first letter, except for proper nouns and I."""
-    first = sentence.split()[0].rstrip(".,")
-    return sentence if first == "I" or first in _PROPER_NOUNS else sentence[:1].lower() + sentence[1:]
+    first_word = sentence.split()[0].rstrip(".,")
+    return (
+        sentence if first_word == "I" or first_word in _PROPER_NOUNS else sentence[:1].lower() + sentence[1:]
+    )
 
 
 def _apply_flaw(text: str, flaw: str, rng: random.Random) -> str:

@@ -19,7 +19,7 @@ _LARGE = {name: name.replace(" ", "-") for name in LARGE_NUMBERS if " " in name}
 
 @cache
 def template_pattern(template: str) -> re.Pattern[str]:
-    """The regular expression that parses the template; a repeated slot has to have the same text.
+    """The regular expression that parses a template. A slot that occurs twice must have the same text.
 
     >>> template_pattern("Add {a} and {b}.").fullmatch("Add two and three.")["b"]
     'three'
@@ -51,10 +51,10 @@ def words(text: str) -> list[str]:
 
 def word_line(text: str) -> str:
     """The words with a space around each, so that `f" {phrase} " in word_line(text)` matches whole words."""
-    joined = f" {' '.join(words(text))} "
-    for name, glued in _LARGE.items():
-        joined = joined.replace(f" {name} ", f" {glued} ")
-    return joined
+    line = f" {' '.join(words(text))} "
+    for name, hyphenated in _LARGE.items():
+        line = line.replace(f" {name} ", f" {hyphenated} ")
+    return line
 
 
 def mentioned(line: str, phrases: tuple[str, ...]) -> set[str]:

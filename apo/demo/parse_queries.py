@@ -36,7 +36,7 @@ class Query:
 
 
 def _sum_parser(sign: str) -> Callable[[Slots], Task | None]:
-    return lambda s: sum_task(s["a"], sign, s["b"])
+    return lambda slots: sum_task(slots["a"], sign, slots["b"])
 
 
 def _comparison(slots: Slots) -> Task | None:
@@ -44,7 +44,7 @@ def _comparison(slots: Slots) -> Task | None:
 
 
 def _relation_parser(family: str) -> Callable[[Slots], Task | None]:
-    return lambda s: relation_task(family, s["subject"])
+    return lambda slots: relation_task(family, slots["subject"])
 
 
 FORMS: tuple[tuple[str, Callable[[Slots], Task | None]], ...] = (

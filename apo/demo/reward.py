@@ -80,8 +80,8 @@ def _content(task: Task, text: str) -> float:
         return -1.25
     if refuses:
         return -1.75
-    for denied in (" not a ", " not an ", " not the ", " not "):
-        text = text.replace(denied, " not-")
+    for negation in (" not a ", " not an ", " not the ", " not "):
+        text = text.replace(negation, " not-")
     for echo in task.echoes:
         text = text.replace(f" {echo.lower()} ", " ")
     right, wrong = mentioned(text, task.right), mentioned(text, task.wrong)
@@ -120,8 +120,8 @@ def _length(count: int, *, one_word: bool) -> float:
 
 def _repetition(response_words: list[str]) -> float:
     """The fraction of three-word sequences that occurred before, 0 to 1."""
-    triples = list(zip(response_words, response_words[1:], response_words[2:], strict=False))
-    return 1 - len(set(triples)) / len(triples) if triples else 0.0
+    trigrams = list(zip(response_words, response_words[1:], response_words[2:], strict=False))
+    return 1 - len(set(trigrams)) / len(trigrams) if trigrams else 0.0
 
 
 def _form(response: str, response_words: list[str]) -> float:

@@ -54,7 +54,7 @@ def relation_task(family: str, subject: str) -> Task | None:
         return None
     answer = relation.table[subject]
     answers = NUMBERS + list(LARGE_NUMBERS) if family in ("unit", "legs") else list(relation.table.values())
-    subjects = [] if family == "unit" else [without_article(other) for other in relation.table]
+    subjects = [] if family == "unit" else [without_article(name) for name in relation.table]
     wrong = _without(answers + subjects, [answer, without_article(subject)])
     plausible = _without(relation.table.values(), [answer, subject])
     statements = tuple(text.replace("{subject}", subject) for text in relation.statements)
@@ -88,12 +88,12 @@ def compare_task(word: str, a: str, b: str) -> Task | None:
     if a not in SIZES or b not in SIZES or a == b or word not in ("bigger", "smaller"):
         return None
     small, big = sorted((a, b), key=SIZES.index)
-    answer, other = (big, small) if word == "bigger" else (small, big)
+    answer, other_animal = (big, small) if word == "bigger" else (small, big)
     contrary = "smaller" if word == "bigger" else "bigger"
     statements = (f"The {{answer}} is {word}.", f"It is the {{answer}} that is {word}.")
-    echoes = (f"than {with_article(other)}", f"than the {other}")
+    echoes = (f"than {with_article(other_animal)}", f"than the {other_animal}")
     wrong = (*_without(SIZES, [answer]), contrary)
-    return Task("compare", "helpful", (answer,), wrong, statements, (other,), echoes=echoes)
+    return Task("compare", "helpful", (answer,), wrong, statements, (other_animal,), echoes=echoes)
 
 
 def list_task(number: str, category: str) -> Task | None:
@@ -101,10 +101,10 @@ def list_task(number: str, category: str) -> Task | None:
     if category not in CATEGORIES or number not in ("two", "three"):
         return None
     members = CATEGORIES[category]
-    others = _without([name for names in CATEGORIES.values() for name in names], members)
+    wrong = _without([name for names in CATEGORIES.values() for name in names], members)
     count = NUMBERS.index(number)
     statements = (f"{number} {category} are {{answer}}.", "You can take {answer}.")
-    return Task("list", "helpful", tuple(members), others, statements, others, count=(count, count))
+    return Task("list", "helpful", tuple(members), wrong, statements, wrong, count=(count, count))
 
 
 def act_task(act: str, earlier_replies: str = "") -> Task | None:
@@ -126,9 +126,9 @@ def act_task(act: str, earlier_replies: str = "") -> Task | None:
     return Task("advice", kind, right, wrong, TIP_STATEMENTS, tuple(wrong[::3]), count=(1, 3))
 
 
-def _without(names: Iterable[str], left_out: Iterable[str]) -> tuple[str, ...]:
+def _without(names: Iterable[str], excluded: Iterable[str]) -> tuple[str, ...]:
     """The names in order, each once, without some of them."""
-    kept = dict.fromkeys(names)
-    for name in left_out:
-        kept.pop(name, None)
-    return tuple(kept)
+    remaining = dict.fromkeys(names)
+    for name in excluded:
+        remaining.pop(name, None)
+    return tuple(remaining)

@@ -30,9 +30,9 @@ _QUESTIONS = [
     parse_queries.FOLLOW_UPS,
     parse_queries.FOLLOW_SUMS,
 ]
-_WRITTEN = (
+_LITERALS = (
     "plus minus bigger smaller than that it is are you can instead because but and or result well goodbye"
 )
 VOCABULARY = frozenset(
-    word for text in _texts([_TABLES, _QUESTIONS, _WRITTEN]) for word in words(text) if word[0].isalpha()
+    word for text in _texts([_TABLES, _QUESTIONS, _LITERALS]) for word in words(text) if word[0].isalpha()
 )

@@ -30,7 +30,7 @@ from apo.endpoint.service import Service
 MAX_RETRIES = 5
 GRACE_SECONDS = 30.0  # after a failed request, for the concurrent ones to finish
 CACHED = "finished replies are cached, and `dvc repro` sends the missing requests only"
-Check = Callable[[Request, Reply], None]  # raises a UserError for a reply that is of no use
+Check = Callable[[Request, Reply], None]  # raises a UserError for an unusable reply
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Endpoint:
         url: The base address, without `/chat/completions` and without a query string.
         key: The API key, or an empty text.
         timeout: Seconds without a received byte.
-        service: What it is asked for.
-        query: The query string of the address, which may hold a secret.
+        service: The use of the endpoint.
+        query: The query string of the address, which may contain a secret.
     """
 
     url: str
@@ -52,7 +52,7 @@ class Endpoint:
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def redact(self, text: str) -> str:
-        """A text of the endpoint without the key, which it may have sent back, also escaped as in JSON."""
+        """A text of the endpoint without the API key, in case it was echoed, plain or escaped as in JSON."""
         for key in filter(None, (self.key, self.key.replace("/", "\\/"))):
             text = text.replace(key, "[key]")
         return text
@@ -206,10 +206,10 @@ def request_all(
     have `GRACE_SECONDS` to finish.
 
     Args:
-        requests: What is asked.
-        cache: Of the replies.
-        service: Names the endpoint.
-        check: Refuses a reply before it is cached.
+        requests: The requests.
+        cache: The cache of the replies.
+        service: The use of the endpoint, which names its environment variables.
+        check: Called for each reply before it is cached.
 
     Raises:
         UserError: The endpoint is unreachable or refuses a request, or `check` refuses a reply.

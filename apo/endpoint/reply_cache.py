@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from apo.core.cache import cache_folder
 from apo.core.errors import UserError
 from apo.endpoint.service import Service
 
@@ -83,4 +84,4 @@ class ReplyCache:
 
 def repository_cache(service: Service) -> ReplyCache:
     """The cache of a service in the repository, also for an experiment that runs in another folder."""
-    return ReplyCache(Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / service.section)
+    return ReplyCache(cache_folder(service.section))

@@ -1,4 +1,4 @@
-"""What a model behind an endpoint is asked for: the names of its parameters and environment variables."""
+"""A use of a model behind an endpoint: the names of its parameters and environment variables."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,9 @@ class Service(NamedTuple):
     """A use of an endpoint, such as the judge.
 
     Attributes:
-        section: Of params.yaml, whose `model` is asked. It is also the name in log lines, of the folder of
-            the replies and, in capitals, of the environment variables.
-        opt_out: What to set where nobody shall be asked, for error messages.
+        section: The section of params.yaml with `model`. It also names the log lines, the folder of the
+            replies and, in capitals, the environment variables.
+        opt_out: The settings that avoid all requests, for error messages.
     """
 
     section: str

@@ -8,9 +8,9 @@ from apo.core.records import Row
 from apo.export.kinds import UnfitError, kind_of
 
 SEPARATOR = "<sep>"
-# Names under which their scorer, and `apo.datasets.recognize`, take a text for an answer.
-_ANSWER = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
-_TAKEN = re.compile(r"sample_\d+|query|query_id|type|target|scores|samples|golden")
+# Columns that their scorer, and `apo.datasets.recognize`, read as answers.
+_ANSWER_NAME = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
+_RESERVED_NAME = re.compile(r"sample_\d+|query|query_id|type|target|scores|samples|golden")
 
 
 def to_authors(row: Row, *, where: str) -> Iterator[Row]:
@@ -45,9 +45,9 @@ def comparison_to_authors(row: Row) -> Row:
     """{text: [query<sep>response, ...], scores, query_id, type}.
 
     Raises:
-        UnfitError: A text holds the separator, so that it could not be read back.
+        UnfitError: A text contains the separator.
     """
-    texts = [_joined(row, response) for response in row["responses"]]
+    texts = [_join(row, response) for response in row["responses"]]
     return {"text": texts, "scores": row["scores"], "query_id": row["query_id"], "type": row.get("type", "")}
 
 
@@ -58,7 +58,7 @@ def adversarial_to_authors(row: Row) -> Iterator[Row]:
         yield {"text": [golden, sample], "scores": [1.0, 0.0], "type": "apo"}
 
 
-def _joined(row: Row, response: str) -> str:
+def _join(row: Row, response: str) -> str:
     text = f"{row['query']}{SEPARATOR}{response}"
     if text.count(SEPARATOR) != 1:
         raise UnfitError(
@@ -79,13 +79,13 @@ def samples_to_authors(row: Row) -> Row:
     """{query_id, query, sample_0, sample_1, ...} and the other answers under their own names.
 
     Raises:
-        UnfitError: There is no sample, or another answer has a name under which none is looked for.
+        UnfitError: There is no sample, or the authors' scripts do not read an answer of that name.
     """
     if not row["samples"]:
-        raise _unlike(row, "no samples", "one sample or more", "fix the row, or add --leave-out")
+        raise _unfit(row, "no samples", "one sample or more", "fix the row, or add --leave-out")
     for name in row.get("extra", {}):
-        if not _ANSWER.fullmatch(name) or _TAKEN.fullmatch(name):
-            raise _unlike(
+        if not _ANSWER_NAME.fullmatch(name) or _RESERVED_NAME.fullmatch(name):
+            raise _unfit(
                 row,
                 f"an answer of others under the name {name!r}",
                 "hh_best, or a name with gpt4 or ans_ in it, which the authors' scripts look for",
@@ -104,9 +104,9 @@ def _numbered(values: list[str] | list[float]) -> Row:
 
 
 def selection_to_authors(row: Row) -> Row:
-    """What their rejection sampling writes: the samples, `target`, and `scores` by the samples' names.
+    """The format of their rejection sampling: the samples, `target`, and `scores` by sample name.
 
-    Other answers that were candidates have no name in a selection; they are its last samples.
+    Other answers among the candidates have no name in a selection. They are its last samples.
     """
     return {
         "query_id": row["query_id"],
@@ -118,14 +118,14 @@ def selection_to_authors(row: Row) -> Row:
 
 
 def scores_to_authors(row: Row) -> Iterator[Row]:
-    """{"id:sample_0": score}, one a sample, then those of the other answers.
+    """{"id:sample_0": score}, one per sample, then one per other answer.
 
     Raises:
-        UnfitError: The id or a name holds the colon at which the authors' scripts split.
+        UnfitError: The id or a name contains the colon at which the authors' scripts split.
     """
     for name in (row["query_id"], *row.get("extra", {})):
         if ":" in name:
-            raise _unlike(
+            raise _unfit(
                 row,
                 f"':' in {'the id' if name == row['query_id'] else f'the name {name!r}'}",
                 "none: the authors' scripts split 'id:sample_0' there",
@@ -135,5 +135,5 @@ def scores_to_authors(row: Row) -> Iterator[Row]:
         yield {f"{row['query_id']}:{name}": score}
 
 
-def _unlike(row: Row, found: str, expected: str, do: str) -> UnfitError:
+def _unfit(row: Row, found: str, expected: str, do: str) -> UnfitError:
     return UnfitError(f"query {row['query_id']!r}", found=found, expected=expected, do=do)

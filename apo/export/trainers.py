@@ -1,7 +1,7 @@
 """Records in the formats that TRL's trainers read: pairs, prompts with completions, messages.
 
-Plain text continues: prompt + chosen, and prompt + completion, is the dialogue as the models here read it, so
-a response begins with the space behind `Assistant:`.
+In plain text, prompt + chosen and prompt + completion are the dialogue as the models here read it, so a
+response begins with the space after `Assistant:`.
 """
 
 from collections.abc import Iterator
@@ -15,32 +15,32 @@ from apo.selection import rank_by_reward
 
 
 def to_pairs(row: Row, *, where: str) -> Iterator[Row]:
-    """{prompt, chosen, rejected}: of a comparison every strict order, of a selection its best and its worst.
+    """{prompt, chosen, rejected}: every ordered pair of a comparison; the best and the worst of a selection.
 
-    The worst is the last of the samples that are not blank, by their scores. Where that is the same text, or
-    has the same score, there is no pair.
+    The worst is the non-blank sample with the lowest score. There is no pair if it has the text or the score
+    of the best.
 
     Raises:
-        UserError: The record is neither.
+        UserError: The record is neither a comparison nor a selection.
     """
-    for chosen, rejected in _ordered(row, where=where):
+    for chosen, rejected in _ordered_pairs(row, where=where):
         yield {"prompt": row["query"], "chosen": f" {chosen}", "rejected": f" {rejected}"}
 
 
 def to_chat_pairs(row: Row, *, where: str) -> Iterator[Row]:
     """The same with lists of messages."""
-    for chosen, rejected in _ordered(row, where=where):
+    for chosen, rejected in _ordered_pairs(row, where=where):
         prompt = _messages(row["query"], (chosen, rejected), where=where)
-        yield {"prompt": prompt, "chosen": [_said(chosen)], "rejected": [_said(rejected)]}
+        yield {"prompt": prompt, "chosen": [_as_message(chosen)], "rejected": [_as_message(rejected)]}
 
 
 def to_dialogues(row: Row, *, where: str) -> Iterator[Row]:
     """{chosen, rejected} as whole conversations, each a list of messages."""
     for pair in to_chat_pairs(row, where=where):
-        yield {side: pair["prompt"] + pair[side] for side in ("chosen", "rejected")}
+        yield {key: pair["prompt"] + pair[key] for key in ("chosen", "rejected")}
 
 
-_SCORED = {
+_SCORED_KEYS = {
     "comparison": ("responses", "scores"),
     "selection": ("samples", "scores"),
     "samples": ("samples", "source_rewards"),
@@ -48,13 +48,13 @@ _SCORED = {
 
 
 def to_answers(row: Row, *, where: str) -> Iterator[Row]:
-    """{query_id, prompt, answers: [{text, score}, ...]}: all responses of a query with what each was given.
+    """{query_id, prompt, answers: [{text, score}, ...]}: all responses of a query with their scores.
 
     Raises:
-        UserError: The record has no scores beside its responses.
+        UserError: The record has no scores for its responses.
     """
     kind = kind_of(row, where=where)
-    texts, scores = _SCORED.get(kind, ("", ""))
+    texts, scores = _SCORED_KEYS.get(kind, ("", ""))
     if scores not in row or len(row[texts]) != len(row[scores]):
         raise UserError(
             where,
@@ -79,16 +79,16 @@ def to_sft(row: Row, *, where: str) -> Iterator[Row]:
 def to_chat_sft(row: Row, *, where: str) -> Iterator[Row]:
     """The same with lists of messages."""
     answer = _answer(row, where=where)
-    yield {"prompt": _messages(row["query"], (answer,), where=where), "completion": [_said(answer)]}
+    yield {"prompt": _messages(row["query"], (answer,), where=where), "completion": [_as_message(answer)]}
 
 
 def to_chat(row: Row, *, where: str) -> Iterator[Row]:
     """{messages}: the whole conversation."""
     answer = _answer(row, where=where)
-    yield {"messages": [*_messages(row["query"], (answer,), where=where), _said(answer)]}
+    yield {"messages": [*_messages(row["query"], (answer,), where=where), _as_message(answer)]}
 
 
-def _ordered(row: Row, *, where: str) -> Iterator[tuple[str, str]]:
+def _ordered_pairs(row: Row, *, where: str) -> Iterator[tuple[str, str]]:
     """Better and worse responses."""
     kind = kind_of(row, where=where)
     if kind == "comparison":
@@ -110,38 +110,38 @@ def _ordered(row: Row, *, where: str) -> Iterator[tuple[str, str]]:
         )
 
 
-_ANSWER_OF = {"selection": "target", "golden": "golden", "demonstration": "response"}
+_ANSWER_KEY = {"selection": "target", "golden": "golden", "demonstration": "response"}
 
 
 def _answer(row: Row, *, where: str) -> str:
     kind = kind_of(row, where=where)
-    if kind not in _ANSWER_OF:
+    if kind not in _ANSWER_KEY:
         raise UserError(
             where,
             found=f"{kind} with keys {sorted(row)}",
             expected="a selection, a golden answer or a demonstration",
             do="export a file that has one answer a row, such as data/rjs/apo.jsonl",
         )
-    return str(row[_ANSWER_OF[kind]])
+    return str(row[_ANSWER_KEY[kind]])
 
 
-def _said(answer: str) -> Row:
+def _as_message(answer: str) -> Row:
     return {"role": "assistant", "content": answer}
 
 
 def _messages(query: str, answers: tuple[str, ...], *, where: str) -> list[dict[str, str]]:
-    """The query as messages from which it can be made again.
+    """The query as messages, from which query and answers can be restored.
 
     Raises:
-        UnfitError: It can't, or an answer holds a turn mark.
+        UnfitError: They can't, for example because of a turn mark in an answer.
     """
     messages = dialogue_to_messages(query)
     for answer in answers:
         try:
-            held = messages_to_dialogue([*messages, _said(answer)]) == (query, answer)
+            is_equal = messages_to_dialogue([*messages, _as_message(answer)]) == (query, answer)
         except UserError:  # two turns of one role, a turn mark in the answer
-            held = False
-        if not held:
+            is_equal = False
+        if not is_equal:
             raise UnfitError(
                 where,
                 found=f"a dialogue that messages can't hold ({query[:60]!r}... and {answer[:20]!r})",

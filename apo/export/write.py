@@ -2,7 +2,7 @@
 
     python -m apo.export --to authors data/split/test.jsonl test.json
 
-authors     the authors' scripts: one JSON list; the kind of the records is told from their keys
+authors     the authors' scripts: one JSON list; the kind of the records is recognized by their keys
 pairs       {prompt, chosen, rejected} as text: a comparison's strict orders, a selection's best and worst
 pairs-chat  the same as messages
 dialogues   {chosen, rejected} of the same, each the whole conversation as messages
@@ -11,11 +11,11 @@ sft         {prompt, completion} as text, of selections, golden answers and demo
 sft-chat    the same as messages
 chat        {messages}, of the same
 
-With --model FOLDER, pairs and sft are written by the chat template of that model, as text that TRL and others
-take without one. Messages need no model: whoever reads them has its template.
+With --model FOLDER, pairs and sft are rendered with the chat template of that model, as text that TRL and
+other tools take without a template. Messages need no model: their reader applies a template.
 
-All but the first are JSON Lines. What a format can't hold ends in one error, and nothing is written; with
---leave-out such rows are left out and counted.
+All but the first are JSON Lines. A row that the format can't represent is an error, and nothing is written;
+with --leave-out such rows are left out and counted.
 """
 
 import argparse
@@ -51,7 +51,7 @@ FORMATS: dict[str, Callable[..., Iterator[Row]]] = {
 }
 
 
-TEMPLATED = ("pairs", "sft")  # the formats of plain text that a chat template can write
+TEMPLATED = ("pairs", "sft")  # formats of plain text that a chat template can render
 
 
 def export(
@@ -63,19 +63,19 @@ def export(
     leave_out: bool = False,
     model: Path | None = None,
 ) -> int:
-    """Writes a records file in another format, as a stream; returns how many rows it has then.
+    """Writes a records file in another format, as a stream; returns the number of rows written.
 
     Args:
         source: JSON Lines.
-        target: Takes its place when it is complete.
+        target: The file, written atomically.
         to: One of `FORMATS`.
-        counts: Receives `rows` (read), `rows_without_pair`, which have nothing to say in the format, and
+        counts: Receives `rows` (read), `rows_without_pair`, which become no row of the format, and
             `rows_left_out`.
-        leave_out: Whether a row that the format can't hold is left out; otherwise it is an error.
-        model: A checkpoint whose chat template writes the texts of a format of `TEMPLATED`.
+        leave_out: Whether a row that the format can't represent is left out; otherwise it is an error.
+        model: A checkpoint whose chat template renders the texts of a format of `TEMPLATED`.
 
     Raises:
-        UserError: The records are of another kind than the format needs, or it can't hold one.
+        UserError: The records are of the wrong kind for the format, or it can't represent one.
     """
     template = _template(model, to) if model else None
 
@@ -83,16 +83,14 @@ def export(
         for number, row in read_numbered_rows(source):
             counts["rows"] += 1
             try:
-                written = list(FORMATS[to](row, where=f"{source}:{number}"))
+                records = list(FORMATS[to](row, where=f"{source}:{number}"))
             except UnfitError:
                 if not leave_out:
                     raise
                 counts["rows_left_out"] += 1
                 continue
-            counts["rows_without_pair"] += not written
-            yield from (
-                written if template is None else _by_template(template, written, counts, source, number)
-            )
+            counts["rows_without_pair"] += not records
+            yield from (records if template is None else _render(template, records, counts, source, number))
 
     return (write_list if to == "authors" else write_rows)(target, rows())
 
@@ -111,21 +109,22 @@ def _template(model: Path, to: str) -> Any:
     return Encoder(open_tokenizer(model), 1, "eos", "", "left", ends=(0,)).template
 
 
-def _by_template(
+def _render(
     template: Any, rows: Iterable[Row], counts: Counter[str], source: Path, number: int
 ) -> Iterator[Row]:
-    """{prompt, ...} in the HH form, as the chat template of a model writes them."""
+    """Rows {prompt, ...} in the HH form, rendered with the chat template of a model."""
     for row in rows:
         answers = {key: text.strip() for key, text in row.items() if key != "prompt"}
-        found = template.write(row["prompt"], list(answers.values()), where=f"{source}:{number}")
-        if found is None:
+        rendered = template.write(row["prompt"], list(answers.values()), where=f"{source}:{number}")
+        if rendered is None:
             counts["rows_left_out"] += 1
             continue
-        prompt, texts = found
+        prompt, texts = rendered
         yield {"prompt": prompt, **dict(zip(answers, texts, strict=True))}
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m apo.export",
         description=__doc__,

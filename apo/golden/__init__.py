@@ -1,1 +1,1 @@
-"""Golden answers of the RM queries: the source's, or those of a model behind an endpoint."""
+"""Golden answers of the RM queries, from the source or from a model behind an endpoint."""

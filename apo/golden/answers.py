@@ -1,4 +1,4 @@
-"""Golden answers by a model behind an endpoint: the requests, and what of a reply is an answer."""
+"""Golden answers by a model behind an endpoint: the requests, and the answers from the replies."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -53,12 +53,12 @@ def ask(settings: Golden, queries: Iterable[Row], *, source: str) -> Answers:
         )
     from apo.endpoint.client import request_all  # a second
 
-    id_of = {request_key(request): query_id for query_id, request in requests.items()}
+    id_by_key = {request_key(request): query_id for query_id, request in requests.items()}
     replies = request_all(
         requests.values(),
         repository_cache(GOLDEN),
         GOLDEN,
-        check=lambda request, reply: _check(reply, id_of[request_key(request)]),
+        check=lambda request, reply: _check(reply, id_by_key[request_key(request)]),
     )
     return _answers(requests, replies)
 
@@ -78,6 +78,6 @@ def _check(reply: Reply, query_id: str) -> None:
 
 
 def _answers(requests: Mapping[str, Request], replies: Mapping[str, Reply]) -> Answers:
-    reply_of = {query_id: replies[request_key(request)] for query_id, request in requests.items()}
-    texts = {query_id: reply.text.strip() for query_id, reply in reply_of.items()}
-    return Answers(texts, sum(reply.is_truncated for reply in reply_of.values()))
+    reply_by_id = {query_id: replies[request_key(request)] for query_id, request in requests.items()}
+    texts = {query_id: reply.text.strip() for query_id, reply in reply_by_id.items()}
+    return Answers(texts, sum(reply.is_truncated for reply in reply_by_id.values()))

@@ -1,1 +1,1 @@
-"""What is in a file of preference data: `python -m apo.inspection`."""
+"""Reports the contents of a file of preference data: `python -m apo.inspection`."""

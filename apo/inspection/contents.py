@@ -1,6 +1,5 @@
-"""What the records of a file hold, in numbers: lengths, turns, kinds, scores, queries that come twice."""
+"""Statistics of the records of a file: lengths, turns, kinds, scores, repeated queries."""
 
-import hashlib
 import random
 from bisect import bisect_left
 from collections import Counter
@@ -10,16 +9,16 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from apo.core.data_issues import Action, DataIssues, IssueTable
-from apo.core.dialogue import HUMAN, dialogue_to_messages, normalize_query
+from apo.core.dialogue import HUMAN, dialogue_to_messages, digest_of, normalize_query
 from apo.core.records import Row
 
-MANY = 20  # of kinds and numbers of responses that are listed
-SEED = 0  # of the rows that are drawn: the same file gives the same report
+MAX_LISTED = 20  # kinds, and numbers of responses, that are listed
+SEED = 0  # of the sampled rows: the same file gives the same report
 
 
 @dataclass
 class Issue:
-    """A code with its action in params.yaml, how often it was found, and examples {where, found}."""
+    """A code with its action in params.yaml, the number of rows, and examples {where, found}."""
 
     code: str
     action: str
@@ -27,15 +26,15 @@ class Issue:
     examples: list[Row] = field(default_factory=list)
 
 
-def lenient(table: IssueTable, actions: Mapping[str, Action]) -> DataIssues:
-    """Issues that go on where an action is `error`, which would end a report at its first row."""
+def tolerant_issues(table: IssueTable, actions: Mapping[str, Action]) -> DataIssues:
+    """Issues with action `drop` in place of `error`, which would end a report at its first row."""
     return DataIssues(
         table, {code: "drop" if action == "error" else action for code, action in actions.items()}
     )
 
 
-def listed(issues: DataIssues, actions: Mapping[str, Action]) -> list[Issue]:
-    """What was found at all, with the actions that params.yaml has."""
+def list_issues(issues: DataIssues, actions: Mapping[str, Action]) -> list[Issue]:
+    """The issues that occurred, with their actions in params.yaml."""
     examples: dict[str, list[Row]] = {}
     for row in issues.examples:
         examples.setdefault(row["code"], []).append({"where": row["where"], "found": row["found"]})
@@ -45,7 +44,7 @@ def listed(issues: DataIssues, actions: Mapping[str, Action]) -> list[Issue]:
 
 
 class Texts(NamedTuple):
-    """A record of any kind as a query with responses; scores are empty where there are none."""
+    """A record of any kind as a query with responses, and their scores, [] if it has none."""
 
     where: str
     query: str
@@ -53,7 +52,7 @@ class Texts(NamedTuple):
     scores: list[float]
 
 
-def texts_of(record: Row, *, where: str) -> Texts:
+def to_texts(record: Row, *, where: str) -> Texts:
     """A comparison, golden answer, row of samples or demonstration as texts."""
     if "responses" in record:
         return Texts(where, record["query"], record["responses"], record["scores"])
@@ -62,18 +61,18 @@ def texts_of(record: Row, *, where: str) -> Texts:
     return Texts(where, record["query"], [record["golden" if "golden" in record else "response"]], [])
 
 
-def as_learned(texts: Texts) -> Row:
-    """A record as it is learned: the turns of its query, the best and the worst response with their scores.
+def training_view(texts: Texts) -> Row:
+    """A record as a model learns it: the turns of its query, the best and the worst response with scores.
 
     Returns:
         {where, turns: [[role, text], ...], answers: [[name, text], ...]}.
     """
     turns = [[message["role"], message["content"]] for message in dialogue_to_messages(texts.query)]
     if not texts.scores:
-        number = len(texts.responses)
-        names = ["answer"] if number == 1 else [f"sample {index + 1}" for index in range(number)]
-        named = zip(names, texts.responses, strict=True)
-        return {"where": texts.where, "turns": turns, "answers": [list(pair) for pair in named]}
+        count = len(texts.responses)
+        names = ["answer"] if count == 1 else [f"sample {index + 1}" for index in range(count)]
+        named_texts = zip(names, texts.responses, strict=True)
+        return {"where": texts.where, "turns": turns, "answers": [list(pair) for pair in named_texts]}
     order = sorted(range(len(texts.scores)), key=lambda index: -texts.scores[index])
     answers = [
         [f"{name} ({texts.scores[index]:g})", texts.responses[index]]
@@ -83,91 +82,93 @@ def as_learned(texts: Texts) -> Row:
 
 
 class Contents:
-    """Numbers that are added up record by record.
+    """Statistics that are updated record by record.
 
     Args:
-        rows_kept: How many records are drawn at random to be looked at later; 0 for all.
+        rows_kept: Size of the random sample of records that is kept for later; 0 for all records.
 
     Attributes:
-        records: How many there were.
+        records: The number of records.
     """
 
     def __init__(self, *, rows_kept: int) -> None:
         self.records = 0
         self._limit, self._random = rows_kept, random.Random(SEED)
-        self._drawn: list[tuple[int, Texts]] = []
+        self._sampled: list[tuple[int, Texts]] = []
         self._kinds: Counter[str] = Counter()
         self._turns: Counter[int] = Counter()
-        self._numbers: Counter[int] = Counter()
+        self._response_counts: Counter[int] = Counter()
         self._words: dict[str, Counter[int]] = {"query": Counter(), "response": Counter()}
         self._queries: Counter[bytes] = Counter()
         self._repeated = ""
         self._low, self._high, self._ties = float("inf"), float("-inf"), 0
 
     def add(self, record: Row, *, where: str) -> None:
-        """One record of any kind."""
-        texts = texts_of(record, where=where)
-        self._draw(texts)
+        """Adds a record of any kind."""
+        texts = to_texts(record, where=where)
+        self._sample(texts)
         self.records += 1
         self._kinds[record.get("type", "")] += 1
         self._turns[texts.query.count(HUMAN)] += 1
-        self._numbers[len(texts.responses)] += 1
+        self._response_counts[len(texts.responses)] += 1
         self._words["query"][len(texts.query.split())] += 1
         self._words["response"].update(len(response.split()) for response in texts.responses)
-        key = hashlib.blake2b(normalize_query(texts.query).encode(), digest_size=16).digest()
-        self._queries[key] += 1
-        if self._queries[key] == 2 and not self._repeated:
+        digest = digest_of(normalize_query(texts.query))
+        self._queries[digest] += 1
+        if self._queries[digest] == 2 and not self._repeated:
             self._repeated = texts.query[-80:]
         if texts.scores:
             self._low = min(self._low, *texts.scores)
             self._high = max(self._high, *texts.scores)
             self._ties += len(set(texts.scores)) < len(texts.scores)
 
-    def _draw(self, texts: Texts) -> None:
+    def _sample(self, texts: Texts) -> None:
         """Reservoir sampling (algorithm R)."""
-        if not self._limit or len(self._drawn) < self._limit:
-            self._drawn.append((self.records, texts))
-        elif (place := self._random.randrange(self.records + 1)) < self._limit:
-            self._drawn[place] = (self.records, texts)
+        if not self._limit or len(self._sampled) < self._limit:
+            self._sampled.append((self.records, texts))
+        elif (slot := self._random.randrange(self.records + 1)) < self._limit:
+            self._sampled[slot] = (self.records, texts)
 
     @property
     def drawn(self) -> list[Texts]:
-        """The records drawn, in the order of the file."""
-        return [texts for _, texts in sorted(self._drawn, key=lambda one: one[0])]
+        """The sampled records, in the order of the file."""
+        return [texts for _, texts in sorted(self._sampled, key=lambda entry: entry[0])]
 
     def shown(self, number: int) -> list[Row]:
-        """Some of the drawn records as they are learned, spread over the file."""
+        """Some of the sampled records as a model learns them, spread over the file."""
         drawn = self.drawn
-        places = sorted({index * (len(drawn) - 1) // max(number - 1, 1) for index in range(number)})
-        return [as_learned(drawn[place]) for place in places] if drawn else []
+        indices = sorted({index * (len(drawn) - 1) // max(number - 1, 1) for index in range(number)})
+        return [training_view(drawn[index]) for index in indices] if drawn else []
 
     def summary(self) -> Row:
-        """All numbers; `words` (turn marks are words) and `turns` as `quantiles`."""
+        """All statistics; `words` (turn marks are words) and `turns` as `quantiles`."""
         repeated = self.records - len(self._queries)
-        found: dict[str, Any] = {
-            "kinds": dict(self._kinds.most_common(MANY)),
-            "responses": {str(number): count for number, count in self._numbers.most_common(MANY)},
+        metrics: dict[str, Any] = {
+            "kinds": dict(self._kinds.most_common(MAX_LISTED)),
+            "responses": {
+                str(number): count for number, count in self._response_counts.most_common(MAX_LISTED)
+            },
             "turns": quantiles(self._turns),
             "words": {name: quantiles(lengths) for name, lengths in self._words.items()},
             "queries": {"distinct": len(self._queries), "repeated": repeated, "example": self._repeated},
         }
         if self._high >= self._low:
-            found["scores"] = {"lowest": self._low, "highest": self._high, "rows_with_ties": self._ties}
-        return found
+            metrics["scores"] = {"lowest": self._low, "highest": self._high, "rows_with_ties": self._ties}
+        return metrics
 
 
 def quantiles(lengths: Counter[int]) -> dict[str, int]:
-    """Smallest, median, 95 % and largest of numbers that were counted.
+    """Minimum, median, 95 % quantile and maximum of counted numbers.
 
-    The median is the smallest number that half of them do not exceed.
+    A quantile is the smallest number that this fraction of them does not exceed.
 
     >>> quantiles(Counter([1, 2, 3, 50]))
     {'min': 1, 'median': 2, '95 %': 50, 'max': 50}
     """
     ordered = sorted(lengths)
-    reached = list(accumulate(lengths[length] for length in ordered))
+    cumulative = list(accumulate(lengths[length] for length in ordered))
 
-    def at(part: float) -> int:
-        return ordered[bisect_left(reached, part * reached[-1])]
+    def quantile(fraction: float) -> int:
+        return ordered[bisect_left(cumulative, fraction * cumulative[-1])]
 
-    return {"min": ordered[0], "median": at(0.5), "95 %": at(0.95), "max": ordered[-1]}
+    return {"min": ordered[0], "median": quantile(0.5), "95 %": quantile(0.95), "max": ordered[-1]}

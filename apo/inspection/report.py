@@ -1,14 +1,14 @@
-"""What is in a file of preference data: read as the pipeline reads it, nothing written.
+"""Reports the contents of a preference data file, read as the pipeline reads it. Nothing is written.
 
     python -m apo.inspection pairs.jsonl
     python -m apo.inspection pairs.jsonl --tokenizer models/backbone --json
     python -m apo.inspection answers.csv --columns prompt=question chosen=good rejected=bad
     python -m apo.inspection votes.csv --labels 1=1 2=2 0=tie
 
-Format, what each column is read as, rows kept, issues with examples and the action that params.yaml sets for
-each, kinds, turns, lengths, scores, queries that come twice, and three records as they are learned. The exit
-code is 0 where the file can be used as it is, and 1 where it can't be read, could be of several kinds, has no
-row that is kept, or has an issue whose action is `error`.
+The report has the format, the role of each column, the rows that are kept, the issues with examples and their
+actions in params.yaml, kinds, turns, lengths, scores, repeated queries, and three records as a model learns
+them. The exit code is 0 if the file can be used as it is. It is 1 if the file can't be read, could be of
+several kinds, has no row that is kept, or has an issue whose action is `error`.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 from apo.core.config import read_section
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.columns import translated
+from apo.datasets.columns import translate_columns
 from apo.datasets.file_reader import ReadOptions
 from apo.datasets.format_table import DEMONSTRATIONS
 from apo.datasets.issues import ROW_ISSUES
@@ -33,10 +33,10 @@ from apo.datasets.recognize import Format, matching, recognize
 from apo.datasets.rows import file_rows
 from apo.datasets.settings import Data
 from apo.datasets.trees import is_tree
-from apo.inspection.contents import Contents, Issue, lenient, listed
+from apo.inspection.contents import Contents, Issue, list_issues, tolerant_issues
 from apo.inspection.view import shown
 
-RECORDS = 3  # that are shown
+MAX_RECORDS = 3  # in a report
 READERS: dict[str, Callable[..., Iterator[Row]]] = {
     "comparison": read_comparisons,
     "golden": read_golden,
@@ -47,20 +47,20 @@ READERS: dict[str, Callable[..., Iterator[Row]]] = {
 
 @dataclass
 class Report:
-    """All that is known about a file.
+    """The report on a file.
 
     Attributes:
         candidates: Kinds and formats that its first row could have, as `kind: keys`.
-        kind: The one that it was read as, "" where that is not known.
-        rows: Rows read.
-        kept: Records that they gave.
-        changed: What was changed or noted while reading, by name.
-        issues: What was found in rows, in tokens, and what kept it from being read.
-        columns: What each column is read as.
-        records: Three records as they are learned, see `apo.inspection.contents.as_learned`.
+        kind: The kind that it was read as, "" if unknown.
+        rows: The number of rows read.
+        kept: The number of records.
+        changed: The number of changes and notes while reading, by name.
+        issues: Issues in rows, in tokens, and the error that kept the file from being read.
+        columns: The role of each column.
+        records: Three records as a model learns them, see `apo.inspection.contents.training_view`.
         contents: See `apo.inspection.contents`.
         tokens: See `apo.inspection.tokens`, {} without a tokenizer.
-        usable: Whether the pipeline would take it as it is.
+        usable: Whether the pipeline would take the file as it is.
     """
 
     file: str
@@ -81,17 +81,17 @@ class Report:
 
 
 def formats_of(path: Path) -> list[Format]:
-    """Every format that the first row of a file could have, of those rows that can be read.
+    """Every format that the first readable row of a file could have.
 
     Raises:
-        UserError: The file can't be read, or there is none.
+        UserError: The file can't be read, or no format fits.
     """
     for located in file_rows(path, str(path)):
         if isinstance(located.row, RowError):
             continue
-        row = decode_containers(translated(located.row), located.where, Counter())
+        row = decode_containers(translate_columns(located.row), located.where, Counter())
         if is_tree(row):
-            row = {"prompt": [], "answers": []}  # the rows that a tree gives
+            row = {"prompt": [], "answers": []}  # the keys of the rows that a tree becomes
         return matching(row, DEMONSTRATIONS) or [recognize(row, DEMONSTRATIONS, located.where)]
     return []
 
@@ -99,10 +99,10 @@ def formats_of(path: Path) -> list[Format]:
 def records_of(
     path: Path, kind: str, counts: Counter[str], params: Path, options: ReadOptions
 ) -> tuple[Iterator[Row], Callable[[], list[Issue]]]:
-    """Records as the data stage reads them, and what was found in the rows once all are drawn."""
+    """Records as stage data reads them, and a function that lists the issues after the last one."""
     actions = read_section(params, "data", Data).on_issue.actions()
-    issues = lenient(ROW_ISSUES, actions)
-    return READERS[kind](path, counts, issues, options), lambda: listed(issues, actions)
+    issues = tolerant_issues(ROW_ISSUES, actions)
+    return READERS[kind](path, counts, issues, options), lambda: list_issues(issues, actions)
 
 
 # The report -----------------------------------------------------------------------------------------
@@ -117,26 +117,25 @@ def inspect(
     tokens_of: int,
     params: Path,
 ) -> Report:
-    """Reads a file and says what is in it.
+    """Reads a file and reports its contents.
 
     Args:
         path: A file in one of the formats of `apo.datasets.format_table`.
-        kind: What to read it as, "" for what it is recognized as.
-        options: What params.yaml would say of its columns, format and labels; None where the keys do.
-        tokenizer: A folder with a tokenizer; its tokens are judged as `model` and `rm` of params.yaml say.
-        tokens_of: Rows whose tokens are looked at, drawn from all; 0 for all.
+        kind: The kind to read it as, "" to recognize it.
+        options: Its columns, format and labels, as in params.yaml; None to recognize them by the keys.
+        tokenizer: A folder with a tokenizer, to check tokens with sections `model` and `rm` of params.yaml.
+        tokens_of: The number of random rows whose tokens are checked; 0 for all.
         params: params.yaml.
 
     Raises:
-        UserError: Something is wrong with the tokenizer or params.yaml. What is wrong with the file is in the
-            report.
+        UserError: The tokenizer or params.yaml is wrong. An error of the file is in the report.
     """
     report = Report(str(path))
     contents, counts = Contents(rows_kept=tokens_of), Counter[str]()
     try:
         formats = [] if options else formats_of(path)
-        report.candidates = [f"{one.kind}: {one.described}" for one in formats]
-        kinds = sorted({one.kind for one in formats})
+        report.candidates = [f"{format.kind}: {format.described}" for format in formats]
+        kinds = sorted({format.kind for format in formats})
         if not kind and len(formats) > 1:
             raise UserError(
                 str(path),
@@ -156,17 +155,17 @@ def inspect(
     except UserError as error:
         report.issues.append(Issue("unreadable", "error", 1, [{"where": "", "found": str(error)}]))
     report.rows, report.kept = counts["rows"], contents.records
-    named = {f"{what}_{one.code}" for one in report.issues for what in ("dropped", "kept")}
-    named |= {"rows", "kept"}
-    report.changed = {name: count for name, count in sorted((+counts).items()) if name not in named}
+    reported = {f"{outcome}_{issue.code}" for issue in report.issues for outcome in ("dropped", "kept")}
+    reported |= {"rows", "kept"}
+    report.changed = {name: count for name, count in sorted((+counts).items()) if name not in reported}
     if report.kept:
-        report.contents, report.records = contents.summary(), contents.shown(RECORDS)
+        report.contents, report.records = contents.summary(), contents.shown(MAX_RECORDS)
         if tokenizer:
-            from apo.inspection.tokens import tokens_in
+            from apo.inspection.tokens import token_report
 
-            report.tokens, issues_in_tokens = tokens_in(contents.drawn, folder=tokenizer, params=params)
-            report.issues += issues_in_tokens
-    report.usable = report.kept > 0 and not any(one.action == "error" for one in report.issues)
+            report.tokens, token_issues = token_report(contents.drawn, folder=tokenizer, params=params)
+            report.issues += token_issues
+    report.usable = report.kept > 0 and not any(issue.action == "error" for issue in report.issues)
     return report
 
 
@@ -200,25 +199,26 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
     parser = _parser()
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     options = None
-    if given.columns or given.format or given.labels:
-        options = ReadOptions(dict(given.columns), given.format, labels=dict(given.labels))
-    if (given.format or given.labels) and given.kind not in ("", "comparison"):
-        parser.error(f"--format and --labels are for comparisons, not for --as {given.kind}")
+    if args.columns or args.format or args.labels:
+        options = ReadOptions(dict(args.columns), args.format, labels=dict(args.labels))
+    if (args.format or args.labels) and args.kind not in ("", "comparison"):
+        parser.error(f"--format and --labels are for comparisons, not for --as {args.kind}")
     try:
         report = inspect(
-            given.file,
-            kind=given.kind,
+            args.file,
+            kind=args.kind,
             options=options,
-            tokenizer=given.tokenizer,
-            tokens_of=max(given.tokens_of, 0),
-            params=given.params,
+            tokenizer=args.tokenizer,
+            tokens_of=max(args.tokens_of, 0),
+            params=args.params,
         )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     document: dict[str, Any] = asdict(report)
-    print(json.dumps(document, indent=2) if given.json else shown(document, is_terminal=sys.stdout.isatty()))
+    print(json.dumps(document, indent=2) if args.json else shown(document, is_terminal=sys.stdout.isatty()))
     return 0 if report.usable else 1

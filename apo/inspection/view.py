@@ -1,4 +1,4 @@
-"""A report of `apo.inspection` for a reader: wrapped to the terminal, in color there."""
+"""Renders a report of `apo.inspection` as text, wrapped to the width of the terminal and in color there."""
 
 import os
 import shutil
@@ -6,8 +6,8 @@ import textwrap
 from typing import Any
 
 COLORS = {"error": "31", "drop": "33", "keep": "36", "cut": "36", "good": "32", "title": "1", "faint": "2"}
-EXAMPLES = 2  # of an issue that are printed; --json has ten
-TEXT = 400  # characters of a turn or response that are printed; --json has all
+EXAMPLES = 2  # printed for each issue; --json has ten
+TEXT = 400  # characters printed of a turn or response; --json has all
 NAMES = {"user": "Human", "assistant": "Assistant", "system": "system"}
 
 
@@ -28,20 +28,19 @@ class Page:
         return f"\x1b[{COLORS[kind]}m{text}\x1b[0m" if self._has_color else text
 
     def title(self, text: str, kind: str = "title") -> None:
-        """A line of its own."""
+        """A heading on a separate line."""
         self.lines += [self.paint(line, kind) for line in self._wrapped(text, "", "")]
 
     def fact(self, name: str, text: str, *, indent: int = 2, column: int = 14, kind: str = "") -> None:
-        """A name, and what is known under it, whole: lines that follow begin in the same column."""
+        """A name and its value; further lines of the value begin in the same column."""
         head = " " * indent + name
         head += " " * max(column - len(head), 1)
         lines = self._wrapped(text, head, " " * len(head)) or [head.rstrip()]
         self.lines += [self.paint(line, kind) if kind else line for line in lines]
 
     def _wrapped(self, text: str, first: str, following: str) -> list[str]:
-        clean = "".join(char if char.isprintable() else " " for char in text)
         return textwrap.wrap(
-            clean,
+            _clean(text),
             self._width,
             initial_indent=first,
             subsequent_indent=following,
@@ -58,33 +57,33 @@ def shown(report: dict[str, Any], *, is_terminal: bool) -> str:
         page.fact(name, text)
     if report["columns"]:
         page.title("columns")
-        widest = min(max(map(len, report["columns"])), 30) + 4
+        width = min(max(map(len, report["columns"])), 30) + 4
         for column, use in report["columns"].items():
-            page.fact(_clean(column)[:60], use, column=widest, kind="faint" if use == "not read" else "")
+            page.fact(_clean(column)[:60], use, column=width, kind="faint" if use == "not read" else "")
     if report["records"]:
         page.title(f"{len(report['records'])} records as they are learned")
         for record in report["records"]:
             _record(page, record, report["file"])
     _issues(page, report)
-    stopped = sorted({one["code"] for one in report["issues"] if one["action"] == "error"})
+    errors = sorted({issue["code"] for issue in report["issues"] if issue["action"] == "error"})
     if report["usable"]:
         page.title("usable", "good")
     else:
-        page.title(f"not usable as it is: {', '.join(stopped) or 'no row is kept'}", "error")
+        page.title(f"not usable as it is: {', '.join(errors) or 'no row is kept'}", "error")
     return "\n".join(page.lines)
 
 
 def _record(page: Page, record: dict[str, Any], file: str) -> None:
     page.fact(record["where"].removeprefix(file).lstrip(": "), "", kind="faint")
     for role, text in record["turns"]:
-        page.fact(NAMES[role], _beginning(text), indent=4, column=18)
+        page.fact(NAMES[role], _truncated(text), indent=4, column=18)
     for name, text in record["answers"]:
-        page.fact(name, _beginning(text), indent=4, column=18, kind="good" if "best" in name else "")
+        page.fact(name, _truncated(text), indent=4, column=18, kind="good" if "best" in name else "")
 
 
-def _beginning(text: str) -> str:
-    hidden = len(text) - TEXT
-    return text if hidden <= 0 else f"{text[:TEXT]} [... {hidden:,} characters more]"
+def _truncated(text: str) -> str:
+    omitted = len(text) - TEXT
+    return text if omitted <= 0 else f"{text[:TEXT]} [... {omitted:,} characters more]"
 
 
 def _issues(page: Page, report: dict[str, Any]) -> None:
@@ -104,7 +103,7 @@ def _clean(text: str) -> str:
 
 
 def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Names and what is known under them."""
+    """The names and values of the first part of the report."""
     facts = [("format", format) for format in report["candidates"]]
     if report["kind"]:
         facts.append(("rows", f"{report['rows']:,}, {report['kept']:,} {report['kind']} records kept"))
@@ -113,16 +112,16 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
     contents, tokens = report["contents"], report["tokens"]
     if contents:
         queries = contents["queries"]
-        again = f"; {queries['repeated']:,} rows repeat one" if queries["repeated"] else ""
-        again += f", such as {queries['example']!r}" if queries["repeated"] else ""
+        repeated = f"; {queries['repeated']:,} rows repeat one" if queries["repeated"] else ""
+        repeated += f", such as {queries['example']!r}" if queries["repeated"] else ""
         kinds = {name or "(none)": count for name, count in contents["kinds"].items()}
         facts += [
             ("kinds", _counts(kinds)),
-            ("queries", f"{queries['distinct']:,} different{again}"),
+            ("queries", f"{queries['distinct']:,} different{repeated}"),
             ("responses", ", ".join(f"{n}: {count:,} rows" for n, count in contents["responses"].items())),
             ("turns", _counts(contents["turns"])),
             ("words", ""),
-            *((f"  {name}", _counts(spread)) for name, spread in contents["words"].items()),
+            *((f"  {name}", _counts(values)) for name, values in contents["words"].items()),
         ]
     if "scores" in contents:
         scores = contents["scores"]

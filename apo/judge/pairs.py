@@ -1,13 +1,12 @@
 """The answers of two language models to the same queries, paired for the judge."""
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from apo.core.errors import UserError
-from apo.core.records import Row, read_numbered_rows
+from apo.core.records import Row, is_finite_number, read_numbered_rows
 from apo.core.subset import subsample
 
 
@@ -15,8 +14,8 @@ class Comparison(NamedTuple):
     """The first answers of two language models to one query.
 
     Attributes:
-        query_id: Of the query.
-        query: In the HH form.
+        query_id: The id of the query.
+        query: The query in the HH form.
         models: The names of the two language models.
         answers: Their first samples, which are compared.
         reward_difference: The testing RM's reward of the first answer minus that of the second.
@@ -68,9 +67,7 @@ def _is_answer_row(row: Row) -> bool:
     if not (isinstance(samples, list) and samples and isinstance(rewards, list) and rewards):
         return False
     texts = (row.get("query_id"), row.get("query"), samples[0])
-    reward = rewards[0]
-    is_number = isinstance(reward, int | float) and not isinstance(reward, bool) and math.isfinite(reward)
-    return is_number and all(isinstance(text, str) for text in texts)
+    return is_finite_number(rewards[0]) and all(isinstance(text, str) for text in texts)
 
 
 def select_pairs(
@@ -93,7 +90,7 @@ def select_pairs(
         return list(itertools.combinations(models, 2))
     pairs = [(first, second) for first, second in requested]
     for index, pair in enumerate(pairs):
-        is_repeated = any(set(pair) == set(other) for other in pairs[:index])
+        is_repeated = any(set(pair) == set(earlier) for earlier in pairs[:index])
         if is_repeated or pair[0] == pair[1] or not set(pair) <= set(models):
             raise UserError(
                 source,
@@ -141,13 +138,13 @@ def build_comparisons(
                 expected="answers to the same queries",
                 do="run `dvc repro evaluate`",
             )
-        for row in subsample(first.values(), max_queries=max_queries, seed=seed):
-            other = second[row["query_id"]]
+        for first_row in subsample(first.values(), max_queries=max_queries, seed=seed):
+            second_row = second[first_row["query_id"]]
             yield Comparison(
-                query_id=row["query_id"],
-                query=row["query"],
+                query_id=first_row["query_id"],
+                query=first_row["query"],
                 models=models,
-                answers=(row["samples"][0], other["samples"][0]),
-                reward_difference=row["scores"][0] - other["scores"][0],
-                unused_samples=len(row["samples"]) + len(other["samples"]) - 2,
+                answers=(first_row["samples"][0], second_row["samples"][0]),
+                reward_difference=first_row["scores"][0] - second_row["scores"][0],
+                unused_samples=len(first_row["samples"]) + len(second_row["samples"]) - 2,
             )

@@ -78,8 +78,8 @@ def verdict_row(settings: Judge, comparison: Comparison, replies: Mapping[str, R
 
     Args:
         settings: Section `judge`.
-        comparison: What the judge compares.
-        replies: By `request_key`, those to the requests of the comparison among them.
+        comparison: The comparison.
+        replies: Replies by `request_key`, among them those of this comparison.
     """
     requests = comparison_requests(settings, comparison)
     rows = [_reply_row(request, replies[request_key(request)]) for request in requests]

@@ -1,1 +1,1 @@
-"""What `dvc plots` draws: the curves of all models as tables, and the page that shows them."""
+"""The input of `dvc plots`: the curves of all models as tables, and the page that shows them."""

@@ -24,7 +24,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "truth": ("model", "reward", "true_reward", "low", "high", "count"),
     "rounds": ("round", "arm", "llm", "measure", "value", "low", "high"),
 }
-"""The tables, with the columns that stand there even if no model has a row."""
+"""The tables, with the columns that are written even if no model has a row."""
 
 
 def read_curves(folders: Mapping[str, Path]) -> dict[str, Table]:
@@ -37,7 +37,7 @@ def read_curves(folders: Mapping[str, Path]) -> dict[str, Table]:
 
 
 def read_tables(folder: Path) -> dict[str, Table]:
-    """The tables of a round; none of round zero."""
+    """The tables of a round, {} for round zero."""
     return {path.stem: _read_csv(path) for path in sorted(folder.glob("*.csv"))}
 
 
@@ -47,10 +47,10 @@ def _read_csv(path: Path) -> Table:
 
 def _table(
     curves: Mapping[str, Table],
-    before: Mapping[str, Table],
+    previous_tables: Mapping[str, Table],
     name: str,
-    old: Mapping[str, str],
-    new: Mapping[str, str],
+    initial: Mapping[str, str],
+    current: Mapping[str, str],
     *files: tuple[str, Callable[[Table], Iterable[Row]]],
 ) -> list[Row]:
     """Rows of models of round zero (`old`) and of this round (`new`), given the names of their curves."""
@@ -63,18 +63,18 @@ def _table(
             for row in rows(curves.get(path + file, []))
         ]
 
-    earlier = [dict(row) for row in before.get(name, []) if row["model"] not in old]
-    return [*rows_of(old), *earlier, *rows_of(new)]
+    previous = [dict(row) for row in previous_tables.get(name, []) if row["model"] not in initial]
+    return [*rows_of(initial), *previous, *rows_of(current)]
 
 
 def join(
     curves: Mapping[str, Table], round: str, *, rounds: Sequence[str], before: Mapping[str, Table]
 ) -> dict[str, list[Row]]:
-    """The tables of COLUMNS: models of round zero, those of the rounds before, those of this round.
+    """The tables of `COLUMNS`: models of round zero, then of the earlier rounds, then of this round.
 
     Args:
         curves: Rows of the curve files of round zero and of this round, see `read_curves`. A model without
-            one, such as a checkpoint that was not trained, has no rows in it.
+            a curve, such as a checkpoint that was not trained, has no rows.
         round: The id of the round.
         rounds: The ids of all rounds, in order.
         before: The tables of the round before.
@@ -82,8 +82,8 @@ def join(
     apo_rm = f"apo_rm_{round}"
 
     table = partial(_table, curves, before)
-    trained = {"base_rm": "r0/train_base_rm", "test_rm": "r0/test_rm"}, {apo_rm: f"{round}/train_apo_rm"}
-    measured = (
+    training = {"base_rm": "r0/train_base_rm", "test_rm": "r0/test_rm"}, {apo_rm: f"{round}/train_apo_rm"}
+    evaluation = (
         {"base_rm": "r0/evaluate_base_rm", "test_rm": "r0/evaluate_test_rm"},
         {apo_rm: f"{round}/evaluate_apo_rm"},
     )
@@ -95,66 +95,67 @@ def join(
         {"backbone": "r0/backbone", "actor": "r0/actor"},
         {f"llm_{arm}_{round}": f"{round}/align_{arm}" for arm in ("base", "apo")},
     )
-    played = by_measure(curves.get(f"{round}/evaluate/rounds", []))
+    round_rows = by_measure(curves.get(f"{round}/evaluate/rounds", []))
     order = [START, *rounds]
     return {
-        "rm_training": table("rm_training", *trained, ("/training", thinned)),
+        "rm_training": table("rm_training", *training, ("/training", thinned)),
         "llm_training": table("llm_training", *llms, ("", thinned)),
         "reliability": table(
             "reliability",
-            *measured,
+            *evaluation,
             ("/reliability", lambda rows: reliability(rows, kind="as trained")),
             ("/reliability_calibrated", lambda rows: reliability(rows, kind=CALIBRATED)),
         ),
-        "rewards": table("rewards", *measured, ("/rewards", iter)),
-        "margins": table("margins", *measured, ("/margins", iter)),
+        "rewards": table("rewards", *evaluation, ("/rewards", iter)),
+        "margins": table("margins", *evaluation, ("/margins", iter)),
         "golden_samples": table("golden_samples", *rating, ("/golden_samples", iter)),
         "truth": table("truth", *rating, ("/truth", iter)),
-        "rounds": sorted(played, key=lambda row: order.index(row["round"])),
+        "rounds": sorted(round_rows, key=lambda row: order.index(row["round"])),
     }
 
 
 def thinned(rows: Table) -> list[Row]:
-    """A training curve in at most POINTS windows of equally many steps, give or take one.
+    """A training curve in at most POINTS windows, whose sizes differ by at most one step.
 
     Returns:
-        `step`, the last of the window; `loss` and, where there is one, `accuracy`, means over its steps.
+        `step`, the last one of the window, and the means of `loss` and, if there is any, `accuracy`.
     """
-    rows = [row for row in rows if row.get("loss")]  # of a checkpoint that was not trained there is none
-    number = min(POINTS, len(rows))
-    cuts = [index * len(rows) // number for index in range(number + 1)] if number else []
-    found = []
-    for start, end in pairwise(cuts):
+    rows = [row for row in rows if row.get("loss")]  # a checkpoint that was not trained has no loss
+    num_windows = min(POINTS, len(rows))
+    boundaries = [index * len(rows) // num_windows for index in range(num_windows + 1)] if num_windows else []
+    points: list[Row] = []
+    for start, end in pairwise(boundaries):
         window = rows[start:end]
-        row: Row = {"step": int(window[-1]["step"]), "loss": fmean(float(one["loss"]) for one in window)}
-        right = [float(one["accuracy"]) for one in window if one.get("accuracy")]
-        found.append(row | ({"accuracy": fmean(right)} if right else {}))
-    return found
+        loss = fmean(float(row["loss"]) for row in window)
+        accuracies = [float(row["accuracy"]) for row in window if row.get("accuracy")]
+        accuracy = {"accuracy": fmean(accuracies)} if accuracies else {}
+        points.append({"step": int(window[-1]["step"]), "loss": loss, **accuracy})
+    return points
 
 
 def by_measure(rows: Table) -> list[Row]:
-    """The table of `round_curves` with a row for each measure; the true reward where it is known."""
-    found = []
-    for measure, value, short in (
+    """The table of `round_curves` with a row for each measure: the score, and the true reward if known."""
+    records = []
+    for measure, value, prefix in (
         ("score by testing RM", "score", "score"),
         ("true reward", "true_reward", "true"),
     ):
         for row in rows:
             if row.get(value):
-                place = {key: row[key] for key in ("round", "arm", "llm")}
-                bounds = {"low": row[f"{short}_low"], "high": row[f"{short}_high"]}
-                found.append({**place, "measure": measure, "value": row[value], **bounds})
-    return found
+                keys = {key: row[key] for key in ("round", "arm", "llm")}
+                bounds = {"low": row[f"{prefix}_low"], "high": row[f"{prefix}_high"]}
+                records.append({**keys, "measure": measure, "value": row[value], **bounds})
+    return records
 
 
 def reliability(rows: Table, *, kind: str) -> list[Row]:
     """The bins of a reliability curve on test that have pairs, with the 95 % Wilson interval of each."""
-    found = []
+    records = []
     for row in rows:
         count = int(row["count"])
         if row["split"] == "test" and count:
             probability, frequency = float(row["probability"]), float(row["frequency"])
             low, high = wilson_interval(min(count, frequency * count), count)
             bounds = {"low": low, "high": high, "count": count}
-            found.append({"kind": kind, "probability": probability, "frequency": frequency, **bounds})
-    return found
+            records.append({"kind": kind, "probability": probability, "frequency": frequency, **bounds})
+    return records

@@ -1,7 +1,7 @@
 """`python -m apo.report`: a page and a summary of the run in this folder.
 
-It reads what the stages left where it stands, shows what it finds and says which stages and files are
-missing. `make repro` calls it after `dvc repro`. With `--plots FOLDER` each plot is written as an SVG file.
+It reads the outputs of the stages in place and shows those that exist; it names the stages and files that are
+missing. `make repro` calls it after `dvc repro`. With `--plots FOLDER` it writes each plot as an SVG file.
 """
 
 import argparse
@@ -31,11 +31,11 @@ def main(out: Path = PAGE, plots: Path | None = None, params: Path = Path("param
     shown = at_most(run.transcripts, limit, seed=read_seed(params))
     write_text(out, build_page(run, shown, settings))
     if plots:
-        drawn = figures(run.curves, run.metrics, rounds)
-        for figure in drawn:
+        plotted = figures(run.curves, run.metrics, rounds)
+        for figure in plotted:
             name = re.sub(r"\W+", "-", figure.caption.lower()).strip("-")
             write_text(plots / f"{name}.svg", figure.svg.replace("<svg ", "<svg style='background:#fff' ", 1))
-        print(f"{plots}: {len(drawn)} plots")
+        print(f"{plots}: {len(plotted)} plots")
     print(summary(run.metrics, rounds))
     if missing := missing_stages(run.metrics, rounds):
         print(f"not run yet: {', '.join(missing)}")

@@ -1,6 +1,6 @@
 """The curves of a run as plots: Vega-Lite specifications, drawn to SVG without a browser or a network.
 
-`BY_FILE` says what is drawn of a curve file of which name; `figures` adds what is drawn of all together.
+`BY_FILE` maps the name of a curve file to its plot; `figures` adds the plots of several files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from apo.report.run import Curve
 from apo.report.tables import llms
 from apo.report.vega import COLOURS, GREY, Spec
 
-POINTS = 60  # of a training curve, each the mean of the steps around it
+POINTS = 60  # of a training curve, each the mean of adjacent steps
 
 
 @dataclass(frozen=True)
@@ -25,54 +25,54 @@ class Figure:
 
 
 def figures(curves: Mapping[str, Curve], metrics: Mapping[str, Any], rounds: Sequence[str]) -> list[Figure]:
-    """Every plot that the curves and metrics allow, always the same bytes."""
+    """Every plot that the curves and metrics allow. The bytes are deterministic."""
     curves = {name: curves[name] for name in sorted(curves, key=lambda name: (_round(name, rounds), name))}
-    drawn = [scores(metrics, rounds), losses("reward models", _trainings(curves, "training"))]
-    drawn.append(losses("language models in alignment", _trainings(curves, "align_")))
-    drawn += [losses(name[3:], {name: curves[name]}) for name in START if name in curves]
+    plots = [scores(metrics, rounds), losses("reward models", _trainings(curves, "training"))]
+    plots.append(losses("language models in alignment", _trainings(curves, "align_")))
+    plots += [losses(name[3:], {name: curves[name]}) for name in START if name in curves]
     for file, draw in BY_FILE.items():
         for name, rows in curves.items():
             folder, _, last = name.rpartition("/")
             if last == file and rows and not _is_repeated(name, rounds):
-                drawn.append(draw(whose(folder), rows))
-    return [Figure(caption, vega.svg(spec)) for caption, spec in filter(None, drawn)]
+                plots.append(draw(model_name(folder), rows))
+    return [Figure(caption, vega.svg(spec)) for caption, spec in filter(None, plots)]
 
 
 def not_drawn(curves: Mapping[str, Curve]) -> list[str]:
     """The curve files that no plot shows."""
-    drawn = {*_trainings(curves, "training"), *_trainings(curves, "align_"), *START}
+    plotted = {*_trainings(curves, "training"), *_trainings(curves, "align_"), *START}
     return [
         name
         for name, rows in sorted(curves.items())
-        if name not in drawn and not (rows and name.rpartition("/")[2] in BY_FILE)
+        if name not in plotted and not (rows and name.rpartition("/")[2] in BY_FILE)
     ]
 
 
 def _is_repeated(name: str, rounds: Sequence[str]) -> bool:
-    """Whether a later round holds the same: the LLMs round by round, and what the base RM gives them all."""
+    """Whether a later round has the same curves: those of all rounds, and those of the base RM."""
     round, _, rest = name.partition("/")
     return round in rounds[:-1] and (rest == "evaluate/rounds" or rest.startswith("payoff/base_rm/"))
 
 
 def _round(name: str, rounds: Sequence[str]) -> int:
-    """The place of the round that a curve is of, 0 for none."""
-    first = name.partition("/")[0]
-    return rounds.index(first) + 1 if first in rounds else 0
+    """The number of the round of a curve, 0 for round zero."""
+    folder = name.partition("/")[0]
+    return rounds.index(folder) + 1 if folder in rounds else 0
 
 
-def whose(folder: str) -> str:
-    """The model that the curves in a folder are of.
+def model_name(folder: str) -> str:
+    """The model of the curves in a folder.
 
-    >>> whose("r1/payoff/apo_rm"), whose("r0/train_base_rm"), whose("r2/align_apo")
-    ('APO RM, r1', 'base RM', 'llm_apo, r2')
+    >>> [model_name(folder) for folder in ("r1/payoff/apo_rm", "r0/train_base_rm", "r2/align_apo")]
+    ['APO RM, r1', 'base RM', 'llm_apo, r2']
     """
     round, _, stage = folder.partition("/")
-    name = WHOSE.get(stage, stage.replace("align_", "llm_"))
+    name = MODEL_NAMES.get(stage, stage.replace("align_", "llm_"))
     return name if round == "r0" or name == "base RM" else f"{name}, {round}"
 
 
 START = ("r0/backbone", "r0/actor")
-WHOSE = {
+MODEL_NAMES = {
     "train_base_rm": "base RM",
     "evaluate_base_rm": "base RM",
     "payoff/base_rm": "base RM",
@@ -85,14 +85,14 @@ WHOSE = {
 }
 
 
-def _trainings(curves: Mapping[str, Curve], begins: str) -> dict[str, Curve]:
-    return {name: rows for name, rows in curves.items() if name.rpartition("/")[2].startswith(begins)}
+def _trainings(curves: Mapping[str, Curve], prefix: str) -> dict[str, Curve]:
+    return {name: rows for name, rows in curves.items() if name.rpartition("/")[2].startswith(prefix)}
 
 
-def losses(of: str, curves: Mapping[str, Curve]) -> tuple[str, Spec] | None:
+def losses(group: str, curves: Mapping[str, Curve]) -> tuple[str, Spec] | None:
     """Training loss by optimizer step, a line for each training."""
     values = [
-        {"step": step, "loss": loss, "of": whose(name.removesuffix("/training"))}
+        {"step": step, "loss": loss, "of": model_name(name.removesuffix("/training"))}
         for name, rows in curves.items()
         for step, loss in thinned(
             [(float(row["step"]), float(row["loss"])) for row in rows if row.get("loss")]
@@ -100,7 +100,7 @@ def losses(of: str, curves: Mapping[str, Curve]) -> tuple[str, Spec] | None:
     ]
     if not values:
         return None
-    return f"Training loss, {of}", vega.plot(
+    return f"Training loss, {group}", vega.plot(
         values,
         mark={"type": "line", "strokeWidth": 1.5},
         encoding={
@@ -112,7 +112,7 @@ def losses(of: str, curves: Mapping[str, Curve]) -> tuple[str, Spec] | None:
 
 
 def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:
-    """At most so many points, each the mean of neighbours.
+    """At most `most` points, each the mean of adjacent ones.
 
     >>> thinned([(1, 4.0), (2, 2.0), (3, 7.0)], most=2)
     [(1.5, 3.0), (3.0, 7.0)]
@@ -124,26 +124,26 @@ def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[t
     return [(fmean(x for x, _ in group), fmean(y for _, y in group)) for group in groups]
 
 
-def reliability(of: str, rows: Curve) -> tuple[str, Spec]:
-    """How often the RM is right at each of its probabilities; on the diagonal it is calibrated."""
-    return _reliability(f"Reliability, {of}", rows)
+def reliability(model: str, rows: Curve) -> tuple[str, Spec]:
+    """The accuracy of the RM by its probability; on the diagonal it is calibrated."""
+    return _reliability(f"Reliability, {model}", rows)
 
 
-def reliability_calibrated(of: str, rows: Curve) -> tuple[str, Spec]:
-    """The same with the temperature fitted on valid."""
-    return _reliability(f"Reliability with temperature, {of}", rows)
+def reliability_calibrated(model: str, rows: Curve) -> tuple[str, Spec]:
+    """The accuracy by probability, with the temperature fitted on valid."""
+    return _reliability(f"Reliability with temperature, {model}", rows)
 
 
 def _reliability(caption: str, rows: Curve) -> tuple[str, Spec]:
     values = [
         {
-            "probability": float(r["probability"]),
-            "frequency": float(r["frequency"]),
-            "pairs": int(r["count"]),
-            "of": r["split"],
+            "probability": float(row["probability"]),
+            "frequency": float(row["frequency"]),
+            "pairs": int(row["count"]),
+            "of": row["split"],
         }
-        for r in rows
-        if r["probability"] and r["frequency"]
+        for row in rows
+        if row["probability"] and row["frequency"]
     ]
     scale = {"domain": [0.5, 1.0]}
     encoding = {
@@ -168,15 +168,15 @@ def _reliability(caption: str, rows: Curve) -> tuple[str, Spec]:
     return caption, vega.plot(values, layer=layers)
 
 
-def lengths(of: str, rows: Curve) -> tuple[str, Spec]:
-    """How many of what the RM was trained on have which length."""
+def lengths(model: str, rows: Curve) -> tuple[str, Spec]:
+    """Histogram of the lengths of the RM's training data, in tokens."""
     values = [
         {"from": int(row["from"]), "count": int(row[key]), "of": key}
         for row in rows
         for key in ("queries", "responses", "sequences")
         if row.get(key)
     ]
-    return f"Lengths of the training data, {of}", vega.plot(
+    return f"Lengths of the training data, {model}", vega.plot(
         values,
         mark={"type": "line", "strokeWidth": 1.5, "interpolate": "step-after"},
         encoding={
@@ -190,9 +190,9 @@ def lengths(of: str, rows: Curve) -> tuple[str, Spec]:
 def scores(metrics: Mapping[str, Any], rounds: Sequence[str]) -> tuple[str, Spec] | None:
     """The score of every LLM by the testing RM with its interval."""
     values = [
-        {"llm": name, "score": one["score_mean"], "low": one["score_low"], "high": one["score_high"]}
-        for name, one in llms(metrics, rounds).items()
-        if "score_mean" in one
+        {"llm": name, "score": stats["score_mean"], "low": stats["score_low"], "high": stats["score_high"]}
+        for name, stats in llms(metrics, rounds).items()
+        if "score_mean" in stats
     ]
     if not values:
         return None
@@ -216,66 +216,68 @@ def scores(metrics: Mapping[str, Any], rounds: Sequence[str]) -> tuple[str, Spec
 
 
 def histograms(desc: str) -> Callable[[str, Curve], tuple[str, Spec]]:
-    """How often an RM gave which reward, a line for each kind of response."""
+    """Histogram of the rewards of an RM, a line for each kind of response."""
 
-    def draw(of: str, rows: Curve) -> tuple[str, Spec]:
-        values = [{"reward": float(r["reward"]), "share": float(r["share"]), "of": r["kind"]} for r in rows]
+    def draw(model: str, rows: Curve) -> tuple[str, Spec]:
+        values = [
+            {"reward": float(row["reward"]), "share": float(row["share"]), "of": row["kind"]} for row in rows
+        ]
         encoding = {
             "x": vega.axis("reward", "reward", zero=False),
             "y": vega.axis("share", "share of the responses"),
             "color": {"field": "of", "type": "nominal", "sort": None},
         }
         line = {"type": "line", "strokeWidth": 1.5, "interpolate": "step"}
-        return f"{desc}, {of}", vega.plot(values, mark=line, encoding=encoding)
+        return f"{desc}, {model}", vega.plot(values, mark=line, encoding=encoding)
 
     return draw
 
 
-def margins(of: str, rows: Curve) -> tuple[str, Spec]:
-    """How often an RM is right, by how sure it is, beside what its margin promises."""
+def margins(model: str, rows: Curve) -> tuple[str, Spec]:
+    """The accuracy of an RM by its margin, beside the probability that the margin implies."""
     values = vega.numbers(rows, "margin", "accuracy", "low", "high", "probability")
-    promised = {
+    expected = {
         "mark": {"type": "line", "strokeWidth": 1.5, "color": GREY, "strokeDash": [4, 4]},
         "encoding": {"x": vega.axis("margin", "margin"), "y": vega.axis("probability", "", zero=False)},
     }
-    layers = [promised, *vega.points("margin", "margin", "accuracy", "part ordered right")]
-    return f"Accuracy by margin, with the promised probability, {of}", vega.plot(values, layer=layers)
+    layers = [expected, *vega.points("margin", "margin", "accuracy", "part ordered right")]
+    return f"Accuracy by margin, with the promised probability, {model}", vega.plot(values, layer=layers)
 
 
-def truth(of: str, rows: Curve) -> tuple[str, Spec]:
-    """The true reward of the LLMs' answers, by the reward that an RM gives them."""
+def truth(model: str, rows: Curve) -> tuple[str, Spec]:
+    """The true reward of the LLMs' answers by the reward of an RM."""
     values = vega.numbers(rows, "reward", "true_reward", "low", "high")
     layers = vega.points("reward", "reward", "true_reward", "true reward")
-    return f"True reward by reward, {of}", vega.plot(values, layer=layers)
+    return f"True reward by reward, {model}", vega.plot(values, layer=layers)
 
 
-def game(of: str, rows: Curve) -> tuple[str, Spec]:
-    """The LLM of each arm from round to round, by the testing RM."""
+def game(model: str, rows: Curve) -> tuple[str, Spec]:
+    """The score of each arm's LLM by round, by the testing RM."""
     values = [
         {"round": row["round"], "of": row["arm"], **{key: float(row[key]) for key in SCORE}}
         for row in rows
         if row["score"]
     ]
     x = {"field": "round", "type": "ordinal", "sort": None, "title": "round", "axis": {"labelAngle": 0}}
-    colour = {"field": "of", "type": "nominal", "sort": None}
+    color = {"field": "of", "type": "nominal", "sort": None}
     y = vega.axis("score_low", "score by the testing RM", zero=False)
     layers: list[Spec] = [
         {
             "mark": {"type": "rule"},
-            "encoding": {"x": x, "y": y, "y2": {"field": "score_high"}, "color": colour},
+            "encoding": {"x": x, "y": y, "y2": {"field": "score_high"}, "color": color},
         },
         {
             "mark": {"type": "line", "point": True, "strokeWidth": 1.5},
-            "encoding": {"x": x, "y": y | {"field": "score"}, "color": colour},
+            "encoding": {"x": x, "y": y | {"field": "score"}, "color": color},
         },
     ]
-    return f"The game by round, {of}", vega.plot(values, layer=layers)
+    return f"The game by round, {model}", vega.plot(values, layer=layers)
 
 
 SCORE = ("score", "score_low", "score_high")
 
 
-# The name of a curve file, without folder and ending: what is drawn of it, given whose it is and its rows.
+# The plot of a curve file, by its name without folder and ending, from its model and its rows.
 BY_FILE: dict[str, Callable[[str, Curve], tuple[str, Spec]]] = {
     "rounds": game,
     "reliability": reliability,

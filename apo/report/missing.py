@@ -1,4 +1,4 @@
-"""The stages that a run lacks, found by the metrics that each of them leaves."""
+"""The stages that a run lacks, found by their missing metrics."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,7 +37,7 @@ ROUND = {
 
 
 def stages_of(rounds: Sequence[str]) -> dict[str, str]:
-    """Every stage that leaves metrics, by the key of its metrics: `evaluate of round r1`."""
+    """Every stage that writes metrics, such as `evaluate of round r1`, by the key of its metrics."""
     stages = dict(START)
     for round in rounds:
         stages |= {f"{key}_{round}": f"{stage} of round {round}" for key, stage in ROUND.items()}

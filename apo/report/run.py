@@ -1,4 +1,4 @@
-"""A run in the working folder: metrics, curves and transcripts of the stages that ran."""
+"""Reads a run in the working folder: metrics, curves and transcripts of the stages that ran."""
 
 import csv
 import json
@@ -17,13 +17,13 @@ ARMS = ("base", "apo")
 
 @dataclass(frozen=True)
 class Run:
-    """A run, or what is there of it.
+    """A run, possibly incomplete.
 
     Attributes:
         metrics: The metrics files as one document, by their top-level keys.
         curves: Rows of the CSV files by name: `r0/actor`, `r1/train_apo_rm/training`.
-        transcripts: Rows as `apo.report.transcripts` makes them.
-        missing: Files that are not there.
+        transcripts: Rows of `apo.report.transcripts`.
+        missing: Files that do not exist.
     """
 
     metrics: dict[str, Any]
@@ -33,10 +33,10 @@ class Run:
 
 
 def read_run(rounds: Sequence[str], root: Path = Path()) -> Run:
-    """Everything that the stages of these rounds left below a folder.
+    """The outputs of the stages of these rounds below a folder.
 
     Raises:
-        UserError: A file is not what its stage writes.
+        UserError: A file is malformed.
     """
     curves = {}
     for round in ("r0", *rounds):
@@ -49,14 +49,14 @@ def read_run(rounds: Sequence[str], root: Path = Path()) -> Run:
 
 
 def read_metrics(folder: Path, rounds: Sequence[str]) -> dict[str, Any]:
-    """The metrics files of no round and of these rounds as one document.
+    """The metrics files of round zero and of these rounds as one document.
 
     Raises:
-        UserError: A file holds no JSON object.
+        UserError: A file is no JSON object.
     """
     metrics: dict[str, Any] = {}
-    for place in (folder, *(folder / round for round in rounds)):
-        for file in sorted(place.glob("*.json")):
+    for directory in (folder, *(folder / round for round in rounds)):
+        for file in sorted(directory.glob("*.json")):
             metrics |= _document(file)
     return metrics
 
@@ -74,7 +74,7 @@ def _document(file: Path) -> dict[str, Any]:
 
 
 def _transcripts(root: Path, round: str, missing: list[str]) -> Iterator[Row]:
-    """The transcripts of one round; a file that is not there joins `missing`."""
+    """The transcripts of one round; files that do not exist are added to `missing`."""
 
     def by_query(path: Path) -> dict[str, Row]:
         if path.is_file():
@@ -90,12 +90,14 @@ def _transcripts(root: Path, round: str, missing: list[str]) -> Iterator[Row]:
     rm_samples = by_query(root / f"data/samples/{round}/rm.jsonl")
     samples, rewards, selected = (by_arm(kind) for kind in ("samples", "scores", "rjs"))
     answers = _answers(root, round, missing)
-    asked = {name for rows in (rm_samples, *samples.values(), *answers.values()) for name in rows}
-    known = _golden_answers(golden, asked) | _golden_answers(root / "data/golden.jsonl", asked)
-    reward = _true_reward(truth)
-    yield from scored_samples(round, samples, rewards, selected, known, reward)
-    yield from judged_answers(round, answers, known)
-    yield from unscored_samples(round, rm_samples, known, reward)
+    query_ids = {name for rows in (rm_samples, *samples.values(), *answers.values()) for name in rows}
+    golden_answers = _golden_answers(golden, query_ids) | _golden_answers(
+        root / "data/golden.jsonl", query_ids
+    )
+    true_reward = _true_reward(truth)
+    yield from scored_samples(round, samples, rewards, selected, golden_answers, true_reward)
+    yield from judged_answers(round, answers, golden_answers)
+    yield from unscored_samples(round, rm_samples, golden_answers, true_reward)
 
 
 def _answers(root: Path, round: str, missing: list[str]) -> dict[str, dict[str, Row]]:
@@ -109,9 +111,9 @@ def _answers(root: Path, round: str, missing: list[str]) -> dict[str, dict[str, 
     return answers | ({"golden": answers.pop("golden")} if "golden" in answers else {})
 
 
-def _golden_answers(golden: Path, asked: set[str]) -> dict[str, str]:
+def _golden_answers(golden: Path, query_ids: set[str]) -> dict[str, str]:
     rows = read_rows(golden, "golden") if golden.is_file() else ()
-    return {row["query_id"]: row["golden"] for row in rows if row["query_id"] in asked}
+    return {row["query_id"]: row["golden"] for row in rows if row["query_id"] in query_ids}
 
 
 def _true_reward(truth: Path) -> Truth | None:

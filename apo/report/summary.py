@@ -1,4 +1,4 @@
-"""A run on a terminal: the tables of the report, shortened, and what one run says of who won."""
+"""The summary of a run on a terminal: shortened tables of the report, and the result of each round."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,37 +25,37 @@ def summary(metrics: Mapping[str, Any], rounds: Sequence[str]) -> str:
     parts = [
         _text(rms.head, on_test, RM_COLUMNS),
         _text(llms.head, llms.rows, LLM_COLUMNS),
-        _text(*_whole(payoff(metrics, rounds))),
+        _text(*_payoff_columns(payoff(metrics, rounds))),
         *(verdict(metrics[f"evaluate_{round}"], round) for round in rounds if f"evaluate_{round}" in metrics),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _whole(table: Table) -> tuple[list[str], list[list[str]], dict[str, str]]:
+def _payoff_columns(table: Table) -> tuple[list[str], list[list[str]], dict[str, str]]:
     return ["gain over the actor, by", *table.head[1:]], table.rows, dict.fromkeys(table.head[1:], "")
 
 
 def _text(head: Sequence[str], rows: Sequence[Sequence[str]], columns: Mapping[str, str]) -> str:
-    """Some columns of a table, under the names that they are given; empty columns are left out."""
-    kept = [i for i, name in enumerate(head) if i and name in columns and any(row[i] for row in rows)]
+    """The given columns of a table, renamed; empty columns are left out."""
+    indices = [i for i, name in enumerate(head) if i and name in columns and any(row[i] for row in rows)]
     if not rows:
         return ""
-    names = [columns[head[i]] or head[i] for i in kept]
-    table = pandas.DataFrame([[row[i] for i in kept] for row in rows], [row[0] for row in rows], names)
+    names = [columns[head[i]] or head[i] for i in indices]
+    table = pandas.DataFrame([[row[i] for i in indices] for row in rows], [row[0] for row in rows], names)
     return str(table.rename_axis(columns=head[0] or None).to_string())
 
 
 def verdict(evaluation: Mapping[str, Any], round: str) -> str:
-    """What one run says of a round: the LLM of the game against that of the control arm; (demo) the choices.
+    """The result of a round: the LLM of the APO arm against that of the control arm, and the chosen samples.
 
-    The interval is over the test queries of this run. What another seed would give is not in it.
+    The interval is over the test queries of this run. It does not include the variation over seeds.
     """
     text = f"{round}, this run:"
-    for key, judge in (("score", "testing RM"), ("true_reward", "true reward")):
+    for key, rater in (("score", "testing RM"), ("true_reward", "true reward")):
         duel = evaluation.get(f"llm_apo_{round}_vs_llm_base_{round}", {}).get(key)
         if duel:
             text += (
-                f"\n  llm_apo minus llm_base by the {judge}: {duel['difference']:+.3f} "
+                f"\n  llm_apo minus llm_base by the {rater}: {duel['difference']:+.3f} "
                 f"({duel['low']:+.3f} to {duel['high']:+.3f}), "
                 f"{duel['win']} won, {duel['tie']} tied, {duel['lose']} lost"
             )

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Found = Mapping[str, Any]
+Metrics = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table: the first cell of a row is its name, an empty text is no value."""
+    """A table. The first cell of a row is its name; an empty text is a missing value."""
 
     title: str
     note: str
@@ -18,7 +18,7 @@ class Table:
 
 
 def number(value: Any) -> str:
-    """A value as text: three digits behind the point, thousands apart, small numbers in powers of ten."""
+    """A value as text: three decimals, thousands separators, small numbers in scientific notation."""
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -28,34 +28,34 @@ def number(value: Any) -> str:
     return f"{value:.1e}" if 0 < abs(value) < 0.0005 else f"{value:.3f}"
 
 
-def interval(found: Found, key: str) -> str:
-    """A value with its 95 % interval, where it has one.
+def interval(metrics: Metrics, key: str) -> str:
+    """A value with its 95 % interval, if it has one.
 
     >>> interval({"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75}, "accuracy")
     '0.500 (0.250 to 0.750)'
     >>> interval({"nll": 0.5}, "nll"), interval({}, "nll")
     ('0.500', '')
     """
-    low, high = bounds(found, key)
-    if key not in found or not (low and high):
-        return number(found.get(key))
-    return f"{number(found[key])} ({number(found[low])} to {number(found[high])})"
+    low, high = bounds(metrics, key)
+    if key not in metrics or not (low and high):
+        return number(metrics.get(key))
+    return f"{number(metrics[key])} ({number(metrics[low])} to {number(metrics[high])})"
 
 
-def bounds(found: Found, key: str) -> tuple[str | None, str | None]:
-    """The names under which the interval of a value stands beside it."""
-    stem = key.removesuffix("_mean")
-    for low, high in ((f"{key}_low", f"{key}_high"), (f"{stem}_low", f"{stem}_high")):
-        if low in found and high in found:
+def bounds(metrics: Metrics, key: str) -> tuple[str | None, str | None]:
+    """The keys of the interval of a value, (None, None) if it has none."""
+    prefix = key.removesuffix("_mean")
+    for low, high in ((f"{key}_low", f"{key}_high"), (f"{prefix}_low", f"{prefix}_high")):
+        if low in metrics and high in metrics:
             return low, high
-    if key == "difference" and "low" in found and "high" in found:
+    if key == "difference" and "low" in metrics and "high" in metrics:
         return "low", "high"
     return None, None
 
 
-def tables(metrics: Found, rounds: Sequence[str]) -> list[Table]:
-    """All of them that have a row, without columns in which nothing stands."""
-    made = [
+def tables(metrics: Metrics, rounds: Sequence[str]) -> list[Table]:
+    """All tables that have a row, without empty columns."""
+    candidates = [
         duels(metrics, rounds),
         language_models(metrics, rounds),
         reward_models(metrics, rounds),
@@ -64,27 +64,27 @@ def tables(metrics: Found, rounds: Sequence[str]) -> list[Table]:
         payoff(metrics, rounds),
         judge(metrics),
     ]
-    return [_without_empty_columns(table) for table in made if table.rows]
+    return [_drop_empty_columns(table) for table in candidates if table.rows]
 
 
-def reward_models(metrics: Found, rounds: Sequence[str]) -> Table:
-    """A row for each RM and part that it is measured on; the truth as the last row where it is known."""
+def reward_models(metrics: Metrics, rounds: Sequence[str]) -> Table:
+    """A row for each RM and part that it is evaluated on, then the best possible values if known."""
     rows = []
     best: list[str] = []
-    for name, part, found in _measured(metrics, rounds):
-        truth, ece = found.get("truth", {}), metrics[name].get("calibration", {})
-        shown = {**found, **(ece if part == "valid" else {})}
+    for name, part, evaluation in _evaluations(metrics, rounds):
+        truth, ece = evaluation.get("truth", {}), metrics[name].get("calibration", {})
+        shown = {**evaluation, **(ece if part == "valid" else {})}
         rows.append(
             [
                 f"{name}, {part}",
-                interval(found, "accuracy"),
-                number(found.get("nll")),
-                number(found.get("brier")),
+                interval(evaluation, "accuracy"),
+                number(evaluation.get("nll")),
+                number(evaluation.get("brier")),
                 interval(shown, "ece_10"),
-                number(found.get("calibrated", {}).get("ece_10")),
-                number(found.get("margin_mean")),
+                number(evaluation.get("calibrated", {}).get("ece_10")),
+                number(evaluation.get("margin_mean")),
                 number(truth.get("agreement")),
-                number(found.get("pairs")),
+                number(evaluation.get("pairs")),
             ]
         )
         if truth and part == "test":
@@ -100,33 +100,38 @@ def reward_models(metrics: Found, rounds: Sequence[str]) -> Table:
     )
 
 
-def by_kind(metrics: Found, rounds: Sequence[str]) -> Table:
-    """Accuracy of each RM on each kind of comparison of test."""
+def by_kind(metrics: Metrics, rounds: Sequence[str]) -> Table:
+    """The test accuracy of each RM on each kind of comparison."""
     test = [
-        (name, found.get("by_type", {})) for name, part, found in _measured(metrics, rounds) if part == "test"
+        (name, evaluation.get("by_type", {}))
+        for name, part, evaluation in _evaluations(metrics, rounds)
+        if part == "test"
     ]
-    kinds = sorted({kind for _, found in test for kind in found})
-    rows = [[name, *(interval(found.get(kind, {}), "accuracy") for kind in kinds)] for name, found in test]
+    kinds = sorted({kind for _, evaluation in test for kind in evaluation})
+    rows = [
+        [name, *(interval(evaluation.get(kind, {}), "accuracy") for kind in kinds)]
+        for name, evaluation in test
+    ]
     note = "Accuracy on test with its Wilson interval."
     return Table("Reward models by kind of query", note, ["", *kinds], rows if kinds else [])
 
 
-def _measured(metrics: Found, rounds: Sequence[str]) -> Iterator[tuple[str, str, Found]]:
-    for name in ("base_rm", *(f"apo_rm_{one}" for one in rounds), "test_rm"):
+def _evaluations(metrics: Metrics, rounds: Sequence[str]) -> Iterator[tuple[str, str, Metrics]]:
+    for name in ("base_rm", *(f"apo_rm_{round}" for round in rounds), "test_rm"):
         for part in ("test", "valid"):
             if part in metrics.get(name, {}):
                 yield name, part, metrics[name][part]
 
 
-def llms(metrics: Found, rounds: Sequence[str]) -> dict[str, Found]:
-    """What was found for each LLM, the golden answers last."""
-    names = ["actor", *(f"llm_{arm}_{one}" for one in rounds for arm in ("base", "apo"))]
-    found = {name: metrics[f"answer_{name}"] for name in names if f"answer_{name}" in metrics}
-    golden = found.get("actor", {}).get("golden")
-    return found | ({"golden": golden} if golden else {})
+def llms(metrics: Metrics, rounds: Sequence[str]) -> dict[str, Metrics]:
+    """The metrics of each LLM, those of the golden answers last."""
+    names = ["actor", *(f"llm_{arm}_{round}" for round in rounds for arm in ("base", "apo"))]
+    metrics_by_llm = {name: metrics[f"answer_{name}"] for name in names if f"answer_{name}" in metrics}
+    golden = metrics_by_llm.get("actor", {}).get("golden")
+    return metrics_by_llm | ({"golden": golden} if golden else {})
 
 
-def language_models(metrics: Found, rounds: Sequence[str]) -> Table:
+def language_models(metrics: Metrics, rounds: Sequence[str]) -> Table:
     """A row for each LLM."""
     columns = {
         "score_mean": "score by testing RM",
@@ -143,8 +148,8 @@ def language_models(metrics: Found, rounds: Sequence[str]) -> Table:
         "queries": "queries",
     }
     rows = [
-        [name, *(interval(found.get("sampling", {}) | found, key) for key in columns)]
-        for name, found in llms(metrics, rounds).items()
+        [name, *(interval(llm_metrics.get("sampling", {}) | llm_metrics, key) for key in columns)]
+        for name, llm_metrics in llms(metrics, rounds).items()
     ]
     note = (
         "On the test queries. Score with its bootstrap interval over queries; KL to the first actor along "
@@ -153,14 +158,14 @@ def language_models(metrics: Found, rounds: Sequence[str]) -> Table:
     return Table("Language models", note, ["", *columns.values()], rows)
 
 
-def duels(metrics: Found, rounds: Sequence[str]) -> Table:
-    """A row for each two LLMs and who judged them."""
+def duels(metrics: Metrics, rounds: Sequence[str]) -> Table:
+    """A row for each pair of LLMs and each judge."""
     rows = []
-    for one in rounds:
-        for pair, found in metrics.get(f"evaluate_{one}", {}).items():
-            for key, by in (("score", "testing RM"), ("true_reward", "true reward")):
-                if pair != "chosen" and key in found:
-                    rows.append([pair.replace("_vs_", " against "), by, *_duel(found[key])])
+    for round in rounds:
+        for pair, duel in metrics.get(f"evaluate_{round}", {}).items():
+            for key, rater in (("score", "testing RM"), ("true_reward", "true reward")):
+                if pair != "chosen" and key in duel:
+                    rows.append([pair.replace("_vs_", " against "), rater, *_duel(duel[key])])
     note = "Mean difference with its paired bootstrap interval; a tie counts half in the win rate."
     return Table("Who wins", note, ["", "judged by", *DUEL], rows)
 
@@ -168,46 +173,45 @@ def duels(metrics: Found, rounds: Sequence[str]) -> Table:
 DUEL = ["difference", "won", "tied", "lost", "win rate", "sign test p"]
 
 
-def _duel(found: Found) -> list[str]:
-    counts = [number(found.get(key)) for key in ("win", "tie", "lose")]
-    rate, p = interval(found, "win_rate"), number(found.get("sign_test_p"))
-    return [interval(found, "difference"), *counts, rate, p]
+def _duel(duel: Metrics) -> list[str]:
+    counts = [number(duel.get(key)) for key in ("win", "tie", "lose")]
+    rate, p = interval(duel, "win_rate"), number(duel.get("sign_test_p"))
+    return [interval(duel, "difference"), *counts, rate, p]
 
 
-def choices(metrics: Found, rounds: Sequence[str]) -> Table:
-    """What each RM chose among the samples of its arm, by the true reward."""
+def choices(metrics: Metrics, rounds: Sequence[str]) -> Table:
+    """The true reward of the samples that each RM chose in its arm."""
     rows = []
-    for one in rounds:
-        found = metrics.get(f"evaluate_{one}", {}).get("chosen", {})
+    for round in rounds:
+        chosen = metrics.get(f"evaluate_{round}", {}).get("chosen", {})
         for arm, name in (("base", "base RM"), ("apo", "APO RM")):
-            if arm in found:
+            if arm in chosen:
                 keys = ("chosen", "random", "best", "share_of_best", "tau")
-                rows.append([f"{one}, {name}", *(number(found[arm].get(key)) for key in keys), ""])
-        if "apo_vs_base" in found:
-            rows.append(
-                [f"{one}, APO minus base", "", "", "", "", "", interval(found["apo_vs_base"], "difference")]
-            )
+                rows.append([f"{round}, {name}", *(number(chosen[arm].get(key)) for key in keys), ""])
+        if "apo_vs_base" in chosen:
+            difference = interval(chosen["apo_vs_base"], "difference")
+            rows.append([f"{round}, APO minus base", "", "", "", "", "", difference])
     note = "True reward of the chosen samples, of a random one and of the best; tau-b of rewards and truth."
     head = ["", "chosen", "at random", "at best", "share of best", "tau", "difference"]
     return Table("What the reward models chose", note, head, rows)
 
 
-def payoff(metrics: Found, rounds: Sequence[str]) -> Table:
-    """What each RM (row) thinks that each LLM (column) gained over the actor, in its own rewards."""
-    found = llms(metrics, rounds)
+def payoff(metrics: Metrics, rounds: Sequence[str]) -> Table:
+    """The gain of each LLM (column) over the actor, in the rewards of each RM (row)."""
+    metrics_by_llm = llms(metrics, rounds)
     rated = {
-        row: {name: one.get(key) for name, one in found.items()}
+        row: {name: llm_metrics.get(key) for name, llm_metrics in metrics_by_llm.items()}
         for row, key in (("testing RM", "score_mean"), ("true reward", "true_reward_mean"))
     }
-    for one in rounds:
-        for rm, of in metrics.get(f"payoff_{one}", {}).items():
-            rated[rm] = {llm: mean.get("reward_mean") for llm, mean in of.items()}
-    columns = [name for name in found if name != "actor"]
+    for round in rounds:
+        for rm, rewards in metrics.get(f"payoff_{round}", {}).items():
+            rated[rm] = {llm: llm_reward.get("reward_mean") for llm, llm_reward in rewards.items()}
+    columns = [name for name in metrics_by_llm if name != "actor"]
     rows = []
-    for name, of in rated.items():
-        start = of.get("actor")
+    for name, rewards in rated.items():
+        start = rewards.get("actor")
         if start is not None:
-            gains = [None if of.get(llm) is None else of[llm] - start for llm in columns]
+            gains = [None if rewards.get(llm) is None else rewards[llm] - start for llm in columns]
             rows.append([name, *("" if gain is None else f"{gain:+.3f}" for gain in gains)])
     note = (
         "Mean gain of each LLM over the actor, in the rewards of each RM. An LLM that rises by the RM that "
@@ -216,37 +220,37 @@ def payoff(metrics: Found, rounds: Sequence[str]) -> Table:
     return Table("Payoff matrix", note, ["gain by", *columns], rows)
 
 
-def judge(metrics: Found) -> Table:
-    """What a language model from outside said of each two LLMs."""
-    found = {key: one for key, one in metrics.get("judge", {}).items() if isinstance(one, dict)}
+def judge(metrics: Metrics) -> Table:
+    """The verdicts of an external language model on each pair of LLMs."""
+    pairs = {key: value for key, value in metrics.get("judge", {}).items() if isinstance(value, dict)}
     columns = ["queries", "win", "tie", "lose", "unjudged", "difference", "sign_test_p", "agrees_with_score"]
     columns += ["first_shown_won", "orders_disagree", "identical"]
     rows = [
-        [pair.replace("_vs_", " against "), *(interval(one, k) for k in columns)]
-        for pair, one in found.items()
+        [pair.replace("_vs_", " against "), *(interval(verdicts, k) for k in columns)]
+        for pair, verdicts in pairs.items()
     ]
     note = "By a language model from outside, asked in both orders."
     return Table("A judge from outside", note, ["", *(key.replace("_", " ") for key in columns)], rows)
 
 
-def everything(metrics: Found) -> list[Table]:
-    """All metrics, a table for each top-level key; an interval stands beside its value."""
+def everything(metrics: Metrics) -> list[Table]:
+    """All metrics, a table for each top-level key, with the interval of each value."""
     return [
-        Table(name, "", ["metric", "value", "95 % interval"], list(_leaves(found, "")))
-        for name, found in sorted(metrics.items())
+        Table(name, "", ["metric", "value", "95 % interval"], list(_leaves(content, "")))
+        for name, content in sorted(metrics.items())
     ]
 
 
-def _leaves(found: Any, prefix: str) -> Iterator[list[str]]:
-    if not isinstance(found, dict):
-        yield [prefix, number(found), ""]
+def _leaves(content: Any, prefix: str) -> Iterator[list[str]]:
+    if not isinstance(content, dict):
+        yield [prefix, number(content), ""]
         return
-    taken = {name for key in found for name in bounds(found, key) if name}
-    for key, value in found.items():
-        low, high = bounds(found, key)
+    interval_keys = {name for key in content for name in bounds(content, key) if name}
+    for key, value in content.items():
+        low, high = bounds(content, key)
         if low and high:
-            yield [f"{prefix}{key}", number(value), f"{number(found[low])} to {number(found[high])}"]
-        elif key not in taken:
+            yield [f"{prefix}{key}", number(value), f"{number(content[low])} to {number(content[high])}"]
+        elif key not in interval_keys:
             yield from _leaves(value, f"{prefix}{key}." if isinstance(value, dict) else f"{prefix}{key}")
 
 
@@ -257,7 +261,7 @@ def parameters(section: str, values: Any) -> list[list[str]]:
     return [[section, repr(values) if isinstance(values, str) else str(values)]]
 
 
-def _without_empty_columns(table: Table) -> Table:
-    kept = [i for i in range(len(table.head)) if i == 0 or any(row[i] for row in table.rows)]
-    rows = [[row[i] for i in kept] for row in table.rows]
-    return Table(table.title, table.note, [table.head[i] for i in kept], rows)
+def _drop_empty_columns(table: Table) -> Table:
+    indices = [i for i in range(len(table.head)) if i == 0 or any(row[i] for row in table.rows)]
+    rows = [[row[i] for i in indices] for row in table.rows]
+    return Table(table.title, table.note, [table.head[i] for i in indices], rows)

@@ -1,7 +1,7 @@
-"""Transcripts: a query with its golden answer and its responses, what each was worth, and which was chosen.
+"""Transcripts: a query with its golden answer and its responses, their rewards, and the chosen one.
 
-A row is `{query_id, round, split, kind, query, answers: [{by, text}], rewards: {who: [..]}, chosen: {who:
-index}, measures: {name: number}}`, the rewards in the order of the answers, null where nobody gave one.
+A row is `{query_id, round, split, kind, query, answers: [{by, text}], rewards: {rater: [..]}, chosen: {rater:
+index}, measures: {name: number}}`. The rewards are in the order of the answers, null if there is none.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 from apo.core.records import Row
 
 ARMS = {"base": "base RM", "apo": "APO RM"}
-# What transcripts can be put in order by: a word for the page to each name.
+# The measures by which the page sorts transcripts, with their labels.
 MEASURES = {
     "disagreement": "disagreement of the two RMs",
     "chosen_apo": "APO RM's reward for its choice",
@@ -28,9 +28,9 @@ def disagreement(
 ) -> float:
     """How much two reward models disagree about the responses to one query.
 
-    It is what the first loses, in its own rewards, by the choice of the second, plus what the second loses
-    by the choice of the first. It is 0 where both choose the same, and no constant added to one of them
-    changes it.
+    It is the loss of the first, in its own rewards, by the choice of the second, plus the loss of the second
+    by the choice of the first. It is 0 if both choose the same, and invariant to a constant added to the
+    rewards of either.
 
     >>> disagreement([2.0, 0.5, 1.0], [0.0, 3.0, 1.0], 0, 1)  # 2.0 - 0.5 and 3.0 - 0.0
     4.5
@@ -46,27 +46,29 @@ def scored_samples(
     golden: Mapping[str, str],
     truth: Truth | None,
 ) -> Iterator[Row]:
-    """The LLM queries of a round: the samples, the rewards of the RM of each arm, and what it chose.
+    """The LLM queries of a round: the samples, the rewards of each arm's RM, and its choice.
 
-    Where both arms have the same samples, which they have in the first round, they stand there once with
-    both rewards. Later each RM has rated those of its own arm alone.
+    If both arms have the same samples, as in the first round, they are listed once with both rewards. In
+    later rounds each RM rates the samples of its own arm only.
     """
-    for query_id, row in _union(samples).items():
-        arms = {arm: own[query_id] for arm, own in samples.items() if query_id in own}
-        shared = all(_texts(one) == _texts(row) for one in arms.values())
+    for query_id, row in _first_rows(samples).items():
+        arms = {arm: rows[query_id] for arm, rows in samples.items() if query_id in rows}
+        shared = all(_texts(arm_row) == _texts(row) for arm_row in arms.values())
         answers: list[Row] = []
         rewards: dict[str, list[Any]] = {}
         chosen: dict[str, int] = {}
-        for number, (arm, one) in enumerate(arms.items()):
+        for number, (arm, arm_row) in enumerate(arms.items()):
             start = 0 if shared else len(answers)
-            texts = _texts(one)
+            texts = _texts(arm_row)
             if not shared or number == 0:
-                before = "" if shared else f"{arm} arm, "
-                answers += [{"by": before + name, "text": text} for name, text in texts.items()]
-            score = scores.get(arm, {}).get(query_id)
-            if score:
-                others = [score.get("extra", {}).get(name) for name in list(texts)[len(one["samples"]) :]]
-                rewards[ARMS[arm]] = [None] * start + score["scores"] + others
+                prefix = "" if shared else f"{arm} arm, "
+                answers += [{"by": prefix + name, "text": text} for name, text in texts.items()]
+            reward_row = scores.get(arm, {}).get(query_id)
+            if reward_row:
+                extra_rewards = [
+                    reward_row.get("extra", {}).get(name) for name in list(texts)[len(arm_row["samples"]) :]
+                ]
+                rewards[ARMS[arm]] = [None] * start + reward_row["scores"] + extra_rewards
             choice = selected.get(arm, {}).get(query_id)
             if choice:
                 chosen[ARMS[arm]] = start + choice["target_index"]
@@ -77,55 +79,54 @@ def scored_samples(
         }
         if shared and len(measures) == 2:
             base, apo = ARMS.values()
-            found = disagreement(rewards[base], rewards[apo], chosen[base], chosen[apo])
-            measures["disagreement"] = found
-        yield _finished(row, round, "llm", answers, rewards, chosen, measures, golden, truth)
+            measures["disagreement"] = disagreement(rewards[base], rewards[apo], chosen[base], chosen[apo])
+        yield _transcript(row, round, "llm", answers, rewards, chosen, measures, golden, truth)
 
 
 def unscored_samples(
     round: str, samples: Mapping[str, Row], golden: Mapping[str, str], truth: Truth | None
 ) -> Iterator[Row]:
-    """The RM queries of a round, whose samples the APO RM learned to tell from golden answers."""
+    """The RM queries of a round, whose samples the APO RM learned to rate below golden answers."""
     for row in samples.values():
         answers = [{"by": name, "text": text} for name, text in _texts(row).items()]
-        yield _finished(row, round, "rm", answers, {}, {}, {}, golden, truth)
+        yield _transcript(row, round, "rm", answers, {}, {}, {}, golden, truth)
 
 
 def judged_answers(round: str, llms: Tables, golden: Mapping[str, str]) -> Iterator[Row]:
     """The test queries of a round: the answer of each LLM and its score by the testing RM.
 
     Args:
-        llms: Answers by the name of the LLM, `golden` among them where the golden answers are judged too.
+        llms: Answers by the name of the LLM, `golden` among them if the golden answers are judged too.
     """
-    for query_id, row in _union(llms).items():
+    for query_id, row in _first_rows(llms).items():
         answers: list[Row] = []
         rewards: dict[str, list[Any]] = {}
-        for name, own in llms.items():
-            one = own.get(query_id, {"samples": []})
-            texts = one["samples"]
+        for name, rows in llms.items():
+            llm_row = rows.get(query_id, {"samples": []})
+            texts = llm_row["samples"]
             names = [name] if len(texts) == 1 else [f"{name}, {i + 1}" for i in range(len(texts))]
             answers += [{"by": by, "text": text} for by, text in zip(names, texts, strict=True)]
-            for key, who in (("scores", "testing RM"), ("true_rewards", "true reward")):
-                if any(key in other.get(query_id, {}) for other in llms.values()):
-                    rewards.setdefault(who, []).extend(one.get(key, [None] * len(texts)))
+            for key, rater in (("scores", "testing RM"), ("true_rewards", "true reward")):
+                if any(key in llm_rows.get(query_id, {}) for llm_rows in llms.values()):
+                    rewards.setdefault(rater, []).extend(llm_row.get(key, [None] * len(texts)))
         means = {
-            (arm, who): sum(given) / len(given)
+            (arm, rater): sum(values) / len(values)
             for arm in ARMS
-            for who, key in (("score", "scores"), ("true", "true_rewards"))
-            if (given := llms.get(f"llm_{arm}_{round}", {}).get(query_id, {}).get(key))
+            for rater, key in (("score", "scores"), ("true", "true_rewards"))
+            if (values := llms.get(f"llm_{arm}_{round}", {}).get(query_id, {}).get(key))
         }
         measures = {
-            f"{who}_gain": means["apo", who] - means["base", who]
-            for who in ("score", "true")
-            if ("apo", who) in means and ("base", who) in means
+            f"{rater}_gain": means["apo", rater] - means["base", rater]
+            for rater in ("score", "true")
+            if ("apo", rater) in means and ("base", rater) in means
         }
         if ("apo", "score") in means:
             measures["score_apo"] = means["apo", "score"]
-        known = {} if "golden" in llms else golden
-        yield _finished(row, round, "test", answers, rewards, {}, measures, known, None)
+        golden_answers = {} if "golden" in llms else golden
+        yield _transcript(row, round, "test", answers, rewards, {}, measures, golden_answers, None)
 
 
-def _finished(
+def _transcript(
     row: Row,
     round: str,
     split: str,
@@ -136,16 +137,16 @@ def _finished(
     golden: Mapping[str, str],
     truth: Truth | None,
 ) -> Row:
-    """The transcript with its golden answer as the last one, and with true rewards where they are known."""
+    """The transcript with its golden answer as the last answer, and with the true rewards if known."""
     if row["query_id"] in golden:
         answers = [*answers, {"by": "golden", "text": golden[row["query_id"]]}]
     if truth:
-        known = [truth(row["query"], answer["text"]) for answer in answers]
-        rewards = rewards | {"true reward": known}
+        true_rewards = [truth(row["query"], answer["text"]) for answer in answers]
+        rewards = rewards | {"true reward": true_rewards}
         if len(chosen) == len(ARMS):
-            of_base, of_apo = (known[chosen[rm]] for rm in ARMS.values())
-            measures = measures | {"true_gain": of_apo - of_base}
-    padded = {who: [*given, *[None] * (len(answers) - len(given))] for who, given in rewards.items()}
+            base_reward, apo_reward = (true_rewards[chosen[rm]] for rm in ARMS.values())
+            measures = measures | {"true_gain": apo_reward - base_reward}
+    padded = {rater: [*values, *[None] * (len(answers) - len(values))] for rater, values in rewards.items()}
     return {
         "query_id": row["query_id"],
         "round": round,
@@ -160,15 +161,15 @@ def _finished(
 
 
 def _texts(row: Row) -> dict[str, str]:
-    """The samples of a row, each under a name, then the other answers, in the order of rejection sampling."""
+    """The samples of a row by name, then the other answers, in the order of rejection sampling."""
     samples = {f"sample {number}": text for number, text in enumerate(row["samples"], start=1)}
     return samples | dict(sorted(row.get("extra", {}).items()))
 
 
-def _union(tables: Tables) -> dict[str, Row]:
-    """The first row of every query that any of them has, in the order of the first."""
-    found: dict[str, Row] = {}
+def _first_rows(tables: Tables) -> dict[str, Row]:
+    """The first row of every query in any table, in the order of their first occurrence."""
+    first_rows: dict[str, Row] = {}
     for table in tables.values():
         for query_id, row in table.items():
-            found.setdefault(query_id, row)
-    return found
+            first_rows.setdefault(query_id, row)
+    return first_rows

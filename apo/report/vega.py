@@ -1,4 +1,4 @@
-"""The parts of Vega-Lite specifications that the plots of a report share, and their SVG."""
+"""Shared parts of the Vega-Lite specifications of a report, and their rendering to SVG."""
 
 from typing import Any
 
@@ -21,32 +21,35 @@ CONFIG: Spec = {
 
 def points(x: str, x_title: str, y: str, y_title: str) -> list[Spec]:
     """Points with the interval `low` to `high` of each."""
-    across, up = axis(x, x_title, zero=False), axis(y, y_title, zero=False)
+    x_axis, y_axis = axis(x, x_title, zero=False), axis(y, y_title, zero=False)
     return [
         {
             "mark": {"type": "rule", "color": COLOURS[0]},
-            "encoding": {"x": across, "y": up | {"field": "low"}, "y2": {"field": "high"}},
+            "encoding": {"x": x_axis, "y": y_axis | {"field": "low"}, "y2": {"field": "high"}},
         },
         {
             "mark": {"type": "line", "color": COLOURS[0], "strokeWidth": 1.5, "point": {"color": COLOURS[0]}},
-            "encoding": {"x": across, "y": up},
+            "encoding": {"x": x_axis, "y": y_axis},
         },
     ]
 
 
 def numbers(rows: Curve, *keys: str) -> list[Spec]:
-    """The rows as numbers, without what is absent."""
+    """The given keys of the rows as numbers, without empty ones."""
     return [{key: float(row[key]) for key in keys if row.get(key)} for row in rows]
 
 
 def axis(field: str, title: str, *, zero: bool = True, scale: Spec | None = None) -> Spec:
+    """The encoding of a quantitative field."""
     return {"field": field, "type": "quantitative", "title": title, "scale": scale or {"zero": zero}}
 
 
-def plot(values: list[Spec], **rest: Any) -> Spec:
-    return {"data": {"values": values}, "width": 280, "height": 200, **rest}
+def plot(values: list[Spec], **properties: Any) -> Spec:
+    """A specification with its data and further properties."""
+    return {"data": {"values": values}, "width": 280, "height": 200, **properties}
 
 
 def svg(spec: Spec) -> str:
-    drawn: str = vl_convert.vegalite_to_svg(spec | {"config": CONFIG}, vl_version="6.4")
-    return drawn
+    """The SVG of a specification."""
+    image: str = vl_convert.vegalite_to_svg(spec | {"config": CONFIG}, vl_version="6.4")
+    return image

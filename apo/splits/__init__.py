@@ -1,1 +1,1 @@
-"""Which query is in which part, and the check that no model is evaluated on a query that trained it."""
+"""Assigns each query to a part, and checks that no model is evaluated on a query that trained it."""

@@ -101,7 +101,7 @@ class LeakageCheck:
         return None
 
     def count(self, name: str, rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
-        """Passes demonstrations or documents on with their name, and counts the leakage in them."""
+        """Yields demonstrations or documents with their name, and counts the leakage in them."""
         for row in rows:
             for key, matches in self._matches(_text_of(row)):
                 self._count_matches(name, key, matches)

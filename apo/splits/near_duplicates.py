@@ -134,9 +134,9 @@ class NearDuplicateIndex:
     def _is_near(self, index: int, ngrams: set[Gram]) -> bool:
         if not self._min_shared[index] <= len(ngrams) <= self._max_size[index]:
             return False
-        other = self._ngrams(index)
-        shared = len(ngrams & other)
-        return shared / (len(ngrams) + len(other) - shared) >= self._threshold
+        indexed_ngrams = self._ngrams(index)
+        shared = len(ngrams & indexed_ngrams)
+        return shared / (len(ngrams) + len(indexed_ngrams) - shared) >= self._threshold
 
 
 _cached_index: list[NearDuplicateIndex] = []

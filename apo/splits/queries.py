@@ -19,7 +19,7 @@ class Queries:
         evaluation: The normalized queries of the parts that evaluate models, in the order of the rows.
         first_turns: By part, how many of its queries have each first turn, see `first_turn_digest`.
         shared: By two parts, the normalized queries in both; empty unless the split is wrong.
-        draws: Whether a row came without a part of its own.
+        draws: Whether the part of any row was drawn, since the source gives none.
     """
 
     def __init__(self) -> None:
@@ -34,10 +34,10 @@ class Queries:
         self._type_counts: dict[str, Counter[str]] = {part: Counter() for part in PARTS}
 
     def collect(self, rows: Iterable[tuple[Part, Row]]) -> Iterator[tuple[str, Row]]:
-        """Passes rows on; after the first row of a query that a model will answer, also the query.
+        """Yields all rows, and each query that a model will answer after its first row.
 
         Yields:
-            Rows by part, `{query_id, query, type}` by PART_queries; no model answers the queries of valid.
+            (PART, row), and (PART_queries, `{query_id, query, type}`); no model answers the queries of valid.
         """
         for part, row in rows:
             self.draws |= not row["split"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.int64]
 
-_FIRST, _SECOND = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64).view(np.int64)  # odd
+_MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64).view(np.int64)  # odd
 _BUCKETS_PER_TEXT = 64  # in which grams and words are counted
 _MAX_BUCKETS = 2**24
 _FILTER_BITS_PER_GRAM = 16  # one of so many grams outside the index passes the filter
@@ -47,10 +47,10 @@ class RareNgramIndex:
             indexed_sizes.append(len(rarest))
         unsorted = np.frombuffer(indexed, np.int64)
         order = np.argsort(unsorted, kind="stable")
-        owners = np.repeat(
+        text_indices = np.repeat(
             np.arange(len(indexed_sizes), dtype=np.int32), np.frombuffer(indexed_sizes, np.int32)
         )
-        self._grams, self._owners = unsorted[order], owners[order]
+        self._grams, self._text_indices = unsorted[order], text_indices[order]
         self._filter_mask = _power_of_two(_FILTER_BITS_PER_GRAM * len(unsorted)) - 1
         self._filter = np.zeros(self._filter_mask + 1, np.bool_)
         self._filter[self._grams & self._filter_mask] = True
@@ -73,8 +73,10 @@ class RareNgramIndex:
             return []
         starts = np.searchsorted(self._grams, grams, side="left").tolist()
         stops = np.searchsorted(self._grams, grams, side="right").tolist()
-        owners = [self._owners[start:stop] for start, stop in zip(starts, stops, strict=True) if start < stop]
-        return np.unique(np.concatenate(owners)).tolist() if owners else []
+        text_indices = [
+            self._text_indices[start:stop] for start, stop in zip(starts, stops, strict=True) if start < stop
+        ]
+        return np.unique(np.concatenate(text_indices)).tolist() if text_indices else []
 
 
 def _word_hashes(words: list[str]) -> Hashes:
@@ -84,7 +86,8 @@ def _word_hashes(words: list[str]) -> Hashes:
 def _gram_hashes(word_hashes: Hashes) -> Hashes:
     """The hashes of the word 3-grams; of a shorter text those of its words, of an empty one a single hash."""
     if len(word_hashes) > 2:
-        hashes: Hashes = word_hashes[:-2] * _FIRST + word_hashes[1:-1] * _SECOND + word_hashes[2:]
+        first, second = _MULTIPLIERS
+        hashes: Hashes = word_hashes[:-2] * first + word_hashes[1:-1] * second + word_hashes[2:]
         return hashes
     return word_hashes if len(word_hashes) else np.zeros(1, np.int64)
 

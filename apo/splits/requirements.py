@@ -1,4 +1,4 @@
-"""What the game needs of each part: a part that is empty ends `split`, before anything is trained."""
+"""Checks that each part has what the game needs: an empty part ends `split`, before anything is trained."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,9 +20,9 @@ def check_parts(
 
     Args:
         queries: The number of queries of each part.
-        counts: From `split_rows`: what was left out.
+        counts: The counts of `split_rows`, with the dropped rows.
         settings: Section `split`.
-        draws: Whether a row has no part of its own, so that the fractions have an effect.
+        draws: Whether the part of any row is drawn, so that the fractions have an effect.
     """
     for part in PARTS:
         if queries[part]:
@@ -47,21 +47,21 @@ def check_parts(
 
 
 def _remedy(part: Part, settings: Split, *, draws: bool) -> str:
-    """The change of params.yaml that gives a part queries."""
+    """The change of params.yaml that gives queries to a part."""
     if part == "valid":
         return _larger("valid_fraction", settings.valid_fraction)
     if part == "llm":
-        smaller = f"set a split.valid_fraction below {settings.valid_fraction:g}"
+        remedy = f"set a split.valid_fraction below {settings.valid_fraction:g}"
         if draws:
-            smaller += f" or a split.rm_fraction below {settings.rm_fraction:g}"
-        return f"{smaller}, or name more comparisons under data.files.llm"
-    named = f"name comparisons of other queries under data.files.{part}"
+            remedy += f" or a split.rm_fraction below {settings.rm_fraction:g}"
+        return f"{remedy}, or name more comparisons under data.files.llm"
+    remedy = f"name comparisons of other queries under data.files.{part}"
     if part == "test":
-        named += " (for a data set of a hub, a split under data.hub.test)"
+        remedy += " (for a data set of a hub, a split under data.hub.test)"
     if not draws:
-        return named
+        return remedy
     fraction: float = getattr(settings, f"{part}_fraction")
-    return f"{_larger(f'{part}_fraction', fraction)}, or {named}"
+    return f"{_larger(f'{part}_fraction', fraction)}, or {remedy}"
 
 
 def _larger(name: str, value: float) -> str:
@@ -76,20 +76,20 @@ def with_golden(
     source: GoldenSource,
     counts: Counter[str],
 ) -> Iterator[tuple[str, Row]]:
-    """All rows except queries of the RM part that have no golden answer, and will get none.
+    """All rows except queries of the RM part that have no golden answer and will get none.
 
     Args:
         rows: By name; the queries of the RM part are `rm_queries`.
         golden: Rows with `query_id`.
         without_golden: Whether such a query is an error, or skipped and counted.
-        source: Parameter `data.golden`; with "endpoint" stage `golden` asks for the answers that lack.
+        source: Parameter `data.golden`; with "endpoint" stage `golden` requests the missing answers.
         counts: Receives `rm_queries_without_golden`.
 
     Raises:
         UserError: A query has no golden answer and `without_golden` is "error", or no query has one.
     """
     golden_ids = {row["query_id"] for row in golden}
-    found = 0
+    with_answer = 0
     for name, row in rows:
         if name != "rm_queries":
             yield name, row
@@ -98,7 +98,7 @@ def with_golden(
         if not has_golden:
             counts["rm_queries_without_golden"] += 1
         if has_golden or source == "endpoint":
-            found += 1
+            with_answer += 1
             yield name, row
         elif without_golden == "error":
             raise UserError(
@@ -108,7 +108,7 @@ def with_golden(
                 do=_golden_remedy(source, may_skip=bool(golden_ids)),
             )
     skipped = counts["rm_queries_without_golden"]
-    if skipped and not found:
+    if skipped and not with_answer:
         raise UserError(
             "RM part",
             found=f"no golden answer to any of its {skipped:,} queries",
@@ -118,26 +118,26 @@ def with_golden(
 
 
 def _golden_remedy(source: GoldenSource, *, may_skip: bool) -> str:
-    """The changes of params.yaml with which the RM part has golden answers."""
+    """The changes of params.yaml that give golden answers to the RM part."""
     remedies = [] if source == "chosen" else ["data.golden: chosen (the preferred answer of each comparison)"]
     remedies.append("data.golden: endpoint (a model's answers)")
     if may_skip:
         remedies.append("split.without_golden: skip (such a query trains the base RM alone)")
-    listed = " or ".join([", ".join(remedies[:-1]), remedies[-1]] if remedies[1:] else remedies)
-    return f"set {listed} in params.yaml, or bring golden answers (data.source: files, data.files.golden)"
+    options = " or ".join([", ".join(remedies[:-1]), remedies[-1]] if remedies[1:] else remedies)
+    return f"set {options} in params.yaml, or bring golden answers (data.source: files, data.files.golden)"
 
 
 def not_empty(rows: Iterable[Row], file: Path, *, start: str, parameter: str) -> Iterator[Row]:
-    """Passes the rows of a file on from which a model is to be trained.
+    """Yields the rows of a file, which must have some if a model is trained on them.
 
     Args:
-        rows: Of the file.
-        file: Where they are written.
-        start: What the model starts from: this file, or a checkpoint.
-        parameter: The one that says so.
+        rows: The rows of the file.
+        file: The file to write.
+        start: The start of the model: this file, or a checkpoint.
+        parameter: The parameter with the start.
 
     Raises:
-        UserError: There are none, and the model starts from them.
+        UserError: The file has no rows, and the model starts from it.
     """
     empty = True
     for row in rows:

@@ -41,9 +41,9 @@ def assign(
     """The part of a query.
 
     Args:
-        query: In the HH form.
+        query: The query in the HH form.
         given: The part in the source: "rm", "llm" or "test", or "" to draw it.
-        seed: Of the draw.
+        seed: The seed of the draw.
         rm_fraction: RM fraction of the training queries, 0 to 1.
         valid_fraction: Validation fraction of the LLM queries, drawn or given, 0 to 1.
         test_fraction: Test fraction of the queries whose part is drawn, 0 to 1.
@@ -170,7 +170,7 @@ class _HeldOut:
 
     Args:
         test: The normalized queries of test with the digests of their first turns.
-        valid: Those of valid.
+        valid: The same of valid.
         threshold: The least Jaccard similarity of near-duplicates.
     """
 
@@ -180,13 +180,13 @@ class _HeldOut:
         self._index = near_duplicate_index(self._part_of, threshold)
         self._first_turns: dict[Part, set[bytes]] = {"test": set().union(*test.values()), "valid": set()}
         for key, turns in valid.items():
-            kept = {turn for turn in turns if not self.drop_reason(key, turn, "valid")}
-            self._first_turns["valid"] |= kept
-            if not kept:
+            kept_turns = {turn for turn in turns if not self.drop_reason(key, turn, "valid")}
+            self._first_turns["valid"] |= kept_turns
+            if not kept_turns:
                 del self._part_of[key]  # the query will be dropped and evaluates nothing
 
     def drop_reason(self, key: str, first_turn: bytes, part: Part) -> str | None:
-        """`near_OTHER_PART` or `first_turn_OTHER_PART` if part OTHER evaluates on the query, else None.
+        """`near_EVALUATION_PART` or `first_turn_EVALUATION_PART` if a part evaluates on the query, else None.
 
         Args:
             key: The normalized query.
@@ -195,12 +195,12 @@ class _HeldOut:
         """
         if part not in EVALUATED_ON:
             return None
-        near = {self._part_of[other] for other in self._index.find(key) if other in self._part_of}
-        for other in EVALUATED_ON[part]:
-            if other in near:
-                return f"near_{other}_{part}"
-            if first_turn and first_turn in self._first_turns[other]:
-                return f"first_turn_{other}_{part}"
+        near_parts = {self._part_of[match] for match in self._index.find(key) if match in self._part_of}
+        for evaluation in EVALUATED_ON[part]:
+            if evaluation in near_parts:
+                return f"near_{evaluation}_{part}"
+            if first_turn and first_turn in self._first_turns[evaluation]:
+                return f"first_turn_{evaluation}_{part}"
         return None
 
 
