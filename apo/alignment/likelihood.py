@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from apo.model import runtime
 from apo.model.batching import collate, packed_length, unpacked
 from apo.model.encoding import ResponseSet
-from apo.model.reward_model import at_least_float32, log_unpacked, read, supports_shared_prefix
+from apo.model.reward_model import at_least_float32, forward_pass, log_unpacked, supports_shared_prefix
 
 
 class ResponseLikelihood(nn.Module):
@@ -61,11 +61,11 @@ class ResponseLikelihood(nn.Module):
         tokens = torch.tensor([token for item in items for response in item.responses for token in response])
         with runtime.autocast(device):
             if self.head_alone:
-                states = read(
-                    self.model.base_model, batch, tree=self.supports_shared_prefix
+                states = forward_pass(
+                    self.model.base_model, batch, packed=self.supports_shared_prefix
                 ).last_hidden_state
             else:
-                states = read(self.model, batch, tree=self.supports_shared_prefix).logits
+                states = forward_pass(self.model, batch, packed=self.supports_shared_prefix).logits
         logits = states.flatten(0, 1).index_select(0, places).to(self.model.dtype)  # that of the weights
         if self.head_alone:
             logits = self.model.get_output_embeddings()(logits)
@@ -107,7 +107,7 @@ def _head_alone(model: Any) -> bool:
     ids = torch.linspace(model.config.vocab_size // 4, model.config.vocab_size // 2, 6).long().tolist()
     batch = collate([ResponseSet(ids[:3], [ids[3:]])], pad_id=ids[0]).to(model.device)
     model.eval()
-    logits = read(model, batch, tree=False).logits
-    own = head(read(model.base_model, batch, tree=False).last_hidden_state)
+    logits = forward_pass(model, batch, packed=False).logits
+    own = head(forward_pass(model.base_model, batch, packed=False).last_hidden_state)
     model.train(training)
     return bool((logits - own).norm() <= 1e-5 * logits.norm())

@@ -69,7 +69,7 @@ def rate_comparisons(
     texts = ((row["query"], row["responses"]) for row in all_rows)
     read = list(model.encoder.tokenize(texts, counts, where=str(comparisons)))
     rows = [row for row, one in zip(all_rows, read, strict=True) if one]
-    items = [model.encoder.cut(one, counts) for one in read if one]
+    items = [model.encoder.truncate(one, counts) for one in read if one]
     model.encoder.log_truncation(counts["responses_cut"], where=str(comparisons))
     return Rated(rows, list(rewards_of(model, items, desc=desc, total=len(rows), chunks=chunks)), counts)
 

@@ -105,14 +105,14 @@ def micro_batches(lengths: Sequence[int], *, budget: str, tokens: int) -> Iterat
     """
     if lengths and max(lengths) > tokens:
         _warn_oversized(budget, tokens, max(lengths))
-    group: list[int] = []
+    indices: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if group and (len(group) + 1) * lengths[group[0]] > tokens:
-            yield group
-            group = []
-        group.append(index)
-    if group:
-        yield group
+        if indices and (len(indices) + 1) * lengths[indices[0]] > tokens:
+            yield indices
+            indices = []
+        indices.append(index)
+    if indices:
+        yield indices
 
 
 _warned: set[str] = set()

@@ -28,26 +28,26 @@ class Tree(NamedTuple):
 
     Attributes:
         start: Start of the query.
-        query: End of the query.
+        query_end: End of the query.
         ends: End of every response that has tokens. The first response starts at the end of the query.
     """
 
     start: int
-    query: int
+    query_end: int
     ends: list[int]
 
     @property
-    def trunk(self) -> int:
+    def first_response_end(self) -> int:
         """The end of the first response; query and first response are one causal sequence."""
-        return self.ends[0] if self.ends else self.query
+        return self.ends[0] if self.ends else self.query_end
 
 
 def trees_of(batch: Batch) -> list[Tree]:
     """The boundaries of every packed sequence of a batch, without padding."""
     trees, start = [], 0
     for row in batch.segments:
-        query, *lengths = torch.bincount(row + 1, minlength=2).tolist()[1:]
-        ends = [start + query]
+        query_length, *lengths = torch.bincount(row + 1, minlength=2).tolist()[1:]
+        ends = [start + query_length]
         for length in filter(None, lengths):
             ends.append(ends[-1] + length)
         trees.append(Tree(start, ends[0], ends[1:]))
@@ -57,20 +57,20 @@ def trees_of(batch: Batch) -> list[Tree]:
 
 def last_hidden_unpadded(decoder: Any, batch: Batch) -> Float[Tensor, "item resp hidden"]:
     """Hidden states of the last token of each response; 0 for padding responses."""
-    real = batch.segments >= 0
-    trees, positions = trees_of(batch), batch.position_ids[real]
-    hidden = decoder.embed_tokens(batch.input_ids[real])
-    cos, sin = (part[0, :, None] for part in decoder.rotary_emb(hidden, position_ids=positions[None]))
+    is_token = batch.segments >= 0
+    trees, positions = trees_of(batch), batch.position_ids[is_token]
+    hidden = decoder.embed_tokens(batch.input_ids[is_token])
+    cos, sin = (rotary[0, :, None] for rotary in decoder.rotary_emb(hidden, position_ids=positions[None]))
     for layer in decoder.layers[:-1]:
         compute = partial(_layer, layer)
         if layer.gradient_checkpointing and layer.training:
             compute = partial(layer._gradient_checkpointing_func, compute)
         hidden = compute(hidden, cos, sin, trees)
     response_mask = batch.response_mask[batch.mask]  # one row per real response
-    rows = torch.repeat_interleave(batch.mask.sum(1))
-    visible = torch.zeros(len(rows), len(real), real.shape[1], dtype=torch.bool)
-    visible[torch.arange(len(rows)), rows] = response_mask
-    normed = decoder.norm(_last_layer(decoder.layers[-1], hidden, cos, sin, visible[:, real]))
+    item_indices = torch.repeat_interleave(batch.mask.sum(1))
+    visible = torch.zeros(len(item_indices), len(is_token), is_token.shape[1], dtype=torch.bool)
+    visible[torch.arange(len(item_indices)), item_indices] = response_mask
+    normed = decoder.norm(_last_layer(decoder.layers[-1], hidden, cos, sin, visible[:, is_token]))
     states: Tensor = normed.new_zeros(*batch.mask.shape, normed.shape[-1])
     return states.index_put((batch.mask,), normed)
 
@@ -91,7 +91,9 @@ def _layer(
     )
     queries, keys = Rotation.apply(queries, cos, sin), Rotation.apply(keys, cos, sin)
     if attention.num_key_value_groups > 1:
-        keys, values = (part.repeat_interleave(attention.num_key_value_groups, 1) for part in (keys, values))
+        keys, values = (
+            states.repeat_interleave(attention.num_key_value_groups, 1) for states in (keys, values)
+        )
     attended = TreeAttention.apply(queries, keys, values, trees, attention.scaling)
     hidden = hidden + attention.o_proj(attended.flatten(1))
     output: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
@@ -174,11 +176,14 @@ class TreeAttention(torch.autograd.Function):
     ) -> Tensor:
         """Computes attention of queries, keys and values [tok head size]."""
         output, log_sums = torch.empty_like(queries), queries.new_empty(1, *queries.shape[1::-1])
-        inputs, output_view = [_heads_first(part) for part in (queries, keys, values)], _heads_first(output)
+        views, output_view = (
+            [_heads_first(states) for states in (queries, keys, values)],
+            _heads_first(output),
+        )
 
         def attend(rows: Span, columns: Span, *, causal: bool) -> tuple[Tensor, Tensor]:
-            parts = (*_narrow(inputs[:1], rows), *_narrow(inputs[1:], columns))
-            attended, log_sum = _FORWARD(*parts, 0.0, causal, scale=scale)
+            tensors = (*_narrow(views[:1], rows), *_narrow(views[1:], columns))
+            attended, log_sum = _FORWARD(*tensors, 0.0, causal, scale=scale)
             return attended, log_sum
 
         for tree in trees:
@@ -230,15 +235,16 @@ class TreeAttention(torch.autograd.Function):
 
 def _causal_segments(tree: Tree) -> list[Span]:
     """The non-empty segments with causal attention: query with first response, and every other response."""
-    starts, ends = [tree.start, *tree.ends], [tree.trunk, *tree.ends[1:]]
+    starts, ends = [tree.start, *tree.ends], [tree.first_response_end, *tree.ends[1:]]
     return [(start, end - start) for start, end in zip(starts, ends, strict=False) if start < end]
 
 
 def _query_attention(tree: Tree) -> tuple[Span, Span] | None:
     """The responses after the first and the query that they attend to; None if either is empty."""
-    if len(tree.ends) < 2 or tree.query == tree.start:
+    if len(tree.ends) < 2 or tree.query_end == tree.start:
         return None
-    return (tree.trunk, tree.ends[-1] - tree.trunk), (tree.start, tree.query - tree.start)
+    start = tree.first_response_end
+    return (start, tree.ends[-1] - start), (tree.start, tree.query_end - tree.start)
 
 
 def _heads_first(states: Float[Tensor, "tok head size"]) -> Float[Tensor, "1 head tok size"]:
@@ -246,4 +252,4 @@ def _heads_first(states: Float[Tensor, "tok head size"]) -> Float[Tensor, "1 hea
 
 
 def _narrow(states: Sequence[Tensor], span: Span) -> list[Tensor]:
-    return [part.narrow(2, *span) for part in states]
+    return [tensor.narrow(2, *span) for tensor in states]

@@ -186,7 +186,7 @@ def _tokenized(
             if len(set(stay_labels)) < 2:
                 counts["dropped_by_issues"] += 1
                 continue
-            item = encoder.cut(ids.only(stays), counts)
+            item = encoder.truncate(ids.only(stays), counts)
             kept = RankedResponses(item, stay_labels, is_adversarial)
             ranked.append(kept)
             counts["apo_pairs" if is_adversarial else "human_pairs"] += kept.pairs
@@ -208,7 +208,7 @@ def _evaluation(model: RewardModel, valid: Path) -> Callable[[int], dict[str, fl
     texts = ((row["query"], row["responses"]) for row in all_rows)
     read = list(model.encoder.tokenize(texts, Counter(), where=str(valid)))
     rows = [row for row, one in zip(all_rows, read, strict=True) if one]
-    items = [model.encoder.cut(one, Counter()) for one in read if one]
+    items = [model.encoder.truncate(one, Counter()) for one in read if one]
     labels = pad_responses([row["scores"] for row in rows], math.nan, torch.float64)
     pairs = sum(RankedResponses(item, row["scores"]).pairs for item, row in zip(items, rows, strict=True))
 

@@ -38,7 +38,7 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -
     texts = [(row["query"], row["responses"]) for row in rows]
     read = list(model.encoder.tokenize(texts, Counter(), where=str(comparisons), allow_blank=True))
     kept = [(text, one) for text, one in zip(texts, read, strict=True) if one]
-    items = [model.encoder.cut(one, Counter()) for _, one in kept]
+    items = [model.encoder.truncate(one, Counter()) for _, one in kept]
     before, after = list(chain(*rate(model, items))), list(chain(*rate(again, items)))
     gap = max((abs(x - y) for x, y in zip(before, after, strict=True)), default=0.0)
     if gap > TOLERANCE[dtype] * max(1.0, *map(abs, before)):
