@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from apo.chunks.resumable import Chunks
-from apo.core.records import Row, read_rows
+from apo.core.records import Row
 from apo.metrics.calibration import calibration_metrics, one_sided, reliability_curve
 from apo.metrics.pairs import item_metrics, pair_counts, pair_metrics, pairs_of
 from apo.model.reward_model import RewardModel
@@ -64,12 +64,8 @@ def rate_comparisons(
     Raises:
         UserError: A reward is not finite.
     """
-    all_rows = list(read_rows(comparisons))
     counts: Counter[str] = Counter(dialogues_dropped=0)
-    texts = ((row["query"], row["responses"]) for row in all_rows)
-    read = list(model.encoder.tokenize(texts, counts, where=str(comparisons)))
-    rows = [row for row, one in zip(all_rows, read, strict=True) if one]
-    items = [model.encoder.truncate(one, counts) for one in read if one]
+    rows, items = model.encoder.read_comparisons(comparisons, counts)
     model.encoder.log_truncation(counts["responses_cut"], where=str(comparisons))
     return Rated(rows, list(rewards_of(model, items, desc=desc, total=len(rows), chunks=chunks)), counts)
 

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from apo.core.errors import UserError
+from apo.core.records import Row, read_rows
 from apo.model.chat_template import ChatTemplate, Rendered
 from apo.model.hh_template import hh_template, is_hh
 
@@ -201,6 +203,22 @@ class Encoder:
                         do="remove it from the comparison",
                     )
                 yield rendered
+
+    def read_comparisons(self, path: Path, counts: Counter[str]) -> tuple[list[Row], list[ResponseSet]]:
+        """The comparisons of a file and their items, without those that the chat template drops.
+
+        Args:
+            path: Rows `{query, responses}`.
+            counts: Updated in place, see `items`.
+
+        Raises:
+            UserError: A response has no tokens, or the chat template refuses a dialogue.
+        """
+        all_rows = list(read_rows(path))
+        texts = ((row["query"], row["responses"]) for row in all_rows)
+        tokenized = list(self.tokenize(texts, counts, where=str(path)))
+        rows = [row for row, rendered in zip(all_rows, tokenized, strict=True) if rendered]
+        return rows, [self.truncate(rendered, counts) for rendered in tokenized if rendered]
 
     def truncate(self, rendered: Rendered, counts: Counter[str]) -> ResponseSet:
         """Truncates an item to max_length and adds the ids that the template writes around it.

@@ -204,11 +204,7 @@ def _tokenized(
 
 def _evaluation(model: RewardModel, valid: Path) -> Callable[[int], dict[str, float]]:
     """Accuracy (a tie counted half) and mean loss in nats of the pairs of `valid`, while training."""
-    all_rows = list(read_rows(valid))
-    texts = ((row["query"], row["responses"]) for row in all_rows)
-    read = list(model.encoder.tokenize(texts, Counter(), where=str(valid)))
-    rows = [row for row, one in zip(all_rows, read, strict=True) if one]
-    items = [model.encoder.truncate(one, Counter()) for one in read if one]
+    rows, items = model.encoder.read_comparisons(valid, Counter())
     labels = pad_responses([row["scores"] for row in rows], math.nan, torch.float64)
     pairs = sum(RankedResponses(item, row["scores"]).pairs for item, row in zip(items, rows, strict=True))
 
