@@ -34,8 +34,9 @@ def choose_template(tokenizer: Any, settings: ChatModel, templates: Path, *, sec
     if settings.chat_template == "hh":
         text = hh_template()
     elif settings.chat_template == "own":
-        template = tokenizer.chat_template or hh_template()
-        text = template if isinstance(template, str) else template.get("default", next(iter(template.values())))
+        text = tokenizer.chat_template or hh_template()
+        if isinstance(text, dict):  # several templates by name
+            text = text.get("default", next(iter(text.values())))
     else:
         text = _read(settings.chat_template, templates, section)
     has_macro = text.startswith(MACRO)  # an earlier stage added it

@@ -266,6 +266,16 @@ class Encoder:
         counts["tokens"] += item.unpacked_tokens
         return item
 
+    def response_ids(self, rendered: Rendered, sample_ids: Sequence[list[int] | None]) -> list[list[int]]:
+        """The ids of the responses with their end tokens.
+
+        Args:
+            rendered: The ids of the texts.
+            sample_ids: For each response the ids that were drawn, or None if they are those of its text.
+        """
+        responses = zip(rendered.responses, sample_ids, strict=True)
+        return [text_ids + self.turn_end if drawn is None else drawn for text_ids, drawn in responses]
+
     def prompt(self, rendered: Rendered, counts: Counter[str]) -> list[int]:
         """The ids of a query for generation; `prompts_cut` counts truncated queries.
 

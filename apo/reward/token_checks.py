@@ -27,7 +27,7 @@ class Comparison:
 
     Args:
         where: The row, such as `data/split/rm_train.jsonl:17`.
-        is_apo: The first response is golden, the others are samples.
+        is_adversarial: Whether the first response is golden and the others are samples.
     """
 
     query: str
