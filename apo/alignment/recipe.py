@@ -59,7 +59,6 @@ def align_model(
     with Checkpoints(name, key).exclusive() as checkpoints:
         curve = align(model, data, settings, seed=seed, desc=name, checkpoints=checkpoints)
         adapter = merge_adapters(tuner)
-        save_extra = adapter.save if adapter else None
         training = settings.model_dump(exclude=set() if tuner else {"lora"})
         card = {"start": start, "trained_on": {scored: len(data)}, "settings": training}
         finish(
@@ -72,7 +71,7 @@ def align_model(
             card=card,
             dtype=settings.dtype,
             to=to,
-            more=save_extra,
+            more=adapter.save if adapter else None,
         )
         checkpoints.remove_older()
 

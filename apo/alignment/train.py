@@ -117,7 +117,7 @@ def align(
     """
     rankings = [learned_from(ranking, settings.method) for ranking in data]
     lengths = [model.tokens(ranking.item) for ranking in rankings]
-    reference: list[list[float]] = []
+    reference = [[0.0] * len(ranking.scores) for ranking in rankings]
     if settings.method == "dpo" and not distributed.launcher_requested():  # with a launcher, workers need it
         reference = _log_likelihoods(model.to(runtime.device()), rankings, desc)
 
@@ -127,13 +127,9 @@ def align(
         device, dtype = log_likelihoods.device, log_likelihoods.dtype
         scores = pad_responses([ranking.scores for ranking in micro_batch], math.nan, dtype).to(device)
         response_lengths = [[len(ids) for ids in ranking.item.responses] for ranking in micro_batch]
-        if reference:
-            values = pad_responses([reference[i] for i in indices], 0.0, dtype).to(device)
-        else:
-            values = torch.zeros_like(log_likelihoods)
         batch = RankedBatch(
             log_likelihoods=log_likelihoods,
-            reference=values,
+            reference=pad_responses([reference[i] for i in indices], 0.0, dtype).to(device),
             tokens=pad_responses(response_lengths, 0, torch.long).to(device),
             scores=scores,
             mask=~scores.isnan(),

@@ -59,8 +59,6 @@ def train_rm(
         comparisons: Human comparisons.
         adversarial_pairs: Golden > samples, weighted by `apo`.
         valid: Comparisons whose accuracy is added to the curve every `rm.eval_steps` steps.
-        outputs: The output paths.
-        params: The file params.yaml.
 
     Raises:
         UserError: No comparison is left to train on, or an input is not usable.
@@ -97,8 +95,7 @@ def train_rm(
         model.to(runtime.device())
         adapter = merge_adapters(tuner)
         card = _card(model, outputs.out, start, files, model_settings.model_dump() | training | weights)
-        save_extra = adapter.save if adapter else None
-        save_reward_model(model, outputs.out, card, save_extra, dtype=settings.dtype)
+        save_reward_model(model, outputs.out, card, adapter.save if adapter else None, dtype=settings.dtype)
         train_metrics = {**dict(sorted(counts.items())), **warmup_metrics(len(curve), settings)}
         saved = verify(model, outputs.out, comparisons[0], dtype=settings.dtype)
         _write(name, outputs, curve, check, train_metrics, saved=saved)
