@@ -205,9 +205,9 @@ class TreeAttention(torch.autograd.Function):
         """Sets the gradients of the causal segments, then adds those of the attention to the query."""
         queries, keys, values, output, log_sums = ctx.saved_tensors
         gradients = (torch.empty_like(queries), torch.empty_like(keys), torch.empty_like(values))
-        totals = [_heads_first(part) for part in gradients]
-        row_inputs = [_heads_first(part) for part in (gradient, queries)]
-        column_inputs = [_heads_first(part) for part in (keys, values)]
+        totals = [_heads_first(tensor) for tensor in gradients]
+        row_inputs = [_heads_first(tensor) for tensor in (gradient, queries)]
+        column_inputs = [_heads_first(tensor) for tensor in (keys, values)]
         row_outputs = [_heads_first(output), log_sums]
 
         def attend_backward(rows: Span, columns: Span, *, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -222,14 +222,14 @@ class TreeAttention(torch.autograd.Function):
         for tree in ctx.trees:
             for segment in _causal_segments(tree):
                 parts = attend_backward(segment, segment, causal=True)
-                for total, part in zip(_narrow(totals, segment), parts, strict=True):
-                    total.copy_(part)
+                for total, tensor in zip(_narrow(totals, segment), parts, strict=True):
+                    total.copy_(tensor)
             if spans := _query_attention(tree):
                 responses, query = spans
                 parts = attend_backward(responses, query, causal=False)
                 targets = (*_narrow(totals[:1], responses), *_narrow(totals[1:], query))
-                for total, part in zip(targets, parts, strict=True):
-                    total.add_(part)
+                for total, tensor in zip(targets, parts, strict=True):
+                    total.add_(tensor)
         return (*gradients, None, None)
 
 
