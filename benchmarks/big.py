@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.pages import write_between
+
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- made by make big -->\n", "<!-- end of make big -->\n"
 RESULTS = Path(__file__).with_name("big.json")
@@ -33,24 +35,24 @@ STAGES: dict[str, dict[str, str]] = {  # what each reads and writes, in the fold
     },
     "rjs": {"samples": "samples.jsonl", "scores": "scores.jsonl", "out": "rjs/r1.jsonl"},
 }
-NAMED = {"convert": {"round": "r1"}, "score": {"name": "big"}, "rjs": {"name": "big"}}
+OPTIONS = {"convert": {"round": "r1"}, "score": {"name": "big"}, "rjs": {"name": "big"}}
 
 Cost = tuple[float, float]  # seconds of the processor, which other work does not change, and MB at most
 
 
-def main(sizes: Iterable[int], only: Iterable[str]) -> None:
+def main(sizes: Iterable[int], stages: Iterable[str]) -> None:
     """Measures and prints; what belongs to the table is written."""
-    found: dict[int, dict[str, Cost]] = {}
-    for size in sizes:
+    all_costs: dict[int, dict[str, Cost]] = {}
+    for rows in sizes:
         with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-            run("benchmarks.many", folder, str(size))
-            for stage in only:
+            run("benchmarks.many", folder, str(rows))
+            for stage in stages:
                 cost = run(f"stages.{stage}", *arguments(stage, Path(folder)))
-                found.setdefault(size, {})[stage] = cost
-                print(f"{size} rows, {stage}: {cost[0]:.1f} s, {cost[1]:.0f} MB", flush=True)
-                if size in SIZES:
-                    record(size, stage, cost)
-    print(table(found))
+                all_costs.setdefault(rows, {})[stage] = cost
+                print(f"{rows} rows, {stage}: {cost[0]:.1f} s, {cost[1]:.0f} MB", flush=True)
+                if rows in SIZES:
+                    record(rows, stage, cost)
+    print(table(all_costs))
 
 
 def record(size: int, stage: str, cost: Cost) -> None:
@@ -58,24 +60,21 @@ def record(size: int, stage: str, cost: Cost) -> None:
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     results.setdefault(str(size), {})[stage] = [round(cost[0], 1), round(cost[1])]
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert end, "benchmarks/README.md has lost its markers"
-    found = {size: results[str(size)] for size in SIZES if str(size) in results}
-    README.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}", encoding="utf-8")
+    costs = {size: results[str(size)] for size in SIZES if str(size) in results}
+    write_between(README, BEGIN, END, table(costs))
 
 
 def arguments(stage: str, folder: Path) -> list[str]:
     """What dvc.yaml would say, for files in a folder."""
     paths = {name: str(folder / path) for name, path in STAGES[stage].items()}
     paths |= {"metrics": str(folder / f"{stage}.json"), "params": str(folder / "params.yaml")}
-    named = NAMED.get(stage, {}) | paths
-    return [word for name, value in named.items() for word in (f"--{name}", value)]
+    options = OPTIONS.get(stage, {}) | paths
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
-def run(module: str, *words: str) -> Cost:
+def run(module: str, *arguments: str) -> Cost:
     """A module in a process of its own. Its peak is never below what this process holds, which is little."""
-    process = subprocess.Popen([sys.executable, "-m", module, *words], cwd=Path(__file__).parents[1])
+    process = subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=Path(__file__).parents[1])
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -84,14 +83,14 @@ def run(module: str, *words: str) -> Cost:
     return usage.ru_utime + usage.ru_stime, peak
 
 
-def table(found: Mapping[int, Mapping[str, Sequence[float]]]) -> str:
+def table(results: Mapping[int, Mapping[str, Sequence[float]]]) -> str:
     """Seconds and memory of each stage by rows."""
-    head = "".join(f" {size:,} rows |" for size in found)
-    lines = [f"| stage |{head}", f"|---|{'---|' * len(found)}"]
+    header = "".join(f" {size:,} rows |" for size in results)
+    lines = [f"| stage |{header}", f"|---|{'---|' * len(results)}"]
     for stage in STAGES:
         cells = (
             f" {costs[stage][0]:,.1f} s, {costs[stage][1]:,.0f} MB |" if stage in costs else " |"
-            for costs in found.values()
+            for costs in results.values()
         )
         lines.append(f"| {stage} |{''.join(cells)}")
     return "\n".join(lines) + "\n"

@@ -18,7 +18,8 @@ from apo.model.checkpoint import new_language_model, save_language_model
 from benchmarks.data import MAX_LENGTH, made_up_texts
 from benchmarks.jobs import SEED
 from benchmarks.memory_worker import COMPARISONS, NAME, QUERY, RESPONSE
-from benchmarks.scale import PAGE, activation_bytes, put_between
+from benchmarks.pages import write_between
+from benchmarks.scale import PAGE, activation_bytes
 
 BEGIN, END = "<!-- made by python -m benchmarks.memory -->\n", "<!-- end of memory -->\n"
 SIZES = {
@@ -125,7 +126,7 @@ def main() -> None:
     """Measures and writes."""
     with tempfile.TemporaryDirectory() as temporary:
         found = table(Path(temporary))
-    put_between(PAGE, BEGIN, END, found)
+    write_between(PAGE, BEGIN, END, found)
     print(found)
 
 

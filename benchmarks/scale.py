@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from benchmarks.data import LENGTHS
 from benchmarks.flops import layer_flops
+from benchmarks.pages import write_between
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 BEGIN, END = "<!-- made by python -m benchmarks.scale -->\n", "<!-- end -->\n"
@@ -168,13 +169,6 @@ def tables(rates: Rates) -> str:
     return "\n".join(lines) + "\n"
 
 
-def put_between(path: Path, begin: str, end: str, text: str) -> None:
-    """Writes what stands between two markers of a page."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
-    _, _, after = rest.partition(end)
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Writes the tables for the rates that are given."""
     parser = argparse.ArgumentParser(
@@ -185,7 +179,7 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=80 * GIB, help="bytes of a card")
     options = parser.parse_args()
     rates = Rates(options.flops, options.bandwidth, options.memory)
-    put_between(PAGE, BEGIN, END, tables(rates))
+    write_between(PAGE, BEGIN, END, tables(rates))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from apo.sampling.prompts import Prompt, encode_prompts, sampling_encoder
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import QUERIES, Engine, requests
 from benchmarks.data import PARAMS, made_up
-from benchmarks.scale import put_between
+from benchmarks.pages import write_between
 
 RESULTS = Path(__file__).with_name("vllm.json")
 PAGE = Path(__file__).parents[1] / "docs" / "training.md"
@@ -242,7 +242,7 @@ def main() -> None:
             results["models"][model] = found
             options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if options.out == RESULTS:
-        put_between(PAGE, BEGIN, END, table(results))
+        write_between(PAGE, BEGIN, END, table(results))
     print(table(results))
 
 
