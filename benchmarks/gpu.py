@@ -30,7 +30,7 @@ from apo.model.reward_model import RewardModel
 from apo.model.settings import Model
 from apo.reward.train import RankedResponses, train_reward_model
 from apo.scoring.rewards import rewards_of
-from benchmarks.data import PIECES, READING, made_up, texts_of, with_others
+from benchmarks.data import READING, VOCAB_SIZE, made_up, texts_of, with_others
 from benchmarks.flops import reward_flops
 from benchmarks.jobs import SEED, Training, adamw, padded, update
 from benchmarks.ours import NoCheckpoints
@@ -52,7 +52,9 @@ class Bench:
         self.device = runtime.set_up()
         self.tiny = tiny
         self.texts = list(itertools.islice(made_up(SEED), 100 if tiny else 4000))
-        self.tokenizer = train_tokenizer((f"{q} {r}" for q, rs in self.texts for r in rs), vocab_size=PIECES)
+        self.tokenizer = train_tokenizer(
+            (f"{q} {r}" for q, rs in self.texts for r in rs), vocab_size=VOCAB_SIZE
+        )
         self.encoder = reward_encoder(self.tokenizer, Model(**READING), where="gpu")
 
     def config(self, shape: str) -> LlamaConfig:
