@@ -118,7 +118,9 @@ def align(
     rankings = [learned_from(ranking, settings.method) for ranking in data]
     lengths = [model.tokens(ranking.item) for ranking in rankings]
     reference = [[0.0] * len(ranking.scores) for ranking in rankings]
-    if settings.method == "dpo" and not distributed.launcher_requested():  # with a launcher, workers need it
+    if (
+        settings.method == "dpo" and not distributed.launcher_requested()
+    ):  # with APO_LAUNCH only workers use it
         reference = _log_likelihoods(model.to(runtime.device()), rankings, desc)
 
     def loss_of(step: list[int], indices: list[int]) -> Terms:

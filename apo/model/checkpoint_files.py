@@ -97,9 +97,8 @@ def write_model(model: Any, folder: Path, *, dtype: str, **config: Any) -> None:
         model.save_pretrained(folder, state_dict=_cast(model.state_dict(), getattr(torch, dtype)))
     path = folder / "config.json"
     content = json.loads(path.read_text(encoding="utf-8")) | {"dtype": dtype}
-    rope_theta = (content.get("rope_parameters") or {}).get(
-        "rope_theta"
-    )  # None if each layer type has its own
+    rope = content.get("rope_parameters") or {}
+    rope_theta = rope.get("rope_theta")  # None if each layer type has its own
     content |= config if rope_theta is None else {"rope_theta": rope_theta, **config}
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -13,10 +13,7 @@ from apo.model.checkpoint import load_reward_model
 from apo.model.reward_model import RewardModel, rate
 
 COMPARED = 32  # rows on which rewards are compared
-TOLERANCE = {
-    "float32": 1e-5,
-    "bfloat16": 0.1,
-}  # relative to the largest absolute reward, or to 1 if it is less
+TOLERANCE = {"float32": 1e-5, "bfloat16": 0.1}  # relative to the largest |reward|, at least to 1
 
 
 def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -> dict[str, float]:

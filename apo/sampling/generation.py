@@ -44,9 +44,8 @@ def draw(scores: Float[Tensor, "row vocab"], uniform: Float[Tensor, "row"]) -> I
         scores = pad(scores, (0, -scores.shape[1] % BLOCK), value=float("-inf"))
     probabilities = scores.softmax(-1).unflatten(-1, (-1, BLOCK))
     cumulative = probabilities.sum(-1, dtype=torch.double).cumsum(-1)
-    threshold = (
-        uniform.clamp(max=1 - 2**-52)[:, None] * cumulative[:, -1:]
-    )  # below the last sum after rounding
+    # With the clamp, rounding can't lift a number to the last sum.
+    threshold = uniform.clamp(max=1 - 2**-52)[:, None] * cumulative[:, -1:]
     block = torch.searchsorted(cumulative, threshold, right=True)
     within = probabilities[torch.arange(len(block), device=block.device), block[:, 0]].double()
     before = pad(cumulative, (1, 0)).gather(1, block)
