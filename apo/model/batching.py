@@ -138,7 +138,7 @@ def collate_texts(items: Sequence[ResponseSet], *, pad_id: int) -> tuple[Tensor,
     labels = torch.full((len(items), length), IGNORED)
     attention = torch.zeros((len(items), length), dtype=torch.bool)
     for row, item in enumerate(items):
-        sequence = torch.tensor(item.prefix + item.responses[0])
+        sequence = torch.tensor(item.sequence(0))
         ids[row, : len(sequence)] = sequence
         attention[row, : len(sequence)] = True
         labels[row, len(item.prefix) : len(sequence)] = sequence[len(item.prefix) :]
