@@ -1,8 +1,8 @@
-"""One command, one table: time and memory of this project beside other ways, measured in one run.
+"""Time and memory of this project and of other implementations, measured in one run.
 
-`make bench`, or `python -m benchmarks [FILE] [--quick] [--only KEY ...]`: FILE holds comparisons in any shape
-that `data.source: files` reads; without it, texts are made up in the lengths of Helpful&Harmless. A whole
-run writes `results.json` and the table in README.md; a quick one, and one of some jobs, only prints it.
+`make bench`, or `python -m benchmarks [FILE] [--quick] [--only KEY ...]`: FILE has comparisons in any format
+that `data.source: files` reads. Without it, texts are generated in the lengths of Helpful&Harmless. A full
+run writes `results.json` and the table in README.md; with --quick or --only it only prints the table.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from apo.core.errors import UserError
 from apo.model import runtime
-from benchmarks.data import LEARNED_FROM, SIZES, made_up_texts, prepare, read_texts
+from benchmarks.data import SIZES, TOKENIZER_TEXTS, made_up_texts, prepare, read_texts
 from benchmarks.flops import needed
 from benchmarks.jobs import SEED
 from benchmarks.measure import Plan, measure
@@ -28,43 +28,44 @@ PROGRESS = "{percentage:3.0f} %, {elapsed} gone, {remaining} left{postfix}"
 
 
 def plans(*, quick: bool) -> list[Plan]:
-    """An optimizer step of 64 comparisons, and its doubles; for a quick look a quarter of one."""
-    part, repeats = (4, 1) if quick else (1, 3)
+    """The plans of all jobs; a training is one optimizer step of 64 comparisons, with `quick` a quarter."""
+    divisor, repeats = (4, 1) if quick else (1, 3)
     multiples = () if quick else (2, 4)
-    found = [
-        Plan("train_pairs", "train_pairs", "5M", 64 // part, repeats, multiples),
-        Plan("train_apo", "train_apo", "5M", 16 // part, repeats, multiples),
-        Plan("score", "score", "5M", 32 // part, repeats, multiples),
-        Plan("sample", "sample", "5M", 16 // part, repeats, multiples),
-        Plan("train_pairs_30m", "train_pairs", "30M", 64 // part, repeats, ways=("plain", "packed", "ours")),
+    implementations = ("plain", "packed", "ours")
+    all_plans = [
+        Plan("train_pairs", "train_pairs", "5M", 64 // divisor, repeats, multiples),
+        Plan("train_apo", "train_apo", "5M", 16 // divisor, repeats, multiples),
+        Plan("score", "score", "5M", 32 // divisor, repeats, multiples),
+        Plan("sample", "sample", "5M", 16 // divisor, repeats, multiples),
+        Plan("train_pairs_30m", "train_pairs", "30M", 64 // divisor, repeats, ways=implementations),
     ]
-    return found if quick else [*found, Plan("sample_other", "sample_other", "5M", 8, 1)]
+    return all_plans if quick else [*all_plans, Plan("sample_other", "sample_other", "5M", 8, 1)]
 
 
-def run(todo: list[Plan], source: Path | None) -> dict[str, Any]:
-    """Prepares the data, measures, and gives the results."""
-    os.environ |= {"APO_DEVICE": "cpu", "APO_PRECISION": "float32"}  # as all the other ways run
+def run(plans: list[Plan], source: Path | None) -> dict[str, Any]:
+    """Prepares the data and measures; returns the results."""
+    os.environ |= {"APO_DEVICE": "cpu", "APO_PRECISION": "float32"}  # as in the other implementations
     runtime.set_up()
     results: dict[str, Any] = {"machine": machine_facts(), "models": {}}
-    texts = read_texts(source) if source else made_up_texts(LEARNED_FROM, seed=SEED)
+    texts = read_texts(source) if source else made_up_texts(TOKENIZER_TEXTS, seed=SEED)
     all_rates = []
     with tempfile.TemporaryDirectory() as temporary:
-        for size in dict.fromkeys(plan.size for plan in todo):
+        for size in dict.fromkeys(plan.size for plan in plans):
             folder = Path(temporary) / size
             facts = prepare(folder, texts, rows=256, queries=64, sizes=SIZES[size], seed=SEED)
             results["models"][size] = facts.pop("parameters")
             results["data"] = {
                 "source": source.name if source else "made-up words in the lengths of HH"
             } | facts
-        with tqdm(total=sum(plan.cost for plan in todo), bar_format=PROGRESS) as progress:
-            for plan in todo:
+        with tqdm(total=sum(plan.cost for plan in plans), bar_format=PROGRESS) as progress:
+            for plan in plans:
                 folder = Path(temporary) / plan.size
-                found, rates = measure(plan, folder, progress)
+                measurements, rates = measure(plan, folder, progress)
                 flops = {}
-                if not plan.job.startswith("sample"):  # not bound by them
-                    for name, last in (("fraction_all_layers", False), ("fraction", True)):
-                        flops[name] = needed(folder, plan.job, plan.rows, last_tokens=last)
-                results[plan.key] = job_results(plan, found, flops=flops, rate=median(rates))
+                if not plan.job.startswith("sample"):  # which operations do not limit
+                    for name, last_tokens in (("fraction_all_layers", False), ("fraction", True)):
+                        flops[name] = needed(folder, plan.job, plan.rows, last_tokens=last_tokens)
+                results[plan.key] = job_results(plan, measurements, flops=flops, rate=median(rates))
                 all_rates += rates
     results["matmul_gflops"] = median(all_rates) / 1e9
     if "train_pairs_30m" in results:
@@ -73,7 +74,7 @@ def run(todo: list[Plan], source: Path | None) -> dict[str, Any]:
 
 
 def main(source: Path | None, *, quick: bool, only: list[str]) -> None:
-    """Prints the table; writes it after a whole run."""
+    """Prints the table, and writes it after a full run."""
     results = run([plan for plan in plans(quick=quick) if not only or plan.key in only], source)
     print(table(results))
     if not (quick or only):

@@ -1,9 +1,9 @@
-"""RRHF on four responses a query: one tree against separate sequences, and a plain pass over as many tokens.
+"""RRHF on four responses per query: packed sequences, separate sequences, and a plain pass of as many tokens.
 
-`python -m benchmarks.alignment [FILE]`: one optimizer step of 16 queries of the 5M model, each way once, then
-each way again; the ratios of the medians. The plain pass is pretraining's (`language.py`) on texts as
-long as the trees, with the loss on all tokens. Where FILE is left out, words are made up in the lengths of
-Helpful&Harmless.
+`python -m benchmarks.alignment [FILE]` runs one optimizer step of 16 queries of the 5M model, alternating
+between the implementations, and prints the medians. The plain pass is a pretraining step
+(`apo.language.causal_lm`) on texts as long as the packed sequences, with the loss on all tokens. Without
+FILE, texts are generated in the lengths of Helpful&Harmless.
 """
 
 import statistics
@@ -19,10 +19,11 @@ from apo.alignment.settings import Align
 from apo.alignment.train import align
 from apo.language.causal_lm import train_language_model
 from apo.model import runtime
+from apo.model.batching import packed_length
 from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.model.encoding import ResponseSet
 from apo.training.settings import Lora
-from benchmarks.data import LEARNED_FROM, MAX_LENGTH, SIZES, made_up_texts, prepare, read_texts
+from benchmarks.data import MAX_LENGTH, SIZES, TOKENIZER_TEXTS, made_up_texts, prepare, read_texts
 from benchmarks.jobs import SEED, load_items
 from benchmarks.ours import NoCheckpoints
 
@@ -49,16 +50,16 @@ SETTINGS = Align(
 
 
 def ways(folder: Path, items: Sequence[ResponseSet]) -> dict[str, Callable[[], float]]:
-    """Functions to be timed, each of which takes one step of a model of its own and gives its loss."""
+    """The functions that are timed; each takes one step of its own model and returns the loss."""
     device = runtime.set_up()
     pad_id = load_tokenizer(folder / "backbone").pad_token_id
     data = [Ranking(item, [-float(k) for k in range(len(item.responses))]) for item in items]
 
-    def rrhf(*, tree: bool) -> Callable[[], float]:
+    def rrhf(*, packed: bool) -> Callable[[], float]:
         model = ResponseLikelihood(
             load_language_model(folder / "backbone"), pad_id=pad_id, max_length=MAX_LENGTH
         )
-        model.supports_shared_prefix = tree
+        model.supports_shared_prefix = packed
 
         def run() -> float:
             curve = align(model, data, SETTINGS, seed=SEED, desc="", checkpoints=NoCheckpoints())
@@ -66,12 +67,12 @@ def ways(folder: Path, items: Sequence[ResponseSet]) -> dict[str, Callable[[], f
 
         return run
 
-    plain = load_language_model(folder / "backbone")
+    language_model = load_language_model(folder / "backbone")
     texts = [ResponseSet(item.prefix[:1], [sum(item.responses, item.prefix[1:])]) for item in items]
 
-    def one_pass() -> float:
+    def plain_pass() -> float:
         curve = train_language_model(
-            plain,
+            language_model,
             texts,
             SETTINGS,
             pad_id=pad_id,
@@ -82,40 +83,40 @@ def ways(folder: Path, items: Sequence[ResponseSet]) -> dict[str, Callable[[], f
         )
         return curve[0]["loss"]
 
-    return {"tree": rrhf(tree=True), "separate": rrhf(tree=False), "plain pass": one_pass}
+    return {"tree": rrhf(packed=True), "separate": rrhf(packed=False), "plain pass": plain_pass}
 
 
 def measure(folder: Path, items: Sequence[ResponseSet], repeats: int) -> dict[str, float]:
-    """Median seconds of each way; the first round, which also compares the losses, is not timed."""
-    todo = ways(folder, items)
-    losses = {name: run() for name, run in todo.items()}
+    """Median seconds of each function; the first round, which compares the losses, is not timed."""
+    functions = ways(folder, items)
+    losses = {name: run() for name, run in functions.items()}
     if abs(losses["tree"] - losses["separate"]) > 1e-4:
         raise SystemExit(f"error: the losses differ: {losses}")
-    seconds: dict[str, list[float]] = {name: [] for name in todo}
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
-        for name, run in todo.items():
-            began = time.perf_counter()
+        for name, run in functions.items():
+            start = time.perf_counter()
             run()
-            seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(found) for name, found in seconds.items()}
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def main(source: Path | None) -> None:
     """Prints the table."""
-    texts = read_texts(source) if source else made_up_texts(LEARNED_FROM, seed=SEED)
+    texts = read_texts(source) if source else made_up_texts(TOKENIZER_TEXTS, seed=SEED)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         prepare(folder, texts, rows=256, queries=64, sizes=SIZES["5M"], seed=SEED)
         items = load_items(folder, "score", QUERIES)
-        found = measure(folder, items, REPEATS)
+        medians = measure(folder, items, REPEATS)
     tokens = {
-        "tree": sum(len(item.prefix) + sum(map(len, item.responses)) for item in items),
+        "tree": sum(map(packed_length, items)),
         "separate": sum(item.unpacked_tokens for item in items),
     }
     print("| way | seconds | times the tree | tokens |\n|---|---|---|---|")
-    for name, seconds in found.items():
+    for name, seconds in medians.items():
         count = tokens.get(name, tokens["tree"])
-        print(f"| {name} | {seconds:.3f} | {seconds / found['tree']:.2f} | {count} |")
+        print(f"| {name} | {seconds:.3f} | {seconds / medians['tree']:.2f} | {count} |")
 
 
 if __name__ == "__main__":

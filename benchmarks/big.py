@@ -1,8 +1,8 @@
-"""Time and memory of the stages that read rows, for more and more of them: `make big`.
+"""Time and memory of the stages that read rows, for increasing numbers of rows: `make big`.
 
-`python -m benchmarks.big ROWS ... [--only STAGE ...]`: so many comparisons and so many queries with four
-samples are made up (`benchmarks.many`) and go through data, split, convert, score and rjs, each in a process
-of its own. What was measured for the sizes of the table goes to `big.json`, and from there to README.md.
+`python -m benchmarks.big ROWS ... [--only STAGE ...]` generates ROWS comparisons and ROWS queries with four
+samples (`benchmarks.many`) and runs data, split, convert, score and rjs on them, each in a separate process.
+The costs for the sizes of the table are written to `big.json`, and the table to README.md.
 """
 
 import argparse
@@ -14,11 +14,13 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.pages import write_between
+
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- made by make big -->\n", "<!-- end of make big -->\n"
 RESULTS = Path(__file__).with_name("big.json")
 SIZES = (10_000, 100_000, 1_000_000)
-STAGES: dict[str, dict[str, str]] = {  # what each reads and writes, in the folder
+STAGES: dict[str, dict[str, str]] = {  # paths in the folder, by option of the stage
     "data": {"input": "input", "out": "raw"},
     "split": {
         **{name: f"raw/{name}.jsonl" for name in ("comparisons", "golden", "demonstrations", "documents")},
@@ -33,49 +35,46 @@ STAGES: dict[str, dict[str, str]] = {  # what each reads and writes, in the fold
     },
     "rjs": {"samples": "samples.jsonl", "scores": "scores.jsonl", "out": "rjs/r1.jsonl"},
 }
-NAMED = {"convert": {"round": "r1"}, "score": {"name": "big"}, "rjs": {"name": "big"}}
+OPTIONS = {"convert": {"round": "r1"}, "score": {"name": "big"}, "rjs": {"name": "big"}}
 
-Cost = tuple[float, float]  # seconds of the processor, which other work does not change, and MB at most
+Cost = tuple[float, float]  # CPU seconds, which do not depend on other processes, and peak memory in MB
 
 
-def main(sizes: Iterable[int], only: Iterable[str]) -> None:
-    """Measures and prints; what belongs to the table is written."""
-    found: dict[int, dict[str, Cost]] = {}
-    for size in sizes:
+def main(sizes: Iterable[int], stages: Iterable[str]) -> None:
+    """Measures and prints the costs; those of `SIZES` are written too."""
+    all_costs: dict[int, dict[str, Cost]] = {}
+    for rows in sizes:
         with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-            run("benchmarks.many", folder, str(size))
-            for stage in only:
+            run("benchmarks.many", folder, str(rows))
+            for stage in stages:
                 cost = run(f"stages.{stage}", *arguments(stage, Path(folder)))
-                found.setdefault(size, {})[stage] = cost
-                print(f"{size} rows, {stage}: {cost[0]:.1f} s, {cost[1]:.0f} MB", flush=True)
-                if size in SIZES:
-                    record(size, stage, cost)
-    print(table(found))
+                all_costs.setdefault(rows, {})[stage] = cost
+                print(f"{rows} rows, {stage}: {cost[0]:.1f} s, {cost[1]:.0f} MB", flush=True)
+                if rows in SIZES:
+                    record(rows, stage, cost)
+    print(table(all_costs))
 
 
 def record(size: int, stage: str, cost: Cost) -> None:
-    """Writes the cost to the results, and the table of all of them to the README."""
+    """Writes the cost to the results, and the table of all results to the README."""
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     results.setdefault(str(size), {})[stage] = [round(cost[0], 1), round(cost[1])]
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert end, "benchmarks/README.md has lost its markers"
-    found = {size: results[str(size)] for size in SIZES if str(size) in results}
-    README.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}", encoding="utf-8")
+    costs = {size: results[str(size)] for size in SIZES if str(size) in results}
+    write_between(README, BEGIN, END, table(costs))
 
 
 def arguments(stage: str, folder: Path) -> list[str]:
-    """What dvc.yaml would say, for files in a folder."""
+    """The arguments of a stage, as in dvc.yaml, for files in a folder."""
     paths = {name: str(folder / path) for name, path in STAGES[stage].items()}
     paths |= {"metrics": str(folder / f"{stage}.json"), "params": str(folder / "params.yaml")}
-    named = NAMED.get(stage, {}) | paths
-    return [word for name, value in named.items() for word in (f"--{name}", value)]
+    options = OPTIONS.get(stage, {}) | paths
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
-def run(module: str, *words: str) -> Cost:
-    """A module in a process of its own. Its peak is never below what this process holds, which is little."""
-    process = subprocess.Popen([sys.executable, "-m", module, *words], cwd=Path(__file__).parents[1])
+def run(module: str, *arguments: str) -> Cost:
+    """Runs a module in a separate process; its peak memory is at least that of this small process."""
+    process = subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=Path(__file__).parents[1])
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -84,14 +83,14 @@ def run(module: str, *words: str) -> Cost:
     return usage.ru_utime + usage.ru_stime, peak
 
 
-def table(found: Mapping[int, Mapping[str, Sequence[float]]]) -> str:
-    """Seconds and memory of each stage by rows."""
-    head = "".join(f" {size:,} rows |" for size in found)
-    lines = [f"| stage |{head}", f"|---|{'---|' * len(found)}"]
+def table(results: Mapping[int, Mapping[str, Sequence[float]]]) -> str:
+    """The table of seconds and memory of each stage by number of rows."""
+    header = "".join(f" {size:,} rows |" for size in results)
+    lines = [f"| stage |{header}", f"|---|{'---|' * len(results)}"]
     for stage in STAGES:
         cells = (
             f" {costs[stage][0]:,.1f} s, {costs[stage][1]:,.0f} MB |" if stage in costs else " |"
-            for costs in found.values()
+            for costs in results.values()
         )
         lines.append(f"| {stage} |{''.join(cells)}")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""What the benchmarks run on: comparisons, a tokenizer trained on them, a Llama with random weights."""
+"""The inputs of the benchmarks: comparisons, a tokenizer trained on them, a Llama with random weights."""
 
 import itertools
 import json
@@ -19,8 +19,8 @@ from apo.model.encoding import Encoder, ResponseSet
 Text = tuple[str, list[str]]  # a query and its responses, the better one first
 
 MAX_LENGTH = 512
-PIECES = 8192
-LEARNED_FROM = 4000  # comparisons that the tokenizer is trained on
+VOCAB_SIZE = 8192
+TOKENIZER_TEXTS = 4000  # comparisons that the tokenizer is trained on
 READING: dict[str, Any] = {
     "max_length": MAX_LENGTH,
     "pooling": "last",
@@ -36,50 +36,50 @@ LENGTHS = Path(__file__).with_name("hh_lengths.json")
 
 
 def read_texts(path: Path) -> list[Text]:
-    """The first two responses of every comparison of a file that the pipeline reads too."""
+    """The first two responses of every comparison of a file, in any format that the pipeline reads."""
     texts = []
     on_issue = read_section(PARAMS, ROW_ISSUES.section, ROW_ISSUES.settings)
     for row in read_comparisons(path, Counter(), DataIssues(ROW_ISSUES, on_issue.actions())):
-        order = sorted(range(2), key=lambda k: -row["scores"][k])
-        texts.append((row["query"], [row["responses"][k] for k in order]))
+        order = sorted(range(2), key=lambda index: -row["scores"][index])
+        texts.append((row["query"], [row["responses"][index] for index in order]))
     return texts
 
 
-def made_up_texts(number: int, *, seed: int) -> list[Text]:
-    """The first of `made_up`."""
-    return list(itertools.islice(made_up(seed), number))
+def made_up_texts(count: int, *, seed: int) -> list[Text]:
+    """The first `count` texts of `made_up`."""
+    return list(itertools.islice(made_up(seed), count))
 
 
 def made_up(seed: int) -> Iterator[Text]:
-    """Random words in the numbers that Helpful&Harmless has, without end.
+    """Endless comparisons of random words in the lengths of Helpful&Harmless.
 
-    The words of query, chosen and rejected response come as a triple from `hh_lengths.json`
-    (`benchmarks.lengths`). Words are made of syllables and as unequally frequent as those of a language, so
-    that the tokenizer has frequent ones as one piece and rare ones as several.
+    The numbers of words of query, chosen and rejected response are a triple of `hh_lengths.json`
+    (`benchmarks.lengths`). Words consist of syllables and have frequencies like those of a language, so that
+    the tokenizer has one token for a frequent word and several for a rare one.
     """
-    draw = random.Random(seed)
+    rng = random.Random(seed)
     triples = json.loads(LENGTHS.read_text(encoding="utf-8"))["words"]
     syllables = [a + b + c for a in "bdfghklmnprstvw" for b in "aeiou" for c in ("", "n", "r", "s")]
-    words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(20000)]
-    frequency = list(itertools.accumulate(1 / (rank + 10) for rank in range(len(words))))
+    words = ["".join(rng.choices(syllables, k=rng.randint(1, 4))) for _ in range(20000)]
+    cumulative = list(itertools.accumulate(1 / (rank + 10) for rank in range(len(words))))
 
-    def some(count: int) -> str:
-        return " ".join(draw.choices(words, cum_weights=frequency, k=count))
+    def sentence(count: int) -> str:
+        return " ".join(rng.choices(words, cum_weights=cumulative, k=count))
 
     while True:
-        query, chosen, rejected = draw.choice(triples)
-        yield f"\n\nHuman: {some(query)}\n\nAssistant:", [some(chosen), some(rejected)]
+        query, chosen, rejected = rng.choice(triples)
+        yield f"\n\nHuman: {sentence(query)}\n\nAssistant:", [sentence(chosen), sentence(rejected)]
 
 
 def with_others(texts: Sequence[Text], count: int, *, seed: int) -> list[Text]:
     """Every query with `count` responses: its own, then responses to other queries."""
-    draw = random.Random(seed)
-    found = []
-    for index, (query, own) in enumerate(texts):
-        others = [i for i in draw.sample(range(len(texts)), count) if i != index]
-        more = [draw.choice(texts[i][1]) for i in others]
-        found.append((query, [*own, *more][:count]))
-    return found
+    rng = random.Random(seed)
+    extended = []
+    for index, (query, responses) in enumerate(texts):
+        indices = [i for i in rng.sample(range(len(texts)), count) if i != index]
+        other_responses = [rng.choice(texts[i][1]) for i in indices]
+        extended.append((query, [*responses, *other_responses][:count]))
+    return extended
 
 
 def prepare(
@@ -91,21 +91,24 @@ def prepare(
     sizes: dict[str, int],
     seed: int,
 ) -> dict[str, Any]:
-    """Writes what every process of the benchmark reads: `backbone/` and the encoded items of every job.
+    """Writes the inputs of the benchmark: `backbone/`, the tokenized items of every job, and the prompts.
 
     Args:
+        folder: The folder to write into.
         texts: At least `rows` comparisons.
-        rows: Comparisons, and queries that are scored.
-        queries: Queries of golden > samples, and queries that are answered.
-        sizes: Of the model, a value of `SIZES`.
+        rows: Number of comparisons, and of queries that are scored.
+        queries: Number of queries with golden > samples, and of prompts.
+        sizes: Sizes of the model, a value of `SIZES`.
+        seed: Seed of the sample of texts and of the weights.
 
     Returns:
-        Facts about the data.
+        Facts about data and model.
     """
-    texts = random.Random(seed).sample(texts, min(len(texts), LEARNED_FROM))
-    tokenizer = train_tokenizer((f"{q} {r}" for q, rs in texts for r in rs), vocab_size=PIECES)
-    more = {"num_key_value_heads": sizes["num_attention_heads"], "max_position_embeddings": 2 * MAX_LENGTH}
-    model = new_language_model(tokenizer, seed=seed, rope_theta=10000.0, **sizes, **more)
+    texts = random.Random(seed).sample(texts, min(len(texts), TOKENIZER_TEXTS))
+    tokenizer = train_tokenizer((f"{q} {r}" for q, rs in texts for r in rs), vocab_size=VOCAB_SIZE)
+    sizes = sizes | {"num_key_value_heads": sizes["num_attention_heads"]}
+    sizes["max_position_embeddings"] = 2 * MAX_LENGTH
+    model = new_language_model(tokenizer, seed=seed, rope_theta=10000.0, **sizes)
     save_language_model(model, tokenizer, folder / "backbone", "# A model with random weights\n")
     encoder = Encoder(tokenizer, **READING)
     counts: Counter[str] = Counter()
@@ -133,7 +136,7 @@ def prepare(
 
 
 def write_items(path: Path, items: Sequence[ResponseSet]) -> None:
-    """Items as JSON Lines."""
+    """Writes items as JSON Lines."""
     lines = (json.dumps([item.prefix, item.responses]) + "\n" for item in items)
     path.write_text("".join(lines), encoding="utf-8")
 
@@ -144,12 +147,12 @@ def read_items(path: Path) -> list[ResponseSet]:
 
 
 def read_prompts(folder: Path, rows: int) -> list[str]:
-    """The first `rows` queries that are answered."""
+    """The first `rows` prompts."""
     prompts: list[str] = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
     return prompts[:rows]
 
 
 def texts_of(item: ResponseSet) -> Iterator[list[int]]:
-    """The separate texts of an item: the query again before every response."""
+    """The separate sequences of an item: the query with each response."""
     for response in item.responses:
         yield item.prefix + response

@@ -1,4 +1,4 @@
-"""Time to turn comparisons into ids: through a chat template, and plainly, as texts in the HH form.
+"""Time to tokenize comparisons with a chat template, compared with plain texts in the HH form.
 
 python -m benchmarks.encoding FOLDER FILE   a checkpoint with a chat template, a file of comparisons
 """
@@ -22,34 +22,34 @@ ROUNDS = 5
 
 
 def plain(tokenizer: Any, rows: Iterator[tuple[str, list[str]]]) -> int:
-    """Queries, and responses behind the end of a query, each encoded once; nothing is rendered."""
+    """Encodes queries, and responses after `Assistant:`, once each, without a chat template."""
     tokens = 0
     while chunk := list(islice(rows, 512)):
         texts = [query for query, _ in chunk]
-        texts += [f"\n\nAssistant: {one.strip()}" for _, responses in chunk for one in responses]
+        texts += [f"\n\nAssistant: {text.strip()}" for _, responses in chunk for text in responses]
         tokens += sum(map(len, tokenizer(texts, add_special_tokens=False)["input_ids"]))
     return tokens
 
 
 def rendered(tokenizer: Any, rows: Iterator[tuple[str, list[str]]]) -> int:
-    """As every stage encodes."""
+    """Encodes with the chat template, as all stages do."""
     encoder = Encoder(tokenizer, 1_000_000, "last", "", "left")
-    read = encoder.tokenize(rows, Counter(), where="", allow_blank=True)
-    return sum(len(one.query) + sum(map(len, one.responses)) for one in read if one)
+    tokenized = encoder.tokenize(rows, Counter(), where="", allow_blank=True)
+    return sum(len(item.query) + sum(map(len, item.responses)) for item in tokenized if item)
 
 
 def main(folder: str, file: str) -> None:
     tokenizer = open_tokenizer(Path(folder))
     texts = [(row["query"], row["responses"]) for row in islice(read_rows(Path(file)), ROWS)]
-    ways: dict[str, Callable[[Any, Iterator[tuple[str, list[str]]]], int]] = {
+    functions: dict[str, Callable[[Any, Iterator[tuple[str, list[str]]]], int]] = {
         "plain": plain,
         "rendered": rendered,
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(ROUNDS):  # interleaved
-        for name, way in ways.items():
+        for name, encode in functions.items():
             start = time.perf_counter()
-            tokens = way(tokenizer, iter(texts))
+            tokens = encode(tokenizer, iter(texts))
             seconds[name].append(time.perf_counter() - start)
             print(f"{name}: {tokens} tokens of {len(texts)} rows in {seconds[name][-1]:.2f} s")
     ratios = [a / b for a, b in zip(seconds["rendered"], seconds["plain"], strict=True)]

@@ -1,15 +1,16 @@
-"""The matrix multiplications that a reward needs, and how fast this machine does large ones.
+"""The matrix multiplications of a reward, and the rate of this machine in a large matrix multiplication.
 
-Of a tree (the query once, then every response), in floating point operations, two for a multiplication with
-its addition:
+Floating point operations of a packed sequence (the query once, then every response), two for a multiplication
+with its addition:
 
     linear layers    2 x their parameters x tokens
-    attention        2 x 2 x hidden size x layers x pairs of tokens of which the later sees the earlier
+    attention        2 x 2 x hidden size x layers x pairs of tokens of which the later attends to the earlier
     reward           2 x hidden size x responses
 
-and three times that for a training: the gradient of a product is two products of its size. No vocabulary
-projection, no padding, no softmax, no normalisation. Of the last layer a reward reads the last token of each
-response alone; `last_tokens` counts the keys and values of all tokens there, and the rest for those only.
+Training takes three times as many: the gradient of a product is two products of its size. Vocabulary
+projection, padding, softmax and normalization are not counted. A reward needs only the last token of each
+response of the last layer. With `last_tokens`, keys and values of that layer are counted for all tokens, and
+its other operations for those last tokens only.
 """
 
 import time
@@ -32,9 +33,9 @@ def layer_flops(config: Any, *, keys: int, queries: int, pairs: int) -> int:
     """Operations of one layer of a Llama, forward.
 
     Args:
-        keys: Tokens that have keys and values.
-        queries: Tokens that have all the rest.
-        pairs: Of a query with a key that it sees.
+        keys: Tokens with keys and values.
+        queries: Tokens with queries, attention output and MLP.
+        pairs: Pairs of a query and a key to which it attends.
     """
     hidden, inner = config.hidden_size, config.intermediate_size
     narrow = hidden // config.num_attention_heads * config.num_key_value_heads
@@ -43,24 +44,24 @@ def layer_flops(config: Any, *, keys: int, queries: int, pairs: int) -> int:
 
 
 def visible_pairs(item: ResponseSet) -> int:
-    """Pairs (token, token that it sees) of a tree: a response sees the query and itself, causally."""
+    """Pairs (token, token to which it attends) of a packed sequence; attention is causal."""
     query = len(item.prefix)
-    own = sum(len(r) * query + len(r) * (len(r) + 1) // 2 for r in item.responses)
-    return query * (query + 1) // 2 + own
+    responses = sum(len(ids) * query + len(ids) * (len(ids) + 1) // 2 for ids in item.responses)
+    return query * (query + 1) // 2 + responses
 
 
 def reward_flops(config: Any, item: ResponseSet, *, last_tokens: bool) -> int:
-    """Operations of the rewards of one tree, forward; see above for `last_tokens`."""
+    """Operations of the forward pass of one packed sequence; see above for `last_tokens`."""
     tokens, responses = packed_length(item), len(item.responses)
-    whole = layer_flops(config, keys=tokens, queries=tokens, pairs=visible_pairs(item))
-    last = whole
+    layer = layer_flops(config, keys=tokens, queries=tokens, pairs=visible_pairs(item))
+    last_layer = layer
     if last_tokens:
-        last = layer_flops(config, keys=tokens, queries=responses, pairs=item.unpacked_tokens)
-    return int((config.num_hidden_layers - 1) * whole + last + 2 * config.hidden_size * responses)
+        last_layer = layer_flops(config, keys=tokens, queries=responses, pairs=item.unpacked_tokens)
+    return int((config.num_hidden_layers - 1) * layer + last_layer + 2 * config.hidden_size * responses)
 
 
 def needed(folder: Path, job: str, rows: int, *, last_tokens: bool) -> int:
-    """Operations of a training or a scoring of the benchmark."""
+    """Operations of a training or scoring job."""
     config = AutoConfig.from_pretrained(folder / "backbone")
     items = load_items(folder, job, rows)
     forward = sum(reward_flops(config, item, last_tokens=last_tokens) for item in items)
@@ -68,7 +69,7 @@ def needed(folder: Path, job: str, rows: int, *, last_tokens: bool) -> int:
 
 
 def matmul(folder: Path, job: str, rows: int) -> Callable[[], float]:
-    """To be run: operations a second in `rows` products of two square float32 matrices, the median."""
+    """A function that returns the median operations per second of `rows` products of float32 matrices."""
     left, right = torch.randn(2, SIDE, SIDE).unbind()
     out = left @ right
 

@@ -1,8 +1,8 @@
-"""What is promised of a GPU, measured in one run: `python -m benchmarks.gpu` writes `gpu.json`.
+"""Time and memory on a GPU, measured in one run: `python -m benchmarks.gpu` writes `gpu.json`.
 
-Llamas with random weights read made-up comparisons in the lengths of Helpful&Harmless. The optimizer steps
-are those of the stages: bf16 layers, float32 weights. `--tiny --out FILE` runs all of it on any machine in a
-minute and shows only that the command works.
+Llamas with random weights read generated comparisons in the lengths of Helpful&Harmless. The optimizer steps
+are those of the stages: bf16 layers, float32 weights. `--tiny --out FILE` runs all jobs on any machine in a
+minute, as a test of the command.
 """
 
 import argparse
@@ -30,47 +30,36 @@ from apo.model.reward_model import RewardModel
 from apo.model.settings import Model
 from apo.reward.train import RankedResponses, train_reward_model
 from apo.scoring.rewards import rewards_of
-from benchmarks.data import PIECES, READING, made_up, texts_of, with_others
+from benchmarks.data import READING, VOCAB_SIZE, made_up, texts_of, with_others
 from benchmarks.flops import reward_flops
 from benchmarks.jobs import SEED, Training, adamw, padded, update
 from benchmarks.ours import NoCheckpoints
+from benchmarks.pages import write_between
 from benchmarks.plain import by_length
 from benchmarks.sampling import SETTINGS, prompt_ids, sample_tokens
-from benchmarks.scale import put_between
 
 RESULTS = Path(__file__).with_name("gpu.json")
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 BEGIN, END = "<!-- made by python -m benchmarks.gpu -->\n", "<!-- end of gpu -->\n"
-SHAPES = {
-    "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128},
-    "1B": {
-        "hidden_size": 2048,
-        "num_hidden_layers": 16,
-        "num_attention_heads": 32,
-        "intermediate_size": 8192,
-    },
-    "7B": {
-        "hidden_size": 4096,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "intermediate_size": 11008,
-    },
-}
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+SHAPES = {"tiny": (64, 2, 4, 128), "1B": (2048, 16, 32, 8192), "7B": (4096, 32, 32, 11008)}  # see SIZES
 
 
 class Bench:
-    """The machine, the texts and the models."""
+    """The device, the texts and the models of all jobs."""
 
     def __init__(self, *, tiny: bool) -> None:
         self.device = runtime.set_up()
         self.tiny = tiny
         self.texts = list(itertools.islice(made_up(SEED), 100 if tiny else 4000))
-        self.tokenizer = train_tokenizer((f"{q} {r}" for q, rs in self.texts for r in rs), vocab_size=PIECES)
+        self.tokenizer = train_tokenizer(
+            (f"{q} {r}" for q, rs in self.texts for r in rs), vocab_size=VOCAB_SIZE
+        )
         self.encoder = reward_encoder(self.tokenizer, Model(**READING), where="gpu")
 
     def config(self, shape: str) -> LlamaConfig:
         """The configuration of a model of this size."""
-        sizes = SHAPES["tiny" if self.tiny else shape]
+        sizes = dict(zip(SIZES, SHAPES["tiny" if self.tiny else shape], strict=True))
         special = {
             f"{name}_token_id": getattr(self.tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")
         }
@@ -84,11 +73,11 @@ class Bench:
 
     def items(self, rows: int, responses: int) -> list[ResponseSet]:
         """Encoded queries with that many responses."""
-        chosen = with_others(self.texts[: max(8, rows // (12 if self.tiny else 1))], responses, seed=SEED)
-        return list(self.encoder.items(chosen, Counter(), where="made up"))
+        texts = with_others(self.texts[: max(8, rows // (12 if self.tiny else 1))], responses, seed=SEED)
+        return list(self.encoder.items(texts, Counter(), where="made up"))
 
     def timed(self, run: Callable[[], Any], *, repeats: int = 3) -> dict[str, float]:
-        """The median time of some runs after one that warms up, and the peak memory of the device."""
+        """The median time of some runs after a warm-up, and the peak memory of the device."""
         cuda = self.device.type == "cuda"
         seconds = []
         run()
@@ -97,17 +86,17 @@ class Bench:
         for _ in range(repeats):
             if cuda:
                 torch.cuda.synchronize()
-            began = time.perf_counter()
+            start = time.perf_counter()
             run()
             if cuda:
                 torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - start)
         peak = torch.cuda.max_memory_allocated() / 2**30 if cuda else 0.0
         return {"seconds": sorted(seconds)[repeats // 2], "peak_gib": peak}
 
 
 def matmul(bench: Bench) -> dict[str, float]:
-    """Operations a second in products of two large bf16 matrices."""
+    """Operations per second in products of two large bf16 matrices."""
     side = 256 if bench.tiny else 8192
     left, right = torch.randn(2, side, side, device=bench.device, dtype=torch.bfloat16).unbind()
     return {"flops": 20 * 2 * side**3 / bench.timed(lambda: [left @ right for _ in range(20)])["seconds"]}
@@ -123,19 +112,14 @@ def training(
     data = [RankedResponses(item, scores, is_adversarial=job.is_apo) for item in job.items]
 
     def run() -> None:
-        options: dict[str, Any] = {
-            "coeff": job.weight,
-            "seed": SEED,
-            "desc": "",
-            "checkpoints": NoCheckpoints(),
-        }
-        train_reward_model(model, data, job.settings, **options)
+        options: dict[str, Any] = {"coeff": job.weight, "seed": SEED, "checkpoints": NoCheckpoints()}
+        train_reward_model(model, data, job.settings, desc="", **options)
 
     return bench.timed(run, repeats=repeats) | counted(model, job.items, times=3)
 
 
 def large_training(bench: Bench) -> dict[str, float]:
-    """An optimizer step of a model of 7B."""
+    """An optimizer step of a 7B model."""
     os.environ["APO_GRADIENT_CHECKPOINTING"] = "1"
     try:
         return training(bench, rows=64, responses=2, shape="7B", repeats=1)
@@ -155,13 +139,14 @@ def plain_training(bench: Bench, *, rows: int, responses: int) -> dict[str, floa
         for items in job.steps():
             pairs = sum(len(item.responses) - 1 for item in items)
             for indices in by_length([item.longest * len(item.responses) for item in items], budget):
-                group = [items[i] for i in indices]
-                texts = [text for item in group for text in texts_of(item)]
+                micro_batch = [items[i] for i in indices]
+                texts = [text for item in micro_batch for text in texts_of(item)]
                 batch = padded(texts, length=max(map(len, texts)), pad_id=bench.tokenizer.pad_token_id)
                 on_device = {name: tensor.to(bench.device) for name, tensor in batch.items()}
                 with runtime.autocast(bench.device):
-                    found = classifier(**on_device, use_cache=False).logits.float().view(len(group), -1)
-                (-job.weight * logsigmoid(found[:, :1] - found[:, 1:]).sum() / pairs).backward()
+                    logits = classifier(**on_device, use_cache=False).logits
+                rewards = logits.float().view(len(micro_batch), -1)
+                (-job.weight * logsigmoid(rewards[:, :1] - rewards[:, 1:]).sum() / pairs).backward()
             update(classifier, optimizer, job.settings)
 
     return bench.timed(run) | counted(model, job.items, times=3)
@@ -174,7 +159,7 @@ def scoring(bench: Bench) -> dict[str, float]:
 
 
 def counted(model: RewardModel, items: list[ResponseSet], *, times: int) -> dict[str, float]:
-    """Queries, their tokens as trees and as separate texts, and the operations that a tree needs."""
+    """Queries, their tokens as packed sequences and as separate texts, and operations of the former."""
     config = model.classifier.config
     return {
         "queries": len(items),
@@ -185,7 +170,7 @@ def counted(model: RewardModel, items: list[ResponseSet], *, times: int) -> dict
 
 
 def sampling(bench: Bench, *, ours: bool) -> dict[str, float]:
-    """Four responses to every query, by this project or by `generate`, 64 prompts together."""
+    """Four responses to every query, by this project or by `generate` with 64 prompts per batch."""
     torch.manual_seed(SEED)
     with torch.device(bench.device):
         model = LlamaForCausalLM(bench.config("1B")).eval()
@@ -203,7 +188,9 @@ def sampling(bench: Bench, *, ours: bool) -> dict[str, float]:
         for start in range(0, len(prompts), 64):
             batch = prompts[start : start + 64]
             width = max(map(len, batch))
-            ids = torch.tensor([[pad] * (width - len(p)) + p for p in batch], device=bench.device)
+            ids = torch.tensor(
+                [[pad] * (width - len(prompt)) + prompt for prompt in batch], device=bench.device
+            )
             options = {
                 "do_sample": True,
                 "temperature": SETTINGS.temperature,
@@ -215,12 +202,12 @@ def sampling(bench: Bench, *, ours: bool) -> dict[str, float]:
                 drawn = model.generate(input_ids=ids, attention_mask=(ids != pad).long(), **options)
             tokens += int(((drawn[:, width:] == model.config.eos_token_id).cumsum(-1) == 0).sum())
 
-    found = bench.timed(by_project if ours else by_generate, repeats=1)
-    return found | {"tokens": tokens, "tokens_per_second": tokens / found["seconds"]}
+    measured = bench.timed(by_project if ours else by_generate, repeats=1)
+    return measured | {"tokens": tokens, "tokens_per_second": tokens / measured["seconds"]}
 
 
 def agreement(bench: Bench) -> dict[str, float]:
-    """The largest difference of a reward from the one that the CPU computes in float32."""
+    """The largest difference of a reward from that of the CPU in float32."""
     items = bench.items(64, 4)
     model = bench.reward_model("tiny").eval()
 
@@ -250,7 +237,7 @@ JOBS: dict[str, Callable[[Bench], dict[str, float]]] = {
 
 
 def table(results: dict[str, Any]) -> str:
-    """What `docs/scale.md` shows of the results."""
+    """The table of the results in docs/scale.md."""
     jobs, rate = results["jobs"], results["jobs"]["bf16 matmul"]["flops"]
     agreement = jobs["rewards against the CPU"]
     lines = [
@@ -275,7 +262,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Runs every job; one that fails is written down with its error and the others go on."""
+    """Runs every job; the error of a failed job is recorded and the next job starts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiny", action="store_true", help="tiny models, on any device")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -304,7 +291,7 @@ def main() -> None:
         print(job, json.dumps(results["jobs"][job]), flush=True)
         arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if arguments.out == RESULTS:
-        put_between(PAGE, BEGIN, END, table(results))
+        write_between(PAGE, BEGIN, END, table(results))
 
 
 if __name__ == "__main__":

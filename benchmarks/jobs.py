@@ -1,13 +1,13 @@
-"""The four jobs, and what all ways of doing them share: items, optimizer steps, settings, weights."""
+"""The items, optimizer steps, settings and weights that all implementations of a job share."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from apo.model.batching import packed_length
 from apo.model.checkpoint import start_reward_model
@@ -19,16 +19,16 @@ from apo.training.trainer import length_bucketed_batches
 from benchmarks.data import READING, read_items
 
 SEED = 7
-COMPARISONS = 64  # in an optimizer step; golden + 4 samples are four of them
-CHECKED = 4  # items on which all ways are compared before anything is timed
+COMPARISONS = 64  # per optimizer step; golden + 4 samples are four comparisons
+CHECKED = 4  # items on which all implementations are compared before anything is timed
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is learned from.
+    """The training data of a job.
 
     Attributes:
-        items: Chosen and rejected, or golden and samples: the first response is better than each other one.
+        items: Chosen and rejected, or golden and samples: the first response is better than all others.
         is_apo: Whether they are golden > samples.
     """
 
@@ -37,12 +37,12 @@ class Training:
 
     @property
     def weight(self) -> float:
-        """Of a pair, as in the paper: 1, or 0.1 / 4 for golden > sample."""
+        """The weight of a pair, as in the paper: 1, or 0.1 / 4 for golden > sample."""
         return 0.025 if self.is_apo else 1.0
 
     @property
     def settings(self) -> Optimizer:
-        """One pass in steps of `COMPARISONS` comparisons, at a rate that hardly moves the random model."""
+        """One epoch in steps of `COMPARISONS` comparisons, with a learning rate close to 0."""
         pairs = len(self.items[0].responses) - 1
         return Optimizer(
             optimizer="adamw",
@@ -58,38 +58,35 @@ class Training:
         )
 
     def steps(self) -> list[list[ResponseSet]]:
-        """The items of every optimizer step: this project's steps, in random order inside a step."""
-        draw = random.Random(SEED)
+        """The items of every optimizer step: the steps of this project, in random order within a step."""
+        rng = random.Random(SEED)
         batches = length_bucketed_batches(
             [packed_length(item) for item in self.items], self.settings, seed=SEED
         )
-        return [[self.items[i] for i in draw.sample(batch, len(batch))] for batch in batches]
-
-
-def checked(items: Sequence[ResponseSet]) -> list[ResponseSet]:
-    """The first items that no way of reading cuts."""
-    return [item for item in items if item.longest < READING["max_length"]][:CHECKED]
+        return [[self.items[i] for i in rng.sample(batch, len(batch))] for batch in batches]
 
 
 def load_items(folder: Path, job: str, rows: int) -> list[ResponseSet]:
-    """The first `rows` items of a job, all that are compared for 0."""
+    """The first `rows` items of a job; for 0, the first `CHECKED` that no implementation truncates."""
     items = read_items(folder / f"{job}.jsonl")
-    return items[:rows] if rows else checked(items)
+    if rows:
+        return items[:rows]
+    return [item for item in items if item.longest < READING["max_length"]][:CHECKED]
 
 
 def load_reward_model(folder: Path) -> RewardModel:
-    """The reward model that every way starts from."""
+    """The reward model that all implementations start from."""
     return start_reward_model(folder / "backbone", Model(**READING), seed=SEED)
 
 
 def pair(item: ResponseSet) -> list[tuple[list[int], list[int]]]:
-    """Separate comparisons of whole texts: the first response against each other one, repeated for each."""
-    first, *others = item.responses
-    return [(item.prefix + first, item.prefix + other) for other in others]
+    """Separate comparisons of query and response: the first response with each of the others."""
+    first, *worse = item.responses
+    return [(item.prefix + first, item.prefix + response) for response in worse]
 
 
 def adamw(model: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """The optimizer of all ways."""
+    """The optimizer of all implementations."""
     return torch.optim.AdamW(
         model.parameters(),
         lr=settings.lr,
@@ -106,11 +103,36 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, settings: Optimiz
     optimizer.zero_grad(set_to_none=True)
 
 
+def training_run(
+    model: nn.Module, training: Training, losses_of: Callable[[list[ResponseSet]], Iterable[Tensor]]
+) -> Callable[[], float]:
+    """A function that trains a model and returns the mean loss of its steps.
+
+    Args:
+        model: Trained in place.
+        training: The steps and settings.
+        losses_of: The losses of the micro-batches of a step; they add up to the loss of the step.
+    """
+    steps, settings = training.steps(), training.settings
+    optimizer = adamw(model, settings)
+
+    def run() -> float:
+        total = 0.0
+        for items in steps:
+            for loss in losses_of(items):
+                loss.backward()
+                total += loss.item()
+            update(model, optimizer, settings)
+        return total / len(steps)
+
+    return run
+
+
 def padded(rows: Sequence[Sequence[int]], *, length: int, pad_id: int) -> dict[str, Any]:
-    """Texts padded on the right, with the mask that a model of transformers takes."""
+    """Input ids and attention mask of texts, padded on the right."""
     ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
     mask = torch.zeros((len(rows), length), dtype=torch.long)
-    for number, row in enumerate(rows):
-        ids[number, : len(row)] = torch.tensor(row)
-        mask[number, : len(row)] = 1
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+        mask[index, : len(row)] = 1
     return {"input_ids": ids, "attention_mask": mask}

@@ -1,7 +1,7 @@
 """Writes `hh_lengths.json` from a file of comparisons: `python -m benchmarks.lengths FILE`.
 
-Numbers only: 256 triples (words of the query, of the chosen, of the rejected response), evenly spaced among
-all comparisons of the file when they are sorted by their words together.
+The output has only numbers: 256 triples (words of the query, of the chosen and of the rejected response),
+evenly spaced among all comparisons of the file, sorted by their total number of words.
 """
 
 import json
@@ -14,10 +14,10 @@ TRIPLES = 256
 
 
 def triples(texts: list[Text]) -> list[list[int]]:
-    """The middle one of each of `TRIPLES` equal parts of the sorted triples."""
-    counted = [[len(text.split()) for text in (query, *responses)] for query, responses in texts]
-    counted.sort(key=lambda triple: (sum(triple), triple))
-    return [counted[int((k + 0.5) * len(counted) / TRIPLES)] for k in range(TRIPLES)]
+    """The middle triple of each of `TRIPLES` equal parts of the sorted triples."""
+    words = [[len(text.split()) for text in (query, *responses)] for query, responses in texts]
+    words.sort(key=lambda triple: (sum(triple), triple))
+    return [words[int((k + 0.5) * len(words) / TRIPLES)] for k in range(TRIPLES)]
 
 
 def main(path: Path) -> None:

@@ -1,7 +1,8 @@
-"""What `benchmarks.big` reads: many made-up comparisons, golden answers and samples, and a stub of an RM.
+"""The inputs of `benchmarks.big`: many generated comparisons, golden answers and samples, and a tiny RM.
 
-`python -m benchmarks.many FOLDER ROWS`: comparisons and golden answers in FOLDER/input, as many queries with
-four samples and their scores in FOLDER, the reward model in FOLDER/rm, the parameters in FOLDER/params.yaml.
+`python -m benchmarks.many FOLDER ROWS` writes comparisons and golden answers to FOLDER/input, as many queries
+with four samples and their scores to FOLDER, the reward model to FOLDER/rm and the parameters to
+FOLDER/params.yaml.
 """
 
 import itertools
@@ -27,42 +28,48 @@ from apo.model.settings import Model
 from benchmarks.data import PARAMS, READING, Text, made_up
 
 SEED = 1
-SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}
-MAX_LENGTH = 64  # tokens; the time is that of rows, not of a model
-SAMPLE = 12  # words of a sample
-GOES_ON, CHANGED, AGAIN = 0.25, 0.03, 0.02  # parts of the rows, see `dialogues`
+SIZES = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "num_key_value_heads": 1,
+    "intermediate_size": 16,
+}
+MAX_LENGTH = 64  # tokens; so few that the time is that of reading rows, not of a model
+SAMPLE_WORDS = 12
+CONTINUED, CHANGED, REPEATED = 0.25, 0.03, 0.02  # fractions of the rows, see `dialogues`
 
 
 def dialogues(number: int, *, seed: int) -> Iterator[Text]:
     """Queries of one to five turns with two responses each.
 
-    Of four rows one goes on from the row before it, three in a hundred have its query with one word changed,
-    two in a hundred the same query.
+    Of the rows, 25 % continue the dialogue of the previous row, 3 % have its query with one word changed, and
+    2 % have the same query.
     """
-    draw = random.Random(f"dialogues {seed}")
+    rng = random.Random(f"dialogues {seed}")
     query, responses = "", [""]
-    for own, answers in itertools.islice(made_up(seed), number):
-        kind = draw.random() if query else 1.0
-        if kind < GOES_ON and query.count(HUMAN) < 3:
-            query = f"{query} {responses[0]}{own}"
-        elif GOES_ON <= kind < GOES_ON + CHANGED:
+    for new_query, new_responses in itertools.islice(made_up(seed), number):
+        kind = rng.random() if query else 1.0
+        if kind < CONTINUED and query.count(HUMAN) < 3:
+            query = f"{query} {responses[0]}{new_query}"
+        elif CONTINUED <= kind < CONTINUED + CHANGED:
             words = query.split(" ")
-            words[draw.randrange(1, max(len(words) - 1, 2))] = f"other{draw.randrange(1000)}"
+            words[rng.randrange(1, max(len(words) - 1, 2))] = f"other{rng.randrange(1000)}"
             changed = " ".join(words)
-            query = changed if changed.endswith(ASSISTANT) and changed.startswith(HUMAN) else own
-        elif not GOES_ON + CHANGED <= kind < GOES_ON + CHANGED + AGAIN:
-            query = own
-        responses = answers
-        yield query, answers
+            query = changed if changed.endswith(ASSISTANT) and changed.startswith(HUMAN) else new_query
+        elif not CONTINUED + CHANGED <= kind < CONTINUED + CHANGED + REPEATED:
+            query = new_query
+        responses = new_responses
+        yield query, responses
 
 
 def rows(number: int) -> Iterator[tuple[str, Row]]:
-    """So many comparisons, and as many golden answers, samples and scores.
+    """Rows by file: `number` comparisons, golden answers, samples and scores.
 
-    Comparisons are whole dialogues, as Anthropic publishes them; the others are of their queries, each once,
-    and of some more.
+    Comparisons are whole dialogues, as Anthropic publishes them. The other rows are of their distinct queries
+    and of some additional ones.
     """
-    draw = random.Random(f"scores {SEED}")
+    rng = random.Random(f"scores {SEED}")
     seen: set[bytes] = set()
     for index, (query, (chosen, rejected)) in enumerate(dialogues(2 * number, seed=SEED)):
         if index < number:
@@ -71,30 +78,31 @@ def rows(number: int) -> Iterator[tuple[str, Row]]:
         if len(seen) < number and digest not in seen:
             seen.add(digest)
             yield "golden", {"query": query, "golden": " ".join(sorted(chosen.split()))}
-            texts = [text.split()[:SAMPLE] for text in (chosen, rejected)]
+            texts = [text.split()[:SAMPLE_WORDS] for text in (chosen, rejected)]
             samples = [" ".join(words[::step]) for words in texts for step in (1, -1)]
             query_id = query_id_of(query)
             yield "samples", {"query_id": query_id, "query": query, "samples": samples}
-            yield "scores", {"query_id": query_id, "scores": [draw.gauss(0, 1) for _ in samples]}
+            yield "scores", {"query_id": query_id, "scores": [rng.gauss(0, 1) for _ in samples]}
         elif index >= number and len(seen) == number:
             return
 
 
-def stub(folder: Path) -> None:
-    """A reward model of one layer with random weights."""
+def write_reward_model(folder: Path) -> None:
+    """Writes a reward model with one layer and random weights."""
     texts = (f"{query} {responses[0]}" for query, responses in dialogues(1000, seed=SEED))
     tokenizer = train_tokenizer(texts, vocab_size=2000)
-    more = {"num_key_value_heads": 1, "max_position_embeddings": 2 * MAX_LENGTH}
-    model = new_language_model(tokenizer, seed=SEED, rope_theta=10000.0, **SIZES, **more)
-    save_language_model(model, tokenizer, folder / "backbone", "# A stub\n")
-    reading = Model(**(READING | {"max_length": MAX_LENGTH}))
-    save_reward_model(
-        start_reward_model(folder / "backbone", reading, seed=SEED), folder / "rm", "# A stub\n"
+    positions = 2 * MAX_LENGTH
+    model = new_language_model(
+        tokenizer, seed=SEED, rope_theta=10000.0, max_position_embeddings=positions, **SIZES
     )
+    save_language_model(model, tokenizer, folder / "backbone", "# A stub\n")
+    settings = Model(**(READING | {"max_length": MAX_LENGTH}))
+    reward_model = start_reward_model(folder / "backbone", settings, seed=SEED)
+    save_reward_model(reward_model, folder / "rm", "# A stub\n")
 
 
 def parameters() -> dict[str, Any]:
-    """Those of the repository, with files, a test part that is drawn, and a gate that is open."""
+    """The parameters of the repository, with `source: files`, a random test part and an open gate."""
     params: dict[str, Any] = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
     params["data"] |= {"source": "files"}
     params["data"]["files"] |= {"comparisons": ["comparisons.jsonl"], "golden": ["golden.jsonl"]}
@@ -104,11 +112,11 @@ def parameters() -> dict[str, Any]:
 
 
 def main(folder: Path, number: int) -> None:
-    """Writes it all."""
+    """Writes all files."""
     paths = {name: folder / "input" / f"{name}.jsonl" for name in ("comparisons", "golden")}
     paths |= {name: folder / f"{name}.jsonl" for name in ("samples", "scores")}
     write_parts(paths, rows(number))
-    stub(folder)
+    write_reward_model(folder)
     (folder / "evaluation.json").write_text(json.dumps({"rm": {}}), encoding="utf-8")
     (folder / "params.yaml").write_text(json.dumps(parameters()), encoding="utf-8")
 

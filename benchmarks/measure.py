@@ -1,4 +1,4 @@
-"""Interleaved repeats: every way is timed once before any is timed again."""
+"""Interleaved measurements: every implementation is timed once before any is timed again."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ REPEATS_OF_MATMUL = 3
 
 
 class Process:
-    """A `benchmarks.worker` that waits for numbers of rows."""
+    """A `benchmarks.worker` process that waits for numbers of rows."""
 
     def __init__(self, job: str, way: str, folder: Path) -> None:
         self.name = f"{job}, {way}"
@@ -34,17 +34,17 @@ class Process:
         )
 
     def started(self) -> float:
-        """Waits for the imports; MB that the process then holds."""
-        return float(self._answer()["imported_mb"])
+        """Waits for the imports; returns the peak memory of the process in MB."""
+        return float(self._read_reply()["imported_mb"])
 
     def run(self, rows: int) -> dict[str, Any]:
         """One timed run; see `benchmarks.worker`."""
         assert self._process.stdin
-        with suppress(BrokenPipeError):  # the answer says why
+        with suppress(BrokenPipeError):  # the reply raises the error of the process
             self._process.stdin.write(f"{rows}\n")
-        return self._answer()
+        return self._read_reply()
 
-    def _answer(self) -> dict[str, Any]:
+    def _read_reply(self) -> dict[str, Any]:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
@@ -55,26 +55,26 @@ class Process:
                 expected="a way that runs",
                 do="look at the process alone: python -m benchmarks.worker JOB WAY FOLDER",
             )
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        reply: dict[str, Any] = json.loads(line)
+        return reply
 
     def __enter__(self) -> "Process":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.__exit__(None, None, None)  # closes the input and waits for the end
+        self._process.__exit__(None, None, None)  # closes stdin and waits for the end
         self._errors.close()
 
 
 @dataclass
 class Measured:
-    """What one way took.
+    """The measurements of one implementation.
 
     Attributes:
-        seconds: By multiple of the rows; those of 1 repeated.
-        values: What the runs on the rows gave.
-        peak_mb: Most memory of the process, the runs on more rows left out.
-        imported_mb: Memory after the imports.
+        imported_mb: Memory after the imports, in MB.
+        seconds: Seconds of the runs by multiple of the rows; several for 1.
+        values: The results of the runs on the rows.
+        peak_mb: Peak memory of the process in MB, without the runs on multiples of the rows.
     """
 
     imported_mb: float
@@ -89,15 +89,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured of one job.
+    """The plan of the measurements of one job.
 
     Attributes:
-        key: In the results.
+        key: Its key in the results.
+        job: The job, a key of `WAYS`.
         size: The model, a key of `benchmarks.data.SIZES`.
-        rows: Comparisons, queries of golden > samples, queries that are scored or answered.
-        repeats: Timed runs of every way.
-        multiples: Of the rows, on each of which every way that `grows` runs once more.
-        ways: Names of ways, none for all.
+        rows: Number of comparisons, queries with golden > samples, queries to score, or prompts.
+        repeats: Timed runs of every implementation.
+        multiples: Multiples of the rows, on each of which every implementation that `grows` runs once.
+        ways: Names of implementations; empty for all.
     """
 
     key: str
@@ -110,41 +111,43 @@ class Plan:
 
     @property
     def chosen(self) -> dict[str, Way]:
-        """Its ways by name."""
+        """Its implementations by name."""
         return {name: way for name, way in WAYS[self.job].items() if name in self.ways or not self.ways}
 
     @property
     def cost(self) -> float:
-        """What `measure` moves the progress by."""
+        """The total progress of `measure`."""
         return sum(
             self.cost_of(name) * (self.repeats + sum(self.multiples) * way.grows)
             for name, way in self.chosen.items()
         )
 
     def cost_of(self, name: str) -> float:
-        """A guess of the time of one run, in any unit."""
-        heavier = SIZES[self.size]["num_hidden_layers"] * SIZES[self.size]["hidden_size"] ** 2
-        return heavier * self.rows * WAYS[self.job][name].cost
+        """The estimated time of one run, in any unit."""
+        model_cost = SIZES[self.size]["num_hidden_layers"] * SIZES[self.size]["hidden_size"] ** 2
+        return model_cost * self.rows * WAYS[self.job][name].cost
 
 
 def measure(plan: Plan, folder: Path, progress: Any) -> tuple[dict[str, Measured], list[float]]:
-    """Times ways of a job, first the repeats on the rows in turn, then each once on the multiples.
+    """Times the implementations of a job: first repeated on the rows in turn, then once on each multiple.
 
     Args:
+        plan: The plan of the job.
         folder: Written by `benchmarks.data.prepare`.
-        progress: Moved by the cost of the plan.
+        progress: Advanced by the cost of the plan.
 
     Returns:
-        What each way took, and rates of a large matrix multiplication, one after each round of repeats.
+        The measurements of each implementation, and the rates of a large matrix multiplication, one for each
+        round of repeats.
 
     Raises:
-        UserError: A way fails, or two ways give different losses or rewards.
+        UserError: An implementation fails, or two of them give different losses or rewards.
     """
     rates, job = [], plan.job
     with ExitStack() as stack:
         processes = {name: stack.enter_context(Process(job, name, folder)) for name in plan.chosen}
         matmul = stack.enter_context(Process("matmul", "matmul", folder))
-        found = {name: Measured(process.started()) for name, process in processes.items()}
+        measurements = {name: Measured(process.started()) for name, process in processes.items()}
         matmul.started()
         values = {name: process.run(0)["value"] for name, process in processes.items()}
         if not job.startswith("sample"):
@@ -153,33 +156,33 @@ def measure(plan: Plan, folder: Path, progress: Any) -> tuple[dict[str, Measured
         def run(name: str, multiple: int) -> dict[str, Any]:
             rows = plan.rows * multiple
             progress.set_postfix_str(f"{plan.key}: {name}, {rows} rows", refresh=True)
-            answer = processes[name].run(rows)
-            found[name].seconds.setdefault(multiple, []).append(answer["seconds"])
+            reply = processes[name].run(rows)
+            measurements[name].seconds.setdefault(multiple, []).append(reply["seconds"])
             progress.update(plan.cost_of(name) * multiple)
-            return answer
+            return reply
 
         for _ in range(plan.repeats):
             for name in plan.chosen:
-                answer = run(name, 1)
-                found[name].values.append(answer["value"])
-                found[name].peak_mb = answer["peak_mb"]
+                reply = run(name, 1)
+                measurements[name].values.append(reply["value"])
+                measurements[name].peak_mb = reply["peak_mb"]
             rates.append(matmul.run(REPEATS_OF_MATMUL)["value"])
         for multiple in plan.multiples:
             for name, way in plan.chosen.items():
                 if way.grows:
                     run(name, multiple)
-    return found, rates
+    return measurements, rates
 
 
 def check(job: str, values: dict[str, Any]) -> None:
-    """All ways give the same loss or the same rewards on untouched weights.
+    """Checks that all implementations give the same loss or the same rewards before training.
 
     Raises:
         UserError: Two differ by more than `TOLERANCE`.
     """
-    reference = _listed(values["ours"])
+    reference = _as_list(values["ours"])
     for name, value in values.items():
-        difference = max(abs(a - b) for a, b in zip(_listed(value), reference, strict=True))
+        difference = max(abs(a - b) for a, b in zip(_as_list(value), reference, strict=True))
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{job}, {name}",
@@ -189,5 +192,5 @@ def check(job: str, values: dict[str, Any]) -> None:
             )
 
 
-def _listed(value: Any) -> list[float]:
+def _as_list(value: Any) -> list[float]:
     return value if isinstance(value, list) else [value]

@@ -1,7 +1,7 @@
-"""What trainings take in memory beside what `scale.py` counts: `python -m benchmarks.memory`.
+"""Measured memory of trainings beside the arithmetic of `scale.py`: `python -m benchmarks.memory`.
 
-Trains a model of a tenth of a billion random weights for one step on the CPU in float32, in one process and
-parted between two, with all weights and with LoRA. Writes the table of docs/scale.md; a minute or two.
+Trains a model of 100 million random weights for one step on the CPU in float32: in one process and sharded
+between two, with all weights and with LoRA. Writes the table of docs/scale.md; takes a minute or two.
 """
 
 import json
@@ -11,14 +11,14 @@ import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 from apo.language.tokenizer import train_tokenizer
 from apo.model.checkpoint import new_language_model, save_language_model
 from benchmarks.data import MAX_LENGTH, made_up_texts
 from benchmarks.jobs import SEED
 from benchmarks.memory_worker import COMPARISONS, NAME, QUERY, RESPONSE
-from benchmarks.scale import PAGE, activation_bytes, put_between
+from benchmarks.pages import write_between
+from benchmarks.scale import PAGE, activation_bytes
 
 BEGIN, END = "<!-- made by python -m benchmarks.memory -->\n", "<!-- end of memory -->\n"
 SIZES = {
@@ -31,20 +31,20 @@ SIZES = {
 TOKENS = 256  # of a micro-batch
 PROCESSES = 2
 RANK = 2  # of the adapters
-LIMITS = {  # numbers and no shares: by default up to 1e9 gathered weights stay, which is all of a small model
+LIMITS = {  # in weights; the defaults of up to 1e9 would gather all weights of a small model
     "stage3_max_live_parameters": 10**6,
     "stage3_max_reuse_distance": 10**6,
     "stage3_prefetch_bucket_size": 10**5,
     "reduce_bucket_size": 10**6,
 }
-# Of glibc: what is freed goes back to the system at once. By default it keeps freed tensors of up to 32 MB,
-# which then count as held: several times the model here.
-GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_ARENA_MAX": "1"}
+# With these, glibc returns freed memory to the system at once. By default it keeps freed tensors of up to
+# 32 MB, which would be measured too: several times the model here.
+RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_ARENA_MAX": "1"}
 MB = 10**6
 
 
 def make_backbone(folder: Path, sizes: dict[str, int]) -> int:
-    """A checkpoint with random weights; how many."""
+    """Writes a checkpoint with random weights; returns their number."""
     texts = made_up_texts(50, seed=SEED)
     tokenizer = train_tokenizer((f"{q} {r}" for q, rs in texts for r in rs), vocab_size=400)
     model = new_language_model(
@@ -55,18 +55,19 @@ def make_backbone(folder: Path, sizes: dict[str, int]) -> int:
 
 
 def measured(folder: Path, key: str, *, parted: bool, rank: int) -> list[dict[str, int]]:
-    """Bytes of each process of a training.
+    """Peak memory of each process of a training, in bytes.
 
     Args:
-        folder: With `backbone`.
-        parted: Between two processes, by ZeRO-3.
-        rank: Of the adapters, 0 for all weights.
+        folder: The folder that has `backbone`.
+        key: Name of the training.
+        parted: Whether it is sharded between two processes by ZeRO-3.
+        rank: Rank of the adapters; 0 for all weights.
     """
     worker = ["-m", "benchmarks.memory_worker", str(folder), key, str(rank)]
     cpu = {"APO_DEVICE": "cpu", "DS_ACCELERATOR": "cpu", "APO_PRECISION": "float32", "APO_LAUNCH": ""}
     threads = {"APO_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     memory = {"APO_TOKEN_BUDGET": str(TOKENS), "APO_GRADIENT_CHECKPOINTING": "1"}
-    environment = os.environ | cpu | threads | memory | GIVEN_BACK
+    environment = os.environ | cpu | threads | memory | RETURN_MEMORY
     environment |= {"DVC_ROOT": str(folder), "APO_DEEPSPEED": ""}
     command = [sys.executable, *worker]
     if parted:
@@ -81,24 +82,27 @@ def measured(folder: Path, key: str, *, parted: bool, rank: int) -> list[dict[st
 
 
 def counted(weights: int, activations: float, *, processes: int, trained: int, writes: bool) -> float:
-    """Bytes by the arithmetic of `scale.py`: 4 a frozen weight, 16 a trained one, all of it parted.
+    """Bytes by the arithmetic of `scale.py`: 4 per frozen weight, 16 per trained weight, all sharded.
 
     Args:
-        trained: Of the weights.
-        writes: Whether this is the process that gathers a state: weights and both moments.
+        weights: Number of weights.
+        activations: Bytes of activations.
+        processes: Number of processes.
+        trained: Number of trained weights.
+        writes: Whether the process gathers the checkpoint: weights and both moments.
     """
-    held = (4 * (weights - trained) + 16 * trained) / processes
-    return held + activations + (12 * trained if writes and processes > 1 else 0)
+    states = (4 * (weights - trained) + 16 * trained) / processes
+    return states + activations + (12 * trained if writes and processes > 1 else 0)
 
 
 def adapter_weights(sizes: dict[str, int], rank: int) -> int:
-    """A and B of all linear layers, and the head."""
+    """Number of weights of the adapters A and B of all linear layers, and of the head."""
     hidden, inner = sizes["hidden_size"], sizes["intermediate_size"]
     return rank * sizes["num_hidden_layers"] * (4 * 2 * hidden + 3 * (hidden + inner)) + hidden
 
 
 def table(folder: Path) -> str:
-    """What stands between the markers of docs/scale.md."""
+    """The table of docs/scale.md."""
     weights = make_backbone(folder, SIZES)
     activations = activation_bytes(SimpleNamespace(**SIZES), TOKENS, number=4)
     lines = [
@@ -110,23 +114,25 @@ def table(folder: Path) -> str:
     ]
     for desc, rank in (("all weights", 0), ("LoRA", RANK)):
         trained = adapter_weights(SIZES, rank) if rank else weights
-        for where, processes in (("one process", 1), ("ZeRO-3", PROCESSES)):
-            found = measured(folder, f"{rank}-{processes}", parted=processes > 1, rank=rank)
-            for number, own in enumerate(found):
-                part: dict[str, Any] = {"processes": processes, "trained": trained, "writes": number == 0}
-                process = f", process {number + 1} of {processes}" if processes > 1 else ""
-                cells = [counted(weights, activations, **part), own["resident"], own["private"]]
+        for sharding, processes in (("one process", 1), ("ZeRO-3", PROCESSES)):
+            peaks = measured(folder, f"{rank}-{processes}", parted=processes > 1, rank=rank)
+            for index, peak in enumerate(peaks):
+                process = f", process {index + 1} of {processes}" if processes > 1 else ""
+                arithmetic = counted(
+                    weights, activations, processes=processes, trained=trained, writes=index == 0
+                )
+                cells = [arithmetic, peak["resident"], peak["private"]]
                 numbers = " | ".join(f"{cell / MB:,.0f}" for cell in cells)
-                lines.append(f"| {desc}, {where}{process} | {numbers} |")
+                lines.append(f"| {desc}, {sharding}{process} | {numbers} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Measures and writes."""
     with tempfile.TemporaryDirectory() as temporary:
-        found = table(Path(temporary))
-    put_between(PAGE, BEGIN, END, found)
-    print(found)
+        text = table(Path(temporary))
+    write_between(PAGE, BEGIN, END, text)
+    print(text)
 
 
 if __name__ == "__main__":

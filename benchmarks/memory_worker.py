@@ -1,8 +1,7 @@
-"""One step of training of `python -m benchmarks.memory` in this process, or in the processes of a launcher.
+"""One training step of `python -m benchmarks.memory`, in this process or in the processes of a launcher.
 
-Writes for each process the most memory that it took beyond its imports: all that was resident, and the
-private part of it. The rest are pages of the checkpoint's file, which processes share and the system can take
-back.
+Writes the peak memory of each process beyond its imports: resident memory, and its private part. The other
+part are pages of the checkpoint file, which processes share and the system can reclaim.
 """
 
 import contextlib
@@ -31,31 +30,35 @@ STEPS, COMPARISONS = 1, 64
 QUERY, RESPONSE = 6, 1  # tokens
 
 
-class Watch:
-    """The most memory since it was made, looked at every few milliseconds."""
+class PeakMemory:
+    """The peak memory since its creation, sampled every few milliseconds.
+
+    Attributes:
+        peak: Bytes above the memory at the creation, by kind.
+    """
 
     def __init__(self) -> None:
-        self._before = _held()
-        self.most = dict.fromkeys(self._before, 0)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._baseline = _memory()
+        self.peak = dict.fromkeys(self._baseline, 0)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "PeakMemory":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
+        self._stopped.set()
         self._thread.join()
 
-    def _look(self) -> None:
-        while not self._ended.wait(0.004):
-            for kind, value in _held().items():
-                self.most[kind] = max(self.most[kind], value - self._before[kind])
+    def _sample(self) -> None:
+        while not self._stopped.wait(0.004):
+            for kind, value in _memory().items():
+                self.peak[kind] = max(self.peak[kind], value - self._baseline[kind])
 
 
-def _held() -> dict[str, int]:
-    """Bytes of this process, on Linux."""
+def _memory() -> dict[str, int]:
+    """Resident and private memory of this process in bytes, on Linux."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     kinds = {"resident": "VmRSS", "private": "RssAnon"}
     return {kind: 1024 * int(re.findall(rf"{name}:\s+(\d+)", status)[0]) for kind, name in kinds.items()}
@@ -63,26 +66,26 @@ def _held() -> dict[str, int]:
 
 def items() -> list[ResponseSet]:
     """Comparisons that all have the same number of tokens."""
-    ids = [(7 * place) % 200 + 10 for place in range(QUERY + 2 * RESPONSE)]
+    ids = [(7 * position) % 200 + 10 for position in range(QUERY + 2 * RESPONSE)]
     responses = [ids[QUERY : QUERY + RESPONSE], ids[QUERY + RESPONSE :]]
     return [ResponseSet(ids[:QUERY], responses) for _ in range(STEPS * COMPARISONS)]
 
 
 def train(folder: Path, key: str, rank: int) -> dict[str, int]:
-    """Trains and saves a state; the bytes that it took."""
+    """Trains and saves a checkpoint; returns the peak memory in bytes."""
     runtime.set_up()
     lora: Any = Lora(rank=rank, alpha=16.0, targets=[])
-    import peft  # noqa: F401, before anything is counted
+    import peft  # noqa: F401, before the baseline is measured
 
     if os.environ.get("APO_DEEPSPEED"):
         import deepspeed  # noqa: F401
 
     training = Training(items(), is_apo=False)
-    with Watch() as watch, contextlib.suppress(distributed.WorkerDone):
+    with PeakMemory() as memory, contextlib.suppress(distributed.WorkerDone):
         model = start_reward_model(folder / "backbone", Model(**READING), seed=SEED)
         add_adapters(model.classifier, lora, seed=SEED, where="lora")
         checkpoints = Checkpoints(NAME, key)
-        checkpoints.folder.mkdir(parents=True, exist_ok=True)  # a rank finds it there
+        checkpoints.folder.mkdir(parents=True, exist_ok=True)  # a worker expects it
         with checkpoints.exclusive():
             train_reward_model(
                 model,
@@ -92,13 +95,13 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
                 desc=NAME,
                 checkpoints=checkpoints,
             )
-    return watch.most
+    return memory.peak
 
 
 if __name__ == "__main__":
-    where, name = Path(sys.argv[1]), sys.argv[2]
-    number = distributed.rank_and_world_size(NAME)[0]
-    found = train(where, name, int(sys.argv[3]))
-    (where / f"{name}-{number}.json").write_text(json.dumps(found), encoding="utf-8")
+    folder, key = Path(sys.argv[1]), sys.argv[2]
+    rank, _ = distributed.rank_and_world_size(NAME)
+    peak = train(folder, key, int(sys.argv[3]))
+    (folder / f"{key}-{rank}.json").write_text(json.dumps(peak), encoding="utf-8")
     if distributed.is_worker():
         distributed.end_worker()

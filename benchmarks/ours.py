@@ -1,4 +1,4 @@
-"""This project, through the functions that its stages call."""
+"""The jobs with this project, by the functions that its stages call."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -16,22 +16,22 @@ from benchmarks.jobs import SEED, Training, load_items, load_reward_model
 
 
 class NoCheckpoints(Checkpoints):
-    """Saves nothing: neither do the others."""
+    """Checkpoints that save nothing, as in the other implementations."""
 
     def __init__(self) -> None:
         self.folder = Path(os.devnull)
 
     def restore(self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
-        """Nothing to go on from."""
+        """There is no checkpoint to resume from."""
         return []
 
     def due(self, *, last: bool) -> bool:
-        """Nothing is saved."""
+        """No checkpoint is due."""
         return False
 
 
 def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
-    """A training to be run; it gives the mean loss of its steps."""
+    """A function that trains and returns the mean loss of its steps."""
     runtime.set_up()
     training = Training(load_items(folder, job, rows), job == "train_apo")
     model = load_reward_model(folder)
@@ -56,11 +56,7 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
 
 
 def score(folder: Path, job: str, rows: int) -> Callable[[], list[float]]:
-    """A scoring to be run; it gives the rewards in order."""
+    """A function that scores and returns the rewards in order."""
     runtime.set_up()
     model, items = load_reward_model(folder).eval(), load_items(folder, job, rows)
-
-    def run() -> list[float]:
-        return [r for found in rewards_of(model, items, desc="") for r in found]
-
-    return run
+    return lambda: [reward for rewards in rewards_of(model, items, desc="") for reward in rewards]

@@ -1,6 +1,6 @@
-"""Where the time of this project goes: `python -m benchmarks.profile [FILE]`, printed, nothing written.
+"""CPU time of this project by kind of operation: `python -m benchmarks.profile [FILE]` prints it.
 
-Shares of the processor's own time, after one run to warm up, by kind of operation.
+Fractions of the CPU time, after a warm-up run.
 """
 
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.data import LEARNED_FROM, SIZES, made_up_texts, prepare, read_texts
+from benchmarks.data import SIZES, TOKENIZER_TEXTS, made_up_texts, prepare, read_texts
 from benchmarks.jobs import SEED
 from benchmarks.ways import WAYS
 
@@ -25,14 +25,14 @@ KINDS = {
 
 
 def shares(folder: Path, job: str) -> dict[str, float]:
-    """Of one run of a job, the share of each kind; `rest` is all others."""
-    run = WAYS[job]["ours"].load()
-    run(folder, job, JOBS[job])()
-    measured = run(folder, job, JOBS[job])
-    with profile(activities=[ProfilerActivity.CPU]) as found:
-        measured()
+    """The fraction of CPU time of each kind in one run of a job; `rest` is all other operations."""
+    prepare_run = WAYS[job]["ours"].load()
+    prepare_run(folder, job, JOBS[job])()
+    run = prepare_run(folder, job, JOBS[job])
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        run()
     times: Counter[str] = Counter()
-    for event in found.key_averages():
+    for event in profiler.key_averages():
         kind = next((kind for kind, names in KINDS.items() if event.key.startswith(names)), "rest")
         times[kind] += event.self_cpu_time_total
     return {kind: times[kind] / times.total() for kind in (*KINDS, "rest")}
@@ -40,7 +40,7 @@ def shares(folder: Path, job: str) -> dict[str, float]:
 
 def main(source: Path | None) -> None:
     """Prints a table."""
-    texts = read_texts(source) if source else made_up_texts(LEARNED_FROM, seed=SEED)
+    texts = read_texts(source) if source else made_up_texts(TOKENIZER_TEXTS, seed=SEED)
     print(f"| job | {' | '.join((*KINDS, 'rest'))} |")
     print("|---" * (len(KINDS) + 2) + "|")
     with tempfile.TemporaryDirectory() as temporary:

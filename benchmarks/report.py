@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.measure import Measured, Plan
+from benchmarks.pages import put_between
 from benchmarks.ways import WAYS
 
 README = Path(__file__).with_name("README.md")
@@ -28,18 +29,18 @@ def machine_facts() -> dict[str, Any]:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": models[0] if models else platform.machine(),
         "cores": os.cpu_count(),
         "threads": int(os.environ.get("APO_THREADS", "2")),
-        "memory_gb": round(memory / 1e9),
+        "memory_gb": round(memory_bytes / 1e9),
         **{name: metadata.version(name) for name in ("torch", "transformers", "trl")},
     }
 
 
 def job_results(
-    plan: Plan, found: Mapping[str, Measured], *, flops: Mapping[str, int], rate: float
+    plan: Plan, measurements: Mapping[str, Measured], *, flops: Mapping[str, int], rate: float
 ) -> dict[str, Any]:
     """The numbers of one job.
 
@@ -52,33 +53,37 @@ def job_results(
         `repeats`, `peak_mb`, `imported_mb` and `growth` by way; for every count of operations `matmul_NAME`:
         the seconds that they take at the rate, over this project's.
     """
-    costs = {name: m.median() for name, m in found.items()}
+    costs = {name: m.median() for name, m in measurements.items()}
     results: dict[str, Any] = {"job": plan.job, "model": plan.size, "rows": plan.rows}
     if plan.job.startswith("sample"):
-        results["tokens"] = {name: m.values for name, m in found.items()}
+        results["tokens"] = {name: m.values for name, m in measurements.items()}
         results["vs_in_seconds"] = _ratios(costs)
         costs = {
-            name: median(s / n for s, n in zip(m.seconds[1], m.values, strict=True))
-            for name, m in found.items()
+            name: median(seconds / tokens for seconds, tokens in zip(m.seconds[1], m.values, strict=True))
+            for name, m in measurements.items()
         }
-        results["seconds_a_token"] = {name: _short(cost) for name, cost in costs.items()}
+        results["seconds_a_token"] = {name: _round(cost) for name, cost in costs.items()}
     results |= {f"vs_{name}": ratio for name, ratio in _ratios(costs).items()}
-    results["seconds"] = {name: _short(m.median()) for name, m in found.items()}
-    results["repeats"] = {name: [_short(s) for s in m.seconds[1]] for name, m in found.items()}
-    results["peak_mb"] = {name: round(m.peak_mb) for name, m in found.items()}
-    results["imported_mb"] = {name: round(m.imported_mb) for name, m in found.items()}
-    results["growth"] = {
-        name: {str(k): _short(m.median(k) / m.median()) for k in m.seconds if k > 1}
-        for name, m in found.items()
+    results["seconds"] = {name: _round(m.median()) for name, m in measurements.items()}
+    results["repeats"] = {
+        name: [_round(seconds) for seconds in m.seconds[1]] for name, m in measurements.items()
     }
-    ours = found["ours"].median()
-    results |= {f"matmul_{name}": _short(count / rate / ours) for name, count in flops.items()}
+    results["peak_mb"] = {name: round(m.peak_mb) for name, m in measurements.items()}
+    results["imported_mb"] = {name: round(m.imported_mb) for name, m in measurements.items()}
+    results["growth"] = {
+        name: {
+            str(multiple): _round(m.median(multiple) / m.median()) for multiple in m.seconds if multiple > 1
+        }
+        for name, m in measurements.items()
+    }
+    ours = measurements["ours"].median()
+    results |= {f"matmul_{name}": _round(count / rate / ours) for name, count in flops.items()}
     return results
 
 
 def _ratios(costs: Mapping[str, float]) -> dict[str, float]:
     """Beside this project's."""
-    return {name: _short(cost / costs["ours"]) for name, cost in costs.items() if name != "ours"}
+    return {name: _round(cost / costs["ours"]) for name, cost in costs.items() if name != "ours"}
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -97,13 +102,13 @@ def table(results: Mapping[str, Any]) -> str:
         "| job | way | seconds | times this project | peak MB (after imports) | 2x rows | 4x rows |",
         "|---|---|---|---|---|---|---|",
     ]
-    for found in _jobs(results):
-        for name, seconds in found["seconds"].items():
-            ratio = "1" if name == "ours" else f"{found[f'vs_{name}']:.2f}"
-            growth = [found["growth"][name].get(multiple) for multiple in ("2", "4")]
+    for result in _jobs(results):
+        for name, seconds in result["seconds"].items():
+            ratio = "1" if name == "ours" else f"{result[f'vs_{name}']:.2f}"
+            growth = [result["growth"][name].get(multiple) for multiple in ("2", "4")]
             lines.append(
-                f"| {_task(found)} | {WAYS[found['job']][name].title} | {seconds:.2f} | {ratio} "
-                f"| {found['peak_mb'][name]:,} ({found['imported_mb'][name]:,}) "
+                f"| {_task(result)} | {WAYS[result['job']][name].title} | {seconds:.2f} | {ratio} "
+                f"| {result['peak_mb'][name]:,} ({result['imported_mb'][name]:,}) "
                 f"| {' | '.join('' if factor is None else f'{factor:.2f}' for factor in growth)} |"
             )
     lines += [
@@ -114,29 +119,26 @@ def table(results: Mapping[str, Any]) -> str:
         "|---|---|---|",
     ]
     lines += [
-        f"| {_task(found)} | {found['matmul_fraction']:.2f} | {found['matmul_fraction_all_layers']:.2f} |"
-        for found in _jobs(results)
-        if "matmul_fraction" in found
+        f"| {_task(result)} | {result['matmul_fraction']:.2f} | {result['matmul_fraction_all_layers']:.2f} |"
+        for result in _jobs(results)
+        if "matmul_fraction" in result
     ]
     return "\n".join(lines) + "\n"
 
 
-def _task(found: Mapping[str, Any]) -> str:
-    return f"{TASKS[found['job']]}, {found['model']}, {found['rows']} rows"
+def _task(result: Mapping[str, Any]) -> str:
+    return f"{TASKS[result['job']]}, {result['model']}, {result['rows']} rows"
 
 
 def _jobs(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    return (found for found in results.values() if isinstance(found, dict) and "job" in found)
+    return (result for result in results.values() if isinstance(result, dict) and "job" in result)
 
 
 def put_into(readme: str, text: str) -> str:
     """The README with the text between the markers."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert begin and end, "benchmarks/README.md has lost its markers"
-    return f"{before}{begin}\n{text}\n{end}{after}"
+    return put_between(readme, BEGIN, END, text)
 
 
-def _short(number: float) -> float:
+def _round(number: float) -> float:
     """Four digits: more are not measured."""
     return float(f"{number:.4g}")

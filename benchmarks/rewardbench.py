@@ -3,10 +3,10 @@
     PYTHONPATH=.venv/rewardbench python -m benchmarks.rewardbench --model models/rm_apo/r1 \\
       --dataset dialogues.jsonl --load_json --not_quantized --torch_dtype float32
 
-RewardBench 0.1.4 asks for transformers 4.51.0. Its reading of data, its use of the chat template, its
-scoring and its accuracy run here as they are. Three things do not and have a stand-in: the table of other
-people's reward models, of which the entry for every `AutoModelForSequenceClassification` is kept; `wandb` and
-`pkg_resources`, which it imports for uploads; and, without a GPU, its fixed "cuda" is the CPU.
+RewardBench 0.1.4 requires transformers 4.51.0. Its data loading, chat template, scoring and accuracy run here
+unchanged. Three parts are replaced: its table of reward models has only the entry for every
+`AutoModelForSequenceClassification`; `wandb` and `pkg_resources`, which it imports for uploads, are empty
+modules; and without a GPU, its fixed device "cuda" is the CPU.
 """
 
 import importlib
@@ -21,7 +21,8 @@ import torch
 import transformers
 
 
-def stand_in(name: str, **content: Any) -> ModuleType:
+def replace_module(name: str, **content: Any) -> ModuleType:
+    """Adds a module with the given content to `sys.modules`."""
     module = ModuleType(name)
     vars(module).update(content, __spec__=ModuleSpec(name, None))
     sys.modules[name] = module
@@ -35,17 +36,17 @@ def main() -> None:
             "error: RewardBench is not installed: run `make interop`, and set PYTHONPATH=.venv/rewardbench"
         )
     folder = Path(spec.origin).parent / "models"
-    stand_in("wandb")
-    stand_in("pkg_resources")
-    models = stand_in("rewardbench.models", __path__=[str(folder)], DPO_MODEL_CONFIG={})
+    replace_module("wandb")
+    replace_module("pkg_resources")
+    models = replace_module("rewardbench.models", __path__=[str(folder)], DPO_MODEL_CONFIG={})
     pipeline = importlib.util.spec_from_file_location("rewardbench.models.pipeline", folder / "pipeline.py")
     assert pipeline is not None and pipeline.loader is not None
-    theirs = importlib.util.module_from_spec(pipeline)
-    pipeline.loader.exec_module(theirs)
+    pipeline_module = importlib.util.module_from_spec(pipeline)
+    pipeline.loader.exec_module(pipeline_module)
     models.REWARD_MODEL_CONFIG = {  # type: ignore[attr-defined]
         "default": {
             "model_builder": transformers.AutoModelForSequenceClassification.from_pretrained,
-            "pipeline_builder": theirs.RewardBenchPipeline,
+            "pipeline_builder": pipeline_module.RewardBenchPipeline,
             "quantized": True,
             "custom_dialogue": False,
             "model_type": "Seq. Classifier",

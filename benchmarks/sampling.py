@@ -1,7 +1,7 @@
-"""Four responses to every query: this project, and `generate` of transformers in a plain loop.
+"""Sampling of four responses per query: this project, and `generate` of transformers in a plain loop.
 
-The model is the benchmark's with random weights, and a bias on its end token that makes responses end after
-about `MEAN_TOKENS` tokens: lengths are geometric, nearly as spread as those of Helpful&Harmless.
+The model has random weights and a bias on its end token, with which responses end after about `MEAN_TOKENS`
+tokens. Their lengths have a geometric distribution, about as wide as that of Helpful&Harmless.
 """
 
 import math
@@ -37,31 +37,31 @@ SETTINGS = Sampling(
 
 
 def load_actor(folder: Path) -> Any:
-    """The language model whose responses end by themselves: a bias on the end token alone."""
+    """The language model with a bias on its end token."""
     model = load_language_model(folder / "backbone").eval()
     vocabulary, hidden = model.lm_head.weight.shape
     head = nn.Linear(hidden, vocabulary)
     head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
     nn.init.zeros_(head.bias)
-    # All other logits are near 0: the end has probability 1 / MEAN_TOKENS after the temperature.
-    chance = 1 / MEAN_TOKENS
+    # All other logits are near 0, so the end token has probability 1 / MEAN_TOKENS after the temperature.
+    end_probability = 1 / MEAN_TOKENS
     head.bias.data[model.config.eos_token_id] = SETTINGS.temperature * math.log(
-        chance / (1 - chance) * (vocabulary - 1)
+        end_probability / (1 - end_probability) * (vocabulary - 1)
     )
     model.lm_head = head
     return model
 
 
 def sample_tokens(model: Any, prompts: list[list[int]]) -> int:
-    """Samples by this project; the number of tokens drawn, end tokens left out."""
-    asked = [Prompt(str(i), ids, {}) for i, ids in enumerate(prompts)]
+    """Samples with this project; returns the number of drawn tokens without end tokens."""
+    requests = [Prompt(str(i), ids, {}) for i, ids in enumerate(prompts)]
     end = model.config.eos_token_id
-    drawn = sample_responses(model, asked, SETTINGS, seed=SEED, ends=[end], desc="")
-    return sum(len(ids) - (ids[-1:] == [end]) for rows in drawn for ids in rows)
+    all_samples = sample_responses(model, requests, SETTINGS, seed=SEED, ends=[end], desc="")
+    return sum(len(ids) - (ids[-1:] == [end]) for samples in all_samples for ids in samples)
 
 
 def ours(folder: Path, job: str, rows: int) -> Callable[[], int]:
-    """A sampling to be run; it gives the number of tokens drawn, end tokens left out."""
+    """A function that samples and returns the number of drawn tokens without end tokens."""
     device = runtime.set_up()
     model, tokenizer = load_actor(folder).to(device), load_tokenizer(folder / "backbone")
     prompts = [prompt_ids(tokenizer, query) for query in read_prompts(folder, rows or CHECKED)]
@@ -69,14 +69,14 @@ def ours(folder: Path, job: str, rows: int) -> Callable[[], int]:
 
 
 def prompt_ids(tokenizer: Any, query: str) -> list[int]:
-    """A prompt as this project cuts it: on the left, the first token kept."""
+    """The ids of a prompt, truncated on the left after the first token, as in this project."""
     ids = [tokenizer.bos_token_id, *tokenizer(query, add_special_tokens=False)["input_ids"]]
-    room = SETTINGS.max_prompt_tokens
-    return ids if len(ids) <= room else ids[:1] + ids[len(ids) - room + 1 :]
+    max_tokens = SETTINGS.max_prompt_tokens
+    return ids if len(ids) <= max_tokens else ids[:1] + ids[len(ids) - max_tokens + 1 :]
 
 
 def plain(folder: Path, job: str, rows: int, **options: Any) -> Callable[[], int]:
-    """`generate` on `BATCH` prompts at a time in the order of the file, padded on the left."""
+    """`generate` on batches of `BATCH` prompts in the order of the file, padded on the left."""
     model, tokenizer = load_actor(folder), load_tokenizer(folder / "backbone")
     prompts = [prompt_ids(tokenizer, query) for query in read_prompts(folder, rows or CHECKED)]
     end = model.config.eos_token_id
@@ -87,8 +87,10 @@ def plain(folder: Path, job: str, rows: int, **options: Any) -> Callable[[], int
         for start in range(0, len(prompts), BATCH):
             batch = prompts[start : start + BATCH]
             width = max(map(len, batch))
-            ids = torch.tensor([[tokenizer.pad_token_id] * (width - len(p)) + p for p in batch])
-            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch])
+            ids = torch.tensor(
+                [[tokenizer.pad_token_id] * (width - len(prompt)) + prompt for prompt in batch]
+            )
+            mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in batch])
             drawn = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
@@ -109,7 +111,7 @@ def plain(folder: Path, job: str, rows: int, **options: Any) -> Callable[[], int
 
 
 def continuous(folder: Path, job: str, rows: int) -> Callable[[], int]:
-    """`generate_batch`, the continuous batching of transformers, with every prompt four times."""
+    """`generate_batch`, the continuous batching of transformers, with each prompt repeated four times."""
     from transformers import GenerationConfig
 
     model, tokenizer = load_actor(folder), load_tokenizer(folder / "backbone")
@@ -126,9 +128,9 @@ def continuous(folder: Path, job: str, rows: int) -> Callable[[], int]:
 
     def run() -> int:
         repeated = [prompt for prompt in prompts for _ in range(SETTINGS.num_samples)]
-        found = model.generate_batch(inputs=repeated, generation_config=config)
-        rows = [output.generated_tokens for output in found.values()]
-        tokenizer.batch_decode(rows, skip_special_tokens=True)
-        return sum(len(row) - (row[-1:] == [model.config.eos_token_id]) for row in rows)
+        outputs = model.generate_batch(inputs=repeated, generation_config=config)
+        samples = [output.generated_tokens for output in outputs.values()]
+        tokenizer.batch_decode(samples, skip_special_tokens=True)
+        return sum(len(ids) - (ids[-1:] == [model.config.eos_token_id]) for ids in samples)
 
     return run

@@ -1,8 +1,8 @@
 """Memory and GPU hours of every stage for larger models and more comparisons: `python -m benchmarks.scale`.
 
-Arithmetic, no measurement: operations and bytes are counted as in `flops.py`, for texts as long as those of
+Arithmetic, no measurement: operations and bytes are counted as in `flops.py`, for texts in the lengths of
 Helpful&Harmless in LLaMA's tokens, and divided by given rates (`--flops`, `--bandwidth`, `--memory`).
-Writes the tables of docs/scale.md. Measure the rates of your card with `make bench` and put them in.
+Writes the tables of docs/scale.md. `make bench` measures the rates of a GPU.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from benchmarks.data import LENGTHS
 from benchmarks.flops import layer_flops
+from benchmarks.pages import write_between
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 BEGIN, END = "<!-- made by python -m benchmarks.scale -->\n", "<!-- end -->\n"
@@ -23,15 +24,15 @@ SHAPES = {  # hidden, layers, feed-forward, heads, heads of keys and values
     "70B": (8192, 80, 28672, 64, 8),
 }
 COMPARISONS = (10**5, 10**6, 10**7)
-RM_PART = 0.25  # of the queries, as the authors split; the rest is the LLM's
+RM_FRACTION = 0.25  # of the queries, as in the authors' split; the others are for the LLM
 SAMPLES, NEW_TOKENS = 4, 128
 BUDGET = 16384  # tokens of a micro-batch, APO_TOKEN_BUDGET on a GPU
-TOKENS_A_WORD = {"query": 1.57, "response": 1.38}  # of LLaMA's tokenizer on the file that LENGTHS is of
+TOKENS_PER_WORD = {"query": 1.57, "response": 1.38}  # of LLaMA's tokenizer on the file from which LENGTHS is
 GIB = 2**30
 
 
 class Rates(NamedTuple):
-    """Of one GPU: operations a second in training, bytes a second when weights are read, bytes."""
+    """One GPU: operations per second in training, memory bandwidth in bytes per second, memory in bytes."""
 
     flops: float
     bandwidth: float
@@ -46,11 +47,11 @@ class Text(NamedTuple):
 
 
 def lengths() -> Text:
-    """Of the 256 triples of words in `hh_lengths.json`."""
+    """Mean lengths of the 256 triples of words in `hh_lengths.json`."""
     words = json.loads(LENGTHS.read_text(encoding="utf-8"))["words"]
     query = sum(triple[0] for triple in words) / len(words)
     response = sum(triple[1] + triple[2] for triple in words) / len(words) / 2
-    return Text(query * TOKENS_A_WORD["query"], response * TOKENS_A_WORD["response"])
+    return Text(query * TOKENS_PER_WORD["query"], response * TOKENS_PER_WORD["response"])
 
 
 def shape_of(name: str) -> SimpleNamespace:
@@ -65,22 +66,22 @@ def shape_of(name: str) -> SimpleNamespace:
 
 
 def parameters(shape: SimpleNamespace) -> int:
-    """Weights of the layers and the embedding, without the vocabulary projection that no reward needs."""
-    one_token = layer_flops(shape, keys=1, queries=1, pairs=0) // 2
-    return int(one_token * shape.num_hidden_layers + VOCABULARY * shape.hidden_size)
+    """Number of weights of the layers and the embedding, without the vocabulary projection."""
+    layer_weights = layer_flops(shape, keys=1, queries=1, pairs=0) // 2
+    return int(layer_weights * shape.num_hidden_layers + VOCABULARY * shape.hidden_size)
 
 
 def tree_flops(shape: SimpleNamespace, text: Text, responses: int) -> float:
-    """Forward operations of a query with so many responses as one tree of mean lengths."""
+    """Operations of the forward pass of a query with its responses in one packed sequence of mean lengths."""
     tokens = text.query + responses * text.response
     pairs = text.query**2 / 2 + responses * text.response * (text.query + text.response / 2)
-    one = layer_flops(shape, keys=int(tokens), queries=int(tokens), pairs=int(pairs))
-    return float(one * shape.num_hidden_layers)
+    layer = layer_flops(shape, keys=int(tokens), queries=int(tokens), pairs=int(pairs))
+    return float(layer * shape.num_hidden_layers)
 
 
 def stage_hours(shape: SimpleNamespace, text: Text, comparisons: int, rates: Rates) -> dict[str, float]:
-    """GPU hours of the stages of one round, by RJS."""
-    rm, llm = RM_PART * comparisons, (1 - RM_PART) * comparisons
+    """GPU hours of the stages of one round with RJS."""
+    rm, llm = RM_FRACTION * comparisons, (1 - RM_FRACTION) * comparisons
     pair, golden, scored = (tree_flops(shape, text, count) for count in (2, 1 + SAMPLES, SAMPLES))
     answer = tree_flops(shape, text, 1) + 2 * VOCABULARY * shape.hidden_size * text.response
     hours = {
@@ -96,10 +97,10 @@ def stage_hours(shape: SimpleNamespace, text: Text, comparisons: int, rates: Rat
 
 
 def sampling_seconds(shape: SimpleNamespace, text: Text, rates: Rates) -> float:
-    """Seconds for the samples of one query, in batches whose keys and values fill the memory that is left.
+    """Seconds for the samples of one query, in batches whose keys and values fill the remaining memory.
 
-    A step reads all weights (bf16) and the keys and values of its rows, and its operations are few: it is as
-    slow as the memory. A model that leaves less than a tenth of a card lies on as many cards as it needs.
+    A step reads all weights (bf16) and the keys and values of its rows and has few operations, so the memory
+    bandwidth limits it. A model that takes more than nine tenths of a GPU is split among several.
     """
     weights = 2.0 * parameters(shape)
     cards = 1
@@ -118,25 +119,27 @@ def sampling_seconds(shape: SimpleNamespace, text: Text, rates: Rates) -> float:
 
 
 def memory_rows(shape: SimpleNamespace) -> dict[str, float]:
-    """Bytes of a training, by what keeps them; G is the number of GPUs."""
+    """Bytes of a training by kind: weights, optimizer states with weights and gradients, activations."""
     weights = parameters(shape)
     activations = activation_bytes(shape, BUDGET, number=2)
     return {"weights": weights, "states": 16.0 * weights, "activations": activations}
 
 
 def activation_bytes(shape: SimpleNamespace, tokens: int, *, number: int) -> float:
-    """What a micro-batch keeps for its backward pass, with `APO_GRADIENT_CHECKPOINTING=1`.
+    """Bytes of activations of a micro-batch, with `APO_GRADIENT_CHECKPOINTING=1`.
 
     Args:
+        shape: Sizes of the model.
+        tokens: Tokens of the micro-batch.
         number: Bytes of a number, 2 in bf16.
     """
-    kept = tokens * shape.hidden_size * shape.num_hidden_layers  # the inputs of the layers
-    inside = tokens * (8 * shape.hidden_size + 3 * shape.intermediate_size)  # of one layer, computed again
-    return float(number * (kept + inside))
+    checkpoints = tokens * shape.hidden_size * shape.num_hidden_layers  # the inputs of the layers
+    recomputed = tokens * (8 * shape.hidden_size + 3 * shape.intermediate_size)  # inside one layer
+    return float(number * (checkpoints + recomputed))
 
 
 def tables(rates: Rates) -> str:
-    """What stands between the markers of docs/scale.md."""
+    """The tables of docs/scale.md."""
     text = lengths()
     lines = [
         f"A query has {text.query:.0f} tokens, a response {text.response:.0f}; {SAMPLES} samples of "
@@ -147,12 +150,11 @@ def tables(rates: Rates) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in SHAPES:
-        shape = shape_of(name)
-        found = memory_rows(shape)
-        whole, part = found["states"], found["activations"]
-        needs = [whole + part, whole / 8 + part, whole / 64 + part, 4 * found["weights"] + part]
+        memory = memory_rows(shape_of(name))
+        states, activations, lora = memory["states"], memory["activations"], 4 * memory["weights"]
+        needs = [size + activations for size in (states, states / 8, states / 64, lora)]
         cells = [f"{need / GIB:,.0f} GiB" + ("" if need < 0.9 * rates.memory else " ✗") for need in needs]
-        sizes = f"{found['weights'] / 1e9:.2f} G | {whole / GIB:,.0f} GiB | {part / GIB:.1f} GiB"
+        sizes = f"{memory['weights'] / 1e9:.2f} G | {states / GIB:,.0f} GiB | {activations / GIB:.1f} GiB"
         lines.append(f"| {name} | {sizes} | {' | '.join(cells)} |")
     lines += ["", "✗: more than nine tenths of the memory of a card.", ""]
     names = list(stage_hours(shape_of("1B"), text, 1, rates))
@@ -168,15 +170,8 @@ def tables(rates: Rates) -> str:
     return "\n".join(lines) + "\n"
 
 
-def put_between(path: Path, begin: str, end: str, text: str) -> None:
-    """Writes what stands between two markers of a page."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
-    _, _, after = rest.partition(end)
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
-
-
 def main() -> None:
-    """Writes the tables for the rates that are given."""
+    """Writes the tables for the given rates."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -185,7 +180,7 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=80 * GIB, help="bytes of a card")
     options = parser.parse_args()
     rates = Rates(options.flops, options.bandwidth, options.memory)
-    put_between(PAGE, BEGIN, END, tables(rates))
+    write_between(PAGE, BEGIN, END, tables(rates))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""TRL's RewardTrainer on the same comparisons, already encoded; only `train()` is timed.
+"""TRL's RewardTrainer on the same tokenized comparisons; only `train()` is timed.
 
-Four comparisons a micro-batch, padded to the longest text of it; no evaluation, checkpoint, log or
-progress bar; gradient checkpointing, its default, off. Golden > 4 samples are four comparisons.
+A micro-batch has four comparisons, padded to its longest text. There is no evaluation, checkpoint, log or
+progress bar. Gradient checkpointing, on by default, is off. Golden > 4 samples are four comparisons.
 """
 
 import tempfile
@@ -18,9 +18,9 @@ MICRO_BATCH = 4
 
 
 def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
-    """A training to be run; it gives the mean loss of its steps."""
+    """A function that trains and returns the mean loss of its steps."""
     training = Training(load_items(folder, job, rows), job == "train_apo")
-    pairs = [two for items in training.steps() for item in items for two in pair(item)]
+    pairs = [texts for items in training.steps() for item in items for texts in pair(item)]
     settings = training.settings
     trainer = RewardTrainer(
         model=load_reward_model(folder).classifier,
@@ -28,7 +28,7 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
             output_dir=tempfile.mkdtemp(dir=folder),
             per_device_train_batch_size=MICRO_BATCH,
             gradient_accumulation_steps=COMPARISONS // MICRO_BATCH,
-            train_sampling_strategy="sequential",  # the steps of all ways, in their order
+            train_sampling_strategy="sequential",  # the steps of all implementations, in their order
             num_train_epochs=1,
             learning_rate=settings.lr,
             adam_beta2=settings.beta2,
@@ -47,7 +47,7 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
             disable_tqdm=True,
         ),
         train_dataset=Dataset.from_dict(
-            {"chosen_ids": [a for a, _ in pairs], "rejected_ids": [b for _, b in pairs]}
+            {"chosen_ids": [chosen for chosen, _ in pairs], "rejected_ids": [ids for _, ids in pairs]}
         ),
         processing_class=load_tokenizer(folder / "backbone"),
     )

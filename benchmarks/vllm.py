@@ -1,9 +1,9 @@
-"""vLLM beside the transformers backend: `make vllm` samples with both and writes `vllm.json`.
+"""vLLM compared with the transformers backend: `make vllm` samples with both and writes `vllm.json`.
 
-From there comes the table in docs/training.md. The models are the actor of the demo, trained here with heads
-of a size that vLLM can do on a CPU, and a chat model; the queries are the demo's, as `dvc repro split` makes
-them. `--tiny --out FILE` does the same with a small model of random weights and writes nothing else. It runs
-in the environment of vLLM, not in that of the pipeline.
+The table in docs/training.md is made from it. The models are the actor of the demo, trained here with a size
+of attention heads that vLLM supports on a CPU, and a chat model. The queries are those of the demo, as
+`dvc repro split` writes them. `--tiny --out FILE` uses a small model of random weights and writes only FILE.
+The command runs in the environment of vLLM, not in that of the pipeline.
 """
 
 import argparse
@@ -35,21 +35,21 @@ from apo.sampling.prompts import Prompt, encode_prompts, sampling_encoder
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import QUERIES, Engine, requests
 from benchmarks.data import PARAMS, made_up
-from benchmarks.scale import put_between
+from benchmarks.pages import write_between
 
 RESULTS = Path(__file__).with_name("vllm.json")
 PAGE = Path(__file__).parents[1] / "docs" / "training.md"
 BEGIN, END = "<!-- made by make vllm -->\n", "<!-- end of vllm -->\n"
 SPLIT = Path("data/split")
-HEADS = 3  # of the demo's backbone, which has 96 dimensions
+HEADS = 3  # attention heads of the demo's backbone, which has 96 dimensions
 CHAT = Path("pretrained/smollm2-135m-instruct")
 SEED = 1
 SAMPLES = 4
-ALONE = 10  # queries that are asked once more, each by itself
-PIECES = 3  # of the run that is killed after the first
-WAIT = 1800  # seconds for a piece
+ALONE = 10  # queries that are sampled again, each in a request of its own
+CHUNKS = 3  # chunks of the run that is killed after the first one
+WAIT = 1800  # seconds to wait for a chunk
 DEMO, TINY = f"the demo's actor, with {HEADS} heads", "a small model of random weights"
-ROWS = {  # of the table: what is counted, and among how many
+ROWS = {  # rows of the table: `[count, total]` by name
     "greedy": "greedy responses whose tokens, the end among them, are not those of the transformers backend",
     "order": "the same seeds with the queries in the opposite order: other responses",
     "alone": f"the same seeds, each of {ALONE} queries by itself: other responses",
@@ -60,45 +60,48 @@ RESUMED = "stage `sample`, killed after the first of its pieces and run again: o
 
 
 def compare(llm: Path, queries: Iterable[Row], *, new_tokens: int) -> dict[str, Any]:
-    """How many responses of vLLM's differ where they must not, `[count, among]` by the names of ROWS."""
+    """Numbers of responses of vLLM that differ but should not, `[count, total]` by the names of ROWS."""
     settings = sampling(new_tokens)
     encoder = sampling_encoder(llm, settings)
     prompts = encode_prompts(encoder, list(queries), Counter(), where="queries")
-    greedy = settings.model_copy(update={"top_k": 1, "num_samples": 1})
-    fewer = settings.model_copy(update={"num_samples": SAMPLES // 2})
+    greedy_settings = settings.model_copy(update={"top_k": 1, "num_samples": 1})
+    fewer_settings = settings.model_copy(update={"num_samples": SAMPLES // 2})
     with Engine(llm, settings) as engine:
 
-        def ask(prompts: Sequence[Prompt], settings: Sampling) -> list[list[list[int]]]:
-            asked = [(prompt.ids, prompt.query_id) for prompt in prompts]
-            found = engine.answer(requests(asked, settings, seed=SEED, ends=encoder.ends))
+        def sample(prompts: Sequence[Prompt], settings: Sampling) -> list[list[list[int]]]:
+            requested = [(prompt.ids, prompt.query_id) for prompt in prompts]
+            responses = engine.answer(requests(requested, settings, seed=SEED, ends=encoder.ends))
             size = settings.num_samples
-            return [found[place : place + size] for place in range(0, len(found), size)]
+            return [responses[first : first + size] for first in range(0, len(responses), size)]
 
-        likeliest, drawn = ask(prompts, greedy), ask(prompts, settings)
-        backwards = ask(prompts[::-1], settings)[::-1]
-        alone = [ask([prompt], settings)[0] for prompt in prompts[:ALONE]]
-        half = ask(prompts, fewer)
+        greedy_responses = sample(prompts, greedy_settings)
+        all_responses = sample(prompts, settings)
+        reversed_order = sample(prompts[::-1], settings)[::-1]
+        alone = [sample([prompt], settings)[0] for prompt in prompts[:ALONE]]
+        fewer_responses = sample(prompts, fewer_settings)
     model = load_language_model(llm).to(runtime.device()).eval()
-    ours = sample_responses(model, prompts, greedy, seed=SEED, ends=encoder.ends, desc="transformers")
-    once = [text for text, times in Counter(map(tuple, chain(*drawn))).items() if times == 1]
+    reference = sample_responses(
+        model, prompts, greedy_settings, seed=SEED, ends=encoder.ends, desc="transformers"
+    )
+    unique = [text for text, count in Counter(map(tuple, chain(*all_responses))).items() if count == 1]
     return {
         "weights": model.num_parameters(),
-        "greedy": differing(likeliest, ours),
-        "order": differing(backwards, drawn),
-        "alone": differing(alone, drawn[:ALONE]),
-        "fewer": differing(half, [rows[: SAMPLES // 2] for rows in drawn]),
-        "distinct": [len(once), sum(map(len, drawn))],
+        "greedy": differing(greedy_responses, reference),
+        "order": differing(reversed_order, all_responses),
+        "alone": differing(alone, all_responses[:ALONE]),
+        "fewer": differing(fewer_responses, [rows[: SAMPLES // 2] for rows in all_responses]),
+        "distinct": [len(unique), sum(map(len, all_responses))],
     }
 
 
 def differing(left: list[list[list[int]]], right: list[list[list[int]]]) -> list[int]:
-    """How many responses are not those of the other side, and how many there are."""
+    """Number of responses that differ between the two sides, and number of all responses."""
     pairs = [pair for rows in zip(left, right, strict=True) for pair in zip(*rows, strict=True)]
-    return [sum(one != other for one, other in pairs), len(pairs)]
+    return [sum(a != b for a, b in pairs), len(pairs)]
 
 
 def sampling(new_tokens: int) -> Sampling:
-    """Settings of drawing from the model's own distribution."""
+    """Settings that sample from the model's own distribution."""
     return Sampling(
         origin="actor",
         backend="vllm",
@@ -114,25 +117,25 @@ def sampling(new_tokens: int) -> Sampling:
 
 
 def resumed(llm: Path, queries: Iterable[Row], folder: Path) -> list[int]:
-    """How many rows of stage `sample` differ after it was killed and run again, and how many there are."""
-    queries = list(islice(queries, QUERIES * PIECES))
+    """Number of rows of stage `sample` that differ after it was killed and run again, and of all rows."""
+    queries = list(islice(queries, QUERIES * CHUNKS))
     write_rows(folder / "queries.jsonl", queries)
     (folder / "raw.jsonl").touch()
     write_params(folder)
     killed = stage(llm, folder, "killed")
-    until = time.monotonic() + WAIT
+    deadline = time.monotonic() + WAIT
     while not any(b"\n" in path.read_bytes() for path in folder.rglob("chunks.jsonl")):
-        assert killed.poll() is None and time.monotonic() < until, said(folder, "killed")
+        assert killed.poll() is None and time.monotonic() < deadline, log_of(folder, "killed")
         time.sleep(0.05)
     os.killpg(killed.pid, signal.SIGKILL)  # its engine too
-    assert killed.wait() == -signal.SIGKILL, "it had ended before"
+    assert killed.wait() == -signal.SIGKILL, "the stage ended before it was killed"
     for name in ("killed", "whole"):
-        assert stage(llm, folder, name).wait() == 0, said(folder, name)
+        assert stage(llm, folder, name).wait() == 0, log_of(folder, name)
         shutil.rmtree(folder / ".cache")
-    assert "resumes after chunk" in said(folder, "killed")
+    assert "resumes after chunk" in log_of(folder, "killed")
     rows = [list(read_rows(folder / f"{name}.jsonl")) for name in ("killed", "whole")]
     assert len(rows[0]) == len(queries)
-    return [sum(one != other for one, other in zip(*rows, strict=True)), len(queries)]
+    return [sum(a != b for a, b in zip(*rows, strict=True)), len(queries)]
 
 
 def write_params(folder: Path) -> Path:
@@ -148,48 +151,48 @@ def write_params(folder: Path) -> Path:
 
 
 def demo_actor(folder: Path) -> Path:
-    """The demo's backbone and its actor."""
+    """Trains the demo's backbone and actor; returns the folder of the actor."""
     backbone, actor = folder / "backbone", folder / "actor"
-    trained = {
+    arguments_of_stage = {
         "backbone": ["--start_from", str(SPLIT / "documents.jsonl")],
         "actor": ["--backbone", str(backbone), "--start_from", str(SPLIT / "demonstrations.jsonl")],
     }
-    for name, words in trained.items():
-        words += ["--templates", "data/chat_templates", "--out", str(folder / name)]
-        words += ["--curves", str(folder / f"{name}.csv"), "--metrics", str(folder / f"{name}.json")]
-        words += ["--params", str(write_params(folder))]
+    for name, arguments in arguments_of_stage.items():
+        arguments += ["--templates", "data/chat_templates", "--out", str(folder / name)]
+        arguments += ["--curves", str(folder / f"{name}.csv"), "--metrics", str(folder / f"{name}.json")]
+        arguments += ["--params", str(write_params(folder))]
         environment = os.environ | {"DVC_ROOT": str(folder)}
-        subprocess.run([sys.executable, "-m", f"stages.{name}", *words], env=environment, check=True)
+        subprocess.run([sys.executable, "-m", f"stages.{name}", *arguments], env=environment, check=True)
     return actor
 
 
 def stage(llm: Path, folder: Path, name: str) -> subprocess.Popen[bytes]:
-    """Stage `sample`, in a group of processes of its own."""
+    """Starts stage `sample` in a process group of its own."""
     paths = {"queries": "queries.jsonl", "raw": "raw.jsonl", "params": "params.yaml"}
     paths |= {"out": f"{name}.jsonl", "metrics": f"{name}.json"}
-    words = ["--name", "llm", "--part", "llm", "--llm", str(llm)]
-    words += [word for key, path in paths.items() for word in (f"--{key}", str(folder / path))]
+    arguments = ["--name", "llm", "--part", "llm", "--llm", str(llm)]
+    arguments += [word for key, path in paths.items() for word in (f"--{key}", str(folder / path))]
     with (folder / f"{name}.log").open("w") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "stages.sample", *words],
+            [sys.executable, "-m", "stages.sample", *arguments],
             env=os.environ | {"DVC_ROOT": str(folder)},
             stderr=log,
             start_new_session=True,
         )
 
 
-def said(folder: Path, name: str) -> str:
-    """What such a stage printed."""
+def log_of(folder: Path, name: str) -> str:
+    """The log of a stage."""
     return (folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
 
 def made_up_rows(number: int) -> list[Row]:
-    """Queries of random words."""
+    """Rows of queries of random words."""
     return [{"query_id": query_id_of(query), "query": query} for query, _ in islice(made_up(SEED), number)]
 
 
 def small_model(folder: Path) -> Path:
-    """A Llama of two layers."""
+    """Writes a Llama with two layers and random weights; returns its folder."""
     texts = (f"{query} {answer}" for query, answers in islice(made_up(SEED), 300) for answer in answers)
     tokenizer = train_tokenizer(texts, vocab_size=512)
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
@@ -201,7 +204,7 @@ def small_model(folder: Path) -> Path:
 
 
 def table(results: dict[str, Any]) -> str:
-    """What docs/training.md shows of the results."""
+    """The table of the results in docs/training.md."""
     models = results["models"]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     lines = [
@@ -209,18 +212,18 @@ def table(results: dict[str, Any]) -> str:
         "",
         f"| | {' | '.join(models)} |",
         f"|---|{'---|' * len(models)}",
-        f"| weights | {' | '.join(format(found['weights'], ',') for found in models.values())} |",
+        f"| weights | {' | '.join(format(model['weights'], ',') for model in models.values())} |",
     ]
-    for name, what in (ROWS | {"resumed": RESUMED}).items():
+    for name, desc in (ROWS | {"resumed": RESUMED}).items():
         cells = [
-            f"{found[name][0]:,} of {found[name][1]:,}" if name in found else "" for found in models.values()
+            f"{model[name][0]:,} of {model[name][1]:,}" if name in model else "" for model in models.values()
         ]
-        lines.append(f"| {what} | {' | '.join(cells)} |")
+        lines.append(f"| {desc} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Compares and writes."""
+    """Compares the models and writes the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.vllm", description=(__doc__ or "")[:80])
     parser.add_argument("--chat", type=Path, default=CHAT, help="folder of a chat model")
     parser.add_argument("--tiny", action="store_true", help="a small model alone")
@@ -238,21 +241,21 @@ def main() -> None:
         "models": {},
     }
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
-        for model, found in compared(options, Path(name)):
-            results["models"][model] = found
+        for model, measurements in comparisons(options, Path(name)):
+            results["models"][model] = measurements
             options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if options.out == RESULTS:
-        put_between(PAGE, BEGIN, END, table(results))
+        write_between(PAGE, BEGIN, END, table(results))
     print(table(results))
 
 
-def compared(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What was found of each model."""
+def comparisons(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The name and the results of each model."""
     if options.tiny:
-        llm, rows = small_model(folder / "llm"), made_up_rows(QUERIES * PIECES)
+        llm, rows = small_model(folder / "llm"), made_up_rows(QUERIES * CHUNKS)
         yield TINY, compare(llm, rows[:30], new_tokens=16) | {"resumed": resumed(llm, rows, folder)}
         return
-    rows = list(islice(read_rows(SPLIT / "llm_queries.jsonl"), QUERIES * PIECES))
+    rows = list(islice(read_rows(SPLIT / "llm_queries.jsonl"), QUERIES * CHUNKS))
     if options.chat.is_dir():
         yield "a chat model", compare(options.chat, rows[:20], new_tokens=48)
     else:

@@ -1,4 +1,4 @@
-"""Which ways there are of doing each job; what a way needs is imported where it is run."""
+"""The implementations of each job; their libraries are imported only where they run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,19 +6,19 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-Prepare = Callable[..., Callable[[], Any]]  # folder, job, rows to a function that is timed
+Prepare = Callable[..., Callable[[], Any]]  # folder, job, rows -> the function that is timed
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a job is done.
+    """An implementation of a job.
 
     Attributes:
-        title: In the table.
+        title: Its name in the table.
         function: `module.function` inside this package.
-        cost: Time per row, a guess in any unit for the time left.
-        grows: Whether it is also run on 2 and 4 times the rows.
-        options: For the function.
+        cost: Estimated time per row in any unit, for the time left.
+        grows: Whether it also runs on 2 and 4 times the rows.
+        options: Keyword arguments of the function.
     """
 
     title: str
@@ -34,11 +34,11 @@ class Way:
 
 
 def _training(
-    authors: float, alone: float, trl: float, plain: float, packed: float, ours: float
+    authors: float, authors_mb1: float, trl: float, plain: float, packed: float, ours: float
 ) -> dict[str, Way]:
     return {
         "authors": Way("authors, micro-batch 4", "authors.train", authors, options={"micro_batch": 4}),
-        "authors_mb1": Way("authors, micro-batch 1", "authors.train", alone, False, {"micro_batch": 1}),
+        "authors_mb1": Way("authors, micro-batch 1", "authors.train", authors_mb1, False, {"micro_batch": 1}),
         "trl": Way("TRL RewardTrainer, micro-batch 4", "trl_trainer.train", trl),
         "plain": Way("careful plain loop", "plain.train", plain),
         "packed": Way("packed pairs", "packed.train", packed),

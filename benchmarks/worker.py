@@ -1,11 +1,12 @@
-"""One way of doing one job in a process of its own, so that its peak memory is its own.
+"""One implementation of one job in a separate process, whose peak memory is measured.
 
-Reads a number of rows from each line of the input and answers with JSON: `seconds`, `value` (loss, rewards,
-tokens or rate), `peak_mb` so far. The first answer, before any line, holds the memory after the imports.
+Reads a number of rows from each line of stdin and replies with JSON: `seconds`, `value` (loss, rewards,
+tokens or rate) and `peak_mb` so far. The first reply, before any line, has the memory after the imports.
 """
 
 import json
 import os
+import re
 import resource
 import sys
 import time
@@ -17,30 +18,30 @@ from benchmarks.ways import WAYS
 
 
 def peak_mb() -> float:
-    """Most memory that this process ever held, in MB.
+    """Peak memory of this process, in MB.
 
-    From Linux's own count: `ru_maxrss` begins with what the parent held when it started this process.
+    On Linux it is read from /proc, because `ru_maxrss` includes the memory of the parent at the start.
     """
     status = Path("/proc/self/status")
     if not status.is_file():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    (line,) = (x for x in status.read_text(encoding="ascii").splitlines() if x.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
+    [peak] = re.findall(r"VmHWM:\s+(\d+)", status.read_text(encoding="ascii"))
+    return int(peak) / 1024
 
 
 def main(job: str, way: str, folder: str) -> None:
-    """Runs until the input ends; what libraries print goes to the error stream."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    """Runs until stdin ends; the output of libraries goes to stderr."""
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     torch.set_num_threads(int(os.environ.get("APO_THREADS", "2")))
     prepare = WAYS[job][way].load()
-    print(json.dumps({"imported_mb": peak_mb()}), file=answers)
+    print(json.dumps({"imported_mb": peak_mb()}), file=replies)
     for line in sys.stdin:
         run = prepare(Path(folder), job, int(line))
-        began = time.perf_counter()
+        start = time.perf_counter()
         value = run()
-        seconds = time.perf_counter() - began
-        print(json.dumps({"seconds": seconds, "value": value, "peak_mb": peak_mb()}), file=answers)
+        seconds = time.perf_counter() - start
+        print(json.dumps({"seconds": seconds, "value": value, "peak_mb": peak_mb()}), file=replies)
         del run  # before the next model is loaded
 
 

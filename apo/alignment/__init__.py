@@ -1,1 +1,1 @@
-"""How a language model learns from scored samples."""
+"""Alignment of language models with scored samples."""

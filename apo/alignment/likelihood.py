@@ -12,24 +12,24 @@ from torch.nn.utils.rnn import pad_sequence
 from apo.model import runtime
 from apo.model.batching import collate, packed_length, unpacked
 from apo.model.encoding import ResponseSet
-from apo.model.reward_model import at_least_float32, log_unpacked, read, supports_shared_prefix
+from apo.model.reward_model import at_least_float32, forward_pass, log_unpacked, supports_shared_prefix
 
 
 class ResponseLikelihood(nn.Module):
     """log p(response | query), summed over the tokens of each response.
 
-    Only hidden states that predict a token of a response meet the vocabulary, in float32. Dropout is switched
-    off: log-likelihoods are compared with each other and with the reference's.
+    Logits are computed, in float32, only for hidden states that predict a token of a response. Dropout is
+    switched off: log-likelihoods are compared with each other and with those of the reference.
 
     Args:
-        model: As `AutoModelForCausalLM` loads it.
-        pad_id: Id of the padding.
-        max_length: Longest query with one response, in tokens.
+        model: The model as `AutoModelForCausalLM` loads it.
+        pad_id: Id of the padding token.
+        max_length: Maximum length of a query with one response, in tokens.
 
     Attributes:
-        takes_trees: Whether the responses of a query are read as one tree; found by trying.
-        head_alone: Whether hidden states times the output embeddings are the model's logits; found by trying.
-            Where they are scaled or capped behind that, the model computes the logits of all tokens itself.
+        supports_shared_prefix: Whether the model reads packed sequences; a forward pass tests it.
+        head_alone: Whether the output embeddings applied to the hidden states give the model's logits; a
+            forward pass tests it. If not, because the model scales or caps them, it computes all logits.
     """
 
     def __init__(self, model: Any, *, pad_id: int, max_length: int) -> None:
@@ -43,51 +43,60 @@ class ResponseLikelihood(nn.Module):
         self.head_alone = _head_alone(model)
 
     def tokens(self, item: ResponseSet) -> int:
-        """What an item costs of a token budget."""
+        """Tokens of an item in a token budget."""
         return packed_length(item) if self.supports_shared_prefix else len(item.responses) * item.longest
 
     def forward(self, items: Sequence[ResponseSet]) -> Float[Tensor, "item resp"]:
-        """In nats, 0 behind the last response of an item; every query has at least one token."""
-        rows = items if self.supports_shared_prefix else [part for item in items for part in unpacked(item)]
-        terms = self._of_tokens(rows).split([len(response) for item in items for response in item.responses])
-        sums = torch.stack([term.sum() for term in terms])
+        """Log-likelihoods of the responses of each item in nats, padded with 0.
+
+        Every query has at least one token.
+        """
+        sequences = (
+            items
+            if self.supports_shared_prefix
+            else [sequence for item in items for sequence in unpacked(item)]
+        )
+        log_likelihoods = self._token_log_likelihoods(sequences).split(
+            [len(response) for item in items for response in item.responses]
+        )
+        sums = torch.stack([term.sum() for term in log_likelihoods])
         return pad_sequence(sums.split([len(item.responses) for item in items]), batch_first=True)
 
-    def _of_tokens(self, items: Sequence[ResponseSet]) -> Float[Tensor, "label"]:
-        """log p(token | query, tokens before it) of all tokens of all responses, in their order."""
+    def _token_log_likelihoods(self, items: Sequence[ResponseSet]) -> Float[Tensor, "label"]:
+        """log p(token | query, tokens before it) of all tokens of all responses, in order, in nats."""
         device = self.model.device
         batch = collate(items, pad_id=self.pad_id).to(device)
-        places = predictors(items, width=batch.input_ids.shape[1]).to(device)
+        positions = predictors(items, width=batch.input_ids.shape[1]).to(device)
         tokens = torch.tensor([token for item in items for response in item.responses for token in response])
         with runtime.autocast(device):
             if self.head_alone:
-                states = read(
-                    self.model.base_model, batch, tree=self.supports_shared_prefix
+                outputs = forward_pass(
+                    self.model.base_model, batch, packed=self.supports_shared_prefix
                 ).last_hidden_state
             else:
-                states = read(self.model, batch, tree=self.supports_shared_prefix).logits
-        logits = states.flatten(0, 1).index_select(0, places).to(self.model.dtype)  # that of the weights
+                outputs = forward_pass(self.model, batch, packed=self.supports_shared_prefix).logits
+        logits = outputs.flatten(0, 1).index_select(0, positions).to(self.model.dtype)  # that of the weights
         if self.head_alone:
             logits = self.model.get_output_embeddings()(logits)
         return -cross_entropy(at_least_float32(logits), tokens.to(device), reduction="none")
 
 
 def predictors(items: Sequence[ResponseSet], *, width: int) -> Int[Tensor, "label"]:
-    """Where each token of each response is predicted, as a position in the batch laid out flat.
+    """The position that predicts each token of each response, in the flattened packed batch.
 
-    The first token of a response follows the last one of the query, whatever stands between them in the tree.
+    The last token of the query predicts the first token of every response.
 
     >>> predictors([ResponseSet([1, 5], [[6, 7], [8, 9, 2]])], width=7)  # 1 5 | 6 7 | 8 9 2
     tensor([1, 2, 1, 4, 5])
     """
-    places: list[int] = []
+    positions: list[int] = []
     for row, item in enumerate(items):
         start = row * width + len(item.prefix)
-        last_of_query = start - 1
+        query_end = start - 1
         for response in item.responses:
-            places += [last_of_query, *range(start, start + len(response) - 1)]
+            positions += [query_end, *range(start, start + len(response) - 1)]
             start += len(response)
-    return torch.tensor(places)
+    return torch.tensor(positions)
 
 
 def _switch_off_dropout(model: nn.Module) -> None:
@@ -100,14 +109,14 @@ def _switch_off_dropout(model: nn.Module) -> None:
 
 @torch.no_grad()
 def _head_alone(model: Any) -> bool:
-    """Whether the model does nothing between its hidden states, its output embeddings and its logits."""
+    """Whether the output embeddings applied to the hidden states give the model's logits."""
     head, training = model.get_output_embeddings(), model.training
     if head is None:
         return False
     ids = torch.linspace(model.config.vocab_size // 4, model.config.vocab_size // 2, 6).long().tolist()
     batch = collate([ResponseSet(ids[:3], [ids[3:]])], pad_id=ids[0]).to(model.device)
     model.eval()
-    logits = read(model, batch, tree=False).logits
-    own = head(read(model.base_model, batch, tree=False).last_hidden_state)
+    logits = forward_pass(model, batch, packed=False).logits
+    head_logits = head(forward_pass(model.base_model, batch, packed=False).last_hidden_state)
     model.train(training)
-    return bool((logits - own).norm() <= 1e-5 * logits.norm())
+    return bool((logits - head_logits).norm() <= 1e-5 * logits.norm())

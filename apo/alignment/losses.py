@@ -1,9 +1,9 @@
 """The losses of alignment, RJS, RRHF and DPO, on the log-likelihoods of the responses of a query.
 
-`log_likelihoods` are log pi(y | x) = sum_t log pi(y_t | x, y_<t), in nats, `tokens` are |y|, the number of
-terms; `scores` are the rewards of the RM, of which only the order within an item counts. Every `.._sum` is a
-sum; the caller divides by what it is a sum over, counted over the whole optimizer step. What is masked adds
-exactly 0 to the sum and to every gradient.
+`log_likelihoods` are log pi(y | x) = sum_t log pi(y_t | x, y_<t), in nats. `tokens` are |y|, the number of
+terms. `scores` are the rewards of the RM; only their order within an item matters. Every `.._sum` is a sum
+over responses or pairs; the caller divides it by their number in the whole optimizer step. Masked responses
+add exactly 0 to the sum and to every gradient.
 """
 
 import math
@@ -19,10 +19,10 @@ from apo.losses import bradley_terry, pair_loss_sums
 def best_responses(
     scores: Float[Tensor, "item resp"], *, mask: Bool[Tensor, "item resp"]
 ) -> Bool[Tensor, "item resp"]:
-    """True for the response of each item with the highest score, the first of equal ones."""
-    ranked = torch.where(mask, scores, -math.inf)
-    places = torch.arange(scores.shape[1], device=scores.device)
-    return mask & (places == ranked.argmax(1, keepdim=True))
+    """True for the response of each item with the highest score; of equal scores, the first."""
+    masked_scores = torch.where(mask, scores, -math.inf)
+    positions = torch.arange(scores.shape[1], device=scores.device)
+    return mask & (positions == masked_scores.argmax(1, keepdim=True))
 
 
 def nll_sum(
@@ -43,7 +43,7 @@ def per_token(
 
 
 def hinge(margin: Float[Tensor, "item resp resp"]) -> Float[Tensor, "item resp resp"]:
-    """max(0, -margin): what is ordered right costs nothing and has no gradient, a tie neither."""
+    """max(0, -margin): pairs in order, and ties, have loss 0 and no gradient."""
     return relu(-margin)
 
 
@@ -89,12 +89,12 @@ def dpo_sum(
         reference: log pi_ref(y | x), a constant.
         scores: Which response is better.
         mask: False for padding.
-        beta: How strongly the policy is held to the reference; above 0.
+        beta: Weight of the KL penalty to the reference; above 0.
     """
     rewards = implicit_rewards(policy, reference, beta=beta)
     return pair_loss_sums(rewards, scores, mask=mask, pair_loss=bradley_terry).sum()
 
 
 def ordered(margin: Float[Tensor, "item resp resp"]) -> Float[Tensor, "item resp resp"]:
-    """1 for a pair that is ordered right, 1/2 for a tie, 0 else; a metric, without a gradient."""
+    """1 for a pair in order, 1/2 for a tie, 0 otherwise; a metric without gradient."""
     return torch.heaviside(margin.detach(), margin.new_tensor(0.5))

@@ -11,20 +11,20 @@ from apo.selection import rank_by_reward
 COUNTS = (
     "queries",  # rows read
     "samples",  # their samples
-    "samples_blank",  # nothing but white space
-    "samples_identical",  # the ids of another sample of the query, once cut
-    "queries_dropped_blank",  # all samples blank
-    "queries_dropped_identical",  # all samples that are not blank identical
+    "samples_blank",  # only white space
+    "samples_identical",  # same ids as another sample of the query
+    "queries_dropped_blank",  # all samples are blank
+    "queries_dropped_identical",  # all samples that are not blank are identical
     "queries_dropped_tied",  # different samples with equal scores: none is the best
-    "queries_dropped_cut_away",  # no token of the query is left beside its longest sample
-    "samples_as_drawn",  # read as the ids that were drawn, which are not those of the text
+    "queries_dropped_cut_away",  # the longest sample leaves no token of the query
+    "samples_as_drawn",  # used with the ids that were drawn, which differ from the ids of the text
     "queries_used",
 )
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """A query with different responses and their scores, both in the order of the scores, the best first."""
+    """A query with distinct responses and their scores, the best first."""
 
     item: ResponseSet
     scores: list[float]
@@ -34,30 +34,30 @@ class Ranking:
         """Pairs of responses with different scores."""
         return sum(a > b for a in self.scores for b in self.scores)
 
-    def only(self, *places: int) -> "Ranking":
-        """With the responses at these places alone."""
-        responses = [self.item.responses[place] for place in places]
-        return Ranking(ResponseSet(self.item.prefix, responses), [self.scores[place] for place in places])
+    def only(self, *indices: int) -> "Ranking":
+        """The ranking with only the given responses."""
+        responses = [self.item.responses[index] for index in indices]
+        return Ranking(ResponseSet(self.item.prefix, responses), [self.scores[index] for index in indices])
 
 
 def ranked_queries(
     rows: Iterable[Row], encoder: Encoder, counts: Counter[str], *, where: str
 ) -> Iterator[Ranking]:
-    """Queries that say something: at least two different responses, of which one is the best.
+    """Queries to learn from: at least two distinct responses with different scores.
 
     A response that was sampled twice counts once, with its highest score. Ties are broken as in the
     selection: the first sample comes first.
 
     Args:
-        rows: `{query, samples, scores}`, as stage rjs writes them, with `sample_ids` where ids that were
-            drawn are not those of the text.
-        encoder: How the language model that drew them reads.
-        counts: Filled while the queries are drawn: `COUNTS`, and the encoder's.
-        where: The file of the rows, for error messages.
+        rows: `{query, samples, scores}`, as stage rjs writes them, with `sample_ids` if drawn ids differ from
+            those of the text.
+        encoder: The encoder of the language model that drew the samples.
+        counts: Updated in place: `COUNTS`, and the counts of the encoder.
+        where: The file of the rows, for messages.
     """
     counts.update(dict.fromkeys(COUNTS, 0))
     texts: list[tuple[str, list[str]]] = []
-    drawn: list[list[list[int] | None]] = []
+    all_sample_ids: list[list[list[int] | None]] = []
     all_scores: list[list[float]] = []
     for row in rows:
         samples, scores = row["samples"], row["scores"]
@@ -68,28 +68,25 @@ def ranked_queries(
         if order:
             texts.append((row["query"], [samples[i] for i in order]))
             ids = row.get("sample_ids") or [None] * len(samples)
-            drawn.append([ids[i] for i in order])
+            all_sample_ids.append([ids[i] for i in order])
             all_scores.append([float(scores[i]) for i in order])
         else:
             counts["queries_dropped_blank"] += 1
-    read = encoder.tokenize(texts, counts, where=where)
-    for rendered, own_ids, scores in zip(read, drawn, all_scores, strict=True):
+    tokenized = encoder.tokenize(texts, counts, where=where)
+    for rendered, sample_ids, scores in zip(tokenized, all_sample_ids, all_scores, strict=True):
         if rendered is None:
             continue
-        of_texts = (response + encoder.turn_end for response in rendered.responses)
-        responses = [ids if own is None else own for own, ids in zip(own_ids, of_texts, strict=True)]
-        item = encoder.fit(rendered, counts, responses)
+        item = encoder.fit(rendered, counts, encoder.response_ids(rendered, sample_ids))
         if item is None:
             continue
-        counts["samples_as_drawn"] += sum(own is not None for own in own_ids)
-        first = dict(reversed([(tuple(ids), place) for place, ids in enumerate(item.responses)]))
-        different = sorted(first.values())
-        counts["samples_identical"] += len(item.responses) - len(different)
-        one = Ranking(item, scores).only(*different)
-        if len(different) == 1:
+        counts["samples_as_drawn"] += sum(ids is not None for ids in sample_ids)
+        distinct = [i for i, ids in enumerate(item.responses) if item.responses.index(ids) == i]
+        counts["samples_identical"] += len(item.responses) - len(distinct)
+        ranking = Ranking(item, scores).only(*distinct)
+        if len(distinct) == 1:
             counts["queries_dropped_identical"] += 1
-        elif not one.pairs:
+        elif not ranking.pairs:
             counts["queries_dropped_tied"] += 1
         else:
             counts["queries_used"] += 1
-            yield one
+            yield ranking

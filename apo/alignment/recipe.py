@@ -31,12 +31,15 @@ def align_model(
     """Aligns the language model in `start` with the scores of its samples.
 
     Args:
-        name: The key in the metrics.
-        start: The checkpoint to start from; for DPO the reference too.
+        name: The key of the metrics.
+        start: The checkpoint to start from; for DPO also the reference.
         scored: Rows `{query, samples, scores}` of stage rjs.
+        settings: Settings of the alignment.
+        seed: Seed of the order of the queries and of the adapters.
+        to: The paths of the outputs.
 
     Raises:
-        UserError: No query says which response is better, or the checkpoint is none.
+        UserError: No query has responses with different scores, or `start` is not a checkpoint.
     """
     runtime.set_up()
     tokenizer = load_tokenizer(start)
@@ -51,32 +54,31 @@ def align_model(
     if not data:
         raise _nothing_to_learn(scored, counts)
     if settings.method != "rjs":
-        counts["pairs"] = sum(learned_from(one, settings.method).pairs for one in data)
+        counts["pairs"] = sum(learned_from(ranking, settings.method).pairs for ranking in data)
     key = fingerprint([settings, seed, runtime.numerics()], [start, scored])
     with Checkpoints(name, key).exclusive() as checkpoints:
         curve = align(model, data, settings, seed=seed, desc=name, checkpoints=checkpoints)
         adapter = merge_adapters(tuner)
-        more = adapter.save if adapter else None
-        learned = settings.model_dump(exclude=set() if tuner else {"lora"})
-        card = {"start": start, "trained_on": {scored: len(data)}, "settings": learned}
-        found = warmup_metrics(len(curve), settings)
+        training = settings.model_dump(exclude=set() if tuner else {"lora"})
+        card = {"start": start, "trained_on": {scored: len(data)}, "settings": training}
         finish(
             name,
             language_model,
             tokenizer,
             curve,
-            found=found,
+            found=warmup_metrics(len(curve), settings),
             counts=counts,
             card=card,
             dtype=settings.dtype,
             to=to,
-            more=more,
+            more=adapter.save if adapter else None,
         )
         checkpoints.remove_older()
 
 
 def _nothing_to_learn(scored: Path, counts: Counter[str]) -> UserError:
-    dropped = ", ".join(f"{n} {k.rpartition('_')[2]}" for k, n in counts.items() if "dropped" in k and n)
+    reasons = {key.rpartition("_")[2]: count for key, count in counts.items() if "dropped" in key and count}
+    dropped = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
     return UserError(
         str(scored),
         found=f"nothing to learn from in {counts['queries']} queries ({dropped or 'the file is empty'})",

@@ -11,7 +11,7 @@ from apo.training.settings import Common, Lora, Optimizer
 
 
 class Alignment(Section):
-    """The learning rate is that of the round; what trainings share is that of section `training`."""
+    """Learning rates are by round; settings that all trainings share are in section `training`."""
 
     method: Literal["rjs", "rrhf", "dpo"]
     lr: dict[str, Positive]
@@ -26,7 +26,7 @@ class Alignment(Section):
 
 
 class Align(Optimizer):
-    """The alignment of one round."""
+    """Settings of the alignment of one round."""
 
     method: Literal["rjs", "rrhf", "dpo"]
     beta: Positive
@@ -37,7 +37,7 @@ class Align(Optimizer):
 
 
 def read_align(params: Path, round: str) -> Align:
-    """The settings of one round.
+    """Reads the settings of one round.
 
     Raises:
         UserError: A key is unknown, missing or of a wrong kind, or the round has no learning rate.
@@ -50,5 +50,5 @@ def read_align(params: Path, round: str) -> Align:
             expected="a learning rate for every round",
             do=f"write it beside {', '.join(alignment.lr) or 'none'}, such as `{round}: 5.0e-4`",
         )
-    own = alignment.model_dump(exclude={"lr"})
-    return Align(**common.model_dump(), **own, lr=alignment.lr[round])
+    settings = alignment.model_dump(exclude={"lr"})
+    return Align(**common.model_dump(), **settings, lr=alignment.lr[round])

@@ -1,7 +1,7 @@
 """Training of a language model on scored samples by RJS, RRHF or DPO."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -32,11 +32,11 @@ from apo.training.trainer import length_bucketed_batches, training_loop
 
 
 @dataclass(frozen=True)
-class Responses:
-    """What the losses of a micro-batch are made of, and the denominators of its optimizer step."""
+class RankedBatch:
+    """The inputs of the losses of a micro-batch, and the denominators of its optimizer step."""
 
     log_likelihoods: Float[Tensor, "item resp"]
-    reference: Float[Tensor, "item resp"]  # of the model before its first step; nothing but DPO has one
+    reference: Float[Tensor, "item resp"]  # log-likelihoods of the model before training; 0 except for DPO
     tokens: Int[Tensor, "item resp"]
     scores: Float[Tensor, "item resp"]
     mask: Bool[Tensor, "item resp"]
@@ -45,48 +45,48 @@ class Responses:
     best_tokens: int
 
 
-def rjs(batch: Responses, settings: Align) -> Terms:
+def rjs(batch: RankedBatch, settings: Align) -> Terms:
     """Mean of -log pi over the tokens of the best responses of the step."""
     best = best_responses(batch.scores, mask=batch.mask)
     return {"loss": nll_sum(batch.log_likelihoods, mask=best) / batch.best_tokens}
 
 
-def rrhf(batch: Responses, settings: Align) -> Terms:
+def rrhf(batch: RankedBatch, settings: Align) -> Terms:
     """Ranking loss, mean over the queries of the step, and the loss of RJS, with their weights."""
     rank = rrhf_rank_sum(batch.log_likelihoods, batch.tokens, batch.scores, mask=batch.mask) / batch.queries
     sft = rjs(batch, settings)["loss"]
-    values = per_token(batch.log_likelihoods, batch.tokens)
-    right = pair_loss_sums(values, batch.scores, mask=batch.mask, pair_loss=ordered).sum()
+    mean_log_likelihoods = per_token(batch.log_likelihoods, batch.tokens)
+    in_order = pair_loss_sums(mean_log_likelihoods, batch.scores, mask=batch.mask, pair_loss=ordered).sum()
     return {
         "loss": settings.rank_weight * rank + settings.sft_weight * sft,
         "rank_loss": rank,
         "sft_loss": sft,
-        "ordered_pairs": right / batch.pairs,
+        "ordered_pairs": in_order / batch.pairs,
     }
 
 
-def dpo(batch: Responses, settings: Align) -> Terms:
-    """Mean over the pairs of the step, one a query: the best response against the worst."""
+def dpo(batch: RankedBatch, settings: Align) -> Terms:
+    """Mean over the pairs of the step: the best against the worst response of each query."""
     policy, reference, scores, mask = batch.log_likelihoods, batch.reference, batch.scores, batch.mask
     loss = dpo_sum(policy, reference, scores, mask=mask, beta=settings.beta)
     rewards = implicit_rewards(policy, reference, beta=settings.beta)
-    right = pair_loss_sums(rewards, scores, mask=mask, pair_loss=ordered).sum()
+    in_order = pair_loss_sums(rewards, scores, mask=mask, pair_loss=ordered).sum()
     margin = pair_loss_sums(rewards, scores, mask=mask, pair_loss=lambda margins: margins).sum()
     return {
         "loss": loss / batch.pairs,
-        "reward_accuracy": right / batch.pairs,
+        "reward_accuracy": in_order / batch.pairs,
         "reward_margin": margin / batch.pairs,
     }
 
 
-METHODS: Mapping[str, Callable[[Responses, Align], Terms]] = MappingProxyType(
+METHODS: Mapping[str, Callable[[RankedBatch, Align], Terms]] = MappingProxyType(
     {"rjs": rjs, "rrhf": rrhf, "dpo": dpo}
 )
-"""By their name in `params.yaml: align.method`."""
+"""The losses by the value of `align.method` in params.yaml."""
 
 
 def learned_from(ranking: Ranking, method: str) -> Ranking:
-    """The responses that a method reads: the best, the best and the worst, all."""
+    """The responses that a method trains on: the best (rjs), the best and the worst (dpo), all (rrhf)."""
     return {"rjs": ranking.only(0), "dpo": ranking.only(0, -1), "rrhf": ranking}[method]
 
 
@@ -101,42 +101,45 @@ def align(
 ) -> list[dict[str, float]]:
     """Trains a language model on ranked responses.
 
-    The reference of DPO is the model as it comes in. Its log-likelihoods are computed before the first step,
-    and before a state is restored: a training that goes on has the same reference.
+    The reference of DPO is the model before training. Its log-likelihoods are computed before a checkpoint
+    is restored, so that a resumed training has the same reference.
 
     Args:
         model: Trained in place.
         data: Rankings, each with at least one pair.
-        settings: Method, its weights, and the optimizer's.
+        settings: Settings of method and optimizer.
+        seed: Seed of the order of the queries.
         desc: Name on the progress line.
+        checkpoints: Checkpoints of the training, from which it resumes.
 
     Returns:
-        The curve of `training_loop` with the numbers of the method, each computed before the step.
+        The curve of `training_loop` with the metrics of the method, computed before each step.
     """
-    learned = [learned_from(one, settings.method) for one in data]
-    lengths = [model.tokens(one.item) for one in learned]
-    reference: list[list[float]] = []
+    rankings = [learned_from(ranking, settings.method) for ranking in data]
+    lengths = [model.tokens(ranking.item) for ranking in rankings]
+    reference = [[0.0] * len(ranking.scores) for ranking in rankings]
     if (
         settings.method == "dpo" and not distributed.launcher_requested()
-    ):  # else the processes that it starts need it
-        reference = _log_likelihoods(model.to(runtime.device()), learned, desc)
+    ):  # with APO_LAUNCH only workers use it
+        reference = _log_likelihoods(model.to(runtime.device()), rankings, desc)
 
-    def loss_of(step: list[int], items: list[int]) -> Terms:
-        totals = {
-            "queries": len(step),
-            "pairs": sum(learned[i].pairs for i in step),
-            "best_tokens": sum(len(learned[i].item.responses[0]) for i in step),
-        }
-        group = [learned[i] for i in items]
-        found = model([one.item for one in group])
-        device, dtype = found.device, found.dtype
-        scores = pad_responses([one.scores for one in group], math.nan, dtype).to(device)
-        tokens = pad_responses([[len(r) for r in one.item.responses] for one in group], 0, torch.long)
-        before = torch.zeros_like(found)
-        if reference:
-            before = pad_responses([reference[i] for i in items], 0.0, dtype).to(device)
-        responses = Responses(found, before, tokens.to(device), scores, ~scores.isnan(), **totals)
-        return METHODS[settings.method](responses, settings)
+    def loss_of(step: list[int], indices: list[int]) -> Terms:
+        micro_batch = [rankings[i] for i in indices]
+        log_likelihoods = model([ranking.item for ranking in micro_batch])
+        device, dtype = log_likelihoods.device, log_likelihoods.dtype
+        scores = pad_responses([ranking.scores for ranking in micro_batch], math.nan, dtype).to(device)
+        response_lengths = [[len(ids) for ids in ranking.item.responses] for ranking in micro_batch]
+        batch = RankedBatch(
+            log_likelihoods=log_likelihoods,
+            reference=pad_responses([reference[i] for i in indices], 0.0, dtype).to(device),
+            tokens=pad_responses(response_lengths, 0, torch.long).to(device),
+            scores=scores,
+            mask=~scores.isnan(),
+            queries=len(step),
+            pairs=sum(rankings[i].pairs for i in step),
+            best_tokens=sum(len(rankings[i].item.responses[0]) for i in step),
+        )
+        return METHODS[settings.method](batch, settings)
 
     runtime.enable_gradient_checkpointing(model.model)
     return training_loop(
@@ -152,28 +155,26 @@ def align(
 
 @torch.no_grad()
 def _log_likelihoods(model: ResponseLikelihood, data: Sequence[Ranking], desc: str) -> list[list[float]]:
-    """Those of all responses as the model stands, which is left as it is."""
+    """The log-likelihoods of all responses by the model, which is not changed."""
     model.eval()
-    rank, world = distributed.rank_and_world_size(desc)
-    own = range(rank, len(data), world)  # of several processes each reads its share
-    found: list[list[float]] = [[0.0] * len(one.scores) for one in data]
-    lengths = [model.tokens(data[i].item) for i in own]
-    quiet = rank > 0 or None
+    rank, world_size = distributed.rank_and_world_size(desc)
+    shard = range(rank, len(data), world_size)  # the queries of this process
+    log_likelihoods: list[list[float]] = [[0.0] * len(ranking.scores) for ranking in data]
+    lengths = [model.tokens(data[i].item) for i in shard]
+    budget = runtime.token_budget()
+    disable = rank > 0 or None
     with (
-        tqdm(total=len(own), desc=f"{desc} reference", unit="query", disable=quiet) as progress,
-        runtime.explain_oom("APO_TOKEN_BUDGET", runtime.token_budget()),
+        tqdm(total=len(shard), desc=f"{desc} reference", unit="query", disable=disable) as progress,
+        runtime.explain_oom("APO_TOKEN_BUDGET", budget),
     ):
-        for indices in _groups(lengths):
-            values = model([data[own[i]].item for i in indices]).tolist()
+        for batch in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget):
+            indices = [shard[i] for i in batch]
+            values = model([data[i].item for i in indices]).tolist()
             for index, row in zip(indices, values, strict=True):
-                found[own[index]] = row[: len(data[own[index]].scores)]
+                log_likelihoods[index] = row[: len(data[index].scores)]
             progress.update(len(indices))
-    if world == 1:
-        return found
+    if world_size == 1:
+        return log_likelihoods
     init_process_group(model.model.device)
-    numbers = iter(all_reduce_sum([value for row in found for value in row], model.model.device))
-    return [[next(numbers) for _ in row] for row in found]
-
-
-def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
-    return micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=runtime.token_budget())
+    reduced = iter(all_reduce_sum([value for row in log_likelihoods for value in row], model.model.device))
+    return [[next(reduced) for _ in row] for row in log_likelihoods]

@@ -1,1 +1,1 @@
-"""Rewards of what is written, and how good models are."""
+"""Evaluation of reward models and language models."""

@@ -1,4 +1,4 @@
-"""Accuracy and calibration of a reward model on comparisons, beside the true reward where it is known."""
+"""Accuracy and calibration of a reward model on comparisons, and those of the true reward if it is known."""
 
 import json
 from collections import Counter
@@ -12,20 +12,20 @@ import numpy as np
 import torch
 
 from apo.chunks.resumable import Chunks
-from apo.core.records import Row, read_rows
+from apo.core.records import Row
 from apo.metrics.calibration import calibration_metrics, one_sided, reliability_curve
 from apo.metrics.pairs import item_metrics, pair_counts, pair_metrics, pairs_of
 from apo.model.reward_model import RewardModel
 from apo.scoring.rewards import rewards_of
 
 
-class Rated(NamedTuple):
+class RatedComparisons(NamedTuple):
     """Comparisons with the rewards of a model.
 
     Attributes:
         rows: The comparisons, without those that the chat template drops.
-        rewards: Of the responses of each.
-        counts: What the encoder cut.
+        rewards: The rewards of the responses of each comparison.
+        counts: The counts of the encoder.
     """
 
     rows: list[Row]
@@ -34,13 +34,13 @@ class Rated(NamedTuple):
 
 
 class RmEvaluation(NamedTuple):
-    """What `measure` found.
+    """The result of `measure`.
 
     Attributes:
-        metrics: Of the model.
+        metrics: The metrics of the model.
         curve: Rows of its reliability curve.
-        chosen, rejected: Rewards of all pairs.
-        pairs: How many of them each comparison has, in order.
+        chosen, rejected: Rewards of all pairs, shape [pair].
+        pairs: Number of pairs of each comparison, in order.
     """
 
     metrics: dict[str, Any]
@@ -52,38 +52,36 @@ class RmEvaluation(NamedTuple):
 
 def rate_comparisons(
     model: RewardModel, comparisons: Path, *, desc: str, chunks: Chunks | None = None
-) -> Rated:
-    """The rewards of a file of comparisons.
+) -> RatedComparisons:
+    """Computes the rewards of a file of comparisons.
 
     Args:
-        model: In evaluation mode.
+        model: The reward model in evaluation mode.
         comparisons: Records that the model was not trained on.
         desc: Name on the progress line.
-        chunks: Rewards that were computed already. In a rank those of other ranks are NaN.
+        chunks: The resumable output, whose rewards are not computed again. In a worker, the rewards of other
+            workers are NaN.
 
     Raises:
         UserError: A reward is not finite.
     """
-    all_rows = list(read_rows(comparisons))
     counts: Counter[str] = Counter(dialogues_dropped=0)
-    texts = ((row["query"], row["responses"]) for row in all_rows)
-    read = list(model.encoder.tokenize(texts, counts, where=str(comparisons)))
-    rows = [row for row, one in zip(all_rows, read, strict=True) if one]
-    items = [model.encoder.cut(one, counts) for one in read if one]
+    rows, items = model.encoder.read_comparisons(comparisons, counts)
     model.encoder.log_truncation(counts["responses_cut"], where=str(comparisons))
-    return Rated(rows, list(rewards_of(model, items, desc=desc, total=len(rows), chunks=chunks)), counts)
+    rewards = list(rewards_of(model, items, desc=desc, total=len(rows), chunks=chunks))
+    return RatedComparisons(rows, rewards, counts)
 
 
-def measure(rated: Rated, *, truth: Path, bins: Sequence[int]) -> RmEvaluation:
-    """Metrics on comparisons, the rows of the reliability curve, and the rewards of all pairs.
+def measure(rated: RatedComparisons, *, truth: Path, bins: Sequence[int]) -> RmEvaluation:
+    """Computes metrics, reliability curve and pairs of a reward model on comparisons.
 
     Args:
         rated: The comparisons with their rewards.
-        truth: `truth.json` of the raw data; empty where the true reward is not known.
-        bins: Numbers of calibration bins; the curve has the first one.
+        truth: `truth.json` of the raw data; empty if the true reward is not known.
+        bins: Numbers of calibration bins; the curve has the first of them.
 
     Raises:
-        UserError: No pair.
+        UserError: The comparisons have no pair.
     """
     rows, rewards, counts = rated
     scores = [row["scores"] for row in rows]
@@ -96,53 +94,56 @@ def measure(rated: Rated, *, truth: Path, bins: Sequence[int]) -> RmEvaluation:
         **({"dialogues_dropped": dropped} if (dropped := counts["dialogues_dropped"]) else {}),
         **_by_type(rows, rewards),
     }
-    known = json.loads(truth.read_text(encoding="utf-8"))
-    if known:
-        metrics["truth"] = _truth(rows, rewards, temperature=known["temperature"], bins=bins)
+    truth_settings = json.loads(truth.read_text(encoding="utf-8"))
+    if truth_settings:
+        metrics["truth"] = _truth(rows, rewards, temperature=truth_settings["temperature"], bins=bins)
     curve = curve_rows(chosen, rejected, bins=bins[0])
     return RmEvaluation(metrics, curve, chosen, rejected, pair_counts(scores))
 
 
 def curve_rows(chosen: np.ndarray, rejected: np.ndarray, *, bins: int) -> list[Row]:
     """The rows of a one-sided reliability curve."""
-    return [asdict(part) for part in reliability_curve(*one_sided(chosen, rejected), bins, lower=0.5)]
+    curve = reliability_curve(*one_sided(chosen, rejected), bins, lower=0.5)
+    return [asdict(curve_bin) for curve_bin in curve]
 
 
 def _by_type(rows: list[Row], rewards: list[list[float]]) -> dict[str, dict[str, dict[str, float]]]:
-    """The accuracy on each type of comparison, where there are several."""
+    """The accuracy on each type of comparison, if there are several types."""
     types: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         types.setdefault(row.get("type", ""), []).append(index)
     if len(types) < 2:
         return {}
-    found = {}
-    for name, members in sorted(types.items()):
-        own = pair_metrics(*pairs_of([rewards[i] for i in members], [rows[i]["scores"] for i in members]))
-        kept = ("pairs", "accuracy", "accuracy_low", "accuracy_high")
-        found[name or "other"] = {key: own[key] for key in kept}
-    return {"by_type": found}
+    by_type = {}
+    for name, indices in sorted(types.items()):
+        pairs = pairs_of([rewards[i] for i in indices], [rows[i]["scores"] for i in indices])
+        metrics = pair_metrics(*pairs)
+        keys = ("pairs", "accuracy", "accuracy_low", "accuracy_high")
+        by_type[name or "other"] = {key: metrics[key] for key in keys}
+    return {"by_type": by_type}
 
 
 def _truth(
     rows: list[Row], rewards: list[list[float]], *, temperature: float, bins: Sequence[int]
 ) -> dict[str, float]:
-    """The same comparisons judged by the true reward, the best that any model can do.
+    """Metrics of the true reward on the same comparisons, which no model can surpass on average.
 
-    `best_accuracy` is its expected accuracy; `accuracy`, `nll` and the calibration are its values on these
-    very labels; `agreement` is how often the model orders a pair as the truth does, without label noise.
+    `best_accuracy` is its expected accuracy; `accuracy`, `nll` and the calibration are measured on these
+    labels; `agreement` is the fraction of pairs that the model orders like the true reward, without label
+    noise; `correlation` is Pearson's r between the rewards of the model and the true rewards.
     """
     from apo.demo import best_accuracy, true_reward
 
-    true = [[true_reward(row["query"], response) for response in row["responses"]] for row in rows]
-    scaled = [[value / temperature for value in values] for values in true]
+    true_rewards = [[true_reward(row["query"], response) for response in row["responses"]] for row in rows]
+    scaled = [[reward / temperature for reward in response_rewards] for response_rewards in true_rewards]
     pairs = pairs_of(scaled, [row["scores"] for row in rows])
-    own = pair_metrics(*pairs)
+    metrics = pair_metrics(*pairs)
     return {
         "best_accuracy": best_accuracy(rows, temperature),
-        **{name: own[name] for name in ("accuracy", "nll", "brier")},
+        **{name: metrics[name] for name in ("accuracy", "nll", "brier")},
         **calibration_metrics(*pairs, bins=bins),
-        "agreement": float(pair_metrics(*pairs_of(rewards, true))["accuracy"]),
-        "correlation": _correlation(list(chain(*rewards)), list(chain(*true))),
+        "agreement": float(pair_metrics(*pairs_of(rewards, true_rewards))["accuracy"]),
+        "correlation": _correlation(list(chain(*rewards)), list(chain(*true_rewards))),
     }
 
 

@@ -1,4 +1,4 @@
-"""KL of a language model to the one that it started from, along its own answers."""
+"""KL divergence of a language model from the one that it started from, along its own answers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from apo.sampling.prompts import encode_prompts
 def token_kl(
     logits: Float[Tensor, "tok vocab"], reference: Float[Tensor, "tok vocab"]
 ) -> Float[Tensor, "tok"]:
-    """KL[model || reference] of the next token at each place, in nats: sum of p (log p - log q)."""
+    """KL[model || reference] of the next token at each position, in nats: sum of p (log p - log q)."""
     p, q = log_softmax(logits.float(), -1), log_softmax(reference.float(), -1)
     return kl_div(q, p, reduction="none", log_target=True).sum(-1)
 
@@ -29,48 +29,48 @@ def token_kl(
 def with_kl(model: Any, reference: Any, encoder: Encoder, rows: Sequence[Row], *, desc: str) -> list[Row]:
     """Answers `{query_id, query, samples}` with `kl` and `tokens` of each, along the ids that were drawn.
 
-    `kl` is the sum over the places of the answer, with its end where one was drawn, of the exact KL between
-    the two models' next tokens, in nats: an estimate of KL[model || reference] over whole answers, up to how
-    they were drawn. `tokens` is the number of these places.
+    `kl` is the exact KL between the two models' next-token distributions, in nats, summed over the tokens of
+    the answer and its end token, if one was drawn. It estimates KL[model || reference] over whole answers,
+    apart from the sampling settings. `tokens` is the number of these tokens.
     """
     items = _items(encoder, rows)
-    found: list[tuple[float, int]] = [(0.0, 0)] * len(items)
+    answer_kls: list[tuple[float, int]] = [(0.0, 0)] * len(items)
     budget = runtime.token_budget()
     lengths = [item.longest for item in items]
     with tqdm(total=len(items), desc=desc, unit="answer", disable=None) as progress:
         for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget):
             batch = collate_texts([items[i] for i in indices], pad_id=encoder.tokenizer.pad_token_id)
-            ids, attention, labels = (part.to(model.device) for part in batch)
+            ids, attention, labels = (tensor.to(model.device) for tensor in batch)
             with runtime.explain_oom("APO_TOKEN_BUDGET", budget), runtime.autocast(model.device):
-                both = [
-                    one(input_ids=ids, attention_mask=attention, use_cache=False).logits
-                    for one in (model, reference)
+                logits_pair = [
+                    llm(input_ids=ids, attention_mask=attention, use_cache=False).logits
+                    for llm in (model, reference)
                 ]
-            places = labels[:, 1:] != IGNORED  # the place before a token is where it is predicted
-            kl = torch.zeros(places.shape, dtype=torch.double, device=ids.device)
-            kl[places] = token_kl(*(logits[:, :-1][places] for logits in both)).double()
-            for index, total, count in zip(indices, kl.sum(1).tolist(), places.sum(1).tolist(), strict=True):
-                found[index] = (total, count)
+            predicted = labels[:, 1:] != IGNORED  # a token is predicted at the position before it
+            kl = torch.zeros(predicted.shape, dtype=torch.double, device=ids.device)
+            kl[predicted] = token_kl(*(logits[:, :-1][predicted] for logits in logits_pair)).double()
+            for index, total, count in zip(
+                indices, kl.sum(1).tolist(), predicted.sum(1).tolist(), strict=True
+            ):
+                answer_kls[index] = (total, count)
             progress.update(len(indices))
-    measured = iter(found)
-    return [
-        {**row, "kl": [kl for kl, _ in own], "tokens": [count for _, count in own]}
-        for row in rows
-        for own in [[next(measured) for _ in row["samples"]]]
-    ]
+    remaining = iter(answer_kls)
+    rows_with_kl = []
+    for row in rows:
+        kls = [next(remaining) for _ in row["samples"]]
+        rows_with_kl.append({**row, "kl": [kl for kl, _ in kls], "tokens": [count for _, count in kls]})
+    return rows_with_kl
 
 
 def _items(encoder: Encoder, rows: Sequence[Row]) -> list[ResponseSet]:
-    """Prompt as it was asked, and the ids that were drawn with their end, an item each."""
+    """One item per answer: the prompt, and the ids that were drawn with their end token."""
     prompts = encode_prompts(encoder, rows, Counter(), where="answers")
     texts = ((row["query"], row["samples"]) for row in rows)
-    read = encoder.tokenize(texts, Counter(), where="answers", allow_blank=True)
+    tokenized = encoder.tokenize(texts, Counter(), where="answers", allow_blank=True)
     items = []
-    for prompt, row, rendered in zip(prompts, rows, read, strict=True):
-        of_texts = [ids + encoder.turn_end for ids in rendered.responses] if rendered else []
-        drawn = row.get("sample_ids") or [None] * len(of_texts)
-        items += [
-            ResponseSet(prompt.ids, [ids if own is None else own])
-            for own, ids in zip(drawn, of_texts, strict=True)
-        ]
+    for prompt, row, rendered in zip(prompts, rows, tokenized, strict=True):
+        if rendered:
+            sample_ids = row.get("sample_ids") or [None] * len(rendered.responses)
+            responses = encoder.response_ids(rendered, sample_ids)
+            items += [ResponseSet(prompt.ids, [response]) for response in responses]
     return items

@@ -9,10 +9,10 @@ from apo.core.records import Row, read_rows
 
 
 def read_arms(folder: Path) -> dict[str, list[Row]]:
-    """The answers of every language model in a folder, by its name, which is that of the file.
+    """The answers of all language models in a folder, by the name of the file.
 
     Raises:
-        UserError: There are none.
+        UserError: There are no files.
     """
     arms = {path.stem: list(read_rows(path, "query_id", "query")) for path in sorted(folder.glob("*.jsonl"))}
     if not arms:
@@ -28,9 +28,15 @@ def read_arms(folder: Path) -> dict[str, list[Row]]:
 def payoff_row(
     arms: Mapping[str, Sequence[Row]], counts: Mapping[str, Mapping[str, int]]
 ) -> dict[str, dict[str, float]]:
-    """What one RM thinks of every language model: its mean reward of the answers of each.
+    """One row of the payoff matrix: the mean reward of one RM for the answers of each language model.
 
-    Beside it stand how many queries and answers the RM read cut, `queries_cut` and `responses_cut`.
+    Args:
+        arms: Answers with their `rewards`, by the name of their model.
+        counts: Counts of the encoder, by the name of the model.
+
+    Returns:
+        For each language model `reward_mean`, and the numbers of truncated queries and answers, `queries_cut`
+        and `responses_cut`.
     """
     return {
         name: {"reward_mean": fmean(fmean(row["rewards"]) for row in rows)}

@@ -10,46 +10,49 @@ from apo.metrics.temperature import calibrated_metrics, fit_temperature, scale
 
 
 def calibrate(valid: RmEvaluation, *, bins: Sequence[int], seed: int, resamples: int, desc: str) -> Row:
-    """The temperature of a model and, as its rewards stand, its ECE with what is known of its noise.
+    """Fits the temperature of a model and measures its ECE without the temperature.
 
     Args:
         valid: The model on comparisons that it was not trained on.
         bins: Numbers of bins.
-        seed: Of the resampling.
-        resamples: For the interval of an ECE.
-        desc: Name of the model, for a temperature at its bound.
+        seed: Seed of the resampling.
+        resamples: Number of resamples for the interval of an ECE.
+        desc: Name of the model, for the message about a temperature at its bound.
 
     Returns:
-        `fitted_on`, `comparisons` and `pairs`, how many; `temperature`, `temperature_bounded`, 1 where it has
-        no optimum inside its bounds; `ece_10`, `ece_10_low`, `ece_10_high` and `ece_10_by_chance` for each
-        number in `bins`. The three of noise are absent on a single comparison.
+        `fitted_on`; `comparisons` and `pairs`, their numbers; `temperature`; `temperature_bounded`, 1 if
+        there is no optimum between its bounds, else 0; `ece_10`, `ece_10_low`, `ece_10_high` and
+        `ece_10_by_chance` for each number of bins. The last three are absent with a single comparison.
     """
-    found = fit_temperature(valid.chosen, valid.rejected)
-    if found.ends:
-        print(f"{desc}: the temperature fitted on valid is {found.value:g}, {found.ends}", file=sys.stderr)
+    temperature = fit_temperature(valid.chosen, valid.rejected)
+    if temperature.ends:
+        print(
+            f"{desc}: the temperature fitted on valid is {temperature.value:g}, {temperature.ends}",
+            file=sys.stderr,
+        )
     comparisons = sum(count > 0 for count in valid.pairs)
-    record: Row = {
+    calibration: Row = {
         "fitted_on": "valid",
         "comparisons": comparisons,
         "pairs": sum(valid.pairs),
-        "temperature": found.value,
-        "temperature_bounded": int(bool(found.ends)),
+        "temperature": temperature.value,
+        "temperature_bounded": int(bool(temperature.ends)),
     }
-    for number in bins:
-        record[f"ece_{number}"] = valid.metrics[f"ece_{number}"]
+    for n_bins in bins:
+        calibration[f"ece_{n_bins}"] = valid.metrics[f"ece_{n_bins}"]
         if comparisons > 1:
-            sure = ece_interval(
-                valid.chosen, valid.rejected, valid.pairs, bins=number, seed=seed, resamples=resamples
+            interval = ece_interval(
+                valid.chosen, valid.rejected, valid.pairs, bins=n_bins, seed=seed, resamples=resamples
             )
             for name in ("low", "high", "by_chance"):
-                record[f"ece_{number}_{name}"] = getattr(sure, name)
-    return record
+                calibration[f"ece_{n_bins}_{name}"] = getattr(interval, name)
+    return calibration
 
 
 def after_temperature(
     test: RmEvaluation, temperature: float, *, bins: Sequence[int]
 ) -> tuple[Row, list[Row]]:
-    """Metrics and reliability curve of `test` at a temperature that was fitted elsewhere."""
+    """Metrics and reliability curve of `test` with a temperature that was fitted on other comparisons."""
     metrics = calibrated_metrics(test.chosen, test.rejected, temperature=temperature, bins=bins)
     scaled = scale(test.chosen, temperature), scale(test.rejected, temperature)
     return metrics, curve_rows(*scaled, bins=bins[0])

@@ -36,8 +36,8 @@ def encode_answers(
 ) -> Iterator[ResponseSet]:
     """Encodes (query, response) pairs: the query is the prefix, and the response has its end token.
 
-    Pairs of which no token of the query would be left, and those that the chat template drops, are left out
-    and counted: `queries_dropped_cut_away` and `dialogues_dropped`.
+    A pair is dropped and counted if no token of the query would remain (`queries_dropped_cut_away`) or if the
+    chat template refuses it (`dialogues_dropped`).
     """
     texts = ((query, [response]) for query, response in rows)
     for rendered in encoder.tokenize(texts, counts, where=where):

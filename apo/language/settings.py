@@ -9,7 +9,7 @@ from apo.training.settings import Optimizer
 
 
 class ChatModel(Optimizer):
-    """What is settled of a model's chat template when it is taken over or trained."""
+    """A language model that is trained here or adopted, with the settings of its chat template."""
 
     start: str
     chat_template: str

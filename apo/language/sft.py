@@ -43,7 +43,7 @@ def fine_tune(
         to: The paths of the outputs.
 
     Raises:
-        UserError: There are no answers, or `start` is not a checkpoint.
+        UserError: No answers are left to train on, or `start` is not a checkpoint.
     """
     device = runtime.set_up()
     tokenizer = load_tokenizer(start)
@@ -65,8 +65,8 @@ def fine_tune(
             desc=name,
             checkpoints=checkpoints,
         )
-        learned = settings.model_dump(exclude={"start"})
-        card = {"start": start, "trained_on": {source: len(items)}, "settings": learned}
+        training = settings.model_dump(exclude={"start"})
+        card = {"start": start, "trained_on": {source: len(items)}, "settings": training}
         outputs: Any = {"counts": counts, "card": card, "dtype": settings.dtype, "to": to}
         finish(name, model, tokenizer, curve, found=warmup_metrics(len(curve), settings), **outputs)
         checkpoints.remove_older()

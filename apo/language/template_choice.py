@@ -10,23 +10,23 @@ from apo.language.settings import ChatModel
 from apo.model.chat_template import REFUSED
 from apo.model.hh_template import hh_template
 
-FIXED_DATE = datetime(2024, 7, 26)  # that of Llama 3 where it is told none
+FIXED_DATE = datetime(2024, 7, 26)  # the default date of Llama 3's template
 MACRO = "{%- macro strftime_now(format)"
 _DATE_FORMAT = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 
 def choose_template(tokenizer: Any, settings: ChatModel, templates: Path, *, section: str) -> dict[str, int]:
-    """Sets the chat template of a tokenizer, and what happens to dialogues that it refuses.
+    """Sets the chat template of a tokenizer, and the action for dialogues that it refuses.
 
     Args:
         tokenizer: Changed in place.
         settings: `chat_template` is own, hh or the name of a file.
-        templates: The folder of the files, which DVC watches.
-        section: That of params.yaml, for messages.
+        templates: The folder of the files, a dependency of the stage in DVC.
+        section: The section of params.yaml, for messages.
 
     Returns:
-        Metrics: `chat_template_dates`, how often the template asks for the date of the day. It gets a fixed
-        one, so that the ids are the same tomorrow.
+        Metrics: `chat_template_dates`, how often the template asks for today's date. It gets a fixed date, so
+        that the ids are the same every day.
 
     Raises:
         UserError: There is no such file.
@@ -34,13 +34,14 @@ def choose_template(tokenizer: Any, settings: ChatModel, templates: Path, *, sec
     if settings.chat_template == "hh":
         text = hh_template()
     elif settings.chat_template == "own":
-        own = tokenizer.chat_template or hh_template()
-        text = own if isinstance(own, str) else own.get("default", next(iter(own.values())))
+        text = tokenizer.chat_template or hh_template()
+        if isinstance(text, dict):  # several templates by name
+            text = text.get("default", next(iter(text.values())))
     else:
         text = _read(settings.chat_template, templates, section)
-    macro = text.startswith(MACRO)  # another stage has put it there
-    dates = [] if macro else _DATE_FORMAT.findall(text)
-    tokenizer.chat_template = _fixed_dates({style for _, style in dates}) + text
+    has_macro = text.startswith(MACRO)  # an earlier stage added it
+    dates = [] if has_macro else _DATE_FORMAT.findall(text)
+    tokenizer.chat_template = _fixed_dates({date_format for _, date_format in dates}) + text
     tokenizer.init_kwargs[REFUSED] = settings.refused_dialogues
     return {"chat_template_dates": len(dates)} if dates else {}
 
@@ -64,11 +65,11 @@ def _read(name: str, templates: Path, section: str) -> str:
 
 
 def _fixed_dates(formats: set[str]) -> str:
-    """A Jinja macro in the place of `strftime_now`; "" where the template has no use for one."""
+    """A Jinja macro that replaces `strftime_now`; "" if the template calls it with no format."""
     if not formats:
         return ""
     cases = "".join(
-        f"{{%- if format == {style!r} %}}{FIXED_DATE.strftime(style)}{{%- endif %}}"
-        for style in sorted(formats)
+        f"{{%- if format == {date_format!r} %}}{FIXED_DATE.strftime(date_format)}{{%- endif %}}"
+        for date_format in sorted(formats)
     )
     return f"{MACRO} %}}{cases}{{%- endmacro %}}"

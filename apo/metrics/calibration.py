@@ -1,9 +1,9 @@
 """Calibration errors of the probability sigma(r_i - r_j) over equal-width bins, as the authors define them.
 
-Two definitions stand side by side. Both orders, as the paper measures it: a pair counts as (i, j) with label
-1 and as (j, i) with label 0, over [0, 1]. With an odd number of bins the middle one then always cancels, so
-use even numbers. One-sided: a pair counts once, with the model's confidence max(p, 1 - p) over [0.5, 1], and
-the label says whether the model was right.
+There are two definitions. Both orders, as the paper measures it: a pair counts as (i, j) with label 1 and as
+(j, i) with label 0, over [0, 1]. With an odd number of bins the two orders cancel in the middle bin, so use
+even numbers. One-sided: a pair counts once, with the model's confidence max(p, 1 - p) over [0.5, 1], and the
+label is whether the model was right.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from apo.core.errors import UserError
-from apo.metrics.pairs import finite
+from apo.metrics.pairs import finite, margins
 
 
 class CalibrationError(NamedTuple):
     """Gaps |mean probability - observed frequency| over the bins that are not empty, fraction 0 to 1.
 
     Attributes:
-        ece: Mean weighted by the bin's count.
-        ace: Plain mean.
-        mce: The largest.
+        ece: Mean, weighted by the count of the bin.
+        ace: Unweighted mean.
+        mce: Maximum.
     """
 
     ece: float
@@ -34,7 +34,7 @@ class CalibrationError(NamedTuple):
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """One bin (lower, upper] of a reliability curve; the first one has its lower edge too.
+    """One bin (lower, upper] of a reliability curve; the first bin includes its lower edge.
 
     `probability` (mean predicted) and `frequency` (mean label) are None in an empty bin.
     """
@@ -54,8 +54,8 @@ def calibration_error(
     Args:
         y_true: Labels 0 or 1; fractions count as soft labels.
         y_prob: Predicted probabilities, fraction 0 to 1.
-        n_bins: How many bins.
-        lower: Where the first bin begins.
+        n_bins: Number of bins.
+        lower: Lower edge of the first bin.
 
     Raises:
         UserError: Empty input, or a probability that is NaN or outside [lower, 1].
@@ -73,7 +73,7 @@ def calibration_error(
 def reliability_curve(
     y_true: ArrayLike, y_prob: ArrayLike, n_bins: int, *, lower: float = 0.0
 ) -> list[ReliabilityBin]:
-    """The bins that `calibration_error` sums up, empty ones included; for plots."""
+    """The bins of `calibration_error`, including empty ones; for plots."""
     label, prob = finite("calibration labels", y_true), finite("calibration probabilities", y_prob)
     if label.shape != prob.shape:
         raise ValueError(f"{label.size} labels, {prob.size} probabilities")
@@ -88,7 +88,7 @@ def reliability_curve(
             do="pass sigma(margin), not the margin",
         )
     edges = np.linspace(lower, 1.0, n_bins + 1)
-    index = np.searchsorted(edges[1:-1], prob, side="left")  # on an edge: the bin below, as in scikit-learn
+    index = bin_indices(prob, n_bins, lower=lower)
     count = np.bincount(index, minlength=n_bins)
     prob_sum = np.bincount(index, weights=prob, minlength=n_bins)
     label_sum = np.bincount(index, weights=label, minlength=n_bins)
@@ -104,21 +104,30 @@ def reliability_curve(
     ]
 
 
+def bin_indices(probabilities: np.ndarray, n_bins: int, *, lower: float = 0.0) -> np.ndarray:
+    """The bin of each probability, of `n_bins` bins of equal width on [lower, 1].
+
+    A probability on an edge is in the bin below it, as in scikit-learn.
+    """
+    edges = np.linspace(lower, 1.0, n_bins + 1)
+    return np.searchsorted(edges[1:-1], probabilities, side="left")
+
+
 def both_orders(chosen: ArrayLike, rejected: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities of every pair in both orders: (1, sigma(m)) of all, then (0, sigma(-m))."""
-    margin = _margins(chosen, rejected)
+    """Labels and probabilities of every pair in both orders: first all (1, sigma(m)), then (0, sigma(-m))."""
+    margin = margins(chosen, rejected)
     label = np.concatenate([np.ones_like(margin), np.zeros_like(margin)])
     return label, special.expit(np.concatenate([margin, -margin]))
 
 
 def one_sided(chosen: ArrayLike, rejected: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and confidences of every pair once: 1 where the model is right, 1/2 at a tie; sigma(|m|)."""
-    margin = _margins(chosen, rejected)
+    """Labels and confidences of every pair: 1 if the model is right, 1/2 for a tie, else 0; sigma(|m|)."""
+    margin = margins(chosen, rejected)
     return (np.sign(margin) + 1) / 2, special.expit(np.abs(margin))
 
 
 def calibration_metrics(chosen: ArrayLike, rejected: ArrayLike, *, bins: Sequence[int]) -> dict[str, float]:
-    """`ece_10`, `ace_10`, `mce_10` (both orders) and `ece_onesided_10`, ... for every number in `bins`.
+    """`ece_10`, `ace_10`, `mce_10` (both orders) and `ece_onesided_10`, ... for each number of bins.
 
     Raises:
         UserError: No pair, or a reward that is not finite.
@@ -131,11 +140,3 @@ def calibration_metrics(chosen: ArrayLike, rejected: ArrayLike, *, bins: Sequenc
         for name, value in calibration_error(*single, n_bins, lower=0.5)._asdict().items():
             metrics[f"{name}_onesided_{n_bins}"] = value
     return metrics
-
-
-def _margins(chosen: ArrayLike, rejected: ArrayLike) -> np.ndarray:
-    better, worse = finite("rewards of pairs", chosen), finite("rewards of pairs", rejected)
-    if better.shape != worse.shape:
-        raise ValueError(f"{better.size} chosen rewards, {worse.size} rejected rewards")
-    margin: np.ndarray = better - worse
-    return margin

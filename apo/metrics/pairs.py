@@ -13,22 +13,25 @@ from apo.metrics.statistics import wilson_interval
 def pairs_of(
     rewards: Sequence[Sequence[float]], scores: Sequence[Sequence[float]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rewards of (chosen, rejected) of every ordered pair s_i > s_j of every item; a tie in s is no pair.
+    """Rewards (chosen, rejected) of every pair with s_i > s_j of every item; a tie in s is no pair.
 
     Args:
-        rewards: One list an item, one number a response; items may have different lengths.
+        rewards: One list per item, one number per response; items may have different lengths.
         scores: The same shape.
 
     Returns:
-        Two arrays, items in order, then i, then j.
+        Two arrays, ordered by item, then i, then j.
+
+    Raises:
+        UserError: A score is NaN.
     """
     if len(rewards) != len(scores):
         raise ValueError(f"{len(rewards)} items of rewards, {len(scores)} items of scores")
     chosen, rejected = [np.empty(0)], [np.empty(0)]
-    for item, (r, s) in enumerate(zip(rewards, scores, strict=True)):
-        if len(r) != len(s):
-            raise ValueError(f"item {item} has {len(r)} rewards and {len(s)} scores")
-        reward, score = np.asarray(r, dtype=np.float64), np.asarray(s, dtype=np.float64)
+    for item, (item_rewards, item_scores) in enumerate(zip(rewards, scores, strict=True)):
+        if len(item_rewards) != len(item_scores):
+            raise ValueError(f"item {item} has {len(item_rewards)} rewards and {len(item_scores)} scores")
+        reward, score = np.asarray(item_rewards, dtype=np.float64), np.asarray(item_scores, dtype=np.float64)
         if np.isnan(score).any():
             raise UserError(
                 f"scores of item {item}",
@@ -43,7 +46,7 @@ def pairs_of(
 
 
 def pair_counts(scores: Sequence[Sequence[float]]) -> list[int]:
-    """How many of the pairs of `pairs_of` each item has.
+    """Number of pairs of each item, as in `pairs_of`.
 
     >>> pair_counts([[2.0, 1.0, 1.0], [1.0, 1.0]])
     [2, 0]
@@ -54,9 +57,9 @@ def pair_counts(scores: Sequence[Sequence[float]]) -> list[int]:
 def item_metrics(
     rewards: Sequence[Sequence[float]], scores: Sequence[Sequence[float]]
 ) -> dict[str, int | float]:
-    """`pair_metrics` of all pairs of the items, and the mean reward of the responses there are.
+    """`pair_metrics` of all pairs of the items, and the mean reward of all responses.
 
-    Only real responses belong in the lists: padding has no reward.
+    The lists must not contain padding.
 
     Raises:
         UserError: No response, no pair, or a reward that is not finite.
@@ -75,13 +78,14 @@ def pair_metrics(chosen: ArrayLike, rejected: ArrayLike) -> dict[str, int | floa
 
     Args:
         chosen: Rewards of the preferred responses.
-        rejected: Rewards of the others, same order.
+        rejected: Rewards of the other responses, same order.
 
     Returns:
         `pairs` and `reward_ties` (chosen == rejected), counts; `accuracy`, the fraction with
-        chosen > rejected, a tie counted half, and its 95 % Wilson interval `accuracy_low` to
-        `accuracy_high`, which takes pairs as independent (K-way items make it too narrow); `nll`, the mean
-        of -log p in nats; `brier`, the mean of (1 - p)^2; `margin_mean`, the mean of chosen - rejected.
+        chosen > rejected, where a tie counts half, and its 95 % Wilson interval `accuracy_low` to
+        `accuracy_high`, which assumes independent pairs (too narrow for items of more than two responses);
+        `nll`, the mean of -log p in nats; `brier`, the mean of (1 - p)^2; `margin_mean`, the mean of
+        chosen - rejected.
 
     Raises:
         UserError: No pair, or a reward that is not finite.
@@ -89,17 +93,14 @@ def pair_metrics(chosen: ArrayLike, rejected: ArrayLike) -> dict[str, int | floa
     >>> pair_metrics([1.0, 0.0], [0.0, 0.0])["accuracy"]  # one right, one tie
     0.75
     """
-    better, worse = finite("rewards of pairs", chosen), finite("rewards of pairs", rejected)
-    if better.shape != worse.shape:
-        raise ValueError(f"{better.size} chosen rewards, {worse.size} rejected rewards")
-    margin = better - worse
+    margin = margins(chosen, rejected)
     ties = int((margin == 0).sum())
-    right = int((margin > 0).sum()) + ties / 2
-    low, high = wilson_interval(right, margin.size)
+    in_order = int((margin > 0).sum()) + ties / 2
+    low, high = wilson_interval(in_order, margin.size)
     return {
         "pairs": int(margin.size),
         "reward_ties": ties,
-        "accuracy": right / margin.size,
+        "accuracy": in_order / margin.size,
         "accuracy_low": low,
         "accuracy_high": high,
         "nll": float(np.logaddexp(0.0, -margin).mean()),
@@ -108,22 +109,35 @@ def pair_metrics(chosen: ArrayLike, rejected: ArrayLike) -> dict[str, int | floa
     }
 
 
+def margins(chosen: ArrayLike, rejected: ArrayLike) -> np.ndarray:
+    """chosen - rejected of every pair, as a float64 vector.
+
+    Raises:
+        UserError: No pair, or a reward that is not finite.
+    """
+    better, worse = finite("rewards of pairs", chosen), finite("rewards of pairs", rejected)
+    if better.shape != worse.shape:
+        raise ValueError(f"{better.size} chosen rewards, {worse.size} rejected rewards")
+    margin: np.ndarray = better - worse
+    return margin
+
+
 def finite(where: str, values: ArrayLike) -> np.ndarray:
     """The values as a float64 vector.
 
     Raises:
-        UserError: There is none, or one is NaN or infinite.
+        UserError: There are no values, or one is NaN or infinite.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"{where}: a vector, not shape {array.shape}")
     if array.size == 0:
         raise UserError(where, found="none", expected="at least one", do="check that the input has rows")
-    bad = int((~np.isfinite(array)).sum())
-    if bad:
+    bad_count = int((~np.isfinite(array)).sum())
+    if bad_count:
         raise UserError(
             where,
-            found=f"{bad} of {array.size} NaN or infinite",
+            found=f"{bad_count} of {array.size} NaN or infinite",
             expected="finite numbers",
             do="the model diverged: lower its learning rate, or look at the loss in its log",
         )

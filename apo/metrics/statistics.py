@@ -12,14 +12,14 @@ from apo.core.errors import UserError
 
 
 class Interval(NamedTuple):
-    """The two ends, low <= high."""
+    """Lower and upper bound, low <= high."""
 
     low: float
     high: float
 
 
 class WinTieLose(NamedTuple):
-    """How often the first of two is better, equal, worse."""
+    """Number of queries on which the first of two is better, equal, worse."""
 
     win: int
     tie: int
@@ -29,8 +29,8 @@ class WinTieLose(NamedTuple):
 def wilson_interval(successes: float, trials: int, *, confidence: float = 0.95) -> Interval:
     """Wilson score interval of a fraction (Wilson, 1927), closed form.
 
-    `successes` may be a half: a tie that counts half adds 0.5. With a half the variance is that of trials
-    which all end in 0 or 1, never less than the true one, so the interval is on the safe side.
+    `successes` may contain halves: a tie adds 0.5. The interval is then conservative, because it assumes that
+    every trial is 0 or 1, which has the larger variance.
 
     Raises:
         UserError: No trials.
@@ -41,25 +41,27 @@ def wilson_interval(successes: float, trials: int, *, confidence: float = 0.95) 
         raise ValueError(f"{successes} successes of {trials} trials")
     z2 = float(special.ndtri(0.5 + confidence / 2)) ** 2
     fraction = successes / trials
-    middle = (fraction + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = math.sqrt(z2 * (fraction * (1 - fraction) / trials + z2 / (4 * trials**2))) / (1 + z2 / trials)
-    # At the ends the roots are exactly 0 and 1, which the subtraction misses by a rounding.
-    low = 0.0 if successes == 0 else middle - half
-    high = 1.0 if successes == trials else middle + half
+    center = (fraction + z2 / (2 * trials)) / (1 + z2 / trials)
+    half_width = math.sqrt(z2 * (fraction * (1 - fraction) / trials + z2 / (4 * trials**2))) / (
+        1 + z2 / trials
+    )
+    # For 0 successes and for no failure the roots are exactly 0 and 1; the subtraction would round.
+    low = 0.0 if successes == 0 else center - half_width
+    high = 1.0 if successes == trials else center + half_width
     return Interval(low, high)
 
 
 def paired_bootstrap(
     first: ArrayLike, second: ArrayLike, *, seed: int, resamples: int = 9999, confidence: float = 0.95
 ) -> Interval:
-    """Percentile bootstrap interval of mean(first - second) over queries that both were measured on.
+    """Percentile bootstrap interval of mean(first - second) over queries.
 
     Args:
-        first: One number a query.
-        second: One number a query, same order.
-        seed: Of the resampling; the same seed gives the same interval.
-        resamples: How many.
-        confidence: Fraction 0 to 1.
+        first: One number per query.
+        second: One number per query, same order.
+        seed: Seed of the resampling; the same seed gives the same interval.
+        resamples: Number of resamples.
+        confidence: Confidence level, fraction 0 to 1.
 
     Raises:
         UserError: Fewer than two queries, or a number that is not finite.
@@ -84,6 +86,11 @@ def paired_bootstrap(
     return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
 
 
+def mean_interval(values: ArrayLike, *, seed: int, resamples: int) -> Interval:
+    """Percentile bootstrap 95 % interval of the mean of one value per query; see `paired_bootstrap`."""
+    return paired_bootstrap(values, np.zeros(np.shape(values)), seed=seed, resamples=resamples)
+
+
 def bootstrap_of_sums(
     sums: np.ndarray,
     statistic: Callable[[np.ndarray], np.ndarray],
@@ -95,12 +102,12 @@ def bootstrap_of_sums(
     """Percentile bootstrap interval of a statistic that is a function of sums over units.
 
     Args:
-        sums: What each unit adds, shape [unit, term]. Units are drawn with replacement, so what belongs
-            together, such as the pairs of one query, has to be one unit.
-        statistic: Totals, shape [resample, term], to values, shape [resample].
-        seed: Of the resampling; the same seed gives the same interval.
-        resamples: How many.
-        confidence: Fraction 0 to 1.
+        sums: The terms of each unit, shape [unit, term]. Units are drawn with replacement, so dependent
+            observations, such as the pairs of one query, must be one unit.
+        statistic: A function from totals, shape [resample, term], to values, shape [resample].
+        seed: Seed of the resampling; the same seed gives the same interval.
+        resamples: Number of resamples.
+        confidence: Confidence level, fraction 0 to 1.
 
     Raises:
         UserError: Fewer than two units.
@@ -114,25 +121,25 @@ def bootstrap_of_sums(
             do="measure on more comparisons",
         )
     rng = np.random.default_rng(seed)
-    rows = max(1, 10_000_000 // units)
+    batch = max(1, 10_000_000 // units)
     values = []
-    for start in range(0, resamples, rows):
-        times = rng.multinomial(units, np.full(units, 1 / units), size=min(rows, resamples - start))
+    for start in range(0, resamples, batch):
+        draws = rng.multinomial(units, np.full(units, 1 / units), size=min(batch, resamples - start))
         # einsum and not @, whose last bits may depend on the number of threads.
-        values.append(statistic(np.einsum("ru,ut->rt", times.astype(np.float64), sums)))
+        values.append(statistic(np.einsum("ru,ut->rt", draws.astype(np.float64), sums)))
     low, high = np.quantile(np.concatenate(values), [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high))
 
 
 def win_tie_lose(first: ArrayLike, second: ArrayLike, *, tie: float = 0.0) -> WinTieLose:
-    """How often first > second, first == second up to `tie`, first < second, query by query."""
+    """Number of queries with first > second, with a difference of at most `tie`, and with first < second."""
     difference = _differences(first, second)
     wins, losses = int((difference > tie).sum()), int((difference < -tie).sum())
     return WinTieLose(wins, difference.size - wins - losses, losses)
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """Two-sided p-value that wins and losses are equally likely; ties say nothing about it and stay out.
+    """Two-sided p-value that wins and losses are equally likely; ties are not counted.
 
     Raises:
         UserError: Neither a win nor a loss.
@@ -151,7 +158,7 @@ def sign_test(wins: int, losses: int) -> float:
 
 
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> float | None:
-    """Kendall's tau-b of two rankings of the same things; None where one of them is all equal.
+    """Kendall's tau-b of two rankings of the same items; None if all values of one of them are equal.
 
     >>> round(rank_correlation([1, 2, 3], [1, 3, 2]), 4)  # two pairs in the same order, one in the other
     0.3333
@@ -161,15 +168,15 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> float | None:
 
 
 def _differences(first: ArrayLike, second: ArrayLike) -> np.ndarray:
-    one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if one.ndim != 1 or one.shape != two.shape:
-        raise ValueError(f"shapes {one.shape} and {two.shape} are not pairs")
-    bad = int((~np.isfinite(one) | ~np.isfinite(two)).sum())
-    if bad:
+    first_values, second_values = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if first_values.ndim != 1 or first_values.shape != second_values.shape:
+        raise ValueError(f"shapes {first_values.shape} and {second_values.shape} are not pairs")
+    bad_count = int((~np.isfinite(first_values) | ~np.isfinite(second_values)).sum())
+    if bad_count:
         raise UserError(
             "paired comparison",
-            found=f"{bad} of {one.size} queries with NaN or infinity",
+            found=f"{bad_count} of {first_values.size} queries with NaN or infinity",
             expected="finite numbers",
             do="look for diverged training in the model that produced them",
         )
-    return one - two
+    return first_values - second_values

@@ -1,8 +1,8 @@
 """Temperature scaling: one number T for which sigma((r_i - r_j) / T) fits the preferences (Guo et al., 2017).
 
-It divides every margin of a model alike, so it changes neither the order of responses nor the accuracy, only
-how sure the probabilities are: T above 1 takes back a model that is too sure, T below 1 one that is not sure
-enough. Nothing is rescaled by it; it stands beside the rewards.
+It divides all margins of a model by the same number, so it changes neither the order of responses nor the
+accuracy, only the confidence: T above 1 corrects an overconfident model, T below 1 an underconfident one. The
+temperature is reported; the rewards themselves are not rescaled.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 from apo.metrics.calibration import calibration_metrics
-from apo.metrics.pairs import finite, pair_metrics
+from apo.metrics.pairs import finite, margins, pair_metrics
 
-LOWEST, HIGHEST = 0.01, 100.0  # where a temperature without a finite optimum ends
+LOWEST, HIGHEST = 0.01, 100.0  # bounds of a temperature
 
 
 class Temperature(NamedTuple):
@@ -23,7 +23,7 @@ class Temperature(NamedTuple):
 
     Attributes:
         value: T, from 0.01 to 100.
-        ends: Why it is no optimum inside these bounds, "" where it is one.
+        ends: Why there is no optimum between the bounds; "" if there is one.
     """
 
     value: float
@@ -33,14 +33,14 @@ class Temperature(NamedTuple):
 def fit_temperature(chosen: ArrayLike, rejected: ArrayLike) -> Temperature:
     """The T that minimizes the mean of -log sigma((chosen - rejected) / T).
 
-    With b = 1/T that is convex in b, and its slope, -mean(m sigma(-b m)) over margins m, rises with b: the
-    root of the slope is bracketed, and there is one at most. Pairs that are all ordered right have none (the
-    surer the better), nor have margins with a mean of 0 or less (the less sure the better): T is the lowest
-    or the highest one then. Margins that are all 0 have the same likelihood at any T, which stays 1.
+    It is convex in b = 1/T, and its slope, -mean(m sigma(-b m)) over margins m, increases with b. So the
+    slope has at most one root, which is bracketed. If all pairs are in order, there is no root (a smaller T
+    is always better) and T is the lowest. If the mean margin is 0 or less, there is none either (a larger T
+    is always better) and T is the highest. If all margins are 0, every T has the same likelihood and T is 1.
 
     Args:
         chosen: Rewards of the preferred responses.
-        rejected: Rewards of the others, same order.
+        rejected: Rewards of the other responses, same order.
 
     Raises:
         UserError: No pair, or a reward that is not finite.
@@ -48,10 +48,7 @@ def fit_temperature(chosen: ArrayLike, rejected: ArrayLike) -> Temperature:
     >>> round(fit_temperature([2.0, 2.0, 2.0, 0.0], [0.0, 0.0, 0.0, 2.0]).value, 4)  # sigma(2 / T) = 3/4
     1.8205
     """
-    better, worse = finite("rewards of pairs", chosen), finite("rewards of pairs", rejected)
-    if better.shape != worse.shape:
-        raise ValueError(f"{better.size} chosen rewards, {worse.size} rejected rewards")
-    margin = better - worse
+    margin = margins(chosen, rejected)
 
     def slope(inverse: float) -> float:
         return -float((margin * special.expit(-inverse * margin)).mean())
@@ -73,14 +70,14 @@ def calibrated_metrics(
 ) -> dict[str, float]:
     """`nll`, `brier`, `ece_10`, ... of sigma((chosen - rejected) / temperature).
 
-    Measure it on other pairs than the temperature was fitted on.
+    The pairs should not be those on which the temperature was fitted.
 
     Raises:
         UserError: No pair, or a reward that is not finite.
     """
     scaled = scale(chosen, temperature), scale(rejected, temperature)
-    own = pair_metrics(*scaled)
-    return {"nll": own["nll"], "brier": own["brier"], **calibration_metrics(*scaled, bins=bins)}
+    metrics = pair_metrics(*scaled)
+    return {"nll": metrics["nll"], "brier": metrics["brier"], **calibration_metrics(*scaled, bins=bins)}
 
 
 def scale(rewards: ArrayLike, temperature: float) -> np.ndarray:

@@ -105,14 +105,14 @@ def micro_batches(lengths: Sequence[int], *, budget: str, tokens: int) -> Iterat
     """
     if lengths and max(lengths) > tokens:
         _warn_oversized(budget, tokens, max(lengths))
-    group: list[int] = []
+    indices: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if group and (len(group) + 1) * lengths[group[0]] > tokens:
-            yield group
-            group = []
-        group.append(index)
-    if group:
-        yield group
+        if indices and (len(indices) + 1) * lengths[indices[0]] > tokens:
+            yield indices
+            indices = []
+        indices.append(index)
+    if indices:
+        yield indices
 
 
 _warned: set[str] = set()
@@ -138,7 +138,7 @@ def collate_texts(items: Sequence[ResponseSet], *, pad_id: int) -> tuple[Tensor,
     labels = torch.full((len(items), length), IGNORED)
     attention = torch.zeros((len(items), length), dtype=torch.bool)
     for row, item in enumerate(items):
-        sequence = torch.tensor(item.prefix + item.responses[0])
+        sequence = torch.tensor(item.sequence(0))
         ids[row, : len(sequence)] = sequence
         attention[row, : len(sequence)] = True
         labels[row, len(item.prefix) : len(sequence)] = sequence[len(item.prefix) :]

@@ -1,11 +1,11 @@
 """Chat templates: from a dialogue to token ids, the same in sampling, training and scoring.
 
-A model reads what the chat template of its tokenizer writes, and nothing else. The parts of a dialogue:
+A model reads exactly what the chat template of its tokenizer writes. The parts of a dialogue:
 
     head | query | generation prompt | response | turn end
 
-The head is the begin token, where the template writes one first. The generation prompt is what
-`add_generation_prompt` adds. The turn end is what the template writes behind an answer, from the first
+The head is the begin token, if the template writes one first. The generation prompt is what
+`add_generation_prompt` adds. The turn end is what the template writes after an answer, from the first
 special token on. The text of a special token in a message stays text and never becomes the token.
 """
 
@@ -21,11 +21,11 @@ from apo.core.dialogue import dialogue_to_messages, merge_turns
 from apo.core.errors import UserError
 from apo.model.hh_template import is_hh
 from apo.model.special_tokens import written
-from apo.model.template_tokens import NOTHING_HIDDEN, Hidden, Message, TemplateTokens
+from apo.model.template_tokens import NOTHING_ESCAPED, EscapedTexts, Message, TemplateTokens
 
-MARK = "\ue000"  # stands for an answer
-ANCHOR_LENGTH = 200  # characters of a prompt of which some are encoded with its responses
-ANCHORS = 1000  # whose ids are kept
+MARK = "\ue000"  # replaces an answer while the parts of the template are found
+ANCHOR_LENGTH = 200  # maximum characters of a prompt's end that are encoded with each response
+ANCHORS = 1000  # maximum number of such ends whose ids are cached
 REFUSED = "refused_dialogues"  # key of tokenizer_config.json: error, drop or merge
 REFUSALS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
@@ -36,7 +36,7 @@ class Rendered:
 
     Attributes:
         query: Without head and generation prompt.
-        generation_prompt: That of the template; empty where its ids are joined with those of the query.
+        generation_prompt: That of the template; empty if the tokenizer joins it with the query.
         responses: Without turn end.
     """
 
@@ -49,12 +49,12 @@ class Rendered:
         return replace(self, responses=[self.responses[index] for index in indices])
 
 
-class _Row(NamedTuple):
-    """A query, and the query with each of its responses, as the template writes them."""
+class _RenderedRow(NamedTuple):
+    """The text of a query and the texts of the query with each response, as the template writes them."""
 
     prompt: str
-    answered: list[str]
-    hidden: Hidden
+    texts: list[str]
+    escaped: EscapedTexts
 
 
 class ChatTemplate:
@@ -62,38 +62,40 @@ class ChatTemplate:
 
     Args:
         tokenizer: A fast Hugging Face tokenizer.
-        text: The template, in the place of the tokenizer's own.
+        text: The template, which replaces the tokenizer's own.
         where: The checkpoint, for messages.
-        separator: A token that the template writes between query and response, "" for none.
+        separator: A token that the template writes between query and response; "" for none.
 
     Attributes:
         text: The template.
-        head: The ids of the begin token that the template writes first, or nothing.
+        head: The id of the begin token, if the template writes one first; else empty.
         generation_prompt: The ids that `add_generation_prompt` adds to a query.
-        turn_end: The ids behind an answer, from the first special token on.
+        turn_end: The ids after an answer, from the first special token on.
         is_hh: Whether it writes the HH form.
 
     Raises:
-        UserError: The template has a mistake, a query is no beginning of the query with its answer, or the
-            tokenizer joins the two.
+        UserError: The template does not render, its text of a query is no prefix of the text with the
+            answer, or the tokenizer joins query and answer in one token.
     """
 
     def __init__(self, tokenizer: Any, text: str, *, where: str, separator: str = "") -> None:
         self.tokenizer, self.text, self._where = tokenizer, text, where
         self.is_hh = is_hh(text)
         self._tokens = TemplateTokens(tokenizer, separator=separator)
-        self._added = written([token.content for token in tokenizer.added_tokens_decoder.values()])
+        self._added_tokens = written([token.content for token in tokenizer.added_tokens_decoder.values()])
         self._anchors: dict[str, list[int]] = {}
-        question = [{"role": "user", "content": "Hi"}]
+        messages = [{"role": "user", "content": "Hi"}]
         try:
-            prompt = self._render(question, prompt=True)
-            asked = self._render(question)
-            answered = self._render([*question, {"role": "assistant", "content": MARK}])
+            prompt = self._render(messages, prompt=True)
+            question = self._render(messages)
+            answered = self._render([*messages, {"role": "assistant", "content": MARK}])
         except REFUSALS as error:
-            raise self._unusable(f"{type(error).__name__}: {' '.join(str(error).split())[:120]}") from None
+            raise self._template_error(
+                f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            ) from None
         if not answered.startswith(prompt) or MARK not in answered:
-            raise self._unusable(f"a question {prompt[-80:]!r}, and with its answer {answered[-80:]!r}")
-        self._set_parts(prompt, asked, answered)
+            raise self._template_error(f"a question {prompt[-80:]!r}, and with its answer {answered[-80:]!r}")
+        self._set_parts(prompt, question, answered)
         counts: Counter[str] = Counter()
         self.encode([("\n\nHuman: Hi\n\nAssistant:", ["Yes."])], counts, where=where)
         if counts["boundaries_joined"]:
@@ -104,20 +106,20 @@ class ChatTemplate:
                 do="name a chat template with a token or a line break between them, or set `model.separator`",
             )
 
-    def _set_parts(self, prompt: str, asked: str, answered: str) -> None:
+    def _set_parts(self, prompt: str, question: str, answered: str) -> None:
         bos, bos_id = self.tokenizer.bos_token, self.tokenizer.bos_token_id
-        ids, before = self._tokens.encode([prompt, asked], [NOTHING_HIDDEN] * 2)
-        self.head = [bos_id] if bos and prompt.startswith(bos) and ids[:1] == [bos_id] else []
-        self._prompt_text = prompt[len(asked) :] if prompt.startswith(asked) else ""
-        is_apart = bool(self._prompt_text) and ids[: len(before)] == before
-        self.generation_prompt = ids[len(before) :] if is_apart else []
+        prompt_ids, question_ids = self._tokens.encode([prompt, question], [NOTHING_ESCAPED] * 2)
+        self.head = [bos_id] if bos and prompt.startswith(bos) and prompt_ids[:1] == [bos_id] else []
+        self._prompt_text = prompt[len(question) :] if prompt.startswith(question) else ""
+        is_separate = bool(self._prompt_text) and prompt_ids[: len(question_ids)] == question_ids
+        self.generation_prompt = prompt_ids[len(question_ids) :] if is_separate else []
         suffix = answered.partition(MARK)[2]
         special = self._tokens.find(suffix)
         self.turn_end = (
-            self._tokens.encode([suffix[special.start() :]], [NOTHING_HIDDEN])[0] if special else []
+            self._tokens.encode([suffix[special.start() :]], [NOTHING_ESCAPED])[0] if special else []
         )
 
-    def _unusable(self, found: str) -> UserError:
+    def _template_error(self, found: str) -> UserError:
         return UserError(
             f"{self._where}: chat template",
             found=found,
@@ -126,10 +128,10 @@ class ChatTemplate:
         )
 
     def learned_end(self, ends: Iterable[int]) -> list[int]:
-        """What a language model learns to write behind a response.
+        """The ids that a language model learns to write after a response.
 
-        It is the turn end up to the first token of `ends`, or else up to its first special token. Where the
-        template writes none, it is the end token of the tokenizer.
+        They are the turn end up to the first token of `ends`, or else up to its first special token. If the
+        template writes neither, they are the end token of the tokenizer.
 
         Args:
             ends: The tokens that end a generated response.
@@ -137,9 +139,9 @@ class ChatTemplate:
         Raises:
             UserError: There is no such token.
         """
-        for stop in (set(ends), set(self._tokens.special.values())):
+        for stop_ids in (set(ends), set(self._tokens.special.values())):
             for index, token in enumerate(self.turn_end):
-                if token in stop:
+                if token in stop_ids:
                     return self.turn_end[: index + 1]
         if self.tokenizer.eos_token_id is None:
             raise UserError(
@@ -156,9 +158,10 @@ class ChatTemplate:
         """The ids of (query, responses) pairs, as the template writes them.
 
         Args:
-            texts: Queries in the HH form, and responses, whose white space at both ends is not read.
-            counts: Updated: `dialogues_merged` and `dialogues_dropped`, those that the template refuses, and
-                `boundaries_joined`, responses whose beginning a tokenizer would join with the query.
+            texts: Queries in the HH form with their responses; white space around a response is stripped.
+            counts: Updated in place: `dialogues_merged` and `dialogues_dropped` for dialogues that the
+                template refuses, `boundaries_joined` for responses whose beginning the tokenizer would join
+                with the query.
             where: The file of the texts, for messages.
 
         Returns:
@@ -167,50 +170,53 @@ class ChatTemplate:
         Raises:
             UserError: The template refuses a dialogue that is neither merged nor dropped.
         """
-        rows = [self._rendered(query, responses, counts, where) for query, responses in texts]
-        kept = [row for row in rows if row]
-        queries = iter(self._tokens.encode([row.prompt for row in kept], [row.hidden for row in kept]))
+        all_rows = [self._render_row(query, responses, counts, where) for query, responses in texts]
+        rows = [row for row in all_rows if row]
+        prompts = iter(self._tokens.encode([row.prompt for row in rows], [row.escaped for row in rows]))
         anchored = [
-            (self._anchor(row.prompt) + text[len(row.prompt) :], row.hidden)
-            for row in kept
-            for text in row.answered
+            (self._anchor(row.prompt) + text[len(row.prompt) :], row.escaped)
+            for row in rows
+            for text in row.texts
         ]
-        responses = iter(
-            self._tokens.encode([text for text, _ in anchored], [hidden for _, hidden in anchored])
+        anchored_ids = iter(
+            self._tokens.encode([text for text, _ in anchored], [escaped for _, escaped in anchored])
         )
-        found: list[Rendered | None] = []
-        for row in rows:
+        rendered: list[Rendered | None] = []
+        for row in all_rows:
             if row is None:
-                found.append(None)
+                rendered.append(None)
                 continue
-            query = next(queries)
-            ids = [self._after(row, query, text, next(responses), counts) for text in row.answered]
-            foot = self.generation_prompt
-            foot = foot if foot and query[-len(foot) :] == foot else []
-            body = query[len(self.head) : len(query) - len(foot)]
-            found.append(Rendered(body, foot, [self._without_end(one, where) for one in ids]))
-        return found
+            prompt = next(prompts)
+            answers = [
+                self._response_ids(row, prompt, text, next(anchored_ids), counts) for text in row.texts
+            ]
+            has_suffix = prompt[len(prompt) - len(self.generation_prompt) :] == self.generation_prompt
+            suffix = self.generation_prompt if has_suffix else []
+            query = prompt[len(self.head) : len(prompt) - len(suffix)]
+            responses = [self._strip_turn_end(answer, where) for answer in answers]
+            rendered.append(Rendered(query, suffix, responses))
+        return rendered
 
     def write(self, query: str, responses: Sequence[str], *, where: str) -> tuple[str, list[str]] | None:
-        """The texts of a prompt and of what follows it with each response; None where it is left out.
+        """The text of the prompt and the text of each response with its turn end; None if it is dropped.
 
         Raises:
             UserError: See `encode`.
         """
-        row = self._rendered(query, responses, Counter(), where)
+        row = self._render_row(query, responses, Counter(), where)
         if row is None:
             return None
-        texts = [row.hidden.show(text[len(row.prompt) :]) for text in row.answered]
-        return row.hidden.show(row.prompt), texts
+        texts = [row.escaped.unescape(text[len(row.prompt) :]) for text in row.texts]
+        return row.escaped.unescape(row.prompt), texts
 
-    def _rendered(
+    def _render_row(
         self, query: str, responses: Sequence[str], counts: Counter[str], where: str
-    ) -> _Row | None:
-        messages, texts, hidden = self._tokens.hide(
-            dialogue_to_messages(query), [one.strip() for one in responses]
+    ) -> _RenderedRow | None:
+        messages, texts, escaped = self._tokens.escape(
+            dialogue_to_messages(query), [response.strip() for response in responses]
         )
         try:
-            return self._row(messages, texts, hidden)
+            return self._render_texts(messages, texts, escaped)
         except REFUSALS as error:
             reason = " ".join(str(error).split())[:120] or type(error).__name__
         action = self.tokenizer.init_kwargs.get(REFUSED, "error")
@@ -219,7 +225,7 @@ class ChatTemplate:
             return None
         with contextlib.suppress(*REFUSALS):
             if action == "merge":
-                row = self._row(merge_turns(messages), texts, hidden)
+                row = self._render_texts(merge_turns(messages), texts, escaped)
                 counts["dialogues_merged"] += 1
                 return row
         raise UserError(
@@ -230,12 +236,12 @@ class ChatTemplate:
             "chat template",
         )
 
-    def _row(self, messages: list[Message], texts: list[str], hidden: Hidden) -> _Row:
+    def _render_texts(self, messages: list[Message], texts: list[str], escaped: EscapedTexts) -> _RenderedRow:
         prompt = self._render(messages, prompt=True)
         answered = [self._render([*messages, {"role": "assistant", "content": text}]) for text in texts]
         if not all(text.startswith(prompt) for text in answered):
             raise ValueError("the query is no beginning of the query with its answer")
-        return _Row(prompt, answered, hidden)
+        return _RenderedRow(prompt, answered, escaped)
 
     def _render(self, messages: list[Message], *, prompt: bool = False) -> str:
         rendered: str = self.tokenizer.apply_chat_template(
@@ -244,33 +250,33 @@ class ChatTemplate:
         return rendered
 
     def _anchor(self, prompt: str) -> str:
-        """The end of a prompt that is encoded together with its responses: from its last added token on."""
+        """The end of a prompt that is encoded with each response: from its last added token on."""
         end = prompt[-ANCHOR_LENGTH:]
-        starts = [match.start() for match in self._added.finditer(end)]
+        starts = [match.start() for match in self._added_tokens.finditer(end)]
         if starts:
             return end[starts[-1] :]
         return self._prompt_text or end[len(end.rstrip().rpartition(" ")[0]) :]
 
-    def _after(
-        self, row: _Row, query: list[int], text: str, anchored: list[int], counts: Counter[str]
+    def _response_ids(
+        self, row: _RenderedRow, prompt: list[int], text: str, anchored_ids: list[int], counts: Counter[str]
     ) -> list[int]:
-        """The ids behind the query, in the tokens of the whole text where those have a boundary there."""
+        """The ids after the prompt, as in the whole text if its tokens have a boundary there."""
         anchor = self._anchor(row.prompt)
         if anchor not in self._anchors:
-            if len(self._anchors) == ANCHORS:  # they hold words of the texts
+            if len(self._anchors) == ANCHORS:  # some contain words of the texts, so there may be many
                 self._anchors.clear()
-            self._anchors[anchor] = self._tokens.encode([anchor], [row.hidden])[0]
-        before = self._anchors[anchor]
-        if query[-len(before) :] == before == anchored[: len(before)]:
-            return anchored[len(before) :]
-        whole = self._tokens.encode([text], [row.hidden])[0]
-        if whole[: len(query)] == query:
-            return whole[len(query) :]
+            self._anchors[anchor] = self._tokens.encode([anchor], [row.escaped])[0]
+        anchor_ids = self._anchors[anchor]
+        if prompt[-len(anchor_ids) :] == anchor_ids == anchored_ids[: len(anchor_ids)]:
+            return anchored_ids[len(anchor_ids) :]
+        text_ids = self._tokens.encode([text], [row.escaped])[0]
+        if text_ids[: len(prompt)] == prompt:
+            return text_ids[len(prompt) :]
         counts["boundaries_joined"] += 1
-        return self._tokens.encode([text[len(row.prompt) :]], [row.hidden])[0]
+        return self._tokens.encode([text[len(row.prompt) :]], [row.escaped])[0]
 
-    def _without_end(self, response: list[int], where: str) -> list[int]:
-        end = self.turn_end
-        if end and response[-len(end) :] != end:
-            raise self._unusable(f"another end behind an answer of {where} than behind a short one")
-        return response[: len(response) - len(end)]
+    def _strip_turn_end(self, ids: list[int], where: str) -> list[int]:
+        turn_end = self.turn_end
+        if turn_end and ids[-len(turn_end) :] != turn_end:
+            raise self._template_error(f"another end behind an answer of {where} than behind a short one")
+        return ids[: len(ids) - len(turn_end)]

@@ -20,11 +20,10 @@ from transformers import (
 from apo.core.errors import UserError
 from apo.model.chat_template import ChatTemplate
 from apo.model.checkpoint_files import (
-    atomic_folder,
     check_checkpoint,
     explain_load_errors,
     read_json,
-    write_model,
+    save_checkpoint,
 )
 from apo.model.encoders import end_ids, reward_encoder
 from apo.model.encoding import Encoder
@@ -54,7 +53,7 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def open_tokenizer(folder: Path) -> Any:
-    """Loads a tokenizer as `load_tokenizer` does, from a folder with or without a model."""
+    """Loads a tokenizer like `load_tokenizer`, from a folder with or without a model."""
     with explain_load_errors(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
@@ -96,42 +95,37 @@ def save_language_model(
     tokenizer: Any,
     folder: Path,
     card: str,
-    more: Writer | None = None,
+    save_extra: Writer | None = None,
     *,
     dtype: str = "float32",
 ) -> None:
     """Saves a language model with its tokenizer and model card, atomically.
 
     A tokenizer without a chat template gets that of the HH form. The generation config gets all end tokens:
-    those that it has, those of tokenizer and config, and what the template writes behind an answer.
+    its own, those of tokenizer and config, and the one that the template writes after an answer.
 
     Args:
         model: The language model.
         tokenizer: Its tokenizer.
         folder: The folder to create or replace.
         card: The text of the model card.
-        dtype: Of the stored weights.
-        more: A function that writes additional files into the folder.
+        save_extra: A function that writes additional files into the folder.
+        dtype: The dtype of the stored weights.
     """
     tokenizer.chat_template = tokenizer.chat_template or hh_template()
     generation = model.generation_config
-    ends = end_ids(tokenizer.eos_token_id, model.config.eos_token_id, generation.eos_token_id)
+    end_tokens = end_ids(tokenizer.eos_token_id, model.config.eos_token_id, generation.eos_token_id)
     template = ChatTemplate(tokenizer, tokenizer.chat_template, where=str(folder))
-    ends = end_ids(ends, template.learned_end(ends)[-1])
-    generation.eos_token_id = list(ends) if len(ends) > 1 else ends[0]
-    with atomic_folder(folder) as temporary:
-        write_model(model, temporary, dtype=dtype)
-        tokenizer.save_pretrained(temporary)
-        (temporary / "README.md").write_text(card, encoding="utf-8")
-        if more:
-            more(temporary)
+    end_tokens = end_ids(end_tokens, template.learned_end(end_tokens)[-1])
+    generation.eos_token_id = list(end_tokens) if len(end_tokens) > 1 else end_tokens[0]
+    save_checkpoint(model, tokenizer, folder, card, save_extra, dtype=dtype)
 
 
 def _load_classifier(folder: Path, tokenizer: Any, *, needs_head: bool) -> tuple[Any, bool]:
-    """A classifier with one label, and whether the checkpoint has its head.
+    """Loads a classifier with one label; returns it and whether the checkpoint has its head.
 
     Raises:
-        UserError: It has several labels, or no head and `needs_head`.
+        UserError: It has several labels, or `needs_head` is set and it has no head.
     """
     check_checkpoint(folder)
     config = read_json(folder / "config.json")
@@ -145,8 +139,8 @@ def _load_classifier(folder: Path, tokenizer: Any, *, needs_head: bool) -> tuple
             do="name a reward model (`num_labels: 1` in its config.json)",
         )
     new_weights = "" if needs_head else "score.weight"
-    settings = {"num_labels": 1, "pad_token_id": tokenizer.pad_token_id}
-    classifier, missing = _load(AutoModelForSequenceClassification, folder, new_weights, **settings)
+    options = {"num_labels": 1, "pad_token_id": tokenizer.pad_token_id}
+    classifier, missing = _load(AutoModelForSequenceClassification, folder, new_weights, **options)
     if not isinstance(getattr(classifier, "score", None), nn.Linear):
         raise UserError(
             str(folder),
@@ -157,8 +151,8 @@ def _load_classifier(folder: Path, tokenizer: Any, *, needs_head: bool) -> tuple
     return classifier, not missing
 
 
-def _load(auto_class: Any, folder: Path, new_weights: str = "", **settings: Any) -> tuple[Any, set[str]]:
-    """A model in float32, and its weights that are missing in the checkpoint.
+def _load(auto_class: Any, folder: Path, new_weights: str = "", **options: Any) -> tuple[Any, set[str]]:
+    """Loads a model in float32; returns it and the names of weights that the checkpoint lacks.
 
     Only `new_weights` may be missing. The global random state is unchanged.
     """
@@ -171,7 +165,7 @@ def _load(auto_class: Any, folder: Path, new_weights: str = "", **settings: Any)
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
-            **settings,
+            **options,
         )
     missing = sorted(name for name in info["missing_keys"] if name != new_weights)
     if missing:  # transformers initializes them randomly
@@ -191,7 +185,7 @@ def is_reward_model(folder: Path) -> bool:
     return any("SequenceClassification" in name or "RewardModel" in name for name in architectures)
 
 
-def start_reward_model(folder: Path, reading: Model, *, seed: int) -> RewardModel:
+def start_reward_model(folder: Path, settings: Model, *, seed: int) -> RewardModel:
     """Creates a reward model from a checkpoint, with a linear reward head initialized from the seed.
 
     The head is normal with standard deviation 1 / sqrt(hidden size + 1). If the checkpoint is a reward model,
@@ -199,17 +193,17 @@ def start_reward_model(folder: Path, reading: Model, *, seed: int) -> RewardMode
 
     Args:
         folder: The start checkpoint.
-        reading: Section `model` of params.yaml.
+        settings: Section `model` of params.yaml.
         seed: Seed of the head and of the embeddings of added tokens.
 
     Raises:
         UserError: The folder is not a checkpoint, or the pooling needs an end token and there is none.
     """
-    check_positions(folder, {"model.max_length": reading.max_length})
+    check_positions(folder, {"model.max_length": settings.max_length})
     tokenizer = load_tokenizer(folder)
     classifier, has_head = _load_classifier(folder, tokenizer, needs_head=False)
     check_vocabulary(tokenizer, classifier, where=str(folder))
-    encoder = reward_encoder(tokenizer, reading, where=str(folder))
+    encoder = reward_encoder(tokenizer, settings, where=str(folder))
     classifier.config.pad_token_id = tokenizer.pad_token_id
     if len(tokenizer) > classifier.get_input_embeddings().num_embeddings:
         with torch.random.fork_rng(devices=[]):
@@ -227,8 +221,8 @@ def load_reward_model(folder: Path, *, foreign: Model | None = None) -> RewardMo
 
     Args:
         folder: Its checkpoint.
-        foreign: How a reward model is read that is not of this pipeline; None refuses it. It pools the last
-            token, as `AutoModelForSequenceClassification` does.
+        foreign: Settings for a reward model that this pipeline did not train; None refuses such a model. It
+            pools the last token, as `AutoModelForSequenceClassification` does.
 
     Raises:
         UserError: The folder is not a reward model, or not one of this pipeline.
@@ -236,36 +230,38 @@ def load_reward_model(folder: Path, *, foreign: Model | None = None) -> RewardMo
     tokenizer, config = load_tokenizer(folder), read_json(folder / "config.json")
     pad_id, settings = config.get("pad_token_id"), config.get("apo", {})
     keys = {"max_length", "pooling", "separator", "truncation_side"}
-    is_own = isinstance(settings, dict) and settings.keys() == keys and settings["pooling"] in POOLINGS
-    if not is_own and not foreign:
+    is_from_pipeline = (
+        isinstance(settings, dict) and settings.keys() == keys and settings["pooling"] in POOLINGS
+    )
+    if not is_from_pipeline and not foreign:
         raise UserError(
             str(folder),
             found=f"{settings!r:.120} under the key `apo` of its config.json",
             expected="a reward model of this pipeline",
             do="train it with a train_*_rm stage",
         )
-    if not is_own:
+    if not is_from_pipeline:
         assert foreign
         check_positions(folder, {"model.max_length": foreign.max_length})
         settings = {**foreign.model_dump(), "pooling": "last", "separator": ""}
-        if pad_id is None:  # then the library reads the last token, whatever it is
-            pad_id = _unused_at_end(tokenizer, Encoder(tokenizer, **settings).template.turn_end)
+        if pad_id is None:  # then the library pools the last token, whatever it is
+            pad_id = _padding_id(tokenizer, Encoder(tokenizer, **settings).template.turn_end)
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_id)
     classifier, _ = _load_classifier(folder, tokenizer, needs_head=True)
     return RewardModel(classifier, Encoder(tokenizer, **settings))
 
 
-def _unused_at_end(tokenizer: Any, turn_end: list[int]) -> int:
-    """A token to pad with that no sequence ends with."""
-    ids = [tokenizer.unk_token_id, tokenizer.bos_token_id, *range(len(turn_end) + 1)]
-    return next(int(number) for number in ids if number is not None and number not in turn_end)
+def _padding_id(tokenizer: Any, turn_end: list[int]) -> int:
+    """A token for padding that no sequence ends with."""
+    candidates = [tokenizer.unk_token_id, tokenizer.bos_token_id, *range(len(turn_end) + 1)]
+    return next(int(token_id) for token_id in candidates if token_id is not None and token_id not in turn_end)
 
 
 def save_reward_model(
     model: RewardModel,
     folder: Path,
     card: str,
-    more: Writer | None = None,
+    save_extra: Writer | None = None,
     *,
     dtype: str = "float32",
 ) -> None:
@@ -278,8 +274,8 @@ def save_reward_model(
         model: The reward model.
         folder: The folder to create or replace.
         card: The text of the model card.
-        more: A function that writes additional files into the folder.
-        dtype: Of the stored weights.
+        save_extra: A function that writes additional files into the folder.
+        dtype: The dtype of the stored weights.
     """
     encoder, tokenizer = model.encoder, model.encoder.tokenizer
     tokenizer.chat_template = encoder.template.text
@@ -290,11 +286,6 @@ def save_reward_model(
         "separator": encoder.separator,
         "truncation_side": encoder.truncation_side,
     }
-    with atomic_folder(folder) as temporary:
-        architectures = {"architectures": [f"{RewardModel.__module__}.{RewardModel.__name__}"]}
-        config_keys = {} if encoder.pooling in ("last", "eos") else architectures
-        write_model(model.classifier, temporary, dtype=dtype, **config_keys)
-        tokenizer.save_pretrained(temporary)
-        (temporary / "README.md").write_text(card, encoding="utf-8")
-        if more:
-            more(temporary)
+    architectures = {"architectures": [f"{RewardModel.__module__}.{RewardModel.__name__}"]}
+    config_keys = {} if encoder.pooling in ("last", "eos") else architectures
+    save_checkpoint(model.classifier, tokenizer, folder, card, save_extra, dtype=dtype, **config_keys)

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,8 @@ def write_model(model: Any, folder: Path, *, dtype: str, **config: Any) -> None:
     Args:
         model: A model in float32.
         folder: An empty folder.
-        dtype: Of the stored weights: float32 or bfloat16.
-        config: Further keys of config.json.
+        dtype: The dtype of the stored weights: float32 or bfloat16.
+        config: Additional keys of config.json.
     """
     if dtype == "float32":
         model.save_pretrained(folder)
@@ -97,16 +97,19 @@ def write_model(model: Any, folder: Path, *, dtype: str, **config: Any) -> None:
         model.save_pretrained(folder, state_dict=_cast(model.state_dict(), getattr(torch, dtype)))
     path = folder / "config.json"
     content = json.loads(path.read_text(encoding="utf-8")) | {"dtype": dtype}
-    base = (content.get("rope_parameters") or {}).get("rope_theta")  # None if each layer type has its own
-    content |= config if base is None else {"rope_theta": base, **config}
+    rope = content.get("rope_parameters") or {}
+    rope_theta = rope.get("rope_theta")  # None if each layer type has its own
+    content |= config if rope_theta is None else {"rope_theta": rope_theta, **config}
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _cast(tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """The same weights in another dtype; weights that share memory still do."""
-    cast: dict[int, Tensor] = {}
+    cast_tensors: dict[int, Tensor] = {}
     return {
-        name: cast.setdefault(tensor.data_ptr(), tensor.to(dtype)) if tensor.is_floating_point() else tensor
+        name: cast_tensors.setdefault(tensor.data_ptr(), tensor.to(dtype))
+        if tensor.is_floating_point()
+        else tensor
         for name, tensor in tensors.items()
     }
 
@@ -134,3 +137,35 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def save_checkpoint(
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    card: str,
+    save_extra: Callable[[Path], None] | None,
+    *,
+    dtype: str,
+    **config: Any,
+) -> None:
+    """Saves a model with its tokenizer and model card, atomically.
+
+    Args:
+        model: A model in float32.
+        tokenizer: Its tokenizer.
+        folder: The folder to create or replace.
+        card: The text of the model card.
+        save_extra: A function that writes additional files into the folder.
+        dtype: The dtype of the stored weights: float32 or bfloat16.
+        config: Additional keys of config.json.
+
+    Raises:
+        UserError: The disk is full, or the folder is not writable.
+    """
+    with atomic_folder(folder) as temporary:
+        write_model(model, temporary, dtype=dtype, **config)
+        tokenizer.save_pretrained(temporary)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+        if save_extra:
+            save_extra(temporary)

@@ -12,51 +12,51 @@ from apo.model.limits import check_positions
 from apo.model.settings import Model
 
 
-def reward_encoder(tokenizer: Any, reading: Model, *, where: str) -> Encoder:
-    """How a reward model encodes text, with a tokenizer that gets the special tokens for it, in place.
+def reward_encoder(tokenizer: Any, settings: Model, *, where: str) -> Encoder:
+    """The encoder of a reward model. It adds missing special tokens to the tokenizer, in place.
 
     Args:
         tokenizer: The tokenizer of the start checkpoint.
-        reading: Section `model` of params.yaml.
+        settings: Section `model` of params.yaml.
         where: The checkpoint, for messages.
 
     Raises:
         UserError: The pooling needs an end token and the tokenizer has none, or the chat template can't be
             used.
     """
-    separator = reading.separator
-    if reading.pooling != "last" and tokenizer.eos_token_id is None:
+    separator = settings.separator
+    if settings.pooling != "last" and tokenizer.eos_token_id is None:
         raise UserError(
             where,
-            found=f"a tokenizer without an end token and `model.pooling: {reading.pooling}`",
+            found=f"a tokenizer without an end token and `model.pooling: {settings.pooling}`",
             expected="an end token after each response",
             do="set `eos_token` in its tokenizer_config.json, or use `model.pooling: last`",
         )
     if separator and tokenizer.convert_tokens_to_ids(separator) in (None, tokenizer.unk_token_id):
         tokenizer.add_special_tokens({"additional_special_tokens": [separator]})
-    tokenizer.padding_side, tokenizer.truncation_side = "right", reading.truncation_side
-    encoder = Encoder(tokenizer, **reading.model_dump())
+    tokenizer.padding_side, tokenizer.truncation_side = "right", settings.truncation_side
+    encoder = Encoder(tokenizer, **settings.model_dump())
     if encoder.template.turn_end[-1:] == [tokenizer.pad_token_id]:
         # `AutoModelForSequenceClassification` pools the last token that is not padding.
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
-        encoder = Encoder(tokenizer, **reading.model_dump())
+        encoder = Encoder(tokenizer, **settings.model_dump())
     return encoder
 
 
 def end_ids(*values: int | Iterable[int] | None) -> tuple[int, ...]:
-    """The union of end tokens, each one id, several or none, in ascending order."""
-    ids = [[value] if isinstance(value, int) else list(value or ()) for value in values]
-    return tuple(sorted(set(chain.from_iterable(ids))))
+    """The union of end tokens in ascending order; each value is one id, several ids or None."""
+    id_lists = [[value] if isinstance(value, int) else list(value or ()) for value in values]
+    return tuple(sorted(set(chain.from_iterable(id_lists))))
 
 
 def read_end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
-    """The tokens that end a response: those of tokenizer, config.json and generation_config.json together.
+    """The tokens that end a response: those of tokenizer, config.json and generation_config.json.
 
     Raises:
-        UserError: There is none.
+        UserError: None of them has an end token.
     """
-    files = [read_json(folder / name) for name in ("config.json", "generation_config.json")]
-    ends = end_ids(tokenizer.eos_token_id, *(content.get("eos_token_id") for content in files))
+    configs = [read_json(folder / name) for name in ("config.json", "generation_config.json")]
+    ends = end_ids(tokenizer.eos_token_id, *(content.get("eos_token_id") for content in configs))
     if not ends:
         raise UserError(
             str(folder),
@@ -68,13 +68,16 @@ def read_end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
 
 
 def language_encoder(folder: Path, tokenizer: Any, *, max_length: int, parameter: str) -> Encoder:
-    """How a language model reads queries and learns responses.
+    """The encoder of a language model, for queries and for the responses that it learns.
 
     Args:
         folder: Its checkpoint.
         tokenizer: Its tokenizer.
         max_length: Maximum length of a sequence in tokens.
-        parameter: Where that is set, for messages.
+        parameter: The parameter that sets max_length, for messages.
+
+    Raises:
+        UserError: The model has no end token, or fewer than max_length positions.
     """
     ends = read_end_ids(folder, tokenizer)
     check_positions(folder, {parameter: max_length})

@@ -1,8 +1,8 @@
-"""Token ids of a query with all its responses; the query is cut once for all of them.
+"""Token ids of a query with all its responses; the query is truncated once for all of them.
 
-What the ids are says the chat template (`apo.model.chat_template`). A reward model reads all that the
-template writes. A language model learns a response with its turn end up to the end token. A long sequence is
-cut by one rule: the query first, and a response never while query tokens remain.
+The chat template determines the ids (`apo.model.chat_template`). A reward model reads all that the template
+writes. A language model learns a response with its turn end up to the end token. If a sequence is too long,
+the query is truncated first. A response is truncated only when no query tokens remain.
 """
 
 import sys
@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from apo.core.errors import UserError
+from apo.core.records import Row, read_rows
 from apo.model.chat_template import ChatTemplate, Rendered
 from apo.model.hh_template import hh_template, is_hh
 
@@ -55,9 +57,9 @@ class Encoder:
         max_length: Maximum length of a sequence in tokens.
         pooling: last, eos, average or max, of a reward model in the HH form: all but last have an end token.
         separator: Token between query and response in the HH form; "" for none.
-        truncation_side: The side on which a long query, or a response longer than max_length, is cut.
+        truncation_side: The side on which a long query, or a response longer than max_length, is truncated.
         ends: The tokens that end a response of a language model; () for a reward model.
-        parameter: Where max_length is set, for messages.
+        parameter: The parameter that sets max_length, for messages.
     """
 
     tokenizer: Any
@@ -70,15 +72,15 @@ class Encoder:
 
     @cached_property
     def template(self) -> ChatTemplate:
-        """The chat template: that of the tokenizer, or the HH form where it has none.
+        """The chat template of the tokenizer, or the HH form if it has none.
 
         Raises:
-            UserError: It can't be used, or not with this pooling, separator or max_length.
+            UserError: It can't be used, or not with this pooling or separator.
         """
-        own, where = self.tokenizer.chat_template, self.tokenizer.name_or_path or "the tokenizer"
-        if own is None or is_hh(own):
+        text, where = self.tokenizer.chat_template, self.tokenizer.name_or_path or "the tokenizer"
+        if text is None or is_hh(text):
             end = "" if self.pooling == "last" else "{{ eos_token }}"
-            own = hh_template(separator=self.separator, end=end)
+            text = hh_template(separator=self.separator, end=end)
         elif self.separator:
             raise UserError(
                 "params.yaml: model.separator",
@@ -86,7 +88,7 @@ class Encoder:
                 expected="'': a chat template says itself what stands between query and response",
                 do="write '', or set backbone.chat_template: hh",
             )
-        template = ChatTemplate(self.tokenizer, own, where=where, separator=self.separator)
+        template = ChatTemplate(self.tokenizer, text, where=where, separator=self.separator)
         if (
             self.pooling == "eos"
             and not self.ends
@@ -102,7 +104,7 @@ class Encoder:
 
     @cached_property
     def turn_end(self) -> list[int]:
-        """What follows a response: all that the template writes, or the end that a language model learns."""
+        """The ids after a response: all that the template writes, or those that a language model learns."""
         if self.ends:
             return self.template.learned_end(self.ends)
         end = self.template.turn_end
@@ -112,21 +114,21 @@ class Encoder:
 
     @property
     def max_content_tokens(self) -> int:
-        """Maximum number of tokens of query and response without what the template writes around them.
+        """Maximum number of tokens of query and response, without those that the template adds.
 
         Raises:
-            UserError: There is none.
+            UserError: The template alone takes max_length tokens or more.
         """
         template = self.template
-        around = len(template.head) + len(template.generation_prompt) + len(self.turn_end)
-        if around >= self.max_length:
-            raise self._too_short(around)
-        return self.max_length - around
+        overhead = len(template.head) + len(template.generation_prompt) + len(self.turn_end)
+        if overhead >= self.max_length:
+            raise self._too_short(overhead)
+        return self.max_length - overhead
 
-    def _too_short(self, around: int) -> UserError:
+    def _too_short(self, overhead: int) -> UserError:
         return UserError(
             f"params.yaml: {self.parameter}",
-            found=f"{self.max_length}, of which the chat template takes {around}",
+            found=f"{self.max_length}, of which the chat template takes {overhead}",
             expected="room for a query and a response",
             do="raise it",
         )
@@ -139,22 +141,22 @@ class Encoder:
         where: str,
         allow_blank: bool = False,
     ) -> Iterator[ResponseSet]:
-        """Encodes (query, responses) pairs in order, cuts them to max_length and counts what is cut.
+        """Encodes (query, responses) pairs in order, truncates them to max_length and counts truncations.
 
         A warning on stderr gives the number of truncated responses.
 
         Args:
             texts: (query, responses) pairs.
             counts: Updated in place: `items`, `tokens`, `queries_cut`, and `responses_cut` for responses that
-                exceed max_length without their query; and those of `ChatTemplate.encode`.
+                exceed max_length without their query; and the counts of `ChatTemplate.encode`.
             where: The file of the texts, for messages.
-            allow_blank: Whether a response may be blank; it then has no tokens of its own.
+            allow_blank: Whether a response may be blank, and so have no tokens.
 
         Raises:
             UserError: A response has no tokens and `allow_blank` is False, or the chat template refuses a
                 dialogue.
         """
-        cut_before = counts["responses_cut"]
+        truncated_before = counts["responses_cut"]
         for rendered in self.tokenize(texts, counts, where=where, allow_blank=allow_blank):
             if rendered is None:
                 raise UserError(
@@ -163,14 +165,14 @@ class Encoder:
                     expected="one that it can write: no row can be left out here",
                     do="set refused_dialogues: merge in params.yaml",
                 )
-            yield self.cut(rendered, counts)
-        self.log_truncation(counts["responses_cut"] - cut_before, where=where)
+            yield self.truncate(rendered, counts)
+        self.log_truncation(counts["responses_cut"] - truncated_before, where=where)
 
-    def log_truncation(self, cut: int, *, where: str) -> None:
+    def log_truncation(self, count: int, *, where: str) -> None:
         """Logs the number of truncated responses of a file to stderr."""
-        if cut:
+        if count:
             print(
-                f"{where}: {cut} responses are longer than {self.max_length} tokens alone and were "
+                f"{where}: {count} responses are longer than {self.max_length} tokens alone and were "
                 f"cut; raise `{self.parameter}` to keep them whole",
                 file=sys.stderr,
             )
@@ -183,13 +185,13 @@ class Encoder:
         where: str,
         allow_blank: bool = False,
     ) -> Iterator[Rendered | None]:
-        """The uncut ids of (query, responses) pairs; None for a dialogue that is refused and left out.
+        """The untruncated ids of (query, responses) pairs; None for a dialogue that is refused and dropped.
 
         Raises:
             UserError: See `items`.
         """
-        stream = iter(texts)
-        while chunk := list(islice(stream, CHUNK)):
+        pairs = iter(texts)
+        while chunk := list(islice(pairs, CHUNK)):
             for (query, _), rendered in zip(
                 chunk, self.template.encode(chunk, counts, where=where), strict=True
             ):
@@ -202,15 +204,31 @@ class Encoder:
                     )
                 yield rendered
 
-    def cut(self, rendered: Rendered, counts: Counter[str]) -> ResponseSet:
-        """Truncates an item to max_length and adds what the template writes around it.
+    def read_comparisons(self, path: Path, counts: Counter[str]) -> tuple[list[Row], list[ResponseSet]]:
+        """The comparisons of a file and their items, without those that the chat template drops.
+
+        Args:
+            path: Rows `{query, responses}`.
+            counts: Updated in place, see `items`.
+
+        Raises:
+            UserError: A response has no tokens, or the chat template refuses a dialogue.
+        """
+        all_rows = list(read_rows(path))
+        texts = ((row["query"], row["responses"]) for row in all_rows)
+        tokenized = list(self.tokenize(texts, counts, where=str(path)))
+        rows = [row for row, rendered in zip(all_rows, tokenized, strict=True) if rendered]
+        return rows, [self.truncate(rendered, counts) for rendered in tokenized if rendered]
+
+    def truncate(self, rendered: Rendered, counts: Counter[str]) -> ResponseSet:
+        """Truncates an item to max_length and adds the ids that the template writes around it.
 
         The query is truncated once for all responses. A response is truncated only if it exceeds max_length
         without its query. See `items` for `counts`.
         """
-        room = self.max_content_tokens
-        responses = [self.truncate_ids(response, room) for response in rendered.responses]
-        query = self.truncate_ids(rendered.query, room - max(map(len, responses), default=0))
+        max_tokens = self.max_content_tokens
+        responses = [self.truncate_ids(response, max_tokens) for response in rendered.responses]
+        query = self.truncate_ids(rendered.query, max_tokens - max(map(len, responses), default=0))
         counts["items"] += 1
         counts["queries_cut"] += len(query) < len(rendered.query)
         counts["responses_cut"] += sum(
@@ -224,42 +242,53 @@ class Encoder:
     def fit(
         self, rendered: Rendered, counts: Counter[str], responses: Sequence[Sequence[int]] | None = None
     ) -> ResponseSet | None:
-        """An item of a training, whose responses are whole.
+        """A training item: only the query is truncated, never a response.
 
         Args:
-            rendered: The uncut ids.
-            counts: Updated: `items`, `tokens`, `queries_cut`, `queries_dropped_cut_away`.
-            responses: In the place of the rendered ones, each with its end.
+            rendered: The untruncated ids.
+            counts: Updated in place: `items`, `tokens`, `queries_cut`, `queries_dropped_cut_away`.
+            responses: Ids with their end tokens that replace the rendered responses.
 
         Returns:
-            None where no token of the query is left beside the longest response.
+            None if the longest response leaves no token of the query.
         """
-        whole = [list(one) for one in responses or [one + self.turn_end for one in rendered.responses]]
-        head, foot = self.template.head, rendered.generation_prompt
-        room = self.max_length - len(head) - len(foot) - max(map(len, whole))
-        query = self.truncate_ids(rendered.query, max(0, room))
-        if room < 0 or (rendered.query and not query):
+        if not responses:
+            responses = [response + self.turn_end for response in rendered.responses]
+        prefix, suffix = self.template.head, rendered.generation_prompt
+        max_tokens = self.max_length - len(prefix) - len(suffix) - max(map(len, responses))
+        query = self.truncate_ids(rendered.query, max(0, max_tokens))
+        if max_tokens < 0 or (rendered.query and not query):
             counts["queries_dropped_cut_away"] += 1
             return None
         counts["items"] += 1
         counts["queries_cut"] += len(query) < len(rendered.query)
-        item = ResponseSet(head + query + foot, whole)
+        item = ResponseSet(prefix + query + suffix, [list(response) for response in responses])
         counts["tokens"] += item.unpacked_tokens
         return item
 
+    def response_ids(self, rendered: Rendered, sample_ids: Sequence[list[int] | None]) -> list[list[int]]:
+        """The ids of the responses with their end tokens.
+
+        Args:
+            rendered: The ids of the texts.
+            sample_ids: For each response the ids that were drawn, or None if they are those of its text.
+        """
+        responses = zip(rendered.responses, sample_ids, strict=True)
+        return [text_ids + self.turn_end if drawn is None else drawn for text_ids, drawn in responses]
+
     def prompt(self, rendered: Rendered, counts: Counter[str]) -> list[int]:
-        """A query for generation; `prompts_cut` counts the cut ones.
+        """The ids of a query for generation; `prompts_cut` counts truncated queries.
 
         Raises:
-            UserError: There is no room for a query.
+            UserError: The template alone takes max_length tokens or more.
         """
-        head, foot = self.template.head, rendered.generation_prompt
-        room = self.max_length - len(head) - len(foot)
-        if room < 1:
-            raise self._too_short(len(head) + len(foot))
-        query = self.truncate_ids(rendered.query, room)
+        prefix, suffix = self.template.head, rendered.generation_prompt
+        max_tokens = self.max_length - len(prefix) - len(suffix)
+        if max_tokens < 1:
+            raise self._too_short(len(prefix) + len(suffix))
+        query = self.truncate_ids(rendered.query, max_tokens)
         counts["prompts_cut"] += len(query) < len(rendered.query)
-        return head + query + foot
+        return prefix + query + suffix
 
     def truncate_ids(self, ids: list[int], length: int) -> list[int]:
         """The last `length` ids, or the first with `truncation_side: right`."""

@@ -16,7 +16,7 @@ from transformers import LlamaModel, MistralModel, Qwen2Model
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from apo.model.batching import Batch
-from apo.model.pooling import at, last_position
+from apo.model.pooling import last_position, states_at
 from apo.model.unpadded import can_unpad, last_hidden_unpadded
 
 FAMILY = (LlamaModel, MistralModel, Qwen2Model)  # they have the same submodules under the same names
@@ -50,19 +50,19 @@ def _last_layer(
     attention = layer.self_attn
     last = last_position(batch.response_mask)
     normed = layer.input_layernorm(hidden)
-    queries = _split_heads(attention.q_proj(at(normed, last)), attention.head_dim)
+    queries = _split_heads(attention.q_proj(states_at(normed, last)), attention.head_dim)
     keys = _split_heads(attention.k_proj(normed), attention.head_dim)
     values = _split_heads(attention.v_proj(normed), attention.head_dim)
     attended, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](
         attention,
-        _rotate(queries, at(cos, last), at(sin, last)),
+        _rotate(queries, states_at(cos, last), states_at(sin, last)),
         _rotate(keys, cos, sin),
         values,
         _last_token_mask(batch, last),
         scaling=attention.scaling,
         dropout=attention.attention_dropout if attention.training else 0.0,
     )
-    hidden = at(hidden, last) + attention.o_proj(attended.flatten(2))
+    hidden = states_at(hidden, last) + attention.o_proj(attended.flatten(2))
     output: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
     return output
 

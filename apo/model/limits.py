@@ -1,4 +1,4 @@
-"""What a checkpoint can't do, said before anything is computed with it."""
+"""Checks of the limits of a checkpoint: positions, embeddings, tokens."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,33 +18,33 @@ POSITIONS = (
 
 
 def check_positions(folder: Path, lengths: Mapping[str, int]) -> None:
-    """Compares lengths with the positions that a model was made for.
+    """Checks that lengths do not exceed the positions of a model.
 
-    A model with absolute positions fails beyond them; one with rotary positions computes on, but was never
-    trained there.
+    A model with absolute positions fails beyond them. A model with rotary positions was not trained beyond
+    them.
 
     Args:
         folder: The checkpoint.
-        lengths: Tokens by the parameters that set them: `{"align.max_length": 512}`.
+        lengths: Lengths in tokens by the parameter that sets each: `{"align.max_length": 512}`.
 
     Raises:
-        UserError: One is longer.
+        UserError: A length exceeds the positions.
     """
     config = read_json(folder / "config.json")
     config = config.get("text_config") or config
-    known = [config[name] for name in POSITIONS if isinstance(config.get(name), int)]
+    limits = [config[name] for name in POSITIONS if isinstance(config.get(name), int)]
     for parameter, length in lengths.items():
-        if known and length > known[0]:
+        if limits and length > limits[0]:
             raise UserError(
                 f"params.yaml: {parameter}",
-                found=f"{length} tokens with {folder}, a model of {known[0]} positions",
-                expected=f"at most {known[0]}",
+                found=f"{length} tokens with {folder}, a model of {limits[0]} positions",
+                expected=f"at most {limits[0]}",
                 do="lower it",
             )
 
 
 def check_vocabulary(tokenizer: Any, model: Any, *, where: str) -> None:
-    """Raises UserError where a tokenizer has ids that a model has no embedding for."""
+    """Raises UserError if a tokenizer has ids for which a model has no embedding."""
     highest = max(tokenizer.get_vocab().values(), default=0)
     rows = model.get_input_embeddings().weight.shape[0]
     if highest >= rows:
@@ -58,15 +58,17 @@ def check_vocabulary(tokenizer: Any, model: Any, *, where: str) -> None:
 
 
 def check_same_tokens(first: Any, second: Any, *, where: str, other: str) -> None:
-    """Raises UserError where two tokenizers give a token another id: their models can't be compared."""
-    mine, others = first.get_vocab(), second.get_vocab()
-    different = sorted(token for token in mine.keys() | others.keys() if mine.get(token) != others.get(token))
+    """Raises UserError if two tokenizers have different ids for a token: their models can't be compared."""
+    vocab, other_vocab = first.get_vocab(), second.get_vocab()
+    different = sorted(
+        token for token in vocab.keys() | other_vocab.keys() if vocab.get(token) != other_vocab.get(token)
+    )
     if different:
         token = different[0]
         raise UserError(
             where,
-            found=f"another tokenizer than in {other}: {token!r} is {mine.get(token)} here and "
-            f"{others.get(token)} there, and {len(different) - 1} more",
+            found=f"another tokenizer than in {other}: {token!r} is {vocab.get(token)} here and "
+            f"{other_vocab.get(token)} there, and {len(different) - 1} more",
             expected="the same tokens in every LLM of the game",
             do="start the game from one model (actor.start)",
         )

@@ -21,14 +21,14 @@ def last_position(response_mask: ResponseMask) -> Int[Tensor, "item resp"]:
     return (response_mask * positions).amax(-1)
 
 
-def at(states: Hidden, positions: Int[Tensor, "item resp"]) -> Pooled:
+def states_at(states: Hidden, positions: Int[Tensor, "item resp"]) -> Pooled:
     """Gathers the states at one position per response."""
     return states.gather(1, positions[..., None].expand(-1, -1, states.shape[-1]))
 
 
 def pool_last(hidden: Hidden, response_mask: ResponseMask) -> Pooled:
     """The hidden state of the last token."""
-    return at(hidden, last_position(response_mask))
+    return states_at(hidden, last_position(response_mask))
 
 
 def pool_average(hidden: Hidden, response_mask: ResponseMask) -> Pooled:

@@ -59,11 +59,16 @@ class RewardModel(nn.Module):
         return torch.where(batch.mask, rewards, 0.0)
 
     def _pool(self, batch: Batch) -> Float[Tensor, "item resp hidden"]:
-        base, pooling = self.classifier.base_model, self.encoder.pooling
+        decoder, pooling = self.classifier.base_model, self.encoder.pooling
         sdpa = self.classifier.config._attn_implementation == "sdpa"
-        if self.supports_shared_prefix and sdpa and isinstance(base, FAMILY) and pooling in ("last", "eos"):
-            return last_hidden(base, batch)
-        hidden = read(base, batch, tree=self.supports_shared_prefix).last_hidden_state
+        if (
+            self.supports_shared_prefix
+            and sdpa
+            and isinstance(decoder, FAMILY)
+            and pooling in ("last", "eos")
+        ):
+            return last_hidden(decoder, batch)
+        hidden = forward_pass(decoder, batch, packed=self.supports_shared_prefix).last_hidden_state
         return POOLINGS[pooling](hidden, batch.response_mask)
 
 
@@ -72,25 +77,25 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def read(model: Any, batch: Batch, *, tree: bool) -> Any:
-    """The forward pass of a transformers model, with or without a head, over all tokens of a batch.
+def forward_pass(model: Any, batch: Batch, *, packed: bool) -> Any:
+    """Runs a transformers model, with or without a head, on all tokens of a batch.
 
     Args:
         model: A transformers model.
         batch: The tokens.
-        tree: Whether the batch holds packed sequences; else each item has one response.
+        packed: Whether the batch holds packed sequences; else each item has one response.
     """
-    if not tree:  # with one response per item, its response mask is the padding mask
+    if not packed:  # with one response per item, its response mask is the padding mask
         mask = batch.response_mask[:, 0].long()
         return model(input_ids=batch.input_ids, attention_mask=mask, use_cache=False)
-    attention: Tensor = batch.attention
+    attention_mask: Tensor = batch.attention
     if model.config._attn_implementation == "eager":  # adds the mask to the attention scores
         lowest = torch.finfo(model.dtype).min
-        attention = torch.where(attention, 0.0, lowest).to(model.dtype)
+        attention_mask = torch.where(attention_mask, 0.0, lowest).to(model.dtype)
     return model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
-        attention_mask=attention,
+        attention_mask=attention_mask,
         use_cache=False,
     )
 
@@ -116,15 +121,15 @@ def supports_shared_prefix(model: Any, max_length: int) -> bool:
     training = model.training
     model.eval()
     try:
-        packed = collate([item], pad_id=ids[0]).to(model.device)
-        packed_states = read(model.base_model, packed, tree=True).last_hidden_state[0, 4:]
-        separate = collate(unpacked(item), pad_id=ids[0]).to(model.device)
-        rows = read(model.base_model, separate, tree=False).last_hidden_state
+        packed_batch = collate([item], pad_id=ids[0]).to(model.device)
+        packed_states = forward_pass(model.base_model, packed_batch, packed=True).last_hidden_state[0, 4:]
+        separate_batch = collate(unpacked(item), pad_id=ids[0]).to(model.device)
+        separate_rows = forward_pass(model.base_model, separate_batch, packed=False).last_hidden_state
     except (ValueError, TypeError, RuntimeError):  # the model accepts no such mask or position ids
         return False
     finally:
         model.train(training)
-    separate_states = torch.cat([rows[0, 4:6], rows[1, 4:7]])
+    separate_states = torch.cat([separate_rows[0, 4:6], separate_rows[1, 4:7]])
     return bool((packed_states - separate_states).norm() < 1e-4 * separate_states.norm())
 
 

@@ -29,11 +29,11 @@ from apo.core.errors import UserError
 from apo.model.versions import warn_of_other_versions
 
 RUN_INFO: dict[str, str | int | bool] = {}
-"""What the rounding of a result depends on; `set_up` fills it and the model card records it."""
+"""Facts that the rounding of results depends on; `set_up` fills it and the model card records it."""
 
 
 def numerics() -> dict[str, str]:
-    """What results depend on besides their inputs: nothing is resumed in another precision."""
+    """Settings that results depend on besides their inputs: nothing is resumed in another precision."""
     return {"precision": str(RUN_INFO.get("precision", "float32"))}
 
 

@@ -16,8 +16,10 @@ def special_tokens(tokenizer: Any, separator: str = "") -> dict[str, int]:
     ids = {
         token.content: token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special
     }
-    named = [getattr(tokenizer, f"{role}_token") for role in ("bos", "eos", "pad", "cls", "sep", "mask")]
-    for text in filter(None, [*named, separator]):
+    role_tokens = [
+        getattr(tokenizer, f"{role}_token") for role in ("bos", "eos", "pad", "cls", "sep", "mask")
+    ]
+    for text in filter(None, [*role_tokens, separator]):
         ids[text] = tokenizer.convert_tokens_to_ids(text)
     return {text: token_id for text, token_id in ids.items() if token_id != tokenizer.unk_token_id}
 

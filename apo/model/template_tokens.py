@@ -8,32 +8,38 @@ from apo.model.special_tokens import special_tokens, text_ids, written
 Message = dict[str, str]
 
 
-class Hidden(NamedTuple):
-    """Texts of special tokens in messages, for which private characters stand while a template renders."""
+class EscapedTexts(NamedTuple):
+    """Texts of special tokens in messages, replaced by private characters while a template renders.
+
+    Attributes:
+        mark: The private character.
+        texts: The replaced texts; text k is written as mark, k, mark.
+    """
 
     mark: str
     texts: list[str]
 
-    def add(self, match: re.Match[str]) -> str:
+    def escape(self, match: re.Match[str]) -> str:
+        """The replacement of a matched text."""
         self.texts.append(match[0])
         return f"{self.mark}{len(self.texts) - 1}{self.mark}"
 
-    def show(self, text: str) -> str:
-        """A rendered text with what was hidden in it."""
+    def unescape(self, text: str) -> str:
+        """A rendered text with the texts that were replaced."""
         if not self.texts:
             return text
-        return re.sub(f"{self.mark}([0-9]+){self.mark}", lambda found: self.texts[int(found[1])], text)
+        return re.sub(f"{self.mark}([0-9]+){self.mark}", lambda match: self.texts[int(match[1])], text)
 
 
-NOTHING_HIDDEN = Hidden("", [])
+NOTHING_ESCAPED = EscapedTexts("", [])
 
 
 class TemplateTokens:
-    """Encodes what the chat template of a tokenizer has rendered.
+    """Encodes the text that the chat template of a tokenizer has rendered.
 
     Args:
         tokenizer: A fast Hugging Face tokenizer.
-        separator: A further special token, "" for none.
+        separator: An additional special token; "" for none.
 
     Attributes:
         special: Id of each special token by its text.
@@ -42,47 +48,54 @@ class TemplateTokens:
     def __init__(self, tokenizer: Any, *, separator: str) -> None:
         self._tokenizer = tokenizer
         self.special = special_tokens(tokenizer, separator)
-        self._texts = written([*self.special, *filter(None, [tokenizer.unk_token])])
+        self._pattern = written([*self.special, *filter(None, [tokenizer.unk_token])])
 
     def find(self, text: str) -> re.Match[str] | None:
         """The first special token in a text."""
-        return self._texts.search(text)
+        return self._pattern.search(text)
 
-    def hide(self, messages: list[Message], texts: list[str]) -> tuple[list[Message], list[str], Hidden]:
-        """The same with private characters for the texts of special tokens."""
+    def escape(
+        self, messages: list[Message], texts: list[str]
+    ) -> tuple[list[Message], list[str], EscapedTexts]:
+        """Replaces the texts of special tokens in messages and texts by private characters."""
         all_texts = [*(message["content"] for message in messages), *texts]
-        if not any(map(self._texts.search, all_texts)):
-            return messages, texts, NOTHING_HIDDEN
+        if not any(map(self._pattern.search, all_texts)):
+            return messages, texts, NOTHING_ESCAPED
         private = map(chr, range(0xE000, 0xF8FF))
-        hidden = Hidden(next(char for char in private if not any(char in text for text in all_texts)), [])
-        clean = [{**one, "content": self._texts.sub(hidden.add, one["content"])} for one in messages]
-        return clean, [self._texts.sub(hidden.add, text) for text in texts], hidden
+        escaped = EscapedTexts(
+            next(char for char in private if not any(char in text for text in all_texts)), []
+        )
+        clean = [
+            {**message, "content": self._pattern.sub(escaped.escape, message["content"])}
+            for message in messages
+        ]
+        return clean, [self._pattern.sub(escaped.escape, text) for text in texts], escaped
 
-    def encode(self, texts: list[str], hidden: list[Hidden]) -> list[list[int]]:
-        """The ids of rendered texts: special tokens of the template are tokens, hidden texts are not."""
-        plain = [index for index, one in enumerate(hidden) if not one.texts]
-        found: list[list[int]] = [[] for _ in texts]
-        if plain:
-            batch = [texts[index] for index in plain]
-            encoded = self._tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
-            for index, ids in zip(plain, encoded, strict=True):
-                found[index] = ids
-        numbers = set(self.special.values())
-        for index, (text, one) in enumerate(zip(texts, hidden, strict=True)):
-            tokens = sum(token in self.special for token in self._texts.findall(text))
-            if one.texts or sum(map(numbers.__contains__, found[index])) != tokens:
-                found[index] = self._encode_parts(text, one)
-        return found
+    def encode(self, texts: list[str], escaped: list[EscapedTexts]) -> list[list[int]]:
+        """The ids of rendered texts: special tokens of the template are tokens, escaped texts are not."""
+        unescaped = [index for index, replaced in enumerate(escaped) if not replaced.texts]
+        encoded: list[list[int]] = [[] for _ in texts]
+        if unescaped:
+            batch = [texts[index] for index in unescaped]
+            input_ids = self._tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
+            for index, ids in zip(unescaped, input_ids, strict=True):
+                encoded[index] = ids
+        special_ids = set(self.special.values())
+        for index, (text, replaced) in enumerate(zip(texts, escaped, strict=True)):
+            count = sum(token in self.special for token in self._pattern.findall(text))
+            if replaced.texts or sum(map(special_ids.__contains__, encoded[index])) != count:
+                encoded[index] = self._encode_parts(text, replaced)
+        return encoded
 
-    def _encode_parts(self, text: str, hidden: Hidden) -> list[int]:
-        """The slow way, for a text in which a tokenizer alone would find further special tokens."""
-        marked = f"{hidden.mark}[0-9]+{hidden.mark}" if hidden.mark else r"(?!)"
+    def _encode_parts(self, text: str, escaped: EscapedTexts) -> list[int]:
+        """Encodes a text part by part: the tokenizer alone would find more special tokens in it."""
+        mark_pattern = f"{escaped.mark}[0-9]+{escaped.mark}" if escaped.mark else r"(?!)"
         ids: list[int] = []
-        for part in re.split(f"({self._texts.pattern}|{marked})", text):
+        for part in re.split(f"({self._pattern.pattern}|{mark_pattern})", text):
             if part in self.special:
                 ids.append(self.special[part])
                 continue
-            if hidden.mark and re.fullmatch(marked, part):
-                part = hidden.texts[int(part.strip(hidden.mark))]
+            if escaped.mark and re.fullmatch(mark_pattern, part):
+                part = escaped.texts[int(part.strip(escaped.mark))]
             ids += text_ids(self._tokenizer, [part], self.special)[0] if part else []
         return ids

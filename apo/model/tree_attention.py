@@ -23,26 +23,26 @@ class Tree(NamedTuple):
 
     Attributes:
         start: Start of the query.
-        query: End of the query.
+        query_end: End of the query.
         ends: End of every response that has tokens. The first response starts at the end of the query.
     """
 
     start: int
-    query: int
+    query_end: int
     ends: list[int]
 
     @property
-    def trunk(self) -> int:
+    def first_response_end(self) -> int:
         """The end of the first response; query and first response are one causal sequence."""
-        return self.ends[0] if self.ends else self.query
+        return self.ends[0] if self.ends else self.query_end
 
 
 def trees_of(batch: Batch) -> list[Tree]:
     """The boundaries of every packed sequence of a batch, without padding."""
     trees, start = [], 0
     for row in batch.segments:
-        query, *lengths = torch.bincount(row + 1, minlength=2).tolist()[1:]
-        ends = [start + query]
+        query_length, *lengths = torch.bincount(row + 1, minlength=2).tolist()[1:]
+        ends = [start + query_length]
         for length in filter(None, lengths):
             ends.append(ends[-1] + length)
         trees.append(Tree(start, ends[0], ends[1:]))
@@ -195,12 +195,13 @@ class TreeAttention(torch.autograd.Function):
 
 def _causal_segments(tree: Tree) -> list[Span]:
     """The non-empty segments with causal attention: query with first response, and every other response."""
-    starts, ends = [tree.start, *tree.ends], [tree.trunk, *tree.ends[1:]]
+    starts, ends = [tree.start, *tree.ends], [tree.first_response_end, *tree.ends[1:]]
     return [(start, end - start) for start, end in zip(starts, ends, strict=False) if start < end]
 
 
 def _query_attention(tree: Tree) -> tuple[Span, Span] | None:
     """The responses after the first and the query that they attend to; None if either is empty."""
-    if len(tree.ends) < 2 or tree.query == tree.start:
+    if len(tree.ends) < 2 or tree.query_end == tree.start:
         return None
-    return (tree.trunk, tree.ends[-1] - tree.trunk), (tree.start, tree.query - tree.start)
+    start = tree.first_response_end
+    return (start, tree.ends[-1] - start), (tree.start, tree.query_end - tree.start)

@@ -25,20 +25,20 @@ def can_unpad(decoder: Any, batch: Batch) -> bool:
 
 def last_hidden_unpadded(decoder: Any, batch: Batch) -> Float[Tensor, "item resp hidden"]:
     """Hidden states of the last token of each response; 0 for padding responses."""
-    real = batch.segments >= 0
-    calls, positions = attention_calls(trees_of(batch)), batch.position_ids[real]
-    hidden = decoder.embed_tokens(batch.input_ids[real])
-    cos, sin = (part[0, :, None] for part in decoder.rotary_emb(hidden, position_ids=positions[None]))
+    is_token = batch.segments >= 0
+    calls, positions = attention_calls(trees_of(batch)), batch.position_ids[is_token]
+    hidden = decoder.embed_tokens(batch.input_ids[is_token])
+    cos, sin = (rotary[0, :, None] for rotary in decoder.rotary_emb(hidden, position_ids=positions[None]))
     for layer in decoder.layers[:-1]:
         compute = partial(_layer, layer)
         if layer.gradient_checkpointing and layer.training:
             compute = partial(layer._gradient_checkpointing_func, compute)
         hidden = compute(hidden, cos, sin, calls)
     response_mask = batch.response_mask[batch.mask]  # one row per real response
-    rows = torch.repeat_interleave(batch.mask.sum(1))
-    visible = torch.zeros(len(rows), len(real), real.shape[1], dtype=torch.bool)
-    visible[torch.arange(len(rows)), rows] = response_mask
-    normed = decoder.norm(_last_layer(decoder.layers[-1], hidden, cos, sin, visible[:, real]))
+    item_indices = torch.repeat_interleave(batch.mask.sum(1))
+    visible = torch.zeros(len(item_indices), len(is_token), is_token.shape[1], dtype=torch.bool)
+    visible[torch.arange(len(item_indices)), item_indices] = response_mask
+    normed = decoder.norm(_last_layer(decoder.layers[-1], hidden, cos, sin, visible[:, is_token]))
     states: Tensor = normed.new_zeros(*batch.mask.shape, normed.shape[-1])
     return states.index_put((batch.mask,), normed)
 
@@ -59,7 +59,9 @@ def _layer(
     )
     queries, keys = Rotation.apply(queries, cos, sin), Rotation.apply(keys, cos, sin)
     if attention.num_key_value_groups > 1:
-        keys, values = (part.repeat_interleave(attention.num_key_value_groups, 1) for part in (keys, values))
+        keys, values = (
+            states.repeat_interleave(attention.num_key_value_groups, 1) for states in (keys, values)
+        )
     attended = TreeAttention.apply(queries, keys, values, calls, attention.scaling)
     hidden = hidden + attention.o_proj(attended.flatten(1))
     output: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))

@@ -29,10 +29,11 @@ def installed(name: str) -> str:
 
 def warn_of_other_versions() -> None:
     """Warns about installed libraries whose version differs from the pinned one."""
-    others = {n: version for n, pin in VERSIONS.items() if (version := installed(n)) not in ("", pin)}
-    for name, version in others.items():
-        print(
-            f"{name} {version} is installed; the results in dvc.lock are those of {VERSIONS[name]}, and DVC "
-            "does not see it: `make setup` installs that one, or write yours into apo/model/versions.py",
-            file=sys.stderr,
-        )
+    for name, pinned in VERSIONS.items():
+        version = installed(name)
+        if version not in ("", pinned):
+            print(
+                f"{name} {version} is installed; the results in dvc.lock are those of {pinned}, and DVC "
+                "does not see it: `make setup` installs that one, or write yours into apo/model/versions.py",
+                file=sys.stderr,
+            )

@@ -7,15 +7,15 @@ from itertools import pairwise
 
 from apo.core.records import Row
 
-# Upper ends of the classes, in tokens: every power of two and the number halfway to the next one.
+# Upper edges of the bins, in tokens: every power of two and the number halfway to the next one.
 ENDS = [0, 1, 2, 3, *(half << power for power in range(1, 24) for half in (2, 3))]
 
 
 class LengthHistogram:
-    """LengthHistogram before any cut, counted.
+    """Counts of lengths in tokens, without truncation.
 
     Args:
-        overhead: Tokens beside query and response in a sequence: bos, separator and eos.
+        overhead: Tokens of a sequence that belong neither to query nor to response, such as bos and eos.
     """
 
     def __init__(self, *, overhead: int) -> None:
@@ -24,16 +24,18 @@ class LengthHistogram:
         self.responses: Counter[int] = Counter()
         self.sequences: Counter[int] = Counter()
 
-    def add(self, query: int, responses: Sequence[int]) -> None:
-        """One item: the tokens of its query and of each response; a sequence is both with what is around."""
-        self.queries[query] += 1
-        self.responses.update(responses)
-        self.sequences.update(query + length + self._overhead for length in responses)
+    def add(self, query_length: int, response_lengths: Sequence[int]) -> None:
+        """Adds an item: the tokens of its query and of each response; a sequence has both and `overhead`."""
+        self.queries[query_length] += 1
+        self.responses.update(response_lengths)
+        self.sequences.update(
+            query_length + response_length + self._overhead for response_length in response_lengths
+        )
 
     def histogram(self) -> list[Row]:
-        """Rows `{from, to, queries, responses, sequences}`, both ends included, up to the longest.
+        """Rows `{from, to, queries, responses, sequences}`, both edges included, up to the longest sequence.
 
-        `sequences` is to be compared with `model.max_length`.
+        Compare `sequences` with `model.max_length`.
 
         >>> lengths = LengthHistogram(overhead=1)
         >>> lengths.add(3, [5, 6])
@@ -43,8 +45,8 @@ class LengthHistogram:
         longest = max(self.sequences, default=0)
         ends = ENDS[: bisect_left(ENDS, longest) + 1]
         rows: list[Row] = [
-            {"from": below + 1, "to": end, "queries": 0, "responses": 0, "sequences": 0}
-            for below, end in pairwise([-1, *ends])
+            {"from": previous_end + 1, "to": end, "queries": 0, "responses": 0, "sequences": 0}
+            for previous_end, end in pairwise([-1, *ends])
         ]
         for name in ("queries", "responses", "sequences"):
             for length, count in getattr(self, name).items():

@@ -33,7 +33,7 @@ from apo.training.trainer import warmup_metrics
 
 
 class Outputs(NamedTuple):
-    """Where it goes: the folder of the checkpoint, the folder of the curves, a JSON file."""
+    """Output paths: the folder of the checkpoint, the folder of the curves, the JSON file of the metrics."""
 
     out: Path
     curves: Path
@@ -54,27 +54,32 @@ def train_rm(
     """Trains and saves one reward model.
 
     Args:
-        name: `base_rm`, `apo_rm_ROUND` or `test_rm`; `train_` and it are the key of the metrics.
+        name: `base_rm`, `apo_rm_ROUND` or `test_rm`; the key of the metrics is `train_NAME`.
         start: Backbone or reward model.
         comparisons: Human comparisons.
         adversarial_pairs: Golden > samples, weighted by `apo`.
-        valid: Comparisons whose accuracy joins the curve every `rm.eval_steps`.
+        valid: Comparisons whose accuracy is added to the curve every `rm.eval_steps` steps.
+
+    Raises:
+        UserError: No comparison is left to train on, or an input is not usable.
     """
-    seed, reading = read_seed(params), read_section(params, "model", Model)
+    seed, model_settings = read_seed(params), read_section(params, "model", Model)
     settings = read_section(params, "rm", RewardTraining, defaults="training")
     runtime.set_up()
     adversarial = [adversarial_pairs] if adversarial_pairs else []
     files = [*comparisons, *adversarial]
-    watched = [valid] if valid and settings.eval_steps else []
+    valid_files = [valid] if valid and settings.eval_steps else []
     weights = apo.model_dump(exclude={"init_from"}) if apo else {}
     training = settings.model_dump(exclude=set() if settings.lora.rank else {"lora"})
-    key = fingerprint([reading, training, weights, seed, runtime.numerics()], [start, *files, *watched])
-    model = start_reward_model(start, reading, seed=seed)
+    key = fingerprint(
+        [model_settings, training, weights, seed, runtime.numerics()], [start, *files, *valid_files]
+    )
+    model = start_reward_model(start, model_settings, seed=seed)
     tuner = add_adapters(model.classifier, settings.lora, seed=seed, where="rm.lora")
     counts: Counter[str] = Counter({"trained_weights": trained_weights(model)} if tuner else {})
-    check = _checked(model.encoder, settings, start)
-    data = _tokenized(model.encoder, check, comparisons, counts)
-    data += _tokenized(model.encoder, check, adversarial, counts, is_adversarial=True)
+    check = _token_check(model.encoder, settings, start)
+    data = _tokenize(model.encoder, check, comparisons, counts)
+    data += _tokenize(model.encoder, check, adversarial, counts, is_adversarial=True)
     with Checkpoints(name, key).exclusive() as checkpoints:
         curve = train_reward_model(
             model,
@@ -84,32 +89,36 @@ def train_rm(
             seed=seed,
             desc=name,
             checkpoints=checkpoints,
-            eval_fn=_evaluation(model, watched[0]) if watched else None,
+            eval_fn=_evaluation(model, valid_files[0]) if valid_files else None,
             eval_steps=settings.eval_steps,
         )
         model.to(runtime.device())
         adapter = merge_adapters(tuner)
-        card = _card(model, outputs.out, start, files, reading.model_dump() | training | weights)
-        more = adapter.save if adapter else None
-        save_reward_model(model, outputs.out, card, more, dtype=settings.dtype)
-        train = {**dict(sorted(counts.items())), **warmup_metrics(len(curve), settings)}
+        card = _card(model, outputs.out, start, files, model_settings.model_dump() | training | weights)
+        save_reward_model(model, outputs.out, card, adapter.save if adapter else None, dtype=settings.dtype)
+        train_metrics = {**dict(sorted(counts.items())), **warmup_metrics(len(curve), settings)}
         saved = verify(model, outputs.out, comparisons[0], dtype=settings.dtype)
-        _write(name, outputs, curve, check, train, saved=saved)
+        _write(name, outputs, curve, check, train_metrics, saved=saved)
         checkpoints.remove_older()
 
 
 def adopt_rm(name: str, *, start: Path, comparisons: Path, outputs: Outputs, params: Path) -> None:
-    """Takes a reward model as it is, of this pipeline or any other with one label.
+    """Copies a reward model without training: one of this pipeline or any other with one label.
 
     Args:
-        name: `train_` and it are the key of the metrics.
-        start: Its checkpoint.
-        comparisons: Human comparisons, on which the copy is compared with it.
+        name: The key of the metrics is `train_NAME`.
+        start: The checkpoint.
+        comparisons: Human comparisons, on which the copy is verified.
+        outputs: The output paths.
+        params: The file params.yaml.
+
+    Raises:
+        UserError: The checkpoint is not a reward model.
     """
-    reading = read_section(params, "model", Model)
+    model_settings = read_section(params, "model", Model)
     dtype = read_section(params, "rm", RewardTraining, defaults="training").dtype
     runtime.set_up()
-    model = load_reward_model(start, foreign=reading).eval()
+    model = load_reward_model(start, foreign=model_settings).eval()
     card = _card(model, outputs.out, start, [], {"pooling": model.encoder.pooling})
     save_reward_model(model, outputs.out, card, dtype=dtype)
     write_csv(outputs.curves / "training.csv", [{"step": 0}])
@@ -134,7 +143,7 @@ def _write(
     outputs: Outputs,
     curve: Sequence[Mapping[str, Any]],
     check: TokenCheck,
-    train: Mapping[str, Any],
+    train_metrics: Mapping[str, Any],
     *,
     saved: Mapping[str, float],
 ) -> None:
@@ -142,58 +151,58 @@ def _write(
     write_csv(outputs.curves / "training.csv", curve)
     write_csv(outputs.curves / "lengths.csv", check.lengths.histogram())
     write_rows(outputs.curves / "issues.jsonl", check.issues.examples)
-    train = {**train, "final_loss": curve[-1]["loss"]}
-    metrics = {"train": train, "issues": dict(check.issues.counts), "saved": saved}
+    train_metrics = {**train_metrics, "final_loss": curve[-1]["loss"]}
+    metrics = {"train": train_metrics, "issues": dict(check.issues.counts), "saved": saved}
     write_json(outputs.metrics, {f"train_{name}": metrics})
 
 
-def _checked(encoder: Encoder, settings: RewardTraining, start: Path) -> TokenCheck:
-    """The token checks of a training, after they have looked at the tokenizer."""
+def _token_check(encoder: Encoder, settings: RewardTraining, start: Path) -> TokenCheck:
+    """The token checks of a training; the tokenizer is checked already."""
     issues = DataIssues(TOKEN_ISSUES, settings.on_issue.actions())
     check = TokenCheck(encoder, issues, unknown_rate=settings.unknown_rate)
     check.check_tokenizer(str(start))
     return check
 
 
-def _tokenized(
+def _tokenize(
     encoder: Encoder,
     check: TokenCheck,
-    paths: Sequence[Path],
+    files: Sequence[Path],
     counts: Counter[str],
     *,
     is_adversarial: bool = False,
 ) -> list[RankedResponses]:
-    """Tokenized comparisons without what the checks drop; one without a pair teaches nothing."""
+    """Tokenizes comparisons and drops those that the checks drop or that have no pair of different labels."""
     ranked: list[RankedResponses] = []
-    for path in paths:
+    for path in files:
         rows = list(read_rows(path))
         tokenized = encoder.tokenize(
-            ((r["query"], r["responses"]) for r in rows), counts, where=str(path), allow_blank=True
+            ((row["query"], row["responses"]) for row in rows), counts, where=str(path), allow_blank=True
         )
-        cut_before = counts["responses_cut"]
-        for number, (row, ids) in enumerate(zip(rows, tokenized, strict=True), start=1):
-            if ids is None:  # counted in dialogues_dropped
+        truncated_before = counts["responses_cut"]
+        for line, (row, rendered) in enumerate(zip(rows, tokenized, strict=True), start=1):
+            if rendered is None:  # counted in dialogues_dropped
                 continue
             labels = [float(score) for score in row["scores"]]
             if len(set(labels)) < 2:
                 counts["dropped_without_pair"] += 1
                 continue
-            place = f"{path}:{number}"
-            stays = check.kept_responses(
-                Comparison(row["query"], row["responses"], labels, ids, place, is_adversarial)
+            where = f"{path}:{line}"
+            indices = check.kept_responses(
+                Comparison(row["query"], row["responses"], labels, rendered, where, is_adversarial)
             )
-            stay_labels = [labels[index] for index in stays]
-            if len(set(stay_labels)) < 2:
+            kept_labels = [labels[index] for index in indices]
+            if len(set(kept_labels)) < 2:
                 counts["dropped_by_issues"] += 1
                 continue
-            item = encoder.cut(ids.only(stays), counts)
-            kept = RankedResponses(item, stay_labels, is_adversarial)
-            ranked.append(kept)
-            counts["apo_pairs" if is_adversarial else "human_pairs"] += kept.pairs
-        encoder.log_truncation(counts["responses_cut"] - cut_before, where=str(path))
-    if paths and not ranked:
+            item = encoder.truncate(rendered.only(indices), counts)
+            responses = RankedResponses(item, kept_labels, is_adversarial)
+            ranked.append(responses)
+            counts["apo_pairs" if is_adversarial else "human_pairs"] += responses.pairs
+        encoder.log_truncation(counts["responses_cut"] - truncated_before, where=str(path))
+    if files and not ranked:
         raise UserError(
-            ", ".join(map(str, paths)),
+            ", ".join(map(str, files)),
             found="no comparison to train on",
             expected="at least one",
             do=f"look at the counts in metrics/split.json and metrics/convert.json; rm.on_issue dropped "
@@ -203,12 +212,8 @@ def _tokenized(
 
 
 def _evaluation(model: RewardModel, valid: Path) -> Callable[[int], dict[str, float]]:
-    """Accuracy (a tie counted half) and mean loss in nats of the pairs of `valid`, while training."""
-    all_rows = list(read_rows(valid))
-    texts = ((row["query"], row["responses"]) for row in all_rows)
-    read = list(model.encoder.tokenize(texts, Counter(), where=str(valid)))
-    rows = [row for row, one in zip(all_rows, read, strict=True) if one]
-    items = [model.encoder.cut(one, Counter()) for one in read if one]
+    """A function that measures accuracy (a tie counts half) and mean loss in nats on the pairs of `valid`."""
+    rows, items = model.encoder.read_comparisons(valid, Counter())
     labels = pad_responses([row["scores"] for row in rows], math.nan, torch.float64)
     pairs = sum(RankedResponses(item, row["scores"]).pairs for item, row in zip(items, rows, strict=True))
 

@@ -9,7 +9,7 @@ from apo.training.settings import Lora, Optimizer
 
 
 class TestingRm(Section):
-    """Where the testing RM comes from."""
+    """The start checkpoint of the testing RM."""
 
     start: str
 

@@ -1,4 +1,4 @@
-"""The codes of issues in comparisons that are tokens: what each means, and what `rm.on_issue` may set."""
+"""The codes of data issues of tokenized comparisons, and the actions that `rm.on_issue` may set."""
 
 from apo.core.data_issues import MALFORMED, SUSPICIOUS, IssueCode, IssueTable
 

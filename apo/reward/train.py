@@ -21,7 +21,7 @@ from apo.training.trainer import length_bucketed_batches, training_loop
 
 @dataclass(frozen=True)
 class RankedResponses:
-    """A tokenized query with its responses and their labels; the higher the label, the better."""
+    """A tokenized query with its responses and their labels; a higher label is better."""
 
     item: ResponseSet
     labels: list[float]
@@ -52,17 +52,23 @@ def train_reward_model(
 
     Args:
         model: Trained in place.
-        data: Human comparisons and golden > samples; every one has at least one pair.
+        data: Human comparisons and golden > samples; each has at least one pair.
+        settings: Settings of the optimizer.
+        seed: Seed of the order of the items.
+        desc: Name on the progress line.
+        checkpoints: Checkpoints of the training, from which it resumes.
         kl_coeff, coeff, num_samples, loss: Section `apo` of params.yaml; see `apo_loss_sums`.
+        eval_fn: Called every `eval_steps` steps and after the last step; its metrics are added to the curve.
+        eval_steps: 0 switches `eval_fn` off.
 
     Returns:
         The curve of `training_loop`, with `accuracy`, the fraction of the step's human pairs that were in
-        order before the update, a tie counted half, and `golden_accuracy`, that of its pairs golden > sample;
-        each is absent in a step without such pairs.
+        order before the update (a tie counts half), and `golden_accuracy`, the same of its golden > sample
+        pairs; each is absent in a step without such pairs.
     """
 
     weights = {"kl_coeff": kl_coeff, "coeff": coeff, "num_samples": num_samples, "loss": loss}
-    lengths = [model.tokens(ranked.item) for ranked in data]
+    lengths = [model.tokens(responses.item) for responses in data]
     runtime.enable_gradient_checkpointing(model.classifier)
     return training_loop(
         model,
@@ -84,17 +90,17 @@ def _terms(
     step: list[int],
     indices: list[int],
 ) -> Terms:
-    """The loss of a micro-batch and what it adds to the accuracies of its step; see `LossOf`.
+    """The loss of a micro-batch and its terms of the accuracies of the step; see `LossOf`.
 
     Args:
         weights: `kl_coeff`, `coeff`, `num_samples` and `loss` of `apo_loss_sums`.
     """
-    pairs = sum(data[i].pairs for i in step)  # the denominator: all pairs of the optimizer step
+    total_pairs = sum(data[i].pairs for i in step)  # the denominator: all pairs of the optimizer step
     batch = [data[i] for i in indices]
-    rewards = model.rewards([ranked.item for ranked in batch])
-    labels = pad_responses([ranked.labels for ranked in batch], math.nan, torch.float32)
+    rewards = model.rewards([responses.item for responses in batch])
+    labels = pad_responses([responses.labels for responses in batch], math.nan, torch.float32)
     labels, mask = labels.to(rewards.device), ~labels.isnan().to(rewards.device)
-    is_adversarial = torch.tensor([ranked.is_adversarial for ranked in batch]).to(rewards.device)
+    is_adversarial = torch.tensor([responses.is_adversarial for responses in batch]).to(rewards.device)
     sums = apo_loss_sums(
         rewards,
         labels,
@@ -103,8 +109,8 @@ def _terms(
         **weights,
     )
     in_order = pairs_in_order(rewards.detach(), labels, mask=mask).double()
-    terms = {"loss": sums.total / pairs}
-    for name, kind in (("accuracy", False), ("golden_accuracy", True)):
-        if count := sum(data[i].pairs for i in step if data[i].is_adversarial == kind):
-            terms[name] = in_order[is_adversarial == kind].sum() / count
+    terms = {"loss": sums.total / total_pairs}
+    for name, is_golden in (("accuracy", False), ("golden_accuracy", True)):
+        if count := sum(data[i].pairs for i in step if data[i].is_adversarial == is_golden):
+            terms[name] = in_order[is_adversarial == is_golden].sum() / count
     return terms

@@ -1,1 +1,1 @@
-"""What a language model answers."""
+"""Sampling of responses from a language model."""

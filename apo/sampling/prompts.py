@@ -1,4 +1,4 @@
-"""What a language model is asked: the queries as its chat template writes them, as ids."""
+"""Prompts of a language model: the ids of queries, as its chat template writes them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from apo.sampling.settings import Sampling
 
 
 class Prompt(NamedTuple):
-    """A query with its ids, and the row that it comes from."""
+    """A query with its ids, and its row."""
 
     query_id: str
     ids: list[int]
@@ -22,7 +22,11 @@ class Prompt(NamedTuple):
 
 
 def sampling_encoder(llm: Path, settings: Sampling) -> Encoder:
-    """How the language model in a folder reads the queries that it is asked."""
+    """The encoder of the language model in a folder, for prompts.
+
+    Raises:
+        UserError: The folder is not a checkpoint, or it has too few positions.
+    """
     tokenizer = load_tokenizer(llm)
     parameter = "sample.PART.max_prompt_tokens"
     total = settings.max_prompt_tokens + settings.max_new_tokens
@@ -35,14 +39,17 @@ def encode_prompts(
 ) -> list[Prompt]:
     """The prompts of rows `{query_id, query}`, in their order.
 
-    Those longer than `max_prompt_tokens` are cut and counted in `prompts_cut`. Those that the chat template
-    refuses are left out and counted in `dialogues_dropped`, where the model says so.
+    Prompts longer than `max_prompt_tokens` are truncated and counted in `prompts_cut`. Prompts that the chat
+    template refuses are dropped and counted in `dialogues_dropped`, if the action of the model is `drop`.
+
+    Raises:
+        UserError: The chat template refuses a prompt and the action of the model is `error`.
     """
     counts["prompts_cut"] += 0
-    nothing: list[str] = []
-    read = encoder.tokenize(((row["query"], nothing) for row in rows), counts, where=where)
+    no_responses: list[str] = []
+    tokenized = encoder.tokenize(((row["query"], no_responses) for row in rows), counts, where=where)
     return [
         Prompt(row["query_id"], encoder.prompt(rendered, counts), row)
-        for row, rendered in zip(rows, read, strict=True)
+        for row, rendered in zip(rows, tokenized, strict=True)
         if rendered
     ]

@@ -1,5 +1,6 @@
-"""From the ids that were drawn to texts: what is cut off, and whether the ids are those of the text."""
+"""Sampled ids as texts: what is removed from them, and whether the ids are those of the text."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,22 +9,22 @@ from apo.core.dialogue import cut_runaway
 from apo.model.encoding import Encoder
 from apo.sampling.prompts import Prompt
 
-HALF = "\ufffd"  # what a decoder writes for bytes that are no character
+HALF = "\ufffd"  # the replacement character, which a decoder writes for bytes that are no character
 COUNTS = (
-    "samples_cut",  # at a human turn that the model invented; only in the HH form
-    "samples_half_character",  # the bytes of a character that `max_new_tokens` cut in two are left out
-    "samples_replacement_character",  # bytes that are no character inside the text
-    "unfinished",  # no end within `max_new_tokens`
-    "samples_ids_kept",  # other ids were drawn than those of the text with its end; they are kept beside it
+    "samples_cut",  # truncated at a human turn that the model invented; only in the HH form
+    "samples_half_character",  # `max_new_tokens` ended inside a character, whose bytes are removed
+    "samples_replacement_character",  # the text contains bytes that are no character
+    "unfinished",  # no end token within `max_new_tokens`
+    "samples_ids_kept",  # the drawn ids differ from those of the text with its end, so they are stored too
 )
 
 
 class Response(NamedTuple):
-    """A text without white space around it.
+    """A sampled response.
 
     Attributes:
-        text: The text.
-        ids: The ids that were drawn, with the end if there was one; None where they are those of the text.
+        text: The text without white space around it.
+        ids: The ids that were drawn, with the end token, if any; None if they are those of the text.
     """
 
     text: str
@@ -36,34 +37,37 @@ def read_responses(
     drawn: Sequence[Sequence[list[int]]],
     counts: Counter[str],
 ) -> list[list[Response]]:
-    """The responses to each prompt as texts; `COUNTS` are counted.
+    """The responses to each prompt as texts.
 
     Args:
-        encoder: How the language model reads.
-        prompts: What was asked.
-        drawn: The ids of the responses of each prompt, with an end token unless there was no end.
+        encoder: The encoder of the language model.
+        prompts: The prompts.
+        drawn: The ids of the responses to each prompt, with the end token if one was drawn.
+        counts: Updated in place: `COUNTS`.
     """
     counts.update(dict.fromkeys(COUNTS, 0))
-    read = [[_text(encoder, ids, counts) for ids in rows] for rows in drawn]
+    decoded = [[_decode_response(encoder, ids, counts) for ids in samples] for samples in drawn]
     texts = [
-        (prompt.row["query"], [one.text for one in rows]) for prompt, rows in zip(prompts, read, strict=True)
+        (prompt.row["query"], [response.text for response in responses])
+        for prompt, responses in zip(prompts, decoded, strict=True)
     ]
-    rendered = encoder.tokenize(texts, Counter(), where="samples", allow_blank=True)
-    found = []
-    for rows, one in zip(read, rendered, strict=True):
-        of_texts = [ids + encoder.turn_end for ids in one.responses] if one else [[] for _ in rows]
-        found.append(
-            [
-                row._replace(ids=None if row.ids == ids else row.ids)
-                for row, ids in zip(rows, of_texts, strict=True)
-            ]
+    all_responses = []
+    tokenized = encoder.tokenize(texts, Counter(), where="samples", allow_blank=True)
+    for responses, rendered in zip(decoded, tokenized, strict=True):
+        text_ids = (
+            [ids + encoder.turn_end for ids in rendered.responses] if rendered else [[]] * len(responses)
         )
-    counts["samples_ids_kept"] += sum(row.ids is not None for rows in found for row in rows)
-    return found
+        responses = [
+            response._replace(ids=None) if response.ids == ids else response
+            for response, ids in zip(responses, text_ids, strict=True)
+        ]
+        counts["samples_ids_kept"] += sum(response.ids is not None for response in responses)
+        all_responses.append(responses)
+    return all_responses
 
 
-def _text(encoder: Encoder, drawn: list[int], counts: Counter[str]) -> Response:
-    """The text of the ids that were drawn, and those of the ids that it is made of."""
+def _decode_response(encoder: Encoder, drawn: list[int], counts: Counter[str]) -> Response:
+    """The text of drawn ids, and the drawn ids that the text consists of."""
     ended = drawn[-1:] != [] and drawn[-1] in encoder.ends
     ids = drawn[:-1] if ended else drawn
     end = drawn[-1:] if ended else []
@@ -88,12 +92,8 @@ def _decode(encoder: Encoder, ids: list[int]) -> str:
 
 
 def _ids_up_to(encoder: Encoder, ids: list[int], text: str) -> list[int]:
-    """The fewest of the first ids that a text is decoded from."""
-    low, high = 0, len(ids)
-    while low < high:
-        middle = (low + high) // 2
-        if _decode(encoder, ids[:middle]).startswith(text):
-            high = middle
-        else:
-            low = middle + 1
-    return ids[:low]
+    """The shortest prefix of ids whose text starts with the given text."""
+    length = bisect_left(
+        range(len(ids)), True, key=lambda length: _decode(encoder, ids[:length]).startswith(text)
+    )
+    return ids[:length]

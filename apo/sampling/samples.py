@@ -1,4 +1,4 @@
-"""Samples of a language model, drawn here or brought by the source, counted."""
+"""Samples of a language model, drawn here or from the source, and their counts."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,35 +15,35 @@ from apo.sampling.responses import Response
 def from_source(
     queries: Iterable[Row], samples: Iterable[Row], counts: Counter[str], *, where: str
 ) -> Iterator[Row]:
-    """The source's own samples of the queries, cut at a human turn that a model invented.
+    """The source's own samples of the queries, truncated at a human turn that the model invented.
 
     Counts `samples_cut`.
 
     Raises:
-        UserError: A query has none, or two rows.
+        UserError: A query has no samples, or two rows of samples.
     """
-    found: dict[str, Row] = {}
-    for number, row in enumerate(samples, start=1):
-        if found.setdefault(row["query_id"], row) is not row:
+    rows_by_query: dict[str, Row] = {}
+    for line, row in enumerate(samples, start=1):
+        if rows_by_query.setdefault(row["query_id"], row) is not row:
             raise UserError(
-                f"{where}:{number}",
+                f"{where}:{line}",
                 found=f"samples of query {row['query_id']!r} for a second time",
                 expected="one row a query",
                 do="put all samples of a query into one row",
             )
     for row in queries:
-        own = found.get(row["query_id"])
-        if own is None:
+        sample_row = rows_by_query.get(row["query_id"])
+        if sample_row is None:
             raise UserError(
                 where,
                 found=f"no samples of query {row['query_id']!r}",
                 expected="samples of every query of this part",
                 do="add them under data.files.samples, or set sample.PART.origin: actor in params.yaml",
             )
-        beside = {key: own[key] for key in ("extra", "source_rewards") if own.get(key)}
-        pairs = [cut_runaway(text) for text in own["samples"]]
-        counts["samples_cut"] += sum(was_cut for _, was_cut in pairs)
-        yield {**row, "samples": [text.strip() for text, _ in pairs], **beside}
+        extra = {key: sample_row[key] for key in ("extra", "source_rewards") if sample_row.get(key)}
+        truncated = [cut_runaway(text) for text in sample_row["samples"]]
+        counts["samples_cut"] += sum(was_cut for _, was_cut in truncated)
+        yield {**row, "samples": [text.strip() for text, _ in truncated], **extra}
 
 
 def drawn_rows(
@@ -51,21 +51,21 @@ def drawn_rows(
 ) -> Iterator[Row]:
     """The rows of the prompts with the samples that were drawn.
 
-    Where the ids of a sample are not those of its text, `sample_ids` has them, null for the others. `uncut`
-    is set where the model writes another form than the HH form: there a line `Human:` is no turn.
+    If the drawn ids of a sample differ from those of its text, `sample_ids` has them, with null for the other
+    samples. `uncut` is set if the model does not write the HH form, in which a line `Human:` begins a turn.
     """
     uncut = {} if encoder.template.is_hh else {"uncut": True}
-    for prompt, drawn in zip(prompts, responses, strict=True):
-        ids = [one.ids for one in drawn]
-        kept = {"sample_ids": ids} if any(one is not None for one in ids) else {}
-        yield {**prompt.row, "samples": [one.text for one in drawn], **kept, **uncut}
+    for prompt, samples in zip(prompts, responses, strict=True):
+        ids = [sample.ids for sample in samples]
+        sample_ids = {"sample_ids": ids} if any(sample.ids is not None for sample in samples) else {}
+        yield {**prompt.row, "samples": [sample.text for sample in samples], **sample_ids, **uncut}
 
 
 def refuse_later_round(llm: Path, part: str) -> None:
-    """The samples that a source brings are those of the LLM before the game.
+    """Checks that samples of the source are used only for the LLM before the game.
 
     Raises:
-        UserError: The LLM is that of a later round, whose samples have to be drawn from it.
+        UserError: The LLM is that of a later round.
     """
     if llm.name != "r0":
         raise UserError(
@@ -77,7 +77,7 @@ def refuse_later_round(llm: Path, part: str) -> None:
 
 
 def counted(rows: Iterable[Row], *, origin: str, counts: Counter[str]) -> Iterator[Row]:
-    """The rows with `made_by`, which says where the samples come from.
+    """Adds `made_by`, the origin of the samples, to the rows.
 
     Counts `queries`, `samples`, `samples_blank`, `words`, `queries_all_equal`.
     """

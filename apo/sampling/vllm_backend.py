@@ -1,17 +1,15 @@
 """vLLM as the sampler (`backend: vllm`); imported when the first query is sampled.
 
-Each sample is a request of its own: the ids of its prompt, which are those of the other backend, and a seed
-that follows from run, query and index alone. The samples of a query follow each other, so that prefix caching
-reads its prompt once. The end tokens are those of the other backend, and our tokenizer decodes.
+Each sample is a request with the ids of its prompt, the same as those of the transformers backend, and a seed
+that depends only on run, query and sample index. The samples of a query are adjacent, so that prefix caching
+reads its prompt once. End tokens and decoding are those of the transformers backend too.
 
-APO_TENSOR_PARALLEL  GPUs over which vLLM lays a model, 1 by default
-APO_VLLM_MEMORY      part of a GPU's memory that vLLM takes, by default as much as vLLM itself would; on a CPU
-                     part of the machine's, 0.4 by default
+APO_TENSOR_PARALLEL  GPUs among which vLLM splits a model, 1 by default
+APO_VLLM_MEMORY      fraction of a GPU's memory that vLLM uses, by default that of vLLM; on a CPU the fraction
+                     of the machine's memory, 0.4 by default
 """
 
-import hashlib
 import importlib.util
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,14 +22,18 @@ from apo.chunks.resumable import Chunks
 from apo.core import distributed
 from apo.core.errors import UserError
 from apo.model import runtime
+from apo.model.checkpoint_files import read_json
+from apo.sampling.generation import sample_seed
 from apo.sampling.prompts import Prompt
 from apo.sampling.settings import Sampling
 
-QUERIES = 256  # of a piece; all their samples are under way at a time
+Request = tuple[dict[str, Any], dict[str, Any]]  # prompt, arguments of SamplingParams
+
+QUERIES = 256  # per chunk; all their samples are requested at once
 DTYPES = {"float32": "float32", "bf16": "bfloat16"}
-TEMPERATURES = (0.01, 2.0)  # vLLM lifts a lower one to the first in silence, and refuses one above the second
+TEMPERATURES = (0.01, 2.0)  # vLLM silently raises a lower temperature to 0.01 and refuses one above 2
 CPU_MEMORY = 0.4
-QUIET = {  # an engine reads the checkpoint in a folder, and reports to nobody
+ENVIRONMENT = {  # no network and no usage statistics
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -41,18 +43,20 @@ QUIET = {  # an engine reads the checkpoint in a folder, and reports to nobody
 
 
 def check_vllm(settings: Sampling) -> None:
-    """Raises UserError where vLLM can't do what is asked; to be called before anything is started.
+    """Checks the settings of vLLM, before anything is started.
 
-    Several processes would each start vLLM; and see `TEMPERATURES`.
+    Raises:
+        UserError: The temperature is not in `TEMPERATURES`, or there are several processes, each of which
+            would start vLLM.
     """
     if settings.backend != "vllm":
         return
-    least, most = TEMPERATURES
-    if not least <= settings.temperature <= most:
+    lowest, highest = TEMPERATURES
+    if not lowest <= settings.temperature <= highest:
         raise UserError(
             "params.yaml: sample.PART.temperature",
             found=f"{settings.temperature:g}, and sample.PART.backend: vllm",
-            expected=f"{least:g} to {most:g}, which is what vLLM computes with",
+            expected=f"{lowest:g} to {highest:g}, which is what vLLM computes with",
             do="write one of these (top_k: 1 always takes the likeliest token), or backend: transformers",
         )
     if distributed.launcher_requested() or distributed.is_worker():
@@ -74,41 +78,42 @@ def sample_with_vllm(
     desc: str,
     chunks: Chunks,
 ) -> list[list[list[int]]]:
-    """As `apo.sampling.generation.sample_responses`, by the model in the folder `llm`.
+    """Like `apo.sampling.generation.sample_responses`, with the model in the folder `llm`.
 
     Raises:
-        UserError: vLLM is not installed, or gives up on a request.
+        UserError: vLLM is not installed, or a request fails.
     """
-    answers: list[list[list[int]]] = []
+    responses: list[list[list[int]]] = []
     with (
         tqdm(total=len(prompts), desc=desc, unit="query", disable=None) as progress,
         Engine(llm, settings) as engine,
     ):
         for start in range(0, len(prompts), QUERIES):
-            places = range(start, min(start + QUERIES, len(prompts)))
+            indices = range(start, min(start + QUERIES, len(prompts)))
 
-            def answer(places: range = places) -> list[list[int]]:
-                asked = [(prompts[i].ids, prompts[i].query_id) for i in places]
-                return engine.answer(requests(asked, settings, seed=seed, ends=ends))
+            def sample(indices: range = indices) -> list[list[int]]:
+                queries = [(prompts[i].ids, prompts[i].query_id) for i in indices]
+                return engine.answer(requests(queries, settings, seed=seed, ends=ends))
 
-            rows = chunks.get([desc, places.start, places.stop], answer)
+            drawn = chunks.get([desc, indices.start, indices.stop], sample)
             size = settings.num_samples
-            answers += [rows[place : place + size] for place in range(0, len(rows), size)]
-            progress.update(len(places))
-    return answers
+            responses += [drawn[first : first + size] for first in range(0, len(drawn), size)]
+            progress.update(len(indices))
+    return responses
 
 
 def requests(
-    asked: Sequence[tuple[list[int], str]], settings: Sampling, *, seed: int, ends: Sequence[int]
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """A request for each sample: what vLLM takes as prompt, and the arguments of its SamplingParams.
+    prompts: Sequence[tuple[list[int], str]], settings: Sampling, *, seed: int, ends: Sequence[int]
+) -> list[Request]:
+    """One request per sample: the prompt in the form of vLLM, and the arguments of its SamplingParams.
 
     Args:
-        asked: Ids of the prompt and query_id of each query.
-        seed: Of the run.
+        prompts: Ids of the prompt and query_id of each query.
+        settings: Settings of the sampling.
+        seed: The seed of the run.
         ends: The tokens that end a response.
     """
-    shared = {
+    parameters = {
         "n": 1,
         "temperature": settings.temperature,
         "top_k": settings.top_k,
@@ -116,20 +121,19 @@ def requests(
         "repetition_penalty": settings.repetition_penalty,
         "max_tokens": settings.max_new_tokens,
         "stop_token_ids": list(ends),
-        "ignore_eos": True,  # it is among them
+        "ignore_eos": True,  # stop_token_ids contains it
         "detokenize": False,
     }
     return [
-        ({"prompt_token_ids": prompt}, shared | {"seed": seed_of(seed, query_id, index)})
-        for prompt, query_id in asked
+        ({"prompt_token_ids": ids}, parameters | {"seed": seed_of(seed, query_id, index)})
+        for ids, query_id in prompts
         for index in range(settings.num_samples)
     ]
 
 
 def seed_of(seed: int, query_id: str, index: int) -> int:
-    """The seed of one sample, from 0 to below 2^63, which a torch.Generator takes."""
-    digest = hashlib.sha256(f"{seed}:{index}:{query_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
+    """The seed of one sample for a torch.Generator, at least 0 and below 2^63."""
+    return sample_seed(seed, query_id, index) >> 1
 
 
 def engine_arguments(llm: Path, settings: Sampling, *, precision: str, on_cpu: bool) -> dict[str, Any]:
@@ -137,15 +141,15 @@ def engine_arguments(llm: Path, settings: Sampling, *, precision: str, on_cpu: b
 
     Args:
         precision: float32 or bf16.
-        on_cpu: Whether it is vLLM's build for CPUs. A prompt is then read whole: between two parts of it the
-            engine would set a seeded generator back, which those of a CPU can't. And nothing is compiled,
-            which takes minutes there.
+        on_cpu: Whether it is vLLM's build for CPUs. There is no chunked prefill then, because between two
+            chunks the engine would rewind a seeded generator, which a CPU generator can't do. And nothing is
+            compiled, which would take minutes.
     """
-    memory = memory_part(CPU_MEMORY if on_cpu else None)
-    own: dict[str, Any] = {"gpu_memory_utilization": memory} if memory else {}
+    fraction = memory_fraction(CPU_MEMORY if on_cpu else None)
+    options: dict[str, Any] = {"gpu_memory_utilization": fraction} if fraction else {}
     if on_cpu:
-        own |= {"enable_chunked_prefill": False, "enforce_eager": True}
-    return own | {
+        options |= {"enable_chunked_prefill": False, "enforce_eager": True}
+    return options | {
         "model": str(llm),
         "dtype": DTYPES[precision],
         "max_model_len": settings.max_prompt_tokens + settings.max_new_tokens,
@@ -161,24 +165,24 @@ def response_ids(output: Any, settings: Sampling, *, ends: Sequence[int]) -> lis
     """The ids of a response up to its end token, from vLLM's output of one request.
 
     Raises:
-        UserError: It has neither ended nor reached its length.
+        UserError: It has neither an end token nor `max_new_tokens` tokens.
     """
-    [found] = output.outputs
-    ids = list(found.token_ids)
-    if found.finish_reason == "stop" and ids and ids[-1] in ends:
+    [completion] = output.outputs
+    ids = list(completion.token_ids)
+    if completion.finish_reason == "stop" and ids and ids[-1] in ends:
         return ids
-    if found.finish_reason == "length" and len(ids) == settings.max_new_tokens:
+    if completion.finish_reason == "length" and len(ids) == settings.max_new_tokens:
         return ids
     raise UserError(
         "vLLM",
-        found=f"a response of {len(ids)} tokens that ended by {found.finish_reason!r}",
+        found=f"a response of {len(ids)} tokens that ended by {completion.finish_reason!r}",
         expected="one that ends with an end token or has max_new_tokens",
         do="look at what vLLM printed, or set sample.PART.backend: transformers",
     )
 
 
 def tensor_parallel() -> int:
-    """Over how many GPUs the layers of the model are laid."""
+    """Number of GPUs among which vLLM splits the model, from APO_TENSOR_PARALLEL."""
     text = os.environ.get("APO_TENSOR_PARALLEL", "1")
     if not text.isdigit() or int(text) < 1:
         raise UserError(
@@ -190,28 +194,28 @@ def tensor_parallel() -> int:
     return int(text)
 
 
-def memory_part(default: float | None) -> float | None:
-    """The part of a GPU's memory, or without one of the machine's, that vLLM takes; None is its choice."""
+def memory_fraction(default: float | None) -> float | None:
+    """The fraction of a GPU's or a machine's memory that vLLM uses, from APO_VLLM_MEMORY; None is its own."""
     text = os.environ.get("APO_VLLM_MEMORY")
     if text is None:
         return default
     try:
-        part = float(text)
+        fraction = float(text)
     except ValueError:
-        part = 0.0
-    if not 0 < part <= 1:
+        fraction = 0.0
+    if not 0 < fraction <= 1:
         raise UserError(
             "APO_VLLM_MEMORY",
             found=repr(text),
             expected="the part of the memory that vLLM may take, above 0 and at most 1",
             do="unset it, or write for example 0.5",
         )
-    return part
+    return fraction
 
 
 def check_head_size(llm: Path, sizes: Sequence[int]) -> None:
-    """Raises UserError where the attention heads of a model have none of these sizes."""
-    config = json.loads((llm / "config.json").read_text(encoding="utf-8"))
+    """Raises UserError if the size of the attention heads of a model is not one of `sizes`."""
+    config = read_json(llm / "config.json")
     hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
     size = config.get("head_dim") or (hidden // heads if hidden and heads else sizes[0])
     if size not in sizes:
@@ -224,19 +228,19 @@ def check_head_size(llm: Path, sizes: Sequence[int]) -> None:
 
 
 class Engine:
-    """vLLM, started by the first question: what was sampled before needs none."""
+    """vLLM, started by the first request: a resumed stage may need none."""
 
     def __init__(self, llm: Path, settings: Sampling) -> None:
         self._llm, self._settings = llm, settings
-        self._running: Any = None
-        memory_part(None)  # what is wrong with it is known before anything is started
+        self._vllm: Any = None
+        memory_fraction(None)  # raises its error before anything is started
         runtime.RUN_INFO.update(sampler="vllm", tensor_parallel=tensor_parallel())
 
-    def answer(self, asked: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[list[int]]:
-        """The ids of the response to each of the `requests`, in their order.
+    def answer(self, batch: list[Request]) -> list[list[int]]:
+        """The ids of the response to each request, in order; see `requests`.
 
         Raises:
-            UserError: vLLM is not installed, does not start, or gives up.
+            UserError: vLLM is not installed, does not start, or fails.
         """
         if importlib.util.find_spec("vllm") is None:
             raise UserError(
@@ -246,48 +250,46 @@ class Engine:
                 "environment of their own",
                 do="run the pipeline in it (docs/training.md), or write transformers",
             )
-        ends = asked[0][1]["stop_token_ids"]
-        with _one_message():
-            outputs = self._generate(asked)
+        ends = batch[0][1]["stop_token_ids"]
+        with _explain_errors():
+            outputs = self._generate(batch)
         return [response_ids(output, self._settings, ends=ends) for output in outputs]
 
-    def _generate(self, asked: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[Any]:
-        for name, value in QUIET.items():
+    def _generate(self, batch: list[Request]) -> list[Any]:
+        for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         import vllm
         from vllm.platforms import current_platform
 
-        parameters = [vllm.SamplingParams(**arguments) for _, arguments in asked]
-        if self._running is None:
+        parameters = [vllm.SamplingParams(**arguments) for _, arguments in batch]
+        if self._vllm is None:
             precision, on_cpu = str(runtime.RUN_INFO["precision"]), current_platform.is_cpu()
             if on_cpu:
                 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 
                 check_head_size(self._llm, CPUAttentionBackend.get_supported_head_sizes())
             arguments = engine_arguments(self._llm, self._settings, precision=precision, on_cpu=on_cpu)
-            self._running = vllm.LLM(**arguments)
-        outputs: list[Any] = self._running.generate(
-            [prompt for prompt, _ in asked], parameters, use_tqdm=False
-        )
+            self._vllm = vllm.LLM(**arguments)
+        outputs: list[Any] = self._vllm.generate([prompt for prompt, _ in batch], parameters, use_tqdm=False)
         return outputs
 
     def __enter__(self) -> "Engine":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Frees the memory that the model takes."""
-        if self._running is not None:
-            self._running.llm_engine.engine_core.shutdown()
+        """Frees the memory of the model."""
+        if self._vllm is not None:
+            self._vllm.llm_engine.engine_core.shutdown()
 
 
 @contextmanager
-def _one_message() -> Iterator[None]:
-    """An error of vLLM's as ours; what its processes print stands above it."""
+def _explain_errors() -> Iterator[None]:
+    """Turns an error of vLLM into a UserError; its processes print the details before."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # noqa: BLE001 - vLLM raises what its engine ran into, of any library
+    except Exception as error:  # noqa: BLE001 - vLLM raises errors of any library
         text = " ".join(str(error).split())
         raise UserError(
             "vLLM",

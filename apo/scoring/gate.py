@@ -1,10 +1,10 @@
-"""The gate before a reward model trains a language model: its calibration error on valid is small enough.
+"""The gate before a reward model trains a language model: its calibration error on valid must be small.
 
-The error is that of the rewards as they stand, before the temperature. The temperature is fitted on the same
-pairs, so after it hardly any model has an error there: one with random rewards gets a high temperature, says
-1/2 to every pair, and is calibrated. And it changes no order, so it can't mend what the language model would
-learn. What an error before it shows is a model whose margins left the data: too far apart for how often they
-are right.
+The error is measured without the temperature. The temperature is fitted on the same pairs, so with it almost
+every model has a small error there: a model with random rewards gets a high temperature, gives every pair a
+probability near 1/2, and is calibrated. And a temperature does not change the order of responses, so it can't
+correct what the language model would learn. A large error without it means that the margins of the model are
+too large for its accuracy.
 """
 
 import json
@@ -20,7 +20,7 @@ OFF = 1.0  # no ECE is above it
 
 
 def read_calibration(evaluation: Path) -> Any:
-    """The calibration of one reward model in the metrics file of its evaluation; None where there is none.
+    """The calibration of one reward model in the metrics file of its evaluation; None if it has none.
 
     Raises:
         UserError: There is no such file, or it is not JSON.
@@ -38,30 +38,31 @@ def read_calibration(evaluation: Path) -> Any:
 
 
 def check_calibration(model: Path, calibration: Any, gate: Gate, *, source: str) -> Row:
-    """Lets a reward model pass whose ECE on valid is at most the limit.
+    """Checks that the ECE of a reward model on valid is at most the limit.
 
     Args:
         model: Its checkpoint, for the message.
-        calibration: As `read_calibration` gives it.
-        gate: `max_ece`, the limit; 1.0 lets every model pass, also one without an ECE. `bins`, of the ECE.
-        source: Where the calibration stands, for the message.
+        calibration: The result of `read_calibration`.
+        gate: `max_ece`, the limit; with 1.0 every model passes, also one without an ECE. `bins`, the number
+            of bins of the ECE.
+        source: The file of the calibration, for the message.
 
     Returns:
-        `max_ece`, the limit, and `valid_ece`, where it is known.
+        `max_ece`, the limit, and `valid_ece`, if it is known.
 
     Raises:
         UserError: The ECE is above the limit, or there is none for this number of bins.
     """
     limit, bins = gate.max_ece, gate.bins
-    known = calibration if isinstance(calibration, dict) else {}
-    ece = known.get(f"ece_{bins}")
+    metrics = calibration if isinstance(calibration, dict) else {}
+    ece = metrics.get(f"ece_{bins}")
     if not isinstance(ece, float) or not math.isfinite(ece):
         if limit >= OFF:
             return {"max_ece": limit}
-        others = sorted(int(key[4:]) for key in known if key.startswith("ece_") and key[4:].isdigit())
+        numbers = sorted(int(key[4:]) for key in metrics if key.startswith("ece_") and key[4:].isdigit())
         raise UserError(
             source,
-            found=f"no ECE on valid with {bins} bins, but with {', '.join(map(str, others)) or 'none'}",
+            found=f"no ECE on valid with {bins} bins, but with {', '.join(map(str, numbers)) or 'none'}",
             expected="the one that `gate.max_ece` limits",
             do="write into `gate.bins` a number of `evaluate_rm.calibration_bins`, or give comparisons for "
             "valid; `gate.max_ece: 1.0` lets every reward model pass",
@@ -69,25 +70,25 @@ def check_calibration(model: Path, calibration: Any, gate: Gate, *, source: str)
     if ece > limit:
         raise UserError(
             str(model),
-            found=f"an ECE of {ece:.3f} on valid ({_sureness(known, bins)})",
+            found=f"an ECE of {ece:.3f} on valid ({_uncertainty(metrics, bins)})",
             expected=f"at most {limit:g}, `gate.max_ece`, before a language model learns from it",
             do="look at reliability.csv of its evaluation in metrics/curves; train it for fewer `rm.epochs` "
-            f"or with a smaller `rm.lr`; or {_last_way_out(known, bins, limit)}",
+            f"or with a smaller `rm.lr`; or {_remedy(metrics, bins, limit)}",
         )
     return {"max_ece": limit, "valid_ece": ece}
 
 
-def _sureness(calibration: Row, bins: int) -> str:
-    """How many pairs it was measured on, its interval, and what chance alone gives on so few."""
-    found = f"{bins} bins, {calibration['pairs']} pairs"
+def _uncertainty(calibration: Row, bins: int) -> str:
+    """The number of pairs that an ECE was measured on, its interval, and the ECE by chance alone."""
+    measured = f"{bins} bins, {calibration['pairs']} pairs"
     if f"ece_{bins}_by_chance" not in calibration:
-        return found
+        return measured
     low, high, chance = (calibration[f"ece_{bins}_{name}"] for name in ("low", "high", "by_chance"))
-    return f"{found}, 95 % interval {low:.3f} to {high:.3f}, up to {chance:.3f} by chance alone"
+    return f"{measured}, 95 % interval {low:.3f} to {high:.3f}, up to {chance:.3f} by chance alone"
 
 
-def _last_way_out(calibration: Row, bins: int, limit: float) -> str:
-    """Pairs, where there are too few for this limit; else the limit."""
+def _remedy(calibration: Row, bins: int, limit: float) -> str:
+    """The last advice of the message: more pairs, if they are too few for this limit; else another limit."""
     if calibration.get(f"ece_{bins}_by_chance", math.inf) > limit:
         return "raise `split.valid_fraction`: so few pairs can't show an ECE below this limit"
     return "raise `gate.max_ece` (1.0 lets every reward model pass)"

@@ -17,7 +17,7 @@ from apo.model.batching import micro_batches
 from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
 
-WINDOW = 2048  # items that are sorted by length together; memory is bounded by it
+WINDOW = 2048  # items that are in memory at once and sorted by length
 
 
 def rewards_of(
@@ -28,56 +28,55 @@ def rewards_of(
     total: int | None = None,
     chunks: Chunks | None = None,
 ) -> Iterator[list[float]]:
-    """One list of rewards an item, in float32 written out in full.
+    """Yields the rewards of each item, float32 values as Python floats.
 
     Args:
-        model: In evaluation mode.
+        model: The reward model in evaluation mode.
         items: Encoded items, read as a stream.
-        desc: Name on the progress line, "" for none.
-        total: How many items there are, for the time left.
-        pieces: What is in them already is not computed again.
+        desc: Name on the progress line; "" for none.
+        total: Number of items, for the estimated time left.
+        chunks: The resumable output, whose rewards are not computed again.
 
     Raises:
         UserError: A reward is not a finite number.
     """
-    stream = iter(items)
-    done = 0  # the progress line counts only where it is shown
-    quiet = True if not desc or (chunks and chunks.quiet) else None
-    with tqdm(total=total, desc=desc, unit="query", disable=quiet) as progress:
-        while window := list(islice(stream, WINDOW)):
+    item_stream = iter(items)
+    offset = 0  # of the window; `progress.n` does not count if the progress line is off
+    disable = True if not desc or (chunks and chunks.quiet) else None
+    with tqdm(total=total, desc=desc, unit="query", disable=disable) as progress:
+        while window := list(islice(item_stream, WINDOW)):
             rewards: list[list[float]] = [[] for _ in window]
             lengths = [model.tokens(item) for item in window]
             for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=runtime.token_budget()):
 
-                def reward(indices: list[int] = indices) -> list[list[float]]:
-                    return _rewards(model, [window[i] for i in indices], desc)
+                def compute(indices: list[int] = indices) -> list[list[float]]:
+                    return _batch_rewards(model, [window[i] for i in indices], desc)
 
-                def elsewhere(indices: list[int] = indices) -> list[list[float]]:
+                def placeholder(indices: list[int] = indices) -> list[list[float]]:
                     return [[math.nan] * len(window[i].responses) for i in indices]
 
-                key = [desc, done, *indices]
-                count = len(indices)
-                found = chunks.get(key, reward, queries=count, elsewhere=elsewhere) if chunks else reward()
-                for index, row in zip(indices, found, strict=True):
+                key, count = [desc, offset, *indices], len(indices)
+                rows = chunks.get(key, compute, queries=count, elsewhere=placeholder) if chunks else compute()
+                for index, row in zip(indices, rows, strict=True):
                     rewards[index] = row
-                progress.update(len(indices))
-            done += len(window)
+                progress.update(count)
+            offset += len(window)
             yield from rewards
 
 
 @torch.inference_mode()
-def _rewards(model: RewardModel, items: Sequence[ResponseSet], desc: str) -> list[list[float]]:
+def _batch_rewards(model: RewardModel, items: Sequence[ResponseSet], desc: str) -> list[list[float]]:
     """The rewards of one micro-batch."""
     with runtime.explain_oom("APO_TOKEN_BUDGET", runtime.token_budget()):
-        found = model.rewards(items).float()
-    if not torch.isfinite(found).all():
+        rewards = model.rewards(items).float()
+    if not torch.isfinite(rewards).all():
         raise UserError(
             desc or "rewards",
             found="a reward that is NaN or infinite",
             expected="finite rewards",
             do="the reward model diverged: lower `rm.lr` and train it again",
         )
-    return [row[: len(item.responses)] for item, row in zip(items, found.tolist(), strict=True)]
+    return [row[: len(item.responses)] for item, row in zip(items, rewards.tolist(), strict=True)]
 
 
 def score_samples(
@@ -89,29 +88,33 @@ def score_samples(
     counts: Counter[str],
     chunks: Chunks | None = None,
 ) -> Iterator[Row]:
-    """Rows `{query_id, scores}` in the order of the samples, `extra` by name for other answers.
+    """Yields rows `{query_id, scores}` in the order of the samples, with `extra`, rewards by name.
 
     Args:
-        samples: Records `{query_id, query, samples, extra?}`; a blank sample is rated as saying nothing.
+        model: The reward model in evaluation mode.
+        samples: Records `{query_id, query, samples, extra?}`; a blank sample has no tokens.
         extra_answers: Whether answers under `extra` get a reward.
-        counts: Filled while the rows are drawn: `responses` and the encoder's (`items` are queries).
+        desc: Name on the progress line.
+        counts: Updated in place: `responses`, and the counts of the encoder (`items` are queries).
+        chunks: The resumable output, whose rewards are not computed again.
     """
 
     def texts() -> Iterator[tuple[str, list[str]]]:
         for row in read_rows(samples):
-            yield row["query"], [*row["samples"], *extras(row).values()]
+            yield row["query"], [*row["samples"], *extra_answers_of(row).values()]
 
-    def extras(row: Row) -> dict[str, str]:
+    def extra_answers_of(row: Row) -> dict[str, str]:
         return dict(sorted(row.get("extra", {}).items())) if extra_answers else {}
 
     total = sum(1 for _ in read_rows(samples))
     items = model.encoder.items(texts(), counts, where=str(samples), allow_blank=True)
     rewards = rewards_of(model, items, desc=desc, total=total, chunks=chunks)
-    for row, found in zip(read_rows(samples), rewards, strict=True):
+    for row, row_rewards in zip(read_rows(samples), rewards, strict=True):
         count = len(row["samples"])
-        counts["responses"] += len(found)
-        named = dict(zip(extras(row), found[count:], strict=True))
-        yield {"query_id": row["query_id"], "scores": found[:count], **({"extra": named} if named else {})}
+        counts["responses"] += len(row_rewards)
+        extra_rewards = dict(zip(extra_answers_of(row), row_rewards[count:], strict=True))
+        extra = {"extra": extra_rewards} if extra_rewards else {}
+        yield {"query_id": row["query_id"], "scores": row_rewards[:count], **extra}
 
 
 def score_answers(
@@ -123,12 +126,17 @@ def score_answers(
     counts: Counter[str],
     chunks: Chunks | None = None,
 ) -> list[Row]:
-    """Answers `{query, samples}` with the reward of each under `key`.
+    """Adds the rewards of the samples under `key` to rows `{query, samples}`.
 
     Args:
-        counts: Updated in place with what the encoder counts: `queries_cut` and `responses_cut` among it.
+        model: The reward model in evaluation mode.
+        rows: The answers of a language model.
+        desc: Name on the progress line.
+        key: The key of the rewards in the returned rows.
+        counts: Updated in place with the counts of the encoder, such as `queries_cut` and `responses_cut`.
+        chunks: The resumable output, whose rewards are not computed again.
     """
     texts = ((row["query"], row["samples"]) for row in rows)
     items = model.encoder.items(texts, counts, where=desc, allow_blank=True)
     rewards = rewards_of(model, items, desc=desc, total=len(rows), chunks=chunks)
-    return [{**row, key: found} for row, found in zip(rows, rewards, strict=True)]
+    return [{**row, key: row_rewards} for row, row_rewards in zip(rows, rewards, strict=True)]
