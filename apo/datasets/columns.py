@@ -22,8 +22,14 @@ _TRANSLATED = {
     **dict.fromkeys(
         ("回答", "答案", "답변", "ответ", "antwort", "respuesta", "resposta", "réponse"), "answer"
     ),
-    **dict.fromkeys(("选择", "选中", "偏好", "gewählt", "elegida", "choisi"), "chosen"),
-    **dict.fromkeys(("拒绝", "abgelehnt", "rechazada", "rejeté"), "rejected"),
+    **dict.fromkeys(
+        ("选择", "选中", "偏好", "好的回答", "更好的回答", "選択", "선택", "выбранный"), "chosen"
+    ),
+    **dict.fromkeys(("gewählt", "bevorzugt", "elegida", "elegido", "escolhida", "escolhido"), "chosen"),
+    **dict.fromkeys(("choisi", "choisie", "préférée"), "chosen"),
+    **dict.fromkeys(("拒绝", "坏的回答", "差的回答", "却下", "거절", "거부", "отклонённый"), "rejected"),
+    **dict.fromkeys(("abgelehnt", "rechazada", "rechazado", "rejeitada", "rejeitado"), "rejected"),
+    **dict.fromkeys(("rejeté", "rejetée"), "rejected"),
 }
 
 

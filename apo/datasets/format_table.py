@@ -21,6 +21,7 @@ def _format(
 
 
 _PROMPT = {"prompt": " ".join(PROMPTS)}
+_PAIR_PROMPT = {"prompt": f"{_PROMPT['prompt']} messages"}
 _PAIR = {
     "chosen": " ".join(CHOSEN),
     "rejected": "rejected rejected_response response_rejected response_k",
@@ -29,6 +30,7 @@ _GRADES = {
     r"(score|rating|avg_rating)[_-](chosen|rejected)": "grade, compared with the order",
     r"(chosen|rejected)[_-](score|rating|avg_rating)": "grade, compared with the order",
 }
+_LISTED_PROMPT = {"prompt": " ".join(key for key in PROMPTS if key != "query")}
 _STRENGTH = {
     "first": "response_1 response1",
     "second": "response_2 response2",
@@ -47,14 +49,14 @@ COMPARISONS = [
     _format(
         "comparison", "texts", "text", formats.by_separator, {"scores": "scores score"}, has_context=False
     ),
-    _format("comparison", "pairs", "", pairs.pair, _PROMPT | _PAIR, other_roles=_GRADES),
+    _format("comparison", "pairs", "", pairs.pair, _PAIR_PROMPT | _PAIR, other_roles=_GRADES),
     _format(
         "comparison",
         "dialogues",
         "",
         pairs.whole_pair,
         {"chosen": "chosen", "rejected": "rejected"},
-        without=_PROMPT["prompt"],
+        without=_PAIR_PROMPT["prompt"],
         other_roles=_GRADES,
     ),
     _format(
@@ -74,6 +76,7 @@ COMPARISONS = [
         public.history,
         label=("labels", "A", "B"),
     ),
+    _comparison("listed", "responses scores", public.listed, prompt=_LISTED_PROMPT["prompt"]),
     _comparison("answers", "answers", public.answer_list("answers")),
     _comparison("completions", "completions", public.answer_list("completions")),
     _format(
@@ -131,6 +134,7 @@ SAMPLES = [
 SCORED_SAMPLES = [
     *SAMPLES,
     _format("samples", "responses", "query responses scores", always(formats.comparison), has_context=False),
+    _format("samples", "listed", "responses scores", public.listed, _LISTED_PROMPT),
     _format("samples", "answers", "answers", public.answer_list("answers"), _PROMPT),
     _format("samples", "completions", "completions", public.answer_list("completions"), _PROMPT),
 ]

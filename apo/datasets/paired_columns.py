@@ -86,7 +86,7 @@ def verdict_in(value: Any, key: str, ends: tuple[str, str], where: str) -> list[
     """The scores of two answers from a verdict: the name of one, its number, or a tie.
 
     Args:
-        value: `model_a`, `A`, `response_1`, `tie`, `both_bad`; a number if the answers are numbered; null or
+        value: `model_a`, `A`, `response_1`, `first`, `tie`, `both_bad`; a number if the answers are numbered; null or
             blank for no decision, which is a tie.
         key: Its column, for messages.
         ends: The ends of the names of the answers: `("1", "2")`.
@@ -103,7 +103,7 @@ def verdict_in(value: Any, key: str, ends: tuple[str, str], where: str) -> list[
         if not label or _TIE.fullmatch(label):
             return [0.0, 0.0]
         match = _ANSWER_NAME.fullmatch(label)
-        name = match[1].lower() if match else ""
+        name = match[1].lower() if match else {"first": "a", "second": "b"}.get(label.lower(), "")
         for number, letter in enumerate("ab"):
             if name in (letter, ends[number].lower()):
                 return [float(number == 0), float(number == 1)]

@@ -6,7 +6,16 @@ from typing import Any
 
 from apo.core.records import Row
 from apo.datasets.context import answers_to, conversation_of, prompted
-from apo.datasets.fields import list_in, number_in, number_of_cell, query_in, refuse, text_in
+from apo.datasets.fields import (
+    list_in,
+    number_in,
+    number_of_cell,
+    query_in,
+    refuse,
+    scores_in,
+    text_in,
+    texts_in,
+)
 from apo.datasets.messages import answered, messages_in
 from apo.datasets.paired_columns import PairedColumns, scores_of, verdict_in
 from apo.datasets.parsed import Bind, Names, Parse, ParsedRow, of_pairs
@@ -54,6 +63,17 @@ def history(first: Row, names: Names) -> Parse:
             refuse("bad_score", where, "labels", f"{label!r:.40}", "1 where A is preferred, or 0")
         scores = verdict_in(meaning, "labels", ("A", "B"), where)
         return prompted(row, ("human_ref_A", "human_ref_B"), scores, where, counts, {"prompt": "history"})
+
+    return parse
+
+
+def listed(first: Row, names: Names) -> Parse:
+    """A prompt with a list of responses and a list of their scores."""
+
+    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+        responses = texts_in(row, "responses", where)
+        scores = scores_in(row, "scores", len(responses), where)
+        return answers_to(row, responses, scores, where, counts, names)
 
     return parse
 

@@ -129,7 +129,8 @@ class Format:
                 present = _prompts_of(present, row)
             if len(present) > 1:
                 raise self._ambiguous_part(part, present, row, where)
-            names[part] = present[0]
+            if present:
+                names[part] = present[0]
         return names
 
     def _ambiguous_part(self, part: str, present: list[str], row: Row, where: str) -> UserError:
@@ -199,11 +200,11 @@ _TALK = re.compile(r"conv|messages")
 
 def _prompts_of(present: list[str], row: Row) -> list[str]:
     """The keys that hold the prompt, without those that repeat it or belong to it."""
-    if len(present) > 1 and any(map(asks, map(row.get, CHOSEN))):
-        return present[:1]  # the conversations themselves hold the prompt
+    if any(map(asks, map(row.get, CHOSEN))):  # the conversations themselves hold the prompt
+        return [key for key in present if key != "messages"][:1]
     if "instruction" in present and "input" in present:  # what the instruction is about
         present = [key for key in present if key != "input"]
-    for redundant in ("query", "conversations"):  # the prompt in the HH form, or the whole conversation
+    for redundant in ("query", "conversations", "messages"):  # the prompt in the HH form, or the whole talk
         if len(present) > 1 and redundant in present:
             present = [key for key in present if key != redundant]
     return present
