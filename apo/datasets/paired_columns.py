@@ -86,8 +86,8 @@ def verdict_in(value: Any, key: str, ends: tuple[str, str], where: str) -> list[
     """The scores of two answers from a verdict: the name of one, its number, or a tie.
 
     Args:
-        value: `model_a`, `A`, `response_1`, `first`, `tie`, `both_bad`; a number if the answers are numbered; null or
-            blank for no decision, which is a tie.
+        value: `model_a`, `A`, `response_1`, `first`, `tie`, `both_bad`; a number if the answers are numbered;
+            null or blank for no decision, which is a tie.
         key: Its column, for messages.
         ends: The ends of the names of the answers: `("1", "2")`.
         where: The row, for messages.
