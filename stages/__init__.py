@@ -9,8 +9,15 @@ them stay. It took a fifth of the time of the imports.
 """
 
 import gc
+import importlib.util
 import os
+import sys
 
+if importlib.util.find_spec("torch") is None:
+    sys.exit(
+        f"error: {sys.executable}: found no torch, expected the packages of requirements.lock; "
+        "run `make setup`, and `source .venv/bin/activate` before `dvc repro`"
+    )
 gc.disable()
 
 if "OMP_WAIT_POLICY" not in os.environ:  # which it would overrule

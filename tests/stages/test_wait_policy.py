@@ -1,4 +1,4 @@
-"""stages/__init__.py: how long threads spin before they sleep, as the OpenMP that torch brings reports it."""
+"""stages/__init__.py: a Python without the packages, and how long threads spin before they sleep."""
 
 import os
 import re
@@ -43,3 +43,12 @@ def test_the_environment_may_say_otherwise() -> None:
     assert spins("import stages.backbone", OMP_WAIT_POLICY="active") > 100_000
     assert spins("import stages.backbone", OMP_WAIT_POLICY="passive") == 0
     assert spins("import stages.backbone", GOMP_SPINCOUNT="17") == 17
+
+
+def test_a_python_without_the_packages_says_what_to_do() -> None:
+    """As where `dvc repro` runs without the environment; -S leaves the packages out."""
+    command = [sys.executable, "-S", "-m", "stages.train_base_rm"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "found no torch" in done.stderr and "source .venv/bin/activate" in done.stderr
+    assert "Traceback" not in done.stderr
