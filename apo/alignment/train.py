@@ -118,9 +118,7 @@ def align(
     rankings = [learned_from(ranking, settings.method) for ranking in data]
     lengths = [model.tokens(ranking.item) for ranking in rankings]
     reference = [[0.0] * len(ranking.scores) for ranking in rankings]
-    if (
-        settings.method == "dpo" and not distributed.launcher_requested()
-    ):  # with APO_LAUNCH only workers use it
+    if settings.method == "dpo" and not distributed.launcher_requested():  # else the workers compute it
         reference = _log_likelihoods(model.to(runtime.device()), rankings, desc)
 
     def loss_of(step: list[int], indices: list[int]) -> Terms:

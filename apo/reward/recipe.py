@@ -78,8 +78,8 @@ def train_rm(
     tuner = add_adapters(model.classifier, settings.lora, seed=seed, where="rm.lora")
     counts: Counter[str] = Counter({"trained_weights": trained_weights(model)} if tuner else {})
     check = _token_check(model.encoder, settings, start)
-    data = _tokenize(model.encoder, check, comparisons, counts)
-    data += _tokenize(model.encoder, check, adversarial, counts, is_adversarial=True)
+    data = _tokenized(model.encoder, check, comparisons, counts)
+    data += _tokenized(model.encoder, check, adversarial, counts, is_adversarial=True)
     with Checkpoints(name, key).exclusive() as checkpoints:
         curve = train_reward_model(
             model,
@@ -164,7 +164,7 @@ def _token_check(encoder: Encoder, settings: RewardTraining, start: Path) -> Tok
     return check
 
 
-def _tokenize(
+def _tokenized(
     encoder: Encoder,
     check: TokenCheck,
     files: Sequence[Path],
