@@ -45,13 +45,13 @@ def hours(rows: Sequence[Row], settings: Settings) -> dict[str, tuple[int, float
     sizes = settings.transfer.sizes
     smallest = min(size.targets for size in sizes)
     for size in sizes:
-        batches = [batch for batch in transfer_jobs(settings) if batch[0].targets == size.targets]
+        worlds = [batch for batch in transfer_jobs(settings) if batch[0].targets == size.targets]
         scale = size.targets / smallest
         preparation = first_confirmation + next_confirmation * (
             len(settings.transfer.coefficients) - 1 + 2 * len(settings.transfer.rm_seeds)
         )
-        seconds = sum(preparation + scale * dpo / ALIGNMENTS * len(batch) for batch in batches)
-        hours_by_set[f"transfer, {size.targets:,} targets"] = (sum(map(len, batches)), seconds / 3600)
+        seconds = sum(preparation + scale * dpo / ALIGNMENTS * len(world) for world in worlds)
+        hours_by_set[f"transfer, {size.targets:,} targets"] = (sum(map(len, worlds)), seconds / 3600)
     return hours_by_set
 
 

@@ -20,7 +20,7 @@ UNCHECKED_BYTES = 64 * 2**20  # ... of a column that decompresses to more than t
 MAX_COLUMN_BYTES = 2 * 2**30  # bytes, decompressed, of one column in one row group
 MAX_ROW_BYTES = 8 * 2**20  # bytes of one row, as JSON
 MAX_MEMORY = 8 * 2**30  # bytes of address space of the process that reads, on Linux
-_BATCH_BYTES = 2**27  # bytes of the texts of one batch, if each were the longest that a dictionary can hold
+_AT_ONCE = 2**27  # bytes of the texts of one batch, if each were the longest that a dictionary can hold
 _BATCH_ROWS = 1024  # rows
 _END_LINE = b"end\n"  # the last line of the process ...
 _ERROR_PREFIX = b"bad "  # ... or the beginning of that line; a row begins with a brace
@@ -83,7 +83,7 @@ def rows_of(path: Path) -> Iterator[Row]:
         encoded = {name for name in names if _holds_json(file.schema_arrow.field(name).type)}
         for group in range(file.num_row_groups):
             longest = _longest_repeated(file.metadata.row_group(group))
-            rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(longest, 1)))
+            rows = max(1, min(_BATCH_ROWS, _AT_ONCE // max(longest, 1)))
             for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
                 for row in batch.to_pylist():
                     for key in encoded & row.keys():
