@@ -355,7 +355,7 @@ def test_groups_of_rows_follow_each_other(tmp_path: Path) -> None:
 
 def test_small_batches_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = parquet(tmp_path / "x.parquet", {"n": list(range(100)), "t": ["x" * n for n in range(100)]})
-    monkeypatch.setattr(apo.datasets.parquet, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(apo.datasets.parquet, "_AT_ONCE", 1)
     assert list(apo.datasets.parquet.rows_of(path)) == rows(path) != []
 
 
