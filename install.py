@@ -31,6 +31,7 @@ def main(lock: Path) -> None:
     mark, state = VENV / lock.stem.replace("requirements", "installed"), wanted(lock)
     if mark.is_file() and mark.read_text(encoding="utf-8") == state:
         return
+    refuse_environment_of_another(mark)
     mark.unlink(missing_ok=True)
     started = time.monotonic()
     pins = [line for line in lock.read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
@@ -49,6 +50,18 @@ def main(lock: Path) -> None:
     step("bytecode", compilation, may_fail=True)  # some packages hold files that no Python 3 reads
     mark.write_text(state, encoding="utf-8")
     print(f"{lock.name}: installed in {time.monotonic() - started:.0f} s", file=sys.stderr)
+
+
+def refuse_environment_of_another(mark: Path) -> None:
+    """Ends if `.venv` is a link to the environment of another checkout, which would be emptied."""
+    if not (VENV.is_symlink() and mark.is_file()):
+        return
+    owner = mark.read_text(encoding="utf-8").splitlines()[1]
+    if owner != str(VENV):
+        sys.exit(
+            f"error: .venv: found a link to the environment of {owner}, expected one of this checkout's own "
+            "(it is emptied first); remove the link"
+        )
 
 
 def wanted(lock: Path) -> str:

@@ -154,6 +154,20 @@ def test_an_install_is_done_when_all_of_it_is(tmp_path: Path) -> None:
     assert mark.is_file() and not (tmp_path / ".venv" / "installed-dev").exists()
 
 
+def test_the_environment_of_another_checkout_is_not_emptied_through_a_link(tmp_path: Path) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    (theirs / ".venv").mkdir(parents=True)
+    mark = theirs / ".venv" / "installed"
+    mark.write_text(f"Python {sys.version}\n{theirs / '.venv'}\n")
+    ours.mkdir()
+    (ours / ".venv").symlink_to(theirs / ".venv")
+    (ours / "requirements.lock").write_text("a==1\n")
+    refused = install(ours)
+    assert refused.returncode == 1 and mark.is_file()
+    assert f"found a link to the environment of {theirs / '.venv'}" in refused.stderr
+    assert "remove the link" in refused.stderr and "Traceback" not in refused.stderr
+
+
 def test_another_lock_or_python_is_another_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "requirements.lock").write_text("a==1\n")
