@@ -114,7 +114,9 @@ def test_trl_trains_on_what_the_pipeline_wrote(repository: Path, tmp_path: Path)
         blocks("Use a checkpoint elsewhere", "sh")[0],
         blocks("Use a checkpoint elsewhere", "python")[1],
     )
-    assert printed(repository, commands) == "pairs.jsonl: 9 rows\nmessages.jsonl: 9 rows\ntext.jsonl: 9 rows\n"
+    assert (
+        printed(repository, commands) == "pairs.jsonl: 9 rows\nmessages.jsonl: 9 rows\ntext.jsonl: 9 rows\n"
+    )
     (tmp_path / "example.py").write_text(code)
     found = printed(repository, f"python {tmp_path / 'example.py'}", HF_HOME=str(tmp_path / "cache"))
     assert found.count("'train_loss'") == 3, found
