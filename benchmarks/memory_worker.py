@@ -5,7 +5,6 @@ private part of it. The rest are pages of the checkpoint's file, which processes
 back.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -78,12 +77,10 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
         import deepspeed  # noqa: F401
 
     training = Training(items(), is_apo=False)
-    with Watch() as watch, contextlib.suppress(distributed.WorkerDone):
+    with Watch() as watch:
         model = start_reward_model(folder / "backbone", Model(**READING), seed=SEED)
         add_adapters(model.classifier, lora, seed=SEED, where="lora")
-        checkpoints = Checkpoints(NAME, key)
-        checkpoints.folder.mkdir(parents=True, exist_ok=True)  # a rank finds it there
-        with checkpoints.exclusive():
+        with Checkpoints(NAME, key).exclusive() as checkpoints:
             train_reward_model(
                 model,
                 [RankedResponses(item, [1.0, 0.0]) for item in training.items],
@@ -97,8 +94,7 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
 
 if __name__ == "__main__":
     where, name = Path(sys.argv[1]), sys.argv[2]
-    number = distributed.rank_and_world_size(NAME)[0]
+    distributed.start()
     found = train(where, name, int(sys.argv[3]))
-    (where / f"{name}-{number}.json").write_text(json.dumps(found), encoding="utf-8")
-    if distributed.is_worker():
-        distributed.end_worker()
+    (where / f"{name}-{distributed.rank()}.json").write_text(json.dumps(found), encoding="utf-8")
+    distributed.end()

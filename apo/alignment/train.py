@@ -1,8 +1,9 @@
 """Training of a language model on scored samples by RJS, RRHF or DPO."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -27,7 +28,7 @@ from apo.losses import pair_loss_sums
 from apo.model import runtime
 from apo.model.batching import micro_batches, pad_responses
 from apo.training.checkpointing import Checkpoints
-from apo.training.engines import Terms, all_reduce_sum, init_process_group
+from apo.training.engines import Terms
 from apo.training.trainer import length_bucketed_batches, training_loop
 
 
@@ -116,9 +117,7 @@ def align(
     learned = [learned_from(one, settings.method) for one in data]
     lengths = [model.tokens(one.item) for one in learned]
     reference: list[list[float]] = []
-    if (
-        settings.method == "dpo" and not distributed.launcher_requested()
-    ):  # else the processes that it starts need it
+    if settings.method == "dpo":
         reference = _log_likelihoods(model.to(runtime.device()), learned, desc)
 
     def loss_of(step: list[int], items: list[int]) -> Terms:
@@ -152,28 +151,24 @@ def align(
 
 @torch.no_grad()
 def _log_likelihoods(model: ResponseLikelihood, data: Sequence[Ranking], desc: str) -> list[list[float]]:
-    """Those of all responses as the model stands, which is left as it is."""
+    """Those of all responses as the model stands, which is left as it is; each process reads its share."""
     model.eval()
-    rank, world = distributed.rank_and_world_size(desc)
-    own = range(rank, len(data), world)  # of several processes each reads its share
-    found: list[list[float]] = [[0.0] * len(one.scores) for one in data]
-    lengths = [model.tokens(data[i].item) for i in own]
-    quiet = rank > 0 or None
+    budget = runtime.token_budget()
+    lengths = [model.tokens(one.item) for one in data]
+    groups = list(micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget))
+
+    def of_group(indices: list[int]) -> list[list[float]]:
+        rows: list[list[float]] = model([data[i].item for i in indices]).tolist()
+        return rows
+
+    found: list[list[float]] = [[] for _ in data]
+    values = distributed.share(partial(of_group, indices) for indices in groups)
     with (
-        tqdm(total=len(own), desc=f"{desc} reference", unit="query", disable=quiet) as progress,
-        runtime.explain_oom("APO_TOKEN_BUDGET", runtime.token_budget()),
+        tqdm(total=len(data), desc=f"{desc} reference", unit="query", disable=None) as progress,
+        runtime.explain_oom("APO_TOKEN_BUDGET", budget),
     ):
-        for indices in _groups(lengths):
-            values = model([data[own[i]].item for i in indices]).tolist()
-            for index, row in zip(indices, values, strict=True):
-                found[own[index]] = row[: len(data[own[index]].scores)]
+        for indices, rows in zip(groups, values, strict=True):
+            for index, row in zip(indices, rows, strict=True):
+                found[index] = row[: len(data[index].scores)]
             progress.update(len(indices))
-    if world == 1:
-        return found
-    init_process_group(model.model.device)
-    numbers = iter(all_reduce_sum([value for row in found for value in row], model.model.device))
-    return [[next(numbers) for _ in row] for row in found]
-
-
-def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
-    return micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=runtime.token_budget())
+    return found

@@ -59,7 +59,7 @@ def rate_comparisons(
         model: In evaluation mode.
         comparisons: Records that the model was not trained on.
         desc: Name on the progress line.
-        chunks: Rewards that were computed already. In a rank those of other ranks are NaN.
+        chunks: Rewards that were computed already.
 
     Raises:
         UserError: A reward is not finite.

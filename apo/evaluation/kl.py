@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 from tqdm import tqdm
 
+from apo.core import distributed
 from apo.core.records import Row
 from apo.model import runtime
 from apo.model.batching import IGNORED, collate_texts, micro_batches
@@ -25,7 +27,6 @@ def token_kl(
     return kl_div(q, p, reduction="none", log_target=True).sum(-1)
 
 
-@torch.inference_mode()
 def with_kl(model: Any, reference: Any, encoder: Encoder, rows: Sequence[Row], *, desc: str) -> list[Row]:
     """Answers `{query_id, query, samples}` with `kl` and `tokens` of each, along the ids that were drawn.
 
@@ -37,20 +38,15 @@ def with_kl(model: Any, reference: Any, encoder: Encoder, rows: Sequence[Row], *
     found: list[tuple[float, int]] = [(0.0, 0)] * len(items)
     budget = runtime.token_budget()
     lengths = [item.longest for item in items]
+    groups = list(micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget))
+    pad_id = encoder.tokenizer.pad_token_id
+    values = distributed.share(
+        partial(_kl_of_items, model, reference, [items[i] for i in indices], pad_id) for indices in groups
+    )
     with tqdm(total=len(items), desc=desc, unit="answer", disable=None) as progress:
-        for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget):
-            batch = collate_texts([items[i] for i in indices], pad_id=encoder.tokenizer.pad_token_id)
-            ids, attention, labels = (part.to(model.device) for part in batch)
-            with runtime.explain_oom("APO_TOKEN_BUDGET", budget), runtime.autocast(model.device):
-                both = [
-                    one(input_ids=ids, attention_mask=attention, use_cache=False).logits
-                    for one in (model, reference)
-                ]
-            places = labels[:, 1:] != IGNORED  # the place before a token is where it is predicted
-            kl = torch.zeros(places.shape, dtype=torch.double, device=ids.device)
-            kl[places] = token_kl(*(logits[:, :-1][places] for logits in both)).double()
-            for index, total, count in zip(indices, kl.sum(1).tolist(), places.sum(1).tolist(), strict=True):
-                found[index] = (total, count)
+        for indices, of_items in zip(groups, values, strict=True):
+            for index, value in zip(indices, of_items, strict=True):
+                found[index] = value
             progress.update(len(indices))
     measured = iter(found)
     return [
@@ -58,6 +54,23 @@ def with_kl(model: Any, reference: Any, encoder: Encoder, rows: Sequence[Row], *
         for row in rows
         for own in [[next(measured) for _ in row["samples"]]]
     ]
+
+
+@torch.inference_mode()
+def _kl_of_items(
+    model: Any, reference: Any, items: Sequence[ResponseSet], pad_id: int
+) -> list[tuple[float, int]]:
+    """KL and number of places of each item of a micro-batch."""
+    batch = collate_texts(items, pad_id=pad_id)
+    ids, attention, labels = (part.to(model.device) for part in batch)
+    with runtime.explain_oom("APO_TOKEN_BUDGET", runtime.token_budget()), runtime.autocast(model.device):
+        both = [
+            one(input_ids=ids, attention_mask=attention, use_cache=False).logits for one in (model, reference)
+        ]
+    places = labels[:, 1:] != IGNORED  # the place before a token is where it is predicted
+    kl = torch.zeros(places.shape, dtype=torch.double, device=ids.device)
+    kl[places] = token_kl(*(logits[:, :-1][places] for logits in both)).double()
+    return list(zip(kl.sum(1).tolist(), places.sum(1).tolist(), strict=True))
 
 
 def _items(encoder: Encoder, rows: Sequence[Row]) -> list[ResponseSet]:

@@ -22,7 +22,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from apo.chunks.resumable import Chunks
+from apo.chunks.resumable import Chunks, values_of
 from apo.model import runtime
 from apo.model.batching import micro_batches
 from apo.sampling.kv_cache import read_prompts, shares_prompts
@@ -74,30 +74,26 @@ def sample_responses(
     lengths = [copies * len(p.ids) + settings.num_samples * settings.max_new_tokens for p in prompts]
     answers: list[list[list[int]]] = [[] for _ in prompts]
     budget = runtime.sample_budget()
-    quiet = True if chunks and chunks.quiet else None
-    with tqdm(total=len(prompts), desc=desc, unit="query", disable=quiet) as progress:
-        for indices in micro_batches(lengths, budget="APO_SAMPLE_BUDGET", tokens=budget):
+    groups = list(micro_batches(lengths, budget="APO_SAMPLE_BUDGET", tokens=budget))
 
-            def answer(indices: list[int] = indices) -> list[list[int]]:
-                numbers = [
-                    _generator(seed, prompts[i].query_id, index).random(settings.max_new_tokens)
-                    for i in indices
-                    for index in range(settings.num_samples)
-                ]
-                with runtime.explain_oom("APO_SAMPLE_BUDGET", budget), runtime.autocast(device):
-                    return decode(
-                        model,
-                        [prompts[i].ids for i in indices],
-                        torch.from_numpy(np.stack(numbers)).to(device),
-                        processors=_processors(settings),
-                        ends=ends,
-                    )
+    def answer(number: int) -> list[list[int]]:
+        numbers = [
+            _generator(seed, prompts[i].query_id, index).random(settings.max_new_tokens)
+            for i in groups[number]
+            for index in range(settings.num_samples)
+        ]
+        with runtime.explain_oom("APO_SAMPLE_BUDGET", budget), runtime.autocast(device):
+            return decode(
+                model,
+                [prompts[i].ids for i in groups[number]],
+                torch.from_numpy(np.stack(numbers)).to(device),
+                processors=_processors(settings),
+                ends=ends,
+            )
 
-            def elsewhere(indices: list[int] = indices) -> list[list[int]]:
-                return [[] for _ in range(len(indices) * settings.num_samples)]
-
-            key, count = [desc, *indices], len(indices)
-            rows = chunks.get(key, answer, queries=count, elsewhere=elsewhere) if chunks else answer()
+    values = values_of([[desc, *indices] for indices in groups], answer, chunks)
+    with tqdm(total=len(prompts), desc=desc, unit="query", disable=None) as progress:
+        for indices, rows in zip(groups, values, strict=True):
             for place, i in enumerate(indices):
                 answers[i] = rows[place * settings.num_samples : (place + 1) * settings.num_samples]
             progress.update(len(indices))

@@ -55,7 +55,7 @@ def check_vllm(settings: Sampling) -> None:
             expected=f"{least:g} to {most:g}, which is what vLLM computes with",
             do="write one of these (top_k: 1 always takes the likeliest token), or backend: transformers",
         )
-    if distributed.launcher_requested() or distributed.is_worker():
+    if distributed.launched() or os.environ.get("APO_LAUNCH", "").strip():
         raise UserError(
             "APO_LAUNCH",
             found="a launcher, and sample.PART.backend: vllm",
@@ -84,14 +84,16 @@ def sample_with_vllm(
         tqdm(total=len(prompts), desc=desc, unit="query", disable=None) as progress,
         Engine(llm, settings) as engine,
     ):
-        for start in range(0, len(prompts), QUERIES):
-            places = range(start, min(start + QUERIES, len(prompts)))
+        groups = [
+            range(start, min(start + QUERIES, len(prompts))) for start in range(0, len(prompts), QUERIES)
+        ]
 
-            def answer(places: range = places) -> list[list[int]]:
-                asked = [(prompts[i].ids, prompts[i].query_id) for i in places]
-                return engine.answer(requests(asked, settings, seed=seed, ends=ends))
+        def answer(number: int) -> list[list[int]]:
+            asked = [(prompts[i].ids, prompts[i].query_id) for i in groups[number]]
+            return engine.answer(requests(asked, settings, seed=seed, ends=ends))
 
-            rows = chunks.get([desc, places.start, places.stop], answer)
+        keys = [[desc, places.start, places.stop] for places in groups]
+        for places, rows in zip(groups, chunks.values(keys, answer), strict=True):
             size = settings.num_samples
             answers += [rows[place : place + size] for place in range(0, len(rows), size)]
             progress.update(len(places))

@@ -1,6 +1,5 @@
 """Rewards of tokenized responses, in the order of the input."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -9,7 +8,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from apo.chunks.resumable import Chunks
+from apo.chunks.resumable import Chunks, values_of
 from apo.core.errors import UserError
 from apo.core.records import Row, read_rows
 from apo.model import runtime
@@ -35,29 +34,27 @@ def rewards_of(
         items: Encoded items, read as a stream.
         desc: Name on the progress line, "" for none.
         total: How many items there are, for the time left.
-        pieces: What is in them already is not computed again.
+        chunks: What is in them already is not computed again.
 
     Raises:
         UserError: A reward is not a finite number.
     """
     stream = iter(items)
     done = 0  # the progress line counts only where it is shown
-    quiet = True if not desc or (chunks and chunks.quiet) else None
-    with tqdm(total=total, desc=desc, unit="query", disable=quiet) as progress:
+    with tqdm(total=total, desc=desc, unit="query", disable=None if desc else True) as progress:
         while window := list(islice(stream, WINDOW)):
             rewards: list[list[float]] = [[] for _ in window]
             lengths = [model.tokens(item) for item in window]
-            for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=runtime.token_budget()):
+            budget = runtime.token_budget()
+            groups = list(micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget))
 
-                def reward(indices: list[int] = indices) -> list[list[float]]:
-                    return _rewards(model, [window[i] for i in indices], desc)
+            def reward(
+                number: int, groups: list[list[int]] = groups, window: list[ResponseSet] = window
+            ) -> list[list[float]]:
+                return _rewards(model, [window[i] for i in groups[number]], desc)
 
-                def elsewhere(indices: list[int] = indices) -> list[list[float]]:
-                    return [[math.nan] * len(window[i].responses) for i in indices]
-
-                key = [desc, done, *indices]
-                count = len(indices)
-                found = chunks.get(key, reward, queries=count, elsewhere=elsewhere) if chunks else reward()
+            values = values_of([[desc, done, *indices] for indices in groups], reward, chunks)
+            for indices, found in zip(groups, values, strict=True):
                 for index, row in zip(indices, found, strict=True):
                     rewards[index] = row
                 progress.update(len(indices))
