@@ -16,7 +16,7 @@ from apo.language.tokenizer import train_tokenizer
 from apo.model.checkpoint import new_language_model, save_language_model
 from benchmarks.data import MAX_LENGTH, made_up_texts
 from benchmarks.jobs import SEED
-from benchmarks.memory_worker import COMPARISONS, NAME, QUERY, RESPONSE
+from benchmarks.memory_worker import COMPARISONS, QUERY, RESPONSE
 from benchmarks.pages import write_between
 from benchmarks.scale import PAGE, activation_bytes
 
@@ -64,7 +64,7 @@ def measured(folder: Path, key: str, *, parted: bool, rank: int) -> list[dict[st
         rank: Rank of the adapters; 0 for all weights.
     """
     worker = ["-m", "benchmarks.memory_worker", str(folder), key, str(rank)]
-    cpu = {"APO_DEVICE": "cpu", "DS_ACCELERATOR": "cpu", "APO_PRECISION": "float32", "APO_LAUNCH": ""}
+    cpu = {"APO_DEVICE": "cpu", "DS_ACCELERATOR": "cpu", "APO_PRECISION": "float32"}
     threads = {"APO_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     memory = {"APO_TOKEN_BUDGET": str(TOKENS), "APO_GRADIENT_CHECKPOINTING": "1"}
     environment = os.environ | cpu | threads | memory | RETURN_MEMORY
@@ -73,8 +73,7 @@ def measured(folder: Path, key: str, *, parted: bool, rank: int) -> list[dict[st
     if parted:
         config = {"zero_optimization": {"stage": 3} | LIMITS}
         (folder / "zero3.json").write_text(json.dumps(config), encoding="utf-8")
-        environment |= {"APO_DEEPSPEED": str(folder / "zero3.json"), "APO_RANK_PIECE": NAME}
-        environment["APO_RANK_FOLDER"] = str(folder)
+        environment |= {"APO_DEEPSPEED": str(folder / "zero3.json")}
         launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(PROCESSES)]
         command = [sys.executable, "-m", *launcher, *worker]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -4,7 +4,6 @@ Writes the peak memory of each process beyond its imports: resident memory, and 
 part are pages of the checkpoint file, which processes share and the system can reclaim.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -81,12 +80,10 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
         import deepspeed  # noqa: F401
 
     training = Training(items(), is_apo=False)
-    with PeakMemory() as memory, contextlib.suppress(distributed.WorkerDone):
+    with PeakMemory() as memory:
         model = start_reward_model(folder / "backbone", Model(**READING), seed=SEED)
         add_adapters(model.classifier, lora, seed=SEED, where="lora")
-        checkpoints = Checkpoints(NAME, key)
-        checkpoints.folder.mkdir(parents=True, exist_ok=True)  # a worker expects it
-        with checkpoints.exclusive():
+        with Checkpoints(NAME, key).exclusive() as checkpoints:
             train_reward_model(
                 model,
                 [RankedResponses(item, [1.0, 0.0]) for item in training.items],
@@ -100,8 +97,7 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
 
 if __name__ == "__main__":
     folder, key = Path(sys.argv[1]), sys.argv[2]
-    rank, _ = distributed.rank_and_world_size(NAME)
+    distributed.start()
     peak = train(folder, key, int(sys.argv[3]))
-    (folder / f"{key}-{rank}.json").write_text(json.dumps(peak), encoding="utf-8")
-    if distributed.is_worker():
-        distributed.end_worker()
+    (folder / f"{key}-{distributed.rank()}.json").write_text(json.dumps(peak), encoding="utf-8")
+    distributed.end()

@@ -55,7 +55,7 @@ def main(
     encoder = sampling_encoder(llm, sampling)
     prompts = encode_prompts(encoder, asked, counts, where=str(queries))
     asked = [prompt.row for prompt in prompts]
-    with open_chunks(f"answer_{name}", key, queries=len(prompts)) as chunks:
+    with open_chunks(f"answer_{name}", key) as chunks:
         responses = respond(
             llm,
             encoder,

@@ -12,7 +12,7 @@ from typing import Any
 from apo.chunks.resumable import open_chunks
 from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
-from apo.core.records import read_rows, write_json
+from apo.core.records import write_json
 from apo.core.stage import run
 from apo.core.tables import write_csv
 from apo.evaluation.evaluate_rm import measure, rate_comparisons
@@ -36,9 +36,8 @@ def main(
     settings, seed = read_section(params, "evaluate_rm", EvaluateRM), read_seed(params)
     bins, device = settings.calibration_bins, runtime.set_up()
     files = {"test": test} | ({"valid": valid} if valid else {})
-    rows = sum(1 for file in files.values() for _ in read_rows(file))
     key = fingerprint([runtime.numerics()], [model, *files.values()])
-    with open_chunks(f"evaluate_{name}", key, queries=rows) as chunks:
+    with open_chunks(f"evaluate_{name}", key) as chunks:
         reward_model = load_reward_model(model).to(device).eval()
         rated = {
             split: rate_comparisons(reward_model, file, desc=f"{name} {split}", chunks=chunks)

@@ -26,13 +26,11 @@ def main(
 ) -> None:
     device = runtime.set_up()
     llms = read_arms(answers)
-    total = sum(map(len, llms.values()))
     payoff: dict[str, dict[str, Row]] = {}
     for folder, checkpoint, name in (("base_rm", base_rm, "base_rm"), ("apo_rm", apo_rm, f"apo_rm_{round}")):
         # The pieces carry the name of the RM: every round finds the rewards of the base RM computed.
-        with open_chunks(
-            f"payoff_{name}", fingerprint([runtime.numerics()], [checkpoint, answers]), queries=total
-        ) as chunks:
+        key = fingerprint([runtime.numerics()], [checkpoint, answers])
+        with open_chunks(f"payoff_{name}", key) as chunks:
             model = load_reward_model(checkpoint).to(device).eval()
             counts: dict[str, Counter[str]] = {llm: Counter() for llm in llms}
             scored = {

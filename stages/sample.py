@@ -48,7 +48,7 @@ def main(
         key = fingerprint([settings, seed, computed_with(settings)], [llm, queries])
         encoder = sampling_encoder(llm, settings)
         prompts = encode_prompts(encoder, asked, counts, where=str(queries))
-        with open_chunks(f"sample_{part}", key, queries=len(prompts)) as chunks:
+        with open_chunks(f"sample_{part}", key) as chunks:
             responses = respond(
                 llm,
                 encoder,

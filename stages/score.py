@@ -12,7 +12,7 @@ from pathlib import Path
 from apo.chunks.resumable import open_chunks
 from apo.core.cache import fingerprint
 from apo.core.config import read_section
-from apo.core.records import read_rows, write_json, write_rows
+from apo.core.records import write_json, write_rows
 from apo.core.stage import run
 from apo.model import runtime
 from apo.model.checkpoint import load_reward_model
@@ -36,8 +36,7 @@ def main(
     reward_model = load_reward_model(model).eval()
     counts: Counter[str] = Counter()
     key = fingerprint([settings, runtime.numerics()], [model, samples])
-    queries = sum(1 for _ in read_rows(samples))
-    with open_chunks(f"score_{name}", key, queries=queries) as chunks:
+    with open_chunks(f"score_{name}", key) as chunks:
         scored = score_samples(
             reward_model.to(device),
             samples,
@@ -46,7 +45,7 @@ def main(
             counts=counts,
             chunks=chunks,
         )
-        write_rows(out, chunks.whole(scored))
+        write_rows(out, scored)
     write_json(metrics, {f"score_{name}": {**dict(sorted(counts.items())), **passed}})
 
 

@@ -111,10 +111,10 @@ def rerun(stage: str, workspace: Workspace, title: str, arguments: Mapping[str, 
         UserError: The stage failed.
     """
     lock = YAML(typ="safe").load((workspace.copy / "dvc.lock").read_text(encoding="utf-8"))
-    python, m, module, *rest = shlex.split(lock["stages"][stage]["cmd"])
+    _, m, module, *rest = shlex.split(lock["stages"][stage]["cmd"])
     values = dict(zip(rest[::2], rest[1::2], strict=True))
     values |= {f"--{name}": str(value) for name, value in arguments.items()}
-    command = [python, m, module, *(part for pair in values.items() for part in pair)]
+    command = ["python", m, module, *(part for pair in values.items() for part in pair)]
     _stage(title, command, workspace)
 
 

@@ -7,6 +7,7 @@ from apo.alignment.likelihood import ResponseLikelihood
 from apo.alignment.rankings import ranked_queries
 from apo.alignment.settings import Align
 from apo.alignment.train import align, learned_from
+from apo.core import distributed
 from apo.core.cache import fingerprint
 from apo.core.errors import UserError
 from apo.core.records import read_rows
@@ -58,7 +59,7 @@ def align_model(
     key = fingerprint([settings, seed, runtime.numerics()], [start, scored])
     with Checkpoints(name, key).exclusive() as checkpoints:
         curve = align(model, data, settings, seed=seed, desc=name, checkpoints=checkpoints)
-        adapter = merge_adapters(tuner)
+        adapter = merge_adapters(tuner) if distributed.is_main_process() else None  # takes memory
         training = settings.model_dump(exclude=set() if tuner else {"lora"})
         card = {"start": start, "trained_on": {scored: len(data)}, "settings": training}
         finish(

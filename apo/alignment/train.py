@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -27,7 +28,7 @@ from apo.losses import pair_loss_sums
 from apo.model import runtime
 from apo.model.batching import micro_batches, pad_responses
 from apo.training.checkpointing import Checkpoints
-from apo.training.engines import Terms, all_reduce_sum, init_process_group
+from apo.training.engines import Terms
 from apo.training.trainer import length_bucketed_batches, training_loop
 
 
@@ -118,7 +119,7 @@ def align(
     rankings = [learned_from(ranking, settings.method) for ranking in data]
     lengths = [model.tokens(ranking.item) for ranking in rankings]
     reference = [[0.0] * len(ranking.scores) for ranking in rankings]
-    if settings.method == "dpo" and not distributed.launcher_requested():  # else the workers compute it
+    if settings.method == "dpo":
         reference = _log_likelihoods(model.to(runtime.device()), rankings, desc)
 
     def loss_of(step: list[int], indices: list[int]) -> Terms:
@@ -153,26 +154,24 @@ def align(
 
 @torch.no_grad()
 def _log_likelihoods(model: ResponseLikelihood, data: Sequence[Ranking], desc: str) -> list[list[float]]:
-    """The log-likelihoods of all responses by the model, which is not changed."""
+    """The log-likelihoods of all responses by the model, which is not changed; processes share them."""
     model.eval()
-    rank, world_size = distributed.rank_and_world_size(desc)
-    shard = range(rank, len(data), world_size)  # the queries of this process
-    log_likelihoods: list[list[float]] = [[0.0] * len(ranking.scores) for ranking in data]
-    lengths = [model.tokens(data[i].item) for i in shard]
     budget = runtime.token_budget()
-    disable = rank > 0 or None
+    lengths = [model.tokens(ranking.item) for ranking in data]
+    groups = list(micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget))
+
+    def compute(indices: list[int]) -> list[list[float]]:
+        rows: list[list[float]] = model([data[i].item for i in indices]).tolist()
+        return rows
+
+    log_likelihoods: list[list[float]] = [[] for _ in data]
+    values = distributed.share(partial(compute, indices) for indices in groups)
     with (
-        tqdm(total=len(shard), desc=f"{desc} reference", unit="query", disable=disable) as progress,
+        tqdm(total=len(data), desc=f"{desc} reference", unit="query", disable=None) as progress,
         runtime.explain_oom("APO_TOKEN_BUDGET", budget),
     ):
-        for batch in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget):
-            indices = [shard[i] for i in batch]
-            values = model([data[i].item for i in indices]).tolist()
-            for index, row in zip(indices, values, strict=True):
+        for indices, rows in zip(groups, values, strict=True):
+            for index, row in zip(indices, rows, strict=True):
                 log_likelihoods[index] = row[: len(data[index].scores)]
             progress.update(len(indices))
-    if world_size == 1:
-        return log_likelihoods
-    init_process_group(model.model.device)
-    reduced = iter(all_reduce_sum([value for row in log_likelihoods for value in row], model.model.device))
-    return [[next(reduced) for _ in row] for row in log_likelihoods]
+    return log_likelihoods

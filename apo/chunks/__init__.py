@@ -1,1 +1,1 @@
-"""What a stage that was killed finds again."""
+"""Resumable inference, shared among processes."""

@@ -1,1 +1,1 @@
-"""The parts that every stage uses: configuration, records, errors, locks and workers."""
+"""The parts that every stage uses: configuration, records, errors, locks and processes."""

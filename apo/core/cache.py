@@ -66,12 +66,13 @@ def folder_of(name: str, key: str) -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Locks a computation for this process. A worker relies on the lock of the process that started it.
+    """Locks a computation. Rank 0 takes the lock, and the others wait for it.
 
     Raises:
         UserError: Another process runs the same computation, or the folder is not writable.
     """
-    if distributed.is_worker():
+    if not distributed.is_main_process():
+        distributed.barrier()
         yield
         return
     try:
@@ -89,11 +90,14 @@ def locked(folder: Path) -> Iterator[None]:
                 expected="one at a time",
                 do="wait for it or stop it; `pgrep -af stages.` lists it",
             ) from None
+        distributed.barrier()
         yield
 
 
 def remove_older(folder: Path) -> None:
-    """Removes the state of other computations of the same stage, except the four newest."""
+    """Removes the state of other computations of the same stage, except the four newest; in rank 0."""
+    if not distributed.is_main_process():
+        return
     name = folder.name.rsplit("-", 1)[0]
     states = sorted(folder.parent.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime)
     for state in states[:-4]:

@@ -1,217 +1,193 @@
-"""Distributed execution of a stage: the stage starts itself again under a launcher such as torchrun.
+"""The processes of a stage: a launcher such as torchrun starts them, and all run the same `main`.
 
 APO_LAUNCH  the launcher with its options: `torchrun --standalone --nproc_per_node 8`
 
-DVC runs one command, whatever the number of processes. The process that DVC started is the main process. It
-holds the locks and writes the outputs. At a computation that can be distributed it runs `$APO_LAUNCH -m
-stages.NAME` with its own arguments. Each worker executes the stage up to that computation, does its share,
-writes its results into a folder, and exits. The main process continues with the results in that folder.
+A stage that computes with a model is started by `${APO_LAUNCH:-python} -m stages.NAME`. Every rank runs
+`main` with the same arguments, computes its share, and has the same results afterwards. Rank 0 alone writes
+outputs, takes locks and prints. Without a launcher there is one process, and every function here returns at
+once.
 """
 
-import json
+import ctypes
+import datetime
+import itertools
 import os
 import re
-import shlex
-import shutil
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from apo.core.errors import UserError
 
-PIECE, FOLDER = "APO_RANK_PIECE", "APO_RANK_FOLDER"  # set in workers only
-# Runs a command that gets SIGTERM when its parent dies (1 is PR_SET_PDEATHSIG of prctl, on Linux).
-EXEC_WITH_PARENT = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
-)
+T = TypeVar("T")
 
-# Messages of gloo, the rendezvous store and NCCL about a collective operation that timed out.
-TIMED_OUT = re.compile(
-    r"(?:Timed out waiting |wait timeout after |collective operation timeout: .*?Timeout\(ms\)=)(\d+)"
-)
-DISCONNECTED = re.compile(r"Connection (?:closed|reset) by peer|Broken pipe")  # gloo, after a worker exited
-GRACE = 10  # seconds in which a launcher notices that a worker has exited
+# Set by launchers that start several processes; torchrun sets RANK and WORLD_SIZE, also below them.
+TASKS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+# Messages of gloo and the rendezvous store about a collective operation that timed out.
+TIMED_OUT = re.compile(r"(?:Timed out waiting |wait timeout after )(\d+)")
+DISCONNECTED = re.compile(r"Connection (?:closed|reset) by peer|Broken pipe")  # gloo, after a rank has ended
+GRACE = 5  # seconds in which a launcher notices that a rank has ended, and ends the others
 
 
-class WorkerDone(Exception):
-    """A worker has done its share; `apo.core.stage` ends the process."""
+def launched() -> bool:
+    """Whether a launcher started this process."""
+    return {"RANK", "WORLD_SIZE"} <= os.environ.keys()
 
 
-def is_worker() -> bool:
-    """Whether this process is a worker."""
-    return PIECE in os.environ
+def rank() -> int:
+    """The rank of this process; 0 without a launcher."""
+    return int(os.environ["RANK"]) if launched() else 0
 
 
-def launcher_requested() -> bool:
-    """Whether this process starts workers for distributed computations."""
-    return bool(os.environ.get("APO_LAUNCH", "").strip()) and not is_worker()
+def world_size() -> int:
+    """The number of processes; 1 without a launcher."""
+    return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
-def is_worker_of(piece: str) -> bool:
-    """Whether this process is a worker of this computation."""
-    return os.environ.get(PIECE) == piece
+def is_main_process() -> bool:
+    """Whether this process writes and prints."""
+    return rank() == 0
 
 
-def rank_and_world_size(piece: str) -> tuple[int, int]:
-    """Rank and number of workers of a computation; (0, 1) in a single process."""
-    if not is_worker_of(piece):
-        return 0, 1
-    try:
-        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    except (KeyError, ValueError):
-        raise UserError(
-            "APO_LAUNCH",
-            found="a launcher that sets no RANK and WORLD_SIZE",
-            expected="torchrun, also under srun",
-            do="write APO_LAUNCH='torchrun --standalone --nproc_per_node 2'",
-        ) from None
+def start() -> None:
+    """Prepares a rank: it ends with its launcher, and only rank 0 prints."""
+    if not launched():
+        return
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if not is_main_process():
+        sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
 
 
-def run_workers(piece: str, folder: Path) -> None:
-    """Runs the workers of one computation and waits for them.
+def check_launcher() -> None:
+    """Raises UserError if a launcher started several processes that do not know of each other."""
+    for name in TASKS:
+        count = os.environ.get(name) or "1"
+        if count != "1" and not launched():
+            raise UserError(
+                "APO_LAUNCH",
+                found=f"a launcher that starts {count} processes ({name}) and sets no RANK and WORLD_SIZE",
+                expected="torchrun, also under srun",
+                do="write APO_LAUNCH='torchrun --standalone --nproc_per_node 2'",
+            )
+
+
+def init_process_group(backend: str, timeout: datetime.timedelta) -> None:
+    """Joins the process group of the launcher, once. Every collective operation has the same timeout.
 
     Args:
-        piece: Name of the computation, the argument of `rank_and_world_size`.
-        folder: Folder for the results of the workers, locked by this process.
-
-    Raises:
-        UserError: There is no such launcher, or a worker failed. The first failure is raised.
+        backend: `nccl` for GPUs, `gloo` for CPUs.
+        timeout: How long a process waits for the others.
     """
-    launcher = _launcher()
-    errors = folder / "errors"
-    shutil.rmtree(errors, ignore_errors=True)
-    errors.mkdir(parents=True)
-    main = sys.modules["__main__"].__spec__
-    assert main is not None and main.name.startswith("stages."), "started as python -m stages.NAME"
-    command = [*launcher, "-m", main.name, *sys.argv[1:]]
-    if sys.platform == "linux":
-        command = [sys.executable, "-c", EXEC_WITH_PARENT, *command]
-    environment = os.environ | {PIECE: piece, FOLDER: str(errors.resolve())}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
-        try:
-            output = _forward_stderr(process)
-        except KeyboardInterrupt:  # the launcher received it too
-            process.wait()
-            raise
-    if process.returncode:
-        raise _worker_error(errors, output, process.returncode)
-    shutil.rmtree(errors)
+    if not launched():
+        return
+    import torch.distributed as dist
+    from torch.distributed import distributed_c10d
+
+    if not dist.is_initialized():
+        for name in ("default_pg_timeout", "default_pg_nccl_timeout"):  # for groups that DeepSpeed creates
+            setattr(distributed_c10d, name, timeout)
+        dist.init_process_group(backend, timeout=timeout)
 
 
-def start_worker() -> None:
-    """Makes this worker end with its launcher; a worker calls it first."""
-    if sys.platform == "linux":
-        import ctypes
+def barrier() -> None:
+    """Waits for all processes."""
+    if _is_initialized():
+        import torch.distributed as dist
 
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def report(error: UserError) -> None:
-    """Writes the error of a worker for the main process, which prints it once."""
-    content = {"where": error.where, "found": error.found, "expected": error.expected, "do": error.do}
-    path = Path(os.environ[FOLDER], f"{os.environ.get('RANK', '0')}.json")
-    path.write_text(json.dumps(content), encoding="utf-8")
+        dist.barrier()
 
 
-def report_group(error: RuntimeError) -> bool:
-    """Reports a failed collective operation: it timed out, or another worker has exited.
+def broadcast(value: T) -> T:
+    """The value of rank 0, in every process; it is pickled."""
+    if world_size() == 1:
+        return value
+    import torch.distributed as dist
 
-    Returns:
-        False if the error has another cause.
+    values = [value]
+    dist.broadcast_object_list(values)
+    return values[0]
+
+
+def all_gather(value: T) -> list[T]:
+    """The values of all processes by rank, in every process; they are pickled."""
+    if world_size() == 1:
+        return [value]
+    import torch.distributed as dist
+
+    values = [value] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def share(computations: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """Computes in groups, one computation per process; yields all results, in order, in every process.
+
+    All processes pass the same computations. If fewer are left than processes, the last ones compute nothing.
     """
-    rank = os.environ.get("RANK", "0")
-    if timeout := _timeout_error(str(error), f"rank {rank}"):
-        report(timeout)
-    elif DISCONNECTED.search(str(error)):
-        print(f"rank {rank}: another rank has ended", file=sys.stderr, flush=True)
-        time.sleep(GRACE)  # the launcher reports the worker that exited first
-    else:
-        return False
-    return True
+    remaining = iter(computations)
+    while group := list(itertools.islice(remaining, world_size())):
+        own = [group[rank()]()] if rank() < len(group) else []
+        yield from itertools.chain(*all_gather(own))
 
 
-def end_worker() -> NoReturn:
-    """Ends this worker after all workers have done their share."""
-    distributed = sys.modules.get("torch.distributed")  # only some stages import it
-    if distributed and distributed.is_available() and distributed.is_initialized():
-        distributed.barrier()
-        distributed.destroy_process_group()
-    end(0)
+def end() -> None:
+    """Ends a rank when all have arrived, without the interpreter's shutdown, in which gloo may abort."""
+    if _is_initialized():
+        import torch.distributed as dist
+
+        dist.barrier()
+        dist.destroy_process_group()
+        _exit(0)
 
 
-def end(code: int) -> NoReturn:
-    """Ends this worker without the interpreter's shutdown, in which gloo may abort or block."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+def fail(message: str) -> NoReturn:
+    """Ends this process with a message and code 1.
+
+    Rank 0 prints at once, and its launcher ends the others. So another rank prints only what rank 0 does not.
+    """
+    if not launched():
+        sys.exit(message)
+    if not is_main_process():
+        time.sleep(GRACE)
+        message = f"rank {rank()}: {message}"
+    print(message, file=sys.__stderr__)
+    _exit(1)
 
 
-def _launcher() -> list[str]:
-    text = os.environ["APO_LAUNCH"]
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise _launcher_error(f"{text!r} ({error})") from None
-    if shutil.which(words[0]) is None:
-        raise _launcher_error(f"{words[0]!r}, which is no program on the PATH")
-    return words
+def explain_collective(error: Exception) -> UserError | None:
+    """The error behind a collective operation that timed out; None for any other.
 
-
-def _launcher_error(value: str) -> UserError:
-    return UserError(
-        "APO_LAUNCH",
-        found=value,
-        expected="a launcher with its options, such as 'torchrun --standalone --nproc_per_node 8'",
-        do="fix it, or unset it for a single process",
-    )
-
-
-def _timeout_error(text: str, worker: str) -> UserError | None:
-    """The error for a library's message about a timed-out collective operation; None for other messages."""
-    match = TIMED_OUT.search(text)
+    If another rank has ended, this one waits for the launcher, which ends it and reports the other one.
+    """
+    if DISCONNECTED.search(str(error)):
+        print(f"rank {rank()}: another rank has ended", file=sys.stderr, flush=True)
+        time.sleep(GRACE)
+        _exit(1)
+    match = TIMED_OUT.search(str(error))
     if match is None:
         return None
     return UserError(
         "APO_COLLECTIVE_TIMEOUT",
-        found=f"{worker} waiting for another one for {int(match[1]) / 1000:g} seconds",
+        found=f"rank {rank()} waiting for another one for {int(match[1]) / 1000:g} seconds",
         expected="all ranks at the same point within this time",
         do="look for a rank or a machine that hangs, or raise the timeout if a step or a save "
         "takes that long; `dvc repro` then resumes from the last checkpoint",
     )
 
 
-def _forward_stderr(process: subprocess.Popen[bytes]) -> str:
-    """Forwards the workers' stderr until all have exited; returns the last 64 KiB."""
-    assert process.stderr is not None
-    tail = b""
-    while chunk := os.read(process.stderr.fileno(), 65536):
-        os.write(2, chunk)
-        tail = (tail + chunk)[-65536:]
-    process.wait()
-    return tail.decode(errors="replace")
+def _is_initialized() -> bool:
+    """Whether there is a process group; a stage without torch has none."""
+    dist = sys.modules.get("torch.distributed")
+    return bool(dist and dist.is_available() and dist.is_initialized())
 
 
-def _worker_error(errors: Path, output: str, code: int) -> UserError:
-    """Why the workers failed: the first error they reported, else the root cause that torchrun names."""
-    reports = sorted(errors.glob("*.json"), key=lambda path: path.stat().st_mtime)
-    if reports:
-        return UserError(**json.loads(reports[0].read_text(encoding="utf-8")))
-    if timeout := _timeout_error(output, "a rank"):  # NCCL ends the process
-        return timeout
-    match = re.search(r"Root Cause.*?rank\s*: (\d+).*?exitcode\s*: (-?\d+)", output, flags=re.DOTALL)
-    if match is None:
-        cause = f"exit code {code} of the launcher"
-    elif int(match[2]) < 0:
-        cause = f"rank {match[1]} killed by {signal.Signals(-int(match[2])).name}"
-    else:
-        cause = f"rank {match[1]} ended with exit code {match[2]}"
-    hint = " (SIGKILL: often the machine was out of memory)" if "SIGKILL" in cause else ""
-    return UserError(
-        "APO_LAUNCH",
-        found=cause + hint,
-        expected="exit code 0 of all ranks",
-        do="read its output above; `dvc repro` then resumes from the last checkpoint",
-    )
+def _exit(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr, sys.__stderr__):
+        if stream:
+            stream.flush()
+    os._exit(code)

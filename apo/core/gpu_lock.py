@@ -36,13 +36,14 @@ def take_one() -> None:
     on_gpu = os.environ.get("APO_DEVICE", "cuda").startswith("cuda")
     if not names or not on_gpu:
         return
-    if distributed.launcher_requested():
+    launcher = os.environ.get("APO_LAUNCH", "").strip()
+    if launcher or distributed.launched():
         raise UserError(
             "APO_GPUS",
-            found=f"APO_LAUNCH={os.environ['APO_LAUNCH']!r} beside it",
+            found=f"APO_LAUNCH={launcher!r} beside it",
             expected="only one of APO_GPUS and APO_LAUNCH",
             do="unset APO_LAUNCH for a sweep with one GPU per stage, or APO_GPUS for stages on several GPUs; "
-            "CUDA_VISIBLE_DEVICES selects the GPUs of a launcher's workers",
+            "CUDA_VISIBLE_DEVICES selects the GPUs of a launcher's processes",
         )
     if "torch" not in sys.modules or _LOCK_FD in os.environ:
         return

@@ -1,4 +1,4 @@
-"""Records: JSON Lines, read as streams and written atomically.
+"""Records: JSON Lines, read as streams and written atomically, by rank 0 alone.
 
 A file without records is one empty line, because DVC warns about empty files.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from apo.core import distributed
 from apo.core.errors import UserError
 
 Row = dict[str, Any]
@@ -153,6 +154,8 @@ def copy_folder(source: Path, target: Path) -> None:
     Raises:
         UserError: There is no such folder, or the target is not writable.
     """
+    if not distributed.is_main_process():
+        return
     if not source.is_dir():
         raise UserError(
             str(source),
@@ -197,11 +200,15 @@ def _encoded(text: str, path: Path) -> bytes:
 
 @contextlib.contextmanager
 def _atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file under a temporary name, renamed to the path when it is complete.
+    """A file under a temporary name, renamed to the path when it is complete; the null device but in rank 0.
 
     Raises:
         UserError: The folder is not writable, or the disk is full.
     """
+    if not distributed.is_main_process():
+        with Path(os.devnull).open("wb") as out:
+            yield out
+        return
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,11 +4,9 @@ import argparse
 import gc
 import inspect
 import os
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 from apo.core import distributed, gpu_lock
 from apo.core.errors import UserError, explain_unexpected
@@ -17,51 +15,36 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def run(main: Callable[..., None]) -> None:
-    """Calls `main` with one option `--name path` per parameter.
+    """Calls `main` with one option `--name path` per parameter, in every process of a launcher.
 
     An exception is printed as one line and the exit code is 1; APO_TRACEBACK=1 prints the traceback of one
-    that is no UserError. In a worker the process ends as soon as its part of the computation is done.
+    that is no UserError.
     """
     gc.freeze()
     gc.enable()
+    distributed.start()
     parser = argparse.ArgumentParser(description=inspect.getdoc(main))
     for name, parameter in inspect.signature(main).parameters.items():
         kind = str if parameter.annotation is str else Path
         required = parameter.default is parameter.empty
         parser.add_argument(f"--{name}", type=kind, required=required, default=parameter.default)
     arguments = vars(parser.parse_args())
-    if distributed.is_worker():
-        _run_worker(main, arguments)
     try:
+        distributed.check_launcher()
         gpu_lock.take_one()
         main(**arguments)
-    except UserError as error:
-        sys.exit(f"error: {' '.join(str(error).splitlines())}")
+        distributed.end()
     except KeyboardInterrupt:
-        sys.exit("interrupted; `dvc repro` resumes from the last checkpoint")
+        distributed.fail("interrupted; `dvc repro` resumes from the last checkpoint")
     except Exception as error:  # noqa: BLE001 - of any library
-        sys.exit(f"error: {' '.join(str(_explained(error, main)).splitlines())}")
+        distributed.fail(f"error: {' '.join(str(_explained(error, main)).splitlines())}")
 
 
 def _explained(error: Exception, main: Callable[..., None]) -> UserError:
+    if isinstance(error, UserError):
+        return error
+    if collective := distributed.explain_collective(error):
+        return collective
     if os.environ.get("APO_TRACEBACK"):
         traceback.print_exception(error)
     return explain_unexpected(error, Path(inspect.getfile(main)).stem)
-
-
-def _run_worker(main: Callable[..., None], arguments: dict[str, Path | str]) -> NoReturn:
-    """Calls `main`, which raises `WorkerDone` after the computation that this worker was started for."""
-    distributed.start_worker()
-    try:
-        try:
-            main(**arguments)
-        except distributed.WorkerDone:
-            distributed.end_worker()
-    except UserError as error:
-        distributed.report(error)
-    except KeyboardInterrupt:
-        pass
-    except Exception as error:  # noqa: BLE001 - of any library
-        if not (isinstance(error, RuntimeError) and distributed.report_group(error)):
-            distributed.report(_explained(error, main))
-    distributed.end(1)

@@ -59,8 +59,7 @@ def rate_comparisons(
         model: The reward model in evaluation mode.
         comparisons: Records that the model was not trained on.
         desc: Name on the progress line.
-        chunks: The resumable output, whose rewards are not computed again. In a worker, the rewards of other
-            workers are NaN.
+        chunks: The resumable output, whose rewards are not computed again.
 
     Raises:
         UserError: A reward is not finite.

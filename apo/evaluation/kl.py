@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 from tqdm import tqdm
 
+from apo.core import distributed
 from apo.core.records import Row
 from apo.model import runtime
 from apo.model.batching import IGNORED, collate_texts, micro_batches
@@ -25,7 +27,6 @@ def token_kl(
     return kl_div(q, p, reduction="none", log_target=True).sum(-1)
 
 
-@torch.inference_mode()
 def with_kl(model: Any, reference: Any, encoder: Encoder, rows: Sequence[Row], *, desc: str) -> list[Row]:
     """Answers `{query_id, query, samples}` with `kl` and `tokens` of each, along the ids that were drawn.
 
@@ -37,22 +38,15 @@ def with_kl(model: Any, reference: Any, encoder: Encoder, rows: Sequence[Row], *
     answer_kls: list[tuple[float, int]] = [(0.0, 0)] * len(items)
     budget = runtime.token_budget()
     lengths = [item.longest for item in items]
+    groups = list(micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget))
+    pad_id = encoder.tokenizer.pad_token_id
+    group_values = distributed.share(
+        partial(_kl_of_items, model, reference, [items[i] for i in indices], pad_id) for indices in groups
+    )
     with tqdm(total=len(items), desc=desc, unit="answer", disable=None) as progress:
-        for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget):
-            batch = collate_texts([items[i] for i in indices], pad_id=encoder.tokenizer.pad_token_id)
-            ids, attention, labels = (tensor.to(model.device) for tensor in batch)
-            with runtime.explain_oom("APO_TOKEN_BUDGET", budget), runtime.autocast(model.device):
-                logits_pair = [
-                    llm(input_ids=ids, attention_mask=attention, use_cache=False).logits
-                    for llm in (model, reference)
-                ]
-            predicted = labels[:, 1:] != IGNORED  # a token is predicted at the position before it
-            kl = torch.zeros(predicted.shape, dtype=torch.double, device=ids.device)
-            kl[predicted] = token_kl(*(logits[:, :-1][predicted] for logits in logits_pair)).double()
-            for index, total, count in zip(
-                indices, kl.sum(1).tolist(), predicted.sum(1).tolist(), strict=True
-            ):
-                answer_kls[index] = (total, count)
+        for indices, values in zip(groups, group_values, strict=True):
+            for index, value in zip(indices, values, strict=True):
+                answer_kls[index] = value
             progress.update(len(indices))
     remaining = iter(answer_kls)
     rows_with_kl = []
@@ -60,6 +54,22 @@ def with_kl(model: Any, reference: Any, encoder: Encoder, rows: Sequence[Row], *
         kls = [next(remaining) for _ in row["samples"]]
         rows_with_kl.append({**row, "kl": [kl for kl, _ in kls], "tokens": [count for _, count in kls]})
     return rows_with_kl
+
+
+@torch.inference_mode()
+def _kl_of_items(
+    model: Any, reference: Any, items: Sequence[ResponseSet], pad_id: int
+) -> list[tuple[float, int]]:
+    """KL and number of tokens of each item of a micro-batch."""
+    ids, attention, labels = (tensor.to(model.device) for tensor in collate_texts(items, pad_id=pad_id))
+    with runtime.explain_oom("APO_TOKEN_BUDGET", runtime.token_budget()), runtime.autocast(model.device):
+        logits_pair = [
+            llm(input_ids=ids, attention_mask=attention, use_cache=False).logits for llm in (model, reference)
+        ]
+    predicted = labels[:, 1:] != IGNORED  # a token is predicted at the position before it
+    kl = torch.zeros(predicted.shape, dtype=torch.double, device=ids.device)
+    kl[predicted] = token_kl(*(logits[:, :-1][predicted] for logits in logits_pair)).double()
+    return list(zip(kl.sum(1).tolist(), predicted.sum(1).tolist(), strict=True))
 
 
 def _items(encoder: Encoder, rows: Sequence[Row]) -> list[ResponseSet]:

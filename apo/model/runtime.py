@@ -92,7 +92,7 @@ def collective_timeout() -> datetime.timedelta:
 
 
 def set_up() -> torch.device:
-    """Sets threads and deterministic kernels and returns the device."""
+    """Sets threads and deterministic kernels, joins the processes of a launcher, and returns the device."""
     warn_of_other_versions()
     threads = _read_int("APO_THREADS", 2)
     torch.set_num_threads(threads)
@@ -102,8 +102,8 @@ def set_up() -> torch.device:
     if default == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # otherwise DeepSpeed warns that there is no GPU
     name = os.environ.get("APO_DEVICE", default)
-    if name == "cuda" and distributed.is_worker():
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # one GPU per worker
+    if name == "cuda" and distributed.launched():
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # one GPU per process
     try:
         device = torch.device(name)
         if device.index is not None:
@@ -116,6 +116,7 @@ def set_up() -> torch.device:
             expected="a device of this machine",
             do="unset it, or write APO_DEVICE=cpu; APO_LAUNCH starts at most one process per GPU",
         ) from None
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", collective_timeout())
     RUN_INFO.update(
         device=device.type, precision=precision(device), threads=threads, deterministic_algorithms=True
     )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from apo.core import distributed
 from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
 from apo.core.data_issues import DataIssues
@@ -51,7 +52,7 @@ def train_rm(
     outputs: Outputs,
     params: Path,
 ) -> None:
-    """Trains and saves one reward model.
+    """Trains one reward model in all processes, and saves it in rank 0.
 
     Args:
         name: `base_rm`, `apo_rm_ROUND` or `test_rm`; the key of the metrics is `train_NAME`.
@@ -92,6 +93,8 @@ def train_rm(
             eval_fn=_evaluation(model, valid_files[0]) if valid_files else None,
             eval_steps=settings.eval_steps,
         )
+        if not distributed.is_main_process():
+            return  # what follows takes memory, and rank 0 writes it
         model.to(runtime.device())
         adapter = merge_adapters(tuner)
         card = _card(model, outputs.out, start, files, model_settings.model_dump() | training | weights)
@@ -118,6 +121,8 @@ def adopt_rm(name: str, *, start: Path, comparisons: Path, outputs: Outputs, par
     model_settings = read_section(params, "model", Model)
     dtype = read_section(params, "rm", RewardTraining, defaults="training").dtype
     runtime.set_up()
+    if not distributed.is_main_process():
+        return
     model = load_reward_model(start, foreign=model_settings).eval()
     card = _card(model, outputs.out, start, [], {"pooling": model.encoder.pooling})
     save_reward_model(model, outputs.out, card, dtype=dtype)

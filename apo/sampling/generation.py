@@ -23,7 +23,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from apo.chunks.resumable import Chunks
+from apo.chunks.resumable import Chunks, values_of
 from apo.model import runtime
 from apo.model.batching import micro_batches
 from apo.sampling.kv_cache import read_prompts, shares_prompts
@@ -84,30 +84,26 @@ def sample_responses(
     ]
     responses: list[list[list[int]]] = [[] for _ in prompts]
     budget = runtime.sample_budget()
-    disable = True if chunks and chunks.quiet else None
-    with tqdm(total=len(prompts), desc=desc, unit="query", disable=disable) as progress:
-        for indices in micro_batches(lengths, budget="APO_SAMPLE_BUDGET", tokens=budget):
+    groups = list(micro_batches(lengths, budget="APO_SAMPLE_BUDGET", tokens=budget))
 
-            def sample(indices: list[int] = indices) -> list[list[int]]:
-                uniforms = [
-                    _generator(seed, prompts[i].query_id, index).random(settings.max_new_tokens)
-                    for i in indices
-                    for index in range(settings.num_samples)
-                ]
-                with runtime.explain_oom("APO_SAMPLE_BUDGET", budget), runtime.autocast(device):
-                    return decode(
-                        model,
-                        [prompts[i].ids for i in indices],
-                        torch.from_numpy(np.stack(uniforms)).to(device),
-                        processors=_processors(settings),
-                        ends=ends,
-                    )
+    def sample(number: int) -> list[list[int]]:
+        uniforms = [
+            _generator(seed, prompts[i].query_id, index).random(settings.max_new_tokens)
+            for i in groups[number]
+            for index in range(settings.num_samples)
+        ]
+        with runtime.explain_oom("APO_SAMPLE_BUDGET", budget), runtime.autocast(device):
+            return decode(
+                model,
+                [prompts[i].ids for i in groups[number]],
+                torch.from_numpy(np.stack(uniforms)).to(device),
+                processors=_processors(settings),
+                ends=ends,
+            )
 
-            def placeholder(indices: list[int] = indices) -> list[list[int]]:
-                return [[] for _ in range(len(indices) * settings.num_samples)]
-
-            key, count = [desc, *indices], len(indices)
-            drawn = chunks.get(key, sample, queries=count, elsewhere=placeholder) if chunks else sample()
+    values = values_of([[desc, *indices] for indices in groups], sample, chunks)
+    with tqdm(total=len(prompts), desc=desc, unit="query", disable=None) as progress:
+        for indices, drawn in zip(groups, values, strict=True):
             for number, i in enumerate(indices):
                 first = number * settings.num_samples
                 responses[i] = drawn[first : first + settings.num_samples]

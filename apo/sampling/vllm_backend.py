@@ -59,7 +59,7 @@ def check_vllm(settings: Sampling) -> None:
             expected=f"{lowest:g} to {highest:g}, which is what vLLM computes with",
             do="write one of these (top_k: 1 always takes the likeliest token), or backend: transformers",
         )
-    if distributed.launcher_requested() or distributed.is_worker():
+    if distributed.launched() or os.environ.get("APO_LAUNCH", "").strip():
         raise UserError(
             "APO_LAUNCH",
             found="a launcher, and sample.PART.backend: vllm",
@@ -88,14 +88,16 @@ def sample_with_vllm(
         tqdm(total=len(prompts), desc=desc, unit="query", disable=None) as progress,
         Engine(llm, settings) as engine,
     ):
-        for start in range(0, len(prompts), QUERIES):
-            indices = range(start, min(start + QUERIES, len(prompts)))
+        groups = [
+            range(start, min(start + QUERIES, len(prompts))) for start in range(0, len(prompts), QUERIES)
+        ]
 
-            def sample(indices: range = indices) -> list[list[int]]:
-                queries = [(prompts[i].ids, prompts[i].query_id) for i in indices]
-                return engine.answer(requests(queries, settings, seed=seed, ends=ends))
+        def sample(number: int) -> list[list[int]]:
+            queries = [(prompts[i].ids, prompts[i].query_id) for i in groups[number]]
+            return engine.answer(requests(queries, settings, seed=seed, ends=ends))
 
-            drawn = chunks.get([desc, indices.start, indices.stop], sample)
+        keys = [[desc, indices.start, indices.stop] for indices in groups]
+        for indices, drawn in zip(groups, chunks.values(keys, sample), strict=True):
             size = settings.num_samples
             responses += [drawn[first : first + size] for first in range(0, len(drawn), size)]
             progress.update(len(indices))

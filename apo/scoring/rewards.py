@@ -1,6 +1,5 @@
 """Rewards of tokenized responses, in the order of the input."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -9,7 +8,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from apo.chunks.resumable import Chunks
+from apo.chunks.resumable import Chunks, values_of
 from apo.core.errors import UserError
 from apo.core.records import Row, read_rows
 from apo.model import runtime
@@ -42,24 +41,23 @@ def rewards_of(
     """
     item_stream = iter(items)
     offset = 0  # of the window; `progress.n` does not count if the progress line is off
-    disable = True if not desc or (chunks and chunks.quiet) else None
-    with tqdm(total=total, desc=desc, unit="query", disable=disable) as progress:
+    with tqdm(total=total, desc=desc, unit="query", disable=None if desc else True) as progress:
         while window := list(islice(item_stream, WINDOW)):
             rewards: list[list[float]] = [[] for _ in window]
             lengths = [model.tokens(item) for item in window]
-            for indices in micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=runtime.token_budget()):
+            budget = runtime.token_budget()
+            groups = list(micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget))
 
-                def compute(indices: list[int] = indices) -> list[list[float]]:
-                    return _batch_rewards(model, [window[i] for i in indices], desc)
+            def compute(
+                number: int, groups: list[list[int]] = groups, window: list[ResponseSet] = window
+            ) -> list[list[float]]:
+                return _batch_rewards(model, [window[i] for i in groups[number]], desc)
 
-                def placeholder(indices: list[int] = indices) -> list[list[float]]:
-                    return [[math.nan] * len(window[i].responses) for i in indices]
-
-                key, count = [desc, offset, *indices], len(indices)
-                rows = chunks.get(key, compute, queries=count, elsewhere=placeholder) if chunks else compute()
+            values = values_of([[desc, offset, *indices] for indices in groups], compute, chunks)
+            for indices, rows in zip(groups, values, strict=True):
                 for index, row in zip(indices, rows, strict=True):
                     rewards[index] = row
-                progress.update(count)
+                progress.update(len(indices))
             offset += len(window)
             yield from rewards
 

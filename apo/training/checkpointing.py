@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from apo.core import distributed
 from apo.core.cache import disk_error, folder_of, locked, remove_older
 from apo.model import runtime
 
@@ -44,7 +45,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator["Checkpoints"]:
-        """Locks the training for this process; see `apo.core.cache.locked`."""
+        """Locks the training for this run; see `apo.core.cache.locked`."""
         with locked(self.folder):
             yield self
 
@@ -102,24 +103,20 @@ class Checkpoints:
         tensors: Callable[[], dict[str, Tensor]],
         *,
         where: dict[str, Any],
-        writes: bool,
-        wait: Callable[[], None],
     ) -> None:
         """Saves a checkpoint atomically. It is complete in every process when this method returns.
 
         Args:
             curve: The curve so far.
-            tensors: Gathers the state; every process calls it.
+            tensors: Gathers the state; every process calls it, and rank 0 writes it.
             where: The engine and its processes, for the model card; empty for a single process.
-            writes: Whether this process writes the file.
-            wait: The barrier of all processes.
 
         Raises:
             UserError: The file is not writable.
         """
         start = time.monotonic()
         state = tensors()
-        if writes:
+        if distributed.is_main_process():
             metadata = {"curve": json.dumps(curve)} | ({"where": json.dumps(where)} if where else {})
             temporary = self.folder / "state.tmp"
             try:
@@ -128,7 +125,7 @@ class Checkpoints:
                 temporary.unlink(missing_ok=True)
                 raise disk_error(temporary, error) from None
             temporary.replace(self.folder / "state.safetensors")
-        wait()
+        distributed.barrier()
         self._saved_at = time.monotonic()
         self._save_seconds = self._saved_at - start if runtime.checkpoint_seconds() else 0.0
 

@@ -35,7 +35,7 @@ def deepspeed_config(settings: Optimizer, device: torch.device) -> dict[str, Any
     name = os.environ.get("APO_DEEPSPEED", "")
     if not name:
         return None
-    if not (distributed.launcher_requested() or distributed.is_worker()):
+    if not distributed.launched():
         do = "set APO_LAUNCH='torchrun --standalone --nproc_per_node 1' or more, or unset it"
         raise UserError("APO_DEEPSPEED", found="no APO_LAUNCH", expected="a launcher beside it", do=do)
     if importlib.util.find_spec("deepspeed") is None:

@@ -4,6 +4,7 @@ The checkpoint is unsharded, as that of a single process, and contains no pickle
 any number of processes.
 """
 
+import gc
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from apo.core import distributed
 from apo.training.checkpointing import Checkpoints, clone_tied, curve_in, restore_weights, trained_state
 from apo.training.deepspeed_config import shards_weights
-from apo.training.engines import LossOf, MicroBatchLoss, Terms, init_process_group
-from apo.training.sharding import shard_weights
+from apo.training.engines import LossOf, MicroBatchLoss, Terms
+from apo.training.sharding import PlainModel, shard_weights
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
 
@@ -23,12 +25,12 @@ class DeepSpeedEngine:
     """An engine (see `apo.training.engines`) in which every process holds a shard of the training state.
 
     Args:
-        model: The model, on `device`; with stage 3 on the CPU.
+        model: The model, on the CPU.
         loss_of: The loss of a micro-batch.
         optimizer: AdamW over the trained parameters.
         config: Configuration of `deepspeed_config`.
         device: The device of this process.
-        rank, world: Rank of this process and number of processes.
+        item: Any short item, for a forward pass before the first step.
     """
 
     def __init__(
@@ -39,23 +41,25 @@ class DeepSpeedEngine:
         config: dict[str, Any],
         *,
         device: torch.device,
-        rank: int,
-        world: int,
+        item: int,
     ) -> None:
         optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
         self._model, self._module, self._optimizer = model, MicroBatchLoss(model, loss_of), optimizer
-        self._config, self._device, self._rank, self._world = config, device, rank, world
-        self._shards_weights = shards_weights(config)
-        self.where = {"engine": "deepspeed", "processes": world, "deepspeed": config}
+        self._config, self._device, self._item = config, device, item
+        self._world, self._shards_weights = distributed.world_size(), shards_weights(config)
+        self.where = {"engine": "deepspeed", "processes": self._world, "deepspeed": config}
 
     def begin(self, checkpoints: Checkpoints) -> list[dict[str, Any]]:
         """Resumes from the last checkpoint. Weights are loaded before sharding, optimizer states after it."""
         deepspeed = _init_deepspeed(self._device)
         with checkpoints.opened() as state:
             if state:
-                restore_weights(state, self._model, copied=not self._shards_weights)
+                restore_weights(state, self._model, copied=False)
+            self._plain = PlainModel(self._model)
             if self._shards_weights:
                 shard_weights(self._model, self._config, self._device)
+            else:
+                self._model.to(self._device)
             self._engine, *_ = deepspeed.initialize(
                 model=self._module, optimizer=self._optimizer, config=self._config
             )
@@ -90,27 +94,46 @@ class DeepSpeedEngine:
                 continue
             weight = safe_get_full_fp32_param(parameter)
             state = {field: safe_get_full_optimizer_state(parameter, field) for field in MOMENTS}
-            state["step"] = self._step_count()
-            if self._rank == 0:
+            state["step"] = next(iter(self._optimizer.state.values()))["step"].clone()
+            if distributed.is_main_process():
                 weights[id(parameter)] = weight.to("cpu", copy=True)
                 tensors |= {f"optimizer/{name}/{field}": value.cpu() for field, value in state.items()}
-        if self._rank:
+        if not distributed.is_main_process():
             return {}
         named = trained_state(self._model).items()
         return tensors | clone_tied({f"model/{n}": weights.get(id(v), v.detach()).cpu() for n, v in named})
 
+    def finish(self, checkpoints: Checkpoints) -> None:
+        """Frees the shards and loads the float32 weights of the last checkpoint into the plain model."""
+        self._engine.destroy()
+        self._plain.restore()
+        del self._engine, self._optimizer, self._plain
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        with checkpoints.opened() as state:
+            restore_weights(state, self._model, copied=False)
+
     def _init_moments(self) -> None:
-        """Initializes the state of AdamW. Stage 2 of DeepSpeed reads it once, before AdamW's first step."""
-        for flat in self._flat_weights():
-            moments = {field: torch.zeros_like(flat) for field in MOMENTS}
-            self._optimizer_state()[flat] = {"step": torch.zeros((), device=flat.device), **moments}
-        if not self._shards_weights:
-            self._engine.optimizer._lazy_init_hp_params_optimizer_state()
+        """Initializes the state of AdamW, which stage 2 of DeepSpeed reads when the first group has stepped.
+
+        With stage 3 the groups are empty between steps, and AdamW does it.
+        """
+        for group in self._optimizer.param_groups:
+            for flat in group["params"]:
+                moments = {field: torch.zeros_like(flat) for field in MOMENTS}
+                self._optimizer.state[flat] = {"step": torch.zeros((), device=flat.device), **moments}
 
     def _restore_optimizer(self, state: Any) -> None:
-        """Loads this process's shard of the float32 weights and of AdamW's moments."""
+        """Loads this process's shard of the float32 weights and of AdamW's moments.
+
+        DeepSpeed has moments to set after its first step: one with gradients and a learning rate of 0.
+        """
         from deepspeed import utils
 
+        with torch.random.fork_rng():
+            self.gradients([self._item], [([self._item], False)])
+        self.update(0.0)
         for name, parameter in self._model.named_parameters():
             if not parameter.requires_grad:
                 continue
@@ -126,38 +149,26 @@ class DeepSpeedEngine:
                 for field, value in moments.items():
                     utils.safe_set_full_optimizer_state(parameter, value, field)
             step_count = state.get_tensor(f"optimizer/{name}/step")
-        for flat in self._flat_weights():
-            self._optimizer_state()[flat]["step"].copy_(step_count)
+        for own in self._optimizer.state.values():
+            own["step"].copy_(step_count)
 
     def _local_shard(self, value: Tensor, parameter: Any) -> Tensor:
         """This process's shard of a tensor, flattened and padded with zeros as DeepSpeed does."""
-        size = parameter.partition_numel()
+        from deepspeed.utils import safe_get_local_fp32_param
+
+        size = safe_get_local_fp32_param(parameter).numel()
         padded = torch.zeros(size * self._world, dtype=value.dtype)
         padded[: value.numel()] = value.flatten()
-        return padded[self._rank * size : (self._rank + 1) * size]
-
-    def _flat_weights(self) -> list[Tensor]:
-        """The float32 weights that AdamW updates in this process, one flat tensor per parameter group."""
-        optimizer = self._engine.optimizer
-        name = "fp32_partitioned_groups_flat" if self._shards_weights else "single_partition_of_fp32_groups"
-        flat_weights: list[Tensor] = getattr(optimizer, name)
-        return flat_weights
-
-    def _optimizer_state(self) -> Any:
-        return self._engine.optimizer.optimizer.state
-
-    def _step_count(self) -> Tensor:
-        step_count: Tensor = self._optimizer_state()[self._flat_weights()[0]]["step"]
-        return step_count.clone()
+        return padded[distributed.rank() * size :][:size]
 
 
 def _init_deepspeed(device: torch.device) -> Any:
-    """Imports DeepSpeed and joins the process group."""
+    """Imports DeepSpeed, which uses the process group of `apo.core.distributed`."""
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    init_process_group(device)
     if device.type == "cpu":
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # needs a compiler
+        # Not public, but nothing public keeps DeepSpeed from compiling its shared-memory collectives.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(auto_mpi_discovery=False)
     return deepspeed

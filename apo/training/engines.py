@@ -11,11 +11,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed import distributed_c10d
 from torch.nn.parallel import DistributedDataParallel
 
+from apo.core import distributed
 from apo.core.errors import UserError
-from apo.model import runtime
 from apo.training.checkpointing import Checkpoints, tensors_of
 
 Terms = dict[str, Tensor]
@@ -55,6 +54,9 @@ class Engine(Protocol):
     def state_dict(self) -> dict[str, Tensor]:
         """The state to save; every process calls it, and only rank 0 needs the result."""
 
+    def finish(self, checkpoints: Checkpoints) -> None:
+        """Leaves the plain trained model in every process, after the last checkpoint."""
+
 
 class DDPEngine:
     """Every process holds the full model; DistributedDataParallel sums the gradients.
@@ -64,7 +66,6 @@ class DDPEngine:
         loss_of: The loss of a micro-batch.
         optimizers: Each over its own parameters.
         max_grad_norm: Maximum global norm of the gradients.
-        rank, world: Rank of this process and number of processes.
     """
 
     def __init__(
@@ -74,14 +75,12 @@ class DDPEngine:
         optimizers: Sequence[torch.optim.Optimizer],
         *,
         max_grad_norm: float,
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
         self._model, self._optimizers, self._max_grad_norm = model, optimizers, max_grad_norm
-        self._rank, self._world = rank, world
+        self._world = distributed.world_size()
         self._module: Any = MicroBatchLoss(model, loss_of)
-        self.where = {"engine": "ddp", "processes": world} if world > 1 else {}
-        if world > 1:
+        self.where = {"engine": "ddp", "processes": self._world} if self._world > 1 else {}
+        if self._world > 1:
             self._module = DistributedDataParallel(
                 self._module, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
@@ -114,36 +113,21 @@ class DDPEngine:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The full state in rank 0; empty in other processes."""
-        return tensors_of(self._model, self._optimizers) if self._rank == 0 else {}
+        return tensors_of(self._model, self._optimizers) if distributed.is_main_process() else {}
+
+    def finish(self, checkpoints: Checkpoints) -> None:
+        """Does nothing: the model is plain."""
 
 
-def init_process_group(device: torch.device) -> None:
-    """Joins the process group of the launcher, once. Every collective operation has the same timeout."""
-    if not dist.is_initialized():
-        timeout = runtime.collective_timeout()
-        for name in ("default_pg_timeout", "default_pg_nccl_timeout"):  # for groups that DeepSpeed creates
-            setattr(distributed_c10d, name, timeout)
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
-
-
-def barrier() -> None:
-    """Waits for all processes; returns at once in a single process."""
-    if dist.is_initialized():
-        dist.barrier()
-
-
-def check_same_state(checkpoints: Checkpoints, device: torch.device) -> None:
+def check_same_state(checkpoints: Checkpoints) -> None:
     """Checks that all processes read the same checkpoint.
 
     Raises:
         UserError: The checkpoints differ; every process raises it.
     """
-    mark = torch.tensor(checkpoints.mark(), device=device)
-    marks = [torch.empty_like(mark) for _ in range(dist.get_world_size())]
-    dist.all_gather(marks, mark)
     ranks: dict[tuple[int, int], list[int]] = {}
-    for rank, (step, digest) in enumerate(mark.tolist() for mark in marks):
-        ranks.setdefault((step, digest), []).append(rank)
+    for rank, mark in enumerate(distributed.all_gather(checkpoints.mark())):
+        ranks.setdefault(mark, []).append(rank)
     if len(ranks) > 1:
         raise UserError(
             str(checkpoints.folder),

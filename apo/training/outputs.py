@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from apo.core import distributed
 from apo.core.records import write_json
 from apo.core.tables import write_csv
 from apo.model import runtime
@@ -35,7 +36,7 @@ def finish(
     to: Outputs,
     more: Writer | None = None,
 ) -> None:
-    """Saves a language model, its curve, and its metrics.
+    """Saves a language model, its curve, and its metrics, in rank 0.
 
     Args:
         name: The key of the metrics.
@@ -49,6 +50,8 @@ def finish(
         to: The paths of the outputs.
         more: See `save_language_model`.
     """
+    if not distributed.is_main_process():
+        return
     text = language_model_card(to.out, parameters=model.num_parameters(), **card)
     save_language_model(model, tokenizer, to.out, text, more, dtype=dtype)
     write_csv(to.curves, curve)
@@ -61,7 +64,7 @@ def finish(
 def adopt_checkpoint(
     name: str, start: Path, tokenizer: Any, said: Mapping[str, Any], *, dtype: str, to: Outputs
 ) -> None:
-    """Copies a checkpoint of the user without training.
+    """Copies a checkpoint of the user without training, in rank 0.
 
     Args:
         name: The key of the metrics.
@@ -75,6 +78,8 @@ def adopt_checkpoint(
         UserError: It is no checkpoint, or tokenizer and model do not fit together.
     """
     runtime.set_up()
+    if not distributed.is_main_process():
+        return
     model = load_language_model(start)
     check_vocabulary(tokenizer, model, where=str(start))
     metrics = {"parameters": model.num_parameters(), **said}

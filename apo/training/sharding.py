@@ -1,9 +1,12 @@
-"""Sharding of the weights of a model among processes (ZeRO stage 3)."""
+"""Sharding of the weights of a model among processes (ZeRO stage 3), and the plain model afterwards."""
 
+import copy
 from typing import Any
 
 import torch
 from torch import nn
+
+LINEAR = nn.functional.linear  # stage 3 of DeepSpeed replaces it for the whole process
 
 
 def shard_weights(model: nn.Module, config: dict[str, Any], device: torch.device) -> None:
@@ -30,3 +33,33 @@ def shard_weights(model: nn.Module, config: dict[str, Any], device: torch.device
             deepspeed.zero.Init(nn.ParameterList([first]), config_dict_or_path=config, dtype=dtype)
         else:
             first.convert_to_zero_parameters([parameter])
+
+
+class PlainModel:
+    """A model as it was before DeepSpeed, without its trained weights.
+
+    DeepSpeed adds hooks and attributes to modules, replaces their parameters, and casts their buffers.
+
+    Args:
+        model: The model, on the CPU.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modules = {module: _copied(vars(module)) for module in model.modules()}
+        empty = torch.empty(0)
+        self._weights = {p: empty if p.requires_grad else p.detach().cpu() for p in model.parameters()}
+
+    def restore(self) -> None:
+        """Restores the modules in place, with new parameters on the CPU; trained ones are empty."""
+        new = {old: nn.Parameter(weight, old.requires_grad) for old, weight in self._weights.items()}
+        for module, attributes in self._modules.items():
+            vars(module).clear()
+            vars(module).update(attributes)
+            for name, old in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+                setattr(module, name, new[old])
+        nn.functional.linear = LINEAR
+
+
+def _copied(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a module, with copies of the dictionaries that hold hooks, parameters and buffers."""
+    return {n: copy.copy(value) if isinstance(value, dict) else value for n, value in attributes.items()}

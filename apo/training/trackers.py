@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from apo.core import distributed
 from apo.core.errors import UserError
 from apo.core.records import write_json
 from apo.training.settings import Optimizer
@@ -77,10 +78,8 @@ def log_folder() -> Path:
 
 
 @contextlib.contextmanager
-def live(
-    names: Sequence[str], desc: str, settings: Optimizer, steps: range, *, state: Path, rank: int
-) -> Iterator[Log]:
-    """Starts the trackers of a training and finishes them, also after an error.
+def live(names: Sequence[str], desc: str, settings: Optimizer, steps: range, *, state: Path) -> Iterator[Log]:
+    """Starts the trackers of a training in rank 0 and finishes them, also after an error.
 
     Args:
         names: See `requested`.
@@ -88,12 +87,11 @@ def live(
         settings: Recorded with a new run.
         steps: The steps that are left. A training that begins with step 0 gets a new run.
         state: The folder of the training's checkpoint, which keeps the run of each tracker.
-        rank: Only rank 0 logs.
 
     Yields:
         The function that logs a step.
     """
-    if not names or not steps or rank > 0:
+    if not names or not steps or not distributed.is_main_process():
         yield lambda row, tokens, seconds: None
         return
     name, _, key = state.name.rpartition("-")

@@ -15,7 +15,7 @@ from apo.core.errors import UserError
 from apo.model import runtime
 from apo.training import trackers
 from apo.training.checkpointing import Checkpoints
-from apo.training.deepspeed_config import deepspeed_config, shards_weights
+from apo.training.deepspeed_config import deepspeed_config
 from apo.training.deepspeed_engine import DeepSpeedEngine
 from apo.training.engines import (
     DDPEngine,
@@ -23,9 +23,7 @@ from apo.training.engines import (
     LossOf,
     Terms,
     all_reduce_sum,
-    barrier,
     check_same_state,
-    init_process_group,
 )
 from apo.training.micro_batches import assign_micro_batches
 from apo.training.muon import Muon
@@ -127,10 +125,11 @@ def training_loop(
 ) -> list[dict[str, float]]:
     """Trains a model, and resumes from the last checkpoint of the same training.
 
-    With APO_LAUNCH the workers train, and this process loads the trained weights (`apo.core.distributed`).
+    All processes of a launcher train together (`apo.core.distributed`), and each has the trained model.
 
     Args:
-        model: The model, on the CPU. It is trained in place and moved to its device, except with APO_LAUNCH.
+        model: The model, on the CPU. It is trained in place: moved to its device, but with DeepSpeed on the
+            CPU again after the training.
         batches, lengths: The items of every optimizer step, and the tokens of every item.
         loss_of: See `LossOf`. The curve has the sums of its terms over the micro-batches of a step.
         desc: Name of the training, in the progress bar and messages.
@@ -140,27 +139,23 @@ def training_loop(
         The curve: a row with `step`, `loss`, `lr` and the other terms for every step.
 
     Raises:
-        UserError: A loss is not finite, a worker failed, or the workers read different checkpoints.
+        UserError: A loss is not finite, or the processes read different checkpoints.
     """
     steps, names = len(batches), trackers.requested()
-    if launches := distributed.launcher_requested() and len(checkpoints.curve()) < steps:
-        _train_in_workers(desc, checkpoints, steps)
-    rank, world = distributed.rank_and_world_size(desc)
-    engine = _build_engine(model, settings, loss_of, checkpoints, items=len(lengths), desc=desc)
+    engine = _build_engine(model, settings, loss_of, lengths)
+    check_same_state(checkpoints)
     curve = engine.begin(checkpoints)
-    if rank == 0 and not launches:
-        _log_start(desc, len(curve), steps, settings)
+    _log_start(desc, len(curve), steps, settings)
     model.train()
-    remaining, hidden = range(len(curve), steps), rank > 0 or None
-    progress = tqdm(remaining, initial=len(curve), total=steps, desc=desc, disable=hidden)
-    with trackers.live(names, desc, settings, remaining, state=checkpoints.folder, rank=rank) as log:
+    remaining = range(len(curve), steps)
+    progress = tqdm(remaining, initial=len(curve), total=steps, desc=desc, disable=None)
+    with trackers.live(names, desc, settings, remaining, state=checkpoints.folder) as log:
         for step in progress:
             start = time.perf_counter()
             rate = learning_rate(step, steps, settings)
-            terms = _accumulate_gradients(engine, batches[step], lengths, step=step, rank=rank, world=world)
+            terms = _accumulate_gradients(engine, batches[step], lengths, step=step)
             engine.update(rate)
-            due = checkpoints.due(last=step + 1 == steps)
-            loss, others, due = _sum_terms(terms, due=due, rank=rank, world=world)
+            loss, others, due = _sum_terms(terms, due=checkpoints.due(last=step + 1 == steps))
             seconds = time.perf_counter() - start
             _check_finite(loss, step=step, desc=desc)
             curve.append({"step": step + 1, "loss": loss, "lr": rate} | others)
@@ -168,9 +163,10 @@ def training_loop(
             progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
             log(curve[-1], sum(lengths[item] for item in batches[step]), seconds)
             if due:
-                checkpoints.save(curve, engine.state_dict, where=engine.where, writes=rank == 0, wait=barrier)
-    if distributed.is_worker_of(desc):
-        raise distributed.WorkerDone
+                checkpoints.save(curve, engine.state_dict, where=engine.where)
+    if remaining:
+        runtime.RUN_INFO.update(engine.where)
+    engine.finish(checkpoints)
     model.eval()
     return curve
 
@@ -187,36 +183,29 @@ def _evaluate(
     return metrics
 
 
-def _build_engine(
-    model: nn.Module,
-    settings: Optimizer,
-    loss_of: LossOf,
-    checkpoints: Checkpoints,
-    *,
-    items: int,
-    desc: str,
-) -> Engine:
-    """Creates the engine of this process. Workers join the process group and compare checkpoints first."""
-    device = runtime.device()
-    rank, world = distributed.rank_and_world_size(desc)
-    _check_enough_items(world, items)
-    config = deepspeed_config(settings, device)
-    if world > 1:
-        init_process_group(device)
-        check_same_state(checkpoints, device)
-    if not (distributed.launcher_requested() or shards_weights(config)):
-        model.to(device)
-    optimizers = build_optimizers(model, settings) if not distributed.launcher_requested() else []
-    if config and distributed.is_worker_of(desc):
-        return DeepSpeedEngine(model, loss_of, optimizers[0], config, device=device, rank=rank, world=world)
-    norm = settings.max_grad_norm
-    return DDPEngine(model, loss_of, optimizers, max_grad_norm=norm, rank=rank, world=world)
+def _build_engine(model: nn.Module, settings: Optimizer, loss_of: LossOf, lengths: Sequence[int]) -> Engine:
+    """Creates the engine of this process."""
+    device, world = runtime.device(), distributed.world_size()
+    if world > len(lengths):
+        raise UserError(
+            "APO_LAUNCH",
+            found=f"{world} processes for {len(lengths)} items",
+            expected="no more processes than items to train on",
+            do="start fewer processes, or unset it",
+        )
+    if config := deepspeed_config(settings, device):
+        shortest = min(range(len(lengths)), key=lengths.__getitem__)
+        [optimizer] = build_optimizers(model, settings)
+        return DeepSpeedEngine(model, loss_of, optimizer, config, device=device, item=shortest)
+    optimizers = build_optimizers(model.to(device), settings)
+    return DDPEngine(model, loss_of, optimizers, max_grad_norm=settings.max_grad_norm)
 
 
 def _accumulate_gradients(
-    engine: Engine, items: list[int], lengths: Sequence[int], *, step: int, rank: int, world: int
+    engine: Engine, items: list[int], lengths: Sequence[int], *, step: int
 ) -> list[Terms]:
     """Accumulates the gradients of this process's micro-batches of a step; returns the terms of each."""
+    rank, world = distributed.rank(), distributed.world_size()
     if world > 1:
         torch.manual_seed(step * world + rank)  # for dropout
     budget = runtime.token_budget()
@@ -228,16 +217,14 @@ def _accumulate_gradients(
         return engine.gradients(items, micros)
 
 
-def _sum_terms(
-    terms: list[Terms], *, due: bool, rank: int, world: int
-) -> tuple[float, dict[str, float], bool]:
-    """Loss and other terms of a step, summed over all workers, and whether rank 0 saves a checkpoint."""
+def _sum_terms(terms: list[Terms], *, due: bool) -> tuple[float, dict[str, float], bool]:
+    """Loss and other terms of a step, summed over all processes, and whether rank 0 saves a checkpoint."""
     columns = {name: torch.stack([micro[name] for micro in terms]) for name in terms[0]}
     loss = sum(columns.pop("loss").tolist())  # the only device synchronization of a step
     others = {name: column.sum().item() for name, column in columns.items()}
-    if world > 1:
-        device = terms[0]["loss"].device
-        sums = all_reduce_sum([loss, *others.values(), float(due and rank == 0)], device)
+    if distributed.world_size() > 1:
+        saves = float(due and distributed.is_main_process())
+        sums = all_reduce_sum([loss, *others.values(), saves], terms[0]["loss"].device)
         loss, others, due = sums[0], dict(zip(others, sums[1:-1], strict=True)), sums[-1] > 0
     return loss, others, due
 
@@ -249,27 +236,4 @@ def _check_finite(loss: float, *, step: int, desc: str) -> None:
             found=f"a loss of {loss} at step {step + 1}",
             expected="a finite loss",
             do="lower the learning rate of this stage in params.yaml",
-        )
-
-
-def _train_in_workers(desc: str, checkpoints: Checkpoints, steps: int) -> None:
-    """Runs the workers of the launcher, which save the trained state as the last checkpoint."""
-    distributed.run_workers(desc, checkpoints.folder)
-    done = len(checkpoints.curve())
-    if done < steps:
-        raise UserError(
-            "APO_LAUNCH",
-            found=f"exit code 0 of the launcher, but only {done} of {steps} steps saved",
-            expected="a launcher that runs this stage and waits for its end",
-            do="write APO_LAUNCH='torchrun --standalone --nproc_per_node 2'",
-        )
-
-
-def _check_enough_items(world: int, items: int) -> None:
-    if world > items:
-        raise UserError(
-            "APO_LAUNCH",
-            found=f"{world} processes for {items} items",
-            expected="no more processes than items to train on",
-            do="start fewer processes, or unset it",
         )

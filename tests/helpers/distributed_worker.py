@@ -1,6 +1,6 @@
 """What each of several processes runs in test_engines.py: trainings of tiny models, one after the other.
 
-Started by a launcher as a stage's ranks are. `python -m tests.helpers.distributed_worker CASES BACKBONE`
+A launcher starts it as it starts a stage. `python -m tests.helpers.distributed_worker CASES BACKBONE`
 reads the cases from a file of JSON; each leaves its state, curve and weights, in the folder of checkpoints.
 """
 
@@ -24,9 +24,10 @@ from apo.core import distributed
 from apo.language.causal_lm import train_language_model
 from apo.model import runtime
 from apo.reward.train import RankedResponses, train_reward_model
-from apo.training.checkpointing import Checkpoints
+from apo.training.checkpointing import Checkpoints, trained_state
 from apo.training.lora import add_adapters
 from apo.training.settings import Lora
+from apo.training.sharding import LINEAR
 from tests.helpers import tiny_models as tiny
 
 NAME = "training"
@@ -47,7 +48,7 @@ class Checked(Checkpoints):
     ) -> None:
         def slowly() -> dict[str, Tensor]:
             found = tensors()
-            if len(curve) == self.stop_after and distributed.rank_and_world_size(NAME)[0] == 0:
+            if len(curve) == self.stop_after and distributed.is_main_process():
                 time.sleep(0.5)  # a slow disk: the other process begins its next case after the writing
             return found
 
@@ -57,7 +58,7 @@ class Checked(Checkpoints):
 
 
 def train(case: dict[str, Any], backbone: Path) -> nn.Module:
-    """Trains the model of a case, or goes on; `distributed.WorkerDone` where it is a rank's."""
+    """Trains the model of a case, or resumes; in every process."""
     checkpoints = Checked(NAME, case["key"])
     checkpoints.folder.mkdir(parents=True, exist_ok=True)
     checkpoints.stop_after = case.get("stop_after", 0)
@@ -122,13 +123,29 @@ def run(case: dict[str, Any], backbone: Path) -> None:
     os.environ.update({"APO_TOKEN_BUDGET": "50", "APO_DEEPSPEED": "", "APO_PRECISION": "float32"})
     os.environ.update(case.get("environment", {}))
     runtime.set_up()
-    with contextlib.suppress(distributed.WorkerDone, Stopped):
-        train(case, backbone)
+    with contextlib.suppress(Stopped):
+        check_is_plain(train(case, backbone), case["key"])
+
+
+def check_is_plain(model: nn.Module, key: str) -> None:
+    """Checks that the trained model has the weights of the saved state, and nothing of an engine."""
+    with Checkpoints(NAME, key).opened() as state:
+        for name, tensor in trained_state(model).items():
+            assert torch.equal(tensor.cpu(), state.get_tensor(f"model/{name}")), name
+    if os.environ["APO_DEEPSPEED"]:  # a case that was stopped leaves what DeepSpeed put there
+        assert nn.functional.linear is LINEAR
+    for module in model.modules():
+        assert not module._forward_hooks and not module._forward_pre_hooks, module
+        assert type(module._parameters) is dict and not hasattr(module, "ds_id"), module
+    for parameter in model.parameters():
+        assert type(parameter) is nn.Parameter and not hasattr(parameter, "ds_id")
+        assert parameter.dtype == torch.float32 and parameter.numel()
+    assert not model.training
 
 
 if __name__ == "__main__":
-    distributed.start_worker()
+    distributed.start()
     for case in json.loads(Path(sys.argv[1]).read_text()):
         print(case["key"], flush=True)
         run(case, Path(sys.argv[2]))
-    distributed.end_worker()
+    distributed.end()

@@ -84,11 +84,12 @@ def expanded(declared: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]
     for name, stage in declared.items():
         for instance, values in _instances(stage, params):
             body = json.dumps({"metrics": [], "params": [], **stage})
-            for place in set(re.findall(r"\$\{([^}]+)\}", body)):
+            for place in set(re.findall(r"(?<!\\)\$\{([^}]+)\}", body)):
                 value: Any = params | values
                 for key in re.findall(r"-?\w+", place):
                     value = value[int(key)] if key.lstrip("-").isdigit() else value[key]
                 body = body.replace("${" + place + "}", str(value))
+            body = body.replace(r"\\${", "${")  # escaped in dvc.yaml: the shell's
             found[f"{name}@{instance}" if instance else name] = json.loads(body)
     return found
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,12 @@ def comparisons(count: int) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def error_of(said: str) -> str:
+    """The one error that the ranks of a stage printed."""
+    [found] = re.findall(r"^(?:rank \d+: )?error: .*", said, flags=re.MULTILINE)
+    return str(found)
 
 
 class Place:
@@ -82,8 +89,9 @@ class Place:
             "APO_THREADS": "1",
             "APO_DEVICE": "cpu",
         }
+        command = ["sh", "-c", 'exec ${APO_LAUNCH:-python} -m "$@"', "sh", f"stages.{stage}", *options]
         return subprocess.Popen(
-            [sys.executable, "-m", f"stages.{stage}", *options],
+            command,
             cwd=self.folder,
             env=os.environ | fixed | environment,
             stdout=subprocess.PIPE,
@@ -97,14 +105,6 @@ class Place:
         said = process.communicate(timeout=240)[0]
         assert process.returncode == 0, said
         return said
-
-    def refused(self, stage: str, **environment: str) -> str:
-        """The last line of a stage that ended with one message and wrote nothing."""
-        process = self.start(stage, "refused", **environment)
-        said = process.communicate(timeout=240)[0]
-        assert process.returncode == 1, said
-        assert not list(self.folder.glob("refused*")), said
-        return said.splitlines()[-1]
 
     def curve(self, out: str = "out") -> list[dict[str, float]]:
         """The rows of the training curve."""

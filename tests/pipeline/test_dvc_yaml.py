@@ -71,8 +71,9 @@ class Stage:
 def _stages() -> Iterator[Stage]:
     for address, filled in expanded(STAGES, PARAMS).items():
         words = shlex.split(filled["cmd"])
-        assert words[:2] == ["python", "-m"] and words[2].startswith("stages.")
+        assert words[0] in ("python", "${APO_LAUNCH:-python}") and words[1] == "-m"
         script = words[2].removeprefix("stages.")
+        assert words[2] == f"stages.{script}"
         assert address.split("@")[0] in [script, *VARIANTS.get(script, [])]
         assert all(flag.startswith("--") for flag in words[3::2])
         yield Stage(

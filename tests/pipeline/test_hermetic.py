@@ -7,6 +7,7 @@ write the very bytes that it wrote in the repository.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -130,7 +131,7 @@ def run_alone(stage: dict[str, Any], params: dict[str, Any], sandbox: Path) -> A
     with (sandbox / "params.yaml").open("w") as out:
         YAML().dump(params, out)
     (sandbox / "alone.py").write_text(ALONE)
-    command = stage["cmd"].replace("python -m", "python alone.py")
+    command = re.sub(r"^\S+ -m", "python alone.py", stage["cmd"])
     home = sandbox.with_name("home of somebody else")
     home.mkdir()
     environment = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": ".", "DVC_ROOT": str(sandbox)}

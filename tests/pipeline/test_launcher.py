@@ -1,19 +1,64 @@
 """The stages of the demo under torchrun, by the commands that dvc.yaml has."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from tests.helpers.small_repo import copy_repository, run
+from tests.helpers.played_repo import dvc, ran, stages, written
+from tests.helpers.small_repo import ROOT
+from tests.pipeline.test_hermetic import files_below
+
+LAUNCHER = "${APO_LAUNCH:-python} -m "
+TRAININGS = re.compile(r"backbone|actor|train_\w+|test_rm|align")
+WEIGHTS = 1e-5  # two processes add gradients in another order
 
 
 @pytest.mark.slow
-def test_backbone_actor_and_base_rm_train_in_two_processes(tmp_path: Path) -> None:
-    """torchrun reads an option before it hands it on: one that is the beginning of its own is an error."""
-    repository = copy_repository(tmp_path / "game")
-    launch = {"APO_LAUNCH": "torchrun --standalone --nproc_per_node 2", "APO_THREADS": "1"}
-    done = run(["dvc", "repro", "actor", "train_base_rm"], repository, **launch)
-    assert done.returncode == 0, done.stderr
-    for name in ("backbone", "actor", "rm_base"):
-        card = (repository / "models" / name / "README.md").read_text(encoding="utf-8")
+@pytest.mark.timeout(1800)
+def test_two_processes_write_what_one_does(played: Path) -> None:
+    """Every stage that computes: samples, rewards and metrics to the byte, weights and curves up to rounding.
+
+    Each has the inputs of the game that one process played, since the last stage runs first.
+    """
+    declared = stages(played)
+    launched = [name for name in reversed(declared) if LAUNCHER in declared[name]["cmd"]]
+    wanted = {name: files_below(played, written(declared[name])) for name in launched}
+    lock = (played / "dvc.lock").read_text(encoding="utf-8")
+    shutil.rmtree(played / ".cache" / "checkpoints")
+    launch = {"APO_LAUNCH": "torchrun --standalone --nproc_per_node 2", "APO_THREADS": "2"}
+    output = dvc(played, "repro", "--force", "--single-item", *launched, **launch)
+    assert ran(output) == set(launched)
+    for name in launched:
+        found = files_below(played, written(declared[name]))
+        assert found.keys() == wanted[name].keys(), name
+        if not TRAININGS.fullmatch(name.partition("@")[0]):
+            assert found == wanted[name], name
+            continue
+        [card] = [content.decode() for path, content in found.items() if path.endswith("README.md")]
         assert "- `processes`: 2\n" in card, name
+        for path in (path for path in found if path.endswith(".safetensors")):
+            (played / "one.safetensors").write_bytes(wanted[name][path])
+            one, two = load_file(played / "one.safetensors"), load_file(played / path)
+            assert one.keys() == two.keys()
+            gap = max(float((two[key] - one[key]).abs().max()) for key in one)
+            assert gap < WEIGHTS, (name, gap)
+            assert all(tensor.dtype == torch.float32 for tensor in two.values())
+    # The command is that of one process: nothing in the lock depends on the launcher.
+    commands = re.findall(r"^    cmd:.*(?:\n      .*)*", lock, flags=re.MULTILINE)
+    after = (played / "dvc.lock").read_text(encoding="utf-8")
+    assert commands == re.findall(r"^    cmd:.*(?:\n      .*)*", after, flags=re.MULTILINE)
+    assert LAUNCHER in " ".join(commands[3].split())
+
+
+def test_the_stages_that_compute_are_launched() -> None:
+    """And no other: those would do the same work in every process."""
+    declared = stages(ROOT)
+    launched = {name.partition("@")[0] for name in declared if LAUNCHER in declared[name]["cmd"]}
+    evaluations = {"evaluate_base_rm", "evaluate_apo_rm", "evaluate_test_rm"}
+    trainings = {"backbone", "actor", "train_base_rm", "train_apo_rm", "test_rm", "align"}
+    drawn = {"sample_rm", "sample", "answer_actor", "answer"}
+    assert launched == evaluations | trainings | drawn | {"score_base", "score", "payoff"}

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import stages.evaluate_rm
-from apo.core import distributed
 from apo.core.records import write_json, write_rows
 from apo.evaluation.evaluate_rm import measure, rate_comparisons
 from apo.evaluation.rm_calibration import calibrate
@@ -18,6 +17,7 @@ from apo.metrics.calibration import calibration_error
 from apo.model.checkpoint import load_reward_model, save_reward_model
 from apo.model.reward_model import RewardModel
 from tests.helpers import tiny_models as tiny
+from tests.helpers.ranks import run_ranks
 
 WORDS = ["good", "bad", "3", "7", "dog", "fox", "lazy", "day", "my friend", "nobody"]
 SIZES = {"valid": 20, "test": 12}
@@ -174,19 +174,14 @@ def test_other_bins_rate_nothing_again(repository: Path, monkeypatch: pytest.Mon
 
 
 def test_two_ranks_rate_half_of_it_each(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rank goes no further than the rewards: those of the others are no numbers that it could measure."""
+    """And both measure all of it."""
     with monkeypatch.context() as patch:
         whole = counted(patch)
         expected = evaluate()
     [folder] = Path(".cache/checkpoints").glob("evaluate_rm-*")
     (folder / "chunks.jsonl").write_bytes(b"")
     calls = counted(monkeypatch)
-    for rank in ("0", "1"):
-        with monkeypatch.context() as patch:
-            for name, value in (("APO_RANK_PIECE", "evaluate_rm"), ("RANK", rank), ("WORLD_SIZE", "2")):
-                patch.setenv(name, value)
-            with pytest.raises(distributed.WorkerDone):
-                evaluate()
+    assert run_ranks(monkeypatch, 2, evaluate) == [expected] * 2
     assert sorted(calls) == sorted(whole)
     assert evaluate() == expected
-    assert len(calls) == len(whole)  # the process that started them computes nothing
+    assert len(calls) == len(whole)  # one process finds it all

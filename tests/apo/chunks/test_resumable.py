@@ -36,7 +36,7 @@ def numbers(computed: list[int], *, key: str = "k", stop_at: int | None = None, 
         return [i * i / 3]
 
     with open_chunks("test", key) as chunks:
-        return [chunks.get([name, i], lambda i=i: square(i)) for i in range(6)]
+        return list(chunks.values([[name, i] for i in range(6)], square))
 
 
 WHOLE = [[i * i / 3] for i in range(6)]
@@ -87,8 +87,8 @@ def test_a_full_disk_is_one_message(own_root: Path) -> None:
     (folder / "chunks.jsonl").symlink_to("/dev/full")
     message = r"chunks.jsonl: found No space left.*make room"
     with pytest.raises(UserError, match=message), open_chunks("test", "k") as chunks:
-        chunks._reading = False  # /dev/full reads as zeros without end
-        chunks.get([1], lambda: 1)
+        chunks._is_reading = False  # /dev/full reads as zeros without end
+        list(chunks.values([[1]], lambda index: 1))
 
 
 def test_a_folder_that_can_not_be_made_is_one_message(own_root: Path) -> None:

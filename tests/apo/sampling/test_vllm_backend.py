@@ -237,7 +237,7 @@ def test_what_was_sampled_before_needs_no_engine(tmp_path: Path, monkeypatch: py
     tokenizer = tiny.shared_tokenizer()
     rows = [[50, 60, EOS], [EOS], [70, 71, 72, 73], [80, EOS], [90, EOS], [91, EOS]]
     with open_chunks("sample", "keyvllm8") as chunks:
-        chunks.get(["x", 0, 3], lambda: rows)
+        list(chunks.values([["x", 0, 3]], lambda index: rows))
     found, counts = answers(tmp_path, chosen, monkeypatch)
     texts = [text.strip() for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]
     assert found == [texts[0:2], texts[2:4], texts[4:6]]
@@ -248,15 +248,16 @@ def test_what_was_sampled_before_needs_no_engine(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("stage", ["sample", "answer"])
-def test_a_launcher_beside_it_is_told_before_it_starts_anything(
+def test_a_launcher_beside_it_is_told_before_anything_is_read(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No file is read before: there is none."""
+    """There is no file to read."""
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     change_params(tmp_path / "params.yaml", {"sample": {"common": {"backend": "vllm"}}})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv("APO_LAUNCH", "touch started")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
     (tmp_path / "queries.jsonl").touch()
     paths: dict[str, Any] = {n: Path(n) for n in ("llm", "out", "metrics")} | {
         "queries": Path("queries.jsonl")

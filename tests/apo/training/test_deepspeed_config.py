@@ -18,7 +18,8 @@ SETTINGS = tiny.optimizer(batch_size=16, max_grad_norm=0.5)
 @pytest.fixture(autouse=True)
 def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("APO_LAUNCH", "torchrun --nproc_per_node 2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("APO_PRECISION", raising=False)
 
 
@@ -130,6 +131,6 @@ def test_what_can_not_run_is_one_message(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"APO_DEEPSPEED: found no package deepspeed; expected it installed"):
         complete(monkeypatch, STAGE)
-    monkeypatch.setenv("APO_LAUNCH", "")
+    monkeypatch.delenv("RANK")
     with pytest.raises(UserError, match=r"APO_DEEPSPEED: found no APO_LAUNCH; .*set APO_LAUNCH='torchrun"):
         complete(monkeypatch, STAGE)

@@ -100,8 +100,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.backbone(root / "backbone")
     (root / "cases.json").write_text(json.dumps(cases(root)))
     environment = os.environ | {
-        "APO_RANK_PIECE": NAME,
-        "APO_RANK_FOLDER": str(root),
         "DVC_ROOT": str(root),
         "APO_CHECKPOINT_SECONDS": "0",
         "APO_THREADS": "1",

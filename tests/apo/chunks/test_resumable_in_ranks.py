@@ -4,12 +4,12 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,19 @@ import stages.payoff
 import stages.sample
 import stages.score
 from apo.chunks.resumable import open_chunks
-from apo.chunks.worker_shards import known_queries, new_queries
 from apo.core import distributed
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
 from apo.model.checkpoint import save_reward_model
 from tests.helpers import tiny_models as tiny
+from tests.helpers.ranks import run_ranks
 
 ROOT = Path(__file__).parents[3]
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
 class Killed(Exception):
-    """Stands for the end of a process."""
+    """Represents the end of a process."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,33 +43,8 @@ def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def share(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Calls `work` with a launcher whose ranks are calls of it, one after the other, in this process."""
-
-    def run(
-        work: Callable[[], Any], ranks: Iterable[int], world: int, then: Any = lambda folder: None
-    ) -> Any:
-        def start(piece: str, folder: Path) -> None:
-            for rank in ranks:
-                with monkeypatch.context() as patch:
-                    patch.setenv(distributed.PIECE, piece)
-                    patch.setenv("RANK", str(rank))
-                    patch.setenv("WORLD_SIZE", str(world))
-                    with pytest.raises(distributed.WorkerDone):
-                        work()
-            then(folder)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(distributed, "run_workers", start)
-            patch.setenv("APO_LAUNCH", "a launcher")
-            return work()
-
-    return run
-
-
 def numbers(computed: list[int], count: int, *, stop_at: int = -1, key: str = "k") -> list[Any]:
-    """Squares as pieces of two queries each; `computed` receives those that were not read."""
+    """Squares as chunks; `computed` receives those that were not read."""
 
     def square(i: int) -> list[float]:
         if i == stop_at:
@@ -77,125 +52,83 @@ def numbers(computed: list[int], count: int, *, stop_at: int = -1, key: str = "k
         computed.append(i)
         return [i * i / 3]
 
-    with open_chunks("test", key, queries=2 * count) as chunks:
-        return [
-            chunks.get(["n", i], lambda i=i: square(i), queries=2, elsewhere=lambda: [-1.0])
-            for i in range(count)
-        ]
+    with open_chunks("test", key) as chunks:
+        return list(chunks.values([["n", i] for i in range(count)], square))
 
 
 def whole(count: int) -> list[list[float]]:
     return [[i * i / 3] for i in range(count)]
 
 
+def saved(root: Path) -> list[int]:
+    """The chunks in the file, by their numbers."""
+    [path] = root.glob(".cache/checkpoints/test-k/chunks.jsonl")
+    return [json.loads(line)[0][1] for line in path.read_bytes().splitlines()]
+
+
 @pytest.mark.parametrize(("count", "world"), list(itertools.product([0, 1, 2, 5, 9], [1, 2, 3, 8])))
-def test_every_piece_is_computed_once_by_one_rank(
-    share: Any, own_root: Path, count: int, world: int, capsys: pytest.CaptureFixture[str]
+def test_every_chunk_is_computed_once_and_known_to_all(
+    own_root: Path, count: int, world: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_rank: list[list[int]] = []
+    """With fewer chunks than ranks, the last ranks compute nothing and wait for nothing."""
+    by_rank: dict[int, list[int]] = {}
 
     def work() -> list[Any]:
-        by_rank.append([])
-        return numbers(by_rank[-1], count)
+        return numbers(by_rank.setdefault(distributed.rank(), []), count)
 
-    # The process that starts the ranks comes first, and computes nothing.
-    assert share(work, reversed(range(world)), world) == whole(count)
-    outer, *ranks = by_rank
-    assert outer == []
-    assert ranks == ([list(range(rank, count, world)) for rank in reversed(range(world))] if count else [])
-    idle = [rank for rank in range(world) if rank >= count > 0]
-    said = capsys.readouterr().err
-    assert all(f"test-k: rank {rank} of {world} had nothing to do" in said for rank in idle)
-    assert said.count("nothing to do") == len(idle)
-    # One process finds it all, and so does another launcher, which starts nothing.
+    assert run_ranks(monkeypatch, world, work) == [whole(count)] * world
+    assert by_rank == {rank: list(range(rank, count, world)) for rank in range(world)}
+    assert saved(own_root) == list(range(count))
+    # One process finds it all, and so do other ranks.
     alone: list[int] = []
-    assert numbers(alone, count) == whole(count) and alone == []
-    assert share(lambda: numbers(alone, count), [], 5) == whole(count)
-    assert {path.name for path in own_root.glob(".cache/checkpoints/test-k/*")} == {"lock", "chunks.jsonl"}
+    assert numbers(alone, count) == whole(count)
+    assert run_ranks(monkeypatch, 5, lambda: numbers(alone, count)) == [whole(count)] * 5
+    assert alone == []
 
 
-@pytest.mark.parametrize(("world", "again"), [(2, 2), (2, 3), (3, 2), (3, 1)])
+@pytest.mark.parametrize(("world", "again"), [(1, 2), (2, 2), (2, 3), (3, 2), (3, 1)])
 @pytest.mark.parametrize("stop_at", [0, 4, 7])
-def test_a_rerun_with_any_number_of_ranks_goes_on_where_it_was(
-    share: Any, world: int, again: int, stop_at: int, capsys: pytest.CaptureFixture[str]
+def test_a_rerun_with_any_number_of_ranks_resumes(
+    own_root: Path,
+    world: int,
+    again: int,
+    stop_at: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Whichever rank dies, first by an order in which ranks come, then alone, in one process or in ranks."""
-    count = 9
-    computed: list[int] = []
+    """Whichever rank dies: rank 0 has written the groups before it, or is about to write the last of them."""
+    count, computed = 9, list[int]()
     with pytest.raises(Killed):
-        share(lambda: numbers(computed, count, stop_at=stop_at), range(world), world)
-    before = len(computed)
-    capsys.readouterr()
-    work = lambda: numbers(computed, count)  # noqa: E731
-    assert (work() if again == 1 else share(work, range(again), again)) == whole(count)
-    assert Counter(computed) == Counter(range(count))
-    if before and again > 1:
-        assert f"test-k: resumes after {2 * before} of 18 queries" in capsys.readouterr().err
+        run_ranks(monkeypatch, world, lambda: numbers([], count, stop_at=stop_at))
+    before = len(saved(own_root))
+    assert saved(own_root) == list(range(before))
+    assert before in (stop_at // world * world, (stop_at // world - 1) * world)
+    found = run_ranks(monkeypatch, again, lambda: numbers(computed, count))
+    assert found == [whole(count)] * again
+    assert sorted(computed) == list(range(before, count))
+    if before:
+        assert f"test-k: resumes after chunk {before}\n" in capsys.readouterr().err
 
 
-def test_ranks_go_on_behind_one_process_and_deal_what_is_missing(share: Any) -> None:
+@pytest.mark.parametrize("tail", [b'[["n", 5], [0.33', b"\0\0\0\0\n", b"\n\n"])
+def test_what_is_torn_is_computed_again(own_root: Path, tail: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers([], 7)
+    [path] = own_root.glob(".cache/checkpoints/test-k/chunks.jsonl")
+    content = path.read_bytes()
+    path.write_bytes(b"".join(content.splitlines(keepends=True)[:5]) + tail)
     computed: list[int] = []
-    with pytest.raises(Killed):
-        numbers(computed, 9, stop_at=5)
-    by_rank: list[list[int]] = []
-
-    def work() -> list[Any]:
-        by_rank.append([])
-        return numbers(by_rank[-1], 9)
-
-    assert share(work, range(2), 2) == whole(9)
-    assert by_rank == [[], [5, 7], [6, 8]]
+    assert run_ranks(monkeypatch, 3, lambda: numbers(computed, 7)) == [whole(7)] * 3
+    assert sorted(computed) == [5, 6] and path.read_bytes() == content
 
 
-@pytest.mark.parametrize("tail", [b'[["n", 1], [0.33', b"\0\0\0\0\n", b"\n\n"])
-def test_what_is_torn_is_computed_again(share: Any, own_root: Path, tail: bytes) -> None:
+def test_a_second_launch_is_refused(own_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[int] = []
-    with pytest.raises(Killed):
-        share(lambda: numbers(computed, 7, stop_at=5), range(2), 2)
-    assert computed == [0, 2, 4, 6, 1, 3]
-    [path] = own_root.glob(".cache/checkpoints/test-k/share-1.jsonl")
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(lines[0] + tail)
-    assert share(lambda: numbers(computed, 7), range(3), 3) == whole(7)
-    assert computed[6:] == [3, 5]
-
-
-def _without(folder: Path, piece: int) -> None:
-    for path in folder.glob("share-*.jsonl"):
-        lines = path.read_bytes().splitlines(keepends=True)
-        path.write_bytes(b"".join(line for line in lines if json.loads(line)[0][1] != piece))
-
-
-@pytest.mark.parametrize(("piece", "rank"), [(0, 0), (4, 1), (8, 2)])
-def test_a_missing_piece_is_an_error_that_names_its_rank(
-    share: Any, own_root: Path, piece: int, rank: int
-) -> None:
-    message = rf"test-k: found no piece \['n', {piece}\], which rank {rank} of 3 had"
-    computed: list[int] = []
-    with pytest.raises(UserError, match=message):
-        share(lambda: numbers(computed, 9), range(3), 3, then=lambda folder: _without(folder, piece))
-    assert numbers(computed, 9) == whole(9)
-    assert computed[9:] == [piece]
-
-
-def test_ranks_that_leave_nothing_are_an_error(share: Any) -> None:
-    with pytest.raises(UserError, match="found no piece"):
-        share(lambda: numbers([], 3), [], 2)
-
-
-def test_the_progress_counts_whole_lines_once(tmp_path: Path) -> None:
-    paths = [tmp_path / f"share-{rank}.jsonl" for rank in (0, 1)]
-    places: dict[Path, int] = {}
-    assert new_queries(tmp_path, places) == 0
-    paths[0].write_bytes(b'[["a"], [1], 3]\n[["b"], [')
-    assert new_queries(tmp_path, places) == 3
-    paths[0].write_bytes(b'[["a"], [1], 3]\n[["b"], [2], 4]\n')
-    paths[1].write_bytes(b'[["c"], [1], 10]\n')
-    assert new_queries(tmp_path, places) == 14
-    assert new_queries(tmp_path, places) == 0
-    paths[0].rename(tmp_path / "chunks.jsonl")
-    (tmp_path / "found.jsonl").write_bytes(b'\n[["c"], [1], 10]\n[["a"], [1], 3]\n[["torn"], [1], 9]')
-    assert known_queries(tmp_path) == 17
+    with (
+        open_chunks("test", "k"),
+        pytest.raises(UserError, match="found another process that runs this stage; expected one at a time"),
+    ):
+        run_ranks(monkeypatch, 2, lambda: numbers(computed, 3))
+    assert computed == []
 
 
 # Stages --------------------------------------------------------------------------------------------
@@ -247,7 +180,8 @@ def payoff(out: str) -> None:
 def answer(out: str) -> None:
     at = [Path("llm/r0"), Path("queries.jsonl"), Path("rm"), Path("truth.json")]
     stages.answer.main("llm", *at, Path(f"{out}.answers"), Path(f"{out}.json"))
-    Path(f"{out}.answers", "llm.jsonl").rename(f"{out}.jsonl")
+    if distributed.is_main_process():
+        Path(f"{out}.answers", "llm.jsonl").rename(f"{out}.jsonl")
 
 
 def forget(folder: Path) -> None:
@@ -258,7 +192,7 @@ def forget(folder: Path) -> None:
 
 @pytest.mark.parametrize("stage", [sample, score, payoff, answer])
 def test_a_stage_writes_the_same_bytes_in_any_number_of_ranks(
-    models: Path, share: Any, stage: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+    models: Path, stage: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage("one")
     wanted = (models / "one.jsonl").read_bytes(), (models / "one.json").read_bytes()
@@ -266,14 +200,12 @@ def test_a_stage_writes_the_same_bytes_in_any_number_of_ranks(
     chunks = [path.read_bytes() for path in paths]
     assert len(paths) == (2 if stage is payoff else 1)  # payoff has one for each RM
     assert all(content.count(b"\n") >= 6 for content in chunks)
-    for world in (3, 30):
+    for world in (3, 11):
         forget(models)
-        share(lambda world=world: stage(f"of_{world}"), range(world), world)
+        run_ranks(monkeypatch, world, lambda world=world: stage(f"of_{world}"))
         for kind, content in zip(("jsonl", "json"), wanted, strict=True):
             assert (models / f"of_{world}.{kind}").read_bytes() == content
         assert [path.read_bytes() for path in paths] == chunks
-    said = capsys.readouterr().err
-    assert "rank 29 of 30 had nothing to do" in said and "of 3 had nothing" not in said
     assert not list(models.glob("*.tmp"))
 
 
@@ -287,8 +219,8 @@ def started(models: Path, stage: str, out: str, ranks: int) -> subprocess.Popen[
     }[stage]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "APO_DEVICE": "cpu"}
-    environment |= {"APO_LAUNCH": f"torchrun --standalone --nproc_per_node {ranks}" if ranks else ""}
-    command = [sys.executable, "-m", f"stages.{stage}", *words.split()]
+    launcher = ["torchrun", "--standalone", "--nproc_per_node", str(ranks)] if ranks else ["python"]
+    command = [*launcher, "-m", f"stages.{stage}", *words.split()]
     command += ["--out", f"{out}.jsonl", "--metrics", f"{out}.json"]
     return subprocess.Popen(command, cwd=models, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -304,7 +236,7 @@ def rank_of(process: subprocess.Popen[str], rank: int) -> psutil.Process | None:
         for child in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 environment = child.environ()
-                if environment.get("RANK") == str(rank) and "APO_RANK_PIECE" in environment:
+                if environment.get("RANK") == str(rank):
                     return child
     return None
 
@@ -324,8 +256,8 @@ def test_a_rank_killed_while_it_samples_and_run_again(models: Path) -> None:
     ask_more(models)
     process = started(models, "sample", "two", 2)
     began = time.monotonic()
-    while not (share := list(models.glob(".cache/checkpoints/sample_rm-*/share-1.jsonl"))) or (
-        share[0].read_bytes().count(b"\n") < 3
+    while not (chunks := list(models.glob(".cache/checkpoints/sample_rm-*/chunks.jsonl"))) or (
+        chunks[0].read_bytes().count(b"\n") < 6
     ):
         assert process.poll() is None and time.monotonic() - began < 240
         time.sleep(0.01)
@@ -335,10 +267,10 @@ def test_a_rank_killed_while_it_samples_and_run_again(models: Path) -> None:
     killed = time.monotonic()
     code, said = ended(process)
     assert code == 1 and time.monotonic() - killed < 60
-    assert "error: APO_LAUNCH: found rank 1 killed by SIGKILL" in said
+    assert re.search(r"rank +: 1 .*exitcode +: -9", said, flags=re.DOTALL), said  # torchrun says which
     assert not list(models.glob("two.*"))
     code, said = ended(started(models, "sample", "two", 3))
-    assert code == 0 and "queries" in said and "resumes after" in said
+    assert code == 0 and said.count("resumes after chunk") == 1
     found = {path: path.read_bytes() for path in (models / "two.jsonl", models / "two.json")}
     forget(models)
     assert ended(started(models, "sample", "one", 0))[0] == 0
