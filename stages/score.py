@@ -16,9 +16,12 @@ from apo.core.records import write_json, write_rows
 from apo.core.stage import run
 from apo.model import runtime
 from apo.model.checkpoint import load_reward_model
+from apo.model.reward_model import RewardModel
+from apo.model.vllm_engine import builds_for
 from apo.scoring.gate import check_calibration, read_calibration
 from apo.scoring.rewards import score_samples
 from apo.scoring.settings import Gate, Score
+from apo.scoring.vllm_rewards import VLLMRewardModel
 
 
 def main(
@@ -33,12 +36,17 @@ def main(
     settings, gate = read_section(params, "score", Score), read_section(params, "gate", Gate)
     passed = check_calibration(model, read_calibration(evaluation), gate, source=str(evaluation))
     device = runtime.set_up()
-    reward_model = load_reward_model(model).eval()
+    reward_model: RewardModel | VLLMRewardModel
+    if settings.backend == "vllm":
+        reward_model = VLLMRewardModel(model)
+    else:
+        reward_model = load_reward_model(model).to(device).eval()
     counts: Counter[str] = Counter()
-    key = fingerprint([settings, runtime.numerics()], [model, samples])
+    numerics = runtime.numerics() | builds_for(settings.backend)
+    key = fingerprint([settings, numerics], [model, samples])
     with open_chunks(f"score_{name}", key) as chunks:
         scored = score_samples(
-            reward_model.to(device),
+            reward_model,
             samples,
             extra_answers=settings.extra_answers,
             desc=f"score {name}",

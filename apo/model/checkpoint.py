@@ -216,17 +216,8 @@ def start_reward_model(folder: Path, settings: Model, *, seed: int) -> RewardMod
     return RewardModel(classifier, encoder)
 
 
-def load_reward_model(folder: Path, *, foreign: Model | None = None) -> RewardModel:
-    """Loads a reward model of this pipeline, or any other with one label.
-
-    Args:
-        folder: Its checkpoint.
-        foreign: Settings for a reward model that this pipeline did not train; None refuses such a model. It
-            pools the last token, as `AutoModelForSequenceClassification` does.
-
-    Raises:
-        UserError: The folder is not a reward model, or not one of this pipeline.
-    """
+def load_reward_encoder(folder: Path, *, foreign: Model | None = None) -> Encoder:
+    """How the reward model in a folder reads, without its weights; see `load_reward_model`."""
     tokenizer, config = load_tokenizer(folder), read_json(folder / "config.json")
     pad_id, settings = config.get("pad_token_id"), config.get("apo", {})
     keys = {"max_length", "pooling", "separator", "truncation_side"}
@@ -247,8 +238,23 @@ def load_reward_model(folder: Path, *, foreign: Model | None = None) -> RewardMo
         if pad_id is None:  # then the library pools the last token, whatever it is
             pad_id = _padding_id(tokenizer, Encoder(tokenizer, **settings).template.turn_end)
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_id)
-    classifier, _ = _load_classifier(folder, tokenizer, needs_head=True)
-    return RewardModel(classifier, Encoder(tokenizer, **settings))
+    return Encoder(tokenizer, **settings)
+
+
+def load_reward_model(folder: Path, *, foreign: Model | None = None) -> RewardModel:
+    """Loads a reward model of this pipeline, or any other with one label.
+
+    Args:
+        folder: Its checkpoint.
+        foreign: Settings for a reward model that this pipeline did not train; None refuses such a model. It
+            pools the last token, as `AutoModelForSequenceClassification` does.
+
+    Raises:
+        UserError: The folder is not a reward model, or not one of this pipeline.
+    """
+    encoder = load_reward_encoder(folder, foreign=foreign)
+    classifier, _ = _load_classifier(folder, encoder.tokenizer, needs_head=True)
+    return RewardModel(classifier, encoder)
 
 
 def _padding_id(tokenizer: Any, turn_end: list[int]) -> int:

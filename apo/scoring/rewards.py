@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from apo.model import runtime
 from apo.model.batching import micro_batches
 from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
+from apo.scoring.vllm_rewards import VLLMRewardModel
 
 WINDOW = 2048  # items that are in memory at once and sorted by length
 
@@ -78,7 +80,7 @@ def _batch_rewards(model: RewardModel, items: Sequence[ResponseSet], desc: str) 
 
 
 def score_samples(
-    model: RewardModel,
+    model: RewardModel | VLLMRewardModel,
     samples: Path,
     *,
     extra_answers: bool,
@@ -106,7 +108,8 @@ def score_samples(
 
     total = sum(1 for _ in read_rows(samples))
     items = model.encoder.items(texts(), counts, where=str(samples), allow_blank=True)
-    rewards = rewards_of(model, items, desc=desc, total=total, chunks=chunks)
+    compute = model.rewards_of if isinstance(model, VLLMRewardModel) else partial(rewards_of, model)
+    rewards = compute(items, desc=desc, total=total, chunks=chunks)
     for row, row_rewards in zip(read_rows(samples), rewards, strict=True):
         count = len(row["samples"])
         counts["responses"] += len(row_rewards)

@@ -1,6 +1,6 @@
 """Sections `score` and `gate` of params.yaml."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -13,4 +13,5 @@ class Gate(Section):
 
 
 class Score(Section):
+    backend: Literal["transformers", "vllm"]
     extra_answers: bool
