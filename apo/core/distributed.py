@@ -83,10 +83,12 @@ def init_process_group(backend: str, timeout: datetime.timedelta) -> None:
         backend: `nccl` for GPUs, `gloo` for CPUs.
         timeout: How long a process waits for the others.
     """
+    if not launched():
+        return
     import torch.distributed as dist
     from torch.distributed import distributed_c10d
 
-    if launched() and not dist.is_initialized():
+    if not dist.is_initialized():
         for name in ("default_pg_timeout", "default_pg_nccl_timeout"):  # for groups that DeepSpeed creates
             setattr(distributed_c10d, name, timeout)
         dist.init_process_group(backend, timeout=timeout)

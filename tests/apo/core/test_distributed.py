@@ -16,6 +16,7 @@ from apo.core.errors import UserError
 
 ROOT = Path(__file__).parents[3]
 TORCHRUN = "torchrun --standalone --nproc_per_node 2"
+ACCELERATE = "accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
 # A stage whose ranks say who they are, compute together, and write once.
 STAGE = """
 import datetime, os, signal, sys, time
@@ -116,8 +117,9 @@ def test_a_time_limit_in_gloo_is_one_message(said: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
-def test_two_ranks_compute_and_one_writes(stage: Path) -> None:
-    code, said = ended(stage, TORCHRUN, "well")
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE])
+def test_two_ranks_compute_and_one_writes(launcher: str, stage: Path) -> None:
+    code, said = ended(stage, launcher, "well")
     assert code == 0, said
     assert "rank 0 prints" in said and "rank 1 prints" not in said
     known = "[[0,0],[1,1],[2,0]]"
