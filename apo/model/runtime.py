@@ -10,6 +10,7 @@ APO_PRECISION     float32 or bf16; by default bf16 on a GPU (weights, rewards an
 APO_GRADIENT_CHECKPOINTING  1 recomputes activations in the backward pass to save memory, 0 by default
 APO_DEEPSPEED     a DeepSpeed configuration such as configs/zero3.json, for distributed training;
                   APO_LAUNCH starts the processes, see apo/core/distributed.py
+APO_FSDP          1 shards distributed training with FSDP of torch, see apo/training/fsdp_engine.py
 APO_CHECKPOINT_SECONDS  minimum seconds between two checkpoints of a training, 30 by default
 APO_COLLECTIVE_TIMEOUT  maximum seconds that a process waits for the others, 1800 by default; the launcher
                   notices a dead process within a second

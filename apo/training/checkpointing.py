@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from apo.core import distributed
 from apo.core.cache import disk_error, folder_of, locked, remove_older
@@ -76,14 +77,7 @@ class Checkpoints:
             if state is None:
                 return []
             restore_weights(state, model)
-            keys = [key.split("/") for key in state.keys() if key.startswith("optimizer/")]  # noqa: SIM118
-            for optimizer in optimizers:
-                optimized = {id(p) for group in optimizer.param_groups for p in group["params"]}
-                for name, parameter in model.named_parameters():
-                    fields = [key[2] for key in keys if key[1] == name and id(parameter) in optimized]
-                    for field in fields:
-                        value = state.get_tensor(f"optimizer/{name}/{field}").to(parameter.device)
-                        optimizer.state[parameter][field] = value
+            restore_optimizers(state, model, optimizers)
             return curve_in(state)
 
     def due(self, *, last: bool) -> bool:
@@ -158,6 +152,21 @@ def restore_weights(state: Any, model: nn.Module, *, copied: bool = True) -> Non
     runtime.RUN_INFO.update(json.loads(state.metadata().get("where", "{}")))
 
 
+def restore_optimizers(state: Any, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Loads the optimizer states of an opened checkpoint, sharded as the parameters are."""
+    keys = [key.split("/") for key in state.keys() if key.startswith("optimizer/")]  # noqa: SIM118
+    for optimizer in optimizers:
+        optimized = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for name, parameter in model.named_parameters():
+            fields = [key[2] for key in keys if key[1] == name and id(parameter) in optimized]
+            for field in fields:
+                value = state.get_tensor(f"optimizer/{name}/{field}").to(parameter.device)
+                if isinstance(parameter, DTensor) and value.ndim:
+                    placement = parameter.device_mesh, parameter.placements
+                    value = distribute_tensor(value, *placement, src_data_rank=None)
+                optimizer.state[parameter][field] = value
+
+
 def clone_tied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors, with tied ones cloned: safetensors rejects shared memory."""
     first = {tensor.data_ptr(): name for name, tensor in reversed(tensors.items())}
@@ -166,9 +175,18 @@ def clone_tied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def tensors_of(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """The trained weights and their optimizer states, for saving."""
-    tensors = clone_tied({f"model/{name}": value.detach() for name, value in trained_state(model).items()})
+    whole: dict[int, Tensor] = {}  # tied weights once
+    for value in trained_state(model).values():
+        if id(value) not in whole:
+            whole[id(value)] = unsharded(value.detach())
+    tensors = clone_tied({f"model/{n}": whole[id(value)] for n, value in trained_state(model).items()})
     for optimizer in optimizers:
         for name, parameter in model.named_parameters():
             for field, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer/{name}/{field}"] = torch.as_tensor(value)
+                tensors[f"optimizer/{name}/{field}"] = unsharded(torch.as_tensor(value))
     return tensors
+
+
+def unsharded(tensor: Tensor) -> Tensor:
+    """The whole tensor on the CPU where it is sharded, gathered by all processes; else itself."""
+    return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor

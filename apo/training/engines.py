@@ -1,7 +1,8 @@
 """Training engines: they compute the gradients of a step and update the weights, in one process or several.
 
 Each process computes the losses of its share of a step's items; gradients and losses are summed. With
-DistributedDataParallel each process holds the full model, with DeepSpeed (`deepspeed_engine`) a shard of it.
+DistributedDataParallel each process holds the full model, with DeepSpeed (`deepspeed_engine`) or FSDP
+(`fsdp_engine`) a shard of it.
 """
 
 import contextlib

@@ -36,23 +36,24 @@ def shard_weights(model: nn.Module, config: dict[str, Any], device: torch.device
 
 
 class PlainModel:
-    """A model as it was before DeepSpeed, without its trained weights.
+    """A model as it was before DeepSpeed or FSDP, without its trained weights.
 
-    DeepSpeed adds hooks and attributes to modules, replaces their parameters, and casts their buffers.
+    These add hooks and attributes to modules, replace their parameters and classes, and cast their buffers.
 
     Args:
         model: The model, on the CPU.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._modules = {module: _copied(vars(module)) for module in model.modules()}
+        self._modules = {module: (type(module), _copied(vars(module))) for module in model.modules()}
         empty = torch.empty(0)
         self._weights = {p: empty if p.requires_grad else p.detach().cpu() for p in model.parameters()}
 
     def restore(self) -> None:
         """Restores the modules in place, with new parameters on the CPU; trained ones are empty."""
         new = {old: nn.Parameter(weight, old.requires_grad) for old, weight in self._weights.items()}
-        for module, attributes in self._modules.items():
+        for module, (kind, attributes) in self._modules.items():
+            module.__class__ = kind
             vars(module).clear()
             vars(module).update(attributes)
             for name, old in list(module.named_parameters(recurse=False, remove_duplicate=False)):

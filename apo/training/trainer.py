@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from apo.training.engines import (
     all_reduce_sum,
     check_same_state,
 )
+from apo.training.fsdp_engine import FSDPEngine, fsdp_requested
 from apo.training.micro_batches import assign_micro_batches
 from apo.training.muon import Muon
 from apo.training.settings import Optimizer
@@ -197,6 +199,10 @@ def _build_engine(model: nn.Module, settings: Optimizer, loss_of: LossOf, length
         shortest = min(range(len(lengths)), key=lengths.__getitem__)
         [optimizer] = build_optimizers(model, settings)
         return DeepSpeedEngine(model, loss_of, optimizer, config, device=device, item=shortest)
+    norm = settings.max_grad_norm
+    if fsdp_requested(settings):
+        build = partial(build_optimizers, settings=settings)
+        return FSDPEngine(model, loss_of, build, max_grad_norm=norm, device=device)
     optimizers = build_optimizers(model.to(device), settings)
     return DDPEngine(model, loss_of, optimizers, max_grad_norm=settings.max_grad_norm)
 

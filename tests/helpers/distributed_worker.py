@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from apo.alignment.likelihood import ResponseLikelihood
 from apo.alignment.rankings import Ranking
@@ -120,7 +121,8 @@ def train(case: dict[str, Any], backbone: Path) -> nn.Module:
 
 def run(case: dict[str, Any], backbone: Path) -> None:
     """One case, in this process and its peers."""
-    os.environ.update({"APO_TOKEN_BUDGET": "50", "APO_DEEPSPEED": "", "APO_PRECISION": "float32"})
+    engines = {"APO_DEEPSPEED": "", "APO_FSDP": ""}
+    os.environ.update(engines | {"APO_TOKEN_BUDGET": "50", "APO_PRECISION": "float32"})
     os.environ.update(case.get("environment", {}))
     runtime.set_up()
     with contextlib.suppress(Stopped):
@@ -137,6 +139,7 @@ def check_is_plain(model: nn.Module, key: str) -> None:
     for module in model.modules():
         assert not module._forward_hooks and not module._forward_pre_hooks, module
         assert type(module._parameters) is dict and not hasattr(module, "ds_id"), module
+        assert not isinstance(module, FSDPModule), module
     for parameter in model.parameters():
         assert type(parameter) is nn.Parameter and not hasattr(parameter, "ds_id")
         assert parameter.dtype == torch.float32 and parameter.numel()

@@ -79,7 +79,21 @@ def cases(folder: Path) -> list[dict[str, Any]]:
         REWARD | {"key": "zero3-then-ddp", "environment": three, "stop_after": 3},
         REWARD | {"key": "zero3-then-ddp"},
     ]
-    return ddp + zero
+    sharded = {"APO_FSDP": "1"}
+    fsdp = [
+        REWARD | {"key": "fsdp", "environment": sharded},
+        REWARD | {"key": "fsdp-resumed", "environment": sharded, "stop_after": 3},
+        REWARD | {"key": "fsdp-resumed", "environment": sharded},
+        REWARD | {"key": "ones-fsdp", "environment": sharded, "settings": {"batch_size": 1}},
+        LORA | {"key": "lora-fsdp", "environment": sharded},
+        {"what": "lm", "key": "lm-fsdp", "environment": sharded},
+        {"what": "dpo", "key": "dpo-fsdp", "environment": sharded},
+        REWARD | {"key": "zero3-then-fsdp", "environment": three, "stop_after": 3},
+        REWARD | {"key": "zero3-then-fsdp", "environment": sharded},
+        REWARD | {"key": "fsdp-then-ddp", "environment": sharded, "stop_after": 3},
+        REWARD | {"key": "fsdp-then-ddp"},
+    ]
+    return ddp + zero + fsdp
 
 
 class State:
@@ -127,7 +141,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def one(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Trains a case on one process."""
-    for name in ("APO_TOKEN_BUDGET", "APO_DEEPSPEED", "APO_PRECISION"):
+    for name in ("APO_TOKEN_BUDGET", "APO_DEEPSPEED", "APO_FSDP", "APO_PRECISION"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("APO_THREADS", "1")
@@ -158,7 +172,8 @@ def assert_close(found: State, wanted: State, *, loss: float = 1e-6, weight: flo
 
 
 @pytest.mark.parametrize(
-    "key", ["rm", "rm-large", "rm-resumed", *CONFIGS, *(f"{n}-resumed" for n in CONFIGS)]
+    "key",
+    ["rm", "rm-large", "rm-resumed", "fsdp", "fsdp-resumed", *CONFIGS, *(f"{n}-resumed" for n in CONFIGS)],
 )
 def test_a_reward_model_is_that_of_one_process(key: str, two: Path, one: Any) -> None:
     assert_close(State(two, key), one())
@@ -168,16 +183,17 @@ def test_the_place_is_told(two: Path) -> None:
     assert State(two, "rm").where == {"engine": "ddp", "processes": 2}
     found = State(two, "zero3").where
     assert (found["engine"], found["processes"]) == ("deepspeed", 2)
+    assert State(two, "fsdp").where == {"engine": "fsdp", "processes": 2}
     assert found["deepspeed"]["zero_optimization"]["stage"] == 3
 
 
-@pytest.mark.parametrize("key", ["ddp-then-zero3", "zero3-then-ddp"])
+@pytest.mark.parametrize("key", ["ddp-then-zero3", "zero3-then-ddp", "zero3-then-fsdp", "fsdp-then-ddp"])
 def test_a_training_goes_on_with_another_engine(key: str, two: Path, one: Any) -> None:
     assert_close(State(two, key), one())
 
 
 def test_a_killed_training_on_two_processes_is_the_one_that_was_not_killed(two: Path) -> None:
-    for name in ("rm", "lora", "lora-zero3", *CONFIGS):
+    for name in ("rm", "lora", "lora-zero3", "fsdp", *CONFIGS):
         whole, again = State(two, name), State(two, f"{name}-resumed")
         assert [row["loss"] for row in again.curve] == [row["loss"] for row in whole.curve], name
         for part, tensor in whole.tensors.items():
@@ -189,7 +205,7 @@ def test_muon_on_two_processes(two: Path, one: Any) -> None:
     assert_close(State(two, "rm-muon"), one(settings={"optimizer": "muon"}), loss=2e-4, weight=2e-3)
 
 
-@pytest.mark.parametrize("key", ["rm-ones", "ones-zero3"])
+@pytest.mark.parametrize("key", ["rm-ones", "ones-zero3", "ones-fsdp"])
 def test_steps_with_fewer_items_than_processes(key: str, two: Path, one: Any) -> None:
     found, wanted = State(two, key), one(settings={"batch_size": 1})
     assert len(found.curve) == 22
@@ -209,7 +225,7 @@ def test_frozen_weights_stay(two: Path, one: Any) -> None:
     assert_close(found, one(frozen=True))
 
 
-@pytest.mark.parametrize("key", ["lora", "lora-zero3", "lora-zero3-then-ddp"])
+@pytest.mark.parametrize("key", ["lora", "lora-zero3", "lora-zero3-then-ddp", "lora-fsdp"])
 def test_adapters_are_those_of_one_process(key: str, two: Path, one: Any) -> None:
     assert_close(State(two, key), one(lora=True))
 
@@ -231,7 +247,8 @@ def test_language_models(what: str, two: Path, one: Any) -> None:
     wanted = one(what=what)
     assert_close(State(two, what), wanted)
     if what != "rrhf":
-        assert_close(State(two, f"{what}-zero3"), wanted)
+        for engine in ("zero3", "fsdp"):
+            assert_close(State(two, f"{what}-{engine}"), wanted)
 
 
 def test_bf16_is_near(two: Path, one: Any) -> None:
