@@ -58,7 +58,9 @@ def test_reward_encoder_needs_an_end_token_where_its_pooling_does(pooling: str) 
 
 @pytest.mark.parametrize("pooling", ["last", "eos"])
 @pytest.mark.parametrize("template", [None, OWN])
-def test_the_last_token_of_a_sequence_is_never_that_of_padding(pooling: str, template: str | None) -> None:
+def test_reward_encoder_never_ends_a_sequence_with_the_padding_token(
+    pooling: str, template: str | None
+) -> None:
     """The stock classes pool the last token that is not padding."""
     tokenizer = tiny.tokenizer()
     tokenizer.pad_token, tokenizer.chat_template = "</s>", template
@@ -80,12 +82,12 @@ def test_end_ids_by_hand(values: tuple[Any, ...], expected: tuple[int, ...]) -> 
     assert end_ids(*values) == expected
 
 
-def ends_of(folder: Path, config: Any, generation: Any, *, own: str | None = "</s>") -> tuple[int, ...]:
+def ends_of(folder: Path, config: Any, generation: Any, *, template: str | None = "</s>") -> tuple[int, ...]:
     """Of a checkpoint with these end tokens in its files, and this one in its tokenizer."""
     for name, value in (("config.json", config), ("generation_config.json", generation)):
         (folder / name).write_text(json.dumps({} if value is None else {"eos_token_id": value}))
     tokenizer = tiny.tokenizer()
-    tokenizer.eos_token = own
+    tokenizer.eos_token = template
     return read_end_ids(folder, tokenizer)
 
 
