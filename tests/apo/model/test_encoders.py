@@ -82,21 +82,21 @@ def test_end_ids_by_hand(values: tuple[Any, ...], expected: tuple[int, ...]) -> 
     assert end_ids(*values) == expected
 
 
-def ends_of(folder: Path, config: Any, generation: Any, *, template: str | None = "</s>") -> tuple[int, ...]:
+def ends_of(folder: Path, config: Any, generation: Any, *, eos: str | None = "</s>") -> tuple[int, ...]:
     """Of a checkpoint with these end tokens in its files, and this one in its tokenizer."""
     for name, value in (("config.json", config), ("generation_config.json", generation)):
         (folder / name).write_text(json.dumps({} if value is None else {"eos_token_id": value}))
     tokenizer = tiny.tokenizer()
-    tokenizer.eos_token = template
+    tokenizer.eos_token = eos
     return read_end_ids(folder, tokenizer)
 
 
 def test_read_end_ids_is_the_union_of_tokenizer_and_both_files(tmp_path: Path) -> None:
     assert ends_of(tmp_path, None, None) == (2,)
     assert ends_of(tmp_path, 9, [7, 9]) == (2, 7, 9)
-    assert ends_of(tmp_path, [4], None, own=None) == (4,)
+    assert ends_of(tmp_path, [4], None, eos=None) == (4,)
     with pytest.raises(UserError, match="found a checkpoint without an end token"):
-        ends_of(tmp_path, None, [], own=None)
+        ends_of(tmp_path, None, [], eos=None)
 
 
 def test_read_end_ids_needs_no_generation_config(tmp_path: Path) -> None:
