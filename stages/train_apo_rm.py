@@ -33,7 +33,7 @@ def main(
         f"apo_rm_{round}",
         start=starts[apo.init_from],
         comparisons=[train],
-        adversarial_pairs=adversarial_pairs,
+        adversarial_pairs=[adversarial_pairs],
         apo=apo,
         valid=valid,
         outputs=Outputs(out, curves, metrics),

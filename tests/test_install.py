@@ -38,12 +38,12 @@ def requirements(name: str) -> list[Requirement]:
 
 def closure(roots: list[Requirement], environment: dict[str, str]) -> dict[str, list[Requirement]]:
     """Every package that these need on such a machine, with what is asked of it."""
-    found: dict[str, list[Requirement]] = {}
+    needed: dict[str, list[Requirement]] = {}
     seen: set[tuple[str, str]] = set()
     waiting = list(roots)
     while waiting:
         asked = waiting.pop()
-        found.setdefault(canonicalize_name(asked.name), []).append(asked)
+        needed.setdefault(canonicalize_name(asked.name), []).append(asked)
         for extra in {"", *asked.extras}:
             if (asked.name, extra) in seen or CUDA.fullmatch(asked.name):
                 continue
@@ -51,7 +51,7 @@ def closure(roots: list[Requirement], environment: dict[str, str]) -> dict[str, 
             for further in map(Requirement, metadata.requires(asked.name) or []):
                 if further.marker is None or further.marker.evaluate(environment | {"extra": extra}):
                     waiting.append(further)
-    return {name: asked for name, asked in found.items() if not CUDA.fullmatch(name)}
+    return {name: asked for name, asked in needed.items() if not CUDA.fullmatch(name)}
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -1,3 +1,5 @@
+"""`python -m apo.export`: writes rows for other trainers."""
+
 import sys
 
 from apo.export.write import main

@@ -84,20 +84,33 @@ class VLLM:
     def _start(self, vllm: Any) -> Any:
         from vllm.platforms import current_platform
 
-        precision, on_cpu = str(runtime.RUN_INFO["precision"]), current_platform.is_cpu()
-        options = self._options
+        on_cpu = current_platform.is_cpu()
         if on_cpu:
             from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 
             sizes = CPUAttentionBackend.get_supported_head_sizes()
             check_head_size(self._folder, sizes, parameter=self._parameter)
-            options = options | self._cpu_options
-        return vllm.LLM(
-            model=str(self._folder),
-            max_model_len=self._max_length,
-            **engine_arguments(precision=precision, on_cpu=on_cpu),
-            **options,
-        )
+        return vllm.LLM(**self.arguments(precision=str(runtime.RUN_INFO["precision"]), on_cpu=on_cpu))
+
+    def arguments(self, *, precision: str, on_cpu: bool) -> dict[str, Any]:
+        """The arguments of vLLM's LLM.
+
+        Args:
+            precision: float32 or bf16.
+            on_cpu: Whether it is vLLM's build for CPUs. Nothing is compiled then, which would take minutes.
+        """
+        fraction = memory_fraction(CPU_MEMORY if on_cpu else None)
+        return {
+            "model": str(self._folder),
+            "max_model_len": self._max_length,
+            "dtype": DTYPES[precision],
+            "tensor_parallel_size": tensor_parallel(),
+            "load_format": "safetensors",
+            "trust_remote_code": False,
+            **self._options,
+            **({"gpu_memory_utilization": fraction} if fraction else {}),
+            **({"enforce_eager": True, **self._cpu_options} if on_cpu else {}),
+        }
 
     def __enter__(self) -> "VLLM":
         return self
@@ -106,24 +119,6 @@ class VLLM:
         """Frees the memory of the model."""
         if self._llm is not None:
             self._llm.llm_engine.engine_core.shutdown()
-
-
-def engine_arguments(*, precision: str, on_cpu: bool) -> dict[str, Any]:
-    """The arguments of vLLM's LLM that do not depend on what it is asked.
-
-    Args:
-        precision: float32 or bf16.
-        on_cpu: Whether it is vLLM's build for CPUs. Nothing is compiled then, which would take minutes.
-    """
-    fraction = memory_fraction(CPU_MEMORY if on_cpu else None)
-    return {
-        "dtype": DTYPES[precision],
-        "tensor_parallel_size": tensor_parallel(),
-        "load_format": "safetensors",
-        "trust_remote_code": False,
-        **({"gpu_memory_utilization": fraction} if fraction else {}),
-        **({"enforce_eager": True} if on_cpu else {}),
-    }
 
 
 def builds_for(backend: str) -> dict[str, str]:

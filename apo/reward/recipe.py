@@ -46,7 +46,7 @@ def train_rm(
     *,
     start: Path,
     comparisons: Sequence[Path],
-    adversarial_pairs: Path | None = None,
+    adversarial_pairs: Sequence[Path] = (),
     apo: Apo | None = None,
     valid: Path | None = None,
     outputs: Outputs,
@@ -67,20 +67,18 @@ def train_rm(
     seed, model_settings = read_seed(params), read_section(params, "model", Model)
     settings = read_section(params, "rm", RewardTraining, defaults="training")
     runtime.set_up()
-    adversarial = [adversarial_pairs] if adversarial_pairs else []
-    files = [*comparisons, *adversarial]
+    files = [*comparisons, *adversarial_pairs]
     valid_files = [valid] if valid and settings.eval_steps else []
     weights = apo.model_dump(exclude={"init_from"}) if apo else {}
     training = settings.model_dump(exclude=set() if settings.lora.rank else {"lora"})
-    key = fingerprint(
-        [model_settings, training, weights, seed, runtime.numerics()], [start, *files, *valid_files]
-    )
+    computed_from = [model_settings, training, weights, seed, runtime.numerics()]
+    key = fingerprint(computed_from, [start, *files, *valid_files])
     model = start_reward_model(start, model_settings, seed=seed)
     tuner = add_adapters(model.classifier, settings.lora, seed=seed, where="rm.lora")
     counts: Counter[str] = Counter({"trained_weights": trained_weights(model)} if tuner else {})
     check = _token_check(model.encoder, settings, start)
     data = _tokenized(model.encoder, check, comparisons, counts)
-    data += _tokenized(model.encoder, check, adversarial, counts, is_adversarial=True)
+    data += _tokenized(model.encoder, check, adversarial_pairs, counts, is_adversarial=True)
     with Checkpoints(name, key).exclusive() as checkpoints:
         curve = train_reward_model(
             model,

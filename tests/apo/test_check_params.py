@@ -25,12 +25,12 @@ def written(tmp_path: Path, **changes: Any) -> Path:
     return tmp_path / "params.yaml"
 
 
-def test_the_committed_parameters_pass(tmp_path: Path) -> None:
+def test_check_params_passes_the_committed_file(tmp_path: Path) -> None:
     check_params(written(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["apo__coeff", "judge__max_tokens", "align__beta", "gate__bins"])
-def test_a_value_that_a_late_stage_refuses(name: str, tmp_path: Path) -> None:
+def test_check_params_refuses_a_value_of_a_late_stage(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=name.replace("__", r"\.")):
         check_params(written(tmp_path, **{name: -1}))
 
@@ -43,7 +43,7 @@ def test_a_value_that_a_late_stage_refuses(name: str, tmp_path: Path) -> None:
         ({"test_rm__start": "llm"}, r"model\.max_length: found 192 tokens"),
     ],
 )
-def test_a_checkpoint_of_too_few_positions(
+def test_check_params_refuses_a_checkpoint_of_too_few_positions(
     changes: dict[str, str], parameter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -89,7 +89,7 @@ def named(output: str) -> dict[str, str]:
     return dict(line.split(": ", 1) if line.count(": ") == 1 else line.rsplit(": ", 1) for line in lines)
 
 
-def test_the_tree_goes_back_to_the_raw_data_and_shows_what_is_shared_once(played: Path, ask: Ask) -> None:
+def test_lineage_goes_back_to_the_raw_data(played: Path, ask: Ask) -> None:
     code, output, errors = ask(played, "plots.txt")
     assert (code, errors) == (0, "")
     lines = [
@@ -128,9 +128,7 @@ def test_the_tree_goes_back_to_the_raw_data_and_shows_what_is_shared_once(played
     ("name", "stage"),
     [("parts", "split"), ("parts/", "split"), ("./parts/b.txt", "split"), ("curves/second.txt", "second")],
 )
-def test_a_file_a_folder_and_a_file_in_one_can_be_asked(
-    played: Path, ask: Ask, name: str, stage: str
-) -> None:
+def test_find_stage_takes_files_and_folders(played: Path, ask: Ask, name: str, stage: str) -> None:
     code, output, errors = ask(played, name)
     assert (code, errors) == (0, "")
     assert output.startswith(f"stage {stage}\n")
@@ -198,7 +196,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_not_as_recorded_is_named_and_nothing_else(repository: Path, ask: Ask, damage: str) -> None:
+def test_lineage_names_what_is_not_as_recorded(repository: Path, ask: Ask, damage: str) -> None:
     spoil, expected = DAMAGES[damage]
     spoil(repository)
     code, output, errors = ask(repository, "plots.txt")
@@ -210,7 +208,7 @@ def test_what_is_not_as_recorded_is_named_and_nothing_else(repository: Path, ask
         assert any(mark in line and name.split(": ")[0].split()[-1] in line for line in output.splitlines())
 
 
-def test_a_stage_that_ran_again_no_longer_fits_what_was_made_of_it(repository: Path, ask: Ask) -> None:
+def test_lineage_names_an_output_of_an_older_input(repository: Path, ask: Ask) -> None:
     """The file is as its own stage recorded it, but not what the later stage read."""
     (repository / "own.txt").write_text("changed\n")
     dvc(repository, "repro", "-s", "second")
@@ -221,7 +219,7 @@ def test_a_stage_that_ran_again_no_longer_fits_what_was_made_of_it(repository: P
     assert named(output) == {"curves": "modified, stage plots"}
 
 
-def test_a_stage_that_never_ran_has_recorded_nothing(repository: Path, ask: Ask) -> None:
+def test_lineage_names_a_stage_that_never_ran(repository: Path, ask: Ask) -> None:
     (repository / "never.txt").write_text("by hand\n")
     code, output, _ = ask(repository, "never.txt")
     assert code == 1
@@ -229,7 +227,7 @@ def test_a_stage_that_never_ran_has_recorded_nothing(repository: Path, ask: Ask)
     assert named(output) == dict.fromkeys(("never.txt", "plots.txt"), "modified, stage never")
 
 
-def test_what_is_no_longer_in_the_cache_is_said(repository: Path, ask: Ask) -> None:
+def test_lineage_names_what_is_not_in_the_cache(repository: Path, ask: Ask) -> None:
     shutil.rmtree(repository / ".dvc/cache")
     code, output, _ = ask(repository, "parts")
     assert code == 1
@@ -237,7 +235,7 @@ def test_what_is_no_longer_in_the_cache_is_said(repository: Path, ask: Ask) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "message"),
     [
         ("own.txt", "no stage of dvc.yaml that writes it"),
         ("none.txt", "no such file"),
@@ -245,18 +243,18 @@ def test_what_is_no_longer_in_the_cache_is_said(repository: Path, ask: Ask) -> N
         ("/", "no stage of dvc.yaml that writes it"),
     ],
 )
-def test_what_no_stage_writes_is_one_line(played: Path, ask: Ask, name: str, found: str) -> None:
+def test_find_stage_refuses_what_no_stage_writes(played: Path, ask: Ask, name: str, message: str) -> None:
     code, output, errors = ask(played, name)
     assert (code, output) == (1, "")
-    assert f"{name}: found {found}; expected an output of a stage" in errors
+    assert f"{name}: found {message}; expected an output of a stage" in errors
     assert len(errors.splitlines()) == 1
 
 
-def test_a_file_that_is_not_in_the_output_is_said(repository: Path, ask: Ask) -> None:
+def test_find_stage_names_a_file_that_is_not_in_the_output(repository: Path, ask: Ask) -> None:
     assert ask(repository, "parts/c.txt")[2].startswith("error: parts/c.txt: found no such file; ")
 
 
-def test_elsewhere_than_in_a_repository_it_is_one_line(played: Path, tmp_path: Path) -> None:
+def test_main_outside_a_repository_ends_in_one_line(played: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "apo.lineage", str(played / "plots.txt")]
     done = subprocess.run(
         command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True

@@ -1,8 +1,7 @@
-"""apo/losses.py: values by hand, properties, closed-form gradients, the authors' numbers."""
+"""apo/losses.py: values by hand, properties, closed-form gradients."""
 
 import doctest
 import math
-from typing import Any
 
 import pytest
 import torch
@@ -42,14 +41,14 @@ def random_items(seed: int, items: int = 5, responses: int = 4) -> tuple[Tensor,
     return rewards, labels, mask
 
 
-def test_doctests() -> None:
+def test_the_docstring_examples() -> None:
     assert doctest.testmod(losses) == (0, 2)
 
 
 # Values by hand
 
 
-def test_a_tie_in_reward_costs_ln_2() -> None:
+def test_bradley_terry_of_a_tie_is_ln_2() -> None:
     labels = row(1.0, 0.0)
     assert ranking_loss_sum(row(3.0, 3.0), labels, mask=everything(labels)).item() == pytest.approx(
         math.log(2)
@@ -66,7 +65,7 @@ def test_pairs_in_order_by_hand() -> None:
     assert pairs_in_order(rewards, labels, mask=mask).tolist() == [0.5, 1.0, 1.0]
 
 
-def test_the_better_response_ahead_costs_less_than_behind() -> None:
+def test_bradley_terry_costs_less_for_the_right_order() -> None:
     # sigma(ln 3) = 3/4 and sigma(-ln 3) = 1/4: -ln(3/4) ahead, -ln(1/4) behind.
     labels, ahead = row(1.0, 0.0), row(math.log(3), 0.0)
     assert ranking_loss_sum(ahead, labels, mask=everything(labels)).item() == pytest.approx(math.log(4 / 3))
@@ -81,7 +80,7 @@ def test_wgan_is_the_negative_margin() -> None:
     assert sums.tolist() == [-1.0]
 
 
-def test_pairs_are_all_strict_orders_of_real_responses() -> None:
+def test_ordered_pairs_are_all_strict_orders_of_real_responses() -> None:
     labels = row(2.0, 1.0, 1.0, 0.0)
     mask = torch.tensor([[True, True, True, False]])
     where = ordered_pairs(labels, mask=mask).nonzero().tolist()
@@ -90,12 +89,12 @@ def test_pairs_are_all_strict_orders_of_real_responses() -> None:
     assert count_pairs(labels, mask=everything(labels)).item() == 5  # 3 below the first, 1 + 1 above the last
 
 
-def test_golden_and_four_samples_are_four_pairs() -> None:
+def test_count_pairs_of_golden_and_four_samples_is_four() -> None:
     labels = row(1.0, 0.0, 0.0, 0.0, 0.0)
     assert count_pairs(labels, mask=everything(labels)).item() == 4
 
 
-def test_apo_weights_by_hand() -> None:
+def test_apo_loss_sums_by_hand() -> None:
     # A human tie costs ln 2, two pairs golden > sample at margin ln 3 cost ln(4/3) each; 3 pairs in all.
     rewards = torch.tensor([[0.0, 0.0, 9.0], [math.log(3), 0.0, 0.0]], dtype=torch.float64)
     labels = torch.tensor([[0.0, 1.0, -1.0], [1.0, 0.0, 0.0]], dtype=torch.float64)
@@ -116,7 +115,7 @@ def test_apo_weights_by_hand() -> None:
     assert total.item() == pytest.approx(0.5 * math.log(2) + 0.025 * 2 * math.log(4 / 3))
 
 
-def test_wgan_leaves_the_human_pairs_at_bradley_terry() -> None:
+def test_apo_loss_sums_with_wgan_leaves_human_pairs_at_bradley_terry() -> None:
     rewards = torch.tensor([[0.0, 0.0], [3.0, 1.0]], dtype=torch.float64)
     labels = torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
     sums = apo_loss_sums(
@@ -140,7 +139,7 @@ def test_wgan_leaves_the_human_pairs_at_bradley_terry() -> None:
 @FORMS
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), constant=st.floats(-50, 50))
-def test_a_constant_on_all_rewards_of_an_item_changes_nothing(pair_loss, seed, constant) -> None:
+def test_pair_loss_sums_ignore_a_constant_on_all_rewards_of_an_item(pair_loss, seed, constant) -> None:
     rewards, labels, mask = random_items(seed)
     sums = pair_loss_sums(rewards, labels, mask=mask, pair_loss=pair_loss)
     shifted = pair_loss_sums(rewards + constant, labels, mask=mask, pair_loss=pair_loss)
@@ -148,7 +147,7 @@ def test_a_constant_on_all_rewards_of_an_item_changes_nothing(pair_loss, seed, c
 
 
 @FORMS
-def test_masked_equals_deleted(pair_loss) -> None:
+def test_pair_loss_sums_of_masked_equal_deleted(pair_loss) -> None:
     rewards, labels, _ = random_items(0)
     mask = everything(labels)
     mask[:, 2] = False
@@ -160,7 +159,7 @@ def test_masked_equals_deleted(pair_loss) -> None:
 
 
 @FORMS
-def test_permuting_responses_and_items_permutes(pair_loss) -> None:
+def test_pair_loss_sums_permute_with_responses_and_items(pair_loss) -> None:
     rewards, labels, mask = random_items(1)
     order, items = [2, 0, 3, 1], [4, 1, 0, 3, 2]
     sums = pair_loss_sums(rewards, labels, mask=mask, pair_loss=pair_loss)
@@ -170,7 +169,7 @@ def test_permuting_responses_and_items_permutes(pair_loss) -> None:
     torch.testing.assert_close(sums[items], permuted)
 
 
-def test_only_the_order_of_scores_counts() -> None:
+def test_pair_loss_sums_depend_on_the_order_of_scores_alone() -> None:
     rewards, labels, mask = random_items(2)
     assert torch.equal(
         ranking_loss_sum(rewards, labels, mask=mask), ranking_loss_sum(rewards, labels**3 - 7.0, mask=mask)
@@ -179,7 +178,7 @@ def test_only_the_order_of_scores_counts() -> None:
 
 @FORMS
 @pytest.mark.parametrize("poison", [math.inf, -math.inf, math.nan])
-def test_everything_masked_is_zero_with_zero_gradients(pair_loss, poison) -> None:
+def test_pair_loss_sums_of_nothing_are_zero_with_zero_gradients(pair_loss, poison) -> None:
     rewards = row(poison, poison, 0.0, grad=True)
     labels = row(0.0, 1.0, 2.0)
     loss = pair_loss_sums(rewards, labels, mask=~everything(labels), pair_loss=pair_loss).sum()
@@ -190,7 +189,7 @@ def test_everything_masked_is_zero_with_zero_gradients(pair_loss, poison) -> Non
 
 @FORMS
 @pytest.mark.parametrize("poison", [math.inf, -math.inf, math.nan, 1e300])
-def test_what_stands_in_a_masked_slot_reaches_nothing(pair_loss, poison) -> None:
+def test_pair_loss_sums_ignore_the_content_of_a_masked_slot(pair_loss, poison) -> None:
     mask, labels = torch.tensor([[True, False, True]]), row(1.0, 2.0, 0.0)
     results = []
     for value in (0.0, poison):
@@ -203,13 +202,13 @@ def test_what_stands_in_a_masked_slot_reaches_nothing(pair_loss, poison) -> None
     assert results[0][1][0][0] < 0 < results[0][1][0][2]  # descent raises the better one
 
 
-def test_nan_in_a_real_slot_shows() -> None:
+def test_pair_loss_sums_of_a_real_nan_are_nan() -> None:
     labels = row(1.0, 0.0)
     assert ranking_loss_sum(row(math.nan, 0.0), labels, mask=everything(labels)).isnan()
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 4])
-def test_micro_batches_add_up_to_the_step(cut) -> None:
+def test_apo_loss_sums_of_micro_batches_add_up_to_the_step(cut) -> None:
     rewards, labels, mask = random_items(3)
     is_adversarial = torch.tensor([True, False, True, False, False])
 
@@ -234,7 +233,7 @@ def test_micro_batches_add_up_to_the_step(cut) -> None:
 # Gradients
 
 
-def test_the_gradient_of_bradley_terry_is_sigma_minus_one() -> None:
+def test_bradley_terry_gradient_is_sigma_minus_one() -> None:
     labels, rewards = row(0.0, 1.0), row(0.7, -0.4, grad=True)
     ranking_loss_sum(rewards, labels, mask=everything(labels)).backward()
     slope = 1 / (1 + math.exp(1.1)) - 1  # margin r_1 - r_0 = -1.1
@@ -242,7 +241,7 @@ def test_the_gradient_of_bradley_terry_is_sigma_minus_one() -> None:
     assert rewards.grad.tolist()[0] == pytest.approx([-slope, slope])
 
 
-def test_the_gradient_of_an_item_sums_over_its_pairs() -> None:
+def test_ranking_loss_sum_gradient_sums_over_the_pairs() -> None:
     values, levels = [0.3, -1.2, 2.0, 0.1], [1.0, 0.0, 0.5, 0.5]
     rewards, labels = row(*values, grad=True), row(*levels)
     ranking_loss_sum(rewards, labels, mask=everything(labels)).backward()
@@ -258,7 +257,7 @@ def test_the_gradient_of_an_item_sums_over_its_pairs() -> None:
 
 
 @FORMS
-def test_gradcheck(pair_loss) -> None:
+def test_pair_loss_sums_pass_gradcheck(pair_loss) -> None:
     rewards, labels, mask = random_items(4)
     rewards.requires_grad_()
     assert torch.autograd.gradcheck(
@@ -266,7 +265,7 @@ def test_gradcheck(pair_loss) -> None:
     )
 
 
-def test_far_margins_stay_finite_in_float32() -> None:
+def test_bradley_terry_stays_finite_at_far_margins_in_float32() -> None:
     rewards = torch.tensor([[-1e4, 1e4]], requires_grad=True)
     labels = torch.tensor([[1.0, 0.0]])
     loss = ranking_loss_sum(rewards, labels, mask=everything(labels))
@@ -275,87 +274,6 @@ def test_far_margins_stay_finite_in_float32() -> None:
     assert rewards.grad is not None and rewards.grad.tolist() == [[-1.0, 1.0]]
 
 
-def test_wrong_shapes_are_refused() -> None:
+def test_losses_refuse_wrong_shapes() -> None:
     with pytest.raises(Exception, match=r"(?i)type-check"):
         ranking_loss_sum(row(1.0, 2.0), row(1.0, 0.0, 0.0), mask=everything(row(1.0, 0.0)))
-
-
-# The authors' functions
-
-
-def numbers(values: Any) -> Tensor:
-    """Nested lists, in which 'inf' and 'nan' may stand as text, in float64."""
-    return torch.tensor([[float(value) for value in line] for line in values], dtype=torch.float64)
-
-
-# What theirs returns there comes from inf - inf or NaN in a place that is no pair.
-NOT_FINITE_IN_NO_PAIR = {"edge_inf", "edge_inf_tied", "edge_nan_in_padded_row"}
-
-
-def test_reward_model_loss_of_the_authors(vectors) -> None:
-    cases = vectors("reward_model_loss")
-    compared = 0
-    for case in cases:
-        rewards, labels = numbers(case["logits"]).requires_grad_(), numbers(case["scores"])
-        mask = labels >= 0
-        coeffs = case["coeffs"] or [1.0] * len(labels)
-        pair_loss = {"ranking": bradley_terry, "diff": wgan}[case["loss_type"]]
-        sums = pair_loss_sums(rewards, labels, mask=mask, pair_loss=pair_loss)
-        pairs = count_pairs(labels, mask=mask).clamp(min=1)  # theirs gives -0.0 for no pair
-        loss = (torch.tensor(coeffs, dtype=torch.float64) * sums).sum() / pairs
-        loss.backward()
-        expected, gradient = (
-            torch.tensor(float(case["loss"]), dtype=torch.float64),
-            numbers(case["grad_logits"]),
-        )
-        if case["kind"] in NOT_FINITE_IN_NO_PAIR:
-            assert expected.isnan() and loss.isfinite(), case["kind"]
-            assert rewards.grad is not None and rewards.grad.isfinite().all()
-            gradient = gradient.nan_to_num(0.0)
-        else:
-            torch.testing.assert_close(
-                loss, expected, rtol=1e-12, atol=1e-12, equal_nan=True, msg=f"{case}: {loss}"
-            )
-        torch.testing.assert_close(
-            rewards.grad, gradient, rtol=0, atol=1e-11, equal_nan=True, msg=f"{case}: {rewards.grad}"
-        )
-        compared += 1
-    assert compared == len(cases) > 100
-
-
-def test_where_theirs_is_nan_ours_is_the_limit() -> None:
-    # Item 1: golden at infinity costs 0 with gradient 0; item 2: -log sigma(-1) = ln(1 + e).
-    rewards = torch.tensor([[math.inf, 0.0], [0.0, 1.0]], dtype=torch.float64)
-    labels = torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
-    loss = ranking_loss_sum(rewards, labels, mask=everything(labels)) / 2
-    assert loss.item() == pytest.approx(math.log(1 + math.e) / 2)
-
-
-def test_total_loss_of_the_authors(vectors) -> None:
-    cases = vectors("apo_total_loss")
-    for case in cases:
-        args = case["args"]
-        rewards, labels = numbers(case["logits"]).requires_grad_(), numbers(case["scores"])
-        mask = labels >= 0
-        human_only = args["task_type"] == "hh_split"  # base RM and testing RM: no mask, no coefficient
-        is_adversarial = torch.tensor(case["apo_data_mask"]).bool() & (not human_only)
-        sums = apo_loss_sums(
-            rewards,
-            labels,
-            mask=mask,
-            is_adversarial=is_adversarial,
-            kl_coeff=1.0 if human_only else args["rm_kl_coeff"],
-            coeff=args["apo_loss_coeff"],
-            num_samples=args["apo_sample_num"],
-            loss={"ranking": "ranking", "diff": "wgan"}[args["apo_loss_type"]],
-        )
-        pairs = count_pairs(labels, mask=mask).clamp(min=1)
-        total, human, adversarial = (value / pairs for value in sums)
-        total.backward()
-        close = {"rel": 2e-6, "abs": 1e-6}  # theirs is computed in float32
-        assert total.item() == pytest.approx(case["total_loss"], **close), case
-        if not human_only:
-            assert human.item() == pytest.approx(case["rm_kl_loss"], **close), case
-            assert adversarial.item() == pytest.approx(case["apo_loss"], **close), case
-        torch.testing.assert_close(rewards.grad, numbers(case["grad_logits"]), rtol=1e-5, atol=1e-6)
-    assert len(cases) >= 80

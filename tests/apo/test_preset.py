@@ -8,10 +8,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from apo.alignment.settings import read_align
+from apo.check_params import SECTIONS
 from apo.core import config
 from apo.core.errors import UserError
-from apo.preset import main, names, switch
-from tests.apo.core.test_config import SECTIONS, read
+from apo.preset import main, names, read_preset, switch
+from tests.helpers.params import read
 from tests.helpers.played_repo import dvc, ran, stages
 from tests.helpers.small_repo import ROOT, copy_repository, run
 
@@ -32,10 +33,10 @@ def preset(name: str) -> dict[str, Any]:
 def leaves(node: Any, above: str = "") -> dict[str, Any]:
     if not isinstance(node, dict) or not node:
         return {above: node}
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in node.items():
-        found |= leaves(value, f"{above}.{key}".strip("."))
-    return found
+        values |= leaves(value, f"{above}.{key}".strip("."))
+    return values
 
 
 @pytest.fixture
@@ -45,24 +46,24 @@ def params(tmp_path: Path) -> Path:
     return path
 
 
-def test_there_are_four() -> None:
+def test_presets_are_four() -> None:
     assert names(PRESETS) == ["demo", "hh_1b", "paper", "smollm2"]
 
 
-def test_the_demo_holds_the_committed_value_of_every_key_of_the_others() -> None:
+def test_preset_demo_holds_every_key_of_the_others() -> None:
     committed = leaves(load(COMMITTED))
     touched = {key for name in OTHERS for key in preset(name)}
     assert preset("demo") == {key: committed[key] for key in touched}
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_preset_holds_what_differs_and_nothing_else(name: str) -> None:
+def test_preset_holds_what_differs_from_the_demo(name: str) -> None:
     committed = leaves(load(COMMITTED))
     assert {key for key, value in preset(name).items() if committed[key] == value} == set()
 
 
 @pytest.mark.parametrize("name", names(PRESETS))
-def test_a_preset_loads_through_the_strict_config(params: Path, name: str) -> None:
+def test_preset_loads_through_the_strict_config(params: Path, name: str) -> None:
     switch(name, params=params, folder=PRESETS)
     for section in SECTIONS:
         read(params, section)
@@ -75,7 +76,7 @@ def test_a_preset_loads_through_the_strict_config(params: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_there_and_back_is_every_byte_and_every_comment_stays(params: Path, name: str) -> None:
+def test_switch_there_and_back_keeps_every_byte(params: Path, name: str) -> None:
     changed = switch(name, params=params, folder=PRESETS)
     text = params.read_text(encoding="utf-8")
     comments = [line.strip() for line in COMMITTED.splitlines() if line.strip().startswith("#")]
@@ -87,14 +88,14 @@ def test_there_and_back_is_every_byte_and_every_comment_stays(params: Path, name
     assert len(back) == len(changed)
 
 
-def test_what_changed_is_said_as_it_is_written(params: Path) -> None:
+def test_switch_prints_what_changed(params: Path) -> None:
     changed = switch("paper", params=params, folder=PRESETS)
     assert "rm.lr: 1.0e-3 -> 1.0e-6" in changed
     assert "model.separator: '' -> '<sep>'" in changed
     assert "rounds: - id: r1 prev: r0 -> - id: r1 prev: r0 - id: r2 prev: r1 - id: r3 prev: r2" in changed
 
 
-def test_a_preset_does_not_depend_on_the_one_before(params: Path) -> None:
+def test_switch_does_not_depend_on_the_preset_before(params: Path) -> None:
     switch("paper", params=params, folder=PRESETS)
     expected = params.read_text(encoding="utf-8")
     switch("hh_1b", params=params, folder=PRESETS)
@@ -102,7 +103,7 @@ def test_a_preset_does_not_depend_on_the_one_before(params: Path) -> None:
     assert params.read_text(encoding="utf-8") == expected
 
 
-def test_a_key_that_no_preset_has_stays_yours(params: Path) -> None:
+def test_switch_leaves_a_key_that_no_preset_has(params: Path) -> None:
     params.write_text(COMMITTED.replace("\nseed: 1\n", "\nseed: 7\n"), encoding="utf-8")
     switch("paper", params=params, folder=PRESETS)
     assert config.read_seed(params) == 7
@@ -118,7 +119,7 @@ def test_a_key_that_no_preset_has_stays_yours(params: Path) -> None:
         ("rm: [", r"mine.yaml: found while parsing"),
     ],
 )
-def test_a_preset_that_does_not_fit_changes_nothing(params: Path, written: str, message: str) -> None:
+def test_switch_to_an_invalid_preset_changes_nothing(params: Path, written: str, message: str) -> None:
     folder = params.parent / "presets"
     shutil.copytree(PRESETS, folder)
     (folder / "mine.yaml").write_text(written, encoding="utf-8")
@@ -127,14 +128,14 @@ def test_a_preset_that_does_not_fit_changes_nothing(params: Path, written: str, 
     assert params.read_text(encoding="utf-8") == COMMITTED
 
 
-def test_an_unknown_preset_is_one_message(params: Path) -> None:
+def test_main_refuses_an_unknown_preset(params: Path) -> None:
     with pytest.raises(
         UserError, match=r"found no papre.yaml; expected one of demo, hh_1b, paper, smollm2; write"
     ):
         switch("papre", params=params, folder=PRESETS)
 
 
-def test_a_preset_says_what_is_not_fetched(
+def test_main_says_what_is_not_fetched(
     params: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(PRESETS, params.parent / "presets")
@@ -147,16 +148,13 @@ def test_a_preset_says_what_is_not_fetched(
     assert capsys.readouterr().out.endswith("values changed to preset demo\n")
 
 
-# As dvc takes it
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
-def test_dvc_takes_a_preset(tmp_path: Path, name: str) -> None:
+def test_dvc_runs_with_a_preset(tmp_path: Path, name: str) -> None:
     """It would run every stage of every round, once the checkpoints are there that the preset names."""
     copy = copy_repository(tmp_path, small=False)
-    told = run(["python", "-m", "apo.preset", name], copy)
-    assert told.returncode == 0 and f"values changed to preset {name}" in told.stdout
+    output = run(["python", "-m", "apo.preset", name], copy)
+    assert output.returncode == 0 and f"values changed to preset {name}" in output.stdout
     all_stages = stages(copy)
     for stage in all_stages.values():  # dvc looks at the outputs of a stage before that of the next one
         for out in [*stage["outs"], *stage["metrics"]]:
@@ -176,3 +174,22 @@ def test_dvc_takes_a_preset(tmp_path: Path, name: str) -> None:
     assert ran(dvc(copy, "repro", "--dry")) == set(all_stages)
     rounds = len(preset(name).get("rounds", [1]))
     assert sum(stage.startswith("train_apo_rm@") for stage in all_stages) == rounds
+
+
+@pytest.mark.parametrize("name", names(ROOT / "presets"))
+def test_preset_pins_what_its_parameters_start_from(name: str) -> None:
+    values, pinned = read_preset(name, ROOT / "presets")
+    places = {one.to: one.type for one in pinned}
+    starts = {values["backbone"]["start"], values["actor"]["start"]}
+    if name in ("hh_1b", "smollm2"):
+        assert starts == {to for to, kind in places.items() if kind == "model"}
+        assert [values["data"]["hub"]["path"]] == [to for to, kind in places.items() if kind == "dataset"]
+    else:
+        assert pinned == []
+
+
+def test_presets_pin_a_folder_to_one_entry() -> None:
+    entries: dict[str, Any] = {}
+    for name in names(ROOT / "presets"):
+        for one in read_preset(name, ROOT / "presets")[1]:
+            assert entries.setdefault(one.to, one) == one

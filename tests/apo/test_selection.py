@@ -118,10 +118,14 @@ def test_select_leaves_samples_of_another_form_as_they_are() -> None:
 
 def test_select_keeps_the_ids_that_were_drawn_beside_the_samples() -> None:
     row = samples("a", "x", "y", hh_best="human") | {"sample_ids": [None, [7, 8]]}
-    [found], _ = run([row], [rewards("a", 1.0, 2.0, hh_best=3.0)])
-    assert found["sample_ids"] == [None, [7, 8]] and list(found)[-3:] == ["sample_ids", "scores", "margin"]
-    [found], _ = run([row], [rewards("a", 1.0, 2.0, hh_best=3.0)], include_extra=True)
-    assert found["samples"] == ["x", "y", "human"] and found["sample_ids"] == [None, [7, 8], None]
+    [selection], _ = run([row], [rewards("a", 1.0, 2.0, hh_best=3.0)])
+    assert selection["sample_ids"] == [None, [7, 8]] and list(selection)[-3:] == [
+        "sample_ids",
+        "scores",
+        "margin",
+    ]
+    [selection], _ = run([row], [rewards("a", 1.0, 2.0, hh_best=3.0)], include_extra=True)
+    assert selection["samples"] == ["x", "y", "human"] and selection["sample_ids"] == [None, [7, 8], None]
 
 
 def test_select_finds_rewards_by_id_in_any_order() -> None:

@@ -13,12 +13,12 @@ from benchmarks.gpu import BEGIN, END, JOBS, PAGE, RESULTS, table
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_shows_the_results() -> None:
+def test_page_scale_shows_the_results_of_the_gpu() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert page.partition(BEGIN)[2].partition(END)[0].strip() == table(json.loads(RESULTS.read_text()))
 
 
-def test_a_failed_job_is_in_the_table() -> None:
+def test_table_shows_a_failed_job() -> None:
     results = json.loads(RESULTS.read_text())
     results["jobs"]["sampling"] = {"error": "OutOfMemoryError: 80 GiB"}
     assert "| sampling | failed: OutOfMemoryError: 80 GiB |" in table(results)
@@ -36,13 +36,13 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_without_a_gpu_it_says_what_to_do() -> None:
+def test_main_without_a_gpu_says_what_to_do() -> None:
     done = run()
     assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("benchmarks.gpu: no GPU; --tiny")
 
 
 @pytest.mark.slow
-def test_every_job_runs_at_a_tiny_size(tmp_path: Path) -> None:
+def test_jobs_run_at_a_tiny_size(tmp_path: Path) -> None:
     done = run("--tiny", "--out", str(tmp_path / "gpu.json"))
     assert done.returncode == 0, done.stderr
     jobs = json.loads((tmp_path / "gpu.json").read_text())["jobs"]

@@ -91,14 +91,14 @@ def peak(stage: Callable[[Path], None], folder: Path) -> int:
 def growth(folder: Path) -> dict[str, float]:
     """Bytes that each stage holds more for each row more."""
     sizes = (250, 500)
-    found: dict[str, list[int]] = {}
+    bytes_kept: dict[str, list[int]] = {}
     for number in (150, *sizes):  # the first time more is imported and remembered
         prepare(folder / str(number), number)
         for stage in (bring, split, convert, rjs):
-            found.setdefault(stage.__name__, []).append(peak(stage, folder / str(number)))
+            bytes_kept.setdefault(stage.__name__, []).append(peak(stage, folder / str(number)))
         for name in ("apo", "rjs"):
             assert sum(1 for _ in read_rows(folder / str(number) / f"{name}.jsonl")) == number
-    return {name: (more - less) / (sizes[1] - sizes[0]) for name, (_, less, more) in found.items()}
+    return {name: (more - less) / (sizes[1] - sizes[0]) for name, (_, less, more) in bytes_kept.items()}
 
 
 @pytest.mark.slow
@@ -108,9 +108,9 @@ def test_what_a_stage_keeps_of_a_row_is_bounded_and_holds_no_text(tmp_path: Path
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    found = ast.literal_eval(done.stdout)
-    assert found.keys() == {"bring", "split", "convert", "rjs"}
-    assert max(found.values()) < KEPT, found
+    kept = ast.literal_eval(done.stdout)
+    assert kept.keys() == {"bring", "split", "convert", "rjs"}
+    assert max(kept.values()) < KEPT, kept
 
 
 # What the benchmark reads
@@ -129,21 +129,23 @@ def test_made_up_dialogues_are_of_several_turns_and_some_nearly_the_same() -> No
 
 
 def test_as_many_samples_as_golden_answers_and_the_same_queries() -> None:
-    found: dict[str, list[Any]] = {}
+    queries: dict[str, list[Any]] = {}
     for name, row in many.rows(300):
-        found.setdefault(name, []).append(row)
-    golden, samples = found["golden"], found["samples"]
+        queries.setdefault(name, []).append(row)
+    golden, samples = queries["golden"], queries["samples"]
     assert [row["query"] for row in golden] == [row["query"] for row in samples]
-    assert [row["query_id"] for row in samples] == [row["query_id"] for row in found["scores"]]
-    assert len(found["comparisons"]) == len({row["query_id"] for row in samples}) == 300
+    assert [row["query_id"] for row in samples] == [row["query_id"] for row in queries["scores"]]
+    assert len(queries["comparisons"]) == len({row["query_id"] for row in samples}) == 300
     assert all(len(row["samples"]) == 4 and all(row["samples"]) for row in samples)
-    compared = {row["chosen"].rpartition("Assistant:")[0] for row in found["comparisons"]}
+    compared = {row["chosen"].rpartition("Assistant:")[0] for row in queries["comparisons"]}
     assert compared <= {row["query"].removesuffix("Assistant:") for row in golden}
 
 
 def test_the_table_has_a_line_for_each_stage() -> None:
-    found: dict[int, dict[str, Any]] = {n: dict.fromkeys(big.STAGES, (n / 1000, 99.6)) for n in (1000, 10**6)}
-    lines = big.table(found).splitlines()
+    measurements: dict[int, dict[str, Any]] = {
+        n: dict.fromkeys(big.STAGES, (n / 1000, 99.6)) for n in (1000, 10**6)
+    }
+    lines = big.table(measurements).splitlines()
     assert lines[0] == "| stage | 1,000 rows | 1,000,000 rows |"
     assert lines[2] == "| data | 1.0 s, 100 MB | 1,000.0 s, 100 MB |"
     assert len(lines) == 2 + len(big.STAGES)

@@ -29,19 +29,19 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_page_shows_the_results() -> None:
+def test_page_training_shows_the_results_of_vllm() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert page.partition(BEGIN)[2].partition(END)[0].strip() == table(json.loads(RESULTS.read_text()))
 
 
-def test_what_the_page_promises_is_what_was_found() -> None:
-    for found in json.loads(RESULTS.read_text())["models"].values():
-        assert {name: found[name][0] for name in NOTHING} == dict.fromkeys(NOTHING, 0)
-        assert found["distinct"][0] > found["distinct"][1] / 4
-        assert found.get("resumed", [0])[0] == 0
+def test_page_training_promises_what_was_measured() -> None:
+    for of_model in json.loads(RESULTS.read_text())["models"].values():
+        assert {name: of_model[name][0] for name in NOTHING} == dict.fromkeys(NOTHING, 0)
+        assert of_model["distinct"][0] > of_model["distinct"][1] / 4
+        assert of_model.get("resumed", [0])[0] == 0
 
 
-def test_a_cell_says_how_many_of_how_many() -> None:
+def test_table_cell_says_how_many_of_how_many() -> None:
     results = json.loads(RESULTS.read_text())
     results["models"] = {"a": {name: [1, 2000] for name in ROWS} | {"weights": 1234}}
     lines = table(results).splitlines()
@@ -49,20 +49,20 @@ def test_a_cell_says_how_many_of_how_many() -> None:
     assert lines[-1] == f"| {RESUMED} |  |"
 
 
-def test_responses_are_compared_one_by_one() -> None:
+def test_compared_counts_responses_one_by_one() -> None:
     assert differing([[[1], [2]], [[3]]], [[[1], [2, 0]], [[4]]]) == [2, 3]
 
 
 @needs_vllm
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_its_samples_are_those_that_are_promised(tmp_path: Path) -> None:
+def test_stage_sample_with_vllm_writes_the_promised_samples(tmp_path: Path) -> None:
     out = tmp_path / "vllm.json"
     done = run("benchmarks.vllm", "--tiny", "--out", str(out))
     assert done.returncode == 0, done.stderr[-5000:]
-    found = json.loads(out.read_text())["models"][TINY]
-    assert {name: found[name] for name in NOTHING} == {name: [0, count] for name, count in NOTHING.items()}
-    assert found["distinct"][0] > 100 and found["resumed"] == [0, 768]
+    results = json.loads(out.read_text())["models"][TINY]
+    assert {name: results[name] for name in NOTHING} == {name: [0, count] for name, count in NOTHING.items()}
+    assert results["distinct"][0] > 100 and results["resumed"] == [0, 768]
 
 
 @needs_vllm
@@ -75,7 +75,7 @@ def test_its_samples_are_those_that_are_promised(tmp_path: Path) -> None:
         ("0.2", 2, "config.json: found attention heads of size 16; expected one of 32, "),
     ],
 )
-def test_an_engine_that_does_not_start_is_one_message(
+def test_main_names_an_engine_that_does_not_start(
     tmp_path: Path, memory: str, heads: int, message: str
 ) -> None:
     llm = tiny.backbone(tmp_path / "llm", num_attention_heads=heads, num_key_value_heads=heads)

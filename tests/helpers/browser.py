@@ -48,9 +48,9 @@ class Seen:
 def find_browser() -> str:
     """The program of the browser; skips the test, or fails it, where there is none."""
     named = os.environ.get("APO_BROWSER")
-    found = named or next(filter(None, map(shutil.which, NAMES)), None)
-    if found and (shutil.which(found) or Path(found).is_file()):
-        return found
+    browser = named or next(filter(None, map(shutil.which, NAMES)), None)
+    if browser and (shutil.which(browser) or Path(browser).is_file()):
+        return browser
     reason = f"no browser: APO_BROWSER is {named!r}, and none of {', '.join(NAMES)} is on the path"
     if os.environ.get("APO_REQUIRE_BROWSER") == "1":
         pytest.fail(reason)

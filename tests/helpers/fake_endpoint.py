@@ -85,3 +85,8 @@ def serving(respond: Respond) -> Iterator[Server]:
         finally:
             http_server.shutdown()
             thread.join()
+
+
+def in_turn(*responses: Response) -> Respond:
+    """A server that sends these responses in turn, and the last one for ever."""
+    return lambda _, number: responses[min(number, len(responses) - 1)]

@@ -1,13 +1,16 @@
 """A judge behind a fake endpoint, and answers for it to compare."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
-from apo.core.records import write_rows
+from apo.core.records import read_rows, write_rows
 from apo.judge.settings import Judge
+from stages.judge import main
 from tests.helpers.fake_endpoint import Respond, Response, completion
 
 ROOT = Path(__file__).parents[2]
@@ -52,3 +55,21 @@ def write_answers(folder: Path, **texts_by_model: list[str]) -> Path:
         ]
         write_rows(folder / f"{name}.jsonl", rows)
     return folder
+
+
+def write_params(**changes: Any) -> None:
+    section = COMMITTED | {"model": "m", "bootstrap": 200} | changes
+    Path("params.yaml").write_text(json.dumps({"seed": 1, "judge": section}))
+
+
+def play(**changes: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Runs the stage on `data/evaluate`; its rows and metrics."""
+    write_params(**changes)
+    main(Path("data/evaluate"), Path("data/judge/verdicts.jsonl"), Path("metrics/judge.json"))
+    content = json.loads(Path("metrics/judge.json").read_text(), parse_constant=pytest.fail)
+    assert content.keys() == {"judge"}
+    return list(read_rows(Path("data/judge/verdicts.jsonl"))), content["judge"]
+
+
+def output_bytes() -> dict[str, bytes]:
+    return {name: Path(name).read_bytes() for name in ("data/judge/verdicts.jsonl", "metrics/judge.json")}

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 @cache
 def imports_of(path: Path) -> frozenset[Path]:
     """Files of this project that a file imports directly."""
-    found = set()
+    imported = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):
@@ -21,8 +21,8 @@ def imports_of(path: Path) -> frozenset[Path]:
             base = ROOT / name.replace(".", "/")
             for candidate in (base.with_suffix(".py"), base / "__init__.py"):
                 if candidate.is_file() and name.split(".")[0] in ("apo", "stages"):
-                    found.add(candidate)
-    return frozenset(found)
+                    imported.add(candidate)
+    return frozenset(imported)
 
 
 def files_needed(path: Path) -> set[Path]:

@@ -58,9 +58,9 @@ def gradients(model: nn.Module, values: Tensor) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+def assert_close(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """The same parameters have gradients, and they differ by less than 1e-4 of their length."""
-    assert found.keys() == expected.keys()
-    for name, own in expected.items():
-        gap = (found[name] - own).norm() / own.norm().clamp(min=1e-6)
+    assert actual.keys() == expected.keys()
+    for name, wanted in expected.items():
+        gap = (actual[name] - wanted).norm() / wanted.norm().clamp(min=1e-6)
         assert gap < 1e-4, (name, gap)

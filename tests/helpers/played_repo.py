@@ -30,9 +30,9 @@ def play_once(factory: pytest.TempPathFactory) -> Path:
             shutil.rmtree(shared, ignore_errors=True)
             shared.mkdir()
             _play(shared)
-    own = factory.mktemp("game")
-    shutil.copytree(shared, own, symlinks=True, dirs_exist_ok=True)
-    return own / "repository"
+    folder = factory.mktemp("game")
+    shutil.copytree(shared, folder, symlinks=True, dirs_exist_ok=True)
+    return folder / "repository"
 
 
 def _play(folder: Path) -> Path:
@@ -80,7 +80,7 @@ def stages(repository: Path) -> dict[str, Any]:
 
 def expanded(declared: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
     """The instances of the declared stages by the names that dvc gives them."""
-    found = {}
+    instances = {}
     for name, stage in declared.items():
         for instance, values in _instances(stage, params):
             body = json.dumps({"metrics": [], "params": [], **stage})
@@ -90,8 +90,8 @@ def expanded(declared: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]
                     value = value[int(key)] if key.lstrip("-").isdigit() else value[key]
                 body = body.replace("${" + place + "}", str(value))
             body = body.replace(r"\\${", "${")  # escaped in dvc.yaml: the shell's
-            found[f"{name}@{instance}" if instance else name] = json.loads(body)
-    return found
+            instances[f"{name}@{instance}" if instance else name] = json.loads(body)
+    return instances
 
 
 def _instances(stage: dict[str, Any], params: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -1,12 +1,17 @@
 """A small run for the report: the files of one round, as the stages write them."""
 
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from apo.report.page import build_page
+from apo.report.run import Run
+
 ROOT = Path(__file__).parents[2]
+
 HOSTILE = (
     "<script>window.hurt = 1</script> </script><!-- <img src=x onerror='window.hurt = 2'> &lt;b&gt; "
     "\ufffd\ufffd \x01\x1b\x9f \u202egnorw\u202c \u2028\u2029 {{style}} " + "long" * 200
@@ -46,8 +51,8 @@ def write_run(folder: Path, *, queries: int = 6, hostile: int = 2) -> None:
     }
     golden = [
         {"query_id": name, "query": query(i), "golden": f" Golden {name}.", "type": kinds[i % 2]}
-        for own in names.values()
-        for i, name in enumerate(own)
+        for of_part in names.values()
+        for i, name in enumerate(of_part)
     ]
     write_lines(data / "raw/golden.jsonl", golden)
     (data / "raw/truth.json").write_text("{}\n")
@@ -210,5 +215,31 @@ def _write_metrics(folder: Path) -> None:
 
 def settings() -> dict[str, Any]:
     """The parameters as committed."""
-    found: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return found
+    values: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return values
+
+
+def page_of(run: Run) -> str:
+    return build_page(run, run.transcripts, settings())
+
+
+def text_of(page: str) -> str:
+    """What a reader sees without JavaScript."""
+
+    class Reader(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.text, self.inside = "", ""
+
+        def handle_starttag(self, tag: str, attrs: Any) -> None:
+            self.inside = tag if tag in ("script", "style") else ""
+
+        def handle_endtag(self, tag: str) -> None:
+            self.inside = ""
+
+        def handle_data(self, data: str) -> None:
+            self.text += "" if self.inside else data
+
+    reader = Reader()
+    reader.feed(page)
+    return reader.text

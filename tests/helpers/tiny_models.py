@@ -100,8 +100,8 @@ def random_items(seed: int, responses: list[int]) -> list[ResponseSet]:
 
     def ids(longest: int) -> list[int]:
         length = int(torch.randint(1, longest + 1, (), generator=generator))
-        found: list[int] = torch.randint(4, 380, (length,), generator=generator).tolist()
-        return found
+        drawn: list[int] = torch.randint(4, 380, (length,), generator=generator).tolist()
+        return drawn
 
     return [ResponseSet([1, *ids(12)], [ids(9) for _ in range(number)]) for number in responses]
 

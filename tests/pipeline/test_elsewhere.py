@@ -37,18 +37,18 @@ def section(title: str) -> str:
 
 def blocks(title: str, kind: str) -> list[str]:
     """The code blocks of a section that are of a kind."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", section(title), flags=re.DOTALL | re.MULTILINE)
-    return [text for own, text in found if own == kind]
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", section(title), flags=re.DOTALL | re.MULTILINE)
+    return [text for language, text in fenced if language == kind]
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with checkpoints and files under the names of a played game, and this one's artifacts."""
-    made = tmp_path_factory.mktemp("readme") / "apo"
-    tiny.backbone(made / "models" / "actor")
-    tiny.backbone(made / "models" / "llm_apo" / "r1")
-    reward_model = tiny.reward_model(made / "models" / "actor", max_length=256)
-    save_reward_model(reward_model, made / "models" / "rm_apo" / "r1", tiny.CARD)
+    folder = tmp_path_factory.mktemp("readme") / "apo"
+    tiny.backbone(folder / "models" / "actor")
+    tiny.backbone(folder / "models" / "llm_apo" / "r1")
+    reward_model = tiny.reward_model(folder / "models" / "actor", max_length=256)
+    save_reward_model(reward_model, folder / "models" / "rm_apo" / "r1", tiny.CARD)
     samples = [
         {"query_id": r["query_id"], "query": r["query"], "samples": r["responses"]} for r in COMPARISONS
     ]
@@ -56,23 +56,25 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = select(
         samples, scores, include_extra=False, samples_source="s", rewards_source="r", counts=Counter()
     )
-    write_rows(made / "data/rjs/r1/apo.jsonl", rows)
-    write_rows(made / "data/split/test.jsonl", COMPARISONS)
-    (made / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    change_params(made / "params.yaml", {"rounds": [{"id": "r1", "prev": "r0"}]})
+    write_rows(folder / "data/rjs/r1/apo.jsonl", rows)
+    write_rows(folder / "data/split/test.jsonl", COMPARISONS)
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    change_params(folder / "params.yaml", {"rounds": [{"id": "r1", "prev": "r0"}]})
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    (made / "dvc.yaml").write_text(STAGES + "artifacts:" + text.split("\nartifacts:")[1].split("\nplots:")[0])
+    (folder / "dvc.yaml").write_text(
+        STAGES + "artifacts:" + text.split("\nartifacts:")[1].split("\nplots:")[0]
+    )
     for name in ("apo", "benchmarks", "stages", "Makefile"):
-        (made / name).symlink_to(ROOT / name)
-    (made / ".gitignore").write_text("/apo\n/benchmarks\n/stages\n/Makefile\n")
-    git(made, "init", "-q")
+        (folder / name).symlink_to(ROOT / name)
+    (folder / ".gitignore").write_text("/apo\n/benchmarks\n/stages\n/Makefile\n")
+    git(folder, "init", "-q")
     for key, value in (("name", "test"), ("email", "test@example.org")):
-        git(made, "config", f"user.{key}", value)
-    dvc(made, "init", "-q")
-    dvc(made, "add", "-q", "models/rm_apo/r1")
-    git(made, "add", "-A")
-    git(made, "commit", "-qm", "played")
-    return made
+        git(folder, "config", f"user.{key}", value)
+    dvc(folder, "init", "-q")
+    dvc(folder, "add", "-q", "models/rm_apo/r1")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "played")
+    return folder
 
 
 def printed(repository: Path, script: str, **environment: str) -> str:
@@ -94,19 +96,19 @@ def printed(repository: Path, script: str, **environment: str) -> str:
 
 def steps(block: str) -> list[tuple[str, str]]:
     """Each command of a console block with what it prints."""
-    found = re.split(r"^\$ ", block, flags=re.MULTILINE)
-    assert found[0] == ""
-    return [(step.split("\n", 1)[0], step.split("\n", 1)[1]) for step in found[1:]]
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)
+    assert parts[0] == ""
+    return [(step.split("\n", 1)[0], step.split("\n", 1)[1]) for step in parts[1:]]
 
 
-def test_a_pipeline_prints_rewards(repository: Path, tmp_path: Path) -> None:
-    code, told = (
+def test_transformers_pipeline_prints_rewards(repository: Path, tmp_path: Path) -> None:
+    code, expected = (
         blocks("Use a checkpoint elsewhere", "python")[0],
         blocks("Use a checkpoint elsewhere", "")[0],
     )
     (tmp_path / "example.py").write_text(code)
-    found = printed(repository, f"python {tmp_path / 'example.py'}")
-    assert re.sub(r"-?\d\.\d\d", "#", found) == re.sub(r"-?\d\.\d\d", "#", told)
+    output = printed(repository, f"python {tmp_path / 'example.py'}")
+    assert re.sub(r"-?\d\.\d\d", "#", output) == re.sub(r"-?\d\.\d\d", "#", expected)
 
 
 def test_trl_trains_on_what_the_pipeline_wrote(repository: Path, tmp_path: Path) -> None:
@@ -118,8 +120,8 @@ def test_trl_trains_on_what_the_pipeline_wrote(repository: Path, tmp_path: Path)
         printed(repository, commands) == "pairs.jsonl: 9 rows\nmessages.jsonl: 9 rows\ntext.jsonl: 9 rows\n"
     )
     (tmp_path / "example.py").write_text(code)
-    found = printed(repository, f"python {tmp_path / 'example.py'}", HF_HOME=str(tmp_path / "cache"))
-    assert found.count("'train_loss'") == 3, found
+    output = printed(repository, f"python {tmp_path / 'example.py'}", HF_HOME=str(tmp_path / "cache"))
+    assert output.count("'train_loss'") == 3, output
 
 
 @pytest.mark.skipif(not REWARDBENCH.is_dir(), reason="make interop installs RewardBench")
@@ -127,8 +129,8 @@ def test_rewardbench_reads_the_export(repository: Path, tmp_path: Path) -> None:
     install, *commands = blocks("Use a checkpoint elsewhere", "sh")[1].splitlines()
     assert install == "make interop"  # is this test's neighbour
     script = "\n".join(commands).replace("=.venv/", f"=.:{ROOT}/.venv/")
-    found = printed(repository, script, HF_HOME=str(tmp_path / "cache"))
-    assert re.search(r"Results: [\d.]+, on 17 prompts", found), found
+    output = printed(repository, script, HF_HOME=str(tmp_path / "cache"))
+    assert re.search(r"Results: [\d.]+, on 17 prompts", output), output
 
 
 def test_the_servers_are_given_folders_of_the_pipeline() -> None:
@@ -138,14 +140,14 @@ def test_the_servers_are_given_folders_of_the_pipeline() -> None:
     assert "vLLM was not run here" in section("Use a checkpoint elsewhere")
 
 
-def test_shared_registered_and_fetched(repository: Path, tmp_path: Path) -> None:
+def test_models_are_shared_registered_and_fetched(repository: Path, tmp_path: Path) -> None:
     share, fetch = blocks("Share, register, fetch", "")
-    for command, told in steps(share):
-        assert printed(repository, command.replace("/mnt/models/apo", str(tmp_path / "remote"))) == told, (
-            command
-        )
-    for command, told in steps(fetch):
-        assert printed(tmp_path, command.replace("/home/me/apo", str(repository))) == told, command
+    for command, expected in steps(share):
+        assert (
+            printed(repository, command.replace("/mnt/models/apo", str(tmp_path / "remote"))) == expected
+        ), command
+    for command, expected in steps(fetch):
+        assert printed(tmp_path, command.replace("/home/me/apo", str(repository))) == expected, command
     for file in (tmp_path / "judge").iterdir():
         assert file.read_bytes() == (repository / "models/rm_apo/r1" / file.name).read_bytes()
 
@@ -160,25 +162,25 @@ def test_the_artifacts_are_the_models_of_the_last_round(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     run(["dvc", "init", "-q"], tmp_path)
     with Repo(str(tmp_path)) as repo:
-        found = repo.artifacts.read()["dvc.yaml"]
+        artifacts = repo.artifacts.read()["dvc.yaml"]
         outs = {Path(out.fs_path).relative_to(tmp_path).as_posix() for out in repo.index.outs}
-    assert {name: artifact.path for name, artifact in found.items()} == {
+    assert {name: artifact.path for name, artifact in artifacts.items()} == {
         "rm-base": "models/rm_base",
         "rm-apo": "models/rm_apo/b",
         "rm-test": "models/rm_test",
         "llm-base": "models/llm_base/b",
         "llm-apo": "models/llm_apo/b",
     }
-    assert {artifact.path for artifact in found.values()} <= outs
-    for name, artifact in found.items():
+    assert {artifact.path for artifact in artifacts.values()} <= outs
+    for name, artifact in artifacts.items():
         assert artifact.type == "model" and artifact.desc and len(artifact.labels) == 2
         assert f"`{name}`" in section("Share, register, fetch")
 
 
-def test_a_sweep_is_queued_and_started(repository: Path, tmp_path: Path) -> None:
+def test_sweep_is_queued_and_started(repository: Path, tmp_path: Path) -> None:
     [block] = blocks("A sweep on several GPUs", "")
-    for command, told in steps(block):
-        assert printed(repository, command, TMPDIR=str(tmp_path)) == told, command
+    for command, expected in steps(block):
+        assert printed(repository, command, TMPDIR=str(tmp_path)) == expected, command
     for _ in range(120):
         status = dvc(repository, "queue", "status")
         if status.count("Success") == 2:

@@ -50,10 +50,10 @@ class NoHalves(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs the operation, between two looks at its tensors."""
         self._look(func, (args, kwargs))
-        found = func(*args, **(kwargs or {}))
-        self._look(func, found)
+        result = func(*args, **(kwargs or {}))
+        self._look(func, result)
         self.operations += 1
-        return found
+        return result
 
     @staticmethod
     def _look(func: Any, values: Any) -> None:
@@ -121,8 +121,8 @@ def reward_training(folder: Path, *, golden: bool = False, rank: int = 0, loss: 
 
 def aligning(folder: Path, *, method: str) -> int:
     """Of the LLM on scored samples."""
-    own = {"method": method, "beta": 0.2, "rank_weight": 2.0, "sft_weight": 0.5, "max_length": 64}
-    settings = tiny.optimizer(Align, **own, lora=tiny.NO_LORA)
+    values = {"method": method, "beta": 0.2, "rank_weight": 2.0, "sft_weight": 0.5, "max_length": 64}
+    settings = tiny.optimizer(Align, **values, lora=tiny.NO_LORA)
     model = ResponseLikelihood(tiny.language_model(), pad_id=3, max_length=64)
     data = [Ranking(one.item, one.labels) for one in COMPARISONS]
     with checkpoints() as states:
@@ -134,8 +134,8 @@ def sampling(folder: Path, **settings: Any) -> int:
     rows = [{"query_id": "a", "query": QUERY}, {"query_id": "b", "query": tiny.query("Where?")}]
     prompts = encode_prompts(READER, rows, Counter(), where="rows")
     chosen = tiny.sampling(**settings)
-    found = sample_responses(tiny.language_model(), prompts, chosen, seed=1, ends=[2], desc="sample")
-    return sum(map(len, found))
+    responses = sample_responses(tiny.language_model(), prompts, chosen, seed=1, ends=[2], desc="sample")
+    return sum(map(len, responses))
 
 
 def scoring(folder: Path, **changes: Any) -> int:

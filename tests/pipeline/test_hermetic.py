@@ -104,12 +104,12 @@ def copy_declared(stage: dict[str, Any], repository: Path, sandbox: Path) -> lis
 
 def files_below(root: Path, names: list[str]) -> dict[str, bytes]:
     """The content of files, and of all files in folders, by name."""
-    found = {}
+    files = {}
     for name in names:
         path = root / name
         members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        found |= {member.relative_to(root).as_posix(): member.read_bytes() for member in members}
-    return found
+        files |= {member.relative_to(root).as_posix(): member.read_bytes() for member in members}
+    return files
 
 
 def all_files(root: Path) -> set[str]:
@@ -148,9 +148,9 @@ def test_a_stage_needs_what_it_declares_and_no_more(name: str, game: Path, sandb
     assert done.returncode == 0, done.stderr
     assert files_below(sandbox, written(stage)) == files_below(game, written(stage))
 
-    own = {"alone.py", "declared.json", "unread.json", "params.yaml", *inputs}
-    made = {name for name in all_files(sandbox) - own if not name.startswith(".cache/")}
-    assert made == set(files_below(game, written(stage)))  # and nothing else was written
+    given = {"alone.py", "declared.json", "unread.json", "params.yaml", *inputs}
+    outputs = {name for name in all_files(sandbox) - given if not name.startswith(".cache/")}
+    assert outputs == set(files_below(game, written(stage)))  # and nothing else was written
 
     if not shows_reading(sandbox):
         return  # test_reading_shows_in_the_access_time says so

@@ -94,9 +94,9 @@ def test_a_text_classification_pipeline_gives_the_rewards(models: Path, rm: Rewa
     pipe = pipeline("text-classification", model=str(models / "rm"), device="cpu")
     flat = [(row["query"], response) for row in COMPARISONS for response in row["responses"]]
     texts = pipe.tokenizer.apply_chat_template([conversation(*pair) for pair in flat], tokenize=False)
-    found = pipe(texts, function_to_apply="none", add_special_tokens=False, batch_size=4)
+    results = pipe(texts, function_to_apply="none", add_special_tokens=False, batch_size=4)
     expected = [reward for rewards in our_rewards(rm, COMPARISONS) for reward in rewards]
-    assert [one["score"] for one in found] == pytest.approx(expected, abs=1e-5)
+    assert [one["score"] for one in results] == pytest.approx(expected, abs=1e-5)
     assert len({round(value, 3) for value in expected}) > 10
 
 
@@ -112,8 +112,8 @@ def test_trl_rewards_its_completions_with_a_checkpoint(models: Path, rm: RewardM
 
     def watch(prompts: list[Any], completions: list[Any], **_: Any) -> list[float]:
         for prompt, completion in zip(prompts, completions, strict=True):
-            [said], [asked] = completion, prompt
-            drawn.append({"query": tiny.query(asked["content"]), "responses": [said["content"]]})
+            [answer], [asked] = completion, prompt
+            drawn.append({"query": tiny.query(asked["content"]), "responses": [answer["content"]]})
         return [0.0] * len(prompts)
 
     prompts = [[{"role": "user", "content": f"What is {n} plus 1?"}] for n in range(4)]
@@ -218,18 +218,18 @@ def test_the_scored_pairs_train_in_the_dpo_trainer_as_they_are(
 def examples() -> list[dict[str, list[dict[str, str]]]]:
     """The pairs that RewardBench's own tests hold, as whole conversations."""
     tree = ast.parse((REWARDBENCH / "tests" / "test_data.py").read_text(encoding="utf-8"))
-    found = []
+    sections = []
     for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
-        own: dict[str, Any] = {}
+        section: dict[str, Any] = {}
         for node in function.body:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
-                own[ast.literal_eval(node.targets[0].slice)] = ast.literal_eval(node.value)
-        if own.keys() == {"prompt", "chosen", "rejected"}:
-            prompt = own["prompt"]
+                section[ast.literal_eval(node.targets[0].slice)] = ast.literal_eval(node.value)
+        if section.keys() == {"prompt", "chosen", "rejected"}:
+            prompt = section["prompt"]
             asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
             sides = ("chosen", "rejected")
-            found.append({s: [*asked, {"role": "assistant", "content": own[s]}] for s in sides})
-    return found
+            sections.append({s: [*asked, {"role": "assistant", "content": section[s]}] for s in sides})
+    return sections
 
 
 def rewardbench(folder: Path, dataset: Path) -> tuple[list[dict[str, Any]], float]:
@@ -257,16 +257,16 @@ def rewardbench(folder: Path, dataset: Path) -> tuple[list[dict[str, Any]], floa
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    told = re.search(r"Results: ([\d.]+), on", done.stdout)
-    assert told
-    return list(read_rows(folder / "results" / "rm_outputs.jsonl")), float(told[1])
+    accuracy = re.search(r"Results: ([\d.]+), on", done.stdout)
+    assert accuracy
+    return list(read_rows(folder / "results" / "rm_outputs.jsonl")), float(accuracy[1])
 
 
 @pytest.mark.skipif(not REWARDBENCH.is_dir(), reason="make interop installs RewardBench")
-@pytest.mark.parametrize("own", [True, False], ids=["its examples", "our comparisons"])
-def test_rewardbench_gives_our_rewards(models: Path, rm: RewardModel, tmp_path: Path, own: bool) -> None:
+@pytest.mark.parametrize("template", [True, False], ids=["its examples", "our comparisons"])
+def test_rewardbench_gives_our_rewards(models: Path, rm: RewardModel, tmp_path: Path, template: bool) -> None:
     (tmp_path / "rm").symlink_to(models / "rm")
-    if own:
+    if template:
         pairs = examples()
         assert len(pairs) == 4 and {len(pair["chosen"]) for pair in pairs} == {2, 4}
         write_rows(tmp_path / "dialogues.jsonl", pairs)

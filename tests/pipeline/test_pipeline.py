@@ -18,7 +18,7 @@ AFTER_APO = {
 }
 
 
-def test_where_it_runs_is_no_parameter(played: Path) -> None:
+def test_environment_changes_no_stage(played: Path) -> None:
     """Nothing changed: processes, engine and precision come from the environment, and dvc runs nothing."""
     where = {"APO_LAUNCH": "torchrun --standalone --nproc_per_node 2", "APO_DEEPSPEED": "configs/zero3.json"}
     assert ran(dvc(played, "repro", **where, APO_PRECISION="bf16")) == set()
@@ -32,7 +32,7 @@ def test_metrics_are_finite_numbers_under_unique_keys(played: Path) -> None:
     assert len(keys) == len(set(keys)) == sum(bool(stage["metrics"]) for stage in stages(played).values())
 
 
-def test_three_verbs(played: Path) -> None:
+def test_repro_exp_run_and_metrics_diff_work(played: Path) -> None:
     """A changed coefficient runs what depends on it, shows in the metrics, and set back runs none."""
     path = played / "metrics/r1/train_apo_rm.json"
     before = json.loads(path.read_text())["train_apo_rm_r1"]["train"]["final_loss"]
@@ -96,8 +96,8 @@ def test_other_bins_train_and_score_nothing_again(played: Path) -> None:
     assert evaluations <= would
     again = ran(dvc(played, "repro", "evaluate_apo_rm@round0", "--single-item", "--force"))
     assert again == {"evaluate_apo_rm@round0"}
-    found = json.loads((played / "metrics/r1/evaluate_apo_rm.json").read_text())["apo_rm_r1"]
-    assert "ece_15" in found["test"] and "ece_5" not in found["test"]
+    metrics = json.loads((played / "metrics/r1/evaluate_apo_rm.json").read_text())["apo_rm_r1"]
+    assert "ece_15" in metrics["test"] and "ece_5" not in metrics["test"]
     assert not {
         name for name in would if name.startswith(("train_", "test_rm", "backbone", "actor", "sample"))
     }
@@ -133,7 +133,7 @@ def test_error_ends_the_run_with_one_line(played: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_own_files_and_own_checkpoints(tmp_path: Path, played: Path) -> None:
+def test_game_plays_on_files_and_checkpoints_of_the_user(tmp_path: Path, played: Path) -> None:
     """Comparisons, golden answers, samples and models of others play the whole game."""
     repository = copy_repository(
         tmp_path / "repository",
@@ -180,5 +180,5 @@ def test_own_files_and_own_checkpoints(tmp_path: Path, played: Path) -> None:
     assert evaluated["llm_apo_r1_vs_llm_base_r1"].keys() == {"score"}
     measured = json.loads((repository / "metrics/evaluate_test_rm.json").read_text())["test_rm"]
     assert "truth" not in measured["test"]
-    for name, made in (("backbone", "pretrained_here"), ("actor", "fine_tuned_here")):
-        assert json.loads((repository / f"metrics/{name}.json").read_text())[name][made] is False
+    for name, model_name in (("backbone", "pretrained_here"), ("actor", "fine_tuned_here")):
+        assert json.loads((repository / f"metrics/{name}.json").read_text())[name][model_name] is False

@@ -50,16 +50,19 @@ def charts(page: Page, seen: Seen, picture: Path) -> dict[str, str]:
     page.screenshot(path=picture, full_page=True)
     assert seen.errors == []
     assert seen.leaving == []
-    found = {}
+    specifications = {}
     for name in PLOTS:
         chart = page.locator(f"#{name}")
         marks = chart.locator(".mark-line path, .mark-symbol path, .mark-area path, .mark-rule line")
         shapes = marks.evaluate_all("all => all.map(one => one.getAttribute('d') || '')")
         assert not any("NaN" in shape for shape in shapes), name
-        found[name] = " | ".join(chart.locator("svg text").all_text_contents())
-        assert shapes or not found[name], name
-        assert not re.search(r"NaN|undefined|null|Infinity", found[name]), (name, found[name])
-    return found
+        specifications[name] = " | ".join(chart.locator("svg text").all_text_contents())
+        assert shapes or not specifications[name], name
+        assert not re.search(r"NaN|undefined|null|Infinity", specifications[name]), (
+            name,
+            specifications[name],
+        )
+    return specifications
 
 
 def test_plots_show(played: Path, tmp_path: Path) -> None:
@@ -106,21 +109,23 @@ def test_the_tables_say_what_the_metrics_say(played: Path) -> None:
     bins = yaml.safe_load((played / "params.yaml").read_text())["evaluate_rm"]["calibration_bins"]
     assert all(tables.values())
     for model in ("base_rm", "test_rm", "apo_rm_r1"):
-        own = {name: [row for row in rows if row.get("model") == model] for name, rows in tables.items()}
+        of_model = {name: [row for row in rows if row.get("model") == model] for name, rows in tables.items()}
         test = metrics[model]["test"]
-        right = sum(int(row["pairs"]) * float(row["accuracy"]) for row in own["margins"])
+        right = sum(int(row["pairs"]) * float(row["accuracy"]) for row in of_model["margins"])
         assert right / test["pairs"] == pytest.approx(test["accuracy"])
         for kind in ("chosen", "rejected"):
-            assert test["pairs"] == sum(int(row["count"]) for row in own["rewards"] if row["kind"] == kind)
-        trained = [row for row in own["reliability"] if row["kind"] == "as trained"]
+            assert test["pairs"] == sum(
+                int(row["count"]) for row in of_model["rewards"] if row["kind"] == kind
+            )
+        trained = [row for row in of_model["reliability"] if row["kind"] == "as trained"]
         gaps = [abs(float(r["probability"]) - float(r["frequency"])) * int(r["count"]) for r in trained]
         assert sum(gaps) / test["pairs"] == pytest.approx(test[f"ece_onesided_{bins[0]}"])
         curve = read_csv(played / f"metrics/curves/{CURVES[model]}/training.csv")
-        assert [row["step"] for row in own["rm_training"]] == [
+        assert [row["step"] for row in of_model["rm_training"]] == [
             row["step"] for row in curve
         ]  # too few to thin
         assert all(0 <= float(row["accuracy"]) <= 1 for row in curve if row["accuracy"])
-        assert float(own["rm_training"][-1]["loss"]) == metrics[f"train_{model}"]["train"]["final_loss"]
+        assert float(of_model["rm_training"][-1]["loss"]) == metrics[f"train_{model}"]["train"]["final_loss"]
     for row in tables["rounds"]:
         measured = (
             metrics["answer_actor"]["golden"] if row["arm"] == "golden" else metrics[f"answer_{row['llm']}"]

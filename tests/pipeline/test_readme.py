@@ -35,8 +35,8 @@ def leaves(node: Any, above: str = "") -> list[str]:
 
 def row_of(leaf: str) -> str:
     """The first cell with the longest name that the leaf has, or is below."""
-    found = {name: cell for cell, _ in table() for name in names(cell) if f"{leaf}.".startswith(f"{name}.")}
-    return found[max(found, key=len)] if found else ""
+    rows = {name: cell for cell, _ in table() for name in names(cell) if f"{leaf}.".startswith(f"{name}.")}
+    return rows[max(rows, key=len)] if rows else ""
 
 
 def readers(leaf: str) -> set[str]:
@@ -56,15 +56,15 @@ def test_every_parameter_is_in_the_table() -> None:
 def test_the_table_names_the_stages_that_read_a_parameter(change: str, expected: str) -> None:
     """A changed parameter runs the stages that declare it again, as DVC sees it, and what depends on them."""
     read = set().union(*(readers(leaf) for leaf in leaves(PARAMS) if row_of(leaf) == change))
-    told = {name for name in names(expected) if "." not in name}
+    named = {name for name in names(expected) if "." not in name}
     if "the three RM trainings" in expected:
-        told |= TRAININGS
+        named |= TRAININGS
     if expected == "all":
-        told = {address.split("@")[0] for address, stage in STAGES.items() if "seed" in stage["params"]}
-        assert {"data", "split", "backbone"} <= told  # all others depend on these
+        named = {address.split("@")[0] for address, stage in STAGES.items() if "seed" in stage["params"]}
+        assert {"data", "split", "backbone"} <= named  # all others depend on these
     elif expected.startswith("none"):
-        told = set()
-    assert read == told
+        named = set()
+    assert read == named
 
 
 def test_more_rounds_run_the_start_the_tables_and_the_new_rounds() -> None:

@@ -41,19 +41,19 @@ def endpoint() -> Iterator[str]:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository whose stages wrote two checkpoints, with the artifacts of this one."""
-    made = tmp_path / "repository"
-    made.mkdir()
+    path = tmp_path / "repository"
+    path.mkdir()
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    (made / "params.yaml").write_text("rounds: [{id: r1, prev: r0}, {id: r2, prev: r1}]\n")
-    (made / "dvc.yaml").write_text("artifacts:" + text.split("\nartifacts:")[1].split("\nplots:")[0])
-    git(made, "init", "-q")
-    dvc(made, "init", "-q")
+    (path / "params.yaml").write_text("rounds: [{id: r1, prev: r0}, {id: r2, prev: r1}]\n")
+    (path / "dvc.yaml").write_text("artifacts:" + text.split("\nartifacts:")[1].split("\nplots:")[0])
+    git(path, "init", "-q")
+    dvc(path, "init", "-q")
     for seed, folder in enumerate(("rm_base", "rm_apo/r2")):
-        tiny.backbone(made / "models" / folder, seed=seed)
-        dvc(made, "add", "-q", f"models/{folder}")
-    git(made, "add", "-A")
-    git(made, "commit", "-qm", "played")
-    return made
+        tiny.backbone(path / "models" / folder, seed=seed)
+        dvc(path, "add", "-q", f"models/{folder}")
+    git(path, "add", "-A")
+    git(path, "commit", "-qm", "played")
+    return path
 
 
 def contents(folder: Path) -> dict[str, bytes]:

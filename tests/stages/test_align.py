@@ -49,7 +49,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
     tiny.backbone(tmp_path / "actor")
 
     def run(rows: list[dict[str, Any]], out: str = "llm", **changes: Any) -> dict[str, Any]:
-        own = {
+        defaults = {
             "method": "rjs",
             "beta": 0.1,
             "rank_weight": 1.0,
@@ -57,7 +57,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
             "max_length": 64,
             "lora": tiny.NO_LORA,
         }
-        settings: Align = tiny.optimizer(Align, **(own | {"epochs": 12, "lr": 3e-3, "batch_size": 3}))
+        settings: Align = tiny.optimizer(Align, **(defaults | {"epochs": 12, "lr": 3e-3, "batch_size": 3}))
         common = settings.model_dump(include=set(Common.model_fields))
         section = (
             settings.model_dump(exclude=set(Common.model_fields)) | {"lr": {"r1": settings.lr}} | changes
@@ -83,27 +83,27 @@ def preference(folder: str) -> float:
 
 
 @pytest.mark.parametrize("method", OWN)
-def test_each_method_makes_the_good_answer_likelier(play: Play, method: str) -> None:
-    found = play(ROWS, method=method)
-    assert found.keys() == set(COUNTS) | ENCODED | {"final_loss"} | OWN[method]
-    assert (found["queries"], found["queries_used"], found["samples"]) == (6, 6, 30)
-    assert (found["samples_blank"], found["samples_identical"]) == (6, 6)
-    assert found.get("pairs") == {"rjs": None, "rrhf": 18, "dpo": 6}[method]
+def test_align_by_each_method_makes_the_good_answer_likelier(play: Play, method: str) -> None:
+    metrics = play(ROWS, method=method)
+    assert metrics.keys() == set(COUNTS) | ENCODED | {"final_loss"} | OWN[method]
+    assert (metrics["queries"], metrics["queries_used"], metrics["samples"]) == (6, 6, 30)
+    assert (metrics["samples_blank"], metrics["samples_identical"]) == (6, 6)
+    assert metrics.get("pairs") == {"rjs": None, "rrhf": 18, "dpo": 6}[method]
     assert preference("llm") > preference("actor") + 1.0
     with Path("llm.csv").open() as lines:
         curve = list(csv.DictReader(lines))
     assert [row["step"] for row in curve] == [str(step) for step in range(1, 25)]
     mean = sum(float(row["loss"]) for row in curve[-20:]) / 20
-    assert found["final_loss"] == pytest.approx(mean)
+    assert metrics["final_loss"] == pytest.approx(mean)
     if method == "dpo":
         assert float(curve[0]["loss"]) == pytest.approx(0.693147, abs=1e-5)
-        assert found["final_reward_margin"] > 0 and found["final_reward_accuracy"] > 0.9
+        assert metrics["final_reward_margin"] > 0 and metrics["final_reward_accuracy"] > 0.9
     card = Path("llm/README.md").read_text(encoding="utf-8")
     assert f'- `method`: "{method}"' in card and "`rjs.jsonl`, 6 rows" in card
 
 
 @pytest.mark.parametrize("method", OWN)
-def test_the_same_training_gives_the_same_bytes(play: Play, method: str) -> None:
+def test_align_gives_the_same_bytes_twice(play: Play, method: str) -> None:
     first = play(ROWS, method=method)
     weights = Path("llm/model.safetensors").read_bytes()
     for state in Path(".cache").rglob("state.safetensors"):
@@ -112,30 +112,30 @@ def test_the_same_training_gives_the_same_bytes(play: Play, method: str) -> None
     assert Path("llm/model.safetensors").read_bytes() == weights
 
 
-def test_what_teaches_nothing_is_dropped_and_counted(play: Play) -> None:
+def test_align_drops_and_counts_what_teaches_nothing(play: Play) -> None:
     query = ROWS[0]["query"]
     nothing = [
         {"query_id": "x", "query": query, "samples": ["", " "], "scores": [0.0, 1.0]},
         {"query_id": "y", "query": query, "samples": ["No.", "No."], "scores": [0.0, 1.0]},
         {"query_id": "z", "query": query, "samples": ["No.", "9?"], "scores": [1.0, 1.0]},
     ]
-    found = play(nothing + ROWS, method="dpo")
-    dropped = {name: found[name] for name in COUNTS if "dropped" in name}
+    metrics = play(nothing + ROWS, method="dpo")
+    dropped = {name: metrics[name] for name in COUNTS if "dropped" in name}
     assert list(dropped.values()) == [1, 1, 1, 0]
-    assert (found["queries"], found["queries_used"]) == (9, 6)
-    assert play(ROWS, "without", method="dpo")["final_loss"] == found["final_loss"]
+    assert (metrics["queries"], metrics["queries_used"]) == (9, 6)
+    assert play(ROWS, "without", method="dpo")["final_loss"] == metrics["final_loss"]
     with pytest.raises(UserError, match=r"rjs.jsonl: found .* 3 queries \(1 blank, 1 identical, 1 tied\)"):
         play(nothing, "none")
     assert not Path("none").exists() and not Path("none.json").exists()
 
 
 @pytest.mark.parametrize("method", OWN)
-def test_each_method_aligns_by_adapters_alone(play: Play, method: str) -> None:
+def test_align_by_each_method_trains_adapters_alone(play: Play, method: str) -> None:
     """The other weights stay, and the first loss is that of all weights: adapters start at 0."""
     play(ROWS, "whole", method=method)
     lora = {"rank": 4, "alpha": 16.0, "targets": ["q_proj", "v_proj", "up_proj"]}
-    found = play(ROWS, method=method, lora=lora)
-    assert found["trained_weights"] == 2 * 4 * ((32 + 32) * 2 + (32 + 64))
+    metrics = play(ROWS, method=method, lora=lora)
+    assert metrics["trained_weights"] == 2 * 4 * ((32 + 32) * 2 + (32 + 64))
     assert preference("llm") > preference("actor") + 0.5
     actor, aligned = (load_file(f"{name}/model.safetensors") for name in ("actor", "llm"))
     changed = {name for name, tensor in actor.items() if not torch.equal(tensor, aligned[name])}
@@ -145,12 +145,12 @@ def test_each_method_aligns_by_adapters_alone(play: Play, method: str) -> None:
     assert first[0] == first[1]
 
 
-def test_an_unknown_layer_is_one_message(play: Play) -> None:
+def test_align_refuses_an_unknown_layer(play: Play) -> None:
     with pytest.raises(UserError, match=r"align.lora.targets: found 'q', which is no linear layer of Llama"):
         play(ROWS, lora={"rank": 4, "alpha": 16.0, "targets": ["q"]})
 
 
-def test_an_empty_file_is_one_message(play: Play) -> None:
+def test_align_refuses_an_empty_file(play: Play) -> None:
     with pytest.raises(UserError, match=r"rjs.jsonl: found .*the file is empty.*; expected queries with"):
         play([])
 
@@ -165,6 +165,6 @@ def test_an_empty_file_is_one_message(play: Play) -> None:
         ({"margin": 1.0}, r"align.margin: found a parameter that nothing reads"),
     ],
 )
-def test_a_wrong_parameter_is_one_message(play: Play, changes: dict[str, Any], message: str) -> None:
+def test_align_refuses_a_wrong_parameter(play: Play, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         play(ROWS, **changes)

@@ -46,31 +46,31 @@ def answer(llm: str = "llm", **sampling: Any) -> dict[str, Any]:
     Path("params.yaml").write_text(json.dumps({**PARAMS, "sample": drawn}))
     names = (llm, "queries.jsonl", "rm", "truth.json", "answers", "metrics.json")
     stages.answer.main("actor", *map(Path, names), golden=Path("golden.jsonl"))
-    found: dict[str, Any] = json.loads(Path("metrics.json").read_text())["answer_actor"]
-    return found
+    metrics: dict[str, Any] = json.loads(Path("metrics.json").read_text())["answer_actor"]
+    return metrics
 
 
-def test_a_query_that_the_llm_reads_cut_is_counted(repository: Path) -> None:
+def test_answer_counts_queries_that_the_llm_reads_cut(repository: Path) -> None:
     assert answer(max_prompt_tokens=200, max_new_tokens=4)["sampling"]["prompts_cut"] == 0
     assert answer(max_prompt_tokens=24, max_new_tokens=4)["sampling"]["prompts_cut"] == 1
 
 
 def test_answers_without_an_end_are_counted(repository: Path) -> None:
-    found = answer(max_new_tokens=1)
+    metrics = answer(max_new_tokens=1)
     texts = [text for row in read_rows(Path("answers/actor.jsonl")) for text in row["samples"]]
-    counts = found["sampling"]
+    counts = metrics["sampling"]
     assert counts["samples"] == len(texts) and counts["samples_blank"] == texts.count("")
     assert 0 < counts["unfinished"] <= len(texts)
 
 
-def test_what_the_testing_rm_reads_cut_is_counted_for_each_arm(repository: Path) -> None:
-    found = answer(max_prompt_tokens=200, max_new_tokens=4)
-    assert found["scoring"] == found["scoring"] | {"items": 2, "queries_cut": 1, "responses_cut": 0}
-    assert found["golden"]["scoring"]["responses_cut"] == 1
-    assert "sampling" not in found["golden"]
+def test_answer_counts_what_the_testing_rm_reads_cut_for_each_arm(repository: Path) -> None:
+    metrics = answer(max_prompt_tokens=200, max_new_tokens=4)
+    assert metrics["scoring"] == metrics["scoring"] | {"items": 2, "queries_cut": 1, "responses_cut": 0}
+    assert metrics["golden"]["scoring"]["responses_cut"] == 1
+    assert "sampling" not in metrics["golden"]
 
 
-def test_a_dialogue_that_the_template_refuses_is_counted(repository: Path) -> None:
+def test_answer_counts_a_dialogue_that_the_template_refuses(repository: Path) -> None:
     llm = Path("gemma")
     chat_models.checkpoint("gemma", llm)
     tokenizer = AutoTokenizer.from_pretrained(llm)
@@ -79,6 +79,6 @@ def test_a_dialogue_that_the_template_refuses_is_counted(repository: Path) -> No
     twice = {"query_id": "c", "query": "\n\nHuman: A?\n\nHuman: B?\n\nAssistant:"}
     write_rows(Path("queries.jsonl"), [*QUERIES, twice])
     write_rows(Path("golden.jsonl"), [*GOLDEN, {"query_id": "c", "query": twice["query"], "golden": "C."}])
-    found = answer("gemma", max_prompt_tokens=200, max_new_tokens=4)
-    assert found["sampling"]["dialogues_dropped"] == 1
-    assert found["sampling"]["queries"] == found["queries"] == 2
+    metrics = answer("gemma", max_prompt_tokens=200, max_new_tokens=4)
+    assert metrics["sampling"]["dialogues_dropped"] == 1
+    assert metrics["sampling"]["queries"] == metrics["queries"] == 2

@@ -60,9 +60,9 @@ def evaluate(*, valid: bool = True) -> dict[str, Any]:
     stages.evaluate_rm.main(
         "rm", Path("rm"), Path("test.jsonl"), Path("truth.json"), Path("out"), Path("metrics.json"), **files
     )
-    found: dict[str, Any] = json.loads(Path("metrics.json").read_text())
-    assert found.keys() == {"rm"}
-    metrics: dict[str, Any] = found["rm"]
+    content: dict[str, Any] = json.loads(Path("metrics.json").read_text())
+    assert content.keys() == {"rm"}
+    metrics: dict[str, Any] = content["rm"]
     return metrics
 
 
@@ -71,8 +71,8 @@ def curve(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_an_rm_is_measured_before_and_after_the_temperature_of_valid(repository: Path) -> None:
-    found = evaluate()
+def test_evaluate_rm_measures_before_and_after_the_temperature_of_valid(repository: Path) -> None:
+    metrics = evaluate()
     model = load_reward_model(Path("rm")).eval()
     on = {
         name: measure(
@@ -81,16 +81,16 @@ def test_an_rm_is_measured_before_and_after_the_temperature_of_valid(repository:
         for name in SIZES
     }
     expected = calibrate(on["valid"], bins=[5, 10], seed=1, resamples=100, desc="rm")
-    assert found["calibration"].pop("fitted_on") == expected.pop("fitted_on") == "valid"
-    assert found["calibration"] == pytest.approx(expected, rel=1e-3)
+    assert metrics["calibration"].pop("fitted_on") == expected.pop("fitted_on") == "valid"
+    assert metrics["calibration"] == pytest.approx(expected, rel=1e-3)
     assert expected["pairs"] == 2 * SIZES["valid"] == 2 * expected["comparisons"]
-    assert found["valid"] == pytest.approx(
+    assert metrics["valid"] == pytest.approx(
         on["valid"].metrics, rel=1e-4
     )  # where it was fitted it says nothing
     chosen, rejected = on["test"].chosen, on["test"].rejected
-    p = 1 / (1 + np.exp(-(chosen - rejected) / found["calibration"]["temperature"]))
-    after = found["test"].pop("calibrated")
-    assert found["test"] == pytest.approx(on["test"].metrics, rel=1e-4)
+    p = 1 / (1 + np.exp(-(chosen - rejected) / metrics["calibration"]["temperature"]))
+    after = metrics["test"].pop("calibrated")
+    assert metrics["test"] == pytest.approx(on["test"].metrics, rel=1e-4)
     assert after["nll"] == pytest.approx(-np.log(p).mean(), rel=1e-4)
     assert after["brier"] == pytest.approx(((1 - p) ** 2).mean(), rel=1e-4)
     labels = [1.0] * p.size + [0.0] * p.size
@@ -112,11 +112,11 @@ def test_an_rm_is_measured_before_and_after_the_temperature_of_valid(repository:
     assert sum(int(row["count"]) for row in curve("rewards") if row["kind"] == "chosen") == p.size
 
 
-def test_a_model_that_was_trained_on_valid_has_no_temperature_and_says_so(repository: Path) -> None:
-    found = evaluate(valid=False)
-    assert found.keys() == {"test", "calibration"}
-    assert found["calibration"] == {"fitted_on": "nothing"}
-    assert "calibrated" not in found["test"]
+def test_evaluate_rm_without_valid_fits_no_temperature(repository: Path) -> None:
+    metrics = evaluate(valid=False)
+    assert metrics.keys() == {"test", "calibration"}
+    assert metrics["calibration"] == {"fitted_on": "nothing"}
+    assert "calibrated" not in metrics["test"]
     assert {path.name for path in Path("out").iterdir()} == {"reliability.csv", "rewards.csv", "margins.csv"}
     assert {row["split"] for row in curve("reliability")} == {"test"}
 
@@ -140,7 +140,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, *, kill_after: int = 10**9) -> list
     return calls
 
 
-def test_a_killed_evaluation_goes_on(
+def test_evaluate_rm_resumes_after_a_kill(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
@@ -163,17 +163,19 @@ def test_a_killed_evaluation_goes_on(
     assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == files
 
 
-def test_other_bins_rate_nothing_again(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate_rm_with_other_bins_computes_no_reward_again(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = evaluate()
     calls = counted(monkeypatch)
     set_bins(10, 4)
-    found = evaluate()
+    metrics = evaluate()
     assert calls == []
-    assert found["test"]["ece_10"] == before["test"]["ece_10"] and "ece_5" not in found["test"]
-    assert "ece_4" in found["test"] and "ece_4_low" in found["calibration"]
+    assert metrics["test"]["ece_10"] == before["test"]["ece_10"] and "ece_5" not in metrics["test"]
+    assert "ece_4" in metrics["test"] and "ece_4_low" in metrics["calibration"]
 
 
-def test_two_ranks_rate_half_of_it_each(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate_rm_shares_rows_between_two_ranks(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And both measure all of it."""
     with monkeypatch.context() as patch:
         whole = counted(patch)

@@ -34,8 +34,8 @@ def query(name: object) -> dict[str, Any]:
 
 
 def golden(name: object, **more: str) -> dict[str, Any]:
-    own = query(name)
-    return {"query_id": own["query_id"], "query": own["query"], "golden": "g", "type": "t"} | more
+    text = query(name)
+    return {"query_id": text["query_id"], "query": text["query"], "golden": "g", "type": "t"} | more
 
 
 def write_params(*, max_queries: int = 0, model: str = "m", **data: Any) -> None:
@@ -97,7 +97,7 @@ def test_golden_asks_for_the_answers_that_lack_and_says_who_made_them(
         assert len(server.requests) <= asked + 5  # of the queries that are sampled alone
 
 
-def test_an_endpoint_that_answers_nothing_is_one_message_and_nothing_half_done(
+def test_golden_refuses_an_endpoint_that_answers_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with serving(lambda _, number: completion("fine" if number < 2 else "")) as server:
@@ -151,7 +151,7 @@ def converted() -> Rows:
     return list(read_rows(Path("apo.jsonl")))
 
 
-def test_a_preference_set_plays_with_its_chosen_answers() -> None:
+def test_chosen_answers_of_a_preference_set_play_the_game() -> None:
     write_params(golden="files", **FILES)
     with pytest.raises(UserError, match=r"found no golden answer.*set data\.golden: chosen"):
         bring_and_split(preference_set(60))
@@ -166,7 +166,7 @@ def test_a_preference_set_plays_with_its_chosen_answers() -> None:
     assert [row["responses"] for row in pairs] == [[row["golden"], "s", "t"] for row in rows]
 
 
-def test_a_preference_set_plays_with_the_answers_of_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_of_an_endpoint_play_the_game(monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(golden="endpoint", **FILES)
     bring_and_split(preference_set(60))
     with serving(lambda *_: completion("asked")) as server:

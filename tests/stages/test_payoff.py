@@ -45,28 +45,28 @@ def play(round: str = "r1") -> dict[str, Any]:
     """Runs the stage; the metrics."""
     names = ("base", "apo", "answers", f"{round}.jsonl", f"{round}_curves", "metrics.json")
     stages.payoff.main(round, *map(Path, names))
-    found: dict[str, Any] = json.loads(Path("metrics.json").read_text())
-    assert found.keys() == {f"payoff_{round}"}
-    rows: dict[str, Any] = found[f"payoff_{round}"]
+    metrics: dict[str, Any] = json.loads(Path("metrics.json").read_text())
+    assert metrics.keys() == {f"payoff_{round}"}
+    rows: dict[str, Any] = metrics[f"payoff_{round}"]
     return rows
 
 
-def test_each_rm_gives_each_llm_the_mean_of_its_rewards(repository: Path) -> None:
-    found = play()
-    assert found.keys() == {"base_rm", "apo_rm_r1"}
+def test_payoff_is_the_mean_reward_of_each_rm_for_each_llm(repository: Path) -> None:
+    payoff = play()
+    assert payoff.keys() == {"base_rm", "apo_rm_r1"}
     for name, folder in (("base_rm", "base"), ("apo_rm_r1", "apo")):
         model = load_reward_model(Path(folder)).eval()
-        assert found[name].keys() == ANSWERS.keys()
-        for llm, row in found[name].items():
+        assert payoff[name].keys() == ANSWERS.keys()
+        for llm, row in payoff[name].items():
             rated = score_answers(model, rows_of(llm, truth=False), desc="", key="rewards", counts=Counter())
             assert row["reward_mean"] == pytest.approx(fmean(one["rewards"][0] for one in rated), abs=1e-6)
-    assert found["base_rm"] != found["apo_rm_r1"]
+    assert payoff["base_rm"] != payoff["apo_rm_r1"]
     assert list(read_rows(Path("r1.jsonl"))) == [
-        {"rm": rm, "llm": llm, **row} for rm, of in found.items() for llm, row in of.items()
+        {"rm": rm, "llm": llm, **row} for rm, of in payoff.items() for llm, row in of.items()
     ]
 
 
-def test_the_curves_hold_every_answer_once(repository: Path) -> None:
+def test_payoff_curves_hold_every_answer_once(repository: Path) -> None:
     play()
     for rm in ("base_rm", "apo_rm"):
         with Path(f"r1_curves/{rm}/golden_samples.csv").open() as stream:
@@ -77,7 +77,7 @@ def test_the_curves_hold_every_answer_once(repository: Path) -> None:
             assert sum(int(row["count"]) for row in csv.DictReader(stream)) > 0
 
 
-def test_where_no_truth_is_known_its_curve_has_a_header_alone(repository: Path) -> None:
+def test_payoff_without_a_truth_writes_an_empty_curve(repository: Path) -> None:
     for llm in ANSWERS:
         write_rows(Path(f"answers/{llm}.jsonl"), rows_of(llm, truth=False))
     play()
@@ -85,7 +85,7 @@ def test_where_no_truth_is_known_its_curve_has_a_header_alone(repository: Path) 
         assert list(csv.DictReader(stream)) == []
 
 
-def test_another_round_finds_the_rewards_of_the_base_rm(
+def test_payoff_of_another_round_reuses_the_rewards_of_the_base_rm(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And a killed stage those that it had computed."""

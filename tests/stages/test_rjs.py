@@ -117,7 +117,7 @@ BROUGHT = [
 OURS = [rewards("a", 0.1, 0.3, 0.2), rewards("b", 0.1, 0.3, 0.2), rewards("c", 0.0, 1.0)]
 
 
-def test_kendalls_tau_between_the_rewards_by_hand(tmp_path: Path) -> None:
+def test_rjs_reports_kendalls_tau_by_hand(tmp_path: Path) -> None:
     """The same order is 1; one of three pairs the other way is 1/3; where all are alike there is none."""
     rows, metrics = play(tmp_path, BROUGHT, OURS)
     assert [row["target"] for row in rows] == ["y", "y", "y"]
@@ -127,7 +127,7 @@ def test_kendalls_tau_between_the_rewards_by_hand(tmp_path: Path) -> None:
     assert not any(name.startswith("kendall") for name in metrics)
 
 
-def test_the_rewards_of_the_source_select_on_request(tmp_path: Path) -> None:
+def test_rjs_selects_by_the_rewards_of_the_source_on_request(tmp_path: Path) -> None:
     rows, metrics = play(tmp_path, BROUGHT, OURS, rewards="source")
     assert [(row["target"], row["margin"]) for row in rows] == [("y", 1.0), ("z", 1.0), ("x", 0.0)]
     assert rows[0]["scores"] == [1.0, 3.0, 2.0]
@@ -147,7 +147,7 @@ def test_the_rewards_of_the_source_select_on_request(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_rewards_that_the_source_did_not_bring_are_refused(
+def test_rjs_refuses_rewards_that_the_source_did_not_bring(
     tmp_path: Path, brought: dict[str, Any], candidates: str, message: str
 ) -> None:
     extra = dict.fromkeys(brought.get("extra", {}), 1.0)

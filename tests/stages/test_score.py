@@ -42,11 +42,11 @@ def score(max_ece: float, bins: int = 10) -> dict[str, Any]:
     Path("params.yaml").write_text(json.dumps({"score": PARAMS["score"], "gate": gate}))
     names = ("rm", "evaluation.json", "samples.jsonl", "scores.jsonl", "metrics.json")
     stages.score.main("base_r1", *map(Path, names))
-    found: dict[str, Any] = json.loads(Path("metrics.json").read_text())["score_base_r1"]
-    return found
+    metrics: dict[str, Any] = json.loads(Path("metrics.json").read_text())["score_base_r1"]
+    return metrics
 
 
-def test_every_sample_gets_its_reward_in_full(repository: Path) -> None:
+def test_score_writes_the_reward_of_every_sample_in_full(repository: Path) -> None:
     counts = score(1.0)
     assert (counts["items"], counts["responses"]) == (2, 4)
     model = load_reward_model(Path("rm")).eval()
@@ -57,7 +57,7 @@ def test_every_sample_gets_its_reward_in_full(repository: Path) -> None:
         assert row["scores"] == pytest.approx(rewards, abs=1e-6)
 
 
-def test_the_limit_of_the_gate_touches_no_reward(repository: Path) -> None:
+def test_score_gives_the_same_rewards_at_any_limit_of_the_gate(repository: Path) -> None:
     passed = score(ECE)
     assert (passed["max_ece"], passed["valid_ece"]) == (ECE, ECE)
     scores = Path("scores.jsonl").read_bytes()
@@ -66,7 +66,7 @@ def test_the_limit_of_the_gate_touches_no_reward(repository: Path) -> None:
     assert Path("scores.jsonl").read_bytes() == scores
 
 
-def test_the_gate_stops_before_anything_is_scored(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_score_stops_at_the_gate_before_it_scores(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages.score, "score_samples", lambda *_, **__: pytest.fail("scored"))
     monkeypatch.setattr(stages.score, "load_reward_model", lambda *_: pytest.fail("loaded"))
     with pytest.raises(UserError, match=r"^rm: found an ECE of 0\.123 on valid \(10 bins, 9 pairs\)"):

@@ -34,19 +34,17 @@ def files(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_both_arms_begin_with_the_actor_and_the_game_with_the_base_rm(tmp_path: Path) -> None:
+def test_start_gives_both_arms_the_actor_and_the_base_rm(tmp_path: Path) -> None:
     play(tmp_path)
     for out, name in OUTPUTS.items():
-        found = files(tmp_path / f"models/{out}/r0")
-        assert found == {"model.safetensors": f"weights of {name}", "more/config.json": "{}"}, out
+        contents = files(tmp_path / f"models/{out}/r0")
+        assert contents == {"model.safetensors": f"weights of {name}", "more/config.json": "{}"}, out
     assert files(tmp_path / "tables") == {
         "rounds.json": "[]\n"
     }  # no table: the first round has none before it
 
 
-def test_they_are_copied_where_they_can_not_be_linked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_copies_where_it_can_not_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(source: str, target: str) -> None:
         raise OSError("another device")
 
@@ -58,7 +56,7 @@ def test_they_are_copied_where_they_can_not_be_linked(
     assert (tmp_path / "copied/models/llm_apo/r0/model.safetensors").stat().st_nlink == 1
 
 
-def test_a_later_run_replaces_what_was_there(tmp_path: Path) -> None:
+def test_start_replaces_what_was_there(tmp_path: Path) -> None:
     old = tmp_path / "models/llm_apo/r0/old.json"
     old.parent.mkdir(parents=True)
     old.write_text("old")
@@ -66,13 +64,13 @@ def test_a_later_run_replaces_what_was_there(tmp_path: Path) -> None:
     assert not old.exists()
 
 
-def test_nothing_is_written_for_rounds_that_do_not_chain(tmp_path: Path) -> None:
+def test_start_writes_nothing_for_rounds_that_do_not_chain(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rounds\[0\]: found round 'r2' after 'r1'"):
         play(tmp_path, "rounds: [{id: r2, prev: r1}]\n")
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["actor", "rm_base"]
 
 
-def test_a_checkpoint_that_is_not_there_is_one_message(tmp_path: Path) -> None:
+def test_start_refuses_a_missing_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(ROUNDS)
     models = tmp_path / "models"
     with pytest.raises(UserError, match=r"models/actor: found no such folder"):

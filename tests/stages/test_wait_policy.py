@@ -23,23 +23,23 @@ def spins(code: str, **environment: str) -> int:
         text=True,
         check=True,
     )
-    found = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
-    if not found:
+    counts = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
+    if not counts:
         pytest.skip("another OpenMP than that of GNU, which alone reports this")
-    return int(found[0])
+    return int(counts[0])
 
 
-def test_without_a_stage_threads_spin_for_long() -> None:
+def test_threads_without_a_stage_spin_for_long() -> None:
     """Else there would be nothing to set, and the next test could not fail."""
     assert spins("import torch") > 100_000
 
 
 @pytest.mark.parametrize("stage", COMPUTING)
-def test_threads_of_a_stage_soon_sleep_while_they_wait(stage: str) -> None:
+def test_stages_make_waiting_threads_sleep_soon(stage: str) -> None:
     assert spins(f"import stages.{stage}") == 1000
 
 
-def test_the_environment_may_say_otherwise() -> None:
+def test_environment_overrides_the_wait_policy() -> None:
     assert spins("import stages.backbone", OMP_WAIT_POLICY="active") > 100_000
     assert spins("import stages.backbone", OMP_WAIT_POLICY="passive") == 0
     assert spins("import stages.backbone", GOMP_SPINCOUNT="17") == 17

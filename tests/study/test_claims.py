@@ -31,11 +31,13 @@ def test_judge(low: float, high: float, side: int, paper: float | None, verdict:
     assert judge(low, high, side=side, paper=paper) == verdict
 
 
-def test_every_claim_finds_its_games_by_name() -> None:
+def test_claims_find_their_games_by_name() -> None:
     """A setting that is renamed in settings.yaml would leave its claims without games."""
-    found = claims(made_up(seeds=8))
-    assert all(claim.result and claim.result.seeds == 8 for claim in found if "rank" not in claim.measured)
-    by_text = {claim.text[:24]: claim for claim in found}
+    sentences = claims(made_up(seeds=8))
+    assert all(
+        claim.result and claim.result.seeds == 8 for claim in sentences if "rank" not in claim.measured
+    )
+    by_text = {claim.text[:24]: claim for claim in sentences}
     assert by_text["the APO RM is more accur"].verdict == SMALLER  # 0.014 of 0.037
     assert by_text["golden > samples alone ("].verdict == FAILS  # claimed worse, made up better
     turned = {claim.text[:24]: claim for claim in claims(made_up(8, **{"GAIL (kl_coeff 0)": -0.05}))}

@@ -9,9 +9,9 @@ SUM = "\n\nHuman: What is two plus three?\n\nAssistant:"
 
 def test_points_by_hand() -> None:
     # Right and plain: 1.5 for content, 0.5 as no instruction is given. Wrong: -1 for content.
-    found = points([(SUM, " Two plus three is five."), (SUM, " Two plus three is four."), (SUM, " ...")])
-    assert found["content"] == pytest.approx((1.5 - 1.0) / 2)
-    assert (found["instruction"], found["tone"], found["blank"]) == (0.5, 0.0, 1)
+    numbers = points([(SUM, " Two plus three is five."), (SUM, " Two plus three is four."), (SUM, " ...")])
+    assert numbers["content"] == pytest.approx((1.5 - 1.0) / 2)
+    assert (numbers["instruction"], numbers["tone"], numbers["blank"]) == (0.5, 0.0, 1)
 
 
 def test_golden_against_samples_by_hand() -> None:
@@ -20,6 +20,6 @@ def test_golden_against_samples_by_hand() -> None:
         "responses": [" Two plus three is five.", " Two plus three is four.", " Two plus three is five."],
         "scores": [1.0, 0.0, 0.0],
     }
-    found = golden_against_samples([response_set])
-    assert (found["better"], found["equal"], found["worse"]) == (0.5, 0.5, 0.0)
-    assert found["golden"] - found["sample"] == pytest.approx(2.5 / 2)
+    numbers = golden_against_samples([response_set])
+    assert (numbers["better"], numbers["equal"], numbers["worse"]) == (0.5, 0.5, 0.0)
+    assert numbers["golden"] - numbers["sample"] == pytest.approx(2.5 / 2)

@@ -10,15 +10,15 @@ SETTINGS = read_settings()
 
 
 def test_hours_count_first_and_further_games() -> None:
-    found = hours(made_up(), SETTINGS)  # every game took 10 s
+    costs = hours(made_up(), SETTINGS)  # every game took 10 s
     seeds, coefficients = len(SETTINGS.alignment.seeds), len(SETTINGS.alignment.coefficients)
-    assert found["alignment"] == (
+    assert costs["alignment"] == (
         seeds * coefficients * 3,
         pytest.approx(seeds * coefficients * 3 * 10 / 3600),
     )
     axis = SETTINGS.comparisons
-    assert found["comparisons"][0] == len(axis.numbers) * len(axis.seeds) * len(axis.coefficients)
-    small, large = found["transfer, 400 targets"], found["transfer, 1,600 targets"]
+    assert costs["comparisons"][0] == len(axis.numbers) * len(axis.seeds) * len(axis.coefficients)
+    small, large = costs["transfer, 400 targets"], costs["transfer, 1,600 targets"]
     assert (small[0], large[0]) == (490, 140)
     # Ten worlds of six games; 490 alignments of a seventh of a game, and 140 of four times as many targets.
     assert small[1] * 3600 == pytest.approx(10 * 60 + 490 * 10 / 7)

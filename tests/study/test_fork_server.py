@@ -13,7 +13,7 @@ from tests.helpers.small_repo import copy_repository, run
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_stages_of_the_fork_server_write_the_same(tmp_path: Path) -> None:
+def test_fork_server_stages_write_the_same_bytes(tmp_path: Path) -> None:
     locked = []
     for name in ("plain", "forked"):
         repository = copy_repository(tmp_path / name)
@@ -34,7 +34,7 @@ def test_stages_of_the_fork_server_write_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_stage_that_fails_in_the_fork_server_says_so(tmp_path: Path) -> None:
+def test_fork_server_reports_a_stage_that_fails(tmp_path: Path) -> None:
     repository = copy_repository(tmp_path, {"data": {"demo": {"temperature": -1.0}}})
     with ForkServer() as server:
         path = str(play.environment(server.folder)["PATH"])

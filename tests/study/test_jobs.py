@@ -20,8 +20,8 @@ def test_key_is_that_of_code_and_parameters_alone() -> None:
     assert job("rjs", [{"seed": 1, "apo.coeff": 0.2}, ["x"]]).key("a") != one.key("a")
 
 
-def test_every_job_has_a_name_and_a_key_of_its_own() -> None:
-    found = [one for line in jobs(read_settings()) for one in line]
-    keys = {one.key("code") for one in found}
-    assert len(keys) == len(found)
-    assert len({(one.kind, one.name, one.seed) for one in found}) == len(found)
+def test_jobs_have_distinct_names_and_keys() -> None:
+    all_jobs = [one for line in jobs(read_settings()) for one in line]
+    keys = {one.key("code") for one in all_jobs}
+    assert len(keys) == len(all_jobs)
+    assert len({(one.kind, one.name, one.seed) for one in all_jobs}) == len(all_jobs)

@@ -10,7 +10,7 @@ from study.statistics import Paired
 DECIDED = Paired(10, 0.5, 0.4, 0.1, 0.05, 0.15, 0.002, 0.1)
 
 
-def test_doctests() -> None:
+def test_the_docstring_examples() -> None:
     assert doctest.testmod(markdown).failed == 0
 
 

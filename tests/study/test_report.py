@@ -35,8 +35,8 @@ def test_page_is_that_of_the_kept_numbers(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_template_has_no_measured_number(name: str) -> None:
     text = re.sub(r"\{[^}]*\}", "", (TEMPLATES / name).read_text(encoding="utf-8"))
-    found = set(re.findall(r"(?<![\w.])[+-]?\d+\.\d+(?:e-?\d+)?", text))
-    assert found <= RUN_INFO
+    numbers = set(re.findall(r"(?<![\w.])[+-]?\d+\.\d+(?:e-?\d+)?", text))
+    assert numbers <= RUN_INFO
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -71,25 +71,25 @@ def test_place_that_names_nothing_is_refused(tmp_path: Path, monkeypatch: pytest
 
 
 def test_words_on_the_question() -> None:
-    found = values(ROWS, SETTINGS)
-    assert found["holm_low"].value > LEVEL  # "Undecided", for all seven
-    assert found["cells_ahead"] == 6
+    numbers = values(ROWS, SETTINGS)
+    assert numbers["holm_low"].value > LEVEL  # "Undecided", for all seven
+    assert numbers["cells_ahead"] == 6
 
 
 def test_words_on_the_trend_and_coeff_2() -> None:
-    found = values(ROWS, SETTINGS)
-    assert all(step.paired.p <= LEVEL and step.paired.difference > 0 for step in found["trend"].values())
-    known = {name: shown.paired for name, shown in found["chosen"].items() if shown.paired}
+    numbers = values(ROWS, SETTINGS)
+    assert all(step.paired.p <= LEVEL and step.paired.difference > 0 for step in numbers["trend"].values())
+    known = {name: shown.paired for name, shown in numbers["chosen"].items() if shown.paired}
     assert min(known, key=lambda name: known[name].p) == "coeff 2"
     assert max(known, key=lambda name: known[name].difference) == "240 comparisons for the RM"
-    assert 0.01 < found["chosen_holm"]["coeff 2"].value <= LEVEL  # "at 5 % and not at 1 %"
-    assert found["fresh_holm_high"].value <= LEVEL  # "All eight differences"
-    assert len(found["fresh"]) == 8
+    assert 0.01 < numbers["chosen_holm"]["coeff 2"].value <= LEVEL  # "at 5 % and not at 1 %"
+    assert numbers["fresh_holm_high"].value <= LEVEL  # "All eight differences"
+    assert len(numbers["fresh"]) == 8
 
 
 def test_words_on_the_samples_and_the_steps() -> None:
-    found = values(ROWS, SETTINGS)
-    chosen, control = found["chosen"], found["control"]
+    numbers = values(ROWS, SETTINGS)
+    chosen, control = numbers["chosen"], numbers["control"]
     part = {
         name: control[name].paired.difference / chosen[name].paired.difference
         for name in ("baseline", "coeff 2")
@@ -97,23 +97,23 @@ def test_words_on_the_samples_and_the_steps() -> None:
     assert 0.4 < part["baseline"] < 0.6  # "about half"
     assert part["coeff 2"] > 0.75  # "mostly"
     assert chosen["no adversarial samples (coeff 0)"].paired.p > LEVEL
-    assert found["fresh_control"]["chosen"].paired.p > LEVEL
-    assert {"baseline", "coeff 0.5", "coeff 2"} <= set(found["control_stand"].split(", "))
+    assert numbers["fresh_control"]["chosen"].paired.p > LEVEL
+    assert {"baseline", "coeff 0.5", "coeff 2"} <= set(numbers["control_stand"].split(", "))
     for name in ("8 samples a query", "1 sample a query"):
-        assert found["chosen_holm"][name].value > LEVEL
+        assert numbers["chosen_holm"][name].value > LEVEL
 
 
 def test_words_on_gail_and_ece() -> None:
-    found = values(ROWS, SETTINGS)
-    assert found["gail_chosen"].paired.difference < 0  # "no better"
+    numbers = values(ROWS, SETTINGS)
+    assert numbers["gail_chosen"].paired.difference < 0  # "no better"
     by_text = {claim.text: claim for claim in claims(ROWS)}
     gail = next(claim for text, claim in by_text.items() if text.startswith("golden > samples alone"))
     assert gail.result is not None
     assert gail.result.high < 0  # "less accurate"
-    ece = [number.value for number in found["ece_at"].values()]
+    ece = [number.value for number in numbers["ece_at"].values()]
     assert ece[-1] == max(ece)
-    assert f"{found['ece_choice']}" in page("results.md", ROWS, ALIGNMENTS, SETTINGS)
-    assert by_text[ECE_AND_CHOICE].result == found["ece_choice"].paired
+    assert f"{numbers['ece_choice']}" in page("results.md", ROWS, ALIGNMENTS, SETTINGS)
+    assert by_text[ECE_AND_CHOICE].result == numbers["ece_choice"].paired
 
 
 def test_words_on_sets_that_were_not_played() -> None:
@@ -127,7 +127,7 @@ def test_words_on_sets_that_were_not_played() -> None:
 
 
 def test_hours_of_are_sums_of_the_table_of_scale() -> None:
-    found = hours_of("7B")
+    words = hours_of("7B")
     line = next(
         line
         for line in (DOCS / "scale.md").read_text(encoding="utf-8").splitlines()
@@ -135,8 +135,8 @@ def test_hours_of_are_sums_of_the_table_of_scale() -> None:
     )
     cells = [float(cell) for cell in line.strip("| ").split(" | ")[2:]]
     _, train_apo, _, _, _, score, align, every = cells
-    assert float(found["7B 2"]) == pytest.approx(5 * (every + train_apo + score + align), abs=0.05)
-    assert float(found["7B 3"]) == pytest.approx(3 * align, abs=0.05)
+    assert float(words["7B 2"]) == pytest.approx(5 * (every + train_apo + score + align), abs=0.05)
+    assert float(words["7B 3"]) == pytest.approx(3 * align, abs=0.05)
 
 
 def test_hours_of_refuses_a_table_without_the_row(tmp_path: Path) -> None:

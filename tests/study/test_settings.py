@@ -13,7 +13,7 @@ from study.transfer import transfer_jobs
 from tests.helpers.small_repo import ROOT
 
 
-def test_every_change_is_of_a_key_that_params_has(tmp_path: Path) -> None:
+def test_settings_change_keys_that_params_has(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     for settings in (read_settings(), quick_settings(read_settings())):
         played = [game.changes for game in itertools.chain.from_iterable(games(settings)) if game.seed == 1]
@@ -45,11 +45,11 @@ def test_fresh_seeds_have_no_part_in_the_sweep() -> None:
 
 def test_sets_have_the_games_of_their_design() -> None:
     settings = read_settings()
-    found = [game for line in games(settings) for game in line]
-    alignment = [game for game in found if game.kind == "alignment"]
+    all_games = [game for line in games(settings) for game in line]
+    alignment = [game for game in all_games if game.kind == "alignment"]
     assert len(alignment) == len(settings.alignment.seeds) * 2 * 3
     assert {game.changes["apo.coeff"] for game in alignment} == {2.0, 0.0}
-    axis = [game for game in found if game.kind == "comparisons" and game.seed == 1]
+    axis = [game for game in all_games if game.kind == "comparisons" and game.seed == 1]
     numbers = {
         round(game.changes["data.demo.comparisons"] * game.changes["split.rm_fraction"]) for game in axis
     }

@@ -26,7 +26,7 @@ from study.statistics import (
 )
 
 
-def test_doctests() -> None:
+def test_the_docstring_examples() -> None:
     assert doctest.testmod(statistics) == (0, 4)
 
 

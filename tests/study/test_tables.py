@@ -34,28 +34,28 @@ def test_question_table_corrects_its_seven_tests_and_pools_by_seed() -> None:
 
 def test_sweep_table_corrects_for_all_settings_that_were_played() -> None:
     rows = made_up()
-    made = sweep_table(rows, SETTINGS)
-    assert "| baseline | baseline | 0.90 | 0.500 -> 0.512 |" in made
-    assert "| 0.125 | 4 | 1.000 |" in made  # 2 of 16 flips, times 18 settings
+    table = sweep_table(rows, SETTINGS)
+    assert "| baseline | baseline | 0.90 | 0.500 -> 0.512 |" in table
+    assert "| 0.125 | 4 | 1.000 |" in table  # 2 of 16 flips, times 18 settings
     part = [row for row in rows if row["kind"] == "method" and row["seed"] < 3]
     assert sweep_table(part, SETTINGS).count("\n|") == 2
     assert sweep_table([], SETTINGS) == "Not played by two seeds yet."
 
 
 def test_control_table_is_against_the_rm_without_samples() -> None:
-    made = control_table(made_up(seeds=8, WGAN=-0.1), SETTINGS)
-    assert "| WGAN | -0.16" in made  # (-0.1 - 0.01) x (1 + 0.1 x seed), mean over 8 seeds
-    assert "no adversarial" not in made
-    assert "temperature 3" not in made  # other labels: coeff 0 of the baseline is no control
-    wgan = next(line for line in made.splitlines() if "WGAN" in line)
+    table = control_table(made_up(seeds=8, WGAN=-0.1), SETTINGS)
+    assert "| WGAN | -0.16" in table  # (-0.1 - 0.01) x (1 + 0.1 x seed), mean over 8 seeds
+    assert "no adversarial" not in table
+    assert "temperature 3" not in table  # other labels: coeff 0 of the baseline is no control
+    wgan = next(line for line in table.splitlines() if "WGAN" in line)
     assert wgan.endswith("| 0.0078 | 8 | 0.086 |")  # the smallest of 11
 
 
 def test_confirmation_table_has_both_controls() -> None:
-    made = confirmation_table(made_up(**{"coeff 2": 0.02}), SETTINGS)
+    table = confirmation_table(made_up(**{"coeff 2": 0.02}), SETTINGS)
     # On seeds 11 to 20: 0.02 and (0.02 - 0.01), times the mean of 1 + 0.1 x seed.
-    assert "| coeff 2 | test accuracy | base RM | 0.500 | 0.551 | +0.051 (" in made
-    assert "| coeff 2 | test accuracy | coeff 0 | 0.52" in made
+    assert "| coeff 2 | test accuracy | base RM | 0.500 | 0.551 | +0.051 (" in table
+    assert "| coeff 2 | test accuracy | coeff 0 | 0.52" in table
     assert confirmation_table([], SETTINGS) == "Not played by two seeds yet."
 
 
@@ -77,9 +77,9 @@ def test_alignment_table_compares_two_coefficients_and_pools() -> None:
         ]
         for coefficient, lift in ((2.0, 0.03), (0.0, 0.01))
     )
-    made = alignment_table([*rows, *high, *low], SETTINGS)
-    assert "| dpo | 2 | 0.515 | 0.545 | +0.030 (" in made
-    assert made.splitlines()[-1].startswith("| mean over the cells |  |  |  | +0.030 (")
+    table = alignment_table([*rows, *high, *low], SETTINGS)
+    assert "| dpo | 2 | 0.515 | 0.545 | +0.030 (" in table
+    assert table.splitlines()[-1].startswith("| mean over the cells |  |  |  | +0.030 (")
     assert alignment_table(rows, SETTINGS) == "Not played by two seeds yet."
 
 
@@ -87,7 +87,7 @@ def test_games_table_counts_the_seeds_that_were_played() -> None:
     assert "| method | rrhf | 4 of 10 | 10 |" in games_table(made_up(), SETTINGS)
 
 
-def test_every_line_of_a_table_has_as_many_cells() -> None:
+def test_tables_have_as_many_cells_in_every_line() -> None:
     rows = made_up()
-    for made in (question_table(rows), sweep_table(rows, SETTINGS), control_table(rows, SETTINGS)):
-        assert len({line.count("|") for line in made.splitlines()}) == 1
+    for table in (question_table(rows), sweep_table(rows, SETTINGS), control_table(rows, SETTINGS)):
+        assert len({line.count("|") for line in table.splitlines()}) == 1

@@ -15,8 +15,8 @@ RISING = {"coeff 0.02": 0.01, "rjs": 0.02, "coeff 0.5": 0.04, "coeff 2": 0.08}
 def test_slopes_are_per_factor_of_ten() -> None:
     rows = made_up(seeds=2, **{"coeff 0.02": math.log10(0.02), "rjs": math.log10(0.1)})
     games = {c: one for c, one in by_coefficient(rows).items() if c < 0.3}
-    found = slopes(games, of_arm("chosen", "r1", APO))
-    assert found == pytest.approx({1: 1.1, 2: 1.2})  # the lift is log10(coeff) x (1 + 0.1 x seed)
+    fitted = slopes(games, of_arm("chosen", "r1", APO))
+    assert fitted == pytest.approx({1: 1.1, 2: 1.2})  # the lift is log10(coeff) x (1 + 0.1 x seed)
 
 
 def test_coefficient_steps_go_from_each_value_to_the_next() -> None:
@@ -29,9 +29,9 @@ def test_coefficient_steps_go_from_each_value_to_the_next() -> None:
 
 
 def test_trend_table_counts_the_seeds_above_zero() -> None:
-    made = trend_table(made_up(seeds=8, **RISING | {"coeff 2": 0.04}))
-    assert made.count("| 8 of 8 |") == 3  # two steps and the slope
-    assert made.splitlines()[4].startswith("| 0.5 to 2 | +0.000 (")
+    table = trend_table(made_up(seeds=8, **RISING | {"coeff 2": 0.04}))
+    assert table.count("| 8 of 8 |") == 3  # two steps and the slope
+    assert table.splitlines()[4].startswith("| 0.5 to 2 | +0.000 (")
     assert trend_table([]) == "Not played by two seeds yet."
 
 
@@ -44,8 +44,8 @@ def test_comparisons_table_has_the_slope_of_the_gain_over_the_control() -> None:
         for row in made_up(seeds=8, rjs=lift * times)
         if (row["kind"], row["name"]) == ("method", "rjs")
     ]
-    made = comparisons_table(rows, settings).splitlines()
-    assert made[2].startswith("| 0.1 | 240 | +0.087 (")
-    assert made[5].startswith("| 0.1 | slope |  |  |  | -0.0")
-    assert [line.split(" | ")[1] for line in made[2:]] == ["240", "1,200", "4,800", "slope"] * 2
+    lines = comparisons_table(rows, settings).splitlines()
+    assert lines[2].startswith("| 0.1 | 240 | +0.087 (")
+    assert lines[5].startswith("| 0.1 | slope |  |  |  | -0.0")
+    assert [line.split(" | ")[1] for line in lines[2:]] == ["240", "1,200", "4,800", "slope"] * 2
     assert comparisons_table([], settings) == "Not played by two seeds yet."

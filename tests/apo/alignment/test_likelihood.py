@@ -49,33 +49,33 @@ def made(config: PretrainedConfig) -> ResponseLikelihood:
 
 def separate(model: ResponseLikelihood, item: ResponseSet) -> Tensor:
     """Each response behind its query in a batch of its own, through the model's own logits."""
-    found = []
+    rows = []
     for response in item.responses:
         ids = torch.tensor([item.prefix + response])
         logs = model.model(input_ids=ids).logits[0].float().log_softmax(-1)
         places = range(len(item.prefix), ids.shape[1])
-        found.append(torch.stack([logs[place - 1, ids[0, place]] for place in places]).sum())
-    return torch.stack(found)
+        rows.append(torch.stack([logs[place - 1, ids[0, place]] for place in places]).sum())
+    return torch.stack(rows)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_tree_is_its_separate_sequences(family: str) -> None:
+def test_response_likelihood_of_a_tree_equals_separate_sequences(family: str) -> None:
     model = made(FAMILIES[family])
     items = tiny.random_items(4, [4, 1, 8, 2])
     expected = [separate(model, item) for item in items]
     together = model(items)
     assert together.shape == (4, 8) and together.dtype == torch.float32
-    for row, item, own in zip(together, items, expected, strict=True):
+    for row, item, logs in zip(together, items, expected, strict=True):
         tokens = torch.tensor([len(response) for response in item.responses])
         count = len(item.responses)
-        assert torch.allclose(row[:count] / tokens, own / tokens, rtol=0, atol=1e-5)
+        assert torch.allclose(row[:count] / tokens, logs / tokens, rtol=0, atol=1e-5)
         assert (row[count:] == 0).all()
     for item in items:
         assert_close(gradients(model, model([item])[0]), gradients(model, separate(model, item)))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_which_layout_and_which_logits(family: str) -> None:
+def test_response_likelihood_picks_layout_and_logits_by_family(family: str) -> None:
     model = made(FAMILIES[family])
     assert model.supports_shared_prefix == (family in TREES)
     assert model.head_alone == (family not in OWN_LOGITS)
@@ -83,7 +83,7 @@ def test_which_layout_and_which_logits(family: str) -> None:
     assert model.tokens(item) == (5 if family in TREES else 8)
 
 
-def test_one_response_costs_what_the_loss_of_a_text_is() -> None:
+def test_response_likelihood_of_one_response_is_the_loss_of_its_text() -> None:
     """The same number as `apo/language/causal_lm.py` has, which is tested by hand."""
     model = made(TREES["llama"])
     items = tiny.random_items(5, [1, 1, 1, 1])
@@ -92,7 +92,7 @@ def test_one_response_costs_what_the_loss_of_a_text_is() -> None:
     torch.testing.assert_close(-model(items).sum(), token_loss_sum(logits, labels), rtol=1e-6, atol=1e-5)
 
 
-def test_the_other_responses_and_the_padding_change_nothing() -> None:
+def test_response_likelihood_ignores_other_responses_and_padding() -> None:
     model = made(TREES["llama"])
     first, second = tiny.random_items(6, [5, 2])
     alone = [model([ResponseSet(first.prefix, [response])])[0, 0] for response in first.responses]
@@ -103,13 +103,13 @@ def test_the_other_responses_and_the_padding_change_nothing() -> None:
     torch.testing.assert_close(permuted, both[0, order], rtol=1e-6, atol=1e-5)
 
 
-def test_where_tokens_are_predicted() -> None:
+def test_predictors_by_hand() -> None:
     assert doctest.testmod(likelihood) == (0, 1)
     items = [ResponseSet([1], [[6], [7, 8]]), ResponseSet([1, 5, 5], [[9, 2]])]
     assert predictors(items, width=6).tolist() == [0, 0, 2, 6 + 2, 6 + 3]
 
 
-def test_the_vocabulary_meets_no_other_token() -> None:
+def test_response_likelihood_projects_response_tokens_alone() -> None:
     model = made(TREES["llama"])
     seen: list[tuple[int, ...]] = []
     model.model.lm_head.register_forward_hook(lambda _, inputs, __: seen.append(tuple(inputs[0].shape)))
@@ -119,7 +119,9 @@ def test_the_vocabulary_meets_no_other_token() -> None:
     assert seen[0][0] < sum(map(packed_length, items))
 
 
-def test_bf16_rounds_layers_and_not_the_projection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_response_likelihood_in_bf16_rounds_layers_and_not_the_projection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = made(TREES["llama"])
     items = tiny.random_items(3, [4, 2])
     exact = model(items)
@@ -131,18 +133,18 @@ def test_bf16_rounds_layers_and_not_the_projection(monkeypatch: pytest.MonkeyPat
     assert not torch.equal(rounded, exact) and torch.allclose(rounded, exact, rtol=0.05)
 
 
-def test_gradient_checkpointing_changes_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_response_likelihood_is_the_same_with_gradient_checkpointing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(TREES["llama"]).train()
     item = tiny.random_items(3, [4])[0]
     kept = gradients(model, model([item])[0])
     monkeypatch.setenv("APO_GRADIENT_CHECKPOINTING", "1")
     runtime.enable_gradient_checkpointing(model.model)
     again = gradients(model, model([item])[0])
-    assert all(torch.equal(kept[name], own) for name, own in again.items())
+    assert all(torch.equal(kept[name], gradient) for name, gradient in again.items())
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_training_has_no_dropout(family: str) -> None:
+def test_response_likelihood_has_no_dropout_in_training(family: str) -> None:
     rates: dict[str, float] = {"attn_pdrop": 0.5, "resid_pdrop": 0.5, "embd_pdrop": 0.5}
     config = (
         GPT2Config(vocab_size=380, n_embd=32, n_layer=2, n_head=4, n_positions=128, **rates)
@@ -154,7 +156,7 @@ def test_training_has_no_dropout(family: str) -> None:
     assert torch.equal(model.train()(items), model.eval()(items))
 
 
-def test_trying_leaves_no_trace() -> None:
+def test_response_likelihood_leaves_no_gradients_and_random_state() -> None:
     model = made(TREES["llama"]).train()
     state = torch.get_rng_state()
     again = ResponseLikelihood(model.model, pad_id=3, max_length=64)

@@ -33,25 +33,25 @@ def everything(scores: Tensor) -> Tensor:
 
 def gradient(leaf: Tensor) -> list[float]:
     assert leaf.grad is not None
-    found: list[float] = leaf.grad[0].tolist()
-    return found
+    gradients: list[float] = leaf.grad[0].tolist()
+    return gradients
 
 
-def test_doctests() -> None:
+def test_the_docstring_examples() -> None:
     assert doctest.testmod(losses) == (0, 2)
 
 
 # RJS
 
 
-def test_the_best_response_is_the_first_with_the_highest_score() -> None:
+def test_best_responses_takes_the_first_with_the_highest_score() -> None:
     scores = torch.tensor([[1.0, 3.0, 3.0], [9.0, 2.0, 1.0], [-5.0, -4.0, -9.0]])
     mask = torch.tensor([[True, True, True], [False, True, True], [True, True, True]])
     assert best_responses(scores, mask=mask).int().tolist() == [[0, 1, 0], [0, 1, 0], [0, 1, 0]]
     assert not best_responses(scores, mask=torch.zeros_like(mask)).any()
 
 
-def test_nll_by_hand() -> None:
+def test_nll_sum_by_hand() -> None:
     logs = row(-2.0, -3.0, -5.0, grad=True)
     loss = nll_sum(logs, mask=torch.tensor([[True, False, True]]))
     loss.backward()
@@ -62,7 +62,7 @@ def test_nll_by_hand() -> None:
 # RRHF
 
 
-def test_rank_loss_by_hand() -> None:
+def test_rrhf_rank_sum_by_hand() -> None:
     # p = -8/4 = -2, -3/3 = -1, -6/4 = -1.5. Pairs (better, worse) by score: (0, 1), (0, 2), (2, 1), and
     # max(0, p_worse - p_better): -1 + 2 = 1, -1.5 + 2 = 0.5, -1 + 1.5 = 0.5.
     logs = row(-8.0, -3.0, -6.0, grad=True)
@@ -74,13 +74,13 @@ def test_rank_loss_by_hand() -> None:
     assert gradient(logs) == pytest.approx([-2 / 4, 2 / 3, 0.0])
 
 
-def test_the_better_response_ahead_costs_nothing_and_behind_its_distance() -> None:
+def test_rrhf_rank_sum_costs_the_distance_of_a_wrong_order() -> None:
     tokens, scores, logs = torch.tensor([[1, 1]]), row(1.0, 0.0), row(-1.0, -4.0)
     assert rrhf_rank_sum(logs, tokens, scores, mask=everything(scores)).item() == 0.0
     assert rrhf_rank_sum(logs.flip(1), tokens, scores, mask=everything(scores)).item() == 3.0
 
 
-def test_the_likelihood_is_that_of_a_token() -> None:
+def test_per_token_divides_by_the_length() -> None:
     """A longer response with the same probability of a token is no less likely; the sum would say so."""
     scores = row(1.0, 0.0)
     long_better = rrhf_rank_sum(row(-20.0, -3.0), torch.tensor([[20, 2]]), scores, mask=everything(scores))
@@ -88,7 +88,7 @@ def test_the_likelihood_is_that_of_a_token() -> None:
     assert per_token(row(-20.0, -3.0), torch.tensor([[20, 2]])).tolist() == [[-1.0, -1.5]]
 
 
-def test_a_tie_in_likelihood_has_no_gradient_and_a_tie_in_score_no_loss() -> None:
+def test_rrhf_rank_sum_has_no_gradient_at_a_tie() -> None:
     logs = row(-2.0, -2.0, grad=True)
     rrhf_rank_sum(logs, torch.tensor([[1, 1]]), row(1.0, 0.0), mask=everything(logs)).backward()
     assert gradient(logs) == [0.0, 0.0]
@@ -98,7 +98,7 @@ def test_a_tie_in_likelihood_has_no_gradient_and_a_tie_in_score_no_loss() -> Non
 # DPO
 
 
-def test_dpo_by_hand() -> None:
+def test_dpo_sum_by_hand() -> None:
     # beta 0.5: implicit rewards 0.5 * (-4 + 6) = 1 and 0.5 * (-7 + 5) = -1, margin 2: ln(1 + e^-2).
     policy, reference = row(-4.0, -7.0, grad=True), row(-6.0, -5.0)
     scores = row(1.0, 0.0)
@@ -111,7 +111,7 @@ def test_dpo_by_hand() -> None:
     assert gradient(policy) == pytest.approx([-slope, slope])
 
 
-def test_dpo_turns_with_the_scores_and_with_the_reference() -> None:
+def test_dpo_sum_turns_with_the_scores_and_the_reference() -> None:
     policy, reference, scores = row(-4.0, -7.0), row(-6.0, -5.0), row(0.0, 1.0)
     turned = dpo_sum(policy, reference, scores, mask=everything(scores), beta=0.5)
     assert turned.item() == pytest.approx(math.log1p(math.exp(2)))
@@ -120,7 +120,7 @@ def test_dpo_turns_with_the_scores_and_with_the_reference() -> None:
 
 
 @pytest.mark.parametrize("beta", [0.01, 0.1, 5.0])
-def test_before_the_first_step_dpo_costs_ln_2_whatever_beta(beta: float) -> None:
+def test_dpo_sum_is_ln_2_at_the_reference_whatever_beta(beta: float) -> None:
     policy = row(-4.0, -70.0, grad=True)
     loss = dpo_sum(policy, policy.detach(), row(1.0, 0.0), mask=everything(policy), beta=beta)
     loss.backward()
@@ -130,7 +130,7 @@ def test_before_the_first_step_dpo_costs_ln_2_whatever_beta(beta: float) -> None
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), constant=st.floats(-50, 50))
-def test_a_factor_on_the_likelihoods_of_a_query_changes_no_dpo_loss(seed: int, constant: float) -> None:
+def test_dpo_sum_ignores_a_constant_on_the_likelihoods_of_a_query(seed: int, constant: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     policy, reference, scores = torch.randn(3, 4, 2, generator=generator, dtype=torch.float64)
     mask = everything(scores)
@@ -145,7 +145,7 @@ def test_a_factor_on_the_likelihoods_of_a_query_changes_no_dpo_loss(seed: int, c
 
 @pytest.mark.parametrize("poison", [0.0, math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("name", ["rjs", "rrhf", "dpo"])
-def test_everything_masked_is_zero_with_zero_gradients(name: str, poison: float) -> None:
+def test_losses_of_masked_responses_are_zero_with_zero_gradients(name: str, poison: float) -> None:
     logs, scores = row(poison, poison, -1.0, grad=True), row(0.0, 1.0, 2.0)
     nothing, reference, tokens = ~everything(scores), row(poison, -2.0, -2.0), torch.tensor([[0, 0, 3]])
     loss = {
@@ -158,7 +158,7 @@ def test_everything_masked_is_zero_with_zero_gradients(name: str, poison: float)
     assert gradient(logs) == [0.0, 0.0, 0.0]
 
 
-def test_what_stands_in_a_masked_slot_reaches_nothing() -> None:
+def test_losses_ignore_the_content_of_a_masked_slot() -> None:
     mask, scores, tokens = torch.tensor([[True, False, True]]), row(1.0, 2.0, 0.0), torch.tensor([[2, 0, 2]])
     results = []
     for value in (0.0, math.nan, -math.inf):
@@ -173,7 +173,7 @@ def test_what_stands_in_a_masked_slot_reaches_nothing() -> None:
     assert results[0][1][0] < 0 < results[0][1][2] and results[0][1][1] == 0.0
 
 
-def test_the_gradients_are_those_of_finite_differences() -> None:
+def test_losses_have_the_gradients_of_finite_differences() -> None:
     generator = torch.Generator().manual_seed(3)
     logs = (-9 * torch.rand(3, 4, generator=generator, dtype=torch.float64)).requires_grad_()
     reference = -9 * torch.rand(3, 4, generator=generator, dtype=torch.float64)

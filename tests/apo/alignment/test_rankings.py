@@ -22,14 +22,14 @@ def ranked(*rows: tuple[list[str], list[float]], max_length: int = 64) -> tuple[
 
 
 def texts(ranking: Ranking) -> list[str]:
-    found = []
+    decoded = []
     for ids in ranking.item.responses:
         assert ids[-1] == EOS
-        found.append(tiny.shared_tokenizer().decode(ids[:-1]).strip())
-    return found
+        decoded.append(tiny.shared_tokenizer().decode(ids[:-1]).strip())
+    return decoded
 
 
-def test_the_best_comes_first_and_a_tie_keeps_its_order() -> None:
+def test_ranked_queries_puts_the_best_first_and_keeps_the_order_of_ties() -> None:
     [one], counts = ranked((["No.", "A dog.", "9?", "A fox."], [0.5, 2.0, 0.5, -1.0]))
     assert texts(one) == ["A dog.", "No.", "9?", "A fox."]
     assert one.scores == [2.0, 0.5, 0.5, -1.0]
@@ -40,21 +40,21 @@ def test_the_best_comes_first_and_a_tie_keeps_its_order() -> None:
     )
 
 
-def test_blank_samples_are_left_out_and_identical_ones_count_once() -> None:
+def test_ranked_queries_drops_blank_and_repeated_samples() -> None:
     [one], counts = ranked((["A dog.", " ", "No.", " A dog. ", "No."], [1.0, 9.0, 0.0, 1.5, -2.0]))
     assert texts(one) == ["A dog.", "No."] and one.scores == [1.5, 0.0]
     assert (counts["samples"], counts["samples_blank"], counts["samples_identical"]) == (5, 1, 2)
 
 
-def test_what_says_nothing_is_dropped_and_counted() -> None:
-    found, counts = ranked(
+def test_ranked_queries_drops_and_counts_queries_without_an_order() -> None:
+    rankings, counts = ranked(
         (["", "\n"], [1.0, 2.0]),
         (["No.", "No.", ""], [1.0, 0.0, 5.0]),
         (["No.", "9?"], [1.0, 1.0]),
         (["No."], [1.0]),
         (["No.", "9?"], [0.0, 1.0]),
     )
-    assert [texts(one) for one in found] == [["9?", "No."]]
+    assert [texts(one) for one in rankings] == [["9?", "No."]]
     assert {name: counts[name] for name in COUNTS} == {
         "queries": 5,
         "samples": 10,
@@ -69,7 +69,7 @@ def test_what_says_nothing_is_dropped_and_counted() -> None:
     }
 
 
-def test_a_query_that_its_longest_sample_displaces_is_dropped_and_no_sample_is_cut() -> None:
+def test_ranked_queries_drops_a_query_rather_than_cut_a_sample() -> None:
     story = "Once upon a time a quick brown fox jumped over the lazy dog."
     row = ([story, "No."], [1.0, 0.0])
     [whole], _ = ranked(row)
@@ -79,8 +79,8 @@ def test_a_query_that_its_longest_sample_displaces_is_dropped_and_no_sample_is_c
     assert cut.item.responses == whole.item.responses
     assert cut.item.prefix == [1, *whole.item.prefix[-2:]]
     assert (counts["queries_cut"], counts["queries_used"]) == (1, 1)
-    found, counts = ranked(row, (["No.", "9?"], [0.0, 1.0]), max_length=whole.item.longest - query)
-    assert [texts(one) for one in found] == [["9?", "No."]]
+    rankings, counts = ranked(row, (["No.", "9?"], [0.0, 1.0]), max_length=whole.item.longest - query)
+    assert [texts(one) for one in rankings] == [["9?", "No."]]
     assert (counts["queries_dropped_cut_away"], counts["queries_used"], counts["queries"]) == (1, 1, 2)
     assert "responses_cut" not in counts
 
@@ -91,7 +91,7 @@ def with_ids(samples: list[str], scores: list[float], ids: list[list[int] | None
     return list(ranked_queries([row], encoder(), counts, where="rows")), counts
 
 
-def test_ids_that_were_drawn_are_learned_and_stay_with_their_samples() -> None:
+def test_ranked_queries_keeps_drawn_ids_with_their_samples() -> None:
     """Sorted as the samples; without an end where none was drawn."""
     ids = [[100, 101], None, [102, EOS], None]
     [one], counts = with_ids(["a", "", "b", "No."], [0.0, 9.0, 2.0, 1.0], ids)
@@ -100,7 +100,7 @@ def test_ids_that_were_drawn_are_learned_and_stay_with_their_samples() -> None:
     assert counts["samples_as_drawn"] == 2
 
 
-def test_two_texts_are_identical_where_their_ids_are() -> None:
+def test_ranked_queries_compares_ids_not_texts() -> None:
     [same] = encoder().tokenizer(["No."], add_special_tokens=False)["input_ids"]
     [one], counts = with_ids(["No.", "No.", "9?"], [1.0, 0.0, -1.0], [[*same, 7, EOS], None, None])
     assert len(one.item.responses) == 3 and counts["samples_identical"] == 0  # drawn otherwise
@@ -108,7 +108,7 @@ def test_two_texts_are_identical_where_their_ids_are() -> None:
     assert len(one.item.responses) == 2 and counts["samples_identical"] == 1
 
 
-def test_a_dialogue_that_the_template_refuses_is_left_out_with_its_scores() -> None:
+def test_ranked_queries_drops_a_refused_dialogue_with_its_scores() -> None:
     tokenizer = tiny.tokenizer()
     tokenizer.chat_template = (
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system text') }}{% endif %}"
@@ -127,6 +127,6 @@ def test_a_dialogue_that_the_template_refuses_is_left_out_with_its_scores() -> N
     assert (counts["dialogues_dropped"], counts["queries_used"]) == (1, 1)
 
 
-def test_every_count_is_there_for_no_rows() -> None:
-    found, counts = ranked()
-    assert found == [] and counts.keys() >= set(COUNTS) and not any(counts.values())
+def test_ranked_queries_has_every_count_for_no_rows() -> None:
+    rankings, counts = ranked()
+    assert rankings == [] and counts.keys() >= set(COUNTS) and not any(counts.values())

@@ -19,21 +19,21 @@ def params(tmp_path: Path) -> Path:
     return path
 
 
-def test_every_round_has_its_learning_rate_and_the_rest_of_both_sections(params: Path) -> None:
+def test_read_align_gives_each_round_its_learning_rate(params: Path) -> None:
     shared = {key: value for key, value in PARAMS["align"].items() if key != "lr"}
     for round, lr in PARAMS["align"]["lr"].items():
         assert read_align(params, round).model_dump() == PARAMS["training"] | shared | {"lr": lr}
     assert len(set(PARAMS["align"]["lr"].values())) > 1
 
 
-def test_a_round_without_learning_rate_is_told(params: Path) -> None:
+def test_read_align_refuses_a_round_without_learning_rate(params: Path) -> None:
     with pytest.raises(
         UserError, match=r"align\.lr\.r9: found no such key; .* beside r1, r2, r3, such as `r9: 5"
     ):
         read_align(params, "r9")
 
 
-def test_both_sections_are_checked(params: Path) -> None:
+def test_read_align_checks_both_sections(params: Path) -> None:
     change_params(params, {"training": {"beta2": 1.0}})
     with pytest.raises(UserError, match=r"training\.beta2: found 1\.0; expected less than 1"):
         read_align(params, "r1")

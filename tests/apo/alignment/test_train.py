@@ -1,8 +1,7 @@
-"""train.py: the loss of a step by hand, in any micro-batches; what is learned; killed or not."""
+"""apo/alignment/train.py: the loss of a step by hand, in any micro-batches; learning; a killed training."""
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,61 +11,14 @@ from torch import Tensor
 from apo.alignment import train
 from apo.alignment.likelihood import ResponseLikelihood
 from apo.alignment.rankings import Ranking
-from apo.alignment.settings import Align
-from apo.alignment.train import align, learned_from
+from apo.alignment.train import learned_from
 from apo.model.encoding import ResponseSet
-from apo.training.checkpointing import Checkpoints
 from tests.helpers import tiny_models as tiny
+from tests.helpers.alignment import policy, rankings, settings
 
 METHODS = ("rjs", "rrhf", "dpo")
 each = pytest.mark.parametrize("method", METHODS)
 Run = Callable[..., list[dict[str, float]]]
-
-
-def settings(method: str, **changes: Any) -> Align:
-    own = {
-        "method": method,
-        "beta": 0.2,
-        "rank_weight": 2.0,
-        "sft_weight": 0.5,
-        "max_length": 64,
-        "lora": tiny.NO_LORA,
-    }
-    made: Align = tiny.optimizer(Align, **(own | changes))
-    return made
-
-
-def policy(seed: int = 1) -> ResponseLikelihood:
-    return ResponseLikelihood(tiny.language_model(seed), pad_id=3, max_length=64)
-
-
-def rankings(seed: int = 2, counts: tuple[int, ...] = (4, 2, 3, 2, 4, 3, 2, 4)) -> list[Ranking]:
-    """Random ids; scores fall, with a tie in the middle where there is one."""
-    return [
-        Ranking(item, [2.0, *[1.0] * (len(item.responses) - 2), -1.0])
-        for item in tiny.random_items(seed, list(counts))
-    ]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Aligns in place; each call is another training unless it has a key."""
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    numbers = iter(range(1000))
-
-    def do(
-        model: ResponseLikelihood,
-        data: list[Ranking],
-        chosen: Align,
-        *,
-        budget: int = 16384,
-        key: str | None = None,
-    ) -> list[dict[str, float]]:
-        monkeypatch.setenv("APO_TOKEN_BUDGET", str(budget))
-        with Checkpoints("llm", key or f"key{next(numbers)}").exclusive() as checkpoints:
-            return align(model, data, chosen, seed=1, desc="llm", checkpoints=checkpoints)
-
-    return do
 
 
 # The loss of a step
@@ -74,13 +26,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def logs_of(model: Any, item: ResponseSet) -> list[float]:
     """log p of each response, one text after the other through the model's own logits."""
-    found = []
+    sums = []
     for response in item.responses:
         ids = torch.tensor([item.prefix + response])
         with torch.no_grad():
             logs = model(input_ids=ids).logits[0].double().log_softmax(-1)
-        found.append(sum(logs[i - 1, ids[0, i]].item() for i in range(len(item.prefix), ids.shape[1])))
-    return found
+        sums.append(sum(logs[i - 1, ids[0, i]].item() for i in range(len(item.prefix), ids.shape[1])))
+    return sums
 
 
 def by_hand(method: str, model: Any, before: Any, data: list[Ranking]) -> float:
@@ -108,7 +60,7 @@ def by_hand(method: str, model: Any, before: Any, data: list[Ranking]) -> float:
 
 @each
 @pytest.mark.parametrize("budget", [1, 16384])
-def test_the_loss_of_a_step_by_hand(run: Run, method: str, budget: int) -> None:
+def test_align_loss_of_a_step_by_hand(run: Run, method: str, budget: int) -> None:
     """Of the first step, and of the second one, where the reference is the model of before."""
     chosen, data, before = settings(method, epochs=2), rankings(), tiny.language_model()
     curve = run(policy(), data, chosen, budget=budget)
@@ -122,7 +74,7 @@ def test_the_loss_of_a_step_by_hand(run: Run, method: str, budget: int) -> None:
 
 
 @each
-def test_micro_batches_train_the_same_model(run: Run, method: str) -> None:
+def test_align_trains_the_same_model_in_any_micro_batches(run: Run, method: str) -> None:
     chosen = settings(method, lr=1e-3, epochs=3)
     together, parts = policy().double(), policy().double()
     curve = run(together, rankings(), chosen)
@@ -134,7 +86,7 @@ def test_micro_batches_train_the_same_model(run: Run, method: str) -> None:
 
 
 @each
-def test_separate_sequences_train_the_same_model(run: Run, method: str) -> None:
+def test_align_trains_the_same_model_on_separate_sequences(run: Run, method: str) -> None:
     chosen = settings(method, lr=1e-3, epochs=3)
     tree, apart = policy().double(), policy().double()
     apart.supports_shared_prefix = False
@@ -144,7 +96,7 @@ def test_separate_sequences_train_the_same_model(run: Run, method: str) -> None:
         assert torch.allclose(a, b, rtol=0, atol=1e-6)
 
 
-def test_what_each_method_reads() -> None:
+def test_learned_from_by_method() -> None:
     [one] = rankings(counts=(4,))
     assert learned_from(one, "rjs").item.responses == one.item.responses[:1]
     assert learned_from(one, "dpo").item.responses == [one.item.responses[0], one.item.responses[3]]
@@ -160,7 +112,7 @@ def test_rrhf_without_ranking_is_rjs(run: Run) -> None:
 # The numbers beside the loss
 
 
-def test_the_numbers_of_dpo_by_hand(run: Run) -> None:
+def test_dpo_metrics_by_hand(run: Run) -> None:
     data, before, after = rankings(), tiny.language_model(), policy()
     curve = run(policy(), data, settings("dpo", epochs=2, lr=1e-3))
     # Before the first step all rewards are equal up to rounding, which decides the accuracy.
@@ -174,7 +126,7 @@ def test_the_numbers_of_dpo_by_hand(run: Run) -> None:
     assert curve[1]["reward_accuracy"] == pytest.approx(sum(m > 0 for m in margins) / len(margins))
 
 
-def test_the_numbers_of_rrhf_by_hand(run: Run) -> None:
+def test_rrhf_metrics_by_hand(run: Run) -> None:
     data, before = rankings(), tiny.language_model()
     [row] = run(policy(), data, settings("rrhf"))
     right = pairs = 0
@@ -208,7 +160,7 @@ def preferred_over_others(model: ResponseLikelihood, data: list[Ranking]) -> Ten
 
 
 @each
-def test_the_preferred_response_gains_on_the_others(run: Run, method: str) -> None:
+def test_align_makes_the_preferred_response_likelier(run: Run, method: str) -> None:
     """A word decides which response is the better one; a flipped sign makes the other one gain."""
     queries = [[1, *ids] for ids in ([10, 11], [12, 13, 14], [15], [16, 17])]
     better, worse, neutral = [100, 101, 2], [110, 111, 2], [120, 121, 2]
@@ -229,9 +181,7 @@ def test_the_preferred_response_gains_on_the_others(run: Run, method: str) -> No
 
 
 @each
-def test_a_training_that_was_killed_ends_in_the_same_bytes(
-    run: Run, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_align_killed_ends_in_the_same_bytes(run: Run, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = settings(method, epochs=3, batch_size=3)
     monkeypatch.setenv("APO_CHECKPOINT_SECONDS", "0")
     whole = policy()
@@ -260,64 +210,9 @@ def test_a_training_that_was_killed_ends_in_the_same_bytes(
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), over.parameters(), strict=True))
 
 
-def test_the_reference_is_computed_once_and_without_gradients(run: Run) -> None:
+def test_dpo_computes_the_reference_once_and_without_gradients(run: Run) -> None:
     model = policy()
     modes: list[tuple[bool, bool]] = []
     model.register_forward_pre_hook(lambda *_: modes.append((torch.is_grad_enabled(), model.training)))
     run(model, rankings(), settings("dpo", epochs=3))
     assert modes == [(False, False)] + [(True, True)] * 3
-
-
-# Another library
-
-
-@pytest.mark.filterwarnings("ignore")  # of a library that the pipeline does not use
-def test_dpo_is_that_of_trl(run: Run, tmp_path: Path) -> None:
-    """The same losses, accuracies and margins at every one of three steps."""
-    from datasets import Dataset
-    from trl import DPOConfig, DPOTrainer
-
-    data = rankings()
-    chosen = settings("dpo", epochs=3, lr=1e-3, max_grad_norm=1.0)
-    trainer = DPOTrainer(
-        model=tiny.language_model(),
-        ref_model=tiny.language_model(),
-        args=DPOConfig(
-            output_dir=str(tmp_path),
-            per_device_train_batch_size=len(data),
-            num_train_epochs=3,
-            learning_rate=1e-3,
-            lr_scheduler_type="constant",
-            beta=0.2,
-            max_length=64,
-            adam_beta2=0.999,
-            max_grad_norm=1.0,
-            gradient_checkpointing=False,
-            bf16=False,
-            use_cpu=True,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        ),
-        train_dataset=Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}]),
-        processing_class=tiny.tokenizer(),
-    )
-    trainer.train_dataset = Dataset.from_list(  # in the place of a text: ids, as its collator takes them
-        [
-            {
-                "prompt_ids": one.item.prefix,
-                "chosen_ids": one.item.responses[0],
-                "rejected_ids": one.item.responses[-1],
-            }
-            for one in data
-        ]
-    )
-    trainer.train()
-    logged = [row for row in trainer.state.log_history if "loss" in row]
-    curve = run(policy(), data, chosen)
-    assert len(curve) == len(logged) == 3
-    for own, row in zip(curve, logged, strict=True):
-        assert own["loss"] == pytest.approx(row["loss"], abs=1e-5)
-        assert own["reward_margin"] == pytest.approx(row["rewards/margins"], abs=1e-4)
-    assert curve[-1]["reward_accuracy"] == pytest.approx(logged[-1]["rewards/accuracies"])

@@ -35,7 +35,7 @@ def test_actions_decide_and_all_issues_are_counted() -> None:
         issues.keeps("broken", where="a.jsonl:3", found="half a row")
 
 
-def test_ten_examples_of_each_code_are_kept() -> None:
+def test_data_issues_keeps_ten_examples_of_each_code() -> None:
     issues = DataIssues(TABLE, dict.fromkeys(TABLE.codes, "drop"))
     for number in range(25):
         issues.keeps("blank", where=str(number), found="")
@@ -49,7 +49,7 @@ def read(folder: Path, **block: Any) -> dict[str, str]:
     return read_section(folder / "params.yaml", TABLE.section, TABLE.settings).actions()
 
 
-def test_the_default_is_the_action_of_each_code_that_is_not_listed(tmp_path: Path) -> None:
+def test_on_issue_default_is_the_action_of_unlisted_codes(tmp_path: Path) -> None:
     assert read(tmp_path, default="error", equal="keep") == {
         "blank": "error",
         "equal": "keep",
@@ -69,7 +69,7 @@ def test_the_default_is_the_action_of_each_code_that_is_not_listed(tmp_path: Pat
         ({"blank": "drop"}, "data.on_issue.default: found no such key"),
     ],
 )
-def test_what_the_table_does_not_allow_names_the_key(tmp_path: Path, block: Any, message: str) -> None:
+def test_on_issue_names_the_key_of_a_forbidden_action(tmp_path: Path, block: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(tmp_path, **block)
 
@@ -90,7 +90,7 @@ TOKENS = {
 }
 
 
-def test_the_committed_actions_are_these() -> None:
+def test_on_issue_of_params_yaml_by_hand() -> None:
     rows = read_section(ROOT / "params.yaml", ROW_ISSUES.section, ROW_ISSUES.settings).actions()
     wanted = dict.fromkeys(DROPPED.split(), "drop") | dict.fromkeys(KEPT.split(), "keep")
     assert {code: action for code, action in rows.items() if action != "error"} == wanted
@@ -99,7 +99,7 @@ def test_the_committed_actions_are_these() -> None:
 
 
 @pytest.mark.parametrize("table", [ROW_ISSUES, TOKEN_ISSUES], ids=lambda table: table.section)
-def test_the_table_of_the_docs_is_that_of_the_code(table: IssueTable) -> None:
+def test_issue_codes_are_those_of_the_table_in_docs_data(table: IssueTable) -> None:
     """Each line: the code, its actions with the committed one in bold, the sentence."""
     text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     committed = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))

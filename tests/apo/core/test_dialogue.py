@@ -155,7 +155,7 @@ USER, ANSWER = {"role": "user", "content": "a"}, {"role": "assistant", "content"
 
 
 @pytest.mark.parametrize(
-    ("messages", "found"),
+    ("messages", "message"),
     [
         ([], "0 messages"),
         ([USER], "do not end with an answer"),
@@ -174,11 +174,11 @@ USER, ANSWER = {"role": "user", "content": "a"}, {"role": "assistant", "content"
         ),
     ],
 )
-def test_messages_to_dialogue_refuses_malformed_messages(messages: list, found: str) -> None:
+def test_messages_to_dialogue_refuses_malformed_messages(messages: list, message: str) -> None:
     with pytest.raises(UserError) as error:
         messages_to_dialogue(messages, where="chat.jsonl:3")
     assert str(error.value).startswith("chat.jsonl:3")
-    assert found in str(error.value)
+    assert message in str(error.value)
 
 
 PIECES = st.sampled_from([*"7a)(*-./% \n\t'`\"", "**", "\u2019", "\u201c", "\xa0", "\u2013", "\u00b2"])

@@ -96,13 +96,13 @@ def wait_until_started(repository: Path, name: str) -> dict[str, Any]:
 def test_seven_stages_on_three_gpus_share_none(repository: Path) -> None:
     gpus = "0, 3,GPU-8932f937"
     stages = [start(repository, f"s{number}", APO_GPUS=gpus) for number in range(7)]
-    told = [stage.communicate(timeout=120)[1] for stage in stages]
-    assert [stage.returncode for stage in stages] == [0] * 7, told
+    stderr = [stage.communicate(timeout=120)[1] for stage in stages]
+    assert [stage.returncode for stage in stages] == [0] * 7, stderr
     log = lines(repository.parent / "log")
     assert len(log) == 7
     assert {seen["gpu"] for seen in log} == {"0", "3", "GPU-8932f937"}
     assert not at_once(log)
-    assert any(line == "waiting for a GPU: 0, 3, GPU-8932f937 are taken\n" for line in told)
+    assert any(line == "waiting for a GPU: 0, 3, GPU-8932f937 are taken\n" for line in stderr)
 
 
 def test_the_sharing_that_this_looks_for_is_found(repository: Path) -> None:
@@ -156,22 +156,23 @@ def test_a_stage_that_needs_none_takes_none(repository: Path, more: dict[str, st
 @pytest.mark.parametrize("gpus", ["0,,1", "0,1,0", ","])
 def test_a_list_that_is_none_ends_in_one_line(repository: Path, gpus: str) -> None:
     stage = start(repository, "wrong", APO_GPUS=gpus)
-    told = stage.communicate(timeout=60)[1]
+    stderr = stage.communicate(timeout=60)[1]
     assert stage.returncode == 1
     assert (
-        told.startswith(f"error: APO_GPUS: found {gpus!r}; expected distinct GPUs") and "\n" not in told[:-1]
+        stderr.startswith(f"error: APO_GPUS: found {gpus!r}; expected distinct GPUs")
+        and "\n" not in stderr[:-1]
     )
 
 
 @pytest.mark.parametrize("name", ["any", "light"])
 def test_a_launcher_beside_it_is_told_by_the_first_stage(repository: Path, name: str) -> None:
     stage = start(repository, name, APO_GPUS="0,1", APO_LAUNCH="torchrun --nproc_per_node 2")
-    told = stage.communicate(timeout=60)[1]
+    stderr = stage.communicate(timeout=60)[1]
     assert stage.returncode == 1 and not lines(repository.parent / "log")
-    assert told.startswith(
+    assert stderr.startswith(
         "error: APO_GPUS: found APO_LAUNCH='torchrun --nproc_per_node 2' beside it; expected"
     )
-    assert told.count("\n") == 1
+    assert stderr.count("\n") == 1
 
 
 def test_a_launcher_on_the_cpu_needs_none_of_the_gpus(repository: Path) -> None:
@@ -183,9 +184,9 @@ def test_a_folder_that_can_not_be_used_is_told(repository: Path) -> None:
     (repository.parent / "tmp").mkdir()
     (repository.parent / "tmp" / f"apo-gpus-{os.getuid()}").write_text("a file")
     stage = start(repository, "wrong", APO_GPUS="0")
-    told = stage.communicate(timeout=60)[1]
-    assert stage.returncode == 1 and "expected a folder for one small file per GPU" in told
-    assert "Traceback" not in told
+    stderr = stage.communicate(timeout=60)[1]
+    assert stage.returncode == 1 and "expected a folder for one small file per GPU" in stderr
+    assert "Traceback" not in stderr
 
 
 QUEUED = """\

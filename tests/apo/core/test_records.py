@@ -12,7 +12,7 @@ from apo.core.records import read_numbered_rows, read_rows, write_json, write_pa
 ROWS = [{"b": "ß\u2028\r\n", "a": 0.1}, {"b": "", "a": None}]
 
 
-def test_rows_come_back_as_they_went_with_keys_in_order(tmp_path: Path) -> None:
+def test_read_rows_returns_what_write_rows_wrote(tmp_path: Path) -> None:
     path = tmp_path / "new" / "rows.jsonl"
     assert write_rows(path, ROWS) == 2
     assert [list(row.items()) for row in read_rows(path)] == [list(row.items()) for row in ROWS]
@@ -21,7 +21,7 @@ def test_rows_come_back_as_they_went_with_keys_in_order(tmp_path: Path) -> None:
     assert "ß" in path.read_text(encoding="utf-8")
 
 
-def test_reading_is_a_stream(tmp_path: Path) -> None:
+def test_read_rows_is_a_stream(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\nbroken\n')
     rows = read_rows(path)
@@ -31,7 +31,7 @@ def test_reading_is_a_stream(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "found"),
+    ("line", "message"),
     [
         ("[1]", "JSON of type list"),
         ("3", "JSON of type int"),
@@ -39,19 +39,19 @@ def test_reading_is_a_stream(tmp_path: Path) -> None:
         ("[" * 100_000, "a line that is not JSON"),
     ],
 )
-def test_a_line_that_is_no_object_is_an_error(tmp_path: Path, line: str, found: str) -> None:
+def test_read_rows_refuses_a_line_that_is_no_object(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(line + "\n")
-    with pytest.raises(UserError, match=rf"rows\.jsonl:1: found {found}"):
+    with pytest.raises(UserError, match=rf"rows\.jsonl:1: found {message}"):
         list(read_rows(path))
 
 
-def test_a_missing_file_names_the_way_to_make_it(tmp_path: Path) -> None:
+def test_read_rows_says_how_to_make_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rows\.jsonl: found no such file.*dvc repro"):
         list(read_rows(tmp_path / "rows.jsonl"))
 
 
-def test_a_file_without_rows_is_one_empty_line(tmp_path: Path) -> None:
+def test_write_rows_of_no_rows_is_one_empty_line(tmp_path: Path) -> None:
     """DVC warns about an empty file. Elsewhere a blank line is a mistake, and read as one."""
     path = tmp_path / "rows.jsonl"
     assert write_rows(path, []) == 0
@@ -71,7 +71,7 @@ def _breaking_off() -> Iterator[dict]:
 
 
 @pytest.mark.parametrize("before", [None, "old\n"])
-def test_a_writer_that_breaks_off_leaves_what_was_there(tmp_path: Path, before: str | None) -> None:
+def test_write_rows_that_breaks_off_leaves_the_old_file(tmp_path: Path, before: str | None) -> None:
     path = tmp_path / "rows.jsonl"
     if before is not None:
         path.write_text(before)
@@ -82,7 +82,7 @@ def test_a_writer_that_breaks_off_leaves_what_was_there(tmp_path: Path, before: 
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_no_number_that_json_does_not_know_is_written(tmp_path: Path, number: float) -> None:
+def test_write_rows_refuses_nan_and_infinity(tmp_path: Path, number: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_rows(tmp_path / "rows.jsonl", [{"a": number}])
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -90,14 +90,14 @@ def test_no_number_that_json_does_not_know_is_written(tmp_path: Path, number: fl
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_document_is_written_in_the_order_given(tmp_path: Path) -> None:
+def test_write_json_keeps_the_order_of_keys(tmp_path: Path) -> None:
     write_json(tmp_path / "deep" / "metrics.json", {"b": 1, "a": "ß"})
     text = (tmp_path / "deep" / "metrics.json").read_text(encoding="utf-8")
     assert text == '{\n  "b": 1,\n  "a": "ß"\n}\n'
     assert list(json.loads(text)) == ["b", "a"]
 
 
-def test_parts_of_one_stream_go_into_their_files(tmp_path: Path) -> None:
+def test_write_parts_sends_each_row_into_its_file(tmp_path: Path) -> None:
     paths = {part: tmp_path / "new" / f"{part}.jsonl" for part in ("a", "b", "none")}
     rows = [("b", {"n": 0}), ("a", {"n": 1}), ("b", {"n": 2})]
     assert write_parts(paths, iter(rows)) == {"a": 1, "b": 2, "none": 0}
@@ -108,27 +108,27 @@ def test_parts_of_one_stream_go_into_their_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, UserError("x", found="", expected="", do="")])
-def test_parts_that_break_off_leave_what_was_there(tmp_path: Path, error: BaseException) -> None:
+def test_write_parts_that_breaks_off_leaves_the_old_files(tmp_path: Path, error: BaseException) -> None:
     def rows() -> Iterator[tuple[str, dict]]:
         yield "a", {"n": 1}
         yield "b", {"n": 2}
         raise error
 
     (tmp_path / "a").write_text("old\n")
-    with pytest.raises(BaseException) as found:
+    with pytest.raises(BaseException) as raised:
         write_parts({"a": tmp_path / "a", "b": tmp_path / "b"}, rows())
-    assert found.type in (KeyboardInterrupt, UserError)
+    assert raised.type in (KeyboardInterrupt, UserError)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old\n"
 
 
-def test_a_row_of_a_part_that_is_none_is_our_mistake(tmp_path: Path) -> None:
+def test_write_parts_asserts_a_known_part(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         write_parts({"a": tmp_path / "a"}, [("b", {})])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_texts_that_have_to_be_there_are_checked(tmp_path: Path) -> None:
+def test_read_rows_checks_required_texts(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": "x", "b": 1}\n{"a": 5}\n')
     rows = read_rows(path, "a")
@@ -140,7 +140,7 @@ def test_texts_that_have_to_be_there_are_checked(tmp_path: Path) -> None:
     assert len(list(read_rows(path))) == 2
 
 
-def test_bytes_that_are_no_text_and_folders_are_named(tmp_path: Path) -> None:
+def test_read_rows_names_files_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"a": 1}\n{"a": "\xff"}\n')
     with pytest.raises(UserError, match=r"rows\.jsonl:2: found bytes that are not UTF-8 .* at byte 8"):
@@ -149,7 +149,7 @@ def test_bytes_that_are_no_text_and_folders_are_named(tmp_path: Path) -> None:
         list(read_rows(tmp_path))
 
 
-def test_a_text_that_is_no_unicode_is_not_written(tmp_path: Path) -> None:
+def test_write_rows_refuses_a_lone_surrogate(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
     with pytest.raises(UserError, match=r"bad\.jsonl: found half of a surrogate pair"):
         write_parts({"bad": bad, "good": good}, [("good", {"a": ""}), ("bad", {"a": "x\ud800"})])
@@ -158,7 +158,7 @@ def test_a_text_that_is_no_unicode_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_can_not_be_written_to_is_named(tmp_path: Path) -> None:
+def test_write_rows_names_a_path_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"found (File exists|Not a directory); .*write rows\.jsonl"):
         write_rows(tmp_path / "file" / "rows.jsonl", ROWS)

@@ -52,7 +52,7 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_an_exception_ends_in_one_line(
+def test_run_ends_an_exception_in_one_line(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main(out: Path) -> None:
@@ -72,7 +72,7 @@ def test_an_exception_ends_in_one_line(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_the_traceback_is_there_for_who_wants_it(
+def test_run_shows_the_traceback_on_request(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main(out: Path) -> None:

@@ -52,7 +52,7 @@ def publish(folder: Path, monkeypatch: pytest.MonkeyPatch, *, flat: bool = False
 
 
 @pytest.mark.parametrize("flat", [True, False])
-def test_the_authors_files_are_read_once_they_are_theirs(
+def test_checked_files_reads_the_files_that_were_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat: bool
 ) -> None:
     publish(tmp_path / "input", monkeypatch, flat=flat)
@@ -65,7 +65,7 @@ def test_the_authors_files_are_read_once_they_are_theirs(
     assert [row["samples"] for row in read_rows(tmp_path / "raw" / "samples.jsonl")] == [["s", "t"]]
 
 
-def test_samples_are_not_needed_and_the_unused_file_may_lack(
+def test_checked_files_needs_neither_samples_nor_the_unused_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(tmp_path, monkeypatch)
@@ -77,36 +77,36 @@ def test_samples_are_not_needed_and_the_unused_file_may_lack(
         checked_files(tmp_path, samples=True)
 
 
-def test_changed_files_are_refused_before_anything_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_checked_files_refuses_changed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(tmp_path, monkeypatch)
     path = tmp_path / "hh-split/rm_data/rm.golden.json"
     data = path.read_bytes()
-    for changed, found in [
+    for changed, message in [
         (data.replace(b"best", b"rest"), "SHA-256 [0-9a-f]{64}"),
         (data + b" ", r"\d+ bytes"),
     ]:
         path.write_bytes(changed)
         with pytest.raises(
-            UserError, match=rf"rm\.golden\.json: found {found}; expected the {len(data)} bytes"
+            UserError, match=rf"rm\.golden\.json: found {message}; expected the {len(data)} bytes"
         ):
             checked_files(tmp_path, samples=False)
 
 
-def test_other_files_beside_them_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checked_files_refuses_other_files_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     publish(tmp_path, monkeypatch)
     (tmp_path / "more.json").write_text("[]")
     with pytest.raises(UserError, match=r"1 files such as 'more\.json' that the authors did not publish"):
         checked_files(tmp_path, samples=False)
 
 
-def test_an_empty_folder_names_all_that_is_needed(tmp_path: Path) -> None:
+def test_checked_files_names_all_that_an_empty_folder_lacks(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"found no hh-split/rm_data/hh_split_rm\.train\.json .*and 3 more"):
         checked_files(tmp_path, samples=False)
 
 
-def test_the_table_of_what_was_published_is_whole() -> None:
+def test_published_has_a_hash_of_every_file() -> None:
     assert len({file.path for file in PUBLISHED}) == len(PUBLISHED) == 8
     assert all(len(file.sha256) == 64 and int(file.sha256, 16) and file.size > 10**6 for file in PUBLISHED)
     sizes = {file.kind: file.size for file in PUBLISHED if file.kind in ("rm", "llm")}
@@ -166,7 +166,7 @@ def read_from(urls: dict[str, str], folder: Path, *, samples: bool = True) -> No
 USED = [name for kind, name in zip(KINDS, CONTENT, strict=True) if kind != "unused"]
 
 
-def test_files_from_addresses_are_those_of_the_folder_and_fetched_once(tmp_path: Path, web: Web) -> None:
+def test_fetched_files_are_those_of_the_folder_and_fetched_once(tmp_path: Path, web: Web) -> None:
     read_from(web.urls(USED), tmp_path)
     fetched = {path.name: path.read_bytes() for path in (tmp_path / "raw").iterdir()}
     assert sorted(web.asked) == sorted(Path(name).name for name in USED)
@@ -182,7 +182,7 @@ def test_files_from_addresses_are_those_of_the_folder_and_fetched_once(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("instead", "found", "asked"),
+    ("instead", "message", "asked"),
     [
         (
             b"<html>sign in</html>",
@@ -193,24 +193,24 @@ def test_files_from_addresses_are_those_of_the_folder_and_fetched_once(tmp_path:
         (404, r"found status 404 at try 3 of 3 to fetch it", 3),
     ],
 )
-def test_another_file_at_an_address_is_never_read(
-    tmp_path: Path, web: Web, instead: bytes | int, found: str, asked: int
+def test_fetched_files_never_reads_another_file(
+    tmp_path: Path, web: Web, instead: bytes | int, message: str, asked: int
 ) -> None:
     web.instead["rm.golden.json"] = instead
-    with pytest.raises(UserError, match=rf"^rm\.golden\.json: {found}"):
+    with pytest.raises(UserError, match=rf"^rm\.golden\.json: {message}"):
         read_from(web.urls(USED), tmp_path)
     assert web.asked.count("rm.golden.json") == asked
     assert not list(tmp_path.rglob("*.tmp")) and not (tmp_path / "raw").exists()
     assert not list((tmp_path / ".cache").rglob("rm.golden.json"))
 
 
-def test_nobody_at_an_address(tmp_path: Path, web: Web) -> None:
+def test_fetched_files_names_an_address_that_does_not_answer(tmp_path: Path, web: Web) -> None:
     urls = web.urls(USED) | {"llm.train.json": "http://127.0.0.1:9/llm.train.json"}
     with pytest.raises(UserError, match=r"^llm\.train\.json: found no connection.* at try 3 of 3"):
         read_from(urls, tmp_path)
 
 
-def test_addresses_that_do_not_fit_are_refused(tmp_path: Path, web: Web) -> None:
+def test_fetched_files_refuses_invalid_addresses(tmp_path: Path, web: Web) -> None:
     urls = web.urls(USED)
     wrong = [
         (urls | {"other.json": "https://example.org"}, r"found 'other\.json': 'https://example\.org'"),
@@ -218,8 +218,8 @@ def test_addresses_that_do_not_fit_are_refused(tmp_path: Path, web: Web) -> None
         (urls | {USED[0]: "https://example.org"}, r"each once"),
         ({"rm.train.json": urls["rm.train.json"]}, r"no address of llm\.train\.json, test\.json, rm\.golden"),
     ]
-    for changed, found in wrong:
-        with pytest.raises(UserError, match=rf"data\.authors\.urls: .*{found}"):
+    for changed, message in wrong:
+        with pytest.raises(UserError, match=rf"data\.authors\.urls: .*{message}"):
             read_from(changed, tmp_path)
     (tmp_path / "input" / "mine.json").write_text("[]")
     with pytest.raises(UserError, match=r"'mine\.json' that data\.source 'authors' does not read"):

@@ -17,7 +17,7 @@ def comparison(query_id: str, *scores: float, name: str = "", split: str = "") -
     }
 
 
-def test_the_first_comparison_that_prefers_one_response_gives_the_golden_answer() -> None:
+def test_with_chosen_golden_takes_the_first_preferred_response() -> None:
     others = [("documents", {"text": "d"}), ("samples", {"query_id": "a"}), ("demonstrations", {})]
     rows = [
         comparison("a", 0.0, 1.0, split="rm"),
@@ -45,6 +45,6 @@ def test_the_first_comparison_that_prefers_one_response_gives_the_golden_answer(
     }
 
 
-def test_nothing_to_choose_is_counted_as_nothing() -> None:
+def test_with_chosen_golden_counts_nothing_for_no_rows() -> None:
     counts: Counter[str] = Counter()
     assert list(with_chosen_golden([], counts)) == [] and set(counts.values()) == {0}

@@ -12,7 +12,7 @@ TALK = "The fox said that it would come back when the moon is up and the dogs ar
 ROW = {"prompt": "Why?", **PAIR}
 
 
-def test_every_column_is_taken_for_something_or_not_read(tmp_path: Path) -> None:
+def test_column_use_names_the_use_of_every_column(tmp_path: Path) -> None:
     rows = [ROW | {"query_id": "1", "type": "t", "score_chosen": 5, "score_rejected": 3, "source": "s"}]
     assert read(tmp_path, [*rows, rows[0] | {"later": 1}]).columns == {
         "prompt": "prompt",
@@ -35,7 +35,7 @@ def test_every_column_is_taken_for_something_or_not_read(tmp_path: Path) -> None
     }
 
 
-def test_mapped_columns_are_named_as_they_are_in_the_file(tmp_path: Path) -> None:
+def test_column_use_names_mapped_columns_as_in_the_file(tmp_path: Path) -> None:
     row = {"post": {"text": "Why?"}, "ups": ["good", "bad"], "system": "Be brief.", "more": TALK}
     columns = {"prompt": "post.text", "chosen": "ups.0", "rejected": "ups.1"}
     assert read(tmp_path, [row], columns=columns).columns == {
@@ -50,16 +50,16 @@ def test_mapped_columns_are_named_as_they_are_in_the_file(tmp_path: Path) -> Non
     "value",
     [TALK, [TALK], {"turns": [{"text": TALK}]}, CHINESE],
 )
-def test_much_text_that_is_not_read_is_an_issue(tmp_path: Path, value: object) -> None:
-    found = read(tmp_path, [ROW | {"previous": value}])
-    assert (found.issues, found.counts["kept_unread_column"]) == ({"unread_column": 1}, 1)
-    assert "most of it in 'previous'" in found.examples[0]["found"]
+def test_column_use_reports_much_unread_text(tmp_path: Path, value: object) -> None:
+    result = read(tmp_path, [ROW | {"previous": value}])
+    assert (result.issues, result.counts["kept_unread_column"]) == ({"unread_column": 1}, 1)
+    assert "most of it in 'previous'" in result.examples[0]["found"]
     with pytest.raises(UserError, match=r"data\.on_issue\.unread_column to drop or keep"):
         read(tmp_path, [ROW | {"previous": value}], actions={"unread_column": "error"})
     assert read(tmp_path, [ROW | {"previous": value}], actions={"unread_column": "drop"}).records == []
 
 
-def test_text_that_is_read_elsewhere_names_and_a_fifth_are_no_issue(tmp_path: Path) -> None:
+def test_column_use_does_not_report_repeated_text_names_or_little_text(tmp_path: Path) -> None:
     twice = {"prompt": TALK, "chosen": TALK * 2, "rejected": "no", "messages": [{"content": TALK}]}
     named = ROW | {
         "model": "meta-llama/Llama-3.1-8B-Instruct-Turbo",

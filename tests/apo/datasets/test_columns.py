@@ -10,21 +10,21 @@ from apo.datasets.readers import read_demonstrations, read_golden, read_samples
 from tests.helpers.reading import PAIR, WHY, read
 
 
-def test_mapping_the_instruction_keeps_its_input(tmp_path: Path) -> None:
+def test_with_columns_keeps_the_input_of_a_mapped_instruction(tmp_path: Path) -> None:
     rows = [{"instruction": "Add.", "input": about, **PAIR} for about in ("1 and 2", "", None)]
     columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
-    found = read(tmp_path, rows, columns=columns)
-    assert [query for query, _ in found.said] == [
+    result = read(tmp_path, rows, columns=columns)
+    assert [query for query, _ in result.ranked] == [
         "\n\nHuman: Add.\n\n1 and 2\n\nAssistant:",
         *["\n\nHuman: Add.\n\nAssistant:"] * 2,
     ]
 
 
-def test_mapping_the_prompt_alone_leaves_the_answers_as_they_are(tmp_path: Path) -> None:
+def test_with_columns_of_the_prompt_alone_leaves_the_answers(tmp_path: Path) -> None:
     rows = [{"instruction": "Add.", "input": "1 and 2", **PAIR, "source": "s"}]
-    found = read(tmp_path, rows, columns={"prompt": "instruction"})
-    assert found.said == [("\n\nHuman: Add.\n\n1 and 2\n\nAssistant:", "good > bad")]
-    assert found.columns == {
+    result = read(tmp_path, rows, columns={"prompt": "instruction"})
+    assert result.ranked == [("\n\nHuman: Add.\n\n1 and 2\n\nAssistant:", "good > bad")]
+    assert result.columns == {
         "instruction": "prompt",
         "input": "input of the instruction",
         "chosen": "chosen",
@@ -32,7 +32,7 @@ def test_mapping_the_prompt_alone_leaves_the_answers_as_they_are(tmp_path: Path)
         "source": "not read",
     }
     votes = [{"post": "Why?", "answer_a": "good", "answer_b": "bad", "winner": "b"}]
-    assert read(tmp_path, votes, columns={"prompt": "post"}).said == [(WHY, "bad > good")]
+    assert read(tmp_path, votes, columns={"prompt": "post"}).ranked == [(WHY, "bad > good")]
 
 
 PARTNERS: list[tuple[dict[str, Any], dict[str, str], str]] = [
@@ -61,13 +61,13 @@ PARTNERS: list[tuple[dict[str, Any], dict[str, str], str]] = [
 
 
 @pytest.mark.parametrize(("row", "columns", "query"), PARTNERS)
-def test_what_belongs_to_a_mapped_column_stays_beside_it(
+def test_with_columns_keeps_what_belongs_to_a_mapped_column(
     tmp_path: Path, row: dict[str, Any], columns: dict[str, str], query: str
 ) -> None:
-    assert read(tmp_path, [row], columns=columns).said == [(query, "good > bad")]
+    assert read(tmp_path, [row], columns=columns).ranked == [(query, "good > bad")]
 
 
-def test_every_kind_of_file_has_columns_of_its_own(tmp_path: Path) -> None:
+def test_with_columns_maps_every_kind_of_file(tmp_path: Path) -> None:
     golden = read(
         tmp_path, [{"q": "Why?", "best": "so"}], read_golden, columns={"query": "q", "golden": "best"}
     )
@@ -89,16 +89,114 @@ LANGUAGES = [
 
 
 @pytest.mark.parametrize("row", LANGUAGES)
-def test_common_names_in_other_languages_are_known(tmp_path: Path, row: dict[str, Any]) -> None:
-    found = read(tmp_path, [row])
-    assert found.said == [(WHY, "good > bad")]
-    assert list(found.columns) == list(row)
+def test_translated_knows_common_names_in_other_languages(tmp_path: Path, row: dict[str, Any]) -> None:
+    result = read(tmp_path, [row])
+    assert result.ranked == [(WHY, "good > bad")]
+    assert list(result.columns) == list(row)
 
 
-def test_a_path_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+def test_with_columns_names_a_path_that_leads_nowhere(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"expected a column 'a\.9'"):
         read(
             tmp_path,
             [{"a": ["x"], **PAIR}],
             columns={"prompt": "a.9", "chosen": "chosen", "rejected": "rejected"},
         )
+
+
+Row = dict[str, Any]
+
+PROMETHEUS = {
+    "orig_criteria": "c",
+    "orig_instruction": "Why?",
+    "orig_preference": "B",
+    "orig_response_A": "bad",
+    "orig_response_B": "good",
+    "orig_score_A": "3",
+    "orig_score_B": "5",
+    "instruction": "###Task: ...",
+    "output": "Feedback ... [RESULT] B",
+}
+
+MULTIPREF = {"text": "Why?", "completion_a": "good", "completion_b": "bad", "overall": {"pref": "A"}}
+
+NAMED: dict[str, tuple[Row, dict[str, str]]] = {
+    "prometheus-eval/Preference-Collection": (
+        PROMETHEUS,
+        {"prompt": "orig_instruction", "response_a": "orig_response_A", "response_b": "orig_response_B"}
+        | {"winner": "orig_preference"},
+    ),
+    "a verdict inside a record": (
+        MULTIPREF,
+        {"prompt": "text", "response_a": "completion_a", "response_b": "completion_b"}
+        | {"winner": "overall.pref"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_with_columns_reads_a_set_of_no_known_format(tmp_path: Path, name: str) -> None:
+    row, columns = NAMED[name]
+    with pytest.raises(UserError, match=r"of no known format.*map columns"):
+        read(tmp_path / "x.jsonl", [row])
+    assert read(tmp_path / "x.jsonl", [row], columns=columns).ranked == [(WHY, "good > bad")]
+
+
+COLUMNS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "plain": (
+        {"ask": "Why?", "yes": "good", "no": "bad", "score": "x"},
+        {"prompt": "ask", "chosen": "yes", "rejected": "no"},
+    ),
+    "openai/summarize_from_feedback": (
+        {
+            "info": {"post": "Why?", "title": "t"},
+            "summaries": [{"text": "good"}, {"text": "bad"}],
+            "choice": 0,
+        },
+        {
+            "prompt": "info.post",
+            "response_0": "summaries.0.text",
+            "response_1": "summaries.1.text",
+            "better": "choice",
+        },
+    ),
+    "openai/webgpt_comparisons": (
+        {
+            "question": {"full_text": "Why?"},
+            "answer_0": "good",
+            "answer_1": "bad",
+            "score_0": 0.5,
+            "score_1": 0,
+        },
+        {
+            "prompt": "question.full_text",
+            "response_0": "answer_0",
+            "response_1": "answer_1",
+            "score_0": "score_0",
+            "score_1": "score_1",
+        },
+    ),
+    "a dot in a name": (
+        {"a.b": "Why?", "a": {"b": "no"}, "c": "good", "d": "bad"},
+        {"prompt": "a.b", "chosen": "c", "rejected": "d"},
+    ),
+    "the other of two": (
+        {"prompt": "in a template: Why?", "question": "Why?", "chosen": "good", "rejected": "bad"},
+        {"prompt": "question", "chosen": "chosen", "rejected": "rejected"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_with_columns_by_hand(tmp_path: Path, name: str) -> None:
+    row, columns = COLUMNS[name]
+    [record] = read(tmp_path, [row], columns=columns).records
+    assert (record["query"], record["responses"]) == (WHY, ["good", "bad"])
+    assert record["scores"][0] > record["scores"][1]
+
+
+@pytest.mark.parametrize("path", ["ask", "info.text", "list.2", "list.x", "list.-1", "text.0", "info.post.a"])
+def test_with_columns_names_a_missing_column(tmp_path: Path, path: str) -> None:
+    row = {"info": {"post": "p"}, "list": ["a", "b"], "text": "t"}
+    with pytest.raises(UserError, match=rf"x\.jsonl:1: found keys .* expected a column '{path}'"):
+        read(tmp_path, [row], columns={"prompt": path})

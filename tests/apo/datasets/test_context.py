@@ -27,39 +27,39 @@ HISTORIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", HISTORIES)
-def test_earlier_turns_in_a_column_of_their_own_are_read(tmp_path: Path, name: str) -> None:
-    found = read(tmp_path, [ROW | HISTORIES[name]])
-    assert found.said == [(NIGHT, "good > bad")]
+def test_prompted_reads_earlier_turns_from_their_column(tmp_path: Path, name: str) -> None:
+    result = read(tmp_path, [ROW | HISTORIES[name]])
+    assert result.ranked == [(NIGHT, "good > bad")]
     (column,) = HISTORIES[name]
-    assert found.columns[column] == "earlier turns"
+    assert result.columns[column] == "earlier turns"
 
 
 @pytest.mark.parametrize("empty", [None, [], "", [[]]])
-def test_an_empty_history_is_none(tmp_path: Path, empty: Any) -> None:
+def test_prompted_takes_an_empty_history_for_none(tmp_path: Path, empty: Any) -> None:
     rows = [ROW | {"history": [["What is a fox?", "A wild dog."]]}, ROW | {"history": empty}]
-    assert [query for query, _ in read(tmp_path, rows).said] == [NIGHT, NIGHT.removeprefix(FOX)]
+    assert [query for query, _ in read(tmp_path, rows).ranked] == [NIGHT, NIGHT.removeprefix(FOX)]
 
 
-def test_earlier_turns_stand_before_messages_behind_the_system_text(tmp_path: Path) -> None:
+def test_prompted_puts_earlier_turns_between_system_text_and_messages(tmp_path: Path) -> None:
     sides = {side: [{"role": "assistant", "content": text}] for side, text in PAIR.items()}
     prompt = [{"role": "user", "content": "And at night?"}]
     row = {"prompt": prompt, **sides, "history": TURNS, "system": "Be brief."}
-    assert read(tmp_path, [row]).said == [(f"Be brief.{NIGHT}", "good > bad")]
+    assert read(tmp_path, [row]).ranked == [(f"Be brief.{NIGHT}", "good > bad")]
     whole = {side: [*TURNS, *prompt, *answer] for side, answer in sides.items()}
-    assert read(tmp_path, [whole | {"history": TURNS}]).said == [(NIGHT, "good > bad")]
+    assert read(tmp_path, [whole | {"history": TURNS}]).ranked == [(NIGHT, "good > bad")]
 
 
 @pytest.mark.parametrize(
     "history", ["We spoke about foxes.", [["a", "b", "c"]], [3], [["only a question"]] * 2]
 )
-def test_a_history_in_no_known_form_is_named(tmp_path: Path, history: Any) -> None:
+def test_prompted_names_a_history_of_no_known_form(tmp_path: Path, history: Any) -> None:
     with pytest.raises(UserError, match=r"x\.jsonl:1.*data\.on_issue\.role_order"):
         read(tmp_path, [ROW | {"history": history}])
 
 
-def test_the_input_of_an_instruction_is_read_with_messages_too(tmp_path: Path) -> None:
+def test_prompted_reads_the_input_of_an_instruction_with_messages(tmp_path: Path) -> None:
     sides = {side: [{"role": "assistant", "content": text}] for side, text in PAIR.items()}
-    ((query, _),) = read(tmp_path, [{"instruction": "Translate.", "input": "chat", **sides}]).said
+    ((query, _),) = read(tmp_path, [{"instruction": "Translate.", "input": "chat", **sides}]).ranked
     assert query == "\n\nHuman: Translate.\n\nchat\n\nAssistant:"
 
 
@@ -73,19 +73,19 @@ MEDIA = {
 
 
 @pytest.mark.parametrize("column", MEDIA)
-def test_other_media_are_an_issue_with_an_action(tmp_path: Path, column: str) -> None:
+def test_other_media_are_a_data_issue_with_an_action(tmp_path: Path, column: str) -> None:
     rows = [{"prompt": "Why?", **PAIR, column: MEDIA[column]}, {"prompt": "Why?", **PAIR, column: None}]
     with pytest.raises(
         UserError, match=rf"{column}.*not read.*data\.on_issue\.unsupported_column to drop or keep"
     ):
         read(tmp_path, rows)
     assert len(read(tmp_path, rows, actions={"unsupported_column": "drop"}).records) == 1
-    found = read(tmp_path, rows, actions={"unsupported_column": "keep"})
-    assert (len(found.records), found.issues) == (2, {"unsupported_column": 1})
-    assert found.columns[column] == "not read"
+    result = read(tmp_path, rows, actions={"unsupported_column": "keep"})
+    assert (len(result.records), result.issues) == (2, {"unsupported_column": 1})
+    assert result.columns[column] == "not read"
 
 
-def test_a_system_text_that_a_format_has_no_place_for_is_an_issue(tmp_path: Path) -> None:
+def test_system_text_without_a_place_in_the_format_is_a_data_issue(tmp_path: Path) -> None:
     row = {"query": WHY, "responses": ["a", "b"], "scores": [1, 0], "system": "Be brief."}
     with pytest.raises(UserError, match="a filled column 'system', which is not read"):
         read(tmp_path, [row])

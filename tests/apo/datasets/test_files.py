@@ -46,16 +46,16 @@ NOTHING: list[tuple[str, list[dict[str, Any]], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "rows", "found"), NOTHING)
-def test_a_file_without_a_usable_row_is_an_error_that_says_why(
-    tmp_path: Path, kind: str, rows: list[dict[str, Any]], found: str
+@pytest.mark.parametrize(("kind", "rows", "message"), NOTHING)
+def test_read_files_says_why_no_row_of_a_file_is_kept(
+    tmp_path: Path, kind: str, rows: list[dict[str, Any]], message: str
 ) -> None:
-    with pytest.raises(UserError, match=rf"{kind}\.jsonl: found no usable row .*{found}"):
+    with pytest.raises(UserError, match=rf"{kind}\.jsonl: found no usable row .*{message}"):
         load(tmp_path, {"comparisons": [GOOD], kind: rows})
     assert len(load(tmp_path, {"comparisons": [GOOD]})["comparisons"]) == 1
 
 
-def test_scores_that_others_gave_to_samples_come_with_them(tmp_path: Path) -> None:
+def test_read_files_keeps_the_scores_of_samples(tmp_path: Path) -> None:
     scored = [
         {"query": WHY, "samples": ["a", "b"], "rewards": [0.5, -1]},
         {"query": "How?", "sample_0": "a", "sample_1": "b", "scores": {"sample_0": 3, "sample_1": 4.5}},
@@ -63,7 +63,7 @@ def test_scores_that_others_gave_to_samples_come_with_them(tmp_path: Path) -> No
         {"query": "When?", "responses": ["a", "b", "c"], "scores": [1, 1, 2]},
     ]
     for row in scored:
-        found = load(tmp_path, {"comparisons": [GOOD], "samples": [row]})["samples"]
-        rewards = found[0]["source_rewards"]
-        assert len(rewards) == len(found[0]["samples"]) and all(isinstance(one, float) for one in rewards)
+        samples = load(tmp_path, {"comparisons": [GOOD], "samples": [row]})["samples"]
+        rewards = samples[0]["source_rewards"]
+        assert len(rewards) == len(samples[0]["samples"]) and all(isinstance(one, float) for one in rewards)
     assert rewards == [1.0, 1.0, 2.0]

@@ -27,7 +27,7 @@ UNWANTED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("row", UNWANTED)
-def test_a_flagged_answer_is_refused_or_left_out(tmp_path: Path, row: dict[str, Any]) -> None:
+def test_unwanted_flag_refuses_or_drops_a_flagged_answer(tmp_path: Path, row: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"nobody wants.*data\.on_issue\.unwanted_answer to drop or keep"):
         read(tmp_path, [row], read_demonstrations)
     left = read(tmp_path, [row], read_demonstrations, {"unwanted_answer": "drop"})
@@ -38,7 +38,7 @@ def test_a_flagged_answer_is_refused_or_left_out(tmp_path: Path, row: dict[str, 
 @pytest.mark.parametrize(
     "flag", [{"label": True}, {"label": 1}, {"kto_tag": "desirable"}, {"label": "sports"}, {}]
 )
-def test_an_answer_that_is_wanted_or_not_flagged_is_read(tmp_path: Path, flag: dict[str, Any]) -> None:
+def test_unwanted_flag_keeps_a_wanted_or_unflagged_answer(tmp_path: Path, flag: dict[str, Any]) -> None:
     assert (
         read(tmp_path, [{"messages": ASKED} | flag], read_demonstrations).records[0]["response"] == "Go away"
     )
@@ -53,6 +53,6 @@ def test_an_answer_that_is_wanted_or_not_flagged_is_read(tmp_path: Path, flag: d
         {"prompt": "Why?", "response": "so", "thumbs_up": True},
     ],
 )
-def test_unpaired_preferences_are_explained(tmp_path: Path, row: dict[str, Any]) -> None:
+def test_unwanted_flag_explains_unpaired_preferences(tmp_path: Path, row: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"one answer .*as KTO takes them.*data\.files\.demonstrations"):
         read(tmp_path, [row], read_comparisons)

@@ -188,7 +188,9 @@ def files(folder: Path, draw: random.Random) -> Iterator[Path]:
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
 @pytest.mark.parametrize("number", [1000, pytest.param(100_000, marks=pytest.mark.fuzz)], ids=["few", "many"])
-def test_damaged_files_are_read_or_refused(tmp_path: Path, number: int, reader: Callable[..., Any]) -> None:
+def test_readers_read_or_refuse_damaged_files(
+    tmp_path: Path, number: int, reader: Callable[..., Any]
+) -> None:
     draw = random.Random(number)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ended: Counter[bool] = Counter()
@@ -282,5 +284,5 @@ def read_structures(folder: Path, examples: int) -> None:
 
 @pytest.mark.parametrize("examples", [300, pytest.param(20_000, marks=pytest.mark.fuzz)], ids=["few", "many"])
 @pytest.mark.timeout(7200)
-def test_rows_of_any_structure_are_read_or_refused(tmp_path: Path, examples: int) -> None:
+def test_readers_read_or_refuse_rows_of_any_structure(tmp_path: Path, examples: int) -> None:
     read_structures(tmp_path, examples)

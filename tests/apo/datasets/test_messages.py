@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from apo.core.errors import UserError
-from tests.helpers.reading import PAIR, WHY, read
+from tests.helpers.reading import PAIR, TALK, WHY, message, read, talk
 
 
 def sides(asked: dict[str, Any], name: str, content: str, role: str) -> dict[str, Any]:
@@ -31,8 +31,8 @@ SPELLINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
-def test_every_spelling_of_a_message_is_read(tmp_path: Path, name: str) -> None:
-    assert read(tmp_path, [SPELLINGS[name]]).said == [(WHY, "good > bad")]
+def test_messages_in_reads_every_spelling(tmp_path: Path, name: str) -> None:
+    assert read(tmp_path, [SPELLINGS[name]]).ranked == [(WHY, "good > bad")]
 
 
 NOT_TEXT: list[tuple[dict[str, Any], str]] = [
@@ -44,23 +44,20 @@ NOT_TEXT: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("message", "found"), NOT_TEXT)
-def test_a_message_that_is_not_text_alone_is_told_as_that(tmp_path: Path, message: dict, found: str) -> None:
+@pytest.mark.parametrize(("message", "expected"), NOT_TEXT)
+def test_messages_in_names_a_message_that_is_not_text(tmp_path: Path, message: dict, expected: str) -> None:
     good = SPELLINGS["capital letters"]
     bad = {side: [*good[side][:1], message, *good[side][1:]] for side in PAIR}
-    with pytest.raises(UserError, match=rf"message 2: found {found}.*unsupported_message to drop"):
+    with pytest.raises(UserError, match=rf"message 2: found {expected}.*unsupported_message to drop"):
         read(tmp_path, [good, bad])
     assert len(read(tmp_path, [good, bad], actions={"unsupported_message": "drop"}).records) == 1
 
 
-def test_an_unknown_role_is_told_as_that(tmp_path: Path) -> None:
+def test_messages_in_names_an_unknown_role(tmp_path: Path) -> None:
     row = sides({"role": "moderator", "content": "Why?"}, "role", "content", "assistant")
     with pytest.raises(UserError, match=r"'moderator'.*expected .*'user' or 'assistant'") as error:
         read(tmp_path, [row])
     assert "tool" not in str(error.value)
-
-
-# Containers in cells -------------------------------------------------------------------------------
 
 
 def table(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -89,18 +86,18 @@ CELLS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_a_container_in_a_cell_is_read(tmp_path: Path, name: str, ending: str) -> None:
+def test_decode_containers_reads_json_in_a_cell(tmp_path: Path, name: str, ending: str) -> None:
     if ending == "csv":
-        assert read(table(tmp_path / "x.csv", [CELLS[name]])).said == [(WHY, "good > bad")]
+        assert read(table(tmp_path / "x.csv", [CELLS[name]])).ranked == [(WHY, "good > bad")]
     else:
-        assert read(tmp_path, [CELLS[name]]).said == [(WHY, "good > bad")]
+        assert read(tmp_path, [CELLS[name]]).ranked == [(WHY, "good > bad")]
 
 
-def test_a_response_that_is_json_itself_stays_and_is_counted(tmp_path: Path) -> None:
+def test_decode_containers_leaves_a_response_that_is_json(tmp_path: Path) -> None:
     answers = {"chosen": '{"role": "engineer", "content": "x"}', "rejected": '["a", "b"]'}
-    found = read(tmp_path, [{"prompt": "Give me JSON", **answers}])
-    assert found.records[0]["responses"] == list(answers.values())
-    assert found.issues == {"json_text": 1}
+    result = read(tmp_path, [{"prompt": "Give me JSON", **answers}])
+    assert result.records[0]["responses"] == list(answers.values())
+    assert result.issues == {"json_text": 1}
 
 
 def as_json(values: list[Any]) -> pyarrow.Array:
@@ -109,30 +106,58 @@ def as_json(values: list[Any]) -> pyarrow.Array:
     )
 
 
-def test_a_column_of_parquet_typed_as_json_holds_what_it_encodes(tmp_path: Path) -> None:
+def test_decode_containers_reads_parquet_columns_typed_as_json(tmp_path: Path) -> None:
     """As `datasets` 5 writes a column of texts with one boolean among them."""
     texts = ['Red\nor "blue"', "plain", True]
     columns = {"prompt": ["Why?"] * 3, "chosen": as_json(texts), "rejected": as_json(["x", "y", "z"])}
     parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
     with pytest.raises(UserError, match=r"row 3: found bool True in 'chosen'.*data\.on_issue\.not_text"):
         read(tmp_path / "x.parquet")
-    found = read(tmp_path / "x.parquet", actions={"not_text": "drop"})
-    assert [row["responses"] for row in found.records] == [['Red\nor "blue"', "x"], ["plain", "y"]]
+    result = read(tmp_path / "x.parquet", actions={"not_text": "drop"})
+    assert [row["responses"] for row in result.records] == [['Red\nor "blue"', "x"], ["plain", "y"]]
 
 
-def test_json_inside_lists_and_records_of_parquet_is_decoded(tmp_path: Path) -> None:
+def test_decode_containers_reads_json_inside_lists_and_records(tmp_path: Path) -> None:
     contents = as_json(["Why?", [{"type": "text", "text": "good"}], "Why?", "bad"])
     roles = pyarrow.array(["user", "assistant"] * 2)
     messages = pyarrow.StructArray.from_arrays([roles, contents], ["role", "content"])
     sides_ = pyarrow.ListArray.from_arrays([0, 2, 4], messages)
     table_ = pyarrow.table({"chosen": sides_[:1], "rejected": sides_[1:]})
     parquet.write_table(table_, tmp_path / "x.parquet")
-    assert read(tmp_path / "x.parquet").said == [(WHY, "good > bad")]
+    assert read(tmp_path / "x.parquet").ranked == [(WHY, "good > bad")]
 
 
 @pytest.mark.parametrize("kind", [pyarrow.list_, pyarrow.large_list, lambda kind: pyarrow.list_(kind, 2)])
-def test_every_kind_of_arrow_list_is_a_list(tmp_path: Path, kind: Any) -> None:
+def test_messages_in_reads_every_kind_of_arrow_list(tmp_path: Path, kind: Any) -> None:
     columns = {"query": pyarrow.array(["Why?"]), "scores": pyarrow.array([[1, 0]], kind(pyarrow.int8()))}
     columns["responses"] = pyarrow.array([["good", "bad"]], kind(pyarrow.large_string()))
     parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
-    assert read(tmp_path / "x.parquet").said == [(WHY, "good > bad")]
+    assert read(tmp_path / "x.parquet").ranked == [(WHY, "good > bad")]
+
+
+def test_messages_in_joins_prompt_and_conversation_once(tmp_path: Path) -> None:
+    for taken in range(4):
+        row = {side: talk(answer)[taken:] for side, answer in PAIR.items()} | {"prompt": talk("x")[:-1]}
+        assert read(tmp_path / "x.jsonl", [row]).ranked == [(TALK, "good > bad")]
+
+
+BAD_TALKS = [
+    ([message("user", "a"), message("user", "b"), message("assistant", "c")], "message 2: found role 'user'"),
+    ([message("assistant", "a"), message("user", "b")], "message 1: found role 'assistant'"),
+    ([message("user", "a")], "found 1 messages that do not end with an answer"),
+    ([message("tool", "a")], "message 1: found the role of a tool in 'chosen'"),
+    ([message("critic", "a")], r"message 1: found \{'role': 'critic', 'content': 'a'\}"),
+    ([{"role": "user", "content": [{"type": "text"}]}], r"message 1: found \{'role': 'user', 'content': \["),
+    ([{"role": ["user"], "content": "a"}], "message 1: found"),
+    (["a"], "message 1: found str 'a' in 'chosen'"),
+    ([message("user", f"a{WHY}"), message("assistant", "b")], "a content that holds a turn mark"),
+    ([message("user", "a\0"), message("assistant", "b")], "a NUL character"),
+]
+
+
+@pytest.mark.parametrize(("talk", "expected"), BAD_TALKS)
+def test_messages_in_names_a_conversation_out_of_order(tmp_path: Path, talk: list, expected: str) -> None:
+    good = [message("user", "a"), message("assistant", "b")]
+    rows = [{"chosen": good, "rejected": good}, {"chosen": talk, "rejected": good}]
+    with pytest.raises(UserError, match=expected):
+        read(tmp_path, rows)

@@ -12,7 +12,7 @@ NUMBERED = {"prompt": "Why?", "response1": "good", "response2": "bad"}
 LETTERED = {"prompt": "Why?", "response_a": "good", "response_b": "bad"}
 
 
-def test_a_number_that_fits_neither_answer_ends_it_and_shows_the_values(tmp_path: Path) -> None:
+def test_unknown_label_is_refused_with_the_values_in_the_file(tmp_path: Path) -> None:
     rows = [NUMBERED | {"label": label} for label in (1, 0, 2, 1, 0, 0)]
     with pytest.raises(UserError) as error:
         read(tmp_path, rows)
@@ -23,13 +23,13 @@ def test_a_number_that_fits_neither_answer_ends_it_and_shows_the_values(tmp_path
     assert "to drop" not in message
 
 
-def test_following_the_advice_gives_the_records_that_the_file_means(tmp_path: Path) -> None:
+def test_label_meanings_as_advised_give_the_records(tmp_path: Path) -> None:
     rows = [NUMBERED | {"label": label} for label in (1, 0, 2)]
-    found = read(tmp_path, rows, labels={1: 1, 2: 2, 0: "tie"})
-    assert found.said == [(WHY, "good > bad"), (WHY, "bad > good")]
-    assert found.counts["dropped_no_preference"] == 1
-    found = read(tmp_path, rows[:2], labels={0: 1, 1: 2})
-    assert found.said == [(WHY, "bad > good"), (WHY, "good > bad")]
+    result = read(tmp_path, rows, labels={1: 1, 2: 2, 0: "tie"})
+    assert result.ranked == [(WHY, "good > bad"), (WHY, "bad > good")]
+    assert result.counts["dropped_no_preference"] == 1
+    result = read(tmp_path, rows[:2], labels={0: 1, 1: 2})
+    assert result.ranked == [(WHY, "bad > good"), (WHY, "good > bad")]
 
 
 CODES: list[tuple[dict[str, Any], dict[Any, Any], list[Any]]] = [
@@ -42,22 +42,22 @@ CODES: list[tuple[dict[str, Any], dict[Any, Any], list[Any]]] = [
 
 
 @pytest.mark.parametrize(("row", "labels", "values"), CODES)
-def test_any_code_can_be_mapped(tmp_path: Path, row: dict, labels: dict, values: list) -> None:
-    found = read(tmp_path, [row | {"label": value} for value in values], labels=labels)
-    assert found.said == [(WHY, "good > bad"), (WHY, "bad > good")]
-    assert found.issues == {"no_preference": 1}
+def test_label_meanings_map_any_value(tmp_path: Path, row: dict, labels: dict, values: list) -> None:
+    result = read(tmp_path, [row | {"label": value} for value in values], labels=labels)
+    assert result.ranked == [(WHY, "good > bad"), (WHY, "bad > good")]
+    assert result.issues == {"no_preference": 1}
 
 
-def test_labels_of_other_formats_are_mapped_too(tmp_path: Path) -> None:
+def test_label_meanings_map_labels_of_other_formats(tmp_path: Path) -> None:
     row = {"prompt": "Why?", "response_0": "good", "response_1": "bad"}
     rows = [row | {"better_response_id": value} for value in ("first", "second", "neither of them")]
     labels = {"first": 0, "second": 1, "neither of them": "tie"}
-    assert [text for _, text in read(tmp_path, rows, labels=labels).said] == ["good > bad", "bad > good"]
+    assert [text for _, text in read(tmp_path, rows, labels=labels).ranked] == ["good > bad", "bad > good"]
     talks = {f"conversation_{end}": [{"role": "user", "content": "Why?"}] for end in "ab"}
     talks["conversation_a"] = [*talks["conversation_a"], {"role": "assistant", "content": "good"}]
     talks["conversation_b"] = [*talks["conversation_b"], {"role": "assistant", "content": "bad"}]
-    found = read(tmp_path, [talks | {"winner": 7}], labels={7: "b"})
-    assert found.said == [(WHY, "bad > good")]
+    result = read(tmp_path, [talks | {"winner": 7}], labels={7: "b"})
+    assert result.ranked == [(WHY, "bad > good")]
 
 
 TIES = [
@@ -76,13 +76,13 @@ TIES = [
 
 
 @pytest.mark.parametrize("value", TIES)
-def test_an_undecided_row_is_no_preference(tmp_path: Path, value: Any) -> None:
+def test_verdict_in_takes_an_undecided_row_for_no_preference(tmp_path: Path, value: Any) -> None:
     rows = [LETTERED | {"winner": "a"}, LETTERED | {"winner": value}]
-    found = read(tmp_path, rows)
-    assert (len(found.records), found.issues) == (1, {"no_preference": 1})
+    result = read(tmp_path, rows)
+    assert (len(result.records), result.issues) == (1, {"no_preference": 1})
 
 
-def test_a_value_that_the_labels_lack_is_named_or_left_out(tmp_path: Path) -> None:
+def test_verdict_in_refuses_or_drops_a_value_without_meaning(tmp_path: Path) -> None:
     rows = [LETTERED | {"winner": value} for value in (0, 5)]
     with pytest.raises(UserError, match=r"found 5 in 'winner'.*values in the file are 0 \(1\), 5 \(1\)"):
         read(tmp_path, rows, labels={0: "a", 1: "b"})
@@ -100,6 +100,8 @@ def test_a_value_that_the_labels_lack_is_named_or_left_out(tmp_path: Path) -> No
         ),
     ],
 )
-def test_labels_that_mean_nothing_are_refused(tmp_path: Path, labels: dict, row: dict, message: str) -> None:
+def test_label_meanings_refuses_meaningless_labels(
+    tmp_path: Path, labels: dict, row: dict, message: str
+) -> None:
     with pytest.raises(UserError, match=rf"data\.files\.labels.*{message}"):
         read(tmp_path, [row], labels=labels)

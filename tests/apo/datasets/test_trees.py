@@ -70,41 +70,41 @@ def flat(tree: dict[str, Any], node: dict | None = None, parent: str | None = No
 
 
 @pytest.mark.parametrize("rows", [[TREE], flat(TREE)], ids=["a tree a row", "a message a row"])
-def test_ranked_replies_are_comparisons(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
-    found = read(tmp_path, rows)
-    assert found.said == WANTED
-    assert found.counts["rows"] == len(rows) and found.counts["kept"] == 2
-    assert (found.counts["replies_without_rank"], found.counts["replies_alone"]) == (2, 1)
-    assert set(found.columns) == {key for row in rows for key in row}
-    assert {found.columns[key] for key in ("lang", "review_count", "tree_state") if key in found.columns} == {
-        "not read"
-    }
+def test_comparisons_in_takes_ranked_replies(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    result = read(tmp_path, rows)
+    assert result.ranked == WANTED
+    assert result.counts["rows"] == len(rows) and result.counts["kept"] == 2
+    assert (result.counts["replies_without_rank"], result.counts["replies_alone"]) == (2, 1)
+    assert set(result.columns) == {key for row in rows for key in row}
+    assert {
+        result.columns[key] for key in ("lang", "review_count", "tree_state") if key in result.columns
+    } == {"not read"}
 
 
-def test_two_trees_follow_each_other_and_one_that_comes_again_is_named(tmp_path: Path) -> None:
+def test_comparisons_in_names_a_tree_that_comes_again(tmp_path: Path) -> None:
     other = TREE | {"message_tree_id": "n1"}
     rows = [*flat(TREE), *({**row, "message_id": f"n{row['message_id']}"} for row in flat(other))]
     for row in rows[len(flat(TREE)) :]:
         row["parent_id"] = row["parent_id"] and f"n{row['parent_id']}"
-    assert read(tmp_path, rows).said == WANTED * 2
+    assert read(tmp_path, rows).ranked == WANTED * 2
     with pytest.raises(UserError, match=r"x\.jsonl:25: found a message of a tree whose parent"):
         read(tmp_path, [*rows, rows[1]])
 
 
-def test_the_best_reply_is_a_demonstration(tmp_path: Path) -> None:
-    found = read(tmp_path, [TREE], read_demonstrations)
-    assert [row["response"] for row in found.records] == ["good", "well"]
+def test_read_demonstrations_takes_the_best_reply_of_a_tree(tmp_path: Path) -> None:
+    result = read(tmp_path, [TREE], read_demonstrations)
+    assert [row["response"] for row in result.records] == ["good", "well"]
 
 
 @pytest.mark.parametrize("name", [{"a": 1}, ["x"], None, 3])
-def test_an_id_of_any_type_is_read_or_named(tmp_path: Path, name: Any) -> None:
+def test_comparisons_in_reads_or_names_an_id_of_any_type(tmp_path: Path, name: Any) -> None:
     rows = [row | {"message_tree_id": name} for row in flat(TREE)]
-    assert read(tmp_path, rows).said == WANTED
+    assert read(tmp_path, rows).ranked == WANTED
     with pytest.raises(UserError, match="a message of a tree whose parent"):
         read(tmp_path, [rows[0], rows[1] | {"parent_id": "nobody"}])
 
 
-def test_a_broken_tree_is_named(tmp_path: Path) -> None:
+def test_comparisons_in_names_a_broken_tree(tmp_path: Path) -> None:
     broken = TREE | {"prompt": TREE["prompt"] | {"replies": [3]}}
     with pytest.raises(UserError, match=r"x\.jsonl:2: found a reply that is no message"):
         read(tmp_path, [TREE, broken])

@@ -13,7 +13,7 @@ ROWS = [{"prompt": f"Why {n}?", **PAIR} for n in range(3)]
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "message"),
     [
         (json.dumps(ROWS[0], indent=2), r"one JSON object over several lines; .*`jq -c '\.' FILE"),
         ("\n".join(json.dumps(row, indent=1) for row in ROWS), "one JSON object over several lines"),
@@ -23,11 +23,11 @@ ROWS = [{"prompt": f"Why {n}?", **PAIR} for n in range(3)]
     ],
 )
 @pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
-def test_an_object_over_several_lines_is_told_as_that(
-    tmp_path: Path, name: str, text: str, found: str
+def test_explain_unsupported_names_an_object_over_several_lines(
+    tmp_path: Path, name: str, text: str, message: str
 ) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(UserError, match=found) as error:
+    with pytest.raises(UserError, match=message) as error:
         read(tmp_path / name)
     assert "cut off" not in str(error.value)
 
@@ -44,21 +44,23 @@ LISTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("row", "found"), LISTS)
-def test_a_row_with_a_list_of_objects_is_no_wrapper(tmp_path: Path, row: dict[str, Any], found: str) -> None:
-    with pytest.raises(UserError, match=found):
+@pytest.mark.parametrize(("row", "message"), LISTS)
+def test_explain_unsupported_does_not_take_a_row_for_a_wrapper(
+    tmp_path: Path, row: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
         read(tmp_path, [row])
 
 
-def test_following_the_advice_about_a_list_gives_its_comparisons(tmp_path: Path) -> None:
+def test_explain_unsupported_gives_advice_that_works(tmp_path: Path) -> None:
     row = {"question": "Why?", "candidates": [{"body": "bad"}, {"body": "good"}], "pick": 1}
     with pytest.raises(UserError, match=r"`response_0: candidates\.0\.FIELD` under data\.files\.columns"):
         read(tmp_path, [row])
     columns = {f"response_{n}": f"candidates.{n}.body" for n in range(2)} | {"better": "pick"}
-    assert read(tmp_path, [row], columns=columns | {"prompt": "question"}).said == [(WHY, "good > bad")]
+    assert read(tmp_path, [row], columns=columns | {"prompt": "question"}).ranked == [(WHY, "good > bad")]
 
 
-def test_a_cut_off_line_is_still_told_as_that(tmp_path: Path) -> None:
+def test_explain_unsupported_leaves_a_cut_off_line_as_that(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(json.dumps(ROWS[0]) + "\n" + json.dumps(ROWS[1])[:-9])
     with pytest.raises(UserError, match=r"x\.jsonl:2: found a line that is not JSON.*cut off"):
         read(tmp_path / "x.jsonl")

@@ -11,7 +11,7 @@ from apo.demo.parse_queries import parse_query
 from tests.helpers.demo_world import QUERIES, WORLD, dialogue
 
 
-def test_expert_has_the_highest_reward_and_unaligned_has_not() -> None:
+def test_write_response_by_the_expert_has_the_highest_reward() -> None:
     expert = [true_reward(row["query"], row["golden"]) for row in WORLD.golden(QUERIES, 0.0)]
     rounds = [
         [true_reward(row["query"], row["response"]) for row in WORLD.demonstrations(QUERIES, f"try {k}")]

@@ -48,7 +48,7 @@ def measured(model: RewardModel, tmp_path: Path) -> tuple[dict[str, Any], list[d
     return metrics, curve, [one_by_one(model, row, row["responses"]) for row in COMPARISONS]
 
 
-def test_metrics_by_hand(measured: Any) -> None:
+def test_measure_by_hand(measured: Any) -> None:
     metrics, _, rewards = measured
     margins = [rewards[i][j] - rewards[k][m] for (i, j), (k, m) in PAIRS]
     assert metrics["items"] == 3 and metrics["responses"] == 7 and metrics["pairs"] == 4
@@ -67,7 +67,7 @@ def test_metrics_by_hand(measured: Any) -> None:
         assert metrics[f"mce_{bins}"] == pytest.approx(expected.mce, abs=1e-5)
 
 
-def test_the_accuracy_of_each_type_by_hand(model: RewardModel, tmp_path: Path) -> None:
+def test_measure_of_each_type_by_hand(model: RewardModel, tmp_path: Path) -> None:
     types = ["harmless", "", "harmless"]
     rows = [{**row, "type": kind} for row, kind in zip(COMPARISONS, types, strict=True)]
     write_rows(tmp_path / "test.jsonl", rows)
@@ -76,20 +76,20 @@ def test_the_accuracy_of_each_type_by_hand(model: RewardModel, tmp_path: Path) -
     metrics, *_ = measure(rated, truth=tmp_path / "truth.json", bins=[10])
     rewards = [one_by_one(model, row, row["responses"]) for row in rows]
     right = [float(rewards[i][j] > rewards[k][m]) for (i, j), (k, m) in PAIRS]
-    found = metrics["by_type"]
-    assert {name: own["pairs"] for name, own in found.items()} == {"harmless": 3, "other": 1}
-    assert found["harmless"]["accuracy"] == pytest.approx((right[0] + right[2] + right[3]) / 3)
-    assert found["other"]["accuracy"] == right[1]
-    assert found["other"]["accuracy_low"] < found["other"]["accuracy_high"]
+    by_type = metrics["by_type"]
+    assert {name: values["pairs"] for name, values in by_type.items()} == {"harmless": 3, "other": 1}
+    assert by_type["harmless"]["accuracy"] == pytest.approx((right[0] + right[2] + right[3]) / 3)
+    assert by_type["other"]["accuracy"] == right[1]
+    assert by_type["other"]["accuracy_low"] < by_type["other"]["accuracy_high"]
 
 
-def test_the_curve_has_the_first_number_of_bins(measured: Any) -> None:
+def test_curve_rows_has_the_first_number_of_bins(measured: Any) -> None:
     _, curve, _ = measured
     assert [row["lower"] for row in curve] == pytest.approx([0.5 + 0.05 * i for i in range(10)])
     assert sum(row["count"] for row in curve) == 4
 
 
-def test_the_truth_by_hand(tmp_path: Path) -> None:
+def test_measure_of_the_truth_by_hand(tmp_path: Path) -> None:
     model = tiny.reward_model(tmp_path / "backbone", max_length=200)
     world = World(seed=1)
     rows = list(world.comparisons(world.queries(12, "test", set()), 2.0, "test"))
@@ -112,12 +112,12 @@ def test_the_truth_by_hand(tmp_path: Path) -> None:
     assert truth["nll"] == pytest.approx(sum(losses) / len(losses))
     assert truth["best_accuracy"] == best_accuracy(rows, 2.0)
     ordered = agreed = 0.0
-    for own, known in zip(rewards, true, strict=True):
-        for i in range(len(own)):
-            for j in range(len(own)):
+    for reward, known in zip(rewards, true, strict=True):
+        for i in range(len(reward)):
+            for j in range(len(reward)):
                 if known[i] > known[j]:
                     ordered += 1
-                    agreed += own[i] > own[j]
+                    agreed += reward[i] > reward[j]
     assert truth["agreement"] == pytest.approx(agreed / ordered)
     x, y = torch.tensor(flat(rewards)), torch.tensor(flat(true))
     x, y = x - x.mean(), y - y.mean()

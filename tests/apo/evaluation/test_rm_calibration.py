@@ -24,7 +24,7 @@ def valid(scores: list[list[float]], rewards: list[list[float]], bins: list[int]
     return RmEvaluation(ece, [], chosen, rejected, pair_counts(scores))
 
 
-def test_the_record_by_hand() -> None:
+def test_calibrate_by_hand() -> None:
     # Eight comparisons of margin 4 ln 3, six of them right: T = 4, and p = 81/82 where 3/4 is true. A ninth
     # has no pair.
     m = 4 * math.log(3)
@@ -42,18 +42,18 @@ def test_the_record_by_hand() -> None:
         assert record[f"ece_{bins}_by_chance"] == pytest.approx(81 / 82 - 7 / 8)
 
 
-def test_what_has_no_optimum_is_counted_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibrate_reports_a_temperature_without_optimum(capsys: pytest.CaptureFixture[str]) -> None:
     scores, rewards = [[2.0, 1.0, 0.0]], [[3.0, 2.0, 1.0]]
     record = calibrate(valid(scores, rewards, [10]), bins=[10], seed=1, resamples=100, desc="apo_rm")
     assert (record["temperature"], record["temperature_bounded"]) == (0.01, 1)
     assert (record["comparisons"], record["pairs"]) == (1, 3)
     assert "ece_10" in record and "ece_10_low" not in record  # no interval of a single comparison
-    told = capsys.readouterr().err
-    assert told.startswith("apo_rm: the temperature fitted on valid is 0.01, the lowest tried")
-    assert told.count("\n") == 1
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("apo_rm: the temperature fitted on valid is 0.01, the lowest tried")
+    assert stderr.count("\n") == 1
 
 
-def test_a_temperature_would_let_random_rewards_pass() -> None:
+def test_after_temperature_random_rewards_have_a_low_ece() -> None:
     """Why the gate looks at the error before it."""
     rng = np.random.default_rng(1)
     scores = [[1.0, 0.0]] * 2000

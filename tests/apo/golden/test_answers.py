@@ -90,7 +90,7 @@ def test_ask_names_what_is_not_set(changes: dict[str, Any], message: str) -> Non
         (error(404), r"found status 404 .*correct APO_GOLDEN_URL.*or golden\.model"),
     ],
 )
-def test_a_useless_reply_is_one_message_and_the_finished_ones_stay(
+def test_ask_refuses_a_useless_reply_and_keeps_finished_ones(
     bad: Response, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("APO_GOLDEN_PARALLEL", "1")

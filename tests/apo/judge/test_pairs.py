@@ -25,15 +25,15 @@ def test_select_pairs_takes_the_requested_pairs_or_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requested", "found"),
+    ("requested", "message"),
     [
         ([["a", "z"]], r"\['a', 'z'\]; expected two of a, b"),
         ([["a", "a"]], r"\['a', 'a'\]; expected"),
         ([["a", "b"], ["b", "a"]], r"\['b', 'a'\], which is repeated"),
     ],
 )
-def test_select_pairs_refuses_an_invalid_pair(requested: list[list[str]], found: str) -> None:
-    with pytest.raises(UserError, match=f"^judge.pairs: found {found}"):
+def test_select_pairs_refuses_an_invalid_pair(requested: list[list[str]], message: str) -> None:
+    with pytest.raises(UserError, match=f"^judge.pairs: found {message}"):
         select_pairs(["a", "b"], requested, source="judge.pairs")
 
 

@@ -61,15 +61,15 @@ def test_fill_template_keeps_other_braces() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "found"),
+    ("template", "message"),
     [
         ("{query} {answer_a}", "answer_a, query"),
         ("{query} {answer_a} {answer_b} {answer_c}", "answer_a, answer_b, answer_c, query"),
         ("which is better?", "none"),
     ],
 )
-def test_check_template_refuses_a_missing_or_unknown_placeholder(template: str, found: str) -> None:
-    with pytest.raises(UserError, match=f"^judge.prompt: found the placeholders {found};"):
+def test_check_template_refuses_a_missing_or_unknown_placeholder(template: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"^judge.prompt: found the placeholders {message};"):
         check_template(template, source="judge.prompt")
 
 

@@ -72,7 +72,7 @@ def mixed() -> list[ResponseSet]:
 
 
 @pytest.mark.parametrize("budget", [1, 16384])
-def test_the_loss_of_a_step_by_hand(train: Callable[..., Any], budget: int) -> None:
+def test_train_language_model_loss_of_a_step_by_hand(train: Callable[..., Any], budget: int) -> None:
     items = mixed()
     assert len({len(item.responses[0]) for item in items}) == 3  # a mean of means would be another number
     curve = train(tiny.language_model(), items, tiny.optimizer(), budget=budget)
@@ -80,7 +80,7 @@ def test_the_loss_of_a_step_by_hand(train: Callable[..., Any], budget: int) -> N
     assert curve[0]["loss"] == pytest.approx(by_hand(tiny.language_model(), items), abs=1e-5)
 
 
-def test_micro_batches_train_the_same_model(train: Callable[..., Any]) -> None:
+def test_train_language_model_is_the_same_in_any_micro_batches(train: Callable[..., Any]) -> None:
     settings = tiny.optimizer(lr=1e-3, epochs=3)
     together, parts = tiny.language_model().double(), tiny.language_model().double()
     curve = train(together, mixed(), settings)
@@ -90,7 +90,7 @@ def test_micro_batches_train_the_same_model(train: Callable[..., Any]) -> None:
         assert torch.allclose(a, b, rtol=0, atol=1e-7)
 
 
-def test_token_loss_by_hand() -> None:
+def test_token_loss_sum_by_hand() -> None:
     # Three tokens of a vocabulary of two: p(1) = 3/4 after the first, p(0) = 1/2 after the second.
     logits = torch.tensor([[[1.0, 3.0], [1.0, 1.0], [1.0, 9.0]]]).log()
     labels = torch.tensor([[0, 1, 0]])
@@ -101,7 +101,7 @@ def test_token_loss_by_hand() -> None:
     assert token_loss_sum(logits, labels).item() == 0.0
 
 
-def test_labels_are_the_response_and_its_end_alone() -> None:
+def test_encode_answers_labels_the_response_and_its_end_alone() -> None:
     items = [ResponseSet([BOS, 10, 11], [[20, 21, EOS]]), ResponseSet([BOS], [[30, EOS]])]
     ids, attention, labels = collate_texts(items, pad_id=PAD)
     assert ids.tolist() == [[BOS, 10, 11, 20, 21, EOS], [BOS, 30, EOS, PAD, PAD, PAD]]
@@ -110,7 +110,7 @@ def test_labels_are_the_response_and_its_end_alone() -> None:
     assert labels.tolist() == [[no, no, no, 20, 21, EOS], [no, 30, EOS, no, no, no]]
 
 
-def test_prompt_tokens_cost_nothing() -> None:
+def test_token_loss_sum_ignores_prompt_tokens() -> None:
     """With the logits over the prompt changed the loss is the same."""
     items = mixed()
     ids, attention, labels = collate_texts(items, pad_id=PAD)
@@ -128,7 +128,7 @@ def test_prompt_tokens_cost_nothing() -> None:
 # What is encoded
 
 
-def test_a_document_is_bos_text_eos() -> None:
+def test_encode_documents_gives_bos_text_eos() -> None:
     counts: Counter[str] = Counter()
     text = tiny.SUMS[12]
     [item] = encode_documents(tiny.shared_tokenizer(), [text], max_length=64, counts=counts)
@@ -137,7 +137,7 @@ def test_a_document_is_bos_text_eos() -> None:
     assert counts == {"documents": 1, "documents_cut": 0, "tokens": len(ids) + 1}
 
 
-def test_a_long_document_is_cut_on_the_right_and_counted() -> None:
+def test_encode_documents_cuts_on_the_right_and_counts() -> None:
     counts: Counter[str] = Counter()
     text = tiny.SUMS[12]
     ids = tiny.shared_tokenizer()(text, add_special_tokens=False)["input_ids"]
@@ -149,13 +149,13 @@ def test_a_long_document_is_cut_on_the_right_and_counted() -> None:
         assert counts["documents_cut"] == missing
 
 
-def test_an_end_token_written_in_a_text_is_text() -> None:
+def test_encode_documents_takes_a_written_end_token_for_text() -> None:
     texts = ["a </s> b"]
     [item] = encode_documents(tiny.shared_tokenizer(), texts, max_length=64, counts=Counter())
     assert item.responses[0].count(EOS) == 1
 
 
-def test_answers_are_query_and_response_with_an_end() -> None:
+def test_encode_answers_gives_query_response_and_end() -> None:
     counts: Counter[str] = Counter()
     [item] = answers((QUERY, " 3, my friend. "), counts=counts)
     tokenizer = tiny.shared_tokenizer()
@@ -167,7 +167,7 @@ def test_answers_are_query_and_response_with_an_end() -> None:
     assert (counts["items"], counts["queries_cut"], counts["queries_dropped_cut_away"]) == (2, 1, 0)
 
 
-def test_an_answer_is_never_cut() -> None:
+def test_encode_answers_never_cuts_an_answer() -> None:
     """Where no token of its query is left, the pair is left out and counted."""
     counts: Counter[str] = Counter()
     pairs = (QUERY, "3, my friend."), (tiny.query("9?"), "no")
@@ -180,7 +180,7 @@ def test_an_answer_is_never_cut() -> None:
     assert counts["responses_cut"] == 0
 
 
-def test_a_dialogue_that_the_template_drops_is_left_out() -> None:
+def test_encode_answers_drops_a_refused_dialogue() -> None:
     tokenizer = tiny.tokenizer()
     tokenizer.chat_template = (
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system text') }}{% endif %}"
@@ -198,7 +198,7 @@ def test_a_dialogue_that_the_template_drops_is_left_out() -> None:
 # Learning
 
 
-def test_a_text_is_learned_by_heart(train: Callable[..., Any]) -> None:
+def test_train_language_model_learns_a_text_by_heart(train: Callable[..., Any]) -> None:
     model = tiny.language_model()
     items = answers((QUERY, "3, my friend."), (tiny.query("Where did you eat?"), "no"))
     curve = train(model, items, tiny.optimizer(lr=1e-2, epochs=40))

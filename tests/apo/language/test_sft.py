@@ -17,13 +17,13 @@ from tests.helpers import tiny_models as tiny
 
 
 def settings(**changes: Any) -> Actor:
-    own = {"start": "x", "chat_template": "own", "refused_dialogues": "error", "max_length": 64}
-    made: Actor = tiny.optimizer(Actor, **(own | changes))
-    return made
+    defaults = {"start": "x", "chat_template": "own", "refused_dialogues": "error", "max_length": 64}
+    actor: Actor = tiny.optimizer(Actor, **(defaults | changes))
+    return actor
 
 
 @pytest.mark.parametrize(("warmup", "expected"), [(1, None), (2, 1), (10, 1)])
-def test_metrics_say_that_a_training_was_warmup_only(
+def test_fine_tune_reports_a_training_of_warmup_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warmup: int, expected: int | None
 ) -> None:
     """Four answers in batches of two are two optimizer steps."""
@@ -51,11 +51,11 @@ def tuned(folder: Path, *, answer: str = "A dog.", **changes: Any) -> dict[str, 
         seed=1,
         to=outputs,
     )
-    found: dict[str, Any] = json.loads(outputs.metrics.read_text(encoding="utf-8"))["actor"]
-    return found
+    metrics: dict[str, Any] = json.loads(outputs.metrics.read_text(encoding="utf-8"))["actor"]
+    return metrics
 
 
-def test_answers_that_all_lose_their_query_are_one_message(
+def test_fine_tune_refuses_answers_that_all_lose_their_query(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
@@ -64,28 +64,24 @@ def test_answers_that_all_lose_their_query_are_one_message(
     assert not (tmp_path / "llm").exists()
 
 
-def test_the_template_that_is_named_is_that_of_the_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fine_tune_saves_the_named_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    own = (
+    template = (
         "{% for m in messages %}{{ m['role'] + ':' + m['content'] + eos_token }}{% endfor %}"
         "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
     )
     tokenizer = tiny.tokenizer()
-    tokenizer.chat_template = own
+    tokenizer.chat_template = template
     save_language_model(tiny.language_model(), tokenizer, tmp_path / "start", tiny.CARD)
     tuned(tmp_path)
-    assert load_tokenizer(tmp_path / "llm").chat_template == own
+    assert load_tokenizer(tmp_path / "llm").chat_template == template
     tuned(tmp_path, chat_template="hh", refused_dialogues="merge")
-    found = load_tokenizer(tmp_path / "llm")
-    assert found.chat_template == hh_template()
-    assert found.init_kwargs["refused_dialogues"] == "merge"
+    saved = load_tokenizer(tmp_path / "llm")
+    assert saved.chat_template == hh_template()
+    assert saved.init_kwargs["refused_dialogues"] == "merge"
 
 
-def test_weights_are_stored_in_the_type_that_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fine_tune_saves_weights_in_the_named_dtype(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     for dtype in ("float32", "bfloat16"):
         tuned(tmp_path, dtype=dtype)

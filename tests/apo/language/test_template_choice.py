@@ -24,15 +24,15 @@ TEMPLATES = Path("data/chat_templates")
 
 
 def settings(choice: str, refused: str = "error") -> Actor:
-    own = {"start": "x", "chat_template": choice, "refused_dialogues": refused, "max_length": 64}
-    made: Actor = tiny.optimizer(Actor, **own)
-    return made
+    values = {"start": "x", "chat_template": choice, "refused_dialogues": refused, "max_length": 64}
+    actor: Actor = tiny.optimizer(Actor, **values)
+    return actor
 
 
-def chosen(choice: str, own: Any = None, **options: Any) -> tuple[Any, dict[str, int]]:
+def chosen(choice: str, template: Any = None, **options: Any) -> tuple[Any, dict[str, int]]:
     """The tokenizer, and the metrics."""
     tokenizer = tiny.tokenizer()
-    tokenizer.chat_template = own
+    tokenizer.chat_template = template
     return tokenizer, choose_template(tokenizer, settings(choice, **options), TEMPLATES, section="actor")
 
 
@@ -49,27 +49,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / FOLDER
 
 
-def test_own_is_that_of_the_checkpoint() -> None:
-    tokenizer, found = chosen("own", TURNS)
-    assert tokenizer.chat_template == TURNS and found == {}
+def test_choose_template_own_is_that_of_the_checkpoint() -> None:
+    tokenizer, counts = chosen("own", TURNS)
+    assert tokenizer.chat_template == TURNS and counts == {}
 
 
-def test_own_is_the_hh_form_where_there_is_none() -> None:
+def test_choose_template_own_is_the_hh_form_where_there_is_none() -> None:
     assert chosen("own")[0].chat_template == hh_template()
 
 
-def test_own_is_the_default_one_of_several() -> None:
+def test_choose_template_own_is_the_default_one_of_several() -> None:
     several = {"tool_use": "{{ 'tools' }}", "default": TURNS}
     assert chosen("own", several)[0].chat_template == TURNS
     assert chosen("own", {"chat": TURNS, "rag": "x"})[0].chat_template == TURNS
 
 
-def test_hh_takes_the_place_of_its_own() -> None:
+def test_choose_template_hh_replaces_the_own_template() -> None:
     assert chosen("hh", TURNS)[0].chat_template == hh_template()
 
 
 @pytest.mark.parametrize("name", ["mine.jinja", f"{FOLDER}/mine.jinja"])
-def test_a_file_is_named_alone_or_with_its_folder(folder: Path, name: str) -> None:
+def test_choose_template_takes_a_file_or_a_folder_and_file(folder: Path, name: str) -> None:
     (folder / "mine.jinja").write_text(TURNS + "\u00e9", encoding="utf-8")
     assert chosen(name, "{{ 'own' }}")[0].chat_template == TURNS + "\u00e9"
 
@@ -77,7 +77,7 @@ def test_a_file_is_named_alone_or_with_its_folder(folder: Path, name: str) -> No
 @pytest.mark.parametrize(
     "name", ["other.jinja", "../mine.jinja", "/tmp/mine.jinja", "sub/mine.jinja", "chatml", "", "."]
 )
-def test_a_file_that_is_not_there_or_elsewhere_is_one_message(folder: Path, name: str) -> None:
+def test_choose_template_refuses_a_missing_file_or_one_elsewhere(folder: Path, name: str) -> None:
     """DVC does not watch another folder: a change there would go unseen."""
     (folder / "mine.jinja").write_text(TURNS)
     (folder.parent / "mine.jinja").write_text(TURNS)
@@ -89,34 +89,34 @@ def test_a_file_that_is_not_there_or_elsewhere_is_one_message(folder: Path, name
     )
 
 
-def test_a_folder_without_files_says_so(folder: Path) -> None:
+def test_choose_template_names_a_folder_without_templates(folder: Path) -> None:
     folder.rmdir()
     with pytest.raises(UserError, match="there is none"):
         chosen("mine.jinja")
 
 
-def test_a_file_that_is_no_utf_8_is_one_message(folder: Path) -> None:
+def test_choose_template_refuses_a_file_that_is_not_utf_8(folder: Path) -> None:
     (folder / "mine.jinja").write_bytes(b"{{ '\xe9' }}")
     with pytest.raises(UserError, match=r"mine\.jinja: found .* at byte 4; expected UTF-8"):
         chosen("mine.jinja")
 
 
-def test_a_date_of_the_day_stands_still() -> None:
+def test_choose_template_fixes_the_date_of_a_template() -> None:
     """Both formats, once and again; the day of the run would give other ids tomorrow."""
-    own = (
+    dated = (
         "{%- if strftime_now is defined %}{%- set today = strftime_now('%d %b %Y') %}{%- endif %}"
         '{{- bos_token + today + " " + strftime_now( "%Y-%m-%d" ) + " " + strftime_now(\'%d %b %Y\') + " " }}'
         + TURNS
     )
-    tokenizer, found = chosen("own", own)
-    assert found == {"chat_template_dates": 3}
+    tokenizer, counts = chosen("own", dated)
+    assert counts == {"chat_template_dates": 3}
     assert rendered(tokenizer) == "<s>26 Jul 2024 2024-07-26 26 Jul 2024 <s>user:Hi</s>"
     again = tiny.tokenizer()
     again.chat_template = tokenizer.chat_template
     assert rendered(again) == rendered(tokenizer)
 
 
-def test_a_template_that_was_taken_before_is_taken_as_it_is() -> None:
+def test_choose_template_keeps_a_template_taken_before() -> None:
     """The actor's stage takes over what the backbone's wrote."""
     first, _ = chosen("own", "{{ strftime_now('%Y') }}" + TURNS)
     second, _ = chosen("own", first.chat_template)
@@ -124,7 +124,7 @@ def test_a_template_that_was_taken_before_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("refused", ["error", "drop", "merge"])
-def test_what_happens_to_refused_dialogues_is_saved_with_the_tokenizer(tmp_path: Path, refused: str) -> None:
+def test_choose_template_saves_the_action_for_refused_dialogues(tmp_path: Path, refused: str) -> None:
     tokenizer, _ = chosen("hh", refused=refused)
     tiny.language_model().save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -134,7 +134,7 @@ def test_what_happens_to_refused_dialogues_is_saved_with_the_tokenizer(tmp_path:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / FOLDER).glob("*.jinja")), ids=lambda path: path.name)
-def test_the_templates_that_come_with_the_pipeline_can_be_used(
+def test_choose_template_can_use_every_committed_template(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)

@@ -29,8 +29,8 @@ SAMPLES = [
 
 
 def ids_of(tokenizer: Any, text: str) -> list[int]:
-    found: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    return found
+    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return ids
 
 
 @pytest.fixture
@@ -50,14 +50,14 @@ def both(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     return tokenizer, processor
 
 
-def test_ids_are_those_of_sentencepiece(both: tuple[Any, Any]) -> None:
+def test_train_tokenizer_gives_the_ids_of_sentencepiece(both: tuple[Any, Any]) -> None:
     tokenizer, processor = both
     assert len(tokenizer) == processor.vocab_size() == 380
     for text in SAMPLES:
         assert ids_of(tokenizer, text) == processor.encode(text), text
 
 
-def test_what_is_saved_reads_the_same(both: tuple[Any, Any], tmp_path: Path) -> None:
+def test_train_tokenizer_reads_the_same_after_saving(both: tuple[Any, Any], tmp_path: Path) -> None:
     tokenizer, processor = both
     tiny.language_model().save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -69,7 +69,7 @@ def test_what_is_saved_reads_the_same(both: tuple[Any, Any], tmp_path: Path) -> 
 
 @settings(deadline=None, max_examples=200)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
-def test_any_text_comes_back(text: str) -> None:
+def test_train_tokenizer_decodes_any_text(text: str) -> None:
     tokenizer = tiny.shared_tokenizer()
     # U+2581 is how sentencepiece writes a space, NUL ends its texts.
     text = text.replace("\u2581", "").replace("\0", "")
@@ -78,13 +78,13 @@ def test_any_text_comes_back(text: str) -> None:
     assert tokenizer.decode(ids) == text
 
 
-def test_our_texts_come_back() -> None:
+def test_train_tokenizer_decodes_texts_of_the_demo() -> None:
     tokenizer = tiny.shared_tokenizer()
     for text in tiny.TEXTS:
         assert tokenizer.decode(ids_of(tokenizer, text)) == text
 
 
-def test_digits_stand_alone() -> None:
+def test_train_tokenizer_splits_digits() -> None:
     tokenizer = tiny.shared_tokenizer()
     chunks = tokenizer.convert_ids_to_tokens(ids_of(tokenizer, "10 plus 234"))
     assert [piece for piece in chunks if any(c.isdigit() for c in piece)] == ["1", "0", "2", "3", "4"]
@@ -94,31 +94,31 @@ def test_digits_stand_alone() -> None:
 
 
 @pytest.mark.parametrize("mark", TURNS)
-def test_a_turn_mark_is_one_piece_wherever_it_stands(mark: str) -> None:
+def test_train_tokenizer_keeps_a_turn_mark_one_piece(mark: str) -> None:
     tokenizer = tiny.shared_tokenizer()
     [number] = ids_of(tokenizer, mark)
     assert ids_of(tokenizer, f"a{mark}b{mark} c").count(number) == 2
     assert tokenizer.convert_ids_to_tokens([number]) == [mark]
 
 
-def test_the_same_texts_give_the_same_pieces() -> None:
+def test_train_tokenizer_is_deterministic() -> None:
     first, again = (train_tokenizer(iter(tiny.TEXTS), vocab_size=380) for _ in range(2))
     assert first.get_vocab() == again.get_vocab()
     other = train_tokenizer(tiny.TEXTS[:20], vocab_size=380)
     assert other.get_vocab() != first.get_vocab()
 
 
-def test_fewer_pieces_where_the_texts_hold_no_more() -> None:
+def test_train_tokenizer_has_fewer_pieces_for_few_texts() -> None:
     assert len(train_tokenizer(["\n\nHuman: hi\n\nAssistant: ho"] * 3, vocab_size=5000)) < 400
 
 
-def test_too_few_pieces_are_refused() -> None:
+def test_train_tokenizer_refuses_too_few_pieces() -> None:
     texts = ["".join(chr(0x4E00 + i) for i in range(200))]
     with pytest.raises(UserError, match=r"params\.yaml: backbone\.vocab_size: found 300 "):
         train_tokenizer(texts, vocab_size=300)
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["\n"]])
-def test_texts_without_words_are_refused(texts: list[str]) -> None:
+def test_train_tokenizer_refuses_texts_without_words(texts: list[str]) -> None:
     with pytest.raises(UserError, match=r"texts with words"):
         train_tokenizer(texts, vocab_size=380)

@@ -21,11 +21,11 @@ from apo.metrics.calibration import (
 from apo.metrics.pairs import pairs_of
 
 
-def test_doctests() -> None:
+def test_the_docstring_examples() -> None:
     assert doctest.testmod(calibration) == (0, 1)
 
 
-def test_values_by_hand() -> None:
+def test_calibration_error_by_hand() -> None:
     # Bin (0, .5]: mean p .2, frequency 1/3, three members; bin (.5, 1]: mean p .9, frequency 0, one member.
     got = calibration_error([0.0, 1.0, 0.0, 0.0], [0.1, 0.2, 0.3, 0.9], n_bins=2)
     low, high = 1 / 3 - 0.2, 0.9
@@ -34,13 +34,13 @@ def test_values_by_hand() -> None:
     assert got.mce == pytest.approx(high)
 
 
-def test_a_probability_on_an_edge_belongs_to_the_bin_below() -> None:
+def test_reliability_curve_puts_an_edge_into_the_bin_below() -> None:
     curve = reliability_curve([1.0] * 5, [0.0, 0.25, 0.5, 0.75, 1.0], n_bins=4)
     assert [b.count for b in curve] == [2, 1, 1, 1]
     assert [(b.lower, b.upper) for b in curve] == [(0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0)]
 
 
-def test_an_empty_bin_has_no_numbers() -> None:
+def test_reliability_curve_has_no_numbers_for_an_empty_bin() -> None:
     first, second = reliability_curve([1.0, 0.0], [0.9, 0.7], n_bins=2)
     assert (first.count, first.probability, first.frequency) == (0, None, None)
     assert (second.count, second.frequency) == (2, 0.5)
@@ -48,7 +48,7 @@ def test_an_empty_bin_has_no_numbers() -> None:
 
 
 @pytest.mark.parametrize("n_bins", [1, 2, 3, 10, 15])
-def test_the_curve_is_that_of_scikit_learn(n_bins) -> None:
+def test_reliability_curve_equals_scikit_learn(n_bins) -> None:
     rng = np.random.default_rng(n_bins)
     prob = np.concatenate([rng.random(300), np.linspace(0, 1, 21)])  # with edges
     label = (rng.random(prob.size) < prob).astype(float)
@@ -59,7 +59,7 @@ def test_the_curve_is_that_of_scikit_learn(n_bins) -> None:
     assert sum(b.count for b in filled) == prob.size
 
 
-def test_permuting_changes_nothing() -> None:
+def test_calibration_error_ignores_the_order_of_pairs() -> None:
     rng = np.random.default_rng(0)
     prob, label = rng.random(200), rng.integers(0, 2, 200).astype(float)
     order = rng.permutation(200)
@@ -81,7 +81,7 @@ def test_one_sided_by_hand() -> None:
     assert prob.tolist() == pytest.approx([0.75, 0.75, 0.5])
 
 
-def test_an_odd_number_of_bins_hides_the_middle_in_both_orders_only() -> None:
+def test_both_orders_cancel_the_middle_of_an_odd_number_of_bins() -> None:
     # All p near 0.45: always wrong, and with 5 bins both orders of a pair fall into (0.4, 0.6].
     rejected = np.linspace(0.15, 0.25, 20)
     got = calibration_metrics(np.zeros(20), rejected, bins=[5, 10])
@@ -99,7 +99,7 @@ def test_both_orders_are_one_sided_with_half_the_bins() -> None:
         assert got[f"{name}_10"] == pytest.approx(got[f"{name}_onesided_5"])
 
 
-def test_a_model_that_knows_the_probability_is_calibrated_and_one_that_exaggerates_is_not() -> None:
+def test_calibration_error_tells_a_calibrated_model_from_an_overconfident_one() -> None:
     rng = np.random.default_rng(2)
     margin = rng.normal(scale=1.5, size=20_000)
     sign = np.where(rng.random(margin.size) < special.expit(margin), 1.0, -1.0)  # chosen by Bradley-Terry
@@ -112,18 +112,18 @@ def test_a_model_that_knows_the_probability_is_calibrated_and_one_that_exaggerat
     assert reversed_["ece_10"] > 0.3 and reversed_["ece_onesided_10"] > 0.3
 
 
-def test_the_names_are_unique_and_the_dict_is_json() -> None:
+def test_calibration_metrics_have_unique_names_and_are_json() -> None:
     got = calibration_metrics([1.0], [0.0], bins=[5, 10])
     assert len(got) == 12
     assert json.loads(json.dumps(got, allow_nan=False)) == got
 
 
-def test_far_margins_do_not_overflow() -> None:
+def test_calibration_metrics_do_not_overflow_at_far_margins() -> None:
     got = calibration_metrics([2000.0, -2000.0], [-2000.0, 2000.0], bins=[10])
     assert got["ece_10"] == got["ece_onesided_10"] == 0.5
 
 
-def test_what_is_no_probability_is_refused() -> None:
+def test_calibration_error_refuses_what_is_no_probability() -> None:
     with pytest.raises(UserError, match="found none"):
         calibration_error([], [], 10)
     with pytest.raises(UserError, match="1 of 2 NaN"):
@@ -160,7 +160,7 @@ def test_calibration_error_of_the_authors(vectors) -> None:
     assert compared >= 70
 
 
-def test_calibration_in_compute_metrics_of_the_authors(vectors) -> None:
+def test_calibration_metrics_agree_with_compute_metrics_of_the_authors(vectors) -> None:
     compared = 0
     for case in vectors("compute_metrics"):
         real = [[s >= 0 for s in scores] for scores in case["scores"]]  # below 0: padding

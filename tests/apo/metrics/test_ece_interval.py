@@ -21,14 +21,14 @@ def sure(margin: np.ndarray, bins: int = 10, seed: int = 1, resamples: int = 500
 
 
 @pytest.mark.parametrize("bins", [5, 10, 20])
-def test_the_ece_is_that_of_the_calibration(bins: int) -> None:
+def test_ece_interval_has_the_ece_of_calibration_metrics(bins: int) -> None:
     margin = drawn(1, 200, factor=2.0)
-    found = sure(margin, bins)
-    assert found.ece == calibration_error(*both_orders(margin, 0 * margin), bins).ece
-    assert found.low < found.ece < found.high
+    interval = sure(margin, bins)
+    assert interval.ece == calibration_error(*both_orders(margin, 0 * margin), bins).ece
+    assert interval.low < interval.ece < interval.high
 
 
-def test_the_interval_is_that_of_comparisons_drawn_one_by_one() -> None:
+def test_ece_interval_equals_drawing_comparisons_one_by_one() -> None:
     margin = drawn(2, 60, factor=3.0)
     pairs = [1, 3, 0, 6, 2] * 5
     owner = np.repeat(np.arange(25), pairs)
@@ -37,11 +37,11 @@ def test_the_interval_is_that_of_comparisons_drawn_one_by_one() -> None:
     for _ in range(3000):
         taken = np.concatenate([margin[owner == unit] for unit in rng.choice(real, size=len(real))])
         values.append(calibration_error(*both_orders(taken, 0 * taken), 10).ece)
-    found = ece_interval(margin, 0 * margin, pairs, bins=10, seed=1, resamples=3000)
-    assert (found.low, found.high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.012)
+    interval = ece_interval(margin, 0 * margin, pairs, bins=10, seed=1, resamples=3000)
+    assert (interval.low, interval.high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.012)
 
 
-def test_pairs_that_come_together_count_as_one_comparison() -> None:
+def test_ece_interval_draws_pairs_of_a_comparison_together() -> None:
     margin = drawn(2, 60, factor=3.0)
     four = np.repeat(margin, 4)
     together = ece_interval(four, 0 * four, [4] * 60, bins=10, seed=1, resamples=500)
@@ -51,7 +51,7 @@ def test_pairs_that_come_together_count_as_one_comparison() -> None:
 
 
 @pytest.mark.parametrize("bins", [5, 10])
-def test_chance_is_what_labels_drawn_from_the_probabilities_give(bins: int) -> None:
+def test_ece_interval_chance_is_that_of_drawn_labels(bins: int) -> None:
     margin = drawn(3, 150, factor=2.0)
     size, rng = np.abs(margin), np.random.default_rng(0)
     values = []
@@ -64,20 +64,20 @@ def test_chance_is_what_labels_drawn_from_the_probabilities_give(bins: int) -> N
     )  # of steps 0.004
 
 
-def test_a_calibrated_model_stays_within_chance_and_one_that_is_too_sure_does_not() -> None:
+def test_ece_interval_of_a_calibrated_model_is_within_chance() -> None:
     calibrated = [sure(drawn(seed, 300, factor=1.0)) for seed in range(60)]
-    assert 0.85 <= np.mean([found.ece <= found.by_chance for found in calibrated]) <= 1.0
+    assert 0.85 <= np.mean([interval.ece <= interval.by_chance for interval in calibrated]) <= 1.0
     too_sure = [sure(drawn(seed, 300, factor=3.0)) for seed in range(20)]
-    assert all(found.ece > found.by_chance for found in too_sure)
+    assert all(interval.ece > interval.by_chance for interval in too_sure)
 
 
-def test_twenty_pairs_say_little_and_five_thousand_much() -> None:
+def test_ece_interval_narrows_with_more_pairs() -> None:
     few, many = (sure(drawn(4, pairs, factor=1.0)) for pairs in (20, 5000))
     assert few.by_chance > 0.15 > 0.03 > many.by_chance
     assert few.high - few.low > 5 * (many.high - many.low)
 
 
-def test_the_seed_alone_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ece_interval_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     margin = drawn(5, 80, factor=1.5)
     assert sure(margin) == sure(margin) != sure(margin, seed=2)
     whole = sure(margin)
@@ -85,12 +85,12 @@ def test_the_seed_alone_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sure(margin) == whole
 
 
-def test_ties_are_no_error() -> None:
+def test_ece_interval_takes_ties() -> None:
     """p = 1/2 with labels 1 and 0: calibrated, whatever is drawn."""
     assert sure(np.zeros(30)) == (0.0, 0.0, 0.0, 0.0)
 
 
-def test_what_has_no_interval_is_refused() -> None:
+def test_ece_interval_refuses_what_has_no_interval() -> None:
     with pytest.raises(UserError, match="found 1 comparisons with a pair"):
         ece_interval([1.0, 2.0], [0.0, 0.0], [0, 2], bins=10, seed=1, resamples=100)
     with pytest.raises(UserError, match="NaN or infinite"):

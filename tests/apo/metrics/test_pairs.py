@@ -12,11 +12,11 @@ from apo.metrics import pairs
 from apo.metrics.pairs import item_metrics, pair_metrics, pairs_of
 
 
-def test_doctests() -> None:
+def test_the_docstring_examples() -> None:
     assert doctest.testmod(pairs) == (0, 2)
 
 
-def test_values_by_hand() -> None:
+def test_pair_metrics_by_hand() -> None:
     # Margins ln 3, -ln 3, 0: p = 3/4, 1/4, 1/2.
     got = pair_metrics([math.log(3), 0.0, 2.0], [0.0, math.log(3), 2.0])
     assert got["pairs"] == 3 and got["reward_ties"] == 1
@@ -26,13 +26,13 @@ def test_values_by_hand() -> None:
     assert got["margin_mean"] == pytest.approx(0.0)
 
 
-def test_the_interval_is_wilsons_without_ties() -> None:
+def test_pair_metrics_have_the_wilson_interval_without_ties() -> None:
     got = pair_metrics([1.0] * 7 + [0.0] * 3, [0.5] * 10)
     interval = stats.binomtest(7, 10).proportion_ci(0.95, method="wilson")
     assert (got["accuracy_low"], got["accuracy_high"]) == pytest.approx((interval.low, interval.high))
 
 
-def test_swapping_the_sides_mirrors() -> None:
+def test_pair_metrics_mirror_when_sides_are_swapped() -> None:
     chosen, rejected = [0.3, 1.5, -2.0, 0.0], [0.1, 2.5, -2.0, -4.0]
     one, two = pair_metrics(chosen, rejected), pair_metrics(rejected, chosen)
     assert one["accuracy"] == 0.625 and two["accuracy"] == 0.375  # two right, one wrong, one tie
@@ -41,13 +41,13 @@ def test_swapping_the_sides_mirrors() -> None:
     assert one["nll"] + one["margin_mean"] == pytest.approx(two["nll"])  # -log s(-m) = m - log s(m)
 
 
-def test_a_constant_changes_nothing() -> None:
+def test_pair_metrics_ignore_a_constant() -> None:
     chosen, rejected = [0.5, 1.5, -2.0], [0.25, 2.5, -2.0]
     shifted = pair_metrics([r + 64 for r in chosen], [r + 64 for r in rejected])
     assert shifted == pair_metrics(chosen, rejected)
 
 
-def test_pairs_of_items_of_different_length() -> None:
+def test_pairs_of_items_of_different_length_by_hand() -> None:
     rewards, scores = [[1.0, 2.0], [3.0, 4.0, 5.0], [6.0]], [[0.0, 1.0], [2.0, 1.0, 1.0], [0.0]]
     chosen, rejected = pairs_of(rewards, scores)
     assert list(zip(chosen, rejected, strict=True)) == [(2.0, 1.0), (3.0, 4.0), (3.0, 5.0)]
@@ -60,24 +60,24 @@ def test_item_metrics_count_every_response_once() -> None:
     assert got["accuracy"] == pytest.approx(1 / 3)
 
 
-def test_far_margins_do_not_overflow() -> None:
+def test_pair_metrics_do_not_overflow_at_far_margins() -> None:
     got = pair_metrics([-2000.0], [2000.0])
     assert (got["nll"], got["brier"], got["accuracy"]) == (4000.0, 1.0, 0.0)
 
 
-def test_the_dict_is_json() -> None:
+def test_pair_metrics_are_json() -> None:
     assert json.loads(json.dumps(got := pair_metrics([1.0], [0.0]), allow_nan=False)) == got
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_reward_that_is_no_number_is_refused(bad) -> None:
+def test_pair_metrics_refuse_a_reward_that_is_no_number(bad) -> None:
     with pytest.raises(UserError, match="1 of 2 NaN or infinite"):
         pair_metrics([1.0, bad], [0.0, 0.0])
     with pytest.raises(UserError, match="1 of 3 NaN or infinite"):
         item_metrics([[1.0, 0.0], [bad]], [[1.0, 0.0], [1.0]])
 
 
-def test_nothing_is_refused() -> None:
+def test_pair_metrics_refuse_no_pairs() -> None:
     for rewards, scores in ([], []), ([[1.0], [2.0]], [[1.0], [0.0]]), ([[1.0, 2.0]], [[0.5, 0.5]]):
         with pytest.raises(UserError, match="found none"):
             item_metrics(rewards, scores)
@@ -85,7 +85,7 @@ def test_nothing_is_refused() -> None:
         pair_metrics([], [])
 
 
-def test_what_does_not_fit_together_is_refused() -> None:
+def test_pairs_of_refuses_lists_of_different_length() -> None:
     with pytest.raises(ValueError, match="2 chosen rewards, 1 rejected"):
         pair_metrics([1.0, 2.0], [0.0])
     with pytest.raises(ValueError, match="item 0 has 2 rewards and 1 scores"):
@@ -106,7 +106,7 @@ def real(case) -> tuple[list[list[float]], list[list[float]]]:
     return rewards, scores
 
 
-def test_compute_metrics_of_the_authors(vectors) -> None:
+def test_pair_metrics_agree_with_compute_metrics_of_the_authors(vectors) -> None:
     cases, no_pair = vectors("compute_metrics"), 0
     for case in cases:
         rewards, scores = real(case)

@@ -28,23 +28,23 @@ def drawn(seed: int, true: float, pairs: int = 300) -> np.ndarray:
     return np.where(rng.random(pairs) < special.expit(size / true), size, -size)
 
 
-def test_doctests() -> None:
+def test_the_docstring_examples() -> None:
     assert doctest.testmod(temperature) == (0, 1)
 
 
 @pytest.mark.parametrize("margin", [0.3, 2.0, 11.0])
 @pytest.mark.parametrize(("right", "pairs"), [(3, 4), (7, 10), (99, 100), (501, 1000)])
-def test_one_margin_won_k_times_of_n(margin: float, right: int, pairs: int) -> None:
+def test_fit_temperature_of_one_margin_won_k_of_n_times(margin: float, right: int, pairs: int) -> None:
     """sigma(m / T) = k / n, so T = m / ln(k / (n - k))."""
     expected = margin / math.log(right / (pairs - right))
-    found = fitted([margin] * right + [-margin] * (pairs - right))
+    temperature = fitted([margin] * right + [-margin] * (pairs - right))
     if LOWEST < expected < HIGHEST:
-        assert found == (pytest.approx(expected, rel=1e-9), "")
+        assert temperature == (pytest.approx(expected, rel=1e-9), "")
     else:
-        assert found.value == HIGHEST
+        assert temperature.value == HIGHEST
 
 
-def test_two_margins_by_hand() -> None:
+def test_fit_temperature_of_two_margins_by_hand() -> None:
     # Margins ln 2 (won twice, lost once) and 0: a tie says nothing about T. sigma(ln 2 / T) = 2/3 at T = 1.
     assert fitted([math.log(2), math.log(2), -math.log(2), 0.0]).value == pytest.approx(1.0, rel=1e-12)
     # A model that says four times as much as it should.
@@ -52,7 +52,7 @@ def test_two_margins_by_hand() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_it_is_that_of_a_generic_optimiser(seed: int) -> None:
+def test_fit_temperature_equals_a_generic_optimizer(seed: int) -> None:
     margin = drawn(seed, true=0.4 * (seed + 1))
     best = optimize.minimize_scalar(
         lambda log_t: np.logaddexp(0, -margin / math.exp(log_t)).mean(), bounds=(-4, 4), method="bounded"
@@ -61,7 +61,7 @@ def test_it_is_that_of_a_generic_optimiser(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_it_is_logistic_regression_without_intercept(seed: int) -> None:
+def test_fit_temperature_equals_logistic_regression_without_intercept(seed: int) -> None:
     """Whose coefficient on the margins of both orders is 1 / T."""
     margin = drawn(seed, true=2.5)
     model = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10, max_iter=1000)
@@ -69,25 +69,25 @@ def test_it_is_logistic_regression_without_intercept(seed: int) -> None:
     assert fitted(margin).value == pytest.approx(1 / model.coef_[0, 0], rel=1e-5)
 
 
-def test_it_finds_the_temperature_that_made_the_labels() -> None:
+def test_fit_temperature_finds_the_temperature_of_the_labels() -> None:
     assert fitted(drawn(1, true=3.0, pairs=100_000)).value == pytest.approx(3.0, rel=0.03)
     assert fitted(drawn(2, true=0.5, pairs=100_000)).value == pytest.approx(0.5, rel=0.03)
 
 
 @pytest.mark.parametrize("factor", [0.2, 5.0])
-def test_rewards_times_a_factor_have_a_temperature_times_it(factor: float) -> None:
+def test_fit_temperature_scales_with_the_rewards(factor: float) -> None:
     margin = drawn(3, true=1.0)
     assert fitted(factor * margin).value == pytest.approx(factor * fitted(margin).value, rel=1e-9)
 
 
-def test_neither_the_order_of_pairs_nor_a_constant_matters() -> None:
+def test_fit_temperature_ignores_order_and_a_constant() -> None:
     margin = drawn(4, true=1.0)
     assert fitted(margin[::-1]).value == pytest.approx(fitted(margin).value, rel=1e-9)
     assert fit_temperature(margin + 7, np.full_like(margin, 7)).value == pytest.approx(fitted(margin).value)
 
 
 @pytest.mark.parametrize(
-    ("margin", "value", "told"),
+    ("margin", "value", "message"),
     [
         ([1.0, 2.0, 0.5], LOWEST, "lowest"),  # separable: the surer the better
         ([1.0, 0.0, 0.0], LOWEST, "lowest"),
@@ -100,16 +100,18 @@ def test_neither_the_order_of_pairs_nor_a_constant_matters() -> None:
         ([0.0, 0.0], 1.0, "any"),
     ],
 )
-def test_what_has_no_optimum_ends_at_a_bound_and_says_so(
-    margin: list[float], value: float, told: str
+def test_fit_temperature_without_optimum_ends_at_a_bound(
+    margin: list[float], value: float, message: str
 ) -> None:
-    found = fitted(margin) if max(map(abs, margin)) < 1e3 else fit_temperature(margin, [0.0] * len(margin))
-    assert found.value == value
-    assert told in found.ends
+    temperature = (
+        fitted(margin) if max(map(abs, margin)) < 1e3 else fit_temperature(margin, [0.0] * len(margin))
+    )
+    assert temperature.value == value
+    assert message in temperature.ends
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_what_is_no_reward_is_refused(bad: float) -> None:
+def test_fit_temperature_refuses_what_is_no_reward(bad: float) -> None:
     with pytest.raises(UserError, match="1 of 2 NaN or infinite"):
         fit_temperature([bad, 1.0], [0.0, 0.0])
     with pytest.raises(UserError, match="1 of 2 NaN or infinite"):
@@ -123,26 +125,26 @@ def test_what_is_no_reward_is_refused(bad: float) -> None:
 # What it does to metrics
 
 
-def test_the_metrics_at_a_temperature_by_hand() -> None:
+def test_calibrated_metrics_by_hand() -> None:
     # Margins 2 ln 3 and -2 ln 3 at T = 2: p is 3/4 and 1/4.
     m = 2 * math.log(3)
-    found = calibrated_metrics([m, 0.0], [0.0, m], temperature=2.0, bins=[10])
-    assert found["nll"] == pytest.approx(-(math.log(3 / 4) + math.log(1 / 4)) / 2)
-    assert found["brier"] == pytest.approx((1 / 16 + 9 / 16) / 2)
-    assert found["ece_10"] == pytest.approx(1 / 4)  # sure to 3/4, right in 1/2
-    assert found["ece_onesided_10"] == pytest.approx(1 / 4)
+    metrics = calibrated_metrics([m, 0.0], [0.0, m], temperature=2.0, bins=[10])
+    assert metrics["nll"] == pytest.approx(-(math.log(3 / 4) + math.log(1 / 4)) / 2)
+    assert metrics["brier"] == pytest.approx((1 / 16 + 9 / 16) / 2)
+    assert metrics["ece_10"] == pytest.approx(1 / 4)  # sure to 3/4, right in 1/2
+    assert metrics["ece_onesided_10"] == pytest.approx(1 / 4)
 
 
-def test_at_one_they_are_those_of_the_rewards() -> None:
+def test_calibrated_metrics_at_temperature_one_are_those_of_the_rewards() -> None:
     margin = drawn(5, true=2.0)
-    found = calibrated_metrics(margin, 0 * margin, temperature=1.0, bins=[10])
-    own = pair_metrics(margin, 0 * margin)
-    assert (found["nll"], found["brier"]) == (own["nll"], own["brier"])
-    assert found["ece_10"] == calibration_error(*both_orders(margin, 0 * margin), 10).ece
+    metrics = calibrated_metrics(margin, 0 * margin, temperature=1.0, bins=[10])
+    of_rewards = pair_metrics(margin, 0 * margin)
+    assert (metrics["nll"], metrics["brier"]) == (of_rewards["nll"], of_rewards["brier"])
+    assert metrics["ece_10"] == calibration_error(*both_orders(margin, 0 * margin), 10).ece
 
 
 @pytest.mark.parametrize("value", [LOWEST, 0.7, 3.0, HIGHEST])
-def test_no_temperature_changes_the_accuracy(value: float) -> None:
+def test_calibrated_metrics_keep_the_accuracy(value: float) -> None:
     rng = np.random.default_rng(6)
     chosen, rejected = rng.normal(size=(2, 400)).round(1)  # with ties
     before = pair_metrics(chosen, rejected)
@@ -153,7 +155,7 @@ def test_no_temperature_changes_the_accuracy(value: float) -> None:
     assert after["nll"] != before["nll"]
 
 
-def test_the_fitted_one_lowers_the_loss_it_was_fitted_on_and_that_of_new_pairs() -> None:
+def test_fit_temperature_lowers_the_loss_of_old_and_new_pairs() -> None:
     old, new = drawn(7, true=3.0, pairs=2000), drawn(8, true=3.0, pairs=2000)
     value = fitted(old).value
     for margin in (old, new):

@@ -35,7 +35,7 @@ def ragged(pooling: str) -> list[ResponseSet]:
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("family", CONFIGS)
-def test_a_tree_is_its_separate_sequences(family: str, pooling: str) -> None:
+def test_collate_gives_the_rewards_of_separate_sequences(family: str, pooling: str) -> None:
     model = tiny.wrapped(CONFIGS[family], pooling=pooling)
     items = ragged(pooling)
     expected = [separate(model, item) for item in items]
@@ -44,19 +44,19 @@ def test_a_tree_is_its_separate_sequences(family: str, pooling: str) -> None:
 
     rewards = model(collate(items, pad_id=PAD))
     assert rewards.shape == (8, 8)
-    for row, item, own in zip(rewards, items, expected, strict=True):
+    for row, item, wanted in zip(rewards, items, expected, strict=True):
         count = len(item.responses)
-        assert torch.allclose(row[:count], own, rtol=0, atol=1e-5)
+        assert torch.allclose(row[:count], wanted, rtol=0, atol=1e-5)
         assert (row[count:] == 0).all()
     spread = torch.cat(expected).std()
     assert spread > 1e-3  # rewards differ by far more than the tolerance
 
-    together = torch.cat([row[: len(own)] for row, own in zip(rewards, expected, strict=True)])
+    together = torch.cat([row[: len(wanted)] for row, wanted in zip(rewards, expected, strict=True)])
     assert_close(gradients(model, together), expected_gradients)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_the_plain_layout_gives_the_same_numbers(pooling: str) -> None:
+def test_unpacked_gives_the_same_rewards(pooling: str) -> None:
     model, items = tiny.wrapped(CONFIGS["llama"], pooling=pooling), ragged(pooling)
     trees = model(collate(items, pad_id=PAD))
     flat = [part for item in items for part in unpacked(item)]
@@ -66,7 +66,7 @@ def test_the_plain_layout_gives_the_same_numbers(pooling: str) -> None:
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_permuting_responses_permutes_rewards(pooling: str) -> None:
+def test_collate_of_permuted_responses_permutes_rewards(pooling: str) -> None:
     model, item = tiny.wrapped(CONFIGS["llama"], pooling=pooling), ragged(pooling)[1]
     order = [3, 0, 7, 5, 1, 2, 6, 4]
     rewards = model(collate([item], pad_id=PAD))[0]
@@ -75,13 +75,13 @@ def test_permuting_responses_permutes_rewards(pooling: str) -> None:
     assert not torch.allclose(permuted, rewards, rtol=0, atol=1e-3)
 
 
-def test_a_blank_response_is_rated_at_the_end_of_the_query() -> None:
+def test_collate_rates_a_blank_response_at_the_end_of_the_query() -> None:
     model = tiny.wrapped(CONFIGS["llama"], pooling="last")
     rewards = model(collate([ResponseSet([1, 10, 11], [[20], [], [21, 22]])], pad_id=PAD))[0]
     assert rewards[1].item() == pytest.approx(separate(model, ResponseSet([1, 10], [[11]])).item(), abs=1e-5)
 
 
-def test_a_pad_id_inside_a_text_is_a_token_like_any_other() -> None:
+def test_collate_takes_a_pad_id_inside_a_text_for_a_token() -> None:
     model = tiny.wrapped(CONFIGS["llama"], pooling="last")
     item = ResponseSet([1, 10, PAD, 11], [[20, PAD], [PAD]])
     neighbour = ResponseSet([1, 10, 11, 12, 13, 14], [[20, 21, 22, 23]])
@@ -99,7 +99,7 @@ def by_hand() -> Batch:
     return collate([TREE, OTHER], pad_id=PAD)
 
 
-def test_ids_and_positions_by_hand() -> None:
+def test_collate_ids_and_positions_by_hand() -> None:
     batch = by_hand()
     assert batch.input_ids.tolist() == [[1, 10, 20, 21, 30], [1, 40, PAD, PAD, PAD]]
     assert batch.position_ids[0].tolist() == [0, 1, 2, 3, 2]  # the second response starts again at 2
@@ -107,7 +107,7 @@ def test_ids_and_positions_by_hand() -> None:
     assert batch.mask.tolist() == [[True, True], [True, False]]
 
 
-def test_attention_by_hand() -> None:
+def test_collate_attention_by_hand() -> None:
     # Rows see columns: query 1 10, first response 20 21, second response 30.
     assert by_hand().attention[0, 0].int().tolist() == [
         [1, 0, 0, 0, 0],
@@ -120,24 +120,24 @@ def test_attention_by_hand() -> None:
     assert by_hand().attention.any(-1).all()  # no row is empty: softmax over nothing is NaN
 
 
-def test_members_by_hand() -> None:
+def test_collate_response_mask_by_hand() -> None:
     assert by_hand().response_mask.int().tolist() == [
         [[1, 1, 1, 1, 0], [1, 1, 0, 0, 1]],
         [[1, 1, 0, 0, 0], [0, 0, 0, 0, 0]],
     ]
 
 
-def test_a_rectangle_by_hand() -> None:
-    found = pad_responses([[3, 1], [2], [4, 5, 6]], 9, torch.long)
-    assert found.dtype == torch.long and found.tolist() == [[3, 1, 9], [2, 9, 9], [4, 5, 6]]
+def test_pad_responses_by_hand() -> None:
+    padded = pad_responses([[3, 1], [2], [4, 5, 6]], 9, torch.long)
+    assert padded.dtype == torch.long and padded.tolist() == [[3, 1, 9], [2, 9, 9], [4, 5, 6]]
 
 
-def test_to_moves_every_tensor() -> None:
+def test_batch_to_moves_every_tensor() -> None:
     moved = by_hand().to(torch.device("meta"))
     assert {getattr(moved, name).device.type for name in moved.__dataclass_fields__} == {"meta"}
 
 
-def test_tree_length_counts_the_query_once() -> None:
+def test_packed_length_counts_the_query_once() -> None:
     assert packed_length(TREE) == 5 and TREE.unpacked_tokens == 7
     assert [packed_length(part) for part in unpacked(TREE)] == [4, 3]
 
@@ -153,7 +153,7 @@ def test_micro_batches_by_hand() -> None:
     assert list(micro_batches([], budget="APO_TOKEN_BUDGET", tokens=16)) == []
 
 
-def test_a_budget_smaller_than_an_item_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_micro_batches_log_a_budget_smaller_than_an_item_once(capsys: pytest.CaptureFixture[str]) -> None:
     batching._warned.clear()
     assert list(micro_batches([8, 20, 8], budget="APO_TOKEN_BUDGET", tokens=16)) == [[1], [0, 2]]
     list(micro_batches([30], budget="APO_TOKEN_BUDGET", tokens=16))
@@ -170,7 +170,7 @@ def test_micro_batches_hold_every_item_once_within_the_budget(lengths: list[int]
         assert len(group) == 1 or len(group) * max(lengths[i] for i in group) <= budget
 
 
-def test_padding_stays_under_five_percent_on_helpful_and_harmless() -> None:
+def test_micro_batches_have_under_five_percent_padding_on_hh() -> None:
     """Lengths of real queries and responses, in words; optimizer steps of 16 and 64 comparisons."""
     table = json.loads(Path("benchmarks/hh_lengths.json").read_text())["words"]
     lengths = [query + chosen + rejected for query, chosen, rejected in table] * 16
@@ -178,7 +178,7 @@ def test_padding_stays_under_five_percent_on_helpful_and_harmless() -> None:
         used = padded = 0
         for step in length_bucketed_batches(lengths, tiny.optimizer(batch_size=size), seed=1):
             for group in micro_batches([lengths[i] for i in step], budget="", tokens=1024):
-                own = [lengths[step[j]] for j in group]
-                used += sum(own)
-                padded += len(own) * max(own)
+                of_group = [lengths[step[j]] for j in group]
+                used += sum(of_group)
+                padded += len(of_group) * max(of_group)
         assert used > 0.95 * padded

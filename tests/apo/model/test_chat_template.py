@@ -61,15 +61,15 @@ def adopted(name: str, folder: Path, **changes: str) -> Path:
 
 
 def messages(query: str, answer: str | None = None) -> list[dict[str, str]]:
-    said = [] if answer is None else [{"role": "assistant", "content": answer}]
-    return dialogue_to_messages(query) + said
+    reply = [] if answer is None else [{"role": "assistant", "content": answer}]
+    return dialogue_to_messages(query) + reply
 
 
 def library_ids(reader: Any, dialogue: list[dict[str, str]], **options: bool) -> list[int]:
     return list(reader.apply_chat_template(dialogue, return_dict=False, **options))
 
 
-def test_every_stage_asks_the_same_ids(name: str, tmp_path: Path) -> None:
+def test_chat_template_gives_every_stage_the_same_prompt_ids(name: str, tmp_path: Path) -> None:
     llm = adopted(name, tmp_path)
     reader = AutoTokenizer.from_pretrained(llm)
     sampled = sampling_encoder(llm, tiny.sampling(max_prompt_tokens=256))
@@ -87,7 +87,7 @@ def test_every_stage_asks_the_same_ids(name: str, tmp_path: Path) -> None:
         assert prefixes == [wanted] * 5
 
 
-def test_the_ids_are_those_of_the_library(name: str, tmp_path: Path) -> None:
+def test_chat_template_gives_the_ids_of_transformers(name: str, tmp_path: Path) -> None:
     llm = adopted(name, tmp_path)
     model = start_reward_model(llm, READING, seed=1)
     save_reward_model(model, tmp_path / "rm", "# A model\n")
@@ -98,7 +98,7 @@ def test_the_ids_are_those_of_the_library(name: str, tmp_path: Path) -> None:
             assert item.sequence(index) == library_ids(reader, messages(query, answer))
 
 
-def test_the_end_that_is_learned_is_the_end_that_stops(name: str, tmp_path: Path) -> None:
+def test_chat_template_end_that_is_learned_is_the_end_that_stops(name: str, tmp_path: Path) -> None:
     llm = adopted(name, tmp_path)
     reader = AutoTokenizer.from_pretrained(llm)
     encoder = sampling_encoder(llm, tiny.sampling())
@@ -110,7 +110,7 @@ def test_the_end_that_is_learned_is_the_end_that_stops(name: str, tmp_path: Path
     assert set([saved] if isinstance(saved, int) else saved) == set(encoder.ends)
 
 
-def test_the_likelihood_of_a_sample_is_the_one_that_drew_it(name: str, tmp_path: Path) -> None:
+def test_chat_template_likelihood_of_a_sample_is_the_one_that_drew_it(name: str, tmp_path: Path) -> None:
     llm = adopted(name, tmp_path)
     settings = tiny.sampling(num_samples=8, max_new_tokens=24, max_prompt_tokens=256)
     encoder = sampling_encoder(llm, settings)
@@ -143,7 +143,7 @@ def test_the_likelihood_of_a_sample_is_the_one_that_drew_it(name: str, tmp_path:
                 )
 
 
-def test_a_reward_is_that_of_the_library(name: str, tmp_path: Path) -> None:
+def test_chat_template_gives_the_reward_of_transformers(name: str, tmp_path: Path) -> None:
     model = start_reward_model(adopted(name, tmp_path), READING, seed=1).eval()
     save_reward_model(model, tmp_path / "rm", "# A model\n")
     classifier = AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm").eval()
@@ -155,7 +155,7 @@ def test_a_reward_is_that_of_the_library(name: str, tmp_path: Path) -> None:
             assert reward == pytest.approx(float(classifier(**ids).logits[0, 0].detach()), abs=1e-5)
 
 
-def test_the_text_of_a_special_token_is_text(name: str, tmp_path: Path) -> None:
+def test_chat_template_takes_the_text_of_a_special_token_for_text(name: str, tmp_path: Path) -> None:
     encoder = Encoder(load_tokenizer(checkpoint(name, tmp_path / "start")), 256, "last", "", "left")
     reader = encoder.tokenizer
     token = FAMILIES[name].turn_end
@@ -166,7 +166,7 @@ def test_the_text_of_a_special_token_is_text(name: str, tmp_path: Path) -> None:
     assert reader.decode(item.sequence(0)).count(token) == plain.sequence(0).count(number) + 2
 
 
-def test_system_text_and_two_turns_of_one_speaker(name: str, tmp_path: Path) -> None:
+def test_chat_template_renders_or_refuses_system_text_and_repeated_turns(name: str, tmp_path: Path) -> None:
     refuses = FAMILIES[name].refuses_system
     for policy in ("error", "drop", "merge"):
         reader = load_tokenizer(checkpoint(name, tmp_path / "start"))
@@ -199,12 +199,12 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_a_template_that_cannot_be_used_is_told(case: str) -> None:
+def test_chat_template_refuses_an_unusable_template(case: str) -> None:
     with pytest.raises(UserError, match=r"x: chat template: found .*; expected .*hh or to a file"):
         ChatTemplate(tokenizer("chatml"), UNUSABLE[case], where="x")
 
 
-def test_a_response_that_would_be_joined_with_the_query_is_counted() -> None:
+def test_chat_template_counts_a_response_joined_with_the_query() -> None:
     """`:` and `)` are one token in a text; the model is asked with `:` and draws `)`."""
     reader = load_joined()
     template = "{% for m in messages %}{{ m['role'] + ':' + m['content'] + eos_token }}{% endfor %}" + (

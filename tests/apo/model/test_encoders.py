@@ -58,7 +58,9 @@ def test_reward_encoder_needs_an_end_token_where_its_pooling_does(pooling: str) 
 
 @pytest.mark.parametrize("pooling", ["last", "eos"])
 @pytest.mark.parametrize("template", [None, OWN])
-def test_the_last_token_of_a_sequence_is_never_that_of_padding(pooling: str, template: str | None) -> None:
+def test_reward_encoder_never_ends_a_sequence_with_the_padding_token(
+    pooling: str, template: str | None
+) -> None:
     """The stock classes pool the last token that is not padding."""
     tokenizer = tiny.tokenizer()
     tokenizer.pad_token, tokenizer.chat_template = "</s>", template
@@ -80,21 +82,21 @@ def test_end_ids_by_hand(values: tuple[Any, ...], expected: tuple[int, ...]) -> 
     assert end_ids(*values) == expected
 
 
-def ends_of(folder: Path, config: Any, generation: Any, *, own: str | None = "</s>") -> tuple[int, ...]:
+def ends_of(folder: Path, config: Any, generation: Any, *, eos: str | None = "</s>") -> tuple[int, ...]:
     """Of a checkpoint with these end tokens in its files, and this one in its tokenizer."""
     for name, value in (("config.json", config), ("generation_config.json", generation)):
         (folder / name).write_text(json.dumps({} if value is None else {"eos_token_id": value}))
     tokenizer = tiny.tokenizer()
-    tokenizer.eos_token = own
+    tokenizer.eos_token = eos
     return read_end_ids(folder, tokenizer)
 
 
 def test_read_end_ids_is_the_union_of_tokenizer_and_both_files(tmp_path: Path) -> None:
     assert ends_of(tmp_path, None, None) == (2,)
     assert ends_of(tmp_path, 9, [7, 9]) == (2, 7, 9)
-    assert ends_of(tmp_path, [4], None, own=None) == (4,)
+    assert ends_of(tmp_path, [4], None, eos=None) == (4,)
     with pytest.raises(UserError, match="found a checkpoint without an end token"):
-        ends_of(tmp_path, None, [], own=None)
+        ends_of(tmp_path, None, [], eos=None)
 
 
 def test_read_end_ids_needs_no_generation_config(tmp_path: Path) -> None:

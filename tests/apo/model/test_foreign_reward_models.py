@@ -1,6 +1,5 @@
 """Reward models of others: their rewards here are those of the code that their publishers show."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,12 @@ import torch
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
     Gemma2Config,
     GPTNeoXConfig,
     LlamaConfig,
+    LlamaForSequenceClassification,
     MistralConfig,
     Qwen2Config,
     Qwen3Config,
@@ -21,19 +23,29 @@ from transformers import (
 
 from apo.core.dialogue import dialogue_to_messages
 from apo.core.errors import UserError
-from apo.model.checkpoint import is_reward_model, load_reward_model, start_reward_model
+from apo.model.checkpoint import (
+    is_reward_model,
+    load_reward_model,
+    load_tokenizer,
+    save_reward_model,
+    start_reward_model,
+)
 from apo.model.reward_model import rate
 from apo.model.settings import Model
 from tests.helpers import tiny_models as tiny
 from tests.helpers.chat_models import SIZES, tokenizer
+from tests.helpers.checkpoints import DIALOGUES, OWN_TEMPLATE, messages_of, only_a_pickle, rewards
 
 READING = Model(**(tiny.READING | {"max_length": 256}))
+
 QUERIES = [
     tiny.query("What is 1 plus 2?"),
     "\n\nHuman: Tell me a story.\n\nAssistant: Once.\n\nHuman: And then?\n\nAssistant:",
 ]
+
 ANSWERS = ["3, my friend.", "Once upon a time\nthere was a dog."]
 HEAD_DIM = {"head_dim": 16}
+
 MODELS: dict[str, tuple[Any, str]] = {
     "llama, the end of a turn pads": (LlamaConfig, "llama3"),
     "qwen2": (Qwen2Config, "chatml"),
@@ -77,46 +89,117 @@ def by_pipeline(model: Any, reader: Any, dialogue: list[dict[str, str]]) -> floa
     """A text classification without an activation."""
     text = reader.apply_chat_template(dialogue, tokenize=False)
     rewards = pipeline("text-classification", model=model, tokenizer=reader, device="cpu")
-    [found] = rewards(text, function_to_apply="none", add_special_tokens=False)
-    return float(found["score"])
+    [result] = rewards(text, function_to_apply="none", add_special_tokens=False)
+    return float(result["score"])
 
 
 @pytest.mark.parametrize("snippet", [by_template, by_text, by_pipeline])
 @pytest.mark.parametrize("name", MODELS)
-def test_rewards_are_those_of_the_publishers_code(name: str, snippet: Any, tmp_path: Path) -> None:
+def test_load_reward_model_gives_the_rewards_of_the_publishers_code(
+    name: str, snippet: Any, tmp_path: Path
+) -> None:
     folder = foreign(name, tmp_path / "rm")
     assert is_reward_model(folder)
     model = load_reward_model(folder, foreign=READING).eval()
-    found = rate(model, list(model.encoder.items([(q, ANSWERS) for q in QUERIES], Counter(), where="")))
+    rated = rate(model, list(model.encoder.items([(q, ANSWERS) for q in QUERIES], Counter(), where="")))
     theirs = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     reader = AutoTokenizer.from_pretrained(folder)
     with torch.no_grad():
-        for query, rewards in zip(QUERIES, found, strict=True):
+        for query, rewards in zip(QUERIES, rated, strict=True):
             for answer, reward in zip(ANSWERS, rewards, strict=True):
                 dialogue = [*dialogue_to_messages(query), {"role": "assistant", "content": answer}]
                 assert reward == pytest.approx(snippet(theirs, reader, dialogue), abs=1e-4)
 
 
-def test_the_head_of_a_reward_model_is_kept_as_a_start(tmp_path: Path) -> None:
+def test_start_reward_model_keeps_the_head_that_transformers_loads(tmp_path: Path) -> None:
     folder = foreign("qwen2", tmp_path / "rm")
     theirs = AutoModelForSequenceClassification.from_pretrained(folder)
     started = start_reward_model(folder, READING, seed=1)
     assert torch.equal(started.classifier.score.weight, theirs.score.weight)
 
 
-def test_two_labels_are_refused(tmp_path: Path) -> None:
-    folder = foreign("qwen2", tmp_path / "rm")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config |= {"id2label": {"0": "bad", "1": "good"}, "label2id": {"bad": 0, "good": 1}}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    for load in (
-        lambda: load_reward_model(folder, foreign=READING),
-        lambda: start_reward_model(folder, READING, seed=1),
-    ):
-        with pytest.raises(UserError, match="found a classifier with 2 labels; expected a reward model"):
-            load()
-
-
-def test_a_foreign_reward_model_is_refused_where_one_of_ours_is_meant(tmp_path: Path) -> None:
+def test_load_reward_model_without_settings_refuses_a_foreign_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected a reward model of this pipeline"):
         load_reward_model(foreign("qwen2", tmp_path / "rm"))
+
+
+def classifier(folder: Path, labels: int = 1, **changes: Any) -> Path:
+    """A classifier as others save it: a template of its own, no word of ours in its config."""
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = OWN_TEMPLATE
+    sizes = {"vocab_size": 380, "pad_token_id": 3, "num_labels": labels, **tiny.SIZES, **changes}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = LlamaForSequenceClassification(LlamaConfig(**sizes))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+CLASSIFIER_READING = Model(max_length=64, pooling="eos", separator="", truncation_side="left")
+
+
+def test_load_reward_model_of_a_foreign_one_gives_its_rewards(start: Path) -> None:
+    """What the stock classes give for its own template, before and after it is saved here."""
+    folder = classifier(start.parent / "foreign")
+    assert is_reward_model(folder)
+    model = load_reward_model(folder, foreign=CLASSIFIER_READING).eval()
+    assert model.encoder.pooling == "last"
+    stock = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    expected = []
+    for dialogue in DIALOGUES:
+        ids = tokenizer.apply_chat_template(messages_of(*dialogue), return_dict=False)
+        with torch.inference_mode():
+            expected.append(stock(torch.tensor([ids])).logits.item())
+    assert rewards(model) == pytest.approx(expected, abs=1e-5)
+    save_reward_model(model, start.parent / "own", tiny.CARD)
+    assert rewards(load_reward_model(start.parent / "own").eval()) == pytest.approx(expected, abs=1e-6)
+    assert load_tokenizer(start.parent / "own").chat_template == OWN_TEMPLATE
+
+
+def test_start_reward_model_of_a_foreign_one_keeps_its_head(start: Path) -> None:
+    folder = classifier(start.parent / "foreign")
+    head = load_reward_model(folder, foreign=CLASSIFIER_READING).classifier.score.weight
+    model = start_reward_model(folder, CLASSIFIER_READING, seed=1)
+    assert torch.equal(model.classifier.score.weight, head) and model.encoder.pooling == "eos"
+
+
+def test_load_reward_model_takes_the_padding_token_of_the_config(start: Path) -> None:
+    folder = classifier(start.parent / "foreign", pad_token_id=7)
+    tokenizer = load_reward_model(folder, foreign=CLASSIFIER_READING).encoder.tokenizer
+    assert tokenizer.pad_token_id == 7
+
+
+def test_load_reward_model_refuses_several_labels(start: Path) -> None:
+    folder = classifier(start.parent / "foreign", labels=3)
+    with pytest.raises(UserError, match="found a classifier with 3 labels; expected a reward model"):
+        load_reward_model(folder, foreign=CLASSIFIER_READING)
+    with pytest.raises(UserError, match="found a classifier with 3 labels; expected a reward model"):
+        start_reward_model(folder, CLASSIFIER_READING, seed=1)
+
+
+def test_load_reward_model_refuses_a_head_that_is_not_linear(start: Path) -> None:
+    settings = {"vocab_size": 380, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    config = BertConfig(**settings, num_attention_heads=2, num_labels=1)
+    BertForSequenceClassification(config).save_pretrained(start.parent / "bert")
+    tiny.tokenizer().save_pretrained(start.parent / "bert")
+    with pytest.raises(UserError, match="BertForSequenceClassification, which has no linear layer `score`"):
+        load_reward_model(start.parent / "bert", foreign=CLASSIFIER_READING)
+
+
+def test_load_reward_model_refuses_more_tokens_than_positions(start: Path) -> None:
+    folder = classifier(start.parent / "foreign", max_position_embeddings=32)
+    only_a_pickle(folder)
+    message = r"model\.max_length: found 64 tokens with .*foreign, a model of 32 positions"
+    with pytest.raises(UserError, match=message):
+        start_reward_model(folder, CLASSIFIER_READING, seed=1)
+    classifier(start.parent / "foreign", max_position_embeddings=32)
+    with pytest.raises(UserError, match=message):
+        load_reward_model(folder, foreign=CLASSIFIER_READING)
+
+
+def test_start_reward_model_refuses_a_tokenizer_of_another_model(start: Path) -> None:
+    folder = classifier(start.parent / "foreign", vocab_size=300)
+    with pytest.raises(UserError, match=r"foreign: found a tokenizer with id 379 .* with 300 embeddings"):
+        start_reward_model(folder, CLASSIFIER_READING, seed=1)

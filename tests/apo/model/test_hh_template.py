@@ -30,14 +30,14 @@ def written(query: str, answer: str | None = None, **changes: Any) -> str:
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
-def test_a_query_is_written_as_it_stands(query: str) -> None:
+def test_hh_template_writes_a_query_as_it_stands(query: str) -> None:
     assert written(query) == f"<s>{query}"
     assert written(query, "Yes.") == f"<s>{query} Yes.</s>"
     assert written(query, " Yes.\n") == f"<s>{query} Yes.</s>"
     assert written(query, "  ") == f"<s>{query}</s>"
 
 
-def test_a_separator_stands_before_the_last_answer_alone() -> None:
+def test_hh_template_puts_the_separator_before_the_last_answer() -> None:
     query = QUERIES["three turns"]
     assert written(query, separator="<sep>") == f"<s>{query}<sep>"
     assert written(query, "Yes.", separator="<sep>", end="") == f"<s>{query}<sep> Yes."
@@ -47,3 +47,10 @@ def test_is_hh_knows_its_own() -> None:
     for template in (hh_template(), hh_template(separator="<sep>"), hh_template(end="")):
         assert is_hh(template)
     assert not is_hh(None) and not is_hh("") and not is_hh("{{ bos_token }}" + hh_template())
+
+
+def test_hh_template_marks_turns_as_dialogues_do() -> None:
+    from apo.core.dialogue import ASSISTANT, HUMAN
+
+    assert HUMAN.replace("\n", "\\n") in hh_template()
+    assert ASSISTANT.replace("\n", "\\n") in hh_template()

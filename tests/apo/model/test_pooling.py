@@ -102,7 +102,7 @@ def test_pooling_of_the_authors(vectors: Callable[[str], list[dict[str, Any]]]) 
         ("all_pad", "eos", [0]),
     ],
 )
-def test_ours_where_theirs_depends_on_the_side_or_counts(
+def test_pooling_where_that_of_the_authors_depends_on_the_padding_side(
     vectors: Callable[[str], list[dict[str, Any]]], name: str, pooling: str, ours: list[int]
 ) -> None:
     """The position, by hand from the ids: the same whatever the side is called."""
@@ -116,21 +116,21 @@ HIDDEN = torch.tensor([[[1.0, -4.0], [2.0, -1.0], [6.0, -7.0], [100.0, 100.0]]])
 TREE = torch.tensor([[[True, True, False, False], [True, False, True, False]]])
 
 
-def test_last_by_hand() -> None:
+def test_pool_last_by_hand() -> None:
     assert pool_last(HIDDEN, TREE).tolist() == [[[2.0, -1.0], [6.0, -7.0]]]
 
 
-def test_average_by_hand() -> None:
+def test_pool_average_by_hand() -> None:
     assert pool_average(HIDDEN, TREE).tolist() == [[[1.5, -2.5], [3.5, -5.5]]]
 
 
-def test_max_by_hand() -> None:
+def test_pool_max_by_hand() -> None:
     """Negative values stay negative: padding and the other response give nothing."""
     assert pool_max(HIDDEN, TREE).tolist() == [[[2.0, -1.0], [6.0, -4.0]]]
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
-def test_no_tokens_give_zero_with_zero_gradients(pooling: str) -> None:
+def test_pooling_of_no_tokens_is_zero_with_zero_gradients(pooling: str) -> None:
     hidden = HIDDEN.clone().requires_grad_()
     pooled = POOLINGS[pooling](hidden, torch.zeros_like(TREE))
     assert pooled.tolist() == [[[0.0, 0.0], [0.0, 0.0]]]
@@ -139,7 +139,7 @@ def test_no_tokens_give_zero_with_zero_gradients(pooling: str) -> None:
 
 
 @pytest.mark.parametrize("pooling", sorted(POOLINGS))
-def test_what_is_no_member_reaches_nothing(pooling: str) -> None:
+def test_pooling_ignores_masked_tokens(pooling: str) -> None:
     changed = HIDDEN.clone()
     changed[0, 3] = -1e6
     assert torch.equal(POOLINGS[pooling](HIDDEN, TREE), POOLINGS[pooling](changed, TREE))

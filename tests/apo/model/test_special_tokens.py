@@ -32,12 +32,12 @@ def plain(tokenizer: Any, text: str) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["unigram", "word level", "slow"])
-def test_these_tokenizers_make_the_token_of_its_text(name: str) -> None:
+def test_plain_tokenizers_turn_text_into_special_tokens(name: str) -> None:
     """Without this, the tests below would prove nothing."""
     assert 2 in plain(TOKENIZERS[name], "a </s> b")
 
 
-def test_by_hand() -> None:
+def test_text_ids_by_hand() -> None:
     unigram = odd.unigram()
     ids = text_ids(unigram, ["a</s>b", "ab"], special_tokens(unigram))
     assert unigram.convert_ids_to_tokens(ids[0]) == ["a", "<", "/", "s", ">", "b"]
@@ -48,7 +48,7 @@ def test_by_hand() -> None:
     ]
 
 
-def test_what_only_a_normaliser_makes_a_special_token_is_text_too() -> None:
+def test_text_ids_keep_normalized_special_tokens_text() -> None:
     tokenizer = odd.unigram(nfkc=True)
     text = "a\uff1c/s\uff1e"
     assert 2 in plain(tokenizer, text)
@@ -59,7 +59,7 @@ def test_what_only_a_normaliser_makes_a_special_token_is_text_too() -> None:
 @each
 @settings(max_examples=150, deadline=None)
 @given(parts=st.lists(st.sampled_from(PARTS), max_size=12))
-def test_no_text_ever_becomes_a_special_token(tokenizer: Any, parts: list[str]) -> None:
+def test_text_ids_never_hold_a_special_token(tokenizer: Any, parts: list[str]) -> None:
     text, special = "".join(parts), special_tokens(tokenizer)
     assert set(special.values()) == {1, 2, 3}
     [ids] = text_ids(tokenizer, [text], special)
@@ -69,7 +69,7 @@ def test_no_text_ever_becomes_a_special_token(tokenizer: Any, parts: list[str]) 
 
 
 @each
-def test_an_encoder_sets_the_only_special_tokens_of_an_item(tokenizer: Any) -> None:
+def test_special_tokens_of_an_item_are_set_by_the_encoder(tokenizer: Any) -> None:
     encoder = Encoder(tokenizer, 200, "eos", "", "left")
     texts = [(f"\n\nHuman: a </s> <pad>{ASSISTANT}", ["</s>", "<s> b", "b \uff1c/s\uff1e"])]
     [item] = encoder.items(texts, Counter(), where="a.jsonl")
@@ -78,12 +78,12 @@ def test_an_encoder_sets_the_only_special_tokens_of_an_item(tokenizer: Any) -> N
         assert response[-1] == 2 and not {1, 2, 3} & set(response[:-1]) and len(response) > 1
 
 
-def test_the_separator_is_special_even_where_it_is_an_ordinary_piece() -> None:
+def test_special_tokens_include_the_separator() -> None:
     tokenizer = odd.word_level()
     assert special_tokens(tokenizer, "pad>") == {"<s>": 1, "</s>": 2, "<pad>": 3, "pad>": 13}
 
 
-def test_reserved_tokens_without_a_role_are_special() -> None:
+def test_special_tokens_include_reserved_tokens_without_a_role() -> None:
     tokenizer = odd.unigram()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|reserved|>"]})
     number = tokenizer.convert_tokens_to_ids("<|reserved|>")
@@ -108,30 +108,30 @@ TEMPLATE = (
 
 def rendered(tokenizer: Any, template: str, asked: str, *responses: str) -> tuple[ChatTemplate, Rendered]:
     chat = ChatTemplate(tokenizer, template, where="a")
-    [found] = chat.encode([(tiny.query(asked), list(responses))], Counter(), where="a.jsonl")
-    assert found
-    return chat, found
+    [encoded] = chat.encode([(tiny.query(asked), list(responses))], Counter(), where="a.jsonl")
+    assert encoded
+    return chat, encoded
 
 
 @pytest.mark.parametrize("name", ["sentencepiece", "unigram", "unigram after NFKC"])
 @settings(max_examples=100, deadline=None)
 @given(parts=st.lists(st.sampled_from([*PARTS[:4], "a", "b", " "]), max_size=8))
-def test_only_the_template_sets_special_tokens(name: str, parts: list[str]) -> None:
+def test_special_tokens_of_a_dialogue_are_set_by_the_template(name: str, parts: list[str]) -> None:
     tokenizer, text = TOKENIZERS[name], "".join(parts)
-    chat, found = rendered(tokenizer, TEMPLATE, text, text)
-    ids = [*chat.head, *found.query, *found.generation_prompt, *found.responses[0], *chat.turn_end]
+    chat, encoded = rendered(tokenizer, TEMPLATE, text, text)
+    ids = [*chat.head, *encoded.query, *encoded.generation_prompt, *encoded.responses[0], *chat.turn_end]
     assert [number for number in ids if number in (1, 2, 3)] == [1, 2, 2]
-    assert not {1, 2, 3} & set(found.responses[0])
+    assert not {1, 2, 3} & set(encoded.responses[0])
     if not set(PARTS[:4]) & set(parts):
         messages = [*dialogue_to_messages(tiny.query(text)), {"role": "assistant", "content": text.strip()}]
         assert ids == tokenizer.apply_chat_template(messages, chat_template=TEMPLATE, return_dict=False)
 
 
-def test_a_special_token_in_a_message_by_hand() -> None:
+def test_text_ids_of_a_message_by_hand() -> None:
     tokenizer = odd.unigram()
     template = "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}"
-    chat, found = rendered(tokenizer, template, "a</s>b", "<s>b")
+    chat, encoded = rendered(tokenizer, template, "a</s>b", "<s>b")
     assert tokenizer.convert_ids_to_tokens(chat.head) == ["<s>"]
-    assert tokenizer.convert_ids_to_tokens(found.query) == ["a", "<", "/", "s", ">", "b", "</s>"]
-    assert tokenizer.convert_ids_to_tokens(found.responses[0]) == ["<", "s", ">", "b"]
+    assert tokenizer.convert_ids_to_tokens(encoded.query) == ["a", "<", "/", "s", ">", "b", "</s>"]
+    assert tokenizer.convert_ids_to_tokens(encoded.responses[0]) == ["<", "s", ">", "b"]
     assert tokenizer.convert_ids_to_tokens(chat.turn_end) == ["</s>"]

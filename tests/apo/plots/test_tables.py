@@ -1,24 +1,7 @@
-"""apo/plots: the tables that are drawn, by hand, and a template."""
+"""apo/plots/tables.py: the tables that are drawn, by hand."""
 
-import re
-import xml.etree.ElementTree as ElementTree
-from pathlib import Path
-
-import vl_convert
-from dvc_render.vega import VegaRenderer
-
-from apo.core.tables import write_csv
 from apo.metrics.statistics import wilson_interval
-from apo.plots.html_template import VEGA_LITE
 from apo.plots.tables import COLUMNS, POINTS, by_measure, join, reliability, thinned
-from tests.helpers.import_closure import ROOT
-
-
-def test_a_table_has_its_columns_even_without_rows(tmp_path: Path) -> None:
-    write_csv(tmp_path / "t.csv", [{"a": 0.1, "b": "x"}, {"a": None, "c": 3}], ["b", "z"])
-    assert (tmp_path / "t.csv").read_text() == "b,z,a,c\nx,,0.1,\n,,,3\n"
-    write_csv(tmp_path / "none.csv", [], ["a", "b"])
-    assert (tmp_path / "none.csv").read_text() == "a,b\n"
 
 
 def steps(losses: list[float], accuracies: dict[int, float] | None = None) -> list[dict[str, str]]:
@@ -29,14 +12,14 @@ def steps(losses: list[float], accuracies: dict[int, float] | None = None) -> li
     ]
 
 
-def test_a_short_curve_stays_as_it_is() -> None:
+def test_thinned_leaves_a_short_curve() -> None:
     assert thinned(steps([3.0, 2.0], {2: 0.5})) == [
         {"step": 1, "loss": 3.0},
         {"step": 2, "loss": 2.0, "accuracy": 0.5},
     ]
 
 
-def test_a_long_curve_is_thinned_to_means() -> None:
+def test_thinned_averages_a_long_curve() -> None:
     """250 steps in 100 windows of 2 and 3: 1-2, 3-5, ..., 248-250."""
     rows = thinned(steps([float(n) for n in range(1, 251)], {1: 1.0, 4: 0.5, 5: 0.0}))
     assert len(rows) == POINTS
@@ -46,11 +29,11 @@ def test_a_long_curve_is_thinned_to_means() -> None:
     assert sum(row["loss"] * (3 if i % 2 else 2) for i, row in enumerate(rows)) == sum(range(1, 251))
 
 
-def test_a_checkpoint_that_was_not_trained_has_no_curve() -> None:
+def test_thinned_of_no_steps_is_empty() -> None:
     assert thinned([{"step": "0"}]) == []
 
 
-def test_reliability_on_test_alone_and_without_empty_bins() -> None:
+def test_reliability_is_of_test_alone_without_empty_bins() -> None:
     rows = [
         {"split": "test", "count": "4", "probability": "0.55", "frequency": "0.75"},
         {"split": "test", "count": "0", "probability": "", "frequency": ""},
@@ -62,7 +45,7 @@ def test_reliability_on_test_alone_and_without_empty_bins() -> None:
     ]
 
 
-def test_rounds_by_measure() -> None:
+def test_by_measure_by_hand() -> None:
     place = {"round": "r1", "arm": "apo", "llm": "llm_apo_r1"}
     score = {"score": "1.5", "score_low": "1.0", "score_high": "2.0"}
     true = {"true_reward": "0.0", "true_low": "-1.0", "true_high": "1.0"}
@@ -74,7 +57,7 @@ def test_rounds_by_measure() -> None:
     ]
 
 
-def test_every_plot_has_the_models_that_belong_to_it() -> None:
+def test_join_gives_every_plot_its_models() -> None:
     """Two rounds, whose names don't sort as they follow each other; the last evaluation holds all of them."""
     step = [{"step": "1", "loss": "0.5"}]
     bins = [{"split": "test", "count": "4", "probability": "0.55", "frequency": "0.75"}]
@@ -120,34 +103,3 @@ def test_every_plot_has_the_models_that_belong_to_it() -> None:
     ]
     assert [row["llm"] for row in tables["rounds"]] == ["llm_base_r0", "llm_base_r2", "llm_base_r10"]
     assert tables["truth"] == tables["margins"] == []
-
-
-def test_a_model_that_one_revision_lacks_leaves_its_place_empty() -> None:
-    """Vega fills a grid one place after the other: were one missing, others would stand under its name."""
-    models = {"HEAD": ["base_rm"], "other": ["base_rm", "apo_rm_r2"]}
-    rows = [
-        {"rev": rev, "model": model, "kind": kind, "reward": str(reward), "share": "0.5", "count": "1"}
-        for rev, own in models.items()
-        for model in own
-        for kind in ("chosen", "rejected")
-        for reward in (0.5, 1.5)
-    ]
-    plot = {"x": "reward", "y": "share", "title": "rewards", "x_label": "reward", "y_label": "share"}
-    folder = str(ROOT / ".dvc/plots")
-    renderer = VegaRenderer(rows, "rewards", template="histograms", template_dir=folder, **plot)
-    svg = vl_convert.vegalite_to_svg(renderer.get_filled_template(), vl_version=VEGA_LITE)
-    root = ElementTree.fromstring(svg)
-    (grid,) = [group for group in root.iter() if "cell" in (group.get("class") or "").split()]
-    areas = [
-        [path for group in cell.iter() if "mark-area" in (group.get("class") or "") for path in group]
-        for cell in grid
-    ]
-    shown = [
-        {
-            re.sub(r".*revision: (\w+); model: (\w+);.*", r"\1 \2", path.get("aria-label") or "")
-            for path in own
-        }
-        for own in areas
-    ]
-    assert shown == [{"HEAD base_rm"}, {"HEAD apo_rm_r2"}, {"other base_rm"}, {"other apo_rm_r2"}]
-    assert [all(path.get("d") for path in own) for own in areas] == [True, False, True, True]

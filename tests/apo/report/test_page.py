@@ -62,7 +62,7 @@ def narrow(page: Page) -> bool:
     return fits
 
 
-def test_it_opens(shown: tuple[Page, Seen]) -> None:
+def test_page_opens_without_an_error(shown: tuple[Page, Seen]) -> None:
     page, _ = shown
     assert "llm_apo minus llm_base by the testing RM" in page.locator(".verdict").inner_text()
     assert count(page) == "15 of 15 transcripts"
@@ -70,7 +70,7 @@ def test_it_opens(shown: tuple[Page, Seen]) -> None:
     assert page.get_by_role("listbox").count() == 1 and page.locator("#list [role=option]").count() == 15
 
 
-def test_filters(shown: tuple[Page, Seen]) -> None:
+def test_page_filters_rows(shown: tuple[Page, Seen]) -> None:
     page, _ = shown
     for chosen, expected in (
         ({"#split": "llm"}, 6),
@@ -86,7 +86,7 @@ def test_filters(shown: tuple[Page, Seen]) -> None:
         assert count(page) == f"{expected} of 15 transcripts", chosen
 
 
-def test_search(shown: tuple[Page, Seen]) -> None:
+def test_page_searches_texts(shown: tuple[Page, Seen]) -> None:
     """All words have to be there, in the query, an answer, the golden answer or the id, in any case."""
     page, _ = shown
     for words, expected in (
@@ -102,7 +102,7 @@ def test_search(shown: tuple[Page, Seen]) -> None:
         assert count(page) == f"{expected} of 15 transcripts", words
 
 
-def test_order(shown: tuple[Page, Seen]) -> None:
+def test_page_orders_rows(shown: tuple[Page, Seen]) -> None:
     """In rows 0 and 3 the APO RM chose the second sample, which it gave 1.5 and 4.5 and the base RM -1."""
     page, _ = shown
     page.select_option("#order", "disagreement down")
@@ -118,13 +118,20 @@ def test_order(shown: tuple[Page, Seen]) -> None:
     assert "llm" in first_row(page)
 
 
-def test_a_row_opens(shown: tuple[Page, Seen]) -> None:
+def test_page_opens_a_row(shown: tuple[Page, Seen]) -> None:
     page, _ = shown
     page.locator("#row-3").click()
     dialog = page.get_by_role("dialog")
     text = dialog.inner_text()
-    for said in ("4 of 15", "llm-3", "Question 3?", "Which one?", "Golden llm-3.", "base RM 1.000, chosen"):
-        assert said in text
+    for expected in (
+        "4 of 15",
+        "llm-3",
+        "Question 3?",
+        "Which one?",
+        "Golden llm-3.",
+        "base RM 1.000, chosen",
+    ):
+        assert expected in text
     assert "APO RM 4.500, chosen" in text and "(blank)" in text
     answers = page.locator(".answer").all_inner_texts()
     assert [one.split("\n")[0] for one in answers] == ["golden answer", "sample 1", "sample 2", "sample 3"]
@@ -132,7 +139,7 @@ def test_a_row_opens(shown: tuple[Page, Seen]) -> None:
     assert not dialog.is_visible()
 
 
-def test_the_keyboard_alone(shown: tuple[Page, Seen]) -> None:
+def test_page_works_with_the_keyboard_alone(shown: tuple[Page, Seen]) -> None:
     page, _ = shown
     press, selected = page.keyboard.press, page.locator("[aria-selected=true]")
     press("/")
@@ -169,7 +176,7 @@ def test_the_keyboard_alone(shown: tuple[Page, Seen]) -> None:
     assert not page.get_by_role("dialog").is_visible()
 
 
-def test_a_response_stays_text(shown: tuple[Page, Seen]) -> None:
+def test_page_shows_a_response_as_text(shown: tuple[Page, Seen]) -> None:
     """Markup, U+FFFD, control and bidi characters and a word of 800 letters."""
     page, _ = shown
     page.fill("#search", "window.hurt")
@@ -182,7 +189,7 @@ def test_a_response_stays_text(shown: tuple[Page, Seen]) -> None:
     assert page.evaluate("(one => one.scrollWidth <= one.clientWidth)(document.getElementById('transcript'))")
 
 
-def test_a_script_that_got_in_would_not_run(report: Path, tmp_path: Path) -> None:
+def test_page_policy_blocks_an_inserted_script(report: Path, tmp_path: Path) -> None:
     """The page names the one script that may run by its hash."""
     broken = tmp_path / "broken.html"
     broken.write_text(
@@ -193,7 +200,7 @@ def test_a_script_that_got_in_would_not_run(report: Path, tmp_path: Path) -> Non
         assert any("Content Security Policy" in error for error in seen.errors)
 
 
-def test_ten_thousand_rows(large: Path) -> None:
+def test_page_shows_ten_thousand_rows(large: Path) -> None:
     """It opens in about a second, and draws what is in sight alone, wherever one scrolls."""
     with opened(large) as (page, seen):
         assert count(page) == "10,000 of 10,000 transcripts"
@@ -224,7 +231,7 @@ def test_ten_thousand_rows(large: Path) -> None:
     assert large.stat().st_size < 10_000_000
 
 
-def test_a_phone(report: Path, tmp_path: Path) -> None:
+def test_page_fits_a_phone(report: Path, tmp_path: Path) -> None:
     with opened(report, width=360, height=740) as (page, seen):
         assert narrow(page)
         for one in page.locator("details").all():
@@ -244,7 +251,7 @@ def brightness(colour: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_light_and_dark(report: Path, scheme: str) -> None:
+def test_page_has_contrast_in_light_and_dark(report: Path, scheme: str) -> None:
     """Text, also that of the plots, stands out from what is behind it."""
     with opened(report) as (page, seen):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
@@ -261,7 +268,7 @@ def test_light_and_dark(report: Path, scheme: str) -> None:
         assert seen.errors == []
 
 
-def test_without_javascript_the_tables_are_there(report: Path) -> None:
+def test_page_has_its_tables_without_javascript(report: Path) -> None:
     with opened(report) as (page, _):
         assert page.context.browser
         plain = page.context.browser.new_context(java_script_enabled=False).new_page()

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def _rm(accuracy: float, *, known: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "accuracy": accuracy,
         "accuracy_low": accuracy - 0.02,
         "accuracy_high": accuracy + 0.02,
@@ -17,12 +17,12 @@ def _rm(accuracy: float, *, known: bool) -> dict[str, Any]:
         "nll": 0.6,
     }
     if known:
-        found["truth"] = {"agreement": 0.912, "best_accuracy": 0.801, "ece_10": 0.004, "nll": 0.444}
-    return {"test": found, "valid": {"accuracy": 0.111}}
+        metrics["truth"] = {"agreement": 0.912, "best_accuracy": 0.801, "ece_10": 0.004, "nll": 0.444}
+    return {"test": metrics, "valid": {"accuracy": 0.111}}
 
 
 def _llm(score: float, *, known: bool) -> dict[str, Any]:
-    found = {
+    metrics = {
         "queries": 9,
         "score_mean": score,
         "score_low": score - 0.01,
@@ -31,7 +31,7 @@ def _llm(score: float, *, known: bool) -> dict[str, Any]:
         "blank": 3,
         "distinct": 1.0,
     }
-    return found | ({"true_reward_mean": score * 2} if known else {})
+    return metrics | ({"true_reward_mean": score * 2} if known else {})
 
 
 def _metrics(*, low: float = 0.1, high: float = 0.3, known: bool = True, rounds: int = 1) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _shown(text: str, name: str) -> list[str]:
     return [cell.strip() for cell in _cells(text, name) if cell.strip()]
 
 
-def test_the_sentence_names_the_difference_its_interval_and_what_it_covers() -> None:
+def test_verdict_names_difference_interval_and_coverage() -> None:
     text = summary(_metrics(low=-0.3, high=-0.1), ["r1"])
     assert (
         "llm_apo minus llm_base by the testing RM: -0.200 (-0.300 to -0.100), 51 won, 20 tied, 29 lost"
@@ -87,7 +87,7 @@ def test_the_sentence_names_the_difference_its_interval_and_what_it_covers() -> 
         assert word not in text
 
 
-def test_the_tables_hold_the_metrics() -> None:
+def test_summary_tables_hold_the_metrics() -> None:
     rms, llms, gains, rest = summary(_metrics(), ["r1"]).split("\n\n")
     assert _shown(rms, "base_rm") == ["0.701 (0.681 to 0.721)", "0.600", "0.012", "0.912"]
     assert _shown(rms, "apo_rm_r1")[0] == "0.722 (0.702 to 0.742)"
@@ -112,7 +112,7 @@ def test_the_tables_hold_the_metrics() -> None:
     assert "0.111" not in rms  # of valid
 
 
-def test_without_a_known_truth_nothing_is_said_about_it() -> None:
+def test_summary_without_a_truth_does_not_mention_it() -> None:
     metrics = _metrics(known=False)
     for name in ("base_rm", "apo_rm_r1", "test_rm"):  # evaluate_rm.calibration_bins without 10
         metrics[name]["test"]["ece_7"] = metrics[name]["test"].pop("ece_10")
@@ -122,7 +122,7 @@ def test_without_a_known_truth_nothing_is_said_about_it() -> None:
         assert word not in text
 
 
-def test_rounds_that_are_not_played_any_more_are_not_shown() -> None:
+def test_summary_leaves_out_rounds_that_are_no_longer_played() -> None:
     """Metrics of a longer game may lie there still."""
     metrics = _metrics(rounds=2)
     assert "r2, this run:" in summary(metrics, ["r1", "r2"])
@@ -131,7 +131,7 @@ def test_rounds_that_are_not_played_any_more_are_not_shown() -> None:
     )
 
 
-def test_half_a_run_is_shown_as_far_as_it_goes() -> None:
+def test_summary_shows_half_a_run() -> None:
     metrics = _metrics()
     del metrics["evaluate_r1"], metrics["payoff_r1"]
     text = summary(metrics, ["r1"])

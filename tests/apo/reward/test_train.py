@@ -102,7 +102,7 @@ def by_hand(
 @pytest.mark.parametrize(
     ("kl_coeff", "coeff", "num_samples"), [(1.0, 0.1, 4), (0.0, 0.1, 4), (1.0, 0.0, 4), (2.0, 3.0, 1)]
 )
-def test_the_loss_of_a_step_by_hand(
+def test_train_reward_model_loss_of_a_step_by_hand(
     train: Callable[..., Any],
     tmp_path: Path,
     kl_coeff: float,
@@ -122,22 +122,22 @@ def test_the_loss_of_a_step_by_hand(
 
 
 @pytest.mark.parametrize("budget", [1, 40, 16384])
-def test_the_accuracy_of_a_step_is_that_of_its_human_pairs_before_it(
+def test_train_reward_model_accuracy_is_of_human_pairs_before_the_step(
     train: Callable[..., Any], tmp_path: Path, budget: int
 ) -> None:
     data = mixture()
     before = tiny.reward_model(tmp_path / "backbone")
     rewards = list(rewards_of(before, [one.item for one in data], desc=""))
     for name, kind in (("accuracy", False), ("golden_accuracy", True)):
-        own = [i for i, one in enumerate(data) if one.is_adversarial == kind]
-        expected = item_metrics([rewards[i] for i in own], [data[i].labels for i in own])["accuracy"]
+        indices = [i for i, one in enumerate(data) if one.is_adversarial == kind]
+        expected = item_metrics([rewards[i] for i in indices], [data[i].labels for i in indices])["accuracy"]
         _, curve = train(data, budget=budget)
         assert curve[0][name] == pytest.approx(expected)
     _, human = train([one for one in data if not one.is_adversarial], budget=budget)
     assert human[0].keys() == {"step", "loss", "lr", "accuracy"}  # no pair golden > sample, no number
 
 
-def test_the_second_step_too(train: Callable[..., Any], tmp_path: Path) -> None:
+def test_train_reward_model_second_step_by_hand(train: Callable[..., Any], tmp_path: Path) -> None:
     """Each step has a denominator of its own: the pairs of its items."""
     data = mixture()
     settings = tiny.optimizer(batch_size=3, lr=1e-12)  # the model stays as it is
@@ -160,7 +160,9 @@ def weights(model: RewardModel) -> Tensor:
 
 
 @pytest.mark.parametrize("pooling", ["last", "max"])
-def test_one_micro_batch_or_eight_train_the_same_model(train: Callable[..., Any], pooling: str) -> None:
+def test_train_reward_model_is_the_same_in_one_micro_batch_or_eight(
+    train: Callable[..., Any], pooling: str
+) -> None:
     """In float64, so that only a real difference shows."""
     data = mixture() * 3
     settings = tiny.optimizer(lr=1e-3, epochs=2, schedule="linear", warmup_steps=1, weight_decay=0.1)
@@ -172,7 +174,9 @@ def test_one_micro_batch_or_eight_train_the_same_model(train: Callable[..., Any]
         assert gap < 1e-6
 
 
-def test_one_micro_batch_or_eight_in_float32(train: Callable[..., Any]) -> None:
+def test_train_reward_model_in_float32_is_close_in_one_micro_batch_or_eight(
+    train: Callable[..., Any],
+) -> None:
     """The same in float32: a loss differs by its rounding, here by at most 4e-7 over seven steps."""
     data = mixture() * 9
     settings = tiny.optimizer(lr=1e-3)
@@ -184,7 +188,7 @@ def test_one_micro_batch_or_eight_in_float32(train: Callable[..., Any]) -> None:
         assert max(gaps) < 2e-6
 
 
-def test_the_base_reward_model_is_the_one_without_golden_answers(train: Callable[..., Any]) -> None:
+def test_train_reward_model_without_golden_answers_is_the_base_rm(train: Callable[..., Any]) -> None:
     data = [one for one in mixture() if not one.is_adversarial] * 3
     base, base_curve = train(data, coeff=0.0)
     apo, curve = train(data, coeff=123.0, loss="wgan")
@@ -192,7 +196,9 @@ def test_the_base_reward_model_is_the_one_without_golden_answers(train: Callable
     assert torch.equal(weights(apo), weights(base))
 
 
-def test_a_golden_answer_of_weight_one_is_a_comparison(train: Callable[..., Any]) -> None:
+def test_train_reward_model_takes_a_golden_answer_of_weight_one_for_a_comparison(
+    train: Callable[..., Any],
+) -> None:
     data = mixture()
     golden = [RankedResponses(one.item, one.labels, is_adversarial=True) for one in data]
     as_apo, curve = train(golden, coeff=1.0, num_samples=1, kl_coeff=0.0)
@@ -201,7 +207,7 @@ def test_a_golden_answer_of_weight_one_is_a_comparison(train: Callable[..., Any]
     assert torch.allclose(weights(as_apo), weights(as_human), rtol=0, atol=1e-5)
 
 
-def test_items_of_weight_zero_teach_nothing_and_count_in_the_denominator(train: Callable[..., Any]) -> None:
+def test_train_reward_model_counts_items_of_weight_zero_in_the_denominator(train: Callable[..., Any]) -> None:
     data = mixture()
     human = [one for one in data if not one.is_adversarial]
     _, alone = train(human)
@@ -210,7 +216,7 @@ def test_items_of_weight_zero_teach_nothing_and_count_in_the_denominator(train: 
     assert beside[0]["loss"] == pytest.approx(alone[0]["loss"] * 10 / 18, rel=1e-5)
 
 
-def test_another_seed_is_another_order(train: Callable[..., Any]) -> None:
+def test_train_reward_model_orders_rows_by_the_seed(train: Callable[..., Any]) -> None:
     settings = tiny.optimizer(batch_size=2)
     one, _ = train(mixture(), settings, seed=1)
     again, _ = train(mixture(), settings, seed=1)
@@ -241,7 +247,7 @@ def accuracy(model: RewardModel, data: list[RankedResponses]) -> float:
 
 
 @pytest.mark.parametrize("pooling", ["last", "eos", "average", "max"])
-def test_a_separable_set_is_learned(train: Callable[..., Any], pooling: str) -> None:
+def test_train_reward_model_learns_a_separable_set(train: Callable[..., Any], pooling: str) -> None:
     encoder = tiny.encoder(pooling=pooling)
     learned, held_out = sums(encoder, range(5)), sums(encoder, range(5, 10))
     model, curve = train(learned, tiny.optimizer(lr=5e-3, epochs=3), pooling=pooling)
@@ -249,7 +255,7 @@ def test_a_separable_set_is_learned(train: Callable[..., Any], pooling: str) -> 
     assert curve[-1]["loss"] < 0.3 < math.log(2)
 
 
-def test_the_adversarial_term_teaches_golden_over_samples(train: Callable[..., Any]) -> None:
+def test_train_reward_model_learns_golden_over_samples(train: Callable[..., Any]) -> None:
     """Alone, in both forms, and in the right direction."""
     encoder = tiny.encoder()
     data = sums(encoder, range(5), is_adversarial=True)
@@ -258,7 +264,7 @@ def test_the_adversarial_term_teaches_golden_over_samples(train: Callable[..., A
         assert accuracy(model, sums(encoder, range(5, 10))) > 0.95
 
 
-def test_the_larger_weight_wins(train: Callable[..., Any]) -> None:
+def test_train_reward_model_follows_the_larger_weight(train: Callable[..., Any]) -> None:
     """Human comparisons say one thing, golden answers the opposite: a tug of war by weight."""
     encoder = tiny.encoder()
     data = sums(encoder, range(5)) + sums(encoder, range(5), is_adversarial=True, turned=True)

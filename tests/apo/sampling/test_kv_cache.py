@@ -67,8 +67,8 @@ def texts_after(
             kept = memory.keep(torch.tensor([row not in ended for row in rows])).tolist()
             rows = [rows[place] for place in kept]
             assert set(range(len(texts))) - ended <= set(rows)
-        found = memory.logits(torch.tensor([texts[row][-1] for row in rows]))
-        for row, logits in zip(rows, found, strict=True):
+        next_logits = memory.logits(torch.tensor([texts[row][-1] for row in rows]))
+        for row, logits in zip(rows, next_logits, strict=True):
             if row not in ended:
                 expected = model(input_ids=torch.tensor([texts[row]])).logits[0, -1]
                 torch.testing.assert_close(logits, expected, rtol=1e-9, atol=1e-9)
@@ -80,7 +80,9 @@ LEAVING = [[], [2, 4], [], [0, 1, 9], [6, 7, 8], [], [3, 10, 11]]  # whole promp
 
 @pytest.mark.parametrize("name", [*SHARING, *REPEATING])
 @torch.inference_mode()
-def test_logits_are_those_of_the_text_read_anew(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_prompts_give_the_logits_of_the_text_read_anew(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "ROOM", 2)  # so that it grows
     model = model_of((SHARING | REPEATING)[name])
     assert shares_prompts(model) == (name in SHARING)
@@ -92,19 +94,19 @@ def test_logits_are_those_of_the_text_read_anew(name: str, monkeypatch: pytest.M
 
 
 @torch.inference_mode()
-def test_repeated_prompts_take_any_model() -> None:
+def test_repeated_prompts_work_with_any_model() -> None:
     model = model_of(SHARING["llama"])
     texts_after(RepeatedPrompts(model, PROMPTS, 3), model, PROMPTS, 3, LEAVING)
 
 
-def test_another_attention_is_left_alone() -> None:
+def test_shares_prompts_leaves_another_attention_alone() -> None:
     model = model_of(SHARING["llama"])
     model.set_attn_implementation("eager")
     assert not shares_prompts(model)
 
 
 @torch.inference_mode()
-def test_the_model_is_as_before() -> None:
+def test_shared_prompts_leave_the_model_as_before() -> None:
     """Its attention is its own between two calls and after an error, so that it can be saved and trained."""
     model = model_of(SHARING["llama"])
     memory = SharedPrompts(model, PROMPTS, 1)
@@ -116,17 +118,17 @@ def test_the_model_is_as_before() -> None:
 
 
 @torch.inference_mode()
-def test_a_prompt_stands_in_memory_once_and_what_is_added_in_place() -> None:
+def test_shared_prompts_hold_a_prompt_once() -> None:
     model = model_of(SHARING["llama"])
     memory = SharedPrompts(model, PROMPTS, 5)
     keys, _ = memory.prompts[0]
     assert keys.shape == (len(PROMPTS), 4, 8, 8) and keys.is_contiguous()
     memory.logits(torch.full((20,), 4))
-    own = memory.samples[0][0]
-    assert own.shape == (20, 4, module.ROOM, 8)
+    cached = memory.samples[0][0]
+    assert cached.shape == (20, 4, module.ROOM, 8)
     for _ in range(module.ROOM - 1):
         memory.logits(torch.full((20,), 4))
-    assert memory.samples[0][0] is own
+    assert memory.samples[0][0] is cached
     memory.keep(torch.arange(20) >= 15)  # the samples of the last prompt
     assert memory.prompts[0][0].data_ptr() == keys.data_ptr()
     memory.logits(torch.full((5,), 4))

@@ -36,15 +36,15 @@ def prompts(reading: Encoder) -> tuple[list[Prompt], Counter[str]]:
     return encode_prompts(reading, ROWS, counts, where="queries.jsonl"), counts
 
 
-def test_a_prompt_is_the_query_of_its_row() -> None:
-    found, counts = prompts(encoder())
-    assert [one.query_id for one in found] == ["a", "b", "c"] and [one.row for one in found] == ROWS
+def test_encode_prompts_gives_the_query_of_a_row() -> None:
+    encoded, counts = prompts(encoder())
+    assert [one.query_id for one in encoded] == ["a", "b", "c"] and [one.row for one in encoded] == ROWS
     read = tiny.shared_tokenizer()
-    assert [read.decode(one.ids) for one in found] == [f"<s>{row['query']}" for row in ROWS]
+    assert [read.decode(one.ids) for one in encoded] == [f"<s>{row['query']}" for row in ROWS]
     assert counts == Counter(prompts_cut=0) and "prompts_cut" in counts
 
 
-def test_a_prompt_is_that_of_the_library_for_the_template_of_the_tokenizer() -> None:
+def test_encode_prompts_gives_the_ids_of_transformers() -> None:
     reading = encoder(template=NO_SYSTEM)
     [first, _] = encode_prompts(reading, ROWS[::2], Counter(), where="queries.jsonl")
     messages = [{"role": "user", "content": "What is 1 plus 2?"}]
@@ -52,7 +52,7 @@ def test_a_prompt_is_that_of_the_library_for_the_template_of_the_tokenizer() -> 
     assert first.ids == expected
 
 
-def test_a_long_prompt_keeps_its_first_token_and_its_end() -> None:
+def test_encode_prompts_cuts_a_long_prompt_after_its_first_token() -> None:
     whole, _ = prompts(encoder())
     shortest = min(len(one.ids) for one in whole)
     cut, counts = prompts(encoder(shortest))
@@ -61,13 +61,13 @@ def test_a_long_prompt_keeps_its_first_token_and_its_end() -> None:
         assert one.ids == [1, *full.ids[1 - shortest :]]
 
 
-def test_a_dialogue_that_is_refused_is_left_out_with_its_row_or_told() -> None:
-    found, counts = prompts(encoder(template=NO_SYSTEM, refused="drop"))
-    assert [one.row for one in found] == ROWS[::2]
+def test_encode_prompts_drops_or_refuses_a_refused_dialogue() -> None:
+    encoded, counts = prompts(encoder(template=NO_SYSTEM, refused="drop"))
+    assert [one.row for one in encoded] == ROWS[::2]
     assert (counts["dialogues_dropped"], counts["prompts_cut"]) == (1, 0)
-    found, counts = prompts(encoder(template=NO_SYSTEM, refused="merge"))
-    assert [one.row for one in found] == ROWS and counts["dialogues_merged"] == 1
-    assert "Be brief.\n\nWhere?" in tiny.shared_tokenizer().decode(found[1].ids)
+    encoded, counts = prompts(encoder(template=NO_SYSTEM, refused="merge"))
+    assert [one.row for one in encoded] == ROWS and counts["dialogues_merged"] == 1
+    assert "Be brief.\n\nWhere?" in tiny.shared_tokenizer().decode(encoded[1].ids)
     with pytest.raises(UserError, match=r"queries\.jsonl: found a dialogue .* refuses \(no system text\)"):
         prompts(encoder(template=NO_SYSTEM))
 
@@ -79,8 +79,8 @@ def settings_of(folder: Path, **changes: Any) -> Encoder:
 def test_sampling_encoder_reads_the_checkpoint(tmp_path: Path) -> None:
     folder = tiny.backbone(tmp_path / "llm")
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 9]}))
-    found = settings_of(folder, max_prompt_tokens=40)
-    assert (found.max_length, found.ends, found.turn_end) == (40, (2, 9), [2])
+    reading = settings_of(folder, max_prompt_tokens=40)
+    assert (reading.max_length, reading.ends, reading.turn_end) == (40, (2, 9), [2])
 
 
 def test_sampling_encoder_refuses_what_prompt_and_response_have_no_positions_for(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_sampling_encoder_refuses_what_prompt_and_response_have_no_positions_for
         settings_of(folder, max_prompt_tokens=200, max_new_tokens=57)
 
 
-def test_a_prompt_without_room_for_a_query_is_told(tmp_path: Path) -> None:
+def test_encode_prompts_refuses_a_limit_without_room_for_a_query(tmp_path: Path) -> None:
     reading = settings_of(tiny.backbone(tmp_path / "llm"), max_prompt_tokens=2)
     with pytest.raises(
         UserError, match=r"sample\.PART\.max_prompt_tokens: found 2, of which the chat template"

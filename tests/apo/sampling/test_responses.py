@@ -26,9 +26,9 @@ EAST = ["<0xE6>", "<0x9D>", "<0xB1>"]  # the bytes of a character that is no pie
 
 def ids_of(*pieces: str) -> list[int]:
     """Of pieces as the vocabulary writes them."""
-    found = tiny.shared_tokenizer().convert_tokens_to_ids(list(pieces))
-    assert 0 not in found
-    return list(found)
+    token_ids = tiny.shared_tokenizer().convert_tokens_to_ids(list(pieces))
+    assert 0 not in token_ids
+    return list(token_ids)
 
 
 def said(text: str) -> list[int]:
@@ -55,25 +55,29 @@ READING = encoder()
 def read(*drawn: list[int], template: str | None = None) -> tuple[list[Response], Counter[str]]:
     reading, counts = encoder(template), Counter[str]()
     prompts = encode_prompts(reading, ROWS[:1], Counter(), where="rows")
-    [found] = read_responses(reading, prompts, [drawn], counts)
+    [responses] = read_responses(reading, prompts, [drawn], counts)
     assert set(counts) == set(COUNTS)
-    assert counts["samples_ids_kept"] == sum(one.ids is not None for one in found)
-    return found, +counts
+    assert counts["samples_ids_kept"] == sum(one.ids is not None for one in responses)
+    return responses, +counts
 
 
-def test_the_ids_of_a_text_are_not_kept_where_the_text_gives_them_again() -> None:
+def test_read_responses_keeps_no_ids_that_the_text_gives_again() -> None:
     drawn = [[*said(" 3, my friend."), EOS], [*said(" At the caf\u00e9."), EOS], [EOS]]
-    found, counts = read(*drawn)
-    assert found == [Response("3, my friend.", None), Response("At the caf\u00e9.", None), Response("", None)]
+    responses, counts = read(*drawn)
+    assert responses == [
+        Response("3, my friend.", None),
+        Response("At the caf\u00e9.", None),
+        Response("", None),
+    ]
     assert counts == {}
 
 
-def test_texts_stand_in_the_order_of_prompts_and_samples() -> None:
+def test_read_responses_keeps_the_order_of_prompts_and_samples() -> None:
     reading, counts = encoder(), Counter[str]()
     prompts = encode_prompts(reading, ROWS, Counter(), where="rows")
     drawn = [[[*said(f" {n}"), EOS] for n in row] for row in ((1, 2), (3, 4))]
-    found = read_responses(reading, prompts, drawn, counts)
-    assert [[one.text for one in row] for row in found] == [["1", "2"], ["3", "4"]]
+    responses = read_responses(reading, prompts, drawn, counts)
+    assert [[one.text for one in row] for row in responses] == [["1", "2"], ["3", "4"]]
     assert read_responses(reading, [], [], counts) == []
 
 
@@ -81,23 +85,23 @@ def test_texts_stand_in_the_order_of_prompts_and_samples() -> None:
 
 
 @pytest.mark.parametrize("text", ["\n3", "  3", " 3 ", " 3\n\n", "3"])
-def test_white_space_around_a_text_is_no_part_of_it_but_of_its_ids(text: str) -> None:
+def test_read_responses_strips_white_space_and_keeps_its_ids(text: str) -> None:
     drawn = [*said(text), EOS]
     [one], counts = read(drawn)
     assert one == Response("3", drawn) and counts == {"samples_ids_kept": 1}
 
 
-def test_a_text_that_the_tokenizer_cuts_otherwise_keeps_its_ids() -> None:
+def test_read_responses_keeps_ids_that_the_tokenizer_would_not_give() -> None:
     letters = ids_of("\u2581", "d", "o", "g")
     assert said(" dog") != letters
     [one, usual], _ = read([*letters, EOS], [*said(" dog"), EOS])
     assert one == Response("dog", [*letters, EOS]) and usual == Response("dog", None)
 
 
-def test_the_end_that_was_drawn_is_kept_and_none_where_there_was_none() -> None:
+def test_read_responses_keeps_the_drawn_end_token() -> None:
     ids = said(" 3, my friend.")
-    found, counts = read([*ids, OTHER_END], ids, [*ids, EOS])
-    assert found == [
+    responses, counts = read([*ids, OTHER_END], ids, [*ids, EOS])
+    assert responses == [
         Response("3, my friend.", [*ids, OTHER_END]),
         Response("3, my friend.", ids),
         Response("3, my friend.", None),
@@ -105,13 +109,13 @@ def test_the_end_that_was_drawn_is_kept_and_none_where_there_was_none() -> None:
     assert counts == {"unfinished": 1, "samples_ids_kept": 2}
 
 
-def test_a_special_token_inside_is_no_text_and_stays_among_the_ids() -> None:
+def test_read_responses_keeps_special_tokens_among_the_ids() -> None:
     drawn = [*said(" 3"), BOS, *said(", my friend."), EOS]
     [one], _ = read(drawn)
     assert one.text.split() == ["3,", "my", "friend."] and one.ids == drawn
 
 
-def test_the_text_of_an_end_token_is_text() -> None:
+def test_read_responses_takes_the_text_of_an_end_token_for_text() -> None:
     drawn = [*said(" a </s> b"), EOS]
     assert drawn.count(EOS) == 1
     [one], counts = read(drawn)
@@ -123,7 +127,7 @@ def test_the_text_of_an_end_token_is_text() -> None:
     body=st.lists(st.integers(0, 379).filter(lambda token: token not in (EOS, OTHER_END)), max_size=12),
     end=st.sampled_from([[], [EOS], [OTHER_END]]),
 )
-def test_what_was_drawn_is_what_is_learned(body: list[int], end: list[int]) -> None:
+def test_read_responses_gives_the_ids_that_training_learns(body: list[int], end: list[int]) -> None:
     """The ids that are kept, or those that the text gives again, are the drawn ones unless they were cut."""
     reading = READING
     prompts = encode_prompts(reading, ROWS[:1], Counter(), where="rows")
@@ -150,7 +154,7 @@ def test_what_was_drawn_is_what_is_learned(body: list[int], end: list[int]) -> N
 
 
 @pytest.mark.parametrize("length", [1, 2])
-def test_half_a_character_at_the_cut_is_left_out_and_counted(length: int) -> None:
+def test_read_responses_drops_and_counts_half_a_character_at_the_cut(length: int) -> None:
     before = said(" It was")
     drawn = [*before, *ids_of(*EAST[:length])]
     [one], counts = read(drawn)
@@ -160,46 +164,46 @@ def test_half_a_character_at_the_cut_is_left_out_and_counted(length: int) -> Non
     assert whole.text == "It was\u6771" and "samples_half_character" not in counts
 
 
-def test_a_sample_that_is_half_a_character_is_blank() -> None:
+def test_read_responses_of_half_a_character_is_blank() -> None:
     [one], counts = read(ids_of(*EAST[:2]))
     assert one == Response("", []) and counts["samples_half_character"] == 1
 
 
-def test_bytes_that_are_no_character_inside_of_a_text_stay_and_are_counted() -> None:
+def test_read_responses_keeps_and_counts_invalid_bytes_inside() -> None:
     """Before an end too: the model said so, nothing cut it."""
     inside = [*ids_of(*EAST[:2]), *said(" It was"), EOS]
     last = [*said(" It was"), *ids_of(*EAST[:2]), EOS]
-    found, counts = read(inside, last)
-    assert all(HALF in one.text for one in found)
-    assert [one.ids for one in found] == [inside, last]
+    responses, counts = read(inside, last)
+    assert all(HALF in one.text for one in responses)
+    assert [one.ids for one in responses] == [inside, last]
     assert counts == {"samples_replacement_character": 2, "samples_ids_kept": 2}
 
 
 # Turns that a model invents
 
 
-def test_an_invented_turn_is_cut_off_with_its_ids_and_the_rest_has_an_end() -> None:
+def test_read_responses_cuts_an_invented_turn_with_its_ids() -> None:
     """The rest is what the model could have said: its text gives its ids."""
     before = said(" yes sir")
     drawn = [[*before, *ids_of("\n\nHuman:"), *said(" more"), *end] for end in ([EOS], [OTHER_END], [])]
-    found, counts = read(*drawn, template=hh_template())
-    assert found == [Response("yes sir", None)] * 3
+    responses, counts = read(*drawn, template=hh_template())
+    assert responses == [Response("yes sir", None)] * 3
     assert counts == {"samples_cut": 3, "unfinished": 1}
 
 
-def test_ids_up_to_an_invented_turn_are_kept_where_they_are_not_those_of_the_text() -> None:
+def test_read_responses_keeps_ids_up_to_an_invented_turn() -> None:
     letters = ids_of("\u2581", "d", "o", "g")
     [one], counts = read([*letters, *ids_of("\n\nHuman:"), *said(" more"), EOS])
     assert one == Response("dog", [*letters, EOS])
     assert counts == {"samples_cut": 1, "samples_ids_kept": 1}
 
 
-def test_a_sample_that_is_an_invented_turn_is_blank() -> None:
+def test_read_responses_of_an_invented_turn_is_blank() -> None:
     [one], counts = read([*ids_of("\n\nHuman:"), *said(" hi"), EOS])
     assert one == Response("", None) and counts == {"samples_cut": 1}
 
 
-def test_another_template_has_no_such_turns() -> None:
+def test_read_responses_cuts_no_turn_of_another_template() -> None:
     """There the words are words, as in every other stage that uses the model."""
     [one], counts = read([*said(" yes sir"), *ids_of("\n\nHuman:"), *said(" more"), EOS], template=OWN)
     assert one.text == "yes sir\n\nHuman: more" and "samples_cut" not in counts

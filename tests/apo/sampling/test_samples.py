@@ -24,45 +24,47 @@ def samples(*names: str, **more: Any) -> list[dict[str, Any]]:
     ]
 
 
-def test_the_order_is_that_of_the_queries() -> None:
-    found = list(from_source(QUERIES, samples("a", "b", "c", "d"), Counter(), where="s.jsonl"))
-    assert found == [
+def test_from_source_follows_the_order_of_the_queries() -> None:
+    rows = list(from_source(QUERIES, samples("a", "b", "c", "d"), Counter(), where="s.jsonl"))
+    assert rows == [
         {"query_id": name, "query": f"query {name}", "samples": [f"{name}0", f"{name}1"]} for name in "cab"
     ]
 
 
-def test_other_answers_come_along() -> None:
-    found = list(from_source(QUERIES[:1], samples("c", extra={"hh_best": "x"}), Counter(), where="s.jsonl"))
-    assert found[0]["extra"] == {"hh_best": "x"}
+def test_from_source_keeps_other_answers() -> None:
+    rows = list(from_source(QUERIES[:1], samples("c", extra={"hh_best": "x"}), Counter(), where="s.jsonl"))
+    assert rows[0]["extra"] == {"hh_best": "x"}
     assert "extra" not in next(from_source(QUERIES[:1], samples("c", extra={}), Counter(), where="s.jsonl"))
 
 
-def test_a_query_without_samples_is_an_error() -> None:
+def test_from_source_refuses_a_query_without_samples() -> None:
     rows = from_source(QUERIES, samples("a", "c"), Counter(), where="s.jsonl")
     assert [next(rows)["query_id"], next(rows)["query_id"]] == ["c", "a"]
-    with pytest.raises(UserError, match=r"s\.jsonl: found no samples of query 'b'"):
+    with pytest.raises(
+        UserError, match=r"s\.jsonl: found no samples of query 'b'; .*sample\.PART\.origin: actor"
+    ):
         next(rows)
 
 
-def test_two_rows_of_one_query_are_an_error() -> None:
+def test_from_source_refuses_two_rows_of_one_query() -> None:
     with pytest.raises(UserError, match=r"s\.jsonl:3: found samples of query 'a' for a second time"):
         list(from_source(QUERIES, samples("a", "b", "a", "c"), Counter(), where="s.jsonl"))
 
 
-def test_the_sources_samples_are_cut_at_an_invented_turn_and_stripped() -> None:
+def test_from_source_cuts_an_invented_turn_and_strips() -> None:
     rows = [
         {"query_id": "a", "samples": [" yes sir\n\nHuman: more", "no", "\n\nHuman: hi", " "]},
         {"query_id": "b", "samples": ["same ", " same", "same\nHuman: x"], "extra": {"n": "e "}},
         {"query_id": "c", "samples": ["Humanity\nHumans: all of us"]},
     ]
     counts: Counter[str] = Counter()
-    found = list(from_source(sorted(QUERIES, key=str), rows, counts, where="s.jsonl"))
-    assert [row["samples"] for row in found] == [
+    results = list(from_source(sorted(QUERIES, key=str), rows, counts, where="s.jsonl"))
+    assert [row["samples"] for row in results] == [
         ["yes sir", "no", "", ""],
         ["same", "same", "same"],
         ["Humanity\nHumans: all of us"],
     ]
-    assert found[1]["extra"] == {"n": "e "}
+    assert results[1]["extra"] == {"n": "e "}
     assert counts == {"samples_cut": 3}
 
 
@@ -70,7 +72,7 @@ def chat_encoder() -> Encoder:
     return Encoder(tokenizer("chatml"), 64, "last", "", "left")
 
 
-def test_ids_that_are_not_those_of_the_text_stand_beside_it() -> None:
+def test_drawn_rows_keep_ids_that_are_not_those_of_the_text() -> None:
     rows: list[dict[str, Any]] = [
         {"query_id": "a", "query": "q", "margin": 1},
         {"query_id": "b", "query": "r"},
@@ -86,15 +88,15 @@ def test_ids_that_are_not_those_of_the_text_stand_beside_it() -> None:
         assert list(drawn_rows(encoder, prompts, drawn)) == [row | uncut for row in wanted]
 
 
-def test_counts_by_hand() -> None:
+def test_counted_by_hand() -> None:
     rows = [
         {"query_id": "a", "query": "q", "samples": ["yes sir", "no", "", ""]},
         {"query_id": "b", "query": "q", "samples": ["same", "same", "same"], "extra": {"n": "e "}},
         {"query_id": "c", "query": "q", "samples": ["Humanity\nHumans: all of us"], "sample_ids": [[7]]},
     ]
     counts: Counter[str] = Counter()
-    found = list(counted(rows, origin="actor", counts=counts))
-    assert found == [{**row, "made_by": "actor"} for row in rows]
+    results = list(counted(rows, origin="actor", counts=counts))
+    assert results == [{**row, "made_by": "actor"} for row in rows]
     assert counts == {
         "queries": 3,
         "samples": 8,
@@ -105,21 +107,21 @@ def test_counts_by_hand() -> None:
     }
 
 
-def test_what_was_cut_before_stays_counted() -> None:
+def test_counted_adds_to_what_was_cut_before() -> None:
     """The counts of those who cut come first."""
     counts = Counter(samples_cut=3)
     list(counted([{"query_id": "a", "samples": ["x"]}], origin="actor", counts=counts))
     assert counts["samples_cut"] == 3
 
 
-def test_nothing_cut_is_counted_as_zero() -> None:
+def test_counted_has_zero_for_nothing_cut() -> None:
     counts: Counter[str] = Counter()
     assert list(counted([], origin="actor", counts=counts)) == []
     assert set(counts) == {"queries", "samples", "samples_cut", "samples_blank", "words", "queries_all_equal"}
     assert not any(counts.values())
 
 
-def test_the_sources_samples_are_those_of_the_first_round(tmp_path: Path) -> None:
+def test_refuse_later_round_allows_the_first_round_alone(tmp_path: Path) -> None:
     refuse_later_round(tmp_path / "r0", "rm")
     with pytest.raises(UserError, match=r"sample.rm.origin: found 'source' in the round after 'r1'"):
         refuse_later_round(tmp_path / "r1", "rm")

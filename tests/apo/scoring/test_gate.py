@@ -22,7 +22,7 @@ def gate(record: Any, limit: float, bins: int = 10) -> dict[str, Any]:
     return check_calibration(Path("models/rm_apo/r1"), record, settings, source="metrics/evaluate.json")
 
 
-def test_the_gate_stops_above_the_limit_only() -> None:
+def test_check_calibration_stops_above_the_limit_only() -> None:
     assert gate(RECORD, 0.21) == {"max_ece": 0.21, "valid_ece": 0.2}
     assert gate(RECORD, 0.2) == {"max_ece": 0.2, "valid_ece": 0.2}
     with pytest.raises(UserError) as error:
@@ -36,7 +36,7 @@ def test_the_gate_stops_above_the_limit_only() -> None:
     )
 
 
-def test_few_pairs_are_told() -> None:
+def test_check_calibration_logs_few_pairs() -> None:
     for record in (RECORD | {"ece_10_by_chance": 0.19}, {"pairs": 1, "ece_10": 0.2}):
         with pytest.raises(UserError, match=r"raise `split\.valid_fraction`: so few pairs can't show"):
             gate(record, 0.1)
@@ -53,7 +53,7 @@ def test_few_pairs_are_told() -> None:
         (RECORD | {"ece_10": None}, "10"),
     ],
 )
-def test_without_an_ece_nothing_passes_but_an_open_gate(record: Any, known: str) -> None:
+def test_check_calibration_without_an_ece_passes_an_open_gate_alone(record: Any, known: str) -> None:
     with pytest.raises(
         UserError, match=rf"metrics/evaluate\.json: found no ECE .* 10 bins, but with {known};"
     ):
@@ -61,11 +61,11 @@ def test_without_an_ece_nothing_passes_but_an_open_gate(record: Any, known: str)
     assert gate(record, 1.0) == {"max_ece": 1.0}
 
 
-def test_an_open_gate_lets_all_pass() -> None:
+def test_check_calibration_with_an_open_gate_passes_all() -> None:
     assert gate(RECORD | {"ece_10": 1.0}, 1.0) == {"max_ece": 1.0, "valid_ece": 1.0}
 
 
-def test_the_limit_of_the_repository_passes_its_demo_and_has_its_bins() -> None:
+def test_check_calibration_passes_the_demo_at_the_committed_limit() -> None:
     gate = read_section(ROOT / "params.yaml", "gate", Gate)
     bins = read_section(ROOT / "params.yaml", "evaluate_rm", EvaluateRM).calibration_bins
     assert gate.bins in bins
@@ -77,7 +77,7 @@ def test_the_limit_of_the_repository_passes_its_demo_and_has_its_bins() -> None:
 # What the evaluation wrote
 
 
-def test_the_calibration_of_an_evaluation_is_read(tmp_path: Path) -> None:
+def test_read_calibration_reads_an_evaluation(tmp_path: Path) -> None:
     path = tmp_path / "evaluate.json"
     path.write_text(json.dumps({"base_rm": {"test": {}, "calibration": RECORD}}))
     assert read_calibration(path) == RECORD
@@ -88,7 +88,7 @@ def test_the_calibration_of_an_evaluation_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[1]", b"{}", b'{"a": 1}', b'{"a": {}, "b": {}}', b"\xff", b"[" * 100_000]
 )
-def test_what_is_no_evaluation_is_one_message(tmp_path: Path, content: bytes) -> None:
+def test_read_calibration_refuses_what_is_no_evaluation(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "evaluate.json"
     path.write_bytes(content)
     with pytest.raises(
@@ -97,7 +97,7 @@ def test_what_is_no_evaluation_is_one_message(tmp_path: Path, content: bytes) ->
         read_calibration(path)
 
 
-def test_an_evaluation_that_is_not_there_says_what_writes_it(tmp_path: Path) -> None:
+def test_read_calibration_says_what_writes_a_missing_evaluation(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"none\.json: found no such file; .*evaluate_base_rm and evaluate_apo"
     ):

@@ -35,7 +35,7 @@ def alone(model: RewardModel, items: list[ResponseSet]) -> list[list[float]]:
 # Rewards
 
 
-def test_neither_budget_nor_order_nor_neighbours_change_a_reward(
+def test_rewards_of_ignores_budget_order_and_neighbors(
     model: RewardModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = tiny.random_items(2, [1, 4, 2, 8, 3, 1, 5, 2, 4, 4])
@@ -43,25 +43,25 @@ def test_neither_budget_nor_order_nor_neighbours_change_a_reward(
     assert torch.tensor(flat(expected)).std() > 0.01
     for budget in ("1", "50", "200", "16384"):
         monkeypatch.setenv("APO_TOKEN_BUDGET", budget)
-        found = list(rewards_of(model, iter(items), desc=""))
-        assert [len(row) for row in found] == [1, 4, 2, 8, 3, 1, 5, 2, 4, 4]
-        assert flat(found) == pytest.approx(flat(expected), abs=1e-5)
+        rewards = list(rewards_of(model, iter(items), desc=""))
+        assert [len(row) for row in rewards] == [1, 4, 2, 8, 3, 1, 5, 2, 4, 4]
+        assert flat(rewards) == pytest.approx(flat(expected), abs=1e-5)
     order = [7, 2, 9, 0, 5, 1, 8, 3, 6, 4]
-    found = list(rewards_of(model, [items[i] for i in order], desc=""))
-    assert flat(found) == pytest.approx(flat([expected[i] for i in order]), abs=1e-5)
+    rewards = list(rewards_of(model, [items[i] for i in order], desc=""))
+    assert flat(rewards) == pytest.approx(flat([expected[i] for i in order]), abs=1e-5)
 
 
-def test_the_order_of_the_stream_is_kept_over_windows(
-    model: RewardModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rewards_of_keeps_the_order_over_windows(model: RewardModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rewards, "WINDOW", 4)
     monkeypatch.setenv("APO_TOKEN_BUDGET", "60")
     items = tiny.random_items(4, [2] * 11)
-    found = list(rewards_of(model, iter(items), desc=""))
-    assert flat(found) == pytest.approx(flat(alone(model, items)), abs=1e-5)
+    in_windows = list(rewards_of(model, iter(items), desc=""))
+    assert flat(in_windows) == pytest.approx(flat(alone(model, items)), abs=1e-5)
 
 
-def test_a_stream_is_read_window_by_window(model: RewardModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rewards_of_reads_a_stream_window_by_window(
+    model: RewardModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rewards, "WINDOW", 4)
     drawn = 0
 
@@ -76,19 +76,19 @@ def test_a_stream_is_read_window_by_window(model: RewardModel, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_reward_that_is_no_number_is_refused(model: RewardModel, bad: float) -> None:
+def test_rewards_of_refuses_a_reward_that_is_no_number(model: RewardModel, bad: float) -> None:
     with torch.no_grad():
         model.classifier.score.weight[0, 3] = bad
     with pytest.raises(UserError, match="score base: found a reward that is NaN or infinite"):
         list(rewards_of(model, tiny.random_items(1, [2]), desc="score base"))
 
 
-def test_rewards_are_written_in_full(model: RewardModel) -> None:
+def test_score_samples_writes_rewards_in_full(model: RewardModel) -> None:
     """Every float32 comes back from its text as it was."""
     item = tiny.random_items(1, [3])[0]
-    [found] = rewards_of(model, [item], desc="")
-    assert [torch.tensor(value).item() for value in json.loads(json.dumps(found))] == found
-    assert any(abs(value) != round(abs(value), 6) for value in found)
+    [rewards] = rewards_of(model, [item], desc="")
+    assert [torch.tensor(value).item() for value in json.loads(json.dumps(rewards))] == rewards
+    assert any(abs(value) != round(abs(value), 6) for value in rewards)
 
 
 # Samples
@@ -117,31 +117,31 @@ def one_by_one(model: RewardModel, row: dict[str, Any], texts: list[str]) -> lis
 
 
 @pytest.mark.parametrize("extra_answers", [True, False])
-def test_samples_get_the_rewards_of_their_texts(
+def test_score_samples_gives_the_rewards_of_the_texts(
     model: RewardModel, tmp_path: Path, extra_answers: bool
 ) -> None:
     path, counts = tmp_path / "samples.jsonl", Counter[str]()
     write_rows(path, ROWS)
-    found = list(score_samples(model, path, extra_answers=extra_answers, desc="score", counts=counts))
-    assert [row["query_id"] for row in found] == ["a", "b", "c"]
-    for row, own in zip(ROWS, found, strict=True):
-        assert own["scores"] == pytest.approx(one_by_one(model, row, row["samples"]), abs=1e-5)
+    scored = list(score_samples(model, path, extra_answers=extra_answers, desc="score", counts=counts))
+    assert [row["query_id"] for row in scored] == ["a", "b", "c"]
+    for row, scores in zip(ROWS, scored, strict=True):
+        assert scores["scores"] == pytest.approx(one_by_one(model, row, row["samples"]), abs=1e-5)
     if extra_answers:
-        assert found[0]["extra"].keys() == {"hh_best", "golden"}
+        assert scored[0]["extra"].keys() == {"hh_best", "golden"}
         expected = one_by_one(model, ROWS[0], ["12", "3, my friend."])
-        assert [found[0]["extra"][name] for name in ("hh_best", "golden")] == pytest.approx(
+        assert [scored[0]["extra"][name] for name in ("hh_best", "golden")] == pytest.approx(
             expected, abs=1e-5
         )
         assert abs(expected[0] - expected[1]) > 1e-3
-    assert ["extra" in row for row in found] == [extra_answers, False, False]
+    assert ["extra" in row for row in scored] == [extra_answers, False, False]
     assert counts["items"] == 3
     assert counts["responses"] == (9 if extra_answers else 7)
     assert counts["queries_cut"] == counts["responses_cut"] == 0
 
 
-def test_a_blank_sample_is_rated_as_saying_nothing(model: RewardModel, tmp_path: Path) -> None:
+def test_score_samples_rates_a_blank_sample_as_an_empty_answer(model: RewardModel, tmp_path: Path) -> None:
     write_rows(tmp_path / "samples.jsonl", ROWS)
-    found = list(
+    scored = list(
         score_samples(
             model,
             tmp_path / "samples.jsonl",
@@ -152,17 +152,17 @@ def test_a_blank_sample_is_rated_as_saying_nothing(model: RewardModel, tmp_path:
     )
     [item] = model.encoder.items([(ROWS[0]["query"], ["3"])], Counter(), where="rows")
     nothing = ResponseSet(item.prefix[:-1], [item.prefix[-1:]])  # the query alone, read at its last token
-    assert found[0]["scores"][1] == pytest.approx(alone(model, [nothing])[0][0], abs=1e-5)
+    assert scored[0]["scores"][1] == pytest.approx(alone(model, [nothing])[0][0], abs=1e-5)
 
 
-def test_answers_keep_their_rows(model: RewardModel) -> None:
-    found = score_answers(model, ROWS[:2], desc="judge", key="scores", counts=Counter())
-    for row, own in zip(ROWS[:2], found, strict=True):
-        assert {name: value for name, value in own.items() if name != "scores"} == row
-        assert own["scores"] == pytest.approx(one_by_one(model, row, row["samples"]), abs=1e-5)
+def test_score_answers_keeps_the_rows(model: RewardModel) -> None:
+    scored = score_answers(model, ROWS[:2], desc="judge", key="scores", counts=Counter())
+    for row, with_scores in zip(ROWS[:2], scored, strict=True):
+        assert {name: value for name, value in with_scores.items() if name != "scores"} == row
+        assert with_scores["scores"] == pytest.approx(one_by_one(model, row, row["samples"]), abs=1e-5)
 
 
-def test_cuts_are_counted_while_rows_are_drawn(tmp_path: Path) -> None:
+def test_score_samples_counts_cuts_while_rows_are_drawn(tmp_path: Path) -> None:
     short = tiny.reward_model(tmp_path / "backbone", max_length=8)
     write_rows(tmp_path / "samples.jsonl", ROWS)
     counts = Counter[str]()

@@ -104,8 +104,8 @@ def test_result_is_zero_without_leakage() -> None:
 def test_result_refuses_leakage_between_parts(pair: tuple[str, str]) -> None:
     first, second = pair
     checked = check(**{first: long_query("x"), second: long_query("x", "there")})
-    found = "found 0 equal queries and 1 near-duplicates, such as 'human question x 0 .*x"
-    with pytest.raises(UserError, match=rf"^{first} and {second}: {found}"):
+    message = "found 0 equal queries and 1 near-duplicates, such as 'human question x 0 .*x"
+    with pytest.raises(UserError, match=rf"^{first} and {second}: {message}"):
         checked.result()
 
 

@@ -52,11 +52,11 @@ def _texts(seed: int, size: int) -> list[str]:
 def test_find_agrees_with_a_comparison_of_all_pairs(threshold: float, seed: int) -> None:
     indexed, searched = _texts(seed, 80), _texts(seed, 160)[40:]  # 40 of them are in both
     near = NearDuplicateIndex(indexed, threshold)
-    found = {text: near.find(text) for text in searched}
+    matches = {text: near.find(text) for text in searched}
     least = Fraction(str(threshold))
-    assert found == {a: [b for b in indexed if _similarity(a, b) >= least] for a in searched}
+    assert matches == {a: [b for b in indexed if _similarity(a, b) >= least] for a in searched}
     if threshold <= 0.9:
-        assert any(a != b for a in searched for b in found[a])
+        assert any(a != b for a in searched for b in matches[a])
 
 
 SMALL = st.lists(st.sampled_from("ab"), min_size=3, max_size=9).map(" ".join)
@@ -142,8 +142,8 @@ def test_find_returns_matches_in_the_order_of_the_index() -> None:
 
 def test_find_is_symmetric() -> None:
     texts = _texts(3, 50)
-    found = {text: NearDuplicateIndex([text], 0.7) for text in texts}
-    assert all(bool(found[a].find(b)) == bool(found[b].find(a)) for a, b in product(texts, texts))
+    indices = {text: NearDuplicateIndex([text], 0.7) for text in texts}
+    assert all(bool(indices[a].find(b)) == bool(indices[b].find(a)) for a, b in product(texts, texts))
 
 
 SEGMENTS = st.lists(

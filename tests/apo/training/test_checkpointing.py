@@ -10,11 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from apo.core import cache
-from apo.core.cache import fingerprint
 from apo.core.errors import UserError
-from apo.language.causal_lm import encode_documents, train_language_model
-from apo.reward.train import RankedResponses, train_reward_model
 from apo.training import checkpointing as module
 from apo.training.checkpointing import Checkpoints, tensors_of
 from apo.training.trainer import training_loop
@@ -24,10 +20,7 @@ from tests.helpers.ranks import run_ranks
 STEPS = 6
 
 
-@pytest.fixture(autouse=True)
-def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv("APO_CHECKPOINT_SECONDS", "0")
+pytestmark = pytest.mark.usefixtures("checkpoint_root")
 
 
 class Killed(Exception):
@@ -172,83 +165,6 @@ def test_a_state_that_was_half_written_is_not_read(tmp_path: Path) -> None:
     assert train("killed")[2] == [3, 4, 5]
 
 
-def ranked() -> list[RankedResponses]:
-    items = tiny.random_items(3, [2, 3, 2, 4] * 4)
-    return [RankedResponses(item, [float(i) for i in range(len(item.responses))]) for item in items]
-
-
-def test_a_killed_reward_model_ends_in_the_same_bits(tmp_path: Path) -> None:
-    settings = tiny.optimizer(batch_size=4, epochs=2)
-
-    def run(key: str, kill_before: int | None = None) -> tuple[dict[str, Tensor], Any]:
-        model = tiny.reward_model(tmp_path / "backbone")
-
-        def eval_fn(step: int) -> dict[str, float]:
-            if step == kill_before:
-                raise Killed
-            return {"seen": float(step)}
-
-        with Checkpoints("base_rm", key).exclusive() as checkpoints:
-            curve = train_reward_model(
-                model,
-                ranked(),
-                settings,
-                seed=1,
-                desc="base_rm",
-                checkpoints=checkpoints,
-                eval_fn=eval_fn,
-                eval_steps=1,
-            )
-        return model.state_dict(), curve
-
-    weights, curve = run("whole")
-    with pytest.raises(Killed):
-        run("killed", kill_before=4)
-    again, again_curve = run("killed")
-    assert again_curve == curve and len(curve) == 8
-    assert_same(again, weights)
-
-
-def test_a_killed_language_model_ends_in_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With tied embeddings: one tensor under two names."""
-    from collections import Counter
-
-    tokenizer = tiny.shared_tokenizer()
-    items = list(encode_documents(tokenizer, tiny.SUMS[:24], max_length=64, counts=Counter()))
-
-    def run(key: str) -> tuple[dict[str, Tensor], Any]:
-        model = tiny.language_model()
-        with Checkpoints("backbone", key).exclusive() as checkpoints:
-            curve = train_language_model(
-                model,
-                items,
-                tiny.optimizer(batch_size=4),
-                pad_id=3,
-                seed=1,
-                device=tiny.CPU,
-                desc="backbone",
-                checkpoints=checkpoints,
-            )
-        assert model.lm_head.weight is model.model.embed_tokens.weight
-        return model.state_dict(), curve
-
-    weights, curve = run("whole")
-    saved = Checkpoints.save
-
-    def save_and_die(self: Checkpoints, curve: list[Any], *args: Any, **more: Any) -> None:
-        saved(self, curve, *args, **more)
-        if len(curve) == 3:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_die)
-        with pytest.raises(Killed):
-            run("killed")
-    again, again_curve = run("killed")
-    assert again_curve == curve and len(curve) == 6
-    assert_same(again, weights)
-
-
 # Which training it is
 
 
@@ -258,58 +174,8 @@ def test_another_key_starts_anew() -> None:
     assert train("other")[2] == list(range(STEPS))
 
 
-def test_a_fingerprint_is_that_of_settings_content_and_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = tmp_path / "data.jsonl"
-    folder = tmp_path / "model" / "deep"
-    folder.mkdir(parents=True)
-    data.write_text("a")
-    (folder / "weights").write_text("w")
-    code = tmp_path / "code"
-    code.mkdir()
-    (code / "losses.py").write_text("loss = 1")
-    monkeypatch.setattr(cache, "CODE", code)
-    monkeypatch.setattr(cache, "loaded_code", lambda: [code / "losses.py"])
-
-    def found(settings: Any = None, seed: int = 1) -> str:
-        return fingerprint([settings or tiny.optimizer(), seed], [data, tmp_path / "model"])
-
-    first = found()
-    assert first == found()
-    seen = {first, found(tiny.optimizer(lr=0.5)), found(seed=2)}
-    data.write_text("b")
-    seen.add(found())
-    data.write_text("a")
-    assert found() == first
-    (folder / "weights").write_text("v")
-    seen.add(found())
-    (folder / "weights").rename(folder / "other_name")
-    seen.add(found())
-    (code / "losses.py").write_text("loss = -1")
-    seen.add(found())
-    assert len(seen) == 7
-
-
-def test_the_code_is_what_is_imported_of_this_package() -> None:
-    """And not the rest: a change to another stage's code leaves a killed training its state."""
-    eval_fn = "import stages.train_base_rm; from apo.core.cache import loaded_code; print(*loaded_code())"
-    done = subprocess.run(
-        [sys.executable, "-c", eval_fn], cwd=cache.CODE.parent, capture_output=True, text=True, check=True
-    )
-    found = {Path(name).relative_to(cache.CODE).as_posix() for name in done.stdout.split()}
-    assert {"losses.py", "training/trainer.py", "core/cache.py"} < found
-    assert not {"sampling/generation.py", "demo/world.py", "evaluation/compare_llms.py"} & found
-
-
-def test_a_fingerprint_does_not_depend_on_where_the_files_are(tmp_path: Path) -> None:
-    for name in ("here", "there"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "weights").write_text("w")
-    assert fingerprint([1], [tmp_path / "here"]) == fingerprint([1], [tmp_path / "there"])
-
-
 # One at a time
+
 
 HOLD = """
 import fcntl, sys

@@ -26,37 +26,37 @@ def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def complete(monkeypatch: pytest.MonkeyPatch, content: Any, settings: Any = SETTINGS) -> dict[str, Any]:
     Path("ds.json").write_text(content if isinstance(content, str) else json.dumps(content))
     monkeypatch.setenv("APO_DEEPSPEED", "ds.json")
-    found = deepspeed_config(settings, tiny.CPU)
-    assert found is not None
-    return found
+    config = deepspeed_config(settings, tiny.CPU)
+    assert config is not None
+    return config
 
 
-def test_none_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deepspeed_config_is_none_without_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APO_DEEPSPEED", "")
     assert deepspeed_config(SETTINGS, tiny.CPU) is None
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_ours_take_what_the_parameters_say(
+def test_deepspeed_config_completes_the_committed_files(
     path: Path, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APO_PRECISION", precision)
-    found = complete(monkeypatch, path.read_text())
-    assert found["gradient_clipping"] == 0.5
-    assert found["bf16"] == {"enabled": precision == "bf16"}
-    assert found["managed_gradient_accumulation"] is False
-    assert found["zero_optimization"]["overlap_comm"] is False  # on a CPU
-    assert found["zero_optimization"]["stage"] == int(path.stem[4])
-    assert ("offload_optimizer" in found["zero_optimization"]) == path.stem.endswith("offload")
-    assert not {"optimizer", "train_batch_size"} & found.keys()
+    config = complete(monkeypatch, path.read_text())
+    assert config["gradient_clipping"] == 0.5
+    assert config["bf16"] == {"enabled": precision == "bf16"}
+    assert config["managed_gradient_accumulation"] is False
+    assert config["zero_optimization"]["overlap_comm"] is False  # on a CPU
+    assert config["zero_optimization"]["stage"] == int(path.stem[4])
+    assert ("offload_optimizer" in config["zero_optimization"]) == path.stem.endswith("offload")
+    assert not {"optimizer", "train_batch_size"} & config.keys()
 
 
-def test_there_are_four(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deepspeed_configs_are_four(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [path.stem for path in CONFIGS] == ["zero2", "zero2_offload", "zero3", "zero3_offload"]
 
 
-def test_what_agrees_or_is_auto_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deepspeed_config_accepts_auto_and_equal_values(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {
         "train_batch_size": 16,
         "train_micro_batch_size_per_gpu": "auto",
@@ -68,10 +68,10 @@ def test_what_agrees_or_is_auto_passes(monkeypatch: pytest.MonkeyPatch) -> None:
         "zero_optimization": {"stage": 3, "reduce_bucket_size": 7},
         "wall_clock_breakdown": True,
     }
-    found = complete(monkeypatch, given)
-    assert found["zero_optimization"] == {"stage": 3, "reduce_bucket_size": 7, "overlap_comm": False}
-    assert found["wall_clock_breakdown"] is True
-    assert (found["train_micro_batch_size_per_gpu"], found["gradient_accumulation_steps"]) == (1, 1)
+    config = complete(monkeypatch, given)
+    assert config["zero_optimization"] == {"stage": 3, "reduce_bucket_size": 7, "overlap_comm": False}
+    assert config["wall_clock_breakdown"] is True
+    assert (config["train_micro_batch_size_per_gpu"], config["gradient_accumulation_steps"]) == (1, 1)
 
 
 STAGE = {"zero_optimization": {"stage": 3}}
@@ -117,12 +117,14 @@ STAGE = {"zero_optimization": {"stage": 3}}
         ("{", r"APO_DEEPSPEED: found 'ds.json' \(Expecting property name"),
     ],
 )
-def test_a_contradiction_is_one_message(content: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deepspeed_config_refuses_a_contradiction(
+    content: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match=message):
         complete(monkeypatch, content)
 
 
-def test_what_can_not_run_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deepspeed_config_refuses_what_can_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"ds.json: found the optimizer muon, .*; expected adamw"):
         complete(monkeypatch, STAGE, tiny.optimizer(optimizer="muon"))
     monkeypatch.setenv("APO_DEEPSPEED", "none.json")

@@ -16,23 +16,25 @@ def parted(lengths: list[int], world: int, tokens: int) -> list[list[MicroBatch]
 
 
 @given(lengths=LENGTHS, world=st.integers(1, 70), tokens=st.integers(1, 900))
-def test_no_item_is_lost_or_doubled(lengths: list[int], world: int, tokens: int) -> None:
-    found = parted(lengths, world, tokens)
-    assert len(found) == world
-    assert len({len(share) for share in found}) == 1
-    counted = Counter(place for share in found for micro in share if micro.counts for place in micro.indices)
+def test_assign_micro_batches_loses_and_doubles_no_item(lengths: list[int], world: int, tokens: int) -> None:
+    assigned = parted(lengths, world, tokens)
+    assert len(assigned) == world
+    assert len({len(share) for share in assigned}) == 1
+    counted = Counter(
+        place for share in assigned for micro in share if micro.counts for place in micro.indices
+    )
     assert counted == Counter(range(len(lengths)))
-    for share in found:
+    for share in assigned:
         for micro in share:
             assert micro.indices  # what does not count is computed all the same
             padded = len(micro.indices) * max(lengths[place] for place in micro.indices)
             assert padded <= tokens or len(micro.indices) == 1
             assert micro.counts or lengths[micro.indices[0]] == min(lengths)
-    assert any(share[-1].counts for share in found)  # none is computed for nothing on all
+    assert any(share[-1].counts for share in assigned)  # none is computed for nothing on all
 
 
 @given(lengths=LENGTHS, world=st.integers(1, 9))
-def test_processes_have_as_many_items_give_or_take_one(lengths: list[int], world: int) -> None:
+def test_assign_micro_batches_balances_items_to_one(lengths: list[int], world: int) -> None:
     sizes = [
         sum(len(micro.indices) for micro in share if micro.counts) for share in parted(lengths, world, 10**6)
     ]
@@ -40,16 +42,16 @@ def test_processes_have_as_many_items_give_or_take_one(lengths: list[int], world
 
 
 @given(lengths=LENGTHS, tokens=st.integers(1, 900))
-def test_one_process_has_the_micro_batches_of_the_step(lengths: list[int], tokens: int) -> None:
+def test_assign_micro_batches_of_one_process_is_the_whole_step(lengths: list[int], tokens: int) -> None:
     (only,) = parted(lengths, 1, tokens)
     assert [m.indices for m in only] == list(micro_batches(lengths, budget="", tokens=tokens))
     assert all(micro.counts for micro in only)
 
 
-def test_by_hand() -> None:
+def test_assign_micro_batches_by_hand() -> None:
     """Longest first, in turn: 9, 5, 1 to the first of two, 7, 3 to the second; 10 tokens a micro-batch."""
-    found = parted([5, 9, 1, 7, 3], 2, 10)
-    assert found == [
+    assigned = parted([5, 9, 1, 7, 3], 2, 10)
+    assert assigned == [
         [MicroBatch([1]), MicroBatch([0, 2])],
         [MicroBatch([3]), MicroBatch([4])],
     ]

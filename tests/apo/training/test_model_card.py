@@ -70,7 +70,7 @@ def run_example(card: str) -> dict[str, Any]:
     return variables
 
 
-def test_the_card_of_a_reward_model_says_what_it_was_made_of(repository: Path) -> None:
+def test_reward_model_card_says_what_it_was_made_of(repository: Path) -> None:
     text = train()
     front = YAML(typ="safe").load(text.split("---\n")[1])
     assert front == {
@@ -88,7 +88,7 @@ def test_the_card_of_a_reward_model_says_what_it_was_made_of(repository: Path) -
     assert run_example(text)["reward"].isfinite()
 
 
-def test_the_card_says_by_what_the_weights_were_computed(repository: Path) -> None:
+def test_reward_model_card_names_device_and_versions(repository: Path) -> None:
     """Device, threads and the versions of what computes; nothing that differs between two runs."""
     text = train()
     for name in ("torch", "transformers", "tokenizers"):
@@ -99,23 +99,23 @@ def test_the_card_says_by_what_the_weights_were_computed(repository: Path) -> No
     assert train() == text
 
 
-def test_adapters_stand_on_the_card(repository: Path) -> None:
+def test_reward_model_card_names_adapters(repository: Path) -> None:
     set_params(lora={"rank": 2, "alpha": 4.0, "targets": ["v_proj"]})
     text = train()
     assert '- `lora`: {"rank": 2, "alpha": 4.0, "targets": ["v_proj"]}\n' in text
     assert f'- `peft`: "{VERSIONS["peft"]}"\n' in text
 
 
-def test_another_pooling_is_opened_by_this_library(repository: Path) -> None:
+def test_reward_model_card_of_another_pooling_names_this_library(repository: Path) -> None:
     set_params(pooling="average")
     text = train()
     assert run_example(text)["model"].encoder.pooling == "average"
     assert "AutoModel" not in text
 
 
-def test_the_card_of_a_language_model_says_what_it_learned_from(repository: Path) -> None:
-    own = {"start": "x", "chat_template": "own", "refused_dialogues": "error"}
-    settings = tiny.optimizer(Actor, max_length=64, **own)
+def test_language_model_card_says_what_it_learned_from(repository: Path) -> None:
+    values = {"start": "x", "chat_template": "own", "refused_dialogues": "error"}
+    settings = tiny.optimizer(Actor, max_length=64, **values)
     write_rows(Path("data/rjs/apo.jsonl"), [{}, {}])
     fine_tune(
         "llm_apo",
@@ -140,14 +140,14 @@ def test_the_card_of_a_language_model_says_what_it_learned_from(repository: Path
 
 
 @pytest.mark.parametrize("stage", ["backbone", "actor"])
-def test_a_checkpoint_that_is_taken_says_so(repository: Path, stage: str) -> None:
-    own = tiny.backbone(repository / "elsewhere" / "own_llama")
+def test_language_model_card_of_an_adopted_checkpoint_says_so(repository: Path, stage: str) -> None:
+    checkpoint = tiny.backbone(repository / "elsewhere" / "own_llama")
     Path("params.yaml").write_text(json.dumps({key: PARAMS[key] for key in ("seed", "training", stage)}))
     paths = {
         "out": Path("models/taken"),
         "curves": Path("c.csv"),
         "metrics": Path("m.json"),
-        "start_from": own,
+        "start_from": checkpoint,
     }
     if stage == "actor":
         stages.actor.main(backbone=Path("models/backbone"), templates=Path("templates"), **paths)
@@ -158,7 +158,7 @@ def test_a_checkpoint_that_is_taken_says_so(repository: Path, stage: str) -> Non
     assert "nothing was trained here" in card.text and "`lr`" not in card.text
 
 
-def test_no_folder_of_the_machine_is_told(tmp_path: Path) -> None:
+def test_language_model_card_names_no_folder_of_the_machine(tmp_path: Path) -> None:
     text = language_model_card(
         tmp_path / "models" / "llm",
         start=tmp_path / "own_llama",
@@ -170,7 +170,7 @@ def test_no_folder_of_the_machine_is_told(tmp_path: Path) -> None:
     assert "base_model: own_llama\n" in text and "- `answers.jsonl`, 3 rows\n" in text
 
 
-def test_a_backbone_from_random_weights_has_no_base() -> None:
+def test_language_model_card_of_random_weights_has_no_base() -> None:
     text = language_model_card(
         Path("models/backbone"), trained_on={Path("data/split/documents.jsonl"): 3}, settings={}, parameters=7
     )

@@ -26,15 +26,15 @@ def _trained(kind: Any, *, steps: int, **settings: Any) -> list[Tensor]:
 def test_muon_takes_the_steps_of_the_library_without_its_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tensor, "bfloat16", lambda tensor: tensor.clone())
     library = _trained(torch.optim.Muon, steps=4, adjust_lr_fn="match_rms_adamw")
-    for own, theirs in zip(_trained(Muon, steps=4), library, strict=True):
-        torch.testing.assert_close(own, theirs, rtol=1e-5, atol=1e-6)
+    for weight, theirs in zip(_trained(Muon, steps=4), library, strict=True):
+        torch.testing.assert_close(weight, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_muon_stays_within_the_rounding_of_the_library_in_bfloat16() -> None:
     start = _trained(Muon, steps=0)
     library = _trained(torch.optim.Muon, steps=4, adjust_lr_fn="match_rms_adamw")
-    for own, theirs, before in zip(_trained(Muon, steps=4), library, start, strict=True):
-        assert (own - theirs).norm() < 0.03 * (theirs - before).norm()
+    for weight, theirs, before in zip(_trained(Muon, steps=4), library, start, strict=True):
+        assert (weight - theirs).norm() < 0.03 * (theirs - before).norm()
 
 
 def test_orthogonalize_moves_singular_values_close_to_one() -> None:

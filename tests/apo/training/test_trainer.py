@@ -1,15 +1,10 @@
-"""apo/training/trainer.py: which items a step has, at which learning rate, and what a step does."""
+"""apo/training/trainer.py: what a step of the training loop does."""
 
-import math
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import LlamaConfig
 
@@ -17,15 +12,9 @@ from apo.core import distributed
 from apo.core.errors import UserError
 from apo.training.checkpointing import Checkpoints
 from apo.training.engines import check_same_state
-from apo.training.trainer import (
-    BUCKET_STEPS,
-    build_optimizers,
-    learning_rate,
-    length_bucketed_batches,
-    training_loop,
-    warmup_metrics,
-)
+from apo.training.trainer import build_optimizers
 from tests.helpers import tiny_models as tiny
+from tests.helpers.linear_model import data, line, run, squares
 
 
 @pytest.fixture
@@ -40,128 +29,6 @@ def new_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
         return checkpoints
 
     return new
-
-
-# Batches
-
-
-@given(
-    lengths=st.lists(st.integers(1, 300), max_size=200),
-    batch_size=st.integers(1, 9),
-    epochs=st.integers(1, 3),
-    seed=st.integers(0, 2**31 - 1),
-)
-def test_every_item_once_an_epoch(lengths: list[int], batch_size: int, epochs: int, seed: int) -> None:
-    settings = tiny.optimizer(batch_size=batch_size, epochs=epochs)
-    batches = length_bucketed_batches(lengths, settings, seed=seed)
-    steps = math.ceil(len(lengths) / batch_size)
-    assert len(batches) == epochs * steps
-    for epoch in range(epochs):
-        part = batches[epoch * steps : (epoch + 1) * steps]
-        assert Counter(i for batch in part for i in batch) == Counter(range(len(lengths)))
-        assert all(len(batch) <= batch_size for batch in part)
-        assert sum(len(batch) < batch_size for batch in part) <= 1
-    assert batches == length_bucketed_batches(lengths, settings, seed=seed)
-
-
-def test_seed_and_epoch_give_other_orders() -> None:
-    lengths = list(range(40))
-    settings = tiny.optimizer(batch_size=4, epochs=2)
-    first, other = (length_bucketed_batches(lengths, settings, seed=seed) for seed in (1, 2))
-    assert first != other
-    assert first[:10] != first[10:]
-    assert first[:10] == length_bucketed_batches(lengths, tiny.optimizer(batch_size=4), seed=1)
-
-
-def test_the_global_random_state_is_left_alone() -> None:
-    before = torch.get_rng_state()
-    length_bucketed_batches(list(range(40)), tiny.optimizer(), seed=1)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_a_batch_holds_items_of_like_length_and_batches_are_shuffled() -> None:
-    lengths = [i % 64 for i in range(4 * BUCKET_STEPS * 8)]
-    batches = length_bucketed_batches(lengths, tiny.optimizer(batch_size=8), seed=1)
-    spreads = [max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in batches]
-    assert sum(spreads) / len(spreads) < 5  # 8 of 64 lengths drawn at random spread by about 50
-    first = [lengths[batch[0]] for batch in batches[:BUCKET_STEPS]]
-    assert first != sorted(first)
-
-
-# Learning rate: by hand
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        # Warm-up of 4: 1/4, 2/4, 3/4, 4/4 of the peak. Then 4 steps are left: linear 4/4, 3/4, 2/4, 1/4,
-        # so that the step after the last would have 0.
-        ("linear", [0.25, 0.5, 0.75, 1.0, 1.0, 0.75, 0.5, 0.25]),
-        # (1 - cos(pi * left)) / 2 at left = 1, 3/4, 1/2, 1/4.
-        ("cosine", [0.25, 0.5, 0.75, 1.0, 1.0, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2]),
-        ("constant", [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0]),
-    ],
-)
-def test_learning_rates_by_hand(schedule: str, expected: list[float]) -> None:
-    settings = tiny.optimizer(lr=3.0, warmup_steps=4, schedule=schedule)
-    found = [learning_rate(step, 8, settings) for step in range(8)]
-    assert found == pytest.approx([3.0 * part for part in expected])
-
-
-@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
-def test_learning_rates_at_the_edges(schedule: str) -> None:
-    settings = tiny.optimizer(lr=2.0, schedule=schedule)
-    assert learning_rate(0, 5, settings) == 2.0  # no warm-up: full from the start
-    longer = tiny.optimizer(lr=2.0, warmup_steps=10, schedule=schedule)  # than the training
-    assert [learning_rate(step, 3, longer) for step in range(3)] == pytest.approx([0.2, 0.4, 0.6])
-
-
-def test_warmup_only_is_a_warmup_as_long_as_the_training() -> None:
-    settings = tiny.optimizer(warmup_steps=10)
-    assert warmup_metrics(10, settings) == warmup_metrics(3, settings) == {"warmup_only": 1}
-    assert warmup_metrics(11, settings) == warmup_metrics(1, tiny.optimizer(warmup_steps=0)) == {}
-
-
-# Steps
-
-
-def line(seed: int = 0) -> nn.Linear:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return nn.Linear(3, 1).double()
-
-
-def data(count: int = 24) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(count, 3, generator=generator, dtype=torch.float64)
-    return x, x @ torch.tensor([[1.0], [-2.0], [0.5]], dtype=torch.float64) + 0.3
-
-
-def squares(model: nn.Module) -> Callable[..., dict[str, Tensor]]:
-    """Mean squared error of the rows of a step."""
-    x, y = data()
-
-    def loss_of(step: list[int], items: list[int]) -> dict[str, Tensor]:
-        return {"loss": (model(x[items]) - y[items]).square().sum() / len(step)}
-
-    return loss_of
-
-
-def run(
-    model: nn.Module, settings: Any, loss_of: Any, checkpoints: Checkpoints, **more: Any
-) -> list[dict[str, float]]:
-    """Three steps of 8 rows."""
-    batches = [list(range(start, start + 8)) for start in (0, 8, 16)]
-    return training_loop(
-        model,
-        settings,
-        batches=batches,
-        lengths=[1] * 24,
-        loss_of=loss_of,
-        desc="test",
-        checkpoints=checkpoints,
-        **more,
-    )
 
 
 @pytest.mark.parametrize("cut", [1, 2, 8])
@@ -267,8 +134,8 @@ def test_a_loss_that_is_no_number_ends_the_training(
     model = line()
 
     def loss_of(step: list[int], items: list[int]) -> dict[str, Tensor]:
-        own = squares(model)(step, items)["loss"]
-        return {"loss": own + bad if 8 in items else own}
+        loss = squares(model)(step, items)["loss"]
+        return {"loss": loss + bad if 8 in items else loss}
 
     checkpoints = new_checkpoints()
     with pytest.raises(UserError, match=r"test: found a loss of .* at step 2; .*lower the learning rate"):

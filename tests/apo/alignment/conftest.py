@@ -1,0 +1,35 @@
+"""Alignment of a small policy."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from apo.alignment.likelihood import ResponseLikelihood
+from apo.alignment.rankings import Ranking
+from apo.alignment.settings import Align
+from apo.alignment.train import align
+from apo.training.checkpointing import Checkpoints
+
+Run = Callable[..., list[dict[str, float]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Aligns in place; each call is another training unless it has a key."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    numbers = iter(range(1000))
+
+    def do(
+        model: ResponseLikelihood,
+        data: list[Ranking],
+        chosen: Align,
+        *,
+        budget: int = 16384,
+        key: str | None = None,
+    ) -> list[dict[str, float]]:
+        monkeypatch.setenv("APO_TOKEN_BUDGET", str(budget))
+        with Checkpoints("llm", key or f"key{next(numbers)}").exclusive() as checkpoints:
+            return align(model, data, chosen, seed=1, desc="llm", checkpoints=checkpoints)
+
+    return do

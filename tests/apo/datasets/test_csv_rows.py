@@ -1,0 +1,39 @@
+"""apo/datasets/csv_rows.py: tables are read with their numbers and lines, and what is no table is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from apo.core.errors import UserError
+from tests.helpers.reading import ordered, read
+
+DAMAGED = {
+    "a.csv": (b'prompt,chosen,rejected\nWhy?,"good,bad\n', "no row of a table"),
+    "b.csv": (b"prompt,chosen,chosen\n1,2,3\n", "the column 'chosen' twice"),
+    "c.csv": (b"prompt,chosen,rejected\nWhy?,good\n", "found 2 values"),
+    "d.csv": (b"prompt,chosen,rejected\n\xfc,a,b\n", "not UTF-8"),
+    "e.csv": (b"prompt,chosen,rejected\n", "no rows"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_table_rows_refuses_a_damaged_table(tmp_path: Path, name: str) -> None:
+    data, message = DAMAGED[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / name)
+
+
+def test_table_rows_reads_numbers_quotes_and_line_breaks(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b'\xef\xbb\xbfprompt,response_0,response_1,better\r\n"Why, ""so""\n?",bad,good,1\r\n')
+    assert read(path).ranked == [('\n\nHuman: Why, "so"\n?\n\nAssistant:', "good > bad")]
+    (tmp_path / "x.tsv").write_text(
+        "prompt\tscore_0\tscore_1\tresponse_0\tresponse_1\nWhy?\t9\t10\tbad\tgood\n"
+    )
+    assert ordered(read(tmp_path / "x.tsv").records[0]) == "good > bad"
+    path.write_text(
+        'id,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n1,"[""Why?""]",'
+        '"[""bad""]","[""good""]",0,1,0\n'
+    )
+    assert ordered(read(path).records[0]) == "good > bad"

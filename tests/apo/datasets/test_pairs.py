@@ -1,0 +1,225 @@
+"""apo/datasets/pairs.py: public sets that name the better answer by its column; grades beside answers.
+
+The columns are those of their cards, the words are ours: `good` is the better answer, `bad` the worse.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.reading import PAIR, TALK, WHY, asked, check_set, message, read, sharegpt, talk
+
+Row = dict[str, Any]
+CHAT = {"chosen": asked("good"), "rejected": asked("bad")}
+TALKS = {"chosen": talk("good"), "rejected": talk("bad")}
+
+# name: (row, query, responses from best to worst as one text)
+SETS: dict[str, tuple[Row, str, str]] = {
+    "Anthropic/hh-rlhf": ({"chosen": f"{TALK} good", "rejected": f"{TALK} bad"}, TALK, "good > bad"),
+    "HuggingFaceH4/ultrafeedback_binarized": (
+        {"prompt": "Why?", "prompt_id": "6", **CHAT, "messages": asked("good")}
+        | {"score_chosen": 8.0, "score_rejected": 6.5},
+        WHY,
+        "good > bad",
+    ),
+    "argilla/dpo-mix-7k": (
+        {"dataset": "d", **TALKS, "chosen_rating": 5.0, "rejected_rating": 4.0},
+        TALK,
+        "good > bad",
+    ),
+    "argilla/distilabel-capybara-dpo-7k-binarized": (
+        {
+            "source": "s",
+            "conversation": [{"input": "Hi", "output": "Hello"}, {"input": "Why?", "output": "x"}],
+            "original_response": "x",
+            "prompt": "Why?",
+            **TALKS,
+            "rating_chosen": 5,
+            "rating_rejected": 3,
+        },
+        TALK,
+        "good > bad",
+    ),
+    "argilla/distilabel-intel-orca-dpo-pairs": (
+        {
+            "system": "Be brief.",
+            "input": "Why?",
+            **PAIR,
+            "generations": ["good", "bad"],
+            "order": ["chosen", "rejected"],
+            "labelling_prompt": [message("system", "s"), message("user", "u")],
+            "rating": [9.0, 7.0],
+            "status": "unchanged",
+            "chosen_score": 9.0,
+            "in_gsm8k_train": False,
+        },
+        f"Be brief.{WHY}",
+        "good > bad",
+    ),
+    "argilla/ultrafeedback-binarized-preferences-cleaned": (
+        {"source": "s", "prompt": "Why?", **CHAT, "chosen-rating": 5.0, "chosen-model": "m"},
+        WHY,
+        "good > bad",
+    ),
+    "argilla/ultrafeedback-binarized-preferences": (
+        {"source": "s", "instruction": "Why?", "chosen_response": "good", "rejected_response": "bad"}
+        | {"chosen_avg_rating": 5.0, "rejected_avg_rating": 3.5},
+        WHY,
+        "good > bad",
+    ),
+    "argilla/OpenHermesPreferences": (
+        {
+            "source": "s",
+            "category": "c",
+            "prompt": "Why?",
+            "candidates_completions": ["bad", "good", "x"],
+            "candidate_policies": ["a", "b", "c"],
+            "ranks": [2, 0, 1],
+            "rank_str": "b > c > a",
+            **CHAT,
+        },
+        WHY,
+        "good > bad",
+    ),
+    "Intel/orca_dpo_pairs": (
+        {"system": "Be brief.", "question": "Why?", **PAIR},
+        f"Be brief.{WHY}",
+        "good > bad",
+    ),
+    "Dahoas/full-hh-rlhf": (
+        {"prompt": TALK, "response": " good", "chosen": " good", "rejected": " bad"},
+        TALK,
+        "good > bad",
+    ),
+    "Dahoas/synthetic-instruct-gptj-pairwise": ({"prompt": "Why?", **PAIR}, WHY, "good > bad"),
+    "allenai/llama-3.1-tulu-3-8b-preference-mixture": (
+        {"id": "i", "source": "s", "prompt": "Hi", **TALKS, "chosen_model": "m", "prompt_id": "p"},
+        TALK,
+        "good > bad",
+    ),
+    "allenai/reward-bench": (
+        {
+            "id": 30,
+            "prompt": "Why?",
+            **PAIR,
+            "chosen_model": "m",
+            "rejected_model": "n",
+            "subset": "alpacaeval",
+        },
+        WHY,
+        "good > bad",
+    ),
+    "allenai/reward-bench-2": (
+        {
+            "id": "i",
+            "prompt": "Why?",
+            "chosen": ["good"],
+            "rejected": ["bad", "worse", "other"],
+            "num_correct": 1,
+            "num_incorrect": 3,
+            "total_completions": 4,
+            "models": ["a", "b", "c", "d"],
+            "subset": "Math",
+            "additional_metadata": {"category": None},
+        },
+        WHY,
+        "good > bad = worse = other",
+    ),
+    "Skywork/Skywork-Reward-Preference-80K": ({**TALKS, "source": "s"}, TALK, "good > bad"),
+    "RLHFlow/HH-RLHF-Helpful-standard": (
+        {**TALKS, "rejected_score": 0.1, "chosen_score": 0.9},
+        TALK,
+        "good > bad",
+    ),
+    "Magpie-Align/Magpie-Llama-3.1-Pro-DPO": (
+        {
+            "uuid": "u",
+            "instruction": "Why?",
+            "gen_response_configs": {"prompt": "x", "temperature": 0.8},
+            "gen_reward_configs": {"reward_model": "m"},
+            "responses": ["good", "bad"],
+            "rewards_armorm": [{"model": "m", "score": 0.2}],
+            **CHAT,
+        },
+        WHY,
+        "good > bad",
+    ),
+    "jondurbin/truthy-dpo-v0.1": (
+        {"id": "i", "source": "s", "system": "You are honest.", "prompt": "Why?", **PAIR},
+        f"You are honest.{WHY}",
+        "good > bad",
+    ),
+    "snorkelai/Snorkel-Mistral-PairRM-DPO-Dataset": (
+        {
+            "prompt_id": "i",
+            "prompt": "Why?",
+            **CHAT,
+            "all_generated_responses": ["a"],
+            "all_rm_scores": [0.5],
+        },
+        WHY,
+        "good > bad",
+    ),
+    "tasksource/oasst1_pairwise_rlhf_reward": (
+        {"lang": "en", "parent_id": "p", "prompt": "Why?", **PAIR},
+        WHY,
+        "good > bad",
+    ),
+    "CarperAI/openai_summarize_comparisons": ({"prompt": "Why?", **PAIR}, WHY, "good > bad"),
+    "mlabonne/orpo-dpo-mix-40k": (
+        {"source": "s", **TALKS, "prompt": "Hi", "question": "Hi"},
+        TALK,
+        "good > bad",
+    ),
+    "llamafactory/DPO-En-Zh-20k": (
+        {
+            "conversations": [sharegpt("system", "Sei knapp."), sharegpt("human", "为什么")],
+            "chosen": sharegpt("gpt", "好"),
+            "rejected": sharegpt("gpt", "坏"),
+        },
+        "Sei knapp.\n\nHuman: 为什么\n\nAssistant:",
+        "好 > 坏",
+    ),
+    "TRL, explicit": ({"prompt": "Why?", "chosen": " good", "rejected": " bad"}, WHY, "good > bad"),
+    "TRL, explicit, conversational": (
+        {
+            "prompt": talk("x")[:-1],
+            "chosen": [message("assistant", "good")],
+            "rejected": [message("assistant", "bad")],
+        },
+        TALK,
+        "good > bad",
+    ),
+    "TRL, implicit, conversational": (CHAT, WHY, "good > bad"),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("ending", ["jsonl", "json.gz"])
+def test_pair_puts_the_better_answer_of_a_public_set_first(tmp_path: Path, name: str, ending: str) -> None:
+    check_set(tmp_path / f"x.{ending}", *SETS[name])
+
+
+@pytest.mark.parametrize("name", ["allenai/reward-bench-2"])
+def test_pair_in_parquet_is_read_the_same(tmp_path: Path, name: str) -> None:
+    check_set(tmp_path / "x.parquet", *SETS[name])
+
+
+def check(path: Path, row: Row, query: str, ranked: str) -> None:
+    result = read(path, [row] * 2)
+    assert result.ranked == [(query, ranked)] * 2
+    assert (result.counts["rows"], result.counts["kept"]) == (2, 2)
+
+
+SIDES = {"prompt": "Why?", "response_a": "good", "response_b": "bad"}
+
+
+def test_pair_counts_ties_and_compares_grades(tmp_path: Path) -> None:
+    verdicts = ["tie", "both_bad", "tie (bothbad)", "Tie", "model_b", "A"]
+    result = read(tmp_path / "x.jsonl", [SIDES | {"winner": verdict} for verdict in verdicts])
+    assert [record["scores"] for record in result.records] == [[0, 1], [1, 0]]
+    assert result.counts["dropped_no_preference"] == 4
+    grades = [{"score_chosen": 1, "score_rejected": other} for other in (0, 1, 2)]
+    counts = read(tmp_path / "x.jsonl", [{"prompt": "Why?", **PAIR} | pair for pair in grades]).counts
+    assert (counts["pairs_graded_alike"], counts["pairs_graded_the_other_way"], counts["kept"]) == (1, 1, 3)

@@ -1,0 +1,87 @@
+"""apo/report/tables.py: numbers, intervals and rows of the tables; no metric is lost."""
+
+from pathlib import Path
+from typing import Any
+
+from apo.report.run import read_run
+from apo.report.tables import bounds, everything, interval, number, tables
+
+
+def test_number_and_interval_by_hand() -> None:
+    assert [number(x) for x in (1234, 0.12345, 0.0, 1e-9, -2.0, None, "a", True)] == [
+        "1,234",
+        "0.123",
+        "0.000",
+        "1.0e-09",
+        "-2.000",
+        "",
+        "a",
+        "True",
+    ]
+    duel = {
+        "difference": 0.5,
+        "low": 0.25,
+        "high": 0.75,
+        "win_rate": 0.5,
+        "win_rate_low": 0.4,
+        "win_rate_high": 0.6,
+    }
+    assert interval(duel, "difference") == "0.500 (0.250 to 0.750)"
+    assert interval(duel, "win_rate") == "0.500 (0.400 to 0.600)"
+    assert bounds({"score_mean": 1.0, "score_low": 0.0, "score_high": 2.0}, "score_mean") == (
+        "score_low",
+        "score_high",
+    )
+    assert interval({"low": 1.0, "high": 2.0, "win": 3}, "win") == "3"
+
+
+def test_tables_hold_the_metrics(folder: Path) -> None:
+    tables_by_title = {table.title: table for table in tables(read_run(["r1"]).metrics, ["r1"])}
+    assert list(tables_by_title) == [
+        "Who wins",
+        "Language models",
+        "Reward models",
+        "Reward models by kind of query",
+        "Payoff matrix",
+    ]
+    assert tables_by_title["Who wins"].rows == [
+        [
+            "llm_apo_r1 against llm_base_r1",
+            "testing RM",
+            "0.500 (0.250 to 0.750)",
+            "4",
+            "1",
+            "1",
+            "0.750 (0.500 to 0.875)",
+            "0.250",
+        ]
+    ]
+    llms = {name: cells for name, *cells in tables_by_title["Language models"].rows}
+    assert list(llms) == ["actor", "llm_base_r1", "llm_apo_r1", "golden"]
+    assert llms["actor"][0] == "0.250 (0.900 to 1.100)"
+    assert "true reward" not in tables_by_title["Language models"].head  # a column without values
+    rms = {name: cells[0] for name, *cells in tables_by_title["Reward models"].rows}
+    assert rms == {
+        "base_rm, test": "0.700 (0.650 to 0.750)",
+        "base_rm, valid": "0.700 (0.650 to 0.750)",
+        "apo_rm_r1, test": "0.720 (0.650 to 0.750)",
+        "test_rm, test": "0.700 (0.650 to 0.750)",
+    }
+    gains = {name: cells for name, *cells in tables_by_title["Payoff matrix"].rows}
+    assert gains == {  # llm_base_r1, llm_apo_r1, golden
+        "testing RM": ["+0.750", "+0.750", "+8.750"],
+        "base_rm": ["", "+0.250", ""],
+        "apo_rm_r1": ["", "+2.000", ""],
+    }
+
+
+def test_everything_loses_no_metric(folder: Path) -> None:
+    """Every number of every file is a value or an end of an interval."""
+    metrics = read_run(["r1"]).metrics
+
+    def leaves(node: Any) -> int:
+        return sum(map(leaves, node.values())) if isinstance(node, dict) else 1
+
+    rows = [cells for table in everything(metrics) for cells in table.rows]
+    assert sum(1 + 2 * bool(ends) for _, _, ends in rows) == leaves(metrics)
+    assert ["test.by_type.helpful.accuracy", "0.800", "0.700 to 0.900"] in rows

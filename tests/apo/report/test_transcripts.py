@@ -1,0 +1,100 @@
+"""apo/report/transcripts.py: samples and answers with what they were worth and which was chosen, by hand."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apo.report.transcripts import disagreement, judged_answers, scored_samples
+
+REWARDS = st.lists(st.floats(-9, 9), min_size=3, max_size=3)
+
+
+@given(REWARDS, REWARDS, st.floats(-9, 9))
+def test_disagreement_is_what_each_rm_loses_by_the_choice_of_the_other(
+    first: list[float], second: list[float], constant: float
+) -> None:
+    a, b = (max(range(3), key=one.__getitem__) for one in (first, second))
+    loss = disagreement(first, second, a, b)
+    assert loss >= 0.0 and (a != b or loss == 0.0)
+    assert loss == disagreement(second, first, b, a) or abs(loss - disagreement(second, first, b, a)) < 1e-9
+    assert abs(loss - disagreement([x + constant for x in first], second, a, b)) < 1e-9
+
+
+def row(name: str, samples: list[str], **more: Any) -> dict[str, Any]:
+    return {
+        "query_id": name,
+        "query": "\n\nHuman: Hi\n\nAssistant:",
+        "type": "helpful",
+        "samples": samples,
+    } | more
+
+
+def test_scored_samples_lists_samples_that_both_rated_once() -> None:
+    samples = {arm: {"q": row("q", ["a", "b"])} for arm in ("base", "apo")}
+    scores = {"base": {"q": {"scores": [2.0, 0.5]}}, "apo": {"q": {"scores": [0.0, 3.0]}}}
+    selected = {"base": {"q": {"target_index": 0}}, "apo": {"q": {"target_index": 1}}}
+    (transcript,) = scored_samples(
+        "r1", samples, scores, selected, {"q": "gold"}, lambda query, text: float(len(text))
+    )
+    assert [(one["by"], one["text"]) for one in transcript["answers"]] == [
+        ("sample 1", "a"),
+        ("sample 2", "b"),
+        ("golden", "gold"),
+    ]
+    assert transcript["rewards"] == {
+        "base RM": [2.0, 0.5, None],
+        "APO RM": [0.0, 3.0, None],
+        "true reward": [1.0, 1.0, 4.0],
+    }
+    assert transcript["chosen"] == {"base RM": 0, "APO RM": 1}
+    assert transcript["measures"] == {
+        "chosen_base": 2.0,
+        "chosen_apo": 3.0,
+        "disagreement": 1.5 + 3.0,
+        "true_gain": 0.0,
+    }
+    assert (transcript["round"], transcript["split"], transcript["kind"]) == ("r1", "llm", "helpful")
+
+
+def test_scored_samples_does_not_compare_samples_of_two_llms() -> None:
+    """From the second round on each RM rates its own; other answers stand behind the samples."""
+    samples = {"base": {"q": row("q", ["a"])}, "apo": {"q": row("q", ["b", "cc"], extra={"human": "d"})}}
+    scores = {"base": {"q": {"scores": [2.0]}}, "apo": {"q": {"scores": [0.0, 3.0], "extra": {"human": 4.0}}}}
+    selected = {"base": {"q": {"target_index": 0}}, "apo": {"q": {"target_index": 2}}}
+    (transcript,) = scored_samples("r2", samples, scores, selected, {}, lambda query, text: float(len(text)))
+    assert [one["by"] for one in transcript["answers"]] == [
+        "base arm, sample 1",
+        "apo arm, sample 1",
+        "apo arm, sample 2",
+        "apo arm, human",
+    ]
+    assert transcript["rewards"]["base RM"] == [2.0, None, None, None]
+    assert transcript["rewards"]["APO RM"] == [None, 0.0, 3.0, 4.0]
+    assert transcript["chosen"] == {"base RM": 0, "APO RM": 3}
+    assert transcript["measures"] == {"chosen_base": 2.0, "chosen_apo": 4.0, "true_gain": 0.0}
+
+
+def test_scored_samples_shows_half_a_round() -> None:
+    (transcript,) = scored_samples("r1", {"base": {"q": row("q", ["a"])}}, {}, {}, {}, None)
+    assert transcript["answers"] == [{"by": "sample 1", "text": "a"}]
+    assert (transcript["rewards"], transcript["chosen"], transcript["measures"]) == ({}, {}, {})
+
+
+def test_judged_answers_by_hand() -> None:
+    llms = {
+        "actor": {"q": row("q", ["a"], scores=[1.0])},
+        "llm_base_r1": {"q": row("q", ["b", "c"], scores=[1.0, 2.0], true_rewards=[0.0, 1.0])},
+        "llm_apo_r1": {"q": row("q", ["d"], scores=[4.0], true_rewards=[0.0])},
+    }
+    (transcript,) = judged_answers("r1", llms, {"q": "gold"})
+    assert [one["by"] for one in transcript["answers"]] == [
+        "actor",
+        "llm_base_r1, 1",
+        "llm_base_r1, 2",
+        "llm_apo_r1",
+        "golden",
+    ]
+    assert transcript["rewards"]["testing RM"] == [1.0, 1.0, 2.0, 4.0, None]
+    assert transcript["rewards"]["true reward"] == [None, 0.0, 1.0, 0.0, None]
+    assert transcript["measures"] == {"score_apo": 4.0, "score_gain": 2.5, "true_gain": -0.5}

@@ -1,0 +1,38 @@
+"""apo/reward/verify.py: a saved reward model is loaded again and compared."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from apo.core.errors import UserError
+from apo.core.records import read_rows
+from apo.model.checkpoint import load_reward_model, save_reward_model
+from apo.model.reward_model import RewardModel
+from apo.reward.recipe import verify
+from tests.helpers import tiny_models as tiny
+from tests.helpers.reward_repo import COMPARISONS
+
+pytestmark = pytest.mark.usefixtures("repository")
+
+
+@pytest.fixture
+def model() -> RewardModel:
+    return tiny.reward_model(Path("backbone"))
+
+
+def test_verify_accepts_the_saved_model(model: RewardModel) -> None:
+    save_reward_model(model, Path("rm"), tiny.CARD)
+    metrics = verify(model, Path("rm"), Path("train.jsonl"), dtype="float32")
+    assert metrics == {"rows_compared": 4, "chat_template_equal": 4}
+
+
+def test_verify_refuses_a_model_that_differs(model: RewardModel) -> None:
+    other = tiny.reward_model(Path("backbone"))
+    with torch.no_grad():
+        other.classifier.score.weight += 0.01
+    save_reward_model(other, Path("rm"), tiny.CARD)
+    with pytest.raises(UserError, match=r"rewards that differ by .* after saving as float32 and load"):
+        verify(model, Path("rm"), Path("train.jsonl"), dtype="float32")
+    assert list(read_rows(Path("train.jsonl"))) == COMPARISONS
+    assert load_reward_model(Path("rm")).encoder.pooling == "last"
