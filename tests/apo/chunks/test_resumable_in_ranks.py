@@ -243,7 +243,7 @@ def ask_more(models: Path) -> None:
     rows = list(read_rows(models / "queries.jsonl"))
     write_rows(
         models / "queries.jsonl",
-        (row | {"query_id": f"{n} {row['query_id']}"} for n in range(40) for row in rows),
+        (row | {"query_id": f"{n} {row['query_id']}"} for n in range(12) for row in rows),
     )
 
 
