@@ -67,7 +67,7 @@ def test_train_rm_writes_model_curve_and_metrics() -> None:
 def test_train_rm_adds_golden_answers_with_the_weights_of_apo() -> None:
     """With coeff 0 they teach nothing: the weights are those of the base RM, but for the denominator."""
     apo = read_section(Path("params.yaml"), "apo", Apo)
-    golden = {"adversarial_pairs": Path("golden.jsonl")}
+    golden = {"adversarial_pairs": [Path("golden.jsonl")]}
     metrics = train("apo_rm_r1", apo=apo, **golden)
     assert (metrics["train"]["human_pairs"], metrics["train"]["apo_pairs"]) == (4, 2)
     card = Path("rm/README.md").read_text(encoding="utf-8")
