@@ -2,7 +2,7 @@
 
 APO_LAUNCH  the launcher with its options: `torchrun --standalone --nproc_per_node 8`
 
-A stage that computes with a model is started by `${APO_LAUNCH:-python} -m stages.NAME`. Every rank runs
+A stage that computes with a model is started by `python -m stages.distributed NAME`. Every rank runs
 `main` with the same arguments, computes its share, and has the same results afterwards. Rank 0 alone writes
 outputs, takes locks and prints. Without a launcher there is one process, and every function here returns at
 once.

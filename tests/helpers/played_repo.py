@@ -89,7 +89,6 @@ def expanded(declared: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]
                 for key in re.findall(r"-?\w+", place):
                     value = value[int(key)] if key.lstrip("-").isdigit() else value[key]
                 body = body.replace("${" + place + "}", str(value))
-            body = body.replace(r"\\${", "${")  # escaped in dvc.yaml: the shell's
             instances[f"{name}@{instance}" if instance else name] = json.loads(body)
     return instances
 

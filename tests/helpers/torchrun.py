@@ -89,7 +89,7 @@ class Place:
             "APO_THREADS": "1",
             "APO_DEVICE": "cpu",
         }
-        command = ["sh", "-c", 'exec ${APO_LAUNCH:-python} -m "$@"', "sh", f"stages.{stage}", *options]
+        command = ["python", "-m", "stages.distributed", stage, *options]
         return subprocess.Popen(
             command,
             cwd=self.folder,

@@ -13,7 +13,7 @@ from tests.helpers.played_repo import dvc, ran, stages, written
 from tests.helpers.small_repo import ROOT
 from tests.pipeline.test_hermetic import files_below
 
-LAUNCHER = "${APO_LAUNCH:-python} -m "
+LAUNCHER = "python -m stages.distributed "
 TRAININGS = re.compile(r"backbone|actor|train_\w+|test_rm|align")
 WEIGHTS = 1e-5  # two processes add gradients in another order
 

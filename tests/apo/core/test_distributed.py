@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,7 @@ if __name__ == "__main__":
 def stage(tmp_path: Path) -> Path:
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages" / "__init__.py").touch()
+    shutil.copy2(ROOT / "stages" / "distributed.py", tmp_path / "stages")
     (tmp_path / "stages" / "work.py").write_text(STAGE)
     return tmp_path
 
@@ -63,10 +65,8 @@ def start(where: Path, launcher: str, how: str, **variables: str) -> subprocess.
     """The stage by a command as dvc.yaml has it."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "APO_LAUNCH": launcher} | variables
-    command = f"exec ${{APO_LAUNCH:-python}} -m stages.work --out out.json --how '{how}'"
-    return subprocess.Popen(
-        ["sh", "-c", command], cwd=where, env=environment, stderr=subprocess.PIPE, text=True
-    )
+    command = ["python", "-m", "stages.distributed", "work", "--out", "out.json", "--how", how]
+    return subprocess.Popen(command, cwd=where, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def ended(where: Path, launcher: str, how: str, **variables: str) -> tuple[int, str]:

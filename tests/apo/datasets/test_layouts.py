@@ -55,7 +55,9 @@ def test_messages_that_repeat_the_chosen_conversation_are_no_prompt(tmp_path: Pa
     ],
 )
 def test_answers_under_names_of_other_languages(tmp_path: Path, chosen: str, rejected: str) -> None:
-    assert read(tmp_path, [{"prompt": "Why?", chosen: "good", rejected: "bad"}]).ranked == [(WHY, "good > bad")]
+    assert read(tmp_path, [{"prompt": "Why?", chosen: "good", rejected: "bad"}]).ranked == [
+        (WHY, "good > bad")
+    ]
 
 
 def test_the_first_and_the_second_answer(tmp_path: Path) -> None:
