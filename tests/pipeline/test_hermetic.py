@@ -131,7 +131,7 @@ def run_alone(stage: dict[str, Any], params: dict[str, Any], sandbox: Path) -> A
     with (sandbox / "params.yaml").open("w") as out:
         YAML().dump(params, out)
     (sandbox / "alone.py").write_text(ALONE)
-    command = re.sub(r"^\S+ -m", "python alone.py", stage["cmd"])
+    command = re.sub(r"^python -m stages\.(distributed )?", "python alone.py stages.", stage["cmd"])
     home = sandbox.with_name("home of somebody else")
     home.mkdir()
     environment = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": ".", "DVC_ROOT": str(sandbox)}
