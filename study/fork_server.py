@@ -42,9 +42,12 @@ CLIENT = """#!{python} -IS
 import json, os, socket, sys
 if sys.argv[1:2] != ["-m"] or not sys.argv[2].startswith("stages."):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+words = sys.argv[2:]
+if words[0] == "stages.distributed":  # a study has no launcher
+    words = ["stages." + words[1], *words[2:]]
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
-    request = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode()
+    request = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
     socket.send_fds(server, [len(request).to_bytes(8, "big")], [1, 2])
     server.sendall(request)
     exit_code = server.recv(8)
