@@ -111,10 +111,11 @@ def rerun(stage: str, workspace: Workspace, title: str, arguments: Mapping[str, 
         UserError: The stage failed.
     """
     lock = YAML(typ="safe").load((workspace.copy / "dvc.lock").read_text(encoding="utf-8"))
-    _, m, module, *rest = shlex.split(lock["stages"][stage]["cmd"])
-    values = dict(zip(rest[::2], rest[1::2], strict=True))
+    words = shlex.split(lock["stages"][stage]["cmd"])
+    first = next(index for index, word in enumerate(words) if word.startswith("--"))
+    values = dict(zip(words[first::2], words[first + 1 :: 2], strict=True))
     values |= {f"--{name}": str(value) for name, value in arguments.items()}
-    command = ["python", m, module, *(part for pair in values.items() for part in pair)]
+    command = [*words[:first], *(word for option in values.items() for word in option)]
     _stage(title, command, workspace)
 
 
