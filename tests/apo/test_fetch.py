@@ -124,6 +124,7 @@ def test_fetch_resumes_after_ctrl_c(tmp_path: Path, hub: Hub) -> None:
     process = start(tmp_path, hub.endpoint)
     weights = tmp_path / "pretrained" / "small.0123456789ab.tmp" / "model.safetensors"
     while not weights.is_file() or weights.stat().st_size < 20 << 20:
+        assert process.poll() is None, process.communicate()
         time.sleep(0.01)  # it waits a second before it tries the broken connection again
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()

@@ -11,13 +11,22 @@ import pytest
 
 from apo.core.errors import UserError
 from apo.model import runtime
-from apo.model.vllm_engine import VLLM, builds_for, check_head_size, check_one_process, tensor_parallel
+from apo.model.vllm_engine import (
+    ENVIRONMENT,
+    VLLM,
+    builds_for,
+    check_head_size,
+    check_one_process,
+    tensor_parallel,
+)
 
 
 @pytest.fixture(autouse=True)
 def run_info(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of an engine stays in it."""
+    """Nothing of an engine stays, in it or in the environment."""
     monkeypatch.setattr(runtime, "RUN_INFO", {"precision": "float32"})
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
 
 
 def engine(folder: Path = Path("m")) -> VLLM:

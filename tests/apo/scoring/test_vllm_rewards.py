@@ -16,6 +16,7 @@ from apo.core.errors import UserError
 from apo.core.records import read_rows, write_json, write_rows
 from apo.model import runtime
 from apo.model.checkpoint import load_reward_model, save_reward_model
+from apo.model.vllm_engine import ENVIRONMENT
 from apo.scoring.rewards import rewards_of, score_samples
 from apo.scoring.vllm_rewards import VLLMRewardModel, reward_in
 from tests.helpers import tiny_models as tiny
@@ -36,6 +37,8 @@ def reward_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("APO_DEVICE", "cpu")
     monkeypatch.setattr(runtime, "RUN_INFO", {})
+    for name, value in ENVIRONMENT.items():  # an engine sets them; nothing of it stays
+        monkeypatch.setenv(name, value)
     runtime.set_up()
     sizes = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
     tiny.backbone(tmp_path / "backbone", max_position_embeddings=256, **sizes)
