@@ -28,7 +28,18 @@ def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
         value = [value]
     if not isinstance(value, list):
         refuse("role_order", where, key, f"{type(value).__name__} {shortened(value)}", "a list of messages")
+    if len(value) > 1 and all(isinstance(turn, str) for turn in value):
+        found, expected = f"a list of {len(value)} texts", "one text, or a list of messages"
+        refuse("not_text", where, key, found, expected, unrated_advice(key))
     return [_message(turn, key, f"{where}: message {number}") for number, turn in enumerate(value, start=1)]
+
+
+def unrated_advice(key: str) -> str:
+    """What to do with a list of answers that nothing rates."""
+    return (
+        f"if the first answer is the better one, read the file as comparisons with `chosen: {key}.0` and "
+        f"`rejected: {key}.1` under data.files.columns (data.hub.columns)"
+    )
 
 
 def is_message(value: Any) -> bool:

@@ -1,12 +1,13 @@
-"""Explains rows without a supported format: one answer alone, a wrapper, a list under unknown names."""
+"""Explains rows of no supported format: unpaired answers, wrappers, lists that are unknown or unrated."""
 
 from collections.abc import Callable
 from typing import Any
 
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.datasets.fields import is_list_of_texts
 from apo.datasets.flags import flags_in
-from apo.datasets.messages import is_message
+from apo.datasets.messages import is_message, unrated_advice
 
 _ANSWERS = (
     *("completion", "response", "output", "answer", "summary", "transcript"),
@@ -32,6 +33,7 @@ def explain_unsupported(row: Row, where: str, *, is_known: Callable[[Row], bool]
         or _misspelled_key(row, where)
         or _single_answer(row, where)
         or _unknown_list(row, where)
+        or _unrated_answers(row, where)
     )
 
 
@@ -100,4 +102,19 @@ def _unknown_list(row: Row, where: str) -> UserError | None:
         "(rank, score, pm_score or overall_score) for each",
         do="write the rows in that form; of two answers, map paths such as "
         f"`response_0: {key[:40]}.0.FIELD` under data.files.columns (data.hub.columns)",
+    )
+
+
+def _unrated_answers(row: Row, where: str) -> UserError | None:
+    """A list of answers without scores."""
+    keys = (*_ANSWERS, "responses", "answers", "outputs", "completions", "candidates")
+    key = next((key for key in keys if is_list_of_texts(row.get(key)) and len(row[key]) > 1), None)
+    if key is None:
+        return None
+    return UserError(
+        where,
+        found=f"a list of {len(row[key])} texts under {key!r}, and no score or rank",
+        expected="answers to a prompt and which is better, such as `responses` with `scores`; as samples, "
+        "`query` and `samples`",
+        do=unrated_advice(key),
     )

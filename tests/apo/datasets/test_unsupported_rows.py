@@ -60,6 +60,15 @@ def test_explain_unsupported_gives_advice_that_works(tmp_path: Path) -> None:
     assert read(tmp_path, [row], columns=columns | {"prompt": "question"}).ranked == [(WHY, "good > bad")]
 
 
+@pytest.mark.parametrize("key", ["output", "responses", "candidates", "completion"])
+def test_explain_unsupported_says_how_an_ordered_list_is_read(tmp_path: Path, key: str) -> None:
+    row = {"instruction": "Why?", "input": "", key: ["good", "bad"]}
+    with pytest.raises(UserError, match=rf"a list of 2 texts under '{key}'.*`chosen: {key}\.0`"):
+        read(tmp_path, [row])
+    columns = {"prompt": "instruction", "chosen": f"{key}.0", "rejected": f"{key}.1"}
+    assert read(tmp_path, [row], columns=columns).ranked == [(WHY, "good > bad")]
+
+
 def test_explain_unsupported_leaves_a_cut_off_line_as_that(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(json.dumps(ROWS[0]) + "\n" + json.dumps(ROWS[1])[:-9])
     with pytest.raises(UserError, match=r"x\.jsonl:2: found a line that is not JSON.*cut off"):
