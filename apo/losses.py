@@ -7,10 +7,9 @@ padding: `mask = labels >= 0`.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -37,11 +36,6 @@ def ordered_pairs(
     """[item, i, j] is True where s_i > s_j and both are real. Ties and masked responses have no pair."""
     real = mask.unsqueeze(2) & mask.unsqueeze(1)
     return real & (labels.unsqueeze(2) > labels.unsqueeze(1))
-
-
-def count_pairs(labels: Float[Tensor, "item resp"], *, mask: Bool[Tensor, "item resp"]) -> Int[Tensor, ""]:
-    """The number of pairs, the denominator of the sums below; needs no rewards."""
-    return ordered_pairs(labels, mask=mask).sum()
 
 
 def pairs_in_order(
@@ -86,31 +80,7 @@ def pair_loss_sums(
     return torch.where(pairs, pair_loss(margin), 0.0).sum(dim=(1, 2))
 
 
-def ranking_loss_sum(
-    rewards: Float[Tensor, "item resp"],
-    labels: Float[Tensor, "item resp"],
-    *,
-    mask: Bool[Tensor, "item resp"],
-) -> Float[Tensor, ""]:
-    """Sum of the Bradley-Terry loss over all pairs: the loss of the base RM and the testing RM."""
-    return pair_loss_sums(rewards, labels, mask=mask, pair_loss=bradley_terry).sum()
-
-
-class ApoLossSums(NamedTuple):
-    """Three sums over pairs, all to be divided by the same number of pairs.
-
-    Attributes:
-        total: kl_coeff * human + coeff / num_samples * adversarial, what is minimized.
-        human: Over the human pairs, without weight.
-        adversarial: Over the pairs golden > sample, without weight.
-    """
-
-    total: Float[Tensor, ""]
-    human: Float[Tensor, ""]
-    adversarial: Float[Tensor, ""]
-
-
-def apo_loss_sums(
+def apo_loss_sum(
     rewards: Float[Tensor, "item resp"],
     labels: Float[Tensor, "item resp"],
     *,
@@ -120,11 +90,12 @@ def apo_loss_sums(
     coeff: float,
     num_samples: int,
     loss: str,
-) -> ApoLossSums:
+) -> Float[Tensor, ""]:
     """The APO loss of a batch of human comparisons and of golden > samples, side by side.
 
     L = [kl_coeff * sum_human BT + coeff / num_samples * sum_golden>sample loss] / pairs, Eq. 15 to 17, where
-    `pairs` counts both kinds over the whole optimizer step, also at weight 0 (`count_pairs`).
+    `pairs` counts both kinds over the whole optimizer step, also at weight 0. The sum in brackets is
+    returned. Of human comparisons alone, with `kl_coeff` 1, it is the loss of the base RM and the testing RM.
 
     Args:
         rewards: r = RM(query, response), float32 or wider.
@@ -143,4 +114,4 @@ def apo_loss_sums(
     # E[r(golden) - r(sample)] (Eq. 14), or its log-sigmoid form (Eq. 15).
     pair_loss = PAIR_LOSSES[loss]
     adversarial = pair_loss_sums(rewards, labels, mask=adversarial_items, pair_loss=pair_loss).sum()
-    return ApoLossSums(kl_coeff * human + coeff / num_samples * adversarial, human, adversarial)
+    return kl_coeff * human + coeff / num_samples * adversarial

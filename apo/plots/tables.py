@@ -10,7 +10,7 @@ from statistics import fmean
 from apo.core.records import Row
 from apo.metrics.statistics import wilson_interval
 
-POINTS = 100  # of a training curve, at most
+MAX_POINTS = 100  # of a training curve
 CALIBRATED = "at its temperature"
 START = "r0"
 Table = list[dict[str, str]]
@@ -98,8 +98,8 @@ def join(
     round_rows = by_measure(curves.get(f"{round}/evaluate/rounds", []))
     order = [START, *rounds]
     return {
-        "rm_training": table("rm_training", *training, ("/training", thinned)),
-        "llm_training": table("llm_training", *llms, ("", thinned)),
+        "rm_training": table("rm_training", *training, ("/training", downsample)),
+        "llm_training": table("llm_training", *llms, ("", downsample)),
         "reliability": table(
             "reliability",
             *evaluation,
@@ -114,14 +114,14 @@ def join(
     }
 
 
-def thinned(rows: Table) -> list[Row]:
-    """A training curve in at most POINTS windows, whose sizes differ by at most one step.
+def downsample(rows: Table, *, max_points: int = MAX_POINTS) -> list[Row]:
+    """A training curve in at most `max_points` windows, whose sizes differ by at most one step.
 
     Returns:
         `step`, the last one of the window, and the means of `loss` and, if there is any, `accuracy`.
     """
     rows = [row for row in rows if row.get("loss")]  # a checkpoint that was not trained has no loss
-    num_windows = min(POINTS, len(rows))
+    num_windows = min(max_points, len(rows))
     boundaries = [index * len(rows) // num_windows for index in range(num_windows + 1)] if num_windows else []
     points: list[Row] = []
     for start, end in pairwise(boundaries):

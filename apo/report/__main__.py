@@ -5,7 +5,6 @@ missing. `make repro` calls it after `dvc repro`. With `--plots FOLDER` it write
 """
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from apo.report.page import build_page
 from apo.report.run import read_run
 from apo.report.settings import Report
 from apo.report.summary import summary
-from apo.report.transcript_counts import at_most
+from apo.report.transcripts import limit_transcripts
 
 PAGE = Path("data/report/report.html")
 
@@ -28,19 +27,19 @@ def main(out: Path = PAGE, plots: Path | None = None, params: Path = Path("param
     rounds = check_rounds(params)
     settings, limit = read_all(params), read_section(params, "report", Report).max_transcripts
     run = read_run(rounds)
-    shown = at_most(run.transcripts, limit, seed=read_seed(params))
-    write_text(out, build_page(run, shown, settings))
+    displayed = limit_transcripts(run.transcripts, limit, seed=read_seed(params))
+    drawn = figures(run.curves, run.metrics, rounds)
+    write_text(out, build_page(run, drawn, displayed, settings))
     if plots:
-        plotted = figures(run.curves, run.metrics, rounds)
-        for figure in plotted:
-            name = re.sub(r"\W+", "-", figure.caption.lower()).strip("-")
-            write_text(plots / f"{name}.svg", figure.svg.replace("<svg ", "<svg style='background:#fff' ", 1))
-        print(f"{plots}: {len(plotted)} plots")
+        for figure in drawn:
+            white = figure.svg.replace("<svg ", "<svg style='background:#fff' ", 1)
+            write_text(plots / f"{figure.name}.svg", white)
+        print(f"{plots}: {len(drawn)} plots")
     print(summary(run.metrics, rounds))
     if missing := missing_stages(run.metrics, rounds):
         print(f"not run yet: {', '.join(missing)}")
     print(
-        f"more: {out} in a browser, with {len(shown)} of {len(run.transcripts)} transcripts; "
+        f"more: {out} in a browser, with {len(displayed)} of {len(run.transcripts)} transcripts; "
         "`dvc metrics show`; answers with their scores in data/evaluate/"
     )
 

@@ -1,193 +1,117 @@
-"""The curves of a run as plots: Vega-Lite specifications, drawn to SVG without a browser or a network.
+"""The plots of a report as SVG: those of `dvc plots`, from the same templates, and two more.
 
-`BY_FILE` maps the name of a curve file to its plot; `figures` adds the plots of several files.
+The plots of `dvc plots` are defined in dvc.yaml, and their templates are in .dvc/plots. No browser and no
+network is needed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from pathlib import Path
 from typing import Any
 
-from apo.report import vega
+import vl_convert
+from dvc_render.vega import VegaRenderer  # type: ignore[import-untyped]
+
+from apo.core.config import read_all
+from apo.plots.html_template import VEGA_LITE
+from apo.plots.tables import COLUMNS, Table, join
 from apo.report.run import Curve
 from apo.report.tables import llms
-from apo.report.vega import COLOURS, GREY, Spec
 
-POINTS = 60  # of a training curve, each the mean of adjacent steps
+REPOSITORY = Path(__file__).parents[2]
+CONFIG: dict[str, Any] = {
+    "background": None,
+    # The first comes with vl_convert, so that widths are the same on every machine. The next two are as wide.
+    "font": "Liberation Sans, Arial, Helvetica, sans-serif",
+    "view": {"stroke": None},
+    "axis": {"labelFontSize": 11, "titleFontSize": 12, "tickCount": 5},
+    "legend": {"labelFontSize": 11, "title": None},
+    "header": {"labelFontSize": 12},
+    "rule": {"color": "#4c78a8"},  # as points and lines; Vega's are black, which can't be seen in the dark
+}
+"""The defaults of all plots. A template replaces whole sections of it."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot as a Vega-Lite specification.
+
+    Attributes:
+        name: Its name in dvc.yaml, or `scores` or `lengths`.
+        caption: What it shows.
+        spec: The specification, with its data.
+    """
+
+    name: str
+    caption: str
+    spec: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot: its caption and the SVG."""
+    """A plot as SVG. `name` and `caption` are those of `Plot`."""
 
+    name: str
     caption: str
     svg: str
 
 
 def figures(curves: Mapping[str, Curve], metrics: Mapping[str, Any], rounds: Sequence[str]) -> list[Figure]:
     """Every plot that the curves and metrics allow. The bytes are deterministic."""
-    curves = {name: curves[name] for name in sorted(curves, key=lambda name: (_round(name, rounds), name))}
-    plots = [scores(metrics, rounds), losses("reward models", _trainings(curves, "training"))]
-    plots.append(losses("language models in alignment", _trainings(curves, "align_")))
-    plots += [losses(name[3:], {name: curves[name]}) for name in START if name in curves]
-    for file, draw in BY_FILE.items():
-        for name, rows in curves.items():
-            folder, _, last = name.rpartition("/")
-            if last == file and rows and not _is_repeated(name, rounds):
-                plots.append(draw(model_name(folder), rows))
-    return [Figure(caption, vega.svg(spec)) for caption, spec in filter(None, plots)]
+    plots = [scores(metrics, rounds), *dvc_plots(join_rounds(curves, rounds)), lengths(curves, rounds)]
+    return [Figure(plot.name, plot.caption, _svg(plot.spec)) for plot in plots if plot]
 
 
-def not_drawn(curves: Mapping[str, Curve]) -> list[str]:
-    """The curve files that no plot shows."""
-    plotted = {*_trainings(curves, "training"), *_trainings(curves, "align_"), *START}
-    return [
-        name
-        for name, rows in sorted(curves.items())
-        if name not in plotted and not (rows and name.rpartition("/")[2] in BY_FILE)
-    ]
+def _svg(spec: Mapping[str, Any]) -> str:
+    configured = {**spec, "config": CONFIG | spec.get("config", {})}
+    svg: str = vl_convert.vegalite_to_svg(configured, vl_version=VEGA_LITE)
+    return svg
 
 
-def _is_repeated(name: str, rounds: Sequence[str]) -> bool:
-    """Whether a later round has the same curves: those of all rounds, and those of the base RM."""
-    round, _, rest = name.partition("/")
-    return round in rounds[:-1] and (rest == "evaluate/rounds" or rest.startswith("payoff/base_rm/"))
+def join_rounds(curves: Mapping[str, Curve], rounds: Sequence[str]) -> dict[str, Table]:
+    """The tables of `dvc plots`, as the stages `tables` and `plots` write them after the last round.
 
-
-def _round(name: str, rounds: Sequence[str]) -> int:
-    """The number of the round of a curve, 0 for round zero."""
-    folder = name.partition("/")[0]
-    return rounds.index(folder) + 1 if folder in rounds else 0
-
-
-def model_name(folder: str) -> str:
-    """The model of the curves in a folder.
-
-    >>> [model_name(folder) for folder in ("r1/payoff/apo_rm", "r0/train_base_rm", "r2/align_apo")]
-    ['APO RM, r1', 'base RM', 'llm_apo, r2']
+    If a round has no row of a table yet, the table is that of the round before.
     """
-    round, _, stage = folder.partition("/")
-    name = MODEL_NAMES.get(stage, stage.replace("align_", "llm_"))
-    return name if round == "r0" or name == "base RM" else f"{name}, {round}"
+    tables: dict[str, Table] = {}
+    for round in rounds:
+        joined = join(curves, round, rounds=rounds, before=tables)
+        texts = {name: [_as_text(row, COLUMNS[name]) for row in rows] for name, rows in joined.items()}
+        tables = {name: rows or tables.get(name, []) for name, rows in texts.items()}
+    return tables
 
 
-START = ("r0/backbone", "r0/actor")
-MODEL_NAMES = {
-    "train_base_rm": "base RM",
-    "evaluate_base_rm": "base RM",
-    "payoff/base_rm": "base RM",
-    "train_apo_rm": "APO RM",
-    "evaluate_apo_rm": "APO RM",
-    "payoff/apo_rm": "APO RM",
-    "test_rm": "testing RM",
-    "evaluate_test_rm": "testing RM",
-    "evaluate": "testing RM",
-}
+def _as_text(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
+    """The row as it is read from CSV."""
+    return dict.fromkeys(columns, "") | {key: str(value) for key, value in row.items()}
 
 
-def _trainings(curves: Mapping[str, Curve], prefix: str) -> dict[str, Curve]:
-    return {name: rows for name, rows in curves.items() if name.rpartition("/")[2].startswith(prefix)}
+def dvc_plots(tables: Mapping[str, Table]) -> Iterator[Plot]:
+    """The plots of dvc.yaml that have a value to show."""
+    for entry in read_all(REPOSITORY / "dvc.yaml")["plots"]:
+        for name, plot in entry.items():
+            ((path, column),) = plot["y"].items()
+            rows = [row | {"rev": "workspace"} for row in tables.get(Path(path).stem, [])]
+            if any(row[column] for row in rows):
+                properties = plot | {"y": column, "template_dir": str(REPOSITORY / ".dvc/plots")}
+                spec = VegaRenderer(rows, name, **properties).get_filled_template()
+                yield Plot(name, plot["title"], _without_revisions(spec) | {"title": None})
 
 
-def losses(group: str, curves: Mapping[str, Curve]) -> tuple[str, Spec] | None:
-    """Training loss by optimizer step, a line for each training."""
-    values = [
-        {"step": step, "loss": loss, "of": model_name(name.removesuffix("/training"))}
-        for name, rows in curves.items()
-        for step, loss in thinned(
-            [(float(row["step"]), float(row["loss"])) for row in rows if row.get("loss")]
-        )
-    ]
-    if not values:
-        return None
-    return f"Training loss, {group}", vega.plot(
-        values,
-        mark={"type": "line", "strokeWidth": 1.5},
-        encoding={
-            "x": vega.axis("step", "optimizer step"),
-            "y": vega.axis("loss", "loss", zero=False),
-            "color": {"field": "of", "type": "nominal", "legend": {} if len(curves) > 1 else None},
-        },
-    )
+def _without_revisions(node: Any) -> Any:
+    """A part of a specification without the channels that distinguish revisions: a report shows one run."""
+    if isinstance(node, dict):
+        return {key: _without_revisions(value) for key, value in node.items() if not _is_revision(value)}
+    if isinstance(node, list):
+        return [_without_revisions(value) for value in node if not _is_revision(value)]
+    return node
 
 
-def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:
-    """At most `most` points, each the mean of adjacent ones.
-
-    >>> thinned([(1, 4.0), (2, 2.0), (3, 7.0)], most=2)
-    [(1.5, 3.0), (3.0, 7.0)]
-    """
-    size = -(-len(points) // most)
-    if size <= 1:
-        return list(points)
-    groups = [points[i : i + size] for i in range(0, len(points), size)]
-    return [(fmean(x for x, _ in group), fmean(y for _, y in group)) for group in groups]
+def _is_revision(channel: Any) -> bool:
+    return isinstance(channel, dict) and channel.get("field") == "rev"
 
 
-def reliability(model: str, rows: Curve) -> tuple[str, Spec]:
-    """The accuracy of the RM by its probability; on the diagonal it is calibrated."""
-    return _reliability(f"Reliability, {model}", rows)
-
-
-def reliability_calibrated(model: str, rows: Curve) -> tuple[str, Spec]:
-    """The accuracy by probability, with the temperature fitted on valid."""
-    return _reliability(f"Reliability with temperature, {model}", rows)
-
-
-def _reliability(caption: str, rows: Curve) -> tuple[str, Spec]:
-    values = [
-        {
-            "probability": float(row["probability"]),
-            "frequency": float(row["frequency"]),
-            "pairs": int(row["count"]),
-            "of": row["split"],
-        }
-        for row in rows
-        if row["probability"] and row["frequency"]
-    ]
-    scale = {"domain": [0.5, 1.0]}
-    encoding = {
-        "x": vega.axis("probability", "probability of the preferred one", scale=scale),
-        "y": vega.axis("frequency", "part ordered right", scale={"zero": False}),
-        "color": {"field": "of", "type": "nominal"},
-    }
-    diagonal = {
-        "data": {"values": [{"x": 0.5, "y": 0.5}, {"x": 1.0, "y": 1.0}]},
-        "mark": {"type": "line", "color": GREY, "strokeDash": [4, 4], "strokeWidth": 1},
-        "encoding": {
-            "x": {"field": "x", "type": "quantitative"},
-            "y": {"field": "y", "type": "quantitative"},
-        },
-    }
-    size = {"field": "pairs", "type": "quantitative", "legend": None, "scale": {"range": [15, 150]}}
-    layers = [
-        diagonal,
-        {"mark": {"type": "line", "strokeWidth": 1.5}, "encoding": encoding},
-        {"mark": {"type": "point", "filled": True, "opacity": 1}, "encoding": encoding | {"size": size}},
-    ]
-    return caption, vega.plot(values, layer=layers)
-
-
-def lengths(model: str, rows: Curve) -> tuple[str, Spec]:
-    """Histogram of the lengths of the RM's training data, in tokens."""
-    values = [
-        {"from": int(row["from"]), "count": int(row[key]), "of": key}
-        for row in rows
-        for key in ("queries", "responses", "sequences")
-        if row.get(key)
-    ]
-    return f"Lengths of the training data, {model}", vega.plot(
-        values,
-        mark={"type": "line", "strokeWidth": 1.5, "interpolate": "step-after"},
-        encoding={
-            "x": vega.axis("from", "tokens, from", scale={"type": "symlog"}),
-            "y": vega.axis("count", "texts"),
-            "color": {"field": "of", "type": "nominal"},
-        },
-    )
-
-
-def scores(metrics: Mapping[str, Any], rounds: Sequence[str]) -> tuple[str, Spec] | None:
+def scores(metrics: Mapping[str, Any], rounds: Sequence[str]) -> Plot | None:
     """The score of every LLM by the testing RM with its interval."""
     values = [
         {"llm": name, "score": stats["score_mean"], "low": stats["score_low"], "high": stats["score_high"]}
@@ -197,94 +121,48 @@ def scores(metrics: Mapping[str, Any], rounds: Sequence[str]) -> tuple[str, Spec
     if not values:
         return None
     y = {"field": "llm", "type": "nominal", "sort": None, "title": None}
-    layers: list[Spec] = [
-        {
-            "mark": {"type": "rule", "color": COLOURS[0], "strokeWidth": 2},
-            "encoding": {
-                "y": y,
-                "x": vega.axis("low", "score by the testing RM", zero=False),
-                "x2": {"field": "high"},
-            },
-        },
-        {
-            "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1, "color": COLOURS[0]},
-            "encoding": {"y": y, "x": vega.axis("score", "score by the testing RM", zero=False)},
-        },
-    ]
-    caption = "Language models by the testing RM, with 95 % intervals"
-    return caption, vega.plot(values, layer=layers, height={"step": 30})
-
-
-def histograms(desc: str) -> Callable[[str, Curve], tuple[str, Spec]]:
-    """Histogram of the rewards of an RM, a line for each kind of response."""
-
-    def draw(model: str, rows: Curve) -> tuple[str, Spec]:
-        values = [
-            {"reward": float(row["reward"]), "share": float(row["share"]), "of": row["kind"]} for row in rows
-        ]
-        encoding = {
-            "x": vega.axis("reward", "reward", zero=False),
-            "y": vega.axis("share", "share of the responses"),
-            "color": {"field": "of", "type": "nominal", "sort": None},
-        }
-        line = {"type": "line", "strokeWidth": 1.5, "interpolate": "step"}
-        return f"{desc}, {model}", vega.plot(values, mark=line, encoding=encoding)
-
-    return draw
-
-
-def margins(model: str, rows: Curve) -> tuple[str, Spec]:
-    """The accuracy of an RM by its margin, beside the probability that the margin implies."""
-    values = vega.numbers(rows, "margin", "accuracy", "low", "high", "probability")
-    expected = {
-        "mark": {"type": "line", "strokeWidth": 1.5, "color": GREY, "strokeDash": [4, 4]},
-        "encoding": {"x": vega.axis("margin", "margin"), "y": vega.axis("probability", "", zero=False)},
+    x = {"type": "quantitative", "title": "score by the testing RM", "scale": {"zero": False}}
+    interval = {
+        "mark": {"type": "rule", "strokeWidth": 2},
+        "encoding": {"y": y, "x": x | {"field": "low"}, "x2": {"field": "high"}},
     }
-    layers = [expected, *vega.points("margin", "margin", "accuracy", "part ordered right")]
-    return f"Accuracy by margin, with the promised probability, {model}", vega.plot(values, layer=layers)
+    mean = {
+        "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+        "encoding": {"y": y, "x": x | {"field": "score"}},
+    }
+    spec = {"data": {"values": values}, "width": 280, "height": {"step": 30}, "layer": [interval, mean]}
+    return Plot("scores", "Language models by the testing RM, with 95 % intervals", spec)
 
 
-def truth(model: str, rows: Curve) -> tuple[str, Spec]:
-    """The true reward of the LLMs' answers by the reward of an RM."""
-    values = vega.numbers(rows, "reward", "true_reward", "low", "high")
-    layers = vega.points("reward", "reward", "true_reward", "true reward")
-    return f"True reward by reward, {model}", vega.plot(values, layer=layers)
-
-
-def game(model: str, rows: Curve) -> tuple[str, Spec]:
-    """The score of each arm's LLM by round, by the testing RM."""
+def lengths(curves: Mapping[str, Curve], rounds: Sequence[str]) -> Plot | None:
+    """Histograms of the lengths of each RM's training data, in tokens."""
+    folders = {"base_rm": "r0/train_base_rm", "test_rm": "r0/test_rm"}
+    folders |= {f"apo_rm_{round}": f"{round}/train_apo_rm" for round in rounds}
     values = [
-        {"round": row["round"], "of": row["arm"], **{key: float(row[key]) for key in SCORE}}
-        for row in rows
-        if row["score"]
+        {"model": model, "kind": kind, "from": int(row["from"]), "count": int(row[kind])}
+        for model, folder in folders.items()
+        for row in curves.get(f"{folder}/lengths", [])
+        for kind in ("queries", "responses", "sequences")
+        if row.get(kind)
     ]
-    x = {"field": "round", "type": "ordinal", "sort": None, "title": "round", "axis": {"labelAngle": 0}}
-    color = {"field": "of", "type": "nominal", "sort": None}
-    y = vega.axis("score_low", "score by the testing RM", zero=False)
-    layers: list[Spec] = [
-        {
-            "mark": {"type": "rule"},
-            "encoding": {"x": x, "y": y, "y2": {"field": "score_high"}, "color": color},
+    if not values:
+        return None
+    tokens = {
+        "field": "from",
+        "title": "tokens, at least",
+        "scale": {"type": "symlog"},
+        "axis": {"labelSeparation": 6},
+    }
+    histogram = {
+        "width": 200,
+        "height": 150,
+        "mark": {"type": "line", "strokeWidth": 1.5, "interpolate": "step-after"},
+        "encoding": {
+            "x": tokens | {"type": "quantitative"},
+            "y": {"field": "count", "type": "quantitative", "title": "texts", "axis": {"titlePadding": 10}},
+            "color": {"field": "kind", "type": "nominal"},
         },
-        {
-            "mark": {"type": "line", "point": True, "strokeWidth": 1.5},
-            "encoding": {"x": x, "y": y | {"field": "score"}, "color": color},
-        },
-    ]
-    return f"The game by round, {model}", vega.plot(values, layer=layers)
-
-
-SCORE = ("score", "score_low", "score_high")
-
-
-# The plot of a curve file, by its name without folder and ending, from its model and its rows.
-BY_FILE: dict[str, Callable[[str, Curve], tuple[str, Spec]]] = {
-    "rounds": game,
-    "reliability": reliability,
-    "reliability_calibrated": reliability_calibrated,
-    "rewards": histograms("Rewards of chosen and rejected"),
-    "margins": margins,
-    "golden_samples": histograms("Rewards of golden answers and of the LLMs'"),
-    "truth": truth,
-    "lengths": lengths,
-}
+    }
+    by_model = {"field": "model", "type": "nominal", "sort": list(folders), "title": None}
+    spec = {"data": {"values": values}, "facet": by_model, "columns": 4, "spec": histogram}
+    return Plot("lengths", "Lengths of the training data of the reward models", spec)

@@ -13,24 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from apo.core.records import Row
-from apo.report.figures import Figure, figures, not_drawn
+from apo.report.figures import Figure
 from apo.report.missing import missing_stages, stages_of
 from apo.report.run import Run
 from apo.report.summary import verdict
-from apo.report.tables import Table, everything, number, parameters, tables
-from apo.report.transcript_counts import count_choices
-from apo.report.transcripts import MEASURES
+from apo.report.tables import Table, all_metrics, number, parameters, tables
+from apo.report.transcripts import MEASURES, count_choices
 
 HERE = Path(__file__).parent
 DIGITS = 4  # of rewards in the page; the files have all
 
 
-def build_page(run: Run, shown: Sequence[Row], settings: Mapping[str, Any]) -> str:
+def build_page(
+    run: Run, plots: Sequence[Figure], displayed: Sequence[Row], settings: Mapping[str, Any]
+) -> str:
     """The report as one HTML document.
 
     Args:
         run: The run.
-        shown: The transcripts that the page shows.
+        plots: The plots of the run.
+        displayed: The transcripts that the page shows.
         settings: All sections of params.yaml.
     """
     rounds = [entry["id"] for entry in settings["rounds"]]
@@ -45,11 +47,11 @@ def build_page(run: Run, shown: Sequence[Row], settings: Mapping[str, Any]) -> s
         "navigation": _navigation(metric_tables),
         "missing": _missing(run, rounds),
         "tables": "\n".join(_section(table) for table in metric_tables),
-        "figures": _figures(run, rounds),
-        "transcripts": _about_transcripts(run.transcripts, shown),
-        "data": as_json({"measures": MEASURES, "rows": [_rounded(row) for row in shown]}),
+        "figures": _figures(plots),
+        "transcripts": _about_transcripts(run.transcripts, displayed),
+        "data": as_json({"measures": MEASURES, "rows": [_rounded(row) for row in displayed]}),
         "parameters": _parameters(run.metrics, settings, rounds),
-        "everything": "\n".join(_details(table) for table in everything(run.metrics)),
+        "all_metrics": "\n".join(_details(table) for table in all_metrics(run.metrics)),
     }
     template = (HERE / "page.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
@@ -89,8 +91,8 @@ def _verdicts(metrics: Mapping[str, Any], rounds: Sequence[str]) -> str:
     return "\n".join(paragraphs) or nobody
 
 
-def _navigation(shown: Sequence[Table]) -> str:
-    links = [(_slug(table), table.title) for table in shown]
+def _navigation(metric_tables: Sequence[Table]) -> str:
+    links = [(_slug(table), table.title) for table in metric_tables]
     links += [
         ("plots", "Plots"),
         ("transcripts", "Transcripts"),
@@ -144,24 +146,20 @@ def _details(table: Table, kind: str = "") -> str:
     return f"<details><summary>{title}</summary>{content}</details>"
 
 
+def _figures(plots: Sequence[Figure]) -> str:
+    if not plots:
+        return '<p class="note">This run has no curves.</p>'
+    return f'<div class="figures">{"".join(map(_figure, plots))}</div>'
+
+
 def _figure(figure: Figure) -> str:
     caption = escape(figure.caption)
     svg = figure.svg.replace("<svg ", f'<svg role="img" aria-label="{caption}" ', 1)
-    return f"<figure><figcaption>{caption}</figcaption>{svg}</figure>"
+    scrollable = f'<div class="scroll" role="region" tabindex="0" aria-label="{caption}">{svg}</div>'
+    return f"<figure><figcaption>{caption}</figcaption>{scrollable}</figure>"
 
 
-def _figures(run: Run, rounds: Sequence[str]) -> str:
-    plots = [_figure(figure) for figure in figures(run.curves, run.metrics, rounds)]
-    html = (
-        f'<div class="figures">{"".join(plots)}</div>'
-        if plots
-        else '<p class="note">This run has no curves.</p>'
-    )
-    unplotted = not_drawn(run.curves)
-    return html + (f'<p class="note">Not drawn: {escape(", ".join(unplotted))}.</p>' if unplotted else "")
-
-
-def _about_transcripts(rows: Sequence[Row], shown: Sequence[Row]) -> str:
+def _about_transcripts(rows: Sequence[Row], displayed: Sequence[Row]) -> str:
     """The number of transcripts by round and split, and how often the two RMs agree."""
     if not rows:
         return '<p class="note">This run has none.</p>'
@@ -177,7 +175,7 @@ def _about_transcripts(rows: Sequence[Row], shown: Sequence[Row]) -> str:
         compared = [number(equal), number(different)] if equal + different else ["", ""]
         cells.append([f"{round}, {words[split]}", number(len(group)), *compared])
     head = ["", "transcripts", "both RMs chose the same", "chose differently"]
-    left_out = len(rows) - len(shown)
+    left_out = len(rows) - len(displayed)
     omitted = f"{left_out:,} transcripts are left out of the page (<code>report.max_transcripts</code>). "
     disagreement = (
         "Two RMs disagree by what each loses, in its own rewards, by the choice of the other: 0 where both "

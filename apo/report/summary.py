@@ -52,12 +52,12 @@ def verdict(evaluation: Mapping[str, Any], round: str) -> str:
     """
     text = f"{round}, this run:"
     for key, rater in (("score", "testing RM"), ("true_reward", "true reward")):
-        duel = evaluation.get(f"llm_apo_{round}_vs_llm_base_{round}", {}).get(key)
-        if duel:
+        comparison = evaluation.get(f"llm_apo_{round}_vs_llm_base_{round}", {}).get(key)
+        if comparison:
             text += (
-                f"\n  llm_apo minus llm_base by the {rater}: {duel['difference']:+.3f} "
-                f"({duel['low']:+.3f} to {duel['high']:+.3f}), "
-                f"{duel['win']} won, {duel['tie']} tied, {duel['lose']} lost"
+                f"\n  llm_apo minus llm_base by the {rater}: {comparison['difference']:+.3f} "
+                f"({comparison['low']:+.3f} to {comparison['high']:+.3f}), "
+                f"{comparison['win']} won, {comparison['tie']} tied, {comparison['lose']} lost"
             )
     if "chosen" in evaluation:
         apo, base, gap = (evaluation["chosen"][key] for key in ("apo", "base", "apo_vs_base"))

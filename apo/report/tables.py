@@ -56,11 +56,11 @@ def bounds(metrics: Metrics, key: str) -> tuple[str | None, str | None]:
 def tables(metrics: Metrics, rounds: Sequence[str]) -> list[Table]:
     """All tables that have a row, without empty columns."""
     candidates = [
-        duels(metrics, rounds),
+        pairwise_results(metrics, rounds),
         language_models(metrics, rounds),
         reward_models(metrics, rounds),
         by_kind(metrics, rounds),
-        choices(metrics, rounds),
+        selection_table(metrics, rounds),
         payoff(metrics, rounds),
         judge(metrics),
     ]
@@ -73,14 +73,14 @@ def reward_models(metrics: Metrics, rounds: Sequence[str]) -> Table:
     best: list[str] = []
     for name, part, evaluation in _evaluations(metrics, rounds):
         truth, ece = evaluation.get("truth", {}), metrics[name].get("calibration", {})
-        shown = {**evaluation, **(ece if part == "valid" else {})}
+        with_interval = {**evaluation, **(ece if part == "valid" else {})}
         rows.append(
             [
                 f"{name}, {part}",
                 interval(evaluation, "accuracy"),
                 number(evaluation.get("nll")),
                 number(evaluation.get("brier")),
-                interval(shown, "ece_10"),
+                interval(with_interval, "ece_10"),
                 number(evaluation.get("calibrated", {}).get("ece_10")),
                 number(evaluation.get("margin_mean")),
                 number(truth.get("agreement")),
@@ -158,28 +158,28 @@ def language_models(metrics: Metrics, rounds: Sequence[str]) -> Table:
     return Table("Language models", note, ["", *columns.values()], rows)
 
 
-def duels(metrics: Metrics, rounds: Sequence[str]) -> Table:
+def pairwise_results(metrics: Metrics, rounds: Sequence[str]) -> Table:
     """A row for each pair of LLMs and each judge."""
     rows = []
     for round in rounds:
-        for pair, duel in metrics.get(f"evaluate_{round}", {}).items():
+        for pair, comparison in metrics.get(f"evaluate_{round}", {}).items():
             for key, rater in (("score", "testing RM"), ("true_reward", "true reward")):
-                if pair != "chosen" and key in duel:
-                    rows.append([pair.replace("_vs_", " against "), rater, *_duel(duel[key])])
+                if pair != "chosen" and key in comparison:
+                    rows.append([pair.replace("_vs_", " against "), rater, *_pairwise_cells(comparison[key])])
     note = "Mean difference with its paired bootstrap interval; a tie counts half in the win rate."
-    return Table("Who wins", note, ["", "judged by", *DUEL], rows)
+    return Table("Who wins", note, ["", "judged by", *PAIRWISE_COLUMNS], rows)
 
 
-DUEL = ["difference", "won", "tied", "lost", "win rate", "sign test p"]
+PAIRWISE_COLUMNS = ["difference", "won", "tied", "lost", "win rate", "sign test p"]
 
 
-def _duel(duel: Metrics) -> list[str]:
-    counts = [number(duel.get(key)) for key in ("win", "tie", "lose")]
-    rate, p = interval(duel, "win_rate"), number(duel.get("sign_test_p"))
-    return [interval(duel, "difference"), *counts, rate, p]
+def _pairwise_cells(comparison: Metrics) -> list[str]:
+    counts = [number(comparison.get(key)) for key in ("win", "tie", "lose")]
+    rate, p = interval(comparison, "win_rate"), number(comparison.get("sign_test_p"))
+    return [interval(comparison, "difference"), *counts, rate, p]
 
 
-def choices(metrics: Metrics, rounds: Sequence[str]) -> Table:
+def selection_table(metrics: Metrics, rounds: Sequence[str]) -> Table:
     """The true reward of the samples that each RM chose in its arm."""
     rows = []
     for round in rounds:
@@ -233,7 +233,7 @@ def judge(metrics: Metrics) -> Table:
     return Table("A judge from outside", note, ["", *(key.replace("_", " ") for key in columns)], rows)
 
 
-def everything(metrics: Metrics) -> list[Table]:
+def all_metrics(metrics: Metrics) -> list[Table]:
     """All metrics, a table for each top-level key, with the interval of each value."""
     return [
         Table(name, "", ["metric", "value", "95 % interval"], list(_leaves(content, "")))

@@ -4,10 +4,11 @@ A row is `{query_id, round, split, kind, query, answers: [{by, text}], rewards: 
 index}, measures: {name: number}}`. The rewards are in the order of the answers, null if there is none.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from apo.core.records import Row
+from apo.core.subset import subsample
 
 ARMS = {"base": "base RM", "apo": "APO RM"}
 # The measures by which the page sorts transcripts, with their labels.
@@ -124,6 +125,24 @@ def judged_answers(round: str, llms: Tables, golden: Mapping[str, str]) -> Itera
             measures["score_apo"] = means["apo", "score"]
         golden_answers = {} if "golden" in llms else golden
         yield _transcript(row, round, "test", answers, rewards, {}, measures, golden_answers, None)
+
+
+def limit_transcripts(rows: Iterable[Row], limit: int, *, seed: int) -> list[Row]:
+    """At most `limit` transcripts of each round and split, 0 for all: a seeded subset in the given order."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["round"], row["split"]), []).append(row)
+    return [row for group in groups.values() for row in subsample(group, max_queries=limit, seed=seed)]
+
+
+def count_choices(rows: Sequence[Row]) -> tuple[int, int]:
+    """The number of queries for which both RMs chose the same sample, and for which they did not.
+
+    Transcripts whose samples only one RM rated do not count.
+    """
+    rated = [row for row in rows if "disagreement" in row["measures"]]
+    equal = sum(len(set(row["chosen"].values())) == 1 for row in rated)
+    return equal, len(rated) - equal
 
 
 def _transcript(

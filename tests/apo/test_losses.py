@@ -11,13 +11,11 @@ from torch import Tensor
 
 from apo import losses
 from apo.losses import (
-    apo_loss_sums,
+    apo_loss_sum,
     bradley_terry,
-    count_pairs,
     ordered_pairs,
     pair_loss_sums,
     pairs_in_order,
-    ranking_loss_sum,
     wgan,
 )
 
@@ -30,6 +28,11 @@ def row(*values: float, grad: bool = False) -> Tensor:
 
 def everything(labels: Tensor) -> Tensor:
     return torch.ones_like(labels, dtype=torch.bool)
+
+
+def ranking_loss(rewards: Tensor, labels: Tensor, *, mask: Tensor) -> Tensor:
+    """The Bradley-Terry loss over all pairs."""
+    return pair_loss_sums(rewards, labels, mask=mask, pair_loss=bradley_terry).sum()
 
 
 def random_items(seed: int, items: int = 5, responses: int = 4) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,9 +53,7 @@ def test_the_docstring_examples() -> None:
 
 def test_bradley_terry_of_a_tie_is_ln_2() -> None:
     labels = row(1.0, 0.0)
-    assert ranking_loss_sum(row(3.0, 3.0), labels, mask=everything(labels)).item() == pytest.approx(
-        math.log(2)
-    )
+    assert ranking_loss(row(3.0, 3.0), labels, mask=everything(labels)).item() == pytest.approx(math.log(2))
 
 
 def test_pairs_in_order_by_hand() -> None:
@@ -68,8 +69,8 @@ def test_pairs_in_order_by_hand() -> None:
 def test_bradley_terry_costs_less_for_the_right_order() -> None:
     # sigma(ln 3) = 3/4 and sigma(-ln 3) = 1/4: -ln(3/4) ahead, -ln(1/4) behind.
     labels, ahead = row(1.0, 0.0), row(math.log(3), 0.0)
-    assert ranking_loss_sum(ahead, labels, mask=everything(labels)).item() == pytest.approx(math.log(4 / 3))
-    assert ranking_loss_sum(-ahead, labels, mask=everything(labels)).item() == pytest.approx(math.log(4))
+    assert ranking_loss(ahead, labels, mask=everything(labels)).item() == pytest.approx(math.log(4 / 3))
+    assert ranking_loss(-ahead, labels, mask=everything(labels)).item() == pytest.approx(math.log(4))
 
 
 def test_wgan_is_the_negative_margin() -> None:
@@ -85,22 +86,24 @@ def test_ordered_pairs_are_all_strict_orders_of_real_responses() -> None:
     mask = torch.tensor([[True, True, True, False]])
     where = ordered_pairs(labels, mask=mask).nonzero().tolist()
     assert where == [[0, 0, 1], [0, 0, 2]]
-    assert count_pairs(labels, mask=mask).item() == 2
-    assert count_pairs(labels, mask=everything(labels)).item() == 5  # 3 below the first, 1 + 1 above the last
+    assert ordered_pairs(labels, mask=mask).sum().item() == 2
+    assert (
+        ordered_pairs(labels, mask=everything(labels)).sum().item() == 5
+    )  # 3 below the first, 1 + 1 above the last
 
 
-def test_count_pairs_of_golden_and_four_samples_is_four() -> None:
+def test_ordered_pairs_of_golden_and_four_samples_are_four() -> None:
     labels = row(1.0, 0.0, 0.0, 0.0, 0.0)
-    assert count_pairs(labels, mask=everything(labels)).item() == 4
+    assert ordered_pairs(labels, mask=everything(labels)).sum().item() == 4
 
 
-def test_apo_loss_sums_by_hand() -> None:
+def test_apo_loss_sum_by_hand() -> None:
     # A human tie costs ln 2, two pairs golden > sample at margin ln 3 cost ln(4/3) each; 3 pairs in all.
     rewards = torch.tensor([[0.0, 0.0, 9.0], [math.log(3), 0.0, 0.0]], dtype=torch.float64)
     labels = torch.tensor([[0.0, 1.0, -1.0], [1.0, 0.0, 0.0]], dtype=torch.float64)
     mask, is_adversarial = labels >= 0, torch.tensor([False, True])
-    assert count_pairs(labels, mask=mask).item() == 3
-    total, human, adversarial = apo_loss_sums(
+    assert ordered_pairs(labels, mask=mask).sum().item() == 3
+    total = apo_loss_sum(
         rewards,
         labels,
         mask=mask,
@@ -110,15 +113,13 @@ def test_apo_loss_sums_by_hand() -> None:
         num_samples=4,
         loss="ranking",
     )
-    assert human.item() == pytest.approx(math.log(2))
-    assert adversarial.item() == pytest.approx(2 * math.log(4 / 3))
     assert total.item() == pytest.approx(0.5 * math.log(2) + 0.025 * 2 * math.log(4 / 3))
 
 
-def test_apo_loss_sums_with_wgan_leaves_human_pairs_at_bradley_terry() -> None:
+def test_apo_loss_sum_with_wgan_leaves_human_pairs_at_bradley_terry() -> None:
     rewards = torch.tensor([[0.0, 0.0], [3.0, 1.0]], dtype=torch.float64)
     labels = torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
-    sums = apo_loss_sums(
+    total = apo_loss_sum(
         rewards,
         labels,
         mask=everything(labels),
@@ -128,9 +129,7 @@ def test_apo_loss_sums_with_wgan_leaves_human_pairs_at_bradley_terry() -> None:
         num_samples=1,
         loss="wgan",
     )
-    assert sums.human.item() == pytest.approx(math.log(2))
-    assert sums.adversarial.item() == -2.0
-    assert sums.total.item() == pytest.approx(math.log(2) - 2.0)
+    assert total.item() == pytest.approx(math.log(2) - 2.0)
 
 
 # Properties
@@ -172,7 +171,7 @@ def test_pair_loss_sums_permute_with_responses_and_items(pair_loss) -> None:
 def test_pair_loss_sums_depend_on_the_order_of_scores_alone() -> None:
     rewards, labels, mask = random_items(2)
     assert torch.equal(
-        ranking_loss_sum(rewards, labels, mask=mask), ranking_loss_sum(rewards, labels**3 - 7.0, mask=mask)
+        ranking_loss(rewards, labels, mask=mask), ranking_loss(rewards, labels**3 - 7.0, mask=mask)
     )
 
 
@@ -204,16 +203,16 @@ def test_pair_loss_sums_ignore_the_content_of_a_masked_slot(pair_loss, poison) -
 
 def test_pair_loss_sums_of_a_real_nan_are_nan() -> None:
     labels = row(1.0, 0.0)
-    assert ranking_loss_sum(row(math.nan, 0.0), labels, mask=everything(labels)).isnan()
+    assert ranking_loss(row(math.nan, 0.0), labels, mask=everything(labels)).isnan()
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 4])
-def test_apo_loss_sums_of_micro_batches_add_up_to_the_step(cut) -> None:
+def test_apo_loss_sum_of_micro_batches_add_up_to_the_step(cut) -> None:
     rewards, labels, mask = random_items(3)
     is_adversarial = torch.tensor([True, False, True, False, False])
 
     def sums(part: slice) -> tuple[Tensor, Tensor]:
-        total = apo_loss_sums(
+        total = apo_loss_sum(
             rewards[part],
             labels[part],
             mask=mask[part],
@@ -222,8 +221,8 @@ def test_apo_loss_sums_of_micro_batches_add_up_to_the_step(cut) -> None:
             coeff=0.1,
             num_samples=4,
             loss="ranking",
-        ).total
-        return total, count_pairs(labels[part], mask=mask[part])
+        )
+        return total, ordered_pairs(labels[part], mask=mask[part]).sum()
 
     (whole, pairs), (first, one), (second, two) = map(sums, [slice(None), slice(cut), slice(cut, None)])
     assert pairs == one + two
@@ -235,16 +234,16 @@ def test_apo_loss_sums_of_micro_batches_add_up_to_the_step(cut) -> None:
 
 def test_bradley_terry_gradient_is_sigma_minus_one() -> None:
     labels, rewards = row(0.0, 1.0), row(0.7, -0.4, grad=True)
-    ranking_loss_sum(rewards, labels, mask=everything(labels)).backward()
+    ranking_loss(rewards, labels, mask=everything(labels)).backward()
     slope = 1 / (1 + math.exp(1.1)) - 1  # margin r_1 - r_0 = -1.1
     assert rewards.grad is not None
     assert rewards.grad.tolist()[0] == pytest.approx([-slope, slope])
 
 
-def test_ranking_loss_sum_gradient_sums_over_the_pairs() -> None:
+def test_bradley_terry_gradient_sums_over_the_pairs() -> None:
     values, levels = [0.3, -1.2, 2.0, 0.1], [1.0, 0.0, 0.5, 0.5]
     rewards, labels = row(*values, grad=True), row(*levels)
-    ranking_loss_sum(rewards, labels, mask=everything(labels)).backward()
+    ranking_loss(rewards, labels, mask=everything(labels)).backward()
     expected = [0.0] * 4
     for i in range(4):
         for j in range(4):
@@ -268,7 +267,7 @@ def test_pair_loss_sums_pass_gradcheck(pair_loss) -> None:
 def test_bradley_terry_stays_finite_at_far_margins_in_float32() -> None:
     rewards = torch.tensor([[-1e4, 1e4]], requires_grad=True)
     labels = torch.tensor([[1.0, 0.0]])
-    loss = ranking_loss_sum(rewards, labels, mask=everything(labels))
+    loss = ranking_loss(rewards, labels, mask=everything(labels))
     loss.backward()
     assert loss.item() == 2e4
     assert rewards.grad is not None and rewards.grad.tolist() == [[-1.0, 1.0]]
@@ -276,4 +275,4 @@ def test_bradley_terry_stays_finite_at_far_margins_in_float32() -> None:
 
 def test_losses_refuse_wrong_shapes() -> None:
     with pytest.raises(Exception, match=r"(?i)type-check"):
-        ranking_loss_sum(row(1.0, 2.0), row(1.0, 0.0, 0.0), mask=everything(row(1.0, 0.0)))
+        ranking_loss(row(1.0, 2.0), row(1.0, 0.0, 0.0), mask=everything(row(1.0, 0.0)))

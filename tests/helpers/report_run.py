@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from apo.report.figures import figures
 from apo.report.page import build_page
 from apo.report.run import Run
 
@@ -210,7 +211,6 @@ def _write_metrics(folder: Path) -> None:
     ):
         (curves / name).parent.mkdir(parents=True, exist_ok=True)
         (curves / f"{name}.csv").write_text(text)
-    (curves / "r0/test_rm/novel.csv").write_text("a,b\n1,2\n")
 
 
 def settings() -> dict[str, Any]:
@@ -220,7 +220,8 @@ def settings() -> dict[str, Any]:
 
 
 def page_of(run: Run) -> str:
-    return build_page(run, run.transcripts, settings())
+    plots = figures(run.curves, run.metrics, ["r1"])
+    return build_page(run, plots, run.transcripts, settings())
 
 
 def text_of(page: str) -> str:

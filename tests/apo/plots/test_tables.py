@@ -1,7 +1,7 @@
 """apo/plots/tables.py: the tables that are drawn, by hand."""
 
 from apo.metrics.statistics import wilson_interval
-from apo.plots.tables import COLUMNS, POINTS, by_measure, join, reliability, thinned
+from apo.plots.tables import COLUMNS, MAX_POINTS, by_measure, downsample, join, reliability
 
 
 def steps(losses: list[float], accuracies: dict[int, float] | None = None) -> list[dict[str, str]]:
@@ -12,25 +12,25 @@ def steps(losses: list[float], accuracies: dict[int, float] | None = None) -> li
     ]
 
 
-def test_thinned_leaves_a_short_curve() -> None:
-    assert thinned(steps([3.0, 2.0], {2: 0.5})) == [
+def test_downsample_leaves_a_short_curve() -> None:
+    assert downsample(steps([3.0, 2.0], {2: 0.5})) == [
         {"step": 1, "loss": 3.0},
         {"step": 2, "loss": 2.0, "accuracy": 0.5},
     ]
 
 
-def test_thinned_averages_a_long_curve() -> None:
+def test_downsample_averages_a_long_curve() -> None:
     """250 steps in 100 windows of 2 and 3: 1-2, 3-5, ..., 248-250."""
-    rows = thinned(steps([float(n) for n in range(1, 251)], {1: 1.0, 4: 0.5, 5: 0.0}))
-    assert len(rows) == POINTS
+    rows = downsample(steps([float(n) for n in range(1, 251)], {1: 1.0, 4: 0.5, 5: 0.0}))
+    assert len(rows) == MAX_POINTS
     assert rows[0] == {"step": 2, "loss": 1.5, "accuracy": 1.0}  # step 2 has no pair of the kind
     assert rows[1] == {"step": 5, "loss": 4.0, "accuracy": 0.25}
     assert rows[-1] == {"step": 250, "loss": 249.0}
     assert sum(row["loss"] * (3 if i % 2 else 2) for i, row in enumerate(rows)) == sum(range(1, 251))
 
 
-def test_thinned_of_no_steps_is_empty() -> None:
-    assert thinned([{"step": "0"}]) == []
+def test_downsample_of_no_steps_is_empty() -> None:
+    assert downsample([{"step": "0"}]) == []
 
 
 def test_reliability_is_of_test_alone_without_empty_bins() -> None:

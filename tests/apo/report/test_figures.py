@@ -1,42 +1,65 @@
-"""apo/report/figures.py: every curve is drawn or named."""
+"""apo/report/figures.py: the plots of `dvc plots` and two more, from the curves of a run."""
 
 from pathlib import Path
 
-from apo.report.figures import figures, not_drawn, thinned
+from apo.plots.tables import read_tables
+from apo.report.figures import dvc_plots, figures, join_rounds
 from apo.report.run import read_run
+from stages.plots import main as plots
+from stages.tables import main as tables
 
 
-def test_thinned_keeps_the_mean() -> None:
-    points = [(float(i), float(i % 3)) for i in range(300)]
-    curve = thinned(points, most=60)
-    assert len(curve) == 60 and curve[0] == (2.0, (0 + 1 + 2 + 0 + 1) / 5)
-    assert abs(sum(y for _, y in curve) / 60 - sum(y for _, y in points) / 300) < 1e-9
-    assert thinned(points[:60], most=60) == points[:60]
-    assert thinned([], most=60) == []
-
-
-def test_figures_draw_or_name_every_curve(folder: Path) -> None:
+def test_figures_draw_the_plots_that_have_values(folder: Path) -> None:
     run = read_run(["r1"])
     drawn = figures(run.curves, run.metrics, ["r1"])
-    assert [one.caption for one in drawn] == [
-        "Language models by the testing RM, with 95 % intervals",
-        "Training loss, reward models",
-        "Training loss, language models in alignment",
-        "Training loss, backbone",
-        "Training loss, actor",
-        "The game by round, testing RM, r1",
-        "Reliability, testing RM",
-        "Rewards of chosen and rejected, base RM",
-        "Accuracy by margin, with the promised probability, base RM",
-        "Rewards of golden answers and of the LLMs', APO RM, r1",
-        "True reward by reward, APO RM, r1",
-    ]
-    assert not_drawn(run.curves) == [
-        "r0/test_rm/novel",
-        "r1/payoff/base_rm/truth",
-    ]  # one without rows, one unknown
+    assert [one.name for one in drawn] == [
+        "scores",
+        "rm_loss",
+        "llm_loss",
+        "reliability",
+        "margins",
+        "rewards",
+        "golden_samples",
+        "truth",
+        "rounds",
+    ]  # no accuracy of the human pairs, no lengths
     assert all(one.svg.startswith("<svg ") and "<script" not in one.svg for one in drawn)
     assert figures(run.curves, run.metrics, ["r1"]) == drawn
-    for name in ("base RM", "testing RM", "APO RM, r1"):
-        assert f">{name}</text>" in drawn[1].svg
+    svgs = {one.name: one.svg for one in drawn}
+    for name in ("base_rm", "test_rm", "apo_rm_r1", "optimizer step", "loss, nats a pair"):
+        assert f">{name}</text>" in svgs["rm_loss"]
     assert figures({}, {}, ["r1"]) == []
+
+
+def test_figures_show_the_lengths_of_every_rm(folder: Path) -> None:
+    rows = [{"from": "0", "to": "1", "queries": "2", "responses": "4", "sequences": "4"}]
+    curves = {f"{name}/lengths": rows for name in ("r0/train_base_rm", "r0/test_rm", "r1/train_apo_rm")}
+    (drawn,) = figures(curves, {}, ["r1"])
+    for text in ("base_rm", "test_rm", "apo_rm_r1", "queries", "responses", "sequences"):
+        assert f">{text}</text>" in drawn.svg
+
+
+def test_dvc_plots_have_no_revision_and_no_open_placeholder(folder: Path) -> None:
+    drawn = list(dvc_plots(join_rounds(read_run(["r1"]).curves, ["r1"])))
+    assert len(drawn) == 8
+    for plot in drawn:
+        assert "DVC_METRIC" not in str(plot.spec), plot.name
+        assert "{'field': 'rev'" not in str(plot.spec), plot.name
+
+
+def test_join_rounds_gives_the_tables_of_the_stages(folder: Path) -> None:
+    """The rows of `metrics/plots` of a run of one round."""
+    metrics = Path("metrics")
+    tables("r1", metrics / "curves/r0", metrics / "curves/r1", Path("no_tables"), metrics / "tables/r1")
+    plots(metrics / "tables/r1", metrics / "plots")
+    joined = join_rounds(read_run(["r1"]).curves, ["r1"])
+    assert joined == read_tables(metrics / "plots")
+    assert sum(map(len, joined.values())) > 20
+
+
+def test_join_rounds_keeps_a_table_that_the_last_round_does_not_have_yet(folder: Path) -> None:
+    curves = read_run(["r1"]).curves
+    step = [{"step": "1", "loss": "0.5"}]
+    joined = join_rounds(curves | {"r2/train_apo_rm/training": step}, ["r1", "r2"])
+    assert joined["rounds"] == join_rounds(curves, ["r1"])["rounds"] != []
+    assert joined["rm_training"][-1]["model"] == "apo_rm_r2"

@@ -8,8 +8,6 @@ from xml.etree import ElementTree
 import pytest
 
 from apo.report.__main__ import main
-from apo.report.figures import figures
-from apo.report.run import read_run
 from tests.helpers.report_run import ROOT, text_of
 
 
@@ -35,12 +33,11 @@ def test_main_names_a_broken_metrics_file_in_one_line(folder: Path) -> None:
 
 def test_main_writes_plots_as_files(folder: Path) -> None:
     main(Path("report.html"), Path("plots"))
-    run = read_run(["r1"])
     drawn = {path.name: path.read_text(encoding="utf-8") for path in Path("plots").iterdir()}
-    wanted = figures(run.curves, run.metrics, ["r1"])
-    assert len(drawn) == len(wanted) > 3
+    assert {"scores.svg", "rm_loss.svg", "reliability.svg", "rounds.svg"} <= drawn.keys()
     assert all(ElementTree.fromstring(svg).tag.endswith("svg") for svg in drawn.values())
-    assert "language-models-by-the-testing-rm-with-95-intervals.svg" in drawn
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert page.count("<figure>") == len(drawn)
 
 
 def test_main_imports_no_torch() -> None:

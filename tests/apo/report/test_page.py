@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from apo.report.page import build_page
 from apo.report.run import read_run
 from tests.helpers.browser import Seen, opened
-from tests.helpers.report_run import HOSTILE, settings, write_run
+from tests.helpers.report_run import HOSTILE, page_of, write_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROW = 60  # the height of a row, pixels
@@ -23,7 +22,7 @@ def write_report(folder: Path, *, queries: int) -> Path:
         patch.chdir(folder)
         run = read_run(["r1"])
     file = folder / "report.html"
-    file.write_text(build_page(run, run.transcripts, settings()), encoding="utf-8")
+    file.write_text(page_of(run), encoding="utf-8")
     return file
 
 
@@ -66,7 +65,7 @@ def test_page_opens_without_an_error(shown: tuple[Page, Seen]) -> None:
     page, _ = shown
     assert "llm_apo minus llm_base by the testing RM" in page.locator(".verdict").inner_text()
     assert count(page) == "15 of 15 transcripts"
-    assert page.locator("figure svg").count() == 11
+    assert page.locator("figure svg").count() == 9
     assert page.get_by_role("listbox").count() == 1 and page.locator("#list [role=option]").count() == 15
 
 

@@ -14,4 +14,4 @@ def test_read_run_of_a_whole_run_lacks_nothing(folder: Path) -> None:
     assert "r1, this run: llm_apo minus llm_base by the testing RM: +0.500 (+0.250 to +0.750)" in text
     assert "This run is not whole" not in text
     assert "No judge from outside was named" in text
-    assert "apo.coeff" in text and "Not drawn: r0/test_rm/novel, r1/payoff/base_rm/truth." in text
+    assert "apo.coeff" in text

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from apo.report.run import read_run
-from apo.report.tables import bounds, everything, interval, number, tables
+from apo.report.tables import all_metrics, bounds, interval, number, tables
 
 
 def test_number_and_interval_by_hand() -> None:
@@ -18,7 +18,7 @@ def test_number_and_interval_by_hand() -> None:
         "a",
         "True",
     ]
-    duel = {
+    comparison = {
         "difference": 0.5,
         "low": 0.25,
         "high": 0.75,
@@ -26,8 +26,8 @@ def test_number_and_interval_by_hand() -> None:
         "win_rate_low": 0.4,
         "win_rate_high": 0.6,
     }
-    assert interval(duel, "difference") == "0.500 (0.250 to 0.750)"
-    assert interval(duel, "win_rate") == "0.500 (0.400 to 0.600)"
+    assert interval(comparison, "difference") == "0.500 (0.250 to 0.750)"
+    assert interval(comparison, "win_rate") == "0.500 (0.400 to 0.600)"
     assert bounds({"score_mean": 1.0, "score_low": 0.0, "score_high": 2.0}, "score_mean") == (
         "score_low",
         "score_high",
@@ -75,13 +75,13 @@ def test_tables_hold_the_metrics(folder: Path) -> None:
     }
 
 
-def test_everything_loses_no_metric(folder: Path) -> None:
+def test_all_metrics_loses_no_metric(folder: Path) -> None:
     """Every number of every file is a value or an end of an interval."""
     metrics = read_run(["r1"]).metrics
 
     def leaves(node: Any) -> int:
         return sum(map(leaves, node.values())) if isinstance(node, dict) else 1
 
-    rows = [cells for table in everything(metrics) for cells in table.rows]
+    rows = [cells for table in all_metrics(metrics) for cells in table.rows]
     assert sum(1 + 2 * bool(ends) for _, _, ends in rows) == leaves(metrics)
     assert ["test.by_type.helpful.accuracy", "0.800", "0.700 to 0.900"] in rows

@@ -1,11 +1,21 @@
 """apo/report/transcripts.py: samples and answers with what they were worth and which was chosen, by hand."""
 
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apo.report.transcripts import disagreement, judged_answers, scored_samples
+from apo.report.page import build_page
+from apo.report.run import Run, read_run
+from apo.report.transcripts import (
+    count_choices,
+    disagreement,
+    judged_answers,
+    limit_transcripts,
+    scored_samples,
+)
+from tests.helpers.report_run import settings
 
 REWARDS = st.lists(st.floats(-9, 9), min_size=3, max_size=3)
 
@@ -98,3 +108,19 @@ def test_judged_answers_by_hand() -> None:
     assert transcript["rewards"]["testing RM"] == [1.0, 1.0, 2.0, 4.0, None]
     assert transcript["rewards"]["true reward"] == [None, 0.0, 1.0, 0.0, None]
     assert transcript["measures"] == {"score_apo": 4.0, "score_gain": 2.5, "true_gain": -0.5}
+
+
+def test_limit_transcripts_and_the_page_counts_what_it_leaves_out(folder: Path) -> None:
+    rows = read_run(["r1"]).transcripts
+    assert [sum(one["split"] == split for one in rows) for split in ("llm", "test", "rm")] == [6, 6, 3]
+    limited = limit_transcripts(rows, 2, seed=1)
+    assert [sum(one["split"] == split for one in limited) for split in ("llm", "test", "rm")] == [2, 2, 2]
+    assert [one for one in rows if one in limited] == limited  # in their order
+    assert limit_transcripts(rows, 0, seed=1) == rows
+    page = build_page(Run({}, {}, rows, []), [], limited, settings())
+    assert "9 transcripts are left out of the page" in page
+    assert "are left out" not in build_page(Run({}, {}, rows, []), [], rows, settings())
+
+
+def test_count_choices_counts_queries_that_both_rms_rated(folder: Path) -> None:
+    assert count_choices(read_run(["r1"]).transcripts) == (4, 2)
