@@ -10,6 +10,7 @@ from typing import Any
 
 from apo.core.config import read_section
 from apo.core.data_issues import DataIssues
+from apo.datasets.file_reader import ReadOptions
 from apo.datasets.issues import ROW_ISSUES
 from apo.datasets.readers import read_comparisons
 from apo.language.tokenizer import train_tokenizer
@@ -39,7 +40,7 @@ def read_texts(path: Path) -> list[Text]:
     """The first two responses of every comparison of a file, in any format that the pipeline reads."""
     texts = []
     on_issue = read_section(PARAMS, ROW_ISSUES.section, ROW_ISSUES.settings)
-    for row in read_comparisons(path, Counter(), DataIssues(ROW_ISSUES, on_issue.actions())):
+    for row in read_comparisons(path, Counter(), DataIssues(ROW_ISSUES, on_issue.actions()), ReadOptions()):
         order = sorted(range(2), key=lambda index: -row["scores"][index])
         texts.append((row["query"], [row["responses"][index] for index in order]))
     return texts

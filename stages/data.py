@@ -12,25 +12,24 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from apo.core.cache import cache_folder
 from apo.core.config import read_section, read_seed
 from apo.core.data_issues import DataIssues
 from apo.core.records import Row, write_json, write_parts
 from apo.core.stage import run
-from apo.datasets.authors import checked_files, fetched_files
+from apo.datasets.authors import checked_files
 from apo.datasets.chosen import with_chosen_golden
 from apo.datasets.files import read_files
 from apo.datasets.hub import fetch
 from apo.datasets.issues import ROW_ISSUES
 from apo.datasets.load import KINDS, LoadedRecords, read_demo
 from apo.datasets.settings import Data
-from apo.datasets.watched_folder import refuse_unread
+from apo.datasets.watched_folder import check_folder
 
 
 def main(input: Path, out: Path, metrics: Path, params: Path = Path("params.yaml")) -> None:
     data = read_section(params, "data", Data)
     seed = read_seed(params)
-    refuse_unread(data, input)
+    check_folder(data, input)
     issues = DataIssues(ROW_ISSUES, data.on_issue.actions())
     with tempfile.TemporaryDirectory() as scratch:
         raw = _read(data, input, Path(scratch), issues, seed=seed)
@@ -55,10 +54,6 @@ def _read(data: Data, input: Path, scratch: Path, issues: DataIssues, *, seed: i
         return read_demo(data.demo, seed=seed)
     if data.source == "files":
         return read_files(data.files, input, issues, format=data.format)
-    if data.source == "authors" and data.authors.urls:
-        kept = cache_folder("downloads")
-        files, display_names = fetched_files(data.authors.urls, kept, samples=data.authors.samples)
-        return read_files(files, kept, issues, display_names=display_names)
     if data.source == "authors":
         return read_files(checked_files(input, samples=data.authors.samples), input, issues)
     files, display_names = fetch(data.hub, scratch, watched=input)

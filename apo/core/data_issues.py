@@ -41,7 +41,6 @@ class IssueTable:
 
     Args:
         section: The name of the block in params.yaml: `data.on_issue`.
-        codes: All codes.
 
     Attributes:
         settings: The type of the section. It refuses an unknown code, an action that a code does not allow,
@@ -82,7 +81,6 @@ class DataIssues:
     """The issues in a stream of rows.
 
     Args:
-        table: The codes.
         actions: For each code: `error` ends the stage, `drop` leaves the row out, `keep` does not,
             `cut` keeps it without the part that is the issue.
 
@@ -100,13 +98,12 @@ class DataIssues:
         """The action for a code."""
         return self._actions[code]
 
-    def keeps(
+    def report(
         self, code: str, *, where: str, found: str, expected: str = "", do: str = "fix the row"
     ) -> bool:
-        """Counts an issue; returns whether its row stays.
+        """Counts an issue; returns whether its row is kept.
 
         Args:
-            code: A code of the table.
             where: The row: `data/input/pairs.jsonl:17`.
             found: The actual value, truncated.
             expected: The expected value, if it says more than the code.

@@ -23,7 +23,6 @@ def read_rows(path: Path, *texts: str) -> Iterator[Row]:
     """Yields the rows of a records file that this pipeline wrote.
 
     Args:
-        path: The file.
         texts: Keys whose value must be a string in every row.
 
     Raises:
@@ -70,12 +69,17 @@ def decoded(data: bytes, *, where: str) -> str:
     try:
         return data.removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError as error:
-        raise UserError(
-            where,
-            found=f"bytes that are not UTF-8 ({error.reason} at byte {error.start + 1})",
-            expected="text in UTF-8",
-            do="convert the file, for instance with iconv",
-        ) from None
+        raise utf8_error(error, where) from None
+
+
+def utf8_error(error: UnicodeDecodeError, where: str, *, after_row: int | None = None) -> UserError:
+    """The error of a line that is not UTF-8, or of a list, whose bytes have no place but `after_row`."""
+    if after_row is None:
+        found = f"bytes that are not UTF-8 ({error.reason} at byte {error.start + 1})"
+    else:
+        found = f"bytes that are not UTF-8 ({error.reason}) after row {after_row}"
+    do = "convert the file, for instance with iconv"
+    return UserError(where, found=found, expected="text in UTF-8", do=do)
 
 
 def parse_row(line: str, *, where: str) -> Row:

@@ -1,16 +1,14 @@
 """The files that the authors of the paper published: names, sizes and SHA-256 hashes.
 
-Their page (github.com/Linear95/APO, data/README.md) links to a shared folder of a cloud service. The user
-downloads the files from there, or gives a URL for each. A file is read only if its size and SHA-256 are the
-published ones.
+Their page (github.com/Linear95/APO, data/README.md) links to a shared folder of a cloud service, from which
+the user downloads them. A file is read only if its size and SHA-256 are the published ones.
 """
 
-from collections.abc import Mapping
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
 from apo.core.errors import UserError
-from apo.datasets.download import download, sha256_of
 from apo.datasets.settings import Files
 
 
@@ -79,11 +77,7 @@ PUBLISHED = (
 
 
 def checked_files(folder: Path, *, samples: bool) -> Files:
-    """The published files in a folder, with their sizes and hashes checked.
-
-    Args:
-        folder: Where the user put them, with the folders of the publication or without.
-        samples: Whether the samples are needed.
+    """The published files in a folder, in the folders of the publication or not, their hashes checked.
 
     Raises:
         UserError: A file is missing, differs from the published one, or was not published by the authors.
@@ -101,7 +95,7 @@ def checked_files(folder: Path, *, samples: bool) -> Files:
             expected=f"names such as {PUBLISHED[0].path}",
             do="remove or rename them, or set data.source: files and name them under data.files",
         )
-    required = _required_files(samples)
+    required = [file for file in PUBLISHED if file.kind != UNUSED and (samples or file.kind != "samples")]
     missing = [f"{file.path} ({file.size} bytes)" for file in required if file not in file_by_path.values()]
     if missing:
         raise UserError(
@@ -110,59 +104,12 @@ def checked_files(folder: Path, *, samples: bool) -> Files:
             expected=", ".join(file.path for file in required),
             do="fetch them from the page that github.com/Linear95/APO names in data/README.md",
         )
+    names: dict[str, list[str]] = {}
     for path, file in file_by_path.items():
         _check(path, file)
-    return _file_names(required, {file: str(path.relative_to(folder)) for path, file in file_by_path.items()})
-
-
-def fetched_files(urls: Mapping[str, str], folder: Path, *, samples: bool) -> tuple[Files, dict[str, str]]:
-    """Downloads the published files from the user's URLs and keeps them.
-
-    Args:
-        urls: URL by file name, with the folders of the publication or without.
-        folder: Where they are kept, under their published paths.
-        samples: Whether the samples are needed.
-
-    Returns:
-        Their names in that folder, and the display name of each.
-
-    Raises:
-        UserError: A name is unknown or missing, or a downloaded file differs from the published one.
-    """
-    addresses: dict[Published, str] = {}
-    for name, url in urls.items():
-        file = next((file for file in PUBLISHED if name in (file.path, Path(file.path).name)), None)
-        if file is None or file in addresses or not url.startswith(("http://", "https://")):
-            raise UserError(
-                "params.yaml: data.authors.urls",
-                found=f"{name[:100]!r}: {url[:100]!r}",
-                expected=f"names such as {Path(PUBLISHED[0].path).name}, each once, and https://...",
-                do="correct it, or write {} and put the files into data.dir",
-            )
-        addresses[file] = url
-    required = _required_files(samples)
-    if missing := [Path(file.path).name for file in required if file not in addresses]:
-        raise UserError(
-            "params.yaml: data.authors.urls",
-            found=f"no address of {', '.join(missing)}",
-            expected=f"one for each of {len(required)} files",
-            do="add them, or write {} and put the files into data.dir",
-        )
-    for file in required:
-        url, name = addresses[file], Path(file.path).name
-        download(url, folder / file.path, size=file.size, sha256=file.sha256, display_name=name)
-    paths = {file: file.path for file in required}
-    return _file_names(required, paths), {path: path for path in paths.values()}
-
-
-def _required_files(samples: bool) -> list[Published]:
-    return [file for file in PUBLISHED if file.kind != UNUSED and (samples or file.kind != "samples")]
-
-
-def _file_names(required: list[Published], names: Mapping[Published, str]) -> Files:
-    """The file names by kind, for `read_files`."""
-    kinds = {file.kind for file in required}
-    return Files.of({kind: [names[file] for file in required if file.kind == kind] for kind in kinds}, {}, {})
+        if file in required:
+            names.setdefault(file.kind, []).append(str(path.relative_to(folder)))
+    return Files.of(names, {}, {})
 
 
 def _find(folder: Path, file: Published) -> Path | None:
@@ -176,7 +123,8 @@ def _check(path: Path, file: Published) -> None:
     size = path.stat().st_size
     digest = ""
     if size == file.size:
-        digest = sha256_of(path)
+        with path.open("rb") as data:
+            digest = hashlib.file_digest(data, "sha256").hexdigest()
     if digest != file.sha256:
         actual = f"SHA-256 {digest}" if digest else f"{size} bytes"
         raise UserError(

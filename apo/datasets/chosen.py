@@ -14,7 +14,6 @@ def with_chosen_golden(rows: Iterable[tuple[str, Row]], counts: Counter[str]) ->
     source's test set give none.
 
     Args:
-        rows: Records with their kind, as a source gives them.
         counts: Receives `golden`, `queries_without`, and the rows that give no golden answer:
             `further_comparisons` of a query that has one, comparisons `without_preference` for one response
             (several share the highest score), and the `source_golden_unused`.
@@ -38,13 +37,6 @@ def with_chosen_golden(rows: Iterable[tuple[str, Row]], counts: Counter[str]) ->
             has_golden[query_id] = True
             counts["golden"] += 1
             answer = best_response(row["responses"], scores)
-            yield (
-                "golden",
-                {
-                    "query_id": query_id,
-                    "query": row["query"],
-                    "golden": answer,
-                    "type": row["type"],
-                },
-            )
+            golden = {"query_id": query_id, "query": row["query"], "golden": answer, "type": row["type"]}
+            yield "golden", golden
     counts["queries_without"] = len(has_golden) - counts["golden"]

@@ -6,7 +6,7 @@ from typing import Any
 from apo.core.errors import RowError
 from apo.core.records import Row
 from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
-from apo.datasets.fields import refuse
+from apo.datasets.fields import bad_value
 
 # Keys under which public data sets have the prompt.
 PROMPTS = ("prompt", "question", "instruction", "input", "context", "query", "conversations")
@@ -53,9 +53,7 @@ def map_columns(row: Row, columns: Mapping[str, str], where: str, *, keep_unmapp
     The input of an instruction is appended to it.
 
     Args:
-        row: The row as it is in the file.
         columns: By name in the format: a key, or a path such as `info.post` and `answers.0.text`.
-        where: The row, for messages.
         keep_unmapped: Whether all other columns stay too.
 
     Raises:
@@ -87,7 +85,7 @@ def _append_input(prompt: Any, input_text: Any, where: str) -> Any:
     if not filled(input_text) or not isinstance(prompt, str):
         return prompt
     if not isinstance(input_text, str):
-        refuse("not_text", where, "input", type(input_text).__name__, "a text")
+        raise bad_value("not_text", where, "input", type(input_text).__name__, "a text")
     return f"{prompt}\n\n{input_text}"
 
 

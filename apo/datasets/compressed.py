@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from apo.core.errors import UserError
 
-MAX_ROW_BYTES = 8 * 2**20  # bytes of one row
+MAX_ROW_BYTES = 8 * 2**20  # bytes of one row; of parquet, as JSON
 MAX_EXPANSION = 100  # the largest ratio of decompressed to compressed size ...
 UNCHECKED_BYTES = 32 * 2**20  # ... of a file that decompresses to more than these bytes
 CHUNK = 2**20  # bytes that are read at once

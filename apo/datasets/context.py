@@ -6,9 +6,9 @@ from typing import Any
 
 from apo.core.dialogue import ASSISTANT, HUMAN
 from apo.core.records import Row
-from apo.datasets.fields import query_in, refuse, text_in
+from apo.datasets.fields import bad_value, query_in, text_in
 from apo.datasets.messages import answered, asks, earlier_turns, messages_in
-from apo.datasets.parsed import Names, ParsedRow, of_pairs
+from apo.datasets.parsed import Names, ParsedRow
 
 SYSTEM = ("system", "system_prompt", "system_message")
 HISTORY = (
@@ -18,15 +18,15 @@ HISTORY = (
 MEDIA = ("image", "images", "audio", "audios", "video", "videos", "tools", "functions", "tool_calls")
 
 
-def prompted(
+def parse_answer_columns(
     row: Row, keys: Sequence[str], scores: list[float], where: str, counts: Counter[str], names: Names
 ) -> ParsedRow:
     """Answers under several keys to one prompt."""
     responses = [text_in(row[key], key, where) for key in keys]
-    return answers_to(row, responses, scores, where, counts, names)
+    return parse_answers(row, responses, scores, where, counts, names)
 
 
-def answers_to(
+def parse_answers(
     row: Row, responses: list[str], scores: list[float], where: str, counts: Counter[str], names: Names
 ) -> ParsedRow:
     """Answers to one prompt, which is a text, perhaps with its context and a system text, or messages."""
@@ -38,7 +38,7 @@ def answers_to(
             answered([*messages, *messages_in({"role": "assistant", "content": answer}, key, where)], where)
             for answer in responses
         ]
-        return of_pairs(turns, scores)
+        return ParsedRow.from_pairs(turns, scores)
     query = query_in(_with_input(prompt, row, names, where), key, where, counts)
     if query == prompt and all(response.startswith(query) for response in responses):
         counts["prompts_repeated_in_answers"] += 1
@@ -46,7 +46,7 @@ def answers_to(
     if any(response.startswith(HUMAN) and ASSISTANT in response for response in responses):
         found, expected = "a whole dialogue", "an answer to the prompt"
         do = "remove the row, or leave out the prompt column and set data.format to dialogues"
-        refuse("turn_mark", where, "answers", found, expected, do)
+        raise bad_value("turn_mark", where, "answers", found, expected, do)
     history = _history_of(row, where, names)
     if history:
         query = _after_history(history, query, where)
@@ -84,7 +84,7 @@ def _system_of(row: Row, where: str) -> str:
         if row.get(key) not in (None, ""):
             text = text_in(row[key], key, where)
             if HUMAN in text:
-                refuse("turn_mark", where, key, "a turn mark", "a system text without turns")
+                raise bad_value("turn_mark", where, key, "a turn mark", "a system text without turns")
             return text
     return ""
 
@@ -123,7 +123,7 @@ def _with_context(messages: list[dict[str, str]], row: Row, where: str, names: N
 def conversation_of(row: Row, key: str, where: str, counts: Counter[str], names: Names) -> tuple[str, str]:
     """The conversation under a key as query and response, after the messages of the prompt that it lacks."""
     if row[key] == []:
-        refuse("not_text", where, key, "list []", "a list that is not empty")
+        raise bad_value("not_text", where, key, "list []", "a list that is not empty")
     messages = messages_in(row[key], key, where)
     before = _prompt_messages(row, messages, where, counts, names)
     return answered(_with_context([*before, *messages], row, where, names), where)
@@ -142,7 +142,7 @@ def _prompt_messages(
             return []
         text = text_in(_with_input(prompt, row, names, where), key, where)
         if not text.strip():
-            refuse("blank_query", where, key, "a blank text", "a query")
+            raise bad_value("blank_query", where, key, "a blank text", "a query")
         return [{"role": "user", "content": text}]
     before = messages_in(prompt, key, where)
     if messages[0]["role"] == "system" and messages[1 : 1 + len(before)] == before:

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator
 
 from apo.core.errors import RowError, UserError
-from apo.core.records import Row
+from apo.core.records import Row, utf8_error
 from apo.datasets.compressed import MAX_ROW_BYTES, BoundedReader
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -20,12 +20,8 @@ class Cell(str):
 def table_rows(data: BoundedReader, delimiter: str, name: str) -> Iterator[tuple[int, str, Row | RowError]]:
     """Yields (number, location, row), with the names of the first line as keys.
 
-    A value in quotes may span lines. All values are `Cell`.
-
-    Args:
-        data: The bytes.
-        delimiter: The delimiter; if the first line lacks it, another common one that it has.
-        name: The display name of the file.
+    A value in quotes may span lines. All values are `Cell`. If the first line lacks the delimiter, another
+    common one that it has is taken.
 
     Raises:
         UserError: A column has no name or that of another one, or a quote is not closed.
@@ -114,9 +110,4 @@ class _Lines:
         try:
             return data.decode("utf-8-sig" if self.number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(
-                where,
-                found=f"bytes that are not UTF-8 ({error.reason} at byte {error.start + 1})",
-                expected="text in UTF-8",
-                do="convert the file, for instance with iconv",
-            ) from None
+            raise utf8_error(error, where) from None

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from typing import Any, NoReturn
+from typing import Any
 
 from apo.core.dialogue import ASSISTANT, HUMAN, has_turn_marks, split_dialogue
 from apo.core.errors import RowError, UserError
@@ -12,11 +12,11 @@ from apo.datasets.csv_rows import Cell
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
-def refuse(
+def bad_value(
     code: str, where: str, key: str, found: str, expected: str, do: str = "fix or remove the row"
-) -> NoReturn:
-    """Raises a RowError about the value under a key."""
-    raise RowError(code, where, found=f"{found} in '{key}'", expected=expected, do=do)
+) -> RowError:
+    """The error of a row whose value under a key is invalid."""
+    return RowError(code, where, found=f"{found} in '{key}'", expected=expected, do=do)
 
 
 def text_in(value: Any, key: str, where: str) -> str:
@@ -26,14 +26,15 @@ def text_in(value: Any, key: str, where: str) -> str:
         RowError: It is no text, or holds a NUL character or half of a surrogate pair.
     """
     if not isinstance(value, str):
-        found = "null" if value is None else f"{type(value).__name__} {shortened(value)}"
-        refuse("not_text", where, key, found, "a text")
+        found = "null" if value is None else type_and_value(value)
+        raise bad_value("not_text", where, key, found, "a text")
     if "\0" in value:
-        refuse("nul_character", where, key, "a NUL character", "text without it")
+        raise bad_value("nul_character", where, key, "a NUL character", "text without it")
     try:
         value.encode()
     except UnicodeEncodeError:
-        refuse("surrogate", where, key, "half of a surrogate pair", "text that is valid Unicode")
+        found, expected = "half of a surrogate pair", "text that is valid Unicode"
+        raise bad_value("surrogate", where, key, found, expected) from None
     return str(value)
 
 
@@ -49,6 +50,11 @@ def shortened(value: Any) -> str:
     return "a number of many digits" if isinstance(value, int) and abs(value) >= 10**40 else f"{value!r:.40}"
 
 
+def type_and_value(value: Any) -> str:
+    """A value for a message: its type and its beginning."""
+    return f"{type(value).__name__} {shortened(value)}"
+
+
 def _is_flat(values: list[Any]) -> bool:
     return not any(isinstance(value, list) for value in values[:4])
 
@@ -58,13 +64,11 @@ def is_list_of_texts(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], str)
 
 
-def list_in(row: Row, key: str, where: str) -> list[Any]:
+def list_in(row: Row, key: str, where: str, code: str = "not_text") -> list[Any]:
     """A list that is not empty."""
     value = row[key]
     if not isinstance(value, list) or not value:
-        refuse(
-            "not_text", where, key, f"{type(value).__name__} {shortened(value)}", "a list that is not empty"
-        )
+        raise bad_value(code, where, key, type_and_value(value), "a list that is not empty")
     return list(value)
 
 
@@ -78,7 +82,7 @@ def number_in(value: Any, key: str, where: str) -> float:
     value = number_of_cell(value)
     if not is_finite_number(value):
         found = "null" if value is None else f"the score {_digits(value)}"
-        refuse("bad_score", where, key, found, "finite numbers")
+        raise bad_value("bad_score", where, key, found, "finite numbers")
     return float(value)
 
 
@@ -94,34 +98,22 @@ def _digits(value: Any) -> str:
 
 def scores_in(row: Row, key: str, count: int, where: str) -> list[float]:
     """One finite number for each of `count` responses."""
-    values = row[key]
-    if not isinstance(values, list) or not values:
-        refuse(
-            "bad_score",
-            where,
-            key,
-            f"{type(values).__name__} {shortened(values)}",
-            "a list that is not empty",
-        )
+    values = list_in(row, key, where, "bad_score")
     if len(values) != count:
         found = f"{len(values)} values for {count} responses"
-        refuse("score_count", where, key, found, "one score for each response")
+        raise bad_value("score_count", where, key, found, "one score for each response")
     return [number_in(value, key, where) for value in values]
 
 
 def query_in(value: Any, key: str, where: str, counts: Counter[str]) -> str:
     """A query in the HH form; plain text becomes its only human turn.
 
-    Args:
-        value: The value under `key`.
-        key: The column, for messages.
-        where: The row, for messages.
-        counts: Receives `trimmed_queries` and `wrapped_queries`.
+    `counts` receives `trimmed_queries` and `wrapped_queries`.
     """
     text = text_in(value, key, where)
     trimmed = text.rstrip()
     if not trimmed:
-        refuse("blank_query", where, key, "a blank text", "a query")
+        raise bad_value("blank_query", where, key, "a blank text", "a query")
     if trimmed.endswith(ASSISTANT) and HUMAN in trimmed:
         if not trimmed.startswith(HUMAN):
             before, _, rest = trimmed.partition(HUMAN)

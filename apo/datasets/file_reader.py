@@ -62,16 +62,17 @@ class FileReader:
         issues: DataIssues,
         options: ReadOptions,
     ) -> None:
-        self.path, self.counts, self.issues = path, counts, issues
+        self.counts, self.issues = counts, issues
+        self._path, self._name = path, options.name or str(path)
         self._options, self._explained_label, self._is_forest = options, False, False
         self._formats, self._keep_unmapped = formats, False
-        rows = self._readable(self._comparison_rows(file_rows(path, options.name or str(path))))
+        rows = self._readable(self._comparison_rows(file_rows(path, self._name)))
         located, raw, first = next(rows, (None, {}, {}))
         if located is None:  # all rows were left out
             self._rows: Iterator[tuple[LocatedRow, Row, Row]] = iter(())
             return
         self.format = recognize(first, formats, located.where, name=options.format)
-        self._binding = self.format.binds(first, located.where)
+        self._binding = self.format.bind(first, located.where)
         self._use = ColumnUse(self._binding.role_of, options.columns, keep_unmapped=self._keep_unmapped)
         self._use.uses = options.uses
         self._labels = self._label_meanings()
@@ -84,14 +85,15 @@ class FileReader:
             self._use.add(raw)
             try:
                 self._check_keys(row, located.where)
-                parsed = self._binding.parse(self._labeled(row, located.where), located.where, self.counts)
+                labeled, names = self._labeled(row, located.where), self._binding.names
+                parsed = self._binding.parse(labeled, located.where, self.counts, names)
             except RowError as error:
-                self._count_error(error)
+                self._report_error(error)
                 continue
             responses = [response.strip() for response in parsed.responses]
             self.counts["stripped_responses"] += sum(map(str.__ne__, responses, parsed.responses))
             parsed = parsed._replace(responses=responses)
-            if self._reads_enough(located, raw, parsed):
+            if self._report_unread(located, raw, parsed):
                 yield located, row, parsed
 
     def _comparison_rows(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
@@ -127,15 +129,15 @@ class FileReader:
                 raw = {} if self._is_forest else located.row
                 yield located, raw, decode_containers(row, where, self.counts)
             except RowError as error:
-                self._count_error(error)
+                self._report_error(error)
 
     def _check_keys(self, row: Row, where: str) -> None:
         if row.keys() == self._keys:
             return
         if self.format.kind == "golden" and "golden" not in row and "query" in row:
             raise RowError("missing_golden", where, found=f"keys {key_list(row)}", expected="a golden answer")
-        is_named, needs = bool(self._options.format), self._binding.needs
-        if not self.format.has_keys_of(row, is_named=is_named) or not needs <= row.keys():
+        is_named, needed = bool(self._options.format), set(self._binding.names.values())
+        if not self.format.has_keys_of(row, is_named=is_named) or not needed <= row.keys():
             raise RowError(
                 "other_keys",
                 where,
@@ -174,7 +176,7 @@ class FileReader:
     def _values_of(self, key: str) -> str:
         """The values of a label in the whole file, with their numbers of rows."""
         values: Counter[str] = Counter()
-        for located in file_rows(self.path, self._options.name or str(self.path)):
+        for located in file_rows(self._path, self._name):
             if not isinstance(located.row, RowError):
                 try:
                     row, columns = located.row, self._options.columns
@@ -189,40 +191,39 @@ class FileReader:
 
     # Issues
 
-    def _count_error(self, error: RowError) -> None:
+    def _report_error(self, error: RowError) -> None:
         """Counts the issue of a row that can't be used; raises if its action is `error`."""
         found = error.found
         if isinstance(error, LabelError) and not self._explained_label:
             self._explained_label = True
             found = f"{found}; the values in the file are {self._values_of(error.key)}"
-        self.issues.keeps(error.code, where=error.where, found=found, expected=error.expected, do=error.do)
+        self.issues.report(error.code, where=error.where, found=found, expected=error.expected, do=error.do)
         self.counts[f"dropped_{error.code}"] += 1
 
-    def _reads_enough(self, located: LocatedRow, raw: Row, parsed: ParsedRow) -> bool:
-        """Whether a row stays, given the columns that are not read."""
+    def _report_unread(self, located: LocatedRow, raw: Row, parsed: ParsedRow) -> bool:
+        """Counts what the columns that are not read hold; returns whether the row is kept."""
         unread = self._use.unread(raw)
         if not unread:
             return True
         unsupported = unsupported_in(raw, unread)
         if unsupported:
-            if not self.keeps(located, "unsupported_column", f"{unsupported[1]}, which is not read"):
+            if not self.report(located, "unsupported_column", f"{unsupported[1]}, which is not read"):
                 return False
             unread.remove(unsupported[0])
         part, column = unread_part(raw, unread, parsed)
         found = f"{part:.0%} of the text in columns that are not read, most of it in {column[:40]!r}"
-        return not part or self.keeps(located, "unread_column", found)
+        return not part or self.report(located, "unread_column", found)
 
-    def stays(self, located: LocatedRow, parsed: ParsedRow, reason: tuple[str, str] | None) -> bool:
-        """Whether a row stays: all its issues, that of the reader first, are kept."""
-        return (reason is None or self.keeps(located, *reason)) and all(
-            self.keeps(located, code, found) for code, found in _suspicious(parsed)
-        )
+    def report_all(self, located: LocatedRow, parsed: ParsedRow, issue: tuple[str, str] | None) -> bool:
+        """Counts a row's issues, that of its kind first, until one drops it; returns whether it is kept."""
+        issues = chain([issue] if issue else [], _suspicious(parsed))
+        return all(self.report(located, code, found) for code, found in issues)
 
-    def keeps(self, located: LocatedRow, code: str, found: str) -> bool:
-        """Counts an issue; returns whether its row stays."""
-        keeps = self.issues.keeps(code, where=located.where, found=found)
-        self.counts[f"{'kept' if keeps else 'dropped'}_{code}"] += 1
-        return keeps
+    def report(self, located: LocatedRow, code: str, found: str) -> bool:
+        """Counts an issue; returns whether its row is kept."""
+        is_kept = self.issues.report(code, where=located.where, found=found)
+        self.counts[f"{'kept' if is_kept else 'dropped'}_{code}"] += 1
+        return is_kept
 
     def cut_sample(self, sample: str) -> str:
         """A sample of a model without the turns that the model invented."""
@@ -237,7 +238,7 @@ class FileReader:
             if "type" in fields:
                 fields["type"] = text_in(row.get("type", ""), "type", located.where)
         except RowError as error:
-            self._count_error(error)
+            self._report_error(error)
             return
         self.counts["kept"] += 1
         yield {"query_id": query_id, "query": query, **fields}

@@ -34,10 +34,7 @@ _TEXTS_ONLY = _STARTS[:2]
 def check_signature(start: bytes, name: str, *, compressed: bool) -> None:
     """Checks that a file does not begin like one that holds no rows.
 
-    Args:
-        start: The first bytes of the file, or of its decompressed content.
-        name: The display name of the file.
-        compressed: The file should be binary, so only texts are looked for.
+    A `compressed` file should be binary, so only texts are looked for.
 
     Raises:
         UserError: It does.

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from apo.core.data_issues import DataIssues
 from apo.core.dialogue import digest_of
@@ -23,7 +22,7 @@ from apo.datasets.readers import (
 from apo.datasets.settings import Files
 from apo.datasets.watched_folder import check_name
 
-Reader = Callable[..., Iterator[Row]]
+Reader = Callable[[Path, Counter[str], DataIssues, ReadOptions], Iterator[Row]]
 
 
 def read_files(
@@ -37,9 +36,6 @@ def read_files(
     """Files in the formats of `apo.datasets.format_table`, named relative to their folder.
 
     Args:
-        files: Their names, and the names of their columns.
-        folder: Where they are.
-        issues: Receives the issues in their rows.
         format: The name of the format of the comparisons, "" to recognize it.
         display_names: The name of a file in messages, if not its path.
 
@@ -103,7 +99,7 @@ class _FileRows:
                 yield "golden", row
                 continue
             code = "golden_repeated" if seen[query_id] == digest else "two_golden"
-            self.issues.keeps(
+            self.issues.report(
                 code,
                 where=f"golden answers of query {query_id[:60]!r}",
                 found="two that differ" if code == "two_golden" else f"{answer[:60]!r} twice",
@@ -119,13 +115,15 @@ class _FileRows:
             path = self.folder / name
             counts = self.records.counts.setdefault(f"{part}/{name}", Counter())
             options = self._options(reader, name)
+            shown_name = options.name or str(path)
             for row in reader(path, counts, self.issues, options):
-                where = f"{options.name or path}: row {counts['rows']}"
+                where = f"{shown_name}: row {counts['rows']}"
                 try:
                     query_id = self.ids.canonical(row["query_id"], row["query"], where)
                 except RowError as error:
-                    details: dict[str, Any] = {"expected": error.expected, "do": error.do}
-                    self.issues.keeps(error.code, where=where, found=error.found, **details)
+                    self.issues.report(
+                        error.code, where=where, found=error.found, expected=error.expected, do=error.do
+                    )
                     counts[f"dropped_{error.code}"] += 1
                     counts["kept"] -= 1
                     continue
@@ -135,7 +133,7 @@ class _FileRows:
                 row["query_id"] = query_id
                 yield row
             self.records.columns[f"{part}/{name}"] = options.uses
-            _refuse_nothing_kept(options.name or str(path), counts)
+            _check_any_kept(shown_name, counts)
 
     def _options(self, reader: Reader, name: str) -> ReadOptions:
         """The options for a file, by its kind."""
@@ -143,11 +141,15 @@ class _FileRows:
         columns = self.files.columns
         if reader is read_comparisons:
             return ReadOptions(columns.comparisons, self.format, display_name, self.files.labels)
-        columns_by_reader = {read_golden: columns.golden, read_samples: columns.samples}
-        return ReadOptions(columns_by_reader.get(reader, columns.demonstrations), name=display_name)
+        columns_by_reader: dict[Reader, Mapping[str, str]] = {
+            read_golden: columns.golden,
+            read_samples: columns.samples,
+            read_demonstrations: columns.demonstrations,
+        }
+        return ReadOptions(columns_by_reader[reader], name=display_name)
 
 
-def _refuse_nothing_kept(name: str, counts: Counter[str]) -> None:
+def _check_any_kept(name: str, counts: Counter[str]) -> None:
     """Raises UserError if no row of a file is kept."""
     if counts["kept"]:
         return

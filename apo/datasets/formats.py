@@ -7,42 +7,45 @@ from typing import Any
 from apo.core.records import Row
 from apo.datasets.context import filled
 from apo.datasets.fields import (
+    bad_value,
     is_list_of_texts,
     number_in,
     query_in,
-    refuse,
     scores_in,
     text_in,
     texts_in,
     whole_dialogue,
 )
-from apo.datasets.parsed import Names, Parse, ParsedRow, of_pairs
+from apo.datasets.parsed import Names, Parse, ParsedRow
 
-SEPARATOR = "<sep>"
-REWARDS = ("source_rewards", "rewards", "scores")  # of samples
+SEPARATOR = "<sep>"  # of the authors, between query and response
+# Columns that their scorer reads: samples, and answers of others.
 SAMPLE = re.compile(r"sample_(\d{1,9})")
 OTHER_ANSWER = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
+_REWARDS = ("source_rewards", "rewards", "scores")  # of samples
 
 
-def comparison(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def parse_comparison(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """{query, responses, scores}, as this pipeline writes it."""
     responses = texts_in(row, "responses", where)
     scores = scores_in(row, "scores", len(responses), where)
     return ParsedRow([query_in(row["query"], "query", where, counts)], responses, scores, {})
 
 
-def by_separator(first: Row, names: Names) -> Parse:
+def choose_text_parser(first: Row, names: Names) -> Parse:
     """{text, scores} of the authors: texts query<sep>response, or whole dialogues."""
-    texts = first["text"]
-    return _separated if is_list_of_texts(texts) and SEPARATOR in texts[0] else _whole_dialogues
+    is_joined = is_list_of_texts(first["text"]) and SEPARATOR in first["text"][0]
+    return _parse_joined_texts if is_joined else _parse_dialogues
 
 
-def _separated(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def _parse_joined_texts(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     pairs = []
     for text in texts_in(row, "text", where):
         count = text.count(SEPARATOR)
         if count != 1:
-            refuse("separator", where, "text", f"{count} times {SEPARATOR}", f"query{SEPARATOR}response")
+            raise bad_value(
+                "separator", where, "text", f"{count} times {SEPARATOR}", f"query{SEPARATOR}response"
+            )
         query, _, response = text.partition(SEPARATOR)
         pairs.append((query, response))
     distinct = dict.fromkeys(query for query, _ in pairs)
@@ -50,46 +53,50 @@ def _separated(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
     return _with_scores([(queries[query], response) for query, response in pairs], row, where)
 
 
-def _whole_dialogues(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def _parse_dialogues(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     texts = texts_in(row, "text", where)
     if any(SEPARATOR in text for text in texts):
-        refuse("separator", where, "text", SEPARATOR, "whole dialogues without it, as in the first row")
+        raise bad_value(
+            "separator", where, "text", SEPARATOR, "whole dialogues without it, as in the first row"
+        )
     return _with_scores([whole_dialogue(text, where) for text in texts], row, where)
 
 
 def _with_scores(pairs: list[tuple[str, str]], row: Row, where: str) -> ParsedRow:
     key = "scores" if "scores" in row else "score"
-    return of_pairs(pairs, scores_in(row, key, len(pairs), where))
+    return ParsedRow.from_pairs(pairs, scores_in(row, key, len(pairs), where))
 
 
 # Golden answers, samples ---------------------------------------------------------------------------
 
 
-def golden(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def parse_golden(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """{query, golden}."""
     if row["golden"] is None:
-        refuse("missing_golden", where, "golden", "null", "a golden answer")
+        raise bad_value("missing_golden", where, "golden", "null", "a golden answer")
     answer = text_in(row["golden"], "golden", where)
     return ParsedRow([query_in(row["query"], "query", where, counts)], [answer], [], {})
 
 
-def samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def parse_samples(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """{query, samples}, with `extra` answers by name and rewards if the row has them."""
     extra = row.get("extra", {})
     if not isinstance(extra, dict):
-        refuse("not_text", where, "extra", type(extra).__name__, "an object of answers by name")
+        raise bad_value("not_text", where, "extra", type(extra).__name__, "an object of answers by name")
     extra = _answers_by_name(extra, where)
     samples = texts_in(row, "samples", where)
-    key = next((key for key in REWARDS if filled(row.get(key))), "")
+    key = next((key for key in _REWARDS if filled(row.get(key))), "")
     rewards = scores_in(row, key, len(samples), where) if key else []
     return ParsedRow([query_in(row["query"], "query", where, counts)], samples, rewards, extra)
 
 
-def numbered_samples(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+def parse_numbered_samples(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """{query, sample_0, sample_1, ...} of the authors, with rewards by name if the row has them."""
     key_by_number = {int(match[1]): key for key in row if (match := SAMPLE.fullmatch(key))}
     if len(key_by_number) < sum(1 for key in row if SAMPLE.fullmatch(key)):
-        refuse("other_keys", where, "sample_...", "one number written in two ways", "each number once")
+        raise bad_value(
+            "other_keys", where, "sample_...", "one number written in two ways", "each number once"
+        )
     keys = [key_by_number[number] for number in sorted(key_by_number)]
     samples = [text_in(row[key], key, where) for key in keys]
     extra = _answers_by_name({key: row[key] for key in row if OTHER_ANSWER.fullmatch(key)}, where)
@@ -104,7 +111,9 @@ def _rewards_by_name(row: Row, names: list[str], where: str) -> list[float]:
     if not isinstance(scores, dict) or not scores:
         return []
     if missing := [name for name in names if name not in scores]:
-        refuse("score_count", where, "scores", f"no score of {missing[0]}", "one score for each sample")
+        raise bad_value(
+            "score_count", where, "scores", f"no score of {missing[0]}", "one score for each sample"
+        )
     return [number_in(scores[name], "scores", where) for name in names]
 
 

@@ -3,12 +3,13 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from apo.core.dialogue import ASSISTANT, HUMAN, messages_to_dialogue
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.fields import as_row_error, refuse, shortened, text_in
+from apo.datasets.fields import as_row_error, bad_value, shortened, text_in, type_and_value
 
 ROLE_KEYS = ("role", "from", "speaker", "author")
 CONTENT_KEYS = ("content", "value", "text", "message")
@@ -27,10 +28,10 @@ def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
     if isinstance(value, dict):
         value = [value]
     if not isinstance(value, list):
-        refuse("role_order", where, key, f"{type(value).__name__} {shortened(value)}", "a list of messages")
+        raise bad_value("role_order", where, key, type_and_value(value), "a list of messages")
     if len(value) > 1 and all(isinstance(turn, str) for turn in value):
         found, expected = f"a list of {len(value)} texts", "one text, or a list of messages"
-        refuse("not_text", where, key, found, expected, unrated_advice(key))
+        raise bad_value("not_text", where, key, found, expected, unrated_advice(key))
     return [_message(turn, key, f"{where}: message {number}") for number, turn in enumerate(value, start=1)]
 
 
@@ -53,18 +54,22 @@ def asks(value: Any) -> bool:
 
 
 def _role_of(message: Row) -> str:
-    role = next((message[key] for key in ROLE_KEYS if message.get(key) is not None), None)
+    role = _first_value(message, ROLE_KEYS)
     return _ROLES.get(role.strip().lower(), role) if isinstance(role, str) else ""
+
+
+def _first_value(message: Row, keys: Sequence[str]) -> Any:
+    """The value under the first of the keys that has one."""
+    return next((message[key] for key in keys if message.get(key) is not None), None)
 
 
 def _message(message: Any, key: str, where: str) -> dict[str, str]:
     if not is_message(message):
         found = _message_text(message, key)
         raise RowError("role_order", where, found=found, expected="{'role': ..., 'content': text}")
-    _refuse_media(message, key, where)
+    _check_media(message, key, where)
     role = _role_of(message)
-    content = next((message[name] for name in CONTENT_KEYS if message.get(name) is not None), None)
-    content = _joined_parts(content)
+    content = _joined_parts(_first_value(message, CONTENT_KEYS))
     if role not in ("system", "user", "assistant") or not isinstance(content, str):
         raise RowError(
             "role_order",
@@ -84,9 +89,9 @@ def _message(message: Any, key: str, where: str) -> dict[str, str]:
     return {"role": role, "content": text_in(content, key, where)}
 
 
-def _refuse_media(message: Row, key: str, where: str) -> None:
+def _check_media(message: Row, key: str, where: str) -> None:
     """Raises RowError for a message with a tool call, the result of one, or an image."""
-    content = next((message[name] for name in CONTENT_KEYS if message.get(name) is not None), None)
+    content = _first_value(message, CONTENT_KEYS)
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     kinds = [part.get("type") for part in parts]
     media = next((kind for kind in kinds if isinstance(kind, str) and kind not in ("text", "")), "")
@@ -122,7 +127,7 @@ def _text_of_part(part: Any) -> Any:
 
 def _message_text(message: Any, key: str) -> str:
     if not isinstance(message, dict):
-        return f"{type(message).__name__} {shortened(message)} in '{key}'"
+        return f"{type_and_value(message)} in '{key}'"
     shown = ", ".join(f"{shortened(name)}: {shortened(value)}" for name, value in list(message.items())[:3])
     return f"{{{shown}}} in '{key}'"
 
@@ -148,7 +153,7 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
         value = [value]
     if not isinstance(value, list):
         expected = "a list of messages, of [question, answer] pairs or of texts by turns"
-        refuse("role_order", where, key, f"{type(value).__name__} {shortened(value)}", expected)
+        raise bad_value("role_order", where, key, type_and_value(value), expected)
     if all(isinstance(turn, str) for turn in value):
         value = [value[number : number + 2] for number in range(0, len(value), 2)]
     messages = []
@@ -160,7 +165,7 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
             key_groups = (_QUESTIONS, _ANSWERS)
             turn = [next((turn[name] for name in names if name in turn), None) for names in key_groups]
         if not isinstance(turn, list) or not 1 <= len(turn) <= 2:
-            refuse("role_order", where, key, f"{shortened(turn)}", "a question with its answer")
+            raise bad_value("role_order", where, key, shortened(turn), "a question with its answer")
         for role, text in zip(("user", "assistant"), turn, strict=False):
             messages.append({"role": role, "content": text})
     return messages_in(messages, key, where)
@@ -212,7 +217,8 @@ def decode_containers(row: Row, where: str, counts: Counter[str]) -> Row:
                 continue
             found = f"messages written as a text ({shortened(value)})"
             do = "write the file from the lists, as JSON Lines"
-            refuse("not_text", where, key, found, "a list of messages, or JSON", do)
+            expected = "a list of messages, or JSON"
+            raise bad_value("not_text", where, key, found, expected, do) from None
         if has_messages and not _is_conversation(decoded):
             continue  # an answer that is JSON itself
         row = row | {key: decoded}

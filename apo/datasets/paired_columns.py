@@ -88,9 +88,7 @@ def verdict_in(value: Any, key: str, ends: tuple[str, str], where: str) -> list[
     Args:
         value: `model_a`, `A`, `response_1`, `first`, `tie`, `both_bad`; a number if the answers are numbered;
             null or blank for no decision, which is a tie.
-        key: Its column, for messages.
         ends: The ends of the names of the answers: `("1", "2")`.
-        where: The row, for messages.
 
     Raises:
         LabelError: It is none of these.
@@ -115,12 +113,7 @@ def verdict_in(value: Any, key: str, ends: tuple[str, str], where: str) -> list[
 
 
 class LabelError(RowError):
-    """A label that does not say which answer is better.
-
-    Attributes:
-        key: The column.
-        ends: The ends of the names of the answers.
-    """
+    """A label, in the column `key`, that does not say which answer is better."""
 
     def __init__(self, key: str, value: Any, ends: tuple[str, str], where: str) -> None:
         is_number = isinstance(value, int | float)
@@ -133,7 +126,7 @@ class LabelError(RowError):
             do="write under data.files.labels (data.hub.labels) what each value means: "
             f"{ends[0]}, {ends[1]} or tie",
         )
-        self.key, self.ends = key, ends
+        self.key = key
 
 
 def label_meanings(labels: Mapping[Any, Any], ends: tuple[str, str], where: str) -> dict[str, str]:

@@ -4,44 +4,60 @@ from collections import Counter
 from typing import Any
 
 from apo.core.records import Row
-from apo.datasets.context import answers_to, conversation_of, prompted
+from apo.datasets.context import conversation_of, parse_answer_columns, parse_answers
 from apo.datasets.fields import is_list_of_texts, number_of_cell, text_in, texts_in, whole_dialogue
-from apo.datasets.parsed import Names, Parse, ParsedRow, of_pairs
+from apo.datasets.parsed import Names, Parse, ParsedRow
 
 
-def pair(first: Row, names: Names) -> Parse:
+def choose_pair_parser(first: Row, names: Names) -> Parse:
     """A prompt with a chosen and a rejected answer: texts, messages, or a list of texts for each side."""
-    keys = (names["chosen"], names["rejected"])
-    grades = _grade_columns(first, keys)
-    if any(is_list_of_texts(first[key]) for key in keys):
-        parse = _list_pair(keys, names)
+    keys = _sides(names)
+    parse = _parse_text_pair
+    if "prompt" in names and any(is_list_of_texts(first[key]) for key in keys):
+        parse = _parse_list_pair
     elif isinstance(first[keys[0]], list | dict):
+        parse = _parse_conversation_pair
+    grades = _grade_columns(first, keys)
+    if grades is None:
+        return parse
 
-        def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-            return of_pairs([conversation_of(row, key, where, counts, names) for key in keys], [1.0, 0.0])
-
-    else:
-
-        def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-            return prompted(row, keys, [1.0, 0.0], where, counts, names)
-
-    def counted(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-        parsed = parse(row, where, counts)
+    def parse_graded(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
+        parsed = parse(row, where, counts, names)
         _compare_grades(row, grades, counts)
         return parsed
 
-    return counted if grades else parse
+    return parse_graded
 
 
-def _list_pair(keys: tuple[str, str], names: Names) -> Parse:
+def choose_dialogue_pair_parser(first: Row, names: Names) -> Parse:
+    """A chosen and a rejected dialogue, each with its prompt."""
+    is_messages = isinstance(first["chosen"], list | dict)
+    return choose_pair_parser(first, names) if is_messages else _parse_dialogue_pair
+
+
+def _sides(names: Names) -> tuple[str, str]:
+    return names["chosen"], names["rejected"]
+
+
+def _parse_text_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
+    return parse_answer_columns(row, _sides(names), [1.0, 0.0], where, counts, names)
+
+
+def _parse_conversation_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
+    pairs = [conversation_of(row, key, where, counts, names) for key in _sides(names)]
+    return ParsedRow.from_pairs(pairs, [1.0, 0.0])
+
+
+def _parse_dialogue_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
+    texts = [text_in(row[key], key, where) for key in _sides(names)]
+    return ParsedRow.from_pairs([whole_dialogue(text, where) for text in texts], [1.0, 0.0])
+
+
+def _parse_list_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """Several chosen and several rejected answers: each chosen one is better than each rejected one."""
-
-    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-        texts = [texts_in({key: _as_list(row[key])}, key, where) for key in keys]
-        scores = [1.0] * len(texts[0]) + [0.0] * len(texts[1])
-        return answers_to(row, [*texts[0], *texts[1]], scores, where, counts, names)
-
-    return parse
+    texts = [texts_in({key: _as_list(row[key])}, key, where) for key in _sides(names)]
+    scores = [1.0] * len(texts[0]) + [0.0] * len(texts[1])
+    return parse_answers(row, [*texts[0], *texts[1]], scores, where, counts, names)
 
 
 def _as_list(value: Any) -> Any:
@@ -59,43 +75,28 @@ def _grade_columns(first: Row, answers: tuple[str, str]) -> tuple[str, str] | No
     return None
 
 
-def _compare_grades(row: Row, grades: tuple[str, str] | None, counts: Counter[str]) -> None:
+def _compare_grades(row: Row, grades: tuple[str, str], counts: Counter[str]) -> None:
     """Counts pairs whose grades are equal, or in the opposite order; the pair stays as it is."""
-    chosen, rejected = (number_of_cell(row.get(key)) for key in grades or ("", ""))
+    chosen, rejected = (number_of_cell(row.get(key)) for key in grades)
     if all(isinstance(grade, int | float) and not isinstance(grade, bool) for grade in (chosen, rejected)):
         counts["pairs_graded_alike"] += chosen == rejected
         counts["pairs_graded_the_other_way"] += chosen < rejected
 
 
-def whole_pair(first: Row, names: Names) -> Parse:
-    """A chosen and a rejected dialogue, each with its prompt."""
-    if isinstance(first["chosen"], list | dict):
-        return pair(first, names)
-
-    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-        texts = [text_in(row[key], key, where) for key in ("chosen", "rejected")]
-        return of_pairs([whole_dialogue(text, where) for text in texts], [1.0, 0.0])
-
-    return parse
-
-
-def demonstration(first: Row, names: Names) -> Parse:
+def choose_demonstration_parser(first: Row, names: Names) -> Parse:
     """A prompt and its answer, as texts or as messages."""
-    key = names["answer"]
-    is_conversation = isinstance(first[key], list | dict)
-
-    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-        if is_conversation:
-            return of_pairs([conversation_of(row, key, where, counts, names)], [])
-        return prompted(row, (key,), [], where, counts, names)
-
-    return parse
+    is_messages = isinstance(first[names["answer"]], list | dict)
+    return _parse_conversation_answer if is_messages else _parse_text_answer
 
 
-def conversation(key: str, names: Names) -> Parse:
+def _parse_text_answer(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
+    return parse_answer_columns(row, [names["answer"]], [], where, counts, names)
+
+
+def _parse_conversation_answer(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
+    return parse_conversation(names["answer"], row, where, counts, names)
+
+
+def parse_conversation(key: str, row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """A conversation whose last message is the answer."""
-
-    def parse(row: Row, where: str, counts: Counter[str]) -> ParsedRow:
-        return of_pairs([conversation_of(row, key, where, counts, names)], [])
-
-    return parse
+    return ParsedRow.from_pairs([conversation_of(row, key, where, counts, names)], [])

@@ -14,11 +14,11 @@ from typing import Any
 
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.datasets.compressed import MAX_ROW_BYTES
 
 MAX_EXPANSION = 20  # the largest ratio of decompressed to compressed size ...
 UNCHECKED_BYTES = 64 * 2**20  # ... of a column that decompresses to more than these bytes
 MAX_COLUMN_BYTES = 2 * 2**30  # bytes, decompressed, of one column in one row group
-MAX_ROW_BYTES = 8 * 2**20  # bytes of one row, as JSON
 MAX_MEMORY = 8 * 2**30  # bytes of address space of the process that reads, on Linux
 _AT_ONCE = 2**27  # bytes of the texts of one batch, if each were the longest that a dictionary can hold
 _BATCH_ROWS = 1024  # rows

@@ -15,17 +15,20 @@ class ParsedRow(NamedTuple):
     scores: list[float]
     extra: dict[str, str]
 
+    @classmethod
+    def from_pairs(cls, pairs: Sequence[tuple[str, str]], scores: list[float]) -> "ParsedRow":
+        """Pairs of query and response with a score for each."""
+        return cls([query for query, _ in pairs], [response for _, response in pairs], scores, {})
 
-Parse = Callable[[Row, str, Counter[str]], ParsedRow]
+
 Names = Mapping[str, str]  # the key of each part of the row, such as {"prompt": "question"}
-Bind = Callable[[Row, Names], Parse]  # from the first row of a file to the function that reads all its rows
+Parse = Callable[[Row, str, Counter[str], Names], ParsedRow]  # of a row and its location
 
 
-def always(parse: Parse) -> Bind:
-    """A format whose rows are all read by one function."""
-    return lambda first, names: parse
+class ByFirstRow(NamedTuple):
+    """Chooses the function that parses all rows of a file by the values of its first row."""
+
+    choose: Callable[[Row, Names], Parse]
 
 
-def of_pairs(pairs: Sequence[tuple[str, str]], scores: list[float]) -> ParsedRow:
-    """Pairs of query and response with a score for each."""
-    return ParsedRow([query for query, _ in pairs], [response for _, response in pairs], scores, {})
+Parser = Parse | ByFirstRow  # of the rows of a format

@@ -25,19 +25,14 @@ def id_in(row: Row, query: str, where: str) -> str:
 
 
 class QueryIds:
-    """Assigns one id to each query, over all files. Memory is two short digests per query.
-
-    Attributes:
-        rewritten: How many ids were replaced by the one under which the query was seen first.
-    """
+    """Assigns one id to each query, over all files. Memory is two short digests per query."""
 
     def __init__(self) -> None:
-        self.rewritten = 0
         self._id_of: dict[bytes, str] = {}
         self._query_of: dict[str, bytes] = {}
 
     def canonical(self, query_id: str, query: str, where: str) -> str:
-        """The id under which the same normalised query was seen first.
+        """The id under which the same normalized query was seen first.
 
         Raises:
             RowError: The id was given to another query before.
@@ -51,6 +46,4 @@ class QueryIds:
                 expected="one query for each id; an earlier row gives the id to another query",
                 do="make the ids unique over all files, or remove the key and they are made from the queries",
             )
-        first = self._id_of.setdefault(digest, query_id)
-        self.rewritten += first != query_id
-        return first
+        return self._id_of.setdefault(digest, query_id)

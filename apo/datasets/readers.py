@@ -19,13 +19,13 @@ from apo.datasets.rows import LocatedRow
 
 
 def read_comparisons(
-    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
+    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions
 ) -> Iterator[Row]:
     """Comparisons: {query_id, query, responses, scores, type}; scores stay as they are."""
-    reader = FileReader(path, COMPARISONS, counts, issues, options or ReadOptions())
+    reader = FileReader(path, COMPARISONS, counts, issues, options)
     for located, row, as_written in reader.rows():
         parsed = _without_runaways(reader, located, as_written)
-        if parsed and reader.stays(located, parsed, comparison_issue(parsed)):
+        if parsed and reader.report_all(located, parsed, comparison_issue(parsed)):
             yield from reader.record(
                 located, row, parsed.queries[0], responses=parsed.responses, scores=parsed.scores, type=""
             )
@@ -43,7 +43,7 @@ def _without_runaways(reader: FileReader, located: LocatedRow, parsed: ParsedRow
         return parsed
     example = next(text for text, (_, was_cut) in zip(parsed.responses, results, strict=True) if was_cut)
     found = f"{number} of {len(results)} responses with a human turn in them (... {example[-60:]!r})"
-    if not reader.keeps(located, "runaway_response", found):
+    if not reader.report(located, "runaway_response", found):
         return None
     if reader.issues.action("runaway_response") != "cut":
         return parsed
@@ -69,29 +69,22 @@ def comparison_issue(parsed: ParsedRow) -> tuple[str, str] | None:
     return None
 
 
-def _empty_issue(response: str) -> tuple[str, str] | None:
-    return None if response else ("empty_response", "an empty answer")
-
-
-def read_golden(
-    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
-) -> Iterator[Row]:
+def read_golden(path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions) -> Iterator[Row]:
     """Golden answers: {query_id, query, golden, type}."""
-    reader = FileReader(path, GOLDEN, counts, issues, options or ReadOptions())
+    reader = FileReader(path, GOLDEN, counts, issues, options)
     for located, row, parsed in reader.rows():
-        if reader.stays(located, parsed, _empty_issue(parsed.responses[0])):
-            yield from reader.record(located, row, parsed.queries[0], golden=parsed.responses[0], type="")
+        answer = parsed.responses[0]
+        if reader.report_all(located, parsed, None if answer else ("empty_response", "an empty answer")):
+            yield from reader.record(located, row, parsed.queries[0], golden=answer, type="")
 
 
-def read_samples(
-    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
-) -> Iterator[Row]:
+def read_samples(path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions) -> Iterator[Row]:
     """Samples: {query_id, query, samples, extra}; samples are cut at invented turns, blank ones stay.
 
     A record has `source_rewards`, one for each sample, if its row has scores. `extra` holds answers of other
     models by name; they are never cut. A row with another number of samples than the first one is an issue.
     """
-    reader = FileReader(path, SCORED_SAMPLES, counts, issues, options or ReadOptions())
+    reader = FileReader(path, SCORED_SAMPLES, counts, issues, options)
     expected = 0
     for located, row, parsed in reader.rows():
         samples = [reader.cut_sample(sample) for sample in parsed.responses]
@@ -99,34 +92,33 @@ def read_samples(
         expected = expected or len(samples)
         count = f"{len(samples)} samples, {expected} in the first row"
         issue = ("sample_count", count) if len(samples) != expected else None
-        if reader.stays(located, parsed, issue):
+        if reader.report_all(located, parsed, issue):
             counts["blank_samples"] += samples.count("")
             rewards = {"source_rewards": parsed.scores} if parsed.scores else {}
             yield from reader.record(located, row, parsed.queries[0], samples=samples, extra=extra, **rewards)
 
 
 def read_demonstrations(
-    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions | None = None
+    path: Path, counts: Counter[str], issues: DataIssues, options: ReadOptions
 ) -> Iterator[Row]:
     """Answers to learn from: {query_id, query, response}.
 
     A comparison gives its response with the highest score (the first of equals). Samples are all used, and
     cut at invented turns.
     """
-    reader = FileReader(path, DEMONSTRATIONS, counts, issues, options or ReadOptions())
+    reader = FileReader(path, DEMONSTRATIONS, counts, issues, options)
     for located, row, parsed in reader.rows():
-        issue = comparison_issue(parsed) if reader.format.kind == "comparison" else None
-        if not reader.stays(located, parsed, issue):
-            continue
         is_ranked = reader.format.kind == "comparison"
+        if not reader.report_all(located, parsed, comparison_issue(parsed) if is_ranked else None):
+            continue
         flag = "" if is_ranked else unwanted_flag(row)
-        if flag and not reader.keeps(located, "unwanted_answer", f"{flag}, for an answer that nobody wants"):
+        if flag and not reader.report(located, "unwanted_answer", f"{flag}, for an answer that nobody wants"):
             continue
         responses = [best_response(parsed.responses, parsed.scores)] if is_ranked else parsed.responses
         if reader.format.kind == "samples":
             responses = [reader.cut_sample(sample) for sample in responses]
         for response in responses:
-            if response or reader.keeps(located, "empty_response", "an empty answer"):
+            if response or reader.report(located, "empty_response", "an empty answer"):
                 yield from reader.record(located, row, parsed.queries[0], response=response)
 
 

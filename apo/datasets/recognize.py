@@ -13,8 +13,7 @@ from apo.datasets.context import HISTORY, SYSTEM
 from apo.datasets.flags import flags_in
 from apo.datasets.messages import asks
 from apo.datasets.paired_columns import PairedColumns, paired_columns_in
-from apo.datasets.parsed import Bind, Parse
-from apo.datasets.public_formats import paired_columns
+from apo.datasets.parsed import ByFirstRow, Names, Parse, Parser
 from apo.datasets.unsupported_rows import explain_unsupported
 
 _ANY = re.compile(r".*", re.DOTALL)
@@ -25,13 +24,13 @@ class Binding(NamedTuple):
 
     Attributes:
         parse: Reads a row.
-        needs: The columns that every row must have.
+        names: The column of each part, which every row must have.
         role_of: The role of a column, or `NOT_READ`.
         label: The column with the label of two answers, and the ends of their names.
     """
 
     parse: Parse
-    needs: frozenset[str]
+    names: Names
     role_of: Callable[[str], str]
     label: tuple[str, tuple[str, str]] | None
 
@@ -44,8 +43,7 @@ class Format:
         kind: comparison, golden, samples or demonstration.
         name: Its name in `data.format`.
         keys: Required keys.
-        bind: Makes the function that reads all rows, from the first row of a file, whose values tell texts
-            from lists, and the key of each part.
+        parse: Reads a row; `ByFirstRow` where the values of the first row tell texts from lists.
         part_keys: The possible keys of each part of a row.
         without: Keys that belong to another format.
         key_pattern: A pattern that at least one key matches.
@@ -58,7 +56,7 @@ class Format:
     kind: str
     name: str
     keys: frozenset[str]
-    bind: Bind
+    parse: Parser
     part_keys: Mapping[str, tuple[str, ...]]
     without: frozenset[str] = frozenset()
     key_pattern: re.Pattern[str] = _ANY
@@ -70,9 +68,7 @@ class Format:
     def has_keys_of(self, row: Row, *, is_named: bool = False) -> bool:
         """Whether the row has the keys of this format; other keys are not read.
 
-        Args:
-            row: The row.
-            is_named: The user chose this format, so the keys in `without` are ignored.
+        If `is_named`, the user chose this format, and the keys in `without` are ignored.
         """
         return (
             self.keys <= row.keys()
@@ -81,7 +77,7 @@ class Format:
             and any(map(self.key_pattern.fullmatch, row))
         )
 
-    def binds(self, row: Row, where: str) -> Binding:
+    def bind(self, row: Row, where: str) -> Binding:
         """The binding for a file, from its first row.
 
         Raises:
@@ -92,9 +88,13 @@ class Format:
         if self.label:
             part, *ends = self.label
             label = (names.get(part, part), (ends[0], ends[1]))
-        return Binding(self.bind(row, names), frozenset(names.values()), self._roles(names), label)
+        return self._binding(row, names, label)
 
-    def _roles(self, names: Mapping[str, str]) -> Callable[[str], str]:
+    def _binding(self, row: Row, names: Names, label: tuple[str, tuple[str, str]] | None) -> Binding:
+        parse = self.parse.choose(row, names) if isinstance(self.parse, ByFirstRow) else self.parse
+        return Binding(parse, names, self._roles(names), label)
+
+    def _roles(self, names: Names) -> Callable[[str], str]:
         roles = {key: key for key in (*self.keys, "query_id")}
         if self.kind in ("comparison", "golden"):
             roles["type"] = "type"
@@ -161,7 +161,7 @@ class PairedColumnsFormat(Format):
             for columns in paired_columns_in(row)
         )
 
-    def binds(self, row: Row, where: str) -> Binding:
+    def bind(self, row: Row, where: str) -> Binding:
         """As for any format; all the keys of the two answers are needed."""
         readings = paired_columns_in(row)
         if len(readings) > 1:
@@ -170,8 +170,8 @@ class PairedColumnsFormat(Format):
         present = _prompts_of([key for key in PROMPTS if key in row], row | {"chosen": row[columns.first]})
         if len(present) > 1:
             raise self._ambiguous_part("prompt", present, row, where)
-        prompt = {"prompt": present[0]} if present else {}
-        names = {"response": columns.first, "other response": columns.second, **prompt}
+        names = {"prompt": present[0]} if present else {}
+        names |= {"response": columns.first, "other response": columns.second}
         names |= {
             "label" if len(columns.verdict) == 1 else f"label of {n}": key
             for n, key in enumerate(columns.verdict)
@@ -179,8 +179,7 @@ class PairedColumnsFormat(Format):
         label = None
         if len(columns.verdict) == 1:
             label = (columns.verdict[0], (columns.first[-1], columns.second[-1]))
-        parse = paired_columns(columns)(row, prompt)
-        return Binding(parse, frozenset(names.values()), self._roles(prompt | names), label)
+        return self._binding(row, names, label)
 
     def _ambiguous_columns(self, readings: Sequence[PairedColumns], row: Row, where: str) -> UserError:
         shown = (f"{pair.first}, {pair.second} by {' and '.join(pair.verdict)}" for pair in readings[:6])
@@ -220,13 +219,7 @@ def matching(row: Row, formats: Sequence[Format], *, is_named: bool = False) -> 
 
 
 def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = "") -> Format:
-    """The one format of a file's first row.
-
-    Args:
-        row: The first row.
-        formats: The possible formats.
-        where: The row, for messages.
-        name: The format that the user chose, "" for any.
+    """The one of these formats that a file's first row has; `name` is that of the user's choice, "" for any.
 
     Raises:
         UserError: No format fits, several fit, or the chosen one does not.

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from apo.core.errors import RowError, UserError
-from apo.core.records import Row
+from apo.core.records import Row, utf8_error
 from apo.datasets.compressed import MAX_ROW_BYTES, BoundedReader, open_decompressed
 from apo.datasets.csv_rows import DELIMITERS, table_rows
+from apo.datasets.fields import as_row_error
 from apo.datasets.file_signatures import check_signature
 from apo.datasets.json_list import DECODER, JsonList
 from apo.datasets.parquet import parquet_rows
@@ -38,11 +39,7 @@ class LocatedRow(NamedTuple):
 
 
 def file_rows(path: Path, name: str) -> Iterator[LocatedRow]:
-    """The rows of a file, unchanged.
-
-    Args:
-        path: The file.
-        name: The display name of the file.
+    """The rows of a file, unchanged; messages call it by its display name.
 
     Raises:
         UserError: The file is missing, empty, damaged, of another format or beyond a bound.
@@ -97,7 +94,7 @@ def _rows_of_kind(path: Path, kind: str, name: str) -> Iterator[LocatedRow]:
     check_signature(beginning, name, compressed=False)
     is_list = beginning.removeprefix(_BOM).lstrip().startswith(b"[")
     if kind not in DELIMITERS and not is_list:
-        _refuse_indented(beginning, name)
+        _check_not_indented(beginning, name)
     with open_decompressed(path) as data:
         bounded = BoundedReader(data, path, name)
         if kind in DELIMITERS:
@@ -115,7 +112,12 @@ def _line_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
         number += 1
         where = f"{name}:{number}"
         if len(line) > MAX_ROW_BYTES:
-            raise _too_long(where)
+            raise UserError(
+                where,
+                found=f"a row of more than {MAX_ROW_BYTES} bytes",
+                expected="one dialogue or comparison a row",
+                do="shorten or remove it; a file in one line has to be a list: [{...}, {...}]",
+            )
         if number == 1:
             line = line.removeprefix(_BOM)
         blank = blank + 1 if line.isspace() else 0
@@ -127,7 +129,7 @@ def _line_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
             yield LocatedRow(number, where, _parsed(line, where))
 
 
-def _refuse_indented(start: bytes, name: str) -> None:
+def _check_not_indented(start: bytes, name: str) -> None:
     """Raises UserError if a file begins with an object over several lines."""
     text = start.removeprefix(_BOM).lstrip().decode(errors="replace")
     first, _, rest = text.partition("\n")
@@ -150,26 +152,11 @@ def _refuse_indented(start: bytes, name: str) -> None:
         )
 
 
-def _too_long(where: str) -> UserError:
-    return UserError(
-        where,
-        found=f"a row of more than {MAX_ROW_BYTES} bytes",
-        expected="one dialogue or comparison a row",
-        do="shorten or remove it; a file in one line has to be a list: [{...}, {...}]",
-    )
-
-
 def _parsed(line: bytes, where: str) -> Row | RowError:
     try:
         row = DECODER.decode(line.decode())
     except UnicodeDecodeError as error:
-        return RowError(
-            "not_utf8",
-            where,
-            found=f"bytes that are not UTF-8 ({error.reason} at byte {error.start + 1})",
-            expected="text in UTF-8",
-            do="convert the file, for instance with iconv",
-        )
+        return as_row_error("not_utf8", utf8_error(error, where))
     except (ValueError, RecursionError) as error:
         return RowError(
             "not_json",
@@ -197,12 +184,7 @@ def _listed_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
             where = f"{name}: row {number}"
             yield LocatedRow(number, where, row if isinstance(row, dict) else _no_object(row, where))
     except UnicodeDecodeError as error:
-        raise UserError(
-            name,
-            found=f"bytes that are not UTF-8 ({error.reason}) after row {number}",
-            expected="text in UTF-8",
-            do="convert the file, for instance with iconv",
-        ) from None
+        raise utf8_error(error, name, after_row=number) from None
     except (ValueError, RecursionError) as error:
         raise UserError(
             name,

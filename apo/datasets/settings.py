@@ -66,7 +66,6 @@ class Hub(Section):
 
 class Authors(Section):
     samples: bool
-    urls: dict[str, str]
 
 
 class Data(Section):

@@ -23,10 +23,7 @@ _OUR_KEYS = (
 def explain_unsupported(row: Row, where: str, *, is_known: Callable[[Row], bool]) -> UserError | None:
     """The error for a row of no supported format; None if the reason is unknown.
 
-    Args:
-        row: The row.
-        where: The row's location.
-        is_known: Whether a row has the keys of a supported format.
+    `is_known` says whether a row has the keys of a supported format.
     """
     return (
         _wrapper(row, where, is_known)
@@ -109,7 +106,7 @@ def _unrated_answers(row: Row, where: str) -> UserError | None:
     """A list of answers without scores."""
     keys = (*_ANSWERS, "responses", "answers", "outputs", "completions", "candidates")
     key = next((key for key in keys if is_list_of_texts(row.get(key)) and len(row[key]) > 1), None)
-    if key is None:
+    if key is None or "score" in row or "scores" in row:
         return None
     return UserError(
         where,

@@ -50,7 +50,7 @@ def is_inside(path: Path, folder: Path) -> bool:
     return real and path.absolute().is_relative_to(folder.absolute())
 
 
-def refuse_unread(data: Data, folder: Path) -> None:
+def check_folder(data: Data, folder: Path) -> None:
     """Checks that the source reads the files in the watched folder.
 
     Raises:
@@ -70,13 +70,7 @@ def refuse_unread(data: Data, folder: Path) -> None:
             expected="the folder data.dir, which DVC watches",
             do="make it, empty if there are no files of your own, or correct data.dir in params.yaml",
         )
-    reads_folder = {
-        "demo": False,
-        "files": True,
-        "hub": Path(data.hub.path).is_dir(),
-        "authors": not data.authors.urls,
-    }
-    if reads_folder[data.source]:
+    if data.source in ("files", "authors") or (data.source == "hub" and Path(data.hub.path).is_dir()):
         return
     unread = sorted(
         path.name for path in folder.iterdir() if path.name[0] != "." and path.name != "README.md"

@@ -5,11 +5,9 @@ from collections.abc import Iterator
 
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.datasets.formats import OTHER_ANSWER, SEPARATOR
 from apo.export.kinds import UnfitError, kind_of
 
-SEPARATOR = "<sep>"
-# Columns that their scorer, and `apo.datasets.recognize`, read as answers.
-_ANSWER_NAME = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
 _RESERVED_NAME = re.compile(r"sample_\d+|query|query_id|type|target|scores|samples|golden")
 
 
@@ -84,7 +82,7 @@ def samples_to_authors(row: Row) -> Row:
     if not row["samples"]:
         raise _unfit(row, "no samples", "one sample or more", "fix the row, or add --leave-out")
     for name in row.get("extra", {}):
-        if not _ANSWER_NAME.fullmatch(name) or _RESERVED_NAME.fullmatch(name):
+        if not OTHER_ANSWER.fullmatch(name) or _RESERVED_NAME.fullmatch(name):
             raise _unfit(
                 row,
                 f"an answer of others under the name {name!r}",

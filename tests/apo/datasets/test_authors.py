@@ -1,12 +1,7 @@
-"""data.source authors: files of a folder or of addresses, read once they are what was published."""
+"""data.source authors: the files of a folder, read once they are what was published."""
 
-import contextlib
 import hashlib
 import json
-import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +51,7 @@ def test_checked_files_reads_the_files_that_were_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat: bool
 ) -> None:
     publish(tmp_path / "input", monkeypatch, flat=flat)
-    data = COMMITTED | {"source": "authors", "authors": {"samples": True, "urls": {}}}
+    data = COMMITTED | {"source": "authors", "authors": {"samples": True}}
     (tmp_path / "params.yaml").write_text(json.dumps({"seed": 1, "data": data}))
     main(tmp_path / "input", tmp_path / "raw", tmp_path / "m.json", tmp_path / "params.yaml")
     rows = list(read_rows(tmp_path / "raw" / "comparisons.jsonl"))
@@ -112,116 +107,3 @@ def test_published_has_a_hash_of_every_file() -> None:
     sizes = {file.kind: file.size for file in PUBLISHED if file.kind in ("rm", "llm")}
     whole = next(file.size for file in PUBLISHED if file.path.endswith("hh_cleaned_origin.train.json"))
     assert abs(whole - sum(sizes.values())) < 1000  # one list instead of two
-
-
-# From addresses ------------------------------------------------------------------------------------
-
-
-@dataclass
-class Web:
-    """A real server of a folder: what it was asked, and what it gives in the place of a file."""
-
-    url: str
-    asked: list[str] = field(default_factory=list)
-    instead: dict[str, bytes | int] = field(default_factory=dict)  # a body or a status
-
-    def urls(self, names: Iterable[str]) -> dict[str, str]:
-        return {Path(name).name: f"{self.url}/{name}" for name in names}
-
-
-@pytest.fixture
-def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    publish(tmp_path / "web", monkeypatch)
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    (tmp_path / "input").mkdir()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            name = Path(self.path).name
-            served.asked.append(name)
-            content = served.instead.get(name, (tmp_path / "web" / self.path[1:]).read_bytes())
-            status, body = (content, b"") if isinstance(content, int) else (200, content)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                self.wfile.write(body)
-
-        def log_message(self, *arguments: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        served = Web(f"http://127.0.0.1:{server.server_port}")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield served
-        server.shutdown()
-
-
-def read_from(urls: dict[str, str], folder: Path, *, samples: bool = True) -> None:
-    """The stage, with a published file from each of these addresses."""
-    data = COMMITTED | {"source": "authors", "authors": {"samples": samples, "urls": urls}}
-    (folder / "params.yaml").write_text(json.dumps({"seed": 1, "data": data}))
-    main(folder / "input", folder / "raw", folder / "m.json", folder / "params.yaml")
-
-
-USED = [name for kind, name in zip(KINDS, CONTENT, strict=True) if kind != "unused"]
-
-
-def test_fetched_files_are_those_of_the_folder_and_fetched_once(tmp_path: Path, web: Web) -> None:
-    read_from(web.urls(USED), tmp_path)
-    fetched = {path.name: path.read_bytes() for path in (tmp_path / "raw").iterdir()}
-    assert sorted(web.asked) == sorted(Path(name).name for name in USED)
-    metrics = (tmp_path / "m.json").read_text()
-    assert str(tmp_path) not in metrics and ".cache" not in metrics
-    read_from(web.urls(USED), tmp_path)
-    assert len(web.asked) == len(USED)  # not again
-    for name in USED:
-        (tmp_path / "input" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "web" / name).rename(tmp_path / "input" / name)
-    read_from({}, tmp_path)
-    assert fetched == {path.name: path.read_bytes() for path in (tmp_path / "raw").iterdir()}
-
-
-@pytest.mark.parametrize(
-    ("instead", "message", "asked"),
-    [
-        (
-            b"<html>sign in</html>",
-            r"found 20 bytes with SHA-256 [0-9a-f]{64} at its address",
-            1,
-        ),
-        (b"x" * 10_000_000, r"found \d{3} bytes with SHA-256 [0-9a-f]{64} at its address", 1),  # cut off
-        (404, r"found status 404 at try 3 of 3 to fetch it", 3),
-    ],
-)
-def test_fetched_files_never_reads_another_file(
-    tmp_path: Path, web: Web, instead: bytes | int, message: str, asked: int
-) -> None:
-    web.instead["rm.golden.json"] = instead
-    with pytest.raises(UserError, match=rf"^rm\.golden\.json: {message}"):
-        read_from(web.urls(USED), tmp_path)
-    assert web.asked.count("rm.golden.json") == asked
-    assert not list(tmp_path.rglob("*.tmp")) and not (tmp_path / "raw").exists()
-    assert not list((tmp_path / ".cache").rglob("rm.golden.json"))
-
-
-def test_fetched_files_names_an_address_that_does_not_answer(tmp_path: Path, web: Web) -> None:
-    urls = web.urls(USED) | {"llm.train.json": "http://127.0.0.1:9/llm.train.json"}
-    with pytest.raises(UserError, match=r"^llm\.train\.json: found no connection.* at try 3 of 3"):
-        read_from(urls, tmp_path)
-
-
-def test_fetched_files_refuses_invalid_addresses(tmp_path: Path, web: Web) -> None:
-    urls = web.urls(USED)
-    wrong = [
-        (urls | {"other.json": "https://example.org"}, r"found 'other\.json': 'https://example\.org'"),
-        (urls | {"rm.train.json": "file:///etc/passwd"}, r"found 'rm\.train\.json': 'file:"),
-        (urls | {USED[0]: "https://example.org"}, r"each once"),
-        ({"rm.train.json": urls["rm.train.json"]}, r"no address of llm\.train\.json, test\.json, rm\.golden"),
-    ]
-    for changed, message in wrong:
-        with pytest.raises(UserError, match=rf"data\.authors\.urls: .*{message}"):
-            read_from(changed, tmp_path)
-    (tmp_path / "input" / "mine.json").write_text("[]")
-    with pytest.raises(UserError, match=r"'mine\.json' that data\.source 'authors' does not read"):
-        read_from(urls, tmp_path)
-    assert not web.asked

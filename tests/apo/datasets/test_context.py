@@ -27,7 +27,7 @@ HISTORIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", HISTORIES)
-def test_prompted_reads_earlier_turns_from_their_column(tmp_path: Path, name: str) -> None:
+def test_parse_answers_reads_earlier_turns_from_their_column(tmp_path: Path, name: str) -> None:
     result = read(tmp_path, [ROW | HISTORIES[name]])
     assert result.ranked == [(NIGHT, "good > bad")]
     (column,) = HISTORIES[name]
@@ -35,12 +35,12 @@ def test_prompted_reads_earlier_turns_from_their_column(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("empty", [None, [], "", [[]]])
-def test_prompted_takes_an_empty_history_for_none(tmp_path: Path, empty: Any) -> None:
+def test_parse_answers_takes_an_empty_history_for_none(tmp_path: Path, empty: Any) -> None:
     rows = [ROW | {"history": [["What is a fox?", "A wild dog."]]}, ROW | {"history": empty}]
     assert [query for query, _ in read(tmp_path, rows).ranked] == [NIGHT, NIGHT.removeprefix(FOX)]
 
 
-def test_prompted_puts_earlier_turns_between_system_text_and_messages(tmp_path: Path) -> None:
+def test_parse_answers_puts_earlier_turns_between_system_text_and_messages(tmp_path: Path) -> None:
     sides = {side: [{"role": "assistant", "content": text}] for side, text in PAIR.items()}
     prompt = [{"role": "user", "content": "And at night?"}]
     row = {"prompt": prompt, **sides, "history": TURNS, "system": "Be brief."}
@@ -52,12 +52,12 @@ def test_prompted_puts_earlier_turns_between_system_text_and_messages(tmp_path: 
 @pytest.mark.parametrize(
     "history", ["We spoke about foxes.", [["a", "b", "c"]], [3], [["only a question"]] * 2]
 )
-def test_prompted_names_a_history_of_no_known_form(tmp_path: Path, history: Any) -> None:
+def test_parse_answers_names_a_history_of_no_known_form(tmp_path: Path, history: Any) -> None:
     with pytest.raises(UserError, match=r"x\.jsonl:1.*data\.on_issue\.role_order"):
         read(tmp_path, [ROW | {"history": history}])
 
 
-def test_prompted_reads_the_input_of_an_instruction_with_messages(tmp_path: Path) -> None:
+def test_parse_answers_reads_the_input_of_an_instruction_with_messages(tmp_path: Path) -> None:
     sides = {side: [{"role": "assistant", "content": text}] for side, text in PAIR.items()}
     ((query, _),) = read(tmp_path, [{"instruction": "Translate.", "input": "chat", **sides}]).ranked
     assert query == "\n\nHuman: Translate.\n\nchat\n\nAssistant:"

@@ -12,6 +12,7 @@ import pytest
 
 from apo.core.dialogue import query_id_of
 from apo.core.errors import UserError
+from apo.datasets.file_reader import ReadOptions
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
 from tests.helpers.reading import (
     FORMATS,
@@ -39,7 +40,7 @@ Reader = Callable[..., Any]
 def test_file_reader_reads_lines_as_a_stream(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", [FORMATS["own"]] * 2)
     path.write_text(path.read_text() + "broken\n")
-    rows = read_comparisons(path, Counter(), data_issues())
+    rows = read_comparisons(path, Counter(), data_issues(), ReadOptions())
     assert next(rows) == WANTED
     assert next(rows) == WANTED
     with pytest.raises(UserError, match=r"x\.jsonl:3"):
@@ -96,7 +97,7 @@ def test_file_reader_refuses_a_damaged_file(tmp_path: Path, name: str, content: 
 @pytest.mark.parametrize("reader", [read_comparisons, read_golden, read_samples, read_demonstrations])
 def test_file_reader_refuses_a_missing_file_and_a_folder(tmp_path: Path, reader: Reader) -> None:
     with pytest.raises(UserError, match="found a folder"):
-        list(reader(tmp_path, Counter(), data_issues()))
+        list(reader(tmp_path, Counter(), data_issues(), ReadOptions()))
     with pytest.raises(UserError, match="found no such file"):
         read_by(reader, tmp_path / "x.jsonl")
 

@@ -13,35 +13,9 @@ ASKED = talk("")[:-1]
 
 # What a row of the set looks like, and the query, responses and scores that it says.
 PUBLIC: dict[str, tuple[dict[str, Any], str, list[str], list[float]]] = {
-    "Anthropic/hh-rlhf": (
-        {"chosen": f"{TALK} good", "rejected": f"{TALK} bad"},
-        TALK,
-        ["good", "bad"],
-        [1, 0],
-    ),
-    "Dahoas/full-hh-rlhf": (
-        {"prompt": TALK, "response": " good", "chosen": " good", "rejected": " bad"},
-        TALK,
-        ["good", "bad"],
-        [1, 0],
-    ),
     "prompt repeated in the answers": (
         {"prompt": TALK, "chosen": f"{TALK} good", "rejected": f"{TALK} bad"},
         TALK,
-        ["good", "bad"],
-        [1, 0],
-    ),
-    "HuggingFaceH4/ultrafeedback_binarized": (
-        {
-            "prompt": "Why?",
-            "prompt_id": "6b",
-            "chosen": [message("user", "Why?"), message("assistant", "good")],
-            "rejected": [message("user", "Why?"), message("assistant", "bad")],
-            "messages": [message("user", "Why?"), message("assistant", "good")],
-            "score_chosen": 8.0,
-            "score_rejected": 6.5,
-        },
-        WHY,
         ["good", "bad"],
         [1, 0],
     ),
@@ -55,29 +29,6 @@ PUBLIC: dict[str, tuple[dict[str, Any], str, list[str], list[float]]] = {
                 message("assistant", "bad"),
             ],
         },
-        f"Be brief.{WHY}",
-        ["good", "bad"],
-        [1, 0],
-    ),
-    "argilla/dpo-mix-7k": (
-        {
-            "dataset": "x",
-            "chosen": [*ASKED, message("assistant", "good")],
-            "rejected": [*ASKED, message("assistant", "bad")],
-            "chosen_rating": 5.0,
-        },
-        TALK,
-        ["good", "bad"],
-        [1, 0],
-    ),
-    "argilla/ultrafeedback-binarized-preferences": (
-        {"source": "s", "instruction": "Why?", "chosen_response": "good", "rejected_response": "bad"},
-        WHY,
-        ["good", "bad"],
-        [1, 0],
-    ),
-    "Intel/orca_dpo_pairs": (
-        {"system": "Be brief.", "question": "Why?", "chosen": "good", "rejected": "bad"},
         f"Be brief.{WHY}",
         ["good", "bad"],
         [1, 0],

@@ -67,7 +67,7 @@ def test_wrapped_and_stripped_texts_are_counted(tmp_path: Path) -> None:
     }
 
 
-def test_by_separator_wraps_a_plain_query_once_per_comparison(tmp_path: Path) -> None:
+def test_joined_texts_wrap_a_plain_query_once_per_comparison(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", [{"text": ["Why?<sep>good", "Why?<sep>bad"], "scores": [1, 0]}])
     rows, counts, _ = read_by(read_comparisons, path)
     assert rows == [WANTED]

@@ -94,6 +94,8 @@ WHOLE: list[list[dict[str, Any]]] = [
     [{"query": Q, "samples": ["a", "b"], "rewards": [0.5, 1e-3]}] * 2,
     [{"prompt": "Why?", "answers": '[{"text": "a", "rank": 1}, {"text": "b", "rank": 2}]'}] * 2,
     [{"messages": [message("User", "Why?"), message("Bot", "so")], "label": True}] * 2,
+    [{"prompt": "Why?", "chosen": ["a", "b"], "rejected": ["c"]}] * 2,
+    [{"prompt": "Why?", "conv_a": "a", "conv_b": "b", "winner": "a"}] * 2,
 ]
 TOKENS = [
     b'"',

@@ -6,13 +6,9 @@ from typing import Any
 import pytest
 
 from apo.datasets.readers import read_samples
-from tests.helpers.reading import WHY, read
+from tests.helpers.reading import WHY, answer, read, user
 
-USER = {"role": "user", "content": "Why?"}
-
-
-def answer(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
+USER = user("Why?")
 
 
 @pytest.mark.parametrize("key", ["prompt", "question", "instruction"])

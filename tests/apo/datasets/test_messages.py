@@ -68,15 +68,11 @@ def table(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def said(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}
-
-
 CELLS: dict[str, dict[str, Any]] = {
     "one message": {"prompt": "Why?"}
-    | {side: json.dumps(said("assistant", text)) for side, text in PAIR.items()},
-    "a list of messages": {"prompt": json.dumps([said("user", "Why?")])}
-    | {side: json.dumps([said("assistant", text)]) for side, text in PAIR.items()},
+    | {side: json.dumps(message("assistant", text)) for side, text in PAIR.items()},
+    "a list of messages": {"prompt": json.dumps([message("user", "Why?")])}
+    | {side: json.dumps([message("assistant", text)]) for side, text in PAIR.items()},
     "graded answers": {"prompt": "Why?"}
     | {"answers": json.dumps([{"text": "bad", "rank": 2}, {"text": "good", "rank": 1}])},
     "responses and scores": {"query": "Why?", "responses": '["bad", "good"]', "scores": "[0, 1.5]"},

@@ -197,25 +197,19 @@ SETS: dict[str, tuple[Row, str, str]] = {
 
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("ending", ["jsonl", "json.gz"])
-def test_pair_puts_the_better_answer_of_a_public_set_first(tmp_path: Path, name: str, ending: str) -> None:
+def test_choose_pair_parser_puts_the_better_answer_first(tmp_path: Path, name: str, ending: str) -> None:
     check_set(tmp_path / f"x.{ending}", *SETS[name])
 
 
 @pytest.mark.parametrize("name", ["allenai/reward-bench-2"])
-def test_pair_in_parquet_is_read_the_same(tmp_path: Path, name: str) -> None:
+def test_choose_pair_parser_reads_parquet_the_same(tmp_path: Path, name: str) -> None:
     check_set(tmp_path / "x.parquet", *SETS[name])
-
-
-def check(path: Path, row: Row, query: str, ranked: str) -> None:
-    result = read(path, [row] * 2)
-    assert result.ranked == [(query, ranked)] * 2
-    assert (result.counts["rows"], result.counts["kept"]) == (2, 2)
 
 
 SIDES = {"prompt": "Why?", "response_a": "good", "response_b": "bad"}
 
 
-def test_pair_counts_ties_and_compares_grades(tmp_path: Path) -> None:
+def test_choose_pair_parser_counts_ties_and_compares_grades(tmp_path: Path) -> None:
     verdicts = ["tie", "both_bad", "tie (bothbad)", "Tie", "model_b", "A"]
     result = read(tmp_path / "x.jsonl", [SIDES | {"winner": verdict} for verdict in verdicts])
     assert [record["scores"] for record in result.records] == [[0, 1], [1, 0]]

@@ -13,7 +13,6 @@ def test_canonical_gives_a_query_one_id_in_all_files() -> None:
     assert ids.canonical("b", "\n\nHuman:  why\n\nAssistant:", "y:1") == "a"
     assert ids.canonical("c", HOW, "y:2") == "c"
     assert ids.canonical("a", WHY, "z:1") == "a"
-    assert ids.rewritten == 1
 
 
 @pytest.mark.parametrize("query_id", ["a", "b"])

@@ -1,6 +1,5 @@
 """The readers on real preference data: the known counts. They run where the data lies beside the checkout."""
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 
 from apo.datasets.query_ids import QueryIds
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
-from tests.helpers.reading import data_issues, read_by
+from tests.helpers.reading import read_by
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -94,6 +93,5 @@ def test_readers_give_the_known_counts_of_real_files(
 def test_query_ids_agree_between_the_real_files_of_one_set() -> None:
     ids = QueryIds()
     for reader, kind in [(read_comparisons, "pairs"), (read_golden, "golden"), (read_samples, "sample")]:
-        for row in reader(SHARED / f"apo_native/rm.{kind}.json.xz", Counter(), data_issues()):
+        for row in read_by(reader, SHARED / f"apo_native/rm.{kind}.json.xz")[0]:
             assert ids.canonical(row["query_id"], row["query"], kind) == row["query_id"]
-    assert ids.rewritten == 0

@@ -42,6 +42,11 @@ REFUSED: dict[str, tuple[Row, str]] = {
         {"prompt": "Why?", "chosen": MESSAGES, "rejected": MESSAGES},
         "messages written as a text",
     ),
+    "lists of answers to no prompt": ({"chosen": ["a"], "rejected": ["b"]}, "found str 'a' in 'chosen'"),
+    "paired answers to no prompt": (
+        {"conv_a": "good", "conv_b": "bad", "winner": "a"},
+        "found str 'good' in 'conv_a'; expected a list of messages",
+    ),
     "whole dialogues behind a prompt": (
         {"prompt": "Why?", "chosen": f"{WHY} good", "rejected": f"{WHY} bad"},
         "a whole dialogue",

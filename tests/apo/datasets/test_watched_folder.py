@@ -22,13 +22,13 @@ def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_refuse_unread_names_two_ways_out_for_an_untracked_file(original: Path) -> None:
+def test_check_name_names_two_ways_out_for_an_untracked_file(original: Path) -> None:
     with pytest.raises(UserError, match=WAYS) as error:
         check_name("x.jsonl", Path("data/input"), twice=False, where="params.yaml: data.files.comparisons")
     assert "correct the path" not in str(error.value)
 
 
-def test_refuse_unread_looks_at_the_root_that_dvc_names(
+def test_check_name_looks_at_the_root_that_dvc_names(
     original: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("queue")
@@ -40,5 +40,5 @@ def test_refuse_unread_looks_at_the_root_that_dvc_names(
         check_name("x.jsonl", Path("data/input"), twice=False, where="w")
 
 
-def test_refuse_unread_leaves_a_missing_file_to_its_reader(original: Path) -> None:
+def test_check_name_leaves_a_missing_file_to_its_reader(original: Path) -> None:
     check_name("y.jsonl", Path("data/input"), twice=False, where="w")

@@ -15,7 +15,7 @@ from apo.export.authors import golden_to_authors, samples_to_authors, to_authors
 from apo.export.write import main
 from apo.selection import select
 from tests.helpers.exported_rows import COMPARISONS, GOLDEN, OTHER, SAMPLES, Q
-from tests.helpers.reading import data_issues
+from tests.helpers.reading import read
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_to_authors_is_read_back_the_same(tmp_path: Path, reader, rows: list[dic
     source, target = tmp_path / "in.jsonl", tmp_path / "new" / "out.json"
     write_rows(source, rows)
     assert main(["--to", "authors", str(source), str(target)]) == 0
-    back = list(reader(target, Counter(), data_issues()))
+    back = read(target, reader=reader).records
     assert back == rows
     assert [list(row) for row in back] == [list(row) for row in rows]
     assert isinstance(json.loads(target.read_text(encoding="utf-8")), list)

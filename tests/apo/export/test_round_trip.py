@@ -14,7 +14,7 @@ from apo.datasets.readers import read_comparisons, read_demonstrations, read_gol
 from apo.export.authors import to_authors
 from apo.export.write import export
 from apo.selection import select
-from tests.helpers.reading import data_issues
+from tests.helpers.reading import read
 
 ODD = st.sampled_from(
     ["\n\n", "\n", " ", "Human", "Assistant", "<se", "sep>", ":", "\u2028", '"', "\\", "\U0001f600"]
@@ -76,7 +76,7 @@ def there_and_back(rows: list[dict], to: str, reader: Any) -> list[dict]:
         source, target = Path(folder) / "in.jsonl", Path(folder) / f"out.json{'l' * (to != 'authors')}"
         write_rows(source, rows)
         export(source, target, to=to, counts=Counter())
-        return list(reader(target, Counter(), data_issues()))
+        return read(target, reader=reader).records
 
 
 @given(st.lists(COMPARISON, min_size=1, max_size=3))

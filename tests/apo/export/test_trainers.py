@@ -8,12 +8,12 @@ import pytest
 
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
-from apo.datasets.readers import read_comparisons, read_samples
+from apo.datasets.readers import read_samples
 from apo.export.authors import to_authors
 from apo.export.trainers import to_chat, to_chat_pairs, to_chat_sft, to_dialogues, to_pairs, to_sft
 from apo.export.write import export, main
 from tests.helpers.exported_rows import APO, COMPARISONS, DIALOGUE, GOLDEN, OTHER, SAMPLES, SELECTION, Q
-from tests.helpers.reading import data_issues, read
+from tests.helpers.reading import read
 
 
 def test_to_pairs_writes_one_pair_per_sample_of_an_adversarial_row() -> None:
@@ -34,7 +34,7 @@ def test_to_pairs_is_read_back_as_comparisons(tmp_path: Path) -> None:
     write_rows(source, COMPARISONS)
     assert export(source, target, to="pairs", counts=Counter()) == 4
     assert list(read_rows(target))[-1] == {"prompt": OTHER, "chosen": " y", "rejected": " x\n\ny"}
-    assert all(row["scores"] == [1.0, 0.0] for row in read_comparisons(target, Counter(), data_issues()))
+    assert all(row["scores"] == [1.0, 0.0] for row in read(target).records)
 
 
 def test_to_pairs_refuses_rows_without_an_order(tmp_path: Path) -> None:
