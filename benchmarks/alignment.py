@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from apo.alignment.likelihood import ResponseLikelihood
-from apo.alignment.rankings import Ranking
 from apo.alignment.settings import Align
 from apo.alignment.train import align
 from apo.language.causal_lm import train_language_model
@@ -22,6 +21,7 @@ from apo.model import runtime
 from apo.model.batching import packed_length
 from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.model.encoding import ResponseSet
+from apo.training.ranked_responses import RankedResponses
 from apo.training.settings import Lora
 from benchmarks.data import MAX_LENGTH, SIZES, TOKENIZER_TEXTS, made_up_texts, prepare, read_texts
 from benchmarks.jobs import SEED, load_items
@@ -53,7 +53,7 @@ def ways(folder: Path, items: Sequence[ResponseSet]) -> dict[str, Callable[[], f
     """The functions that are timed; each takes one step of its own model and returns the loss."""
     device = runtime.set_up()
     pad_id = load_tokenizer(folder / "backbone").pad_token_id
-    data = [Ranking(item, [-float(k) for k in range(len(item.responses))]) for item in items]
+    data = [RankedResponses(item, [-float(k) for k in range(len(item.responses))]) for item in items]
 
     def rrhf(*, packed: bool) -> Callable[[], float]:
         model = ResponseLikelihood(

@@ -17,9 +17,10 @@ from apo.model import runtime
 from apo.model.checkpoint import start_reward_model
 from apo.model.encoding import ResponseSet
 from apo.model.settings import Model
-from apo.reward.train import RankedResponses, train_reward_model
+from apo.reward.train import train_reward_model
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters
+from apo.training.ranked_responses import RankedResponses
 from apo.training.settings import Lora
 from benchmarks.data import READING
 from benchmarks.jobs import SEED, Training
@@ -83,7 +84,7 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
     with PeakMemory() as memory:
         model = start_reward_model(folder / "backbone", Model(**READING), seed=SEED)
         add_adapters(model.classifier, lora, seed=SEED, where="lora")
-        with Checkpoints(NAME, key).exclusive() as checkpoints:
+        with Checkpoints(NAME, key).lock() as checkpoints:
             train_reward_model(
                 model,
                 [RankedResponses(item, [1.0, 0.0]) for item in training.items],

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from apo.model import runtime
-from apo.reward.train import RankedResponses, train_reward_model
+from apo.reward.train import train_reward_model
 from apo.scoring.rewards import rewards_of
 from apo.training.checkpointing import Checkpoints
+from apo.training.ranked_responses import RankedResponses
 from benchmarks.jobs import SEED, Training, load_items, load_reward_model
 
 
@@ -25,8 +26,8 @@ class NoCheckpoints(Checkpoints):
         """There is no checkpoint to resume from."""
         return []
 
-    def due(self, *, last: bool) -> bool:
-        """No checkpoint is due."""
+    def should_save(self, *, is_last: bool) -> bool:
+        """Nothing is saved."""
         return False
 
 

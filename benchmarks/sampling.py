@@ -52,11 +52,11 @@ def load_actor(folder: Path) -> Any:
     return model
 
 
-def sample_tokens(model: Any, prompts: list[list[int]]) -> int:
+def sample_tokens(model: Any, prompts: list[list[int]], settings: Sampling = SETTINGS) -> int:
     """Samples with this project; returns the number of drawn tokens without end tokens."""
     requests = [Prompt(str(i), ids, {}) for i, ids in enumerate(prompts)]
     end = model.config.eos_token_id
-    all_samples = sample_responses(model, requests, SETTINGS, seed=SEED, ends=[end], desc="")
+    all_samples = sample_responses(model, requests, settings, seed=SEED, ends=[end], desc="")
     return sum(len(ids) - (ids[-1:] == [end]) for samples in all_samples for ids in samples)
 
 

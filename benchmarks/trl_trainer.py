@@ -7,6 +7,7 @@ progress bar. Gradient checkpointing, on by default, is off. Golden > 4 samples 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 from trl import RewardConfig, RewardTrainer
@@ -17,17 +18,35 @@ from benchmarks.jobs import COMPARISONS, Training, load_items, load_reward_model
 MICRO_BATCH = 4
 
 
-def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
-    """A function that trains and returns the mean loss of its steps."""
-    training = Training(load_items(folder, job, rows), job == "train_apo")
+def reward_trainer(
+    classifier: Any,
+    tokenizer: Any,
+    training: Training,
+    folder: Path,
+    *,
+    micro_batch: int = MICRO_BATCH,
+    on_cpu: bool = True,
+    bf16: bool = False,
+) -> RewardTrainer:
+    """The trainer of a job, in the optimizer steps of all implementations.
+
+    Args:
+        classifier: Trained in place, with float32 weights.
+        tokenizer: Its tokenizer.
+        training: The items, steps and settings.
+        folder: An existing folder for what the trainer may write.
+        micro_batch: Comparisons of a micro-batch.
+        on_cpu: Whether it trains on the CPU although there may be a GPU.
+        bf16: Whether layers compute in bf16.
+    """
     pairs = [texts for items in training.steps() for item in items for texts in pair(item)]
     settings = training.settings
-    trainer = RewardTrainer(
-        model=load_reward_model(folder).classifier,
+    return RewardTrainer(
+        model=classifier,
         args=RewardConfig(
             output_dir=tempfile.mkdtemp(dir=folder),
-            per_device_train_batch_size=MICRO_BATCH,
-            gradient_accumulation_steps=COMPARISONS // MICRO_BATCH,
+            per_device_train_batch_size=micro_batch,
+            gradient_accumulation_steps=COMPARISONS // micro_batch,
             train_sampling_strategy="sequential",  # the steps of all implementations, in their order
             num_train_epochs=1,
             learning_rate=settings.lr,
@@ -37,8 +56,8 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
             max_grad_norm=settings.max_grad_norm,
             gradient_checkpointing=False,
             max_length=512,
-            bf16=False,
-            use_cpu=True,
+            bf16=bf16,
+            use_cpu=on_cpu,
             dataloader_num_workers=0,
             eval_strategy="no",
             save_strategy="no",
@@ -49,8 +68,15 @@ def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
         train_dataset=Dataset.from_dict(
             {"chosen_ids": [chosen for chosen, _ in pairs], "rejected_ids": [ids for _, ids in pairs]}
         ),
-        processing_class=load_tokenizer(folder / "backbone"),
+        processing_class=tokenizer,
     )
+
+
+def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
+    """A function that trains and returns the mean loss of its steps."""
+    training = Training(load_items(folder, job, rows), job == "train_apo")
+    classifier, tokenizer = load_reward_model(folder).classifier, load_tokenizer(folder / "backbone")
+    trainer = reward_trainer(classifier, tokenizer, training, folder)
 
     def run() -> float:
         return float(trainer.train().training_loss) * training.weight

@@ -9,11 +9,10 @@ from pathlib import Path
 from apo.core.config import read_section, read_seed
 from apo.core.records import read_rows
 from apo.core.stage import run
+from apo.language.adopt import adopt_language_model
 from apo.language.settings import Actor
 from apo.language.sft import fine_tune
-from apo.language.template_choice import choose_template
-from apo.model.checkpoint import load_tokenizer
-from apo.training.outputs import Outputs, adopt_checkpoint
+from apo.training.outputs import Outputs
 
 
 def main(
@@ -26,11 +25,16 @@ def main(
     params: Path = Path("params.yaml"),
 ) -> None:
     settings = read_section(params, "actor", Actor, defaults="training")
-    to = Outputs(out, curves, metrics)
+    outputs = Outputs(out, curves, metrics)
     if start_from.is_dir():
-        tokenizer = load_tokenizer(start_from)
-        said = {"fine_tuned_here": False, **choose_template(tokenizer, settings, templates, section="actor")}
-        adopt_checkpoint("actor", start_from, tokenizer, said, dtype=settings.dtype, to=to)
+        adopt_language_model(
+            "actor",
+            start_from,
+            settings,
+            templates,
+            metrics={"fine_tuned_here": False},
+            outputs=outputs,
+        )
         return
     fine_tune(
         "actor",
@@ -40,7 +44,7 @@ def main(
         templates,
         source=start_from,
         seed=read_seed(params),
-        to=to,
+        outputs=outputs,
     )
 
 

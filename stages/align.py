@@ -29,7 +29,7 @@ def main(
         selected,
         read_align(params, round),
         seed=read_seed(params),
-        to=Outputs(out, curves, metrics),
+        outputs=Outputs(out, curves, metrics),
     )
 
 

@@ -24,7 +24,7 @@ from apo.evaluation.settings import Evaluate
 from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_reward_model, load_tokenizer
 from apo.model.limits import check_same_tokens
-from apo.sampling.backends import computed_with, respond
+from apo.sampling.backends import cache_key_settings, respond
 from apo.sampling.prompts import encode_prompts, sampling_encoder
 from apo.sampling.samples import counted, drawn_rows
 from apo.sampling.settings import Sampling
@@ -50,7 +50,7 @@ def main(
     seed, device = read_seed(params), runtime.set_up()
     known = bool(json.loads(truth.read_text(encoding="utf-8")))
     asked = subsample(read_rows(queries), max_queries=sampling.max_queries, seed=seed)
-    key = fingerprint([sampling, seed, computed_with(sampling)], [llm, queries])
+    key = fingerprint([sampling, seed, cache_key_settings(sampling)], [llm, queries])
     counts: Counter[str] = Counter()
     encoder = sampling_encoder(llm, sampling)
     prompts = encode_prompts(encoder, asked, counts, where=str(queries))
@@ -86,12 +86,12 @@ def main(
         {arm: out / f"{arm}.jsonl" for arm in arms},
         ((arm, row) for arm, rows in arms.items() for row in rows),
     )
-    found: dict[str, Any] = {
+    summaries: dict[str, Any] = {
         arm: summarize(rows, seed=seed, resamples=resamples) | {"scoring": dict(sorted(scoring[arm].items()))}
         for arm, rows in arms.items()
     }
-    found[name]["sampling"] = dict(sorted(counts.items()))
-    write_json(metrics, {f"answer_{name}": found.pop(name) | found})
+    summaries[name]["sampling"] = dict(sorted(counts.items()))
+    write_json(metrics, {f"answer_{name}": summaries.pop(name) | summaries})
 
 
 if __name__ == "__main__":

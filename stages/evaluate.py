@@ -39,10 +39,10 @@ def main(
     seed = read_seed(params)
     earlier = read_arms(before)
     arms = earlier | read_arms(base) | read_arms(apo)
-    found: dict[str, Any] = compare_all(arms, but=earlier, seed=seed, resamples=resamples)
+    comparisons: dict[str, Any] = compare_all(arms, exclude=earlier, seed=seed, resamples=resamples)
     if json.loads(truth.read_text(encoding="utf-8")):
         selections = {"base": list(read_rows(rjs_base)), "apo": list(read_rows(rjs_apo))}
-        found["chosen"] = chosen_truth(selections, seed=seed, resamples=resamples)
+        comparisons["chosen"] = chosen_truth(selections, seed=seed, resamples=resamples)
     write_parts(
         {name: out / f"{name}.jsonl" for name in arms},
         ((name, row) for name, rows in arms.items() for row in rows),
@@ -50,7 +50,7 @@ def main(
     tables = answer_curves(arms, "scores") | {"rounds": round_rows(arms, seed=seed, resamples=resamples)}
     for name, rows in tables.items():
         write_csv(curves / f"{name}.csv", rows, TRUTH if name == "truth" else ())
-    write_json(metrics, {f"evaluate_{round}": found})
+    write_json(metrics, {f"evaluate_{round}": comparisons})
 
 
 if __name__ == "__main__":

@@ -44,22 +44,22 @@ def main(
             for split, file in files.items()
         }
     measured = {split: measure(rows, truth=truth, bins=bins) for split, rows in rated.items()}
-    found: dict[str, Any] = {split: part.metrics for split, part in measured.items()}
+    results: dict[str, Any] = {split: part.metrics for split, part in measured.items()}
     points = [{"split": split, **row} for split, part in measured.items() for row in part.curve]
     curves = {"reliability": points}
     if valid:
         resamples = settings.bootstrap
         calibration = calibrate(measured["valid"], bins=bins, seed=seed, resamples=resamples, desc=name)
         calibrated, points = after_temperature(measured["test"], calibration["temperature"], bins=bins)
-        found["test"]["calibrated"] = calibrated
+        results["test"]["calibrated"] = calibrated
         curves["reliability_calibrated"] = [{"split": "test", **row} for row in points]
-    found["calibration"] = calibration if valid else {"fitted_on": "nothing"}
+    results["calibration"] = calibration if valid else {"fitted_on": "nothing"}
     pairs = measured["test"]
     curves["rewards"] = histogram_rows({"chosen": pairs.chosen, "rejected": pairs.rejected})
     curves["margins"] = margin_rows(pairs.chosen, pairs.rejected)
     for curve, points in curves.items():
         write_csv(out / f"{curve}.csv", points)
-    write_json(metrics, {name: found})
+    write_json(metrics, {name: results})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from apo.core.records import read_rows, write_json, write_rows
 from apo.core.stage import run
 from apo.core.subset import subsample
 from apo.model import runtime
-from apo.sampling.backends import computed_with, respond
+from apo.sampling.backends import cache_key_settings, respond
 from apo.sampling.prompts import encode_prompts, sampling_encoder
 from apo.sampling.samples import counted, drawn_rows, from_source, refuse_later_round
 from apo.sampling.settings import Sampling
@@ -45,7 +45,7 @@ def main(
         device = runtime.set_up()
         # The name is that of the part: in the first round both arms ask the same model, and the second finds
         # what the first one computed.
-        key = fingerprint([settings, seed, computed_with(settings)], [llm, queries])
+        key = fingerprint([settings, seed, cache_key_settings(settings)], [llm, queries])
         encoder = sampling_encoder(llm, settings)
         prompts = encode_prompts(encoder, asked, counts, where=str(queries))
         with open_chunks(f"sample_{part}", key) as chunks:

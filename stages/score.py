@@ -17,7 +17,7 @@ from apo.core.stage import run
 from apo.model import runtime
 from apo.model.checkpoint import load_reward_model
 from apo.model.reward_model import RewardModel
-from apo.model.vllm_engine import builds_for
+from apo.model.vllm_engine import vllm_versions
 from apo.scoring.gate import check_calibration, read_calibration
 from apo.scoring.rewards import score_samples
 from apo.scoring.settings import Gate, Score
@@ -42,7 +42,7 @@ def main(
     else:
         reward_model = load_reward_model(model).to(device).eval()
     counts: Counter[str] = Counter()
-    numerics = runtime.numerics() | builds_for(settings.backend)
+    numerics = runtime.numerics() | vllm_versions(settings.backend)
     key = fingerprint([settings, numerics], [model, samples])
     with open_chunks(f"score_{name}", key) as chunks:
         scored = score_samples(

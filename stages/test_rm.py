@@ -10,8 +10,9 @@ from pathlib import Path
 from apo.core.config import read_section
 from apo.core.stage import run
 from apo.model.checkpoint import is_reward_model
-from apo.reward.recipe import Outputs, adopt_rm, train_rm
+from apo.reward.recipe import adopt_rm, train_rm
 from apo.reward.settings import TestingRm
+from apo.training.outputs import Outputs
 
 
 def main(

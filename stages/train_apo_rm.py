@@ -10,8 +10,9 @@ from pathlib import Path
 
 from apo.core.config import read_section
 from apo.core.stage import run
-from apo.reward.recipe import Outputs, train_rm
+from apo.reward.recipe import train_rm
 from apo.reward.settings import Apo
+from apo.training.outputs import Outputs
 
 
 def main(

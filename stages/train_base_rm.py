@@ -7,7 +7,8 @@ metrics. Paper, section 2 (Bradley-Terry ranking loss).
 from pathlib import Path
 
 from apo.core.stage import run
-from apo.reward.recipe import Outputs, train_rm
+from apo.reward.recipe import train_rm
+from apo.training.outputs import Outputs
 
 
 def main(

@@ -13,7 +13,7 @@ from jaxtyping import install_import_hook
 install_import_hook("apo", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 # What a property costs depends on what else the machine does; a test that hangs has the timeout of pytest.
-hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile("untimed", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("untimed")
 
 VECTORS = [Path(__file__).parent / "vectors", Path(__file__).parents[2] / "shared" / "vectors"]

@@ -1,5 +1,6 @@
 """install.py, the locks and what the Makefile asks of a Python."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -36,6 +37,11 @@ def requirements(name: str) -> list[Requirement]:
     return [Requirement(line) for line in lines if line and not line.startswith("-")]
 
 
+@functools.cache
+def asked_by(package: str) -> list[Requirement]:
+    return [Requirement(line) for line in metadata.requires(package) or []]
+
+
 def closure(roots: list[Requirement], environment: dict[str, str]) -> dict[str, list[Requirement]]:
     """Every package that these need on such a machine, with what is asked of it."""
     needed: dict[str, list[Requirement]] = {}
@@ -48,7 +54,7 @@ def closure(roots: list[Requirement], environment: dict[str, str]) -> dict[str, 
             if (asked.name, extra) in seen or CUDA.fullmatch(asked.name):
                 continue
             seen.add((asked.name, extra))
-            for further in map(Requirement, metadata.requires(asked.name) or []):
+            for further in asked_by(asked.name):
                 if further.marker is None or further.marker.evaluate(environment | {"extra": extra}):
                     waiting.append(further)
     return {name: asked for name, asked in needed.items() if not CUDA.fullmatch(name)}

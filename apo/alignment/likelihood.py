@@ -7,10 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.nn.utils.rnn import pad_sequence
 
 from apo.model import runtime
-from apo.model.batching import collate, packed_length, unpacked
+from apo.model.batching import collate, input_sequences, input_tokens, pad_by_item
 from apo.model.encoding import ResponseSet
 from apo.model.reward_model import at_least_float32, forward_pass, log_unpacked, supports_shared_prefix
 
@@ -44,23 +43,19 @@ class ResponseLikelihood(nn.Module):
 
     def tokens(self, item: ResponseSet) -> int:
         """Tokens of an item in a token budget."""
-        return packed_length(item) if self.supports_shared_prefix else len(item.responses) * item.longest
+        return input_tokens(item, packed=self.supports_shared_prefix)
 
     def forward(self, items: Sequence[ResponseSet]) -> Float[Tensor, "item resp"]:
         """Log-likelihoods of the responses of each item in nats, padded with 0.
 
         Every query has at least one token.
         """
-        sequences = (
-            items
-            if self.supports_shared_prefix
-            else [sequence for item in items for sequence in unpacked(item)]
-        )
+        sequences = input_sequences(items, packed=self.supports_shared_prefix)
         log_likelihoods = self._token_log_likelihoods(sequences).split(
             [len(response) for item in items for response in item.responses]
         )
         sums = torch.stack([term.sum() for term in log_likelihoods])
-        return pad_sequence(sums.split([len(item.responses) for item in items]), batch_first=True)
+        return pad_by_item(sums, items)
 
     def _token_log_likelihoods(self, items: Sequence[ResponseSet]) -> Float[Tensor, "label"]:
         """log p(token | query, tokens before it) of all tokens of all responses, in order, in nats."""

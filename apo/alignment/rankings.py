@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from apo.core.records import Row
-from apo.model.encoding import Encoder, ResponseSet
+from apo.model.encoding import Encoder
 from apo.selection import rank_by_reward
+from apo.training.ranked_responses import RankedResponses
 
 COUNTS = (
     "queries",  # rows read
@@ -22,28 +22,10 @@ COUNTS = (
 )
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """A query with distinct responses and their scores, the best first."""
-
-    item: ResponseSet
-    scores: list[float]
-
-    @property
-    def pairs(self) -> int:
-        """Pairs of responses with different scores."""
-        return sum(a > b for a in self.scores for b in self.scores)
-
-    def only(self, *indices: int) -> "Ranking":
-        """The ranking with only the given responses."""
-        responses = [self.item.responses[index] for index in indices]
-        return Ranking(ResponseSet(self.item.prefix, responses), [self.scores[index] for index in indices])
-
-
 def ranked_queries(
     rows: Iterable[Row], encoder: Encoder, counts: Counter[str], *, where: str
-) -> Iterator[Ranking]:
-    """Queries to learn from: at least two distinct responses with different scores.
+) -> Iterator[RankedResponses]:
+    """Queries to learn from: at least two distinct responses with different scores, the best first.
 
     A response that was sampled twice counts once, with its highest score. Ties are broken as in the
     selection: the first sample comes first.
@@ -76,17 +58,17 @@ def ranked_queries(
     for rendered, sample_ids, scores in zip(tokenized, all_sample_ids, all_scores, strict=True):
         if rendered is None:
             continue
-        item = encoder.fit(rendered, counts, encoder.response_ids(rendered, sample_ids))
+        item = encoder.truncate_query(rendered, counts, encoder.response_ids(rendered, sample_ids))
         if item is None:
             continue
         counts["samples_as_drawn"] += sum(ids is not None for ids in sample_ids)
         distinct = [i for i, ids in enumerate(item.responses) if item.responses.index(ids) == i]
         counts["samples_identical"] += len(item.responses) - len(distinct)
-        ranking = Ranking(item, scores).only(*distinct)
+        ranked = RankedResponses(item, scores).only(*distinct)
         if len(distinct) == 1:
             counts["queries_dropped_identical"] += 1
-        elif not ranking.pairs:
+        elif not ranked.pairs:
             counts["queries_dropped_tied"] += 1
         else:
             counts["queries_used"] += 1
-            yield ranking
+            yield ranked

@@ -6,7 +6,7 @@ from pathlib import Path
 from apo.alignment.likelihood import ResponseLikelihood
 from apo.alignment.rankings import ranked_queries
 from apo.alignment.settings import Align
-from apo.alignment.train import align, learned_from
+from apo.alignment.train import align, select_responses
 from apo.core import distributed
 from apo.core.cache import fingerprint
 from apo.core.errors import UserError
@@ -15,8 +15,9 @@ from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.model.encoders import language_encoder
 from apo.training.checkpointing import Checkpoints
+from apo.training.language_outputs import finish
 from apo.training.lora import add_adapters, merge_adapters, trained_weights
-from apo.training.outputs import Outputs, finish
+from apo.training.outputs import Outputs
 from apo.training.trainer import warmup_metrics
 
 
@@ -27,7 +28,7 @@ def align_model(
     settings: Align,
     *,
     seed: int,
-    to: Outputs,
+    outputs: Outputs,
 ) -> None:
     """Aligns the language model in `start` with the scores of its samples.
 
@@ -37,7 +38,7 @@ def align_model(
         scored: Rows `{query, samples, scores}` of stage rjs.
         settings: Settings of the alignment.
         seed: Seed of the order of the queries and of the adapters.
-        to: The paths of the outputs.
+        outputs: The paths of the outputs.
 
     Raises:
         UserError: No query has responses with different scores, or `start` is not a checkpoint.
@@ -55,9 +56,9 @@ def align_model(
     if not data:
         raise _nothing_to_learn(scored, counts)
     if settings.method != "rjs":
-        counts["pairs"] = sum(learned_from(ranking, settings.method).pairs for ranking in data)
+        counts["pairs"] = sum(select_responses(ranked, settings.method).pairs for ranked in data)
     key = fingerprint([settings, seed, runtime.numerics()], [start, scored])
-    with Checkpoints(name, key).exclusive() as checkpoints:
+    with Checkpoints(name, key).lock() as checkpoints:
         curve = align(model, data, settings, seed=seed, desc=name, checkpoints=checkpoints)
         adapter = merge_adapters(tuner) if distributed.is_main_process() else None  # takes memory
         training = settings.model_dump(exclude=set() if tuner else {"lora"})
@@ -67,12 +68,12 @@ def align_model(
             language_model,
             tokenizer,
             curve,
-            found=warmup_metrics(len(curve), settings),
+            metrics=warmup_metrics(len(curve), settings),
             counts=counts,
             card=card,
             dtype=settings.dtype,
-            to=to,
-            more=adapter.save if adapter else None,
+            outputs=outputs,
+            save_extra=adapter.save if adapter else None,
         )
         checkpoints.remove_older()
 

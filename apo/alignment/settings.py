@@ -10,30 +10,28 @@ from apo.core.errors import UserError
 from apo.training.settings import Common, Lora, Optimizer
 
 
-class Alignment(Section):
-    """Learning rates are by round; settings that all trainings share are in section `training`."""
+class Method(Section):
+    """The settings of alignment that are no settings of the optimizer."""
 
     method: Literal["rjs", "rrhf", "dpo"]
-    lr: dict[str, Positive]
     beta: Positive
     rank_weight: Positive
     sft_weight: NotNegative
+    max_length: Annotated[int, Field(ge=8)]
+    lora: Lora
+
+
+class Alignment(Method):
+    """Learning rates are by round; settings that all trainings share are in section `training`."""
+
+    lr: dict[str, Positive]
     epochs: Count
     batch_size: Count
     warmup_steps: CountOrZero
-    max_length: Annotated[int, Field(ge=8)]
-    lora: Lora
 
 
-class Align(Optimizer):
-    """Settings of the alignment of one round."""
-
-    method: Literal["rjs", "rrhf", "dpo"]
-    beta: Positive
-    rank_weight: Positive
-    sft_weight: NotNegative
-    max_length: Annotated[int, Field(ge=8)]
-    lora: Lora
+class Align(Method, Optimizer):
+    """Settings of the alignment of one round; the settings of the optimizer come first."""
 
 
 def read_align(params: Path, round: str) -> Align:

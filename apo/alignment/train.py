@@ -21,7 +21,6 @@ from apo.alignment.losses import (
     per_token,
     rrhf_rank_sum,
 )
-from apo.alignment.rankings import Ranking
 from apo.alignment.settings import Align
 from apo.core import distributed
 from apo.losses import pair_loss_sums
@@ -29,6 +28,7 @@ from apo.model import runtime
 from apo.model.batching import micro_batches, pad_responses
 from apo.training.checkpointing import Checkpoints
 from apo.training.engines import Terms
+from apo.training.ranked_responses import RankedResponses
 from apo.training.trainer import length_bucketed_batches, training_loop
 
 
@@ -86,14 +86,14 @@ METHODS: Mapping[str, Callable[[RankedBatch, Align], Terms]] = MappingProxyType(
 """The losses by the value of `align.method` in params.yaml."""
 
 
-def learned_from(ranking: Ranking, method: str) -> Ranking:
+def select_responses(ranked: RankedResponses, method: str) -> RankedResponses:
     """The responses that a method trains on: the best (rjs), the best and the worst (dpo), all (rrhf)."""
-    return {"rjs": ranking.only(0), "dpo": ranking.only(0, -1), "rrhf": ranking}[method]
+    return {"rjs": ranked.only(0), "dpo": ranked.only(0, -1), "rrhf": ranked}[method]
 
 
 def align(
     model: ResponseLikelihood,
-    data: Sequence[Ranking],
+    data: Sequence[RankedResponses],
     settings: Align,
     *,
     seed: int,
@@ -107,7 +107,7 @@ def align(
 
     Args:
         model: Trained in place.
-        data: Rankings, each with at least one pair.
+        data: Ranked responses, the best first, each with at least one pair.
         settings: Settings of method and optimizer.
         seed: Seed of the order of the queries.
         desc: Name on the progress line.
@@ -116,18 +116,18 @@ def align(
     Returns:
         The curve of `training_loop` with the metrics of the method, computed before each step.
     """
-    rankings = [learned_from(ranking, settings.method) for ranking in data]
-    lengths = [model.tokens(ranking.item) for ranking in rankings]
-    reference = [[0.0] * len(ranking.scores) for ranking in rankings]
+    data = [select_responses(ranked, settings.method) for ranked in data]
+    lengths = [model.tokens(ranked.item) for ranked in data]
+    reference = [[0.0] * len(ranked.labels) for ranked in data]
     if settings.method == "dpo":
-        reference = _log_likelihoods(model.to(runtime.device()), rankings, desc)
+        reference = _log_likelihoods(model.to(runtime.device()), data, desc)
 
     def loss_of(step: list[int], indices: list[int]) -> Terms:
-        micro_batch = [rankings[i] for i in indices]
-        log_likelihoods = model([ranking.item for ranking in micro_batch])
+        micro_batch = [data[i] for i in indices]
+        log_likelihoods = model([ranked.item for ranked in micro_batch])
         device, dtype = log_likelihoods.device, log_likelihoods.dtype
-        scores = pad_responses([ranking.scores for ranking in micro_batch], math.nan, dtype).to(device)
-        response_lengths = [[len(ids) for ids in ranking.item.responses] for ranking in micro_batch]
+        scores = pad_responses([ranked.labels for ranked in micro_batch], math.nan, dtype).to(device)
+        response_lengths = [[len(ids) for ids in ranked.item.responses] for ranked in micro_batch]
         batch = RankedBatch(
             log_likelihoods=log_likelihoods,
             reference=pad_responses([reference[i] for i in indices], 0.0, dtype).to(device),
@@ -135,8 +135,8 @@ def align(
             scores=scores,
             mask=~scores.isnan(),
             queries=len(step),
-            pairs=sum(rankings[i].pairs for i in step),
-            best_tokens=sum(len(rankings[i].item.responses[0]) for i in step),
+            pairs=sum(data[i].pairs for i in step),
+            best_tokens=sum(len(data[i].item.responses[0]) for i in step),
         )
         return METHODS[settings.method](batch, settings)
 
@@ -153,11 +153,13 @@ def align(
 
 
 @torch.no_grad()
-def _log_likelihoods(model: ResponseLikelihood, data: Sequence[Ranking], desc: str) -> list[list[float]]:
+def _log_likelihoods(
+    model: ResponseLikelihood, data: Sequence[RankedResponses], desc: str
+) -> list[list[float]]:
     """The log-likelihoods of all responses by the model, which is not changed; processes share them."""
     model.eval()
     budget = runtime.token_budget()
-    lengths = [model.tokens(ranking.item) for ranking in data]
+    lengths = [model.tokens(ranked.item) for ranked in data]
     groups = list(micro_batches(lengths, budget="APO_TOKEN_BUDGET", tokens=budget))
 
     def compute(indices: list[int]) -> list[list[float]]:
@@ -172,6 +174,6 @@ def _log_likelihoods(model: ResponseLikelihood, data: Sequence[Ranking], desc: s
     ):
         for indices, rows in zip(groups, values, strict=True):
             for index, row in zip(indices, rows, strict=True):
-                log_likelihoods[index] = row[: len(data[index].scores)]
+                log_likelihoods[index] = row[: len(data[index].labels)]
             progress.update(len(indices))
     return log_likelihoods

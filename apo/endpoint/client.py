@@ -23,6 +23,7 @@ import httpx2
 import openai
 from tqdm import tqdm
 
+from apo.core.environment import environment_int
 from apo.core.errors import UserError
 from apo.endpoint.reply_cache import Reply, ReplyCache, Request, request_key
 from apo.endpoint.service import Service
@@ -176,7 +177,7 @@ def endpoint_from_environment(service: Service) -> Endpoint:
     return Endpoint(
         url=urlunsplit((parts.scheme, parts.netloc, path, "", "")),
         key=key,
-        timeout=_environment_int(service.variable("TIMEOUT"), 300),
+        timeout=environment_int(service.variable("TIMEOUT"), 300),
         service=service,
         query=dict(parse_qsl(parts.query, keep_blank_values=True)),
     )
@@ -188,13 +189,6 @@ def _is_http_url(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.host) and not parts.userinfo
     except (ValueError, httpx2.InvalidURL):
         return False
-
-
-def _environment_int(name: str, default: int) -> int:
-    text = os.environ.get(name, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(name, found=repr(text), expected="a whole number of at least 1", do="unset it")
-    return int(text)
 
 
 def request_all(
@@ -223,7 +217,7 @@ def request_all(
     )
     if missing:
         endpoint = endpoint_from_environment(service)
-        parallel = _environment_int(service.variable("PARALLEL"), 4)
+        parallel = environment_int(service.variable("PARALLEL"), 4)
         with _retries_logged(service):
             replies |= asyncio.run(_send_all(missing, cache, endpoint, parallel, check))
     return replies

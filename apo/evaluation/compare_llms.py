@@ -88,13 +88,13 @@ def _grams(words: Sequence[str], size: int) -> list[tuple[str, ...]]:
 
 
 def compare_all(
-    arms: Mapping[str, Sequence[Row]], *, but: Collection[str], seed: int, resamples: int
+    arms: Mapping[str, Sequence[Row]], *, exclude: Collection[str], seed: int, resamples: int
 ) -> dict[str, Any]:
     """Compares every pair of language models, `LATER_vs_EARLIER`, by the score and by the true reward.
 
     Args:
         arms: Answers to the same queries in the same order, by the name of their model.
-        but: Language models that are not compared with each other, because an earlier round did it.
+        exclude: Language models that are not compared with each other, because an earlier round did it.
         seed: Seed of the bootstrap.
         resamples: Number of resamples of the bootstrap.
 
@@ -104,7 +104,7 @@ def compare_all(
     comparisons: dict[str, Any] = {}
     queries = {name: [row["query_id"] for row in rows] for name, rows in arms.items()}
     for earlier, later in combinations(arms, 2):
-        if earlier in but and later in but:
+        if earlier in exclude and later in exclude:
             continue
         if queries[earlier] != queries[later]:
             raise UserError(

@@ -1,7 +1,8 @@
-"""Training of causal language models: pretraining and supervised fine-tuning."""
+"""What pretraining and supervised fine-tuning share: the items, the loss, the training and its outputs."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,14 +10,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from apo.core.cache import fingerprint
+from apo.language.settings import ChatModel
 from apo.model import runtime
 from apo.model.batching import IGNORED, collate_texts
 from apo.model.encoding import Encoder, ResponseSet
 from apo.model.special_tokens import special_tokens, text_ids
 from apo.training.checkpointing import Checkpoints
 from apo.training.engines import Terms
+from apo.training.language_outputs import finish
+from apo.training.outputs import Outputs
 from apo.training.settings import Optimizer
-from apo.training.trainer import length_bucketed_batches, training_loop
+from apo.training.trainer import length_bucketed_batches, training_loop, warmup_metrics
 
 
 def encode_documents(
@@ -41,7 +46,7 @@ def encode_answers(
     """
     texts = ((query, [response]) for query, response in rows)
     for rendered in encoder.tokenize(texts, counts, where=where):
-        item = encoder.fit(rendered, counts) if rendered else None
+        item = encoder.truncate_query(rendered, counts) if rendered else None
         if item:
             yield item
 
@@ -88,3 +93,56 @@ def train_language_model(
         desc=desc,
         checkpoints=checkpoints,
     )
+
+
+def train_and_save(
+    name: str,
+    model: Any,
+    tokenizer: Any,
+    items: Sequence[ResponseSet],
+    settings: ChatModel,
+    *,
+    start: Path | None = None,
+    source: Path,
+    metrics: Mapping[str, Any],
+    counts: Mapping[str, int],
+    seed: int,
+    outputs: Outputs,
+) -> None:
+    """Trains a language model, or resumes its training, and saves the outputs.
+
+    Args:
+        name: The key of the metrics.
+        model: Trained in place.
+        tokenizer: Its tokenizer, with the chat template.
+        start: The start checkpoint; None for random weights.
+        source: The file that `items` were read from.
+        metrics, counts: See `finish`.
+        seed: Seed of the order of the items.
+    """
+    files = [start, source] if start else [source]
+    key = fingerprint([settings, seed, runtime.numerics()], files)
+    with Checkpoints(name, key).lock() as checkpoints:
+        curve = train_language_model(
+            model,
+            items,
+            settings,
+            pad_id=tokenizer.pad_token_id,
+            seed=seed,
+            device=runtime.device(),
+            desc=name,
+            checkpoints=checkpoints,
+        )
+        training = settings.model_dump(exclude={"start"})
+        finish(
+            name,
+            model,
+            tokenizer,
+            curve,
+            metrics={**metrics, **warmup_metrics(len(curve), settings)},
+            counts=counts,
+            card={"start": start, "trained_on": {source: len(items)}, "settings": training},
+            dtype=settings.dtype,
+            outputs=outputs,
+        )
+        checkpoints.remove_older()

@@ -3,20 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from apo.core.cache import fingerprint
 from apo.core.errors import UserError
-from apo.language.causal_lm import encode_answers, train_language_model
+from apo.language.causal_lm import encode_answers, train_and_save
 from apo.language.settings import Actor
 from apo.language.template_choice import choose_template
 from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_tokenizer
 from apo.model.encoders import language_encoder
 from apo.model.encoding import ResponseSet
-from apo.training.checkpointing import Checkpoints
-from apo.training.outputs import Outputs, finish
-from apo.training.trainer import warmup_metrics
+from apo.training.outputs import Outputs
 
 
 def fine_tune(
@@ -28,7 +24,7 @@ def fine_tune(
     *,
     source: Path,
     seed: int,
-    to: Outputs,
+    outputs: Outputs,
 ) -> None:
     """Trains on (query, response) pairs, with the loss on the response only, and saves the outputs.
 
@@ -36,16 +32,14 @@ def fine_tune(
         name: The key of the metrics.
         start: The start checkpoint.
         answers: (query, response) pairs.
-        settings: Settings of the training.
         templates: The folder of chat templates.
         source: The file of the answers.
         seed: Seed of the order of the items.
-        to: The paths of the outputs.
 
     Raises:
         UserError: No answers are left to train on, or `start` is not a checkpoint.
     """
-    device = runtime.set_up()
+    runtime.set_up()
     tokenizer = load_tokenizer(start)
     choose_template(tokenizer, settings, templates, section="actor")
     model = load_language_model(start)
@@ -53,23 +47,19 @@ def fine_tune(
     counts: Counter[str] = Counter(queries_dropped_cut_away=0)
     items = list(encode_answers(encoder, answers, counts=counts, where=str(source)))
     _check_enough(items, counts, source=source)
-    key = fingerprint([settings, seed, runtime.numerics()], [start, source])
-    with Checkpoints(name, key).exclusive() as checkpoints:
-        curve = train_language_model(
-            model,
-            items,
-            settings,
-            pad_id=tokenizer.pad_token_id,
-            seed=seed,
-            device=device,
-            desc=name,
-            checkpoints=checkpoints,
-        )
-        training = settings.model_dump(exclude={"start"})
-        card = {"start": start, "trained_on": {source: len(items)}, "settings": training}
-        outputs: Any = {"counts": counts, "card": card, "dtype": settings.dtype, "to": to}
-        finish(name, model, tokenizer, curve, found=warmup_metrics(len(curve), settings), **outputs)
-        checkpoints.remove_older()
+    train_and_save(
+        name,
+        model,
+        tokenizer,
+        items,
+        settings,
+        start=start,
+        source=source,
+        metrics={},
+        counts=counts,
+        seed=seed,
+        outputs=outputs,
+    )
 
 
 def _check_enough(items: Sequence[ResponseSet], counts: Counter[str], *, source: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -61,6 +61,21 @@ def packed_length(item: ResponseSet) -> int:
 def unpacked(item: ResponseSet) -> list[ResponseSet]:
     """The layout without a shared prefix: one item per response."""
     return [ResponseSet(item.prefix, [response]) for response in item.responses]
+
+
+def input_tokens(item: ResponseSet, *, packed: bool) -> int:
+    """Tokens of an item in a token budget, as one packed sequence or as padded separate sequences."""
+    return packed_length(item) if packed else len(item.responses) * item.longest
+
+
+def input_sequences(items: Sequence[ResponseSet], *, packed: bool) -> Sequence[ResponseSet]:
+    """What a model reads: the packed items, or one separate sequence per response."""
+    return items if packed else [sequence for item in items for sequence in unpacked(item)]
+
+
+def pad_by_item(values: Float[Tensor, "total"], items: Sequence[ResponseSet]) -> Float[Tensor, "item resp"]:
+    """Values of the responses of all items, in order, as a row per item, padded with 0."""
+    return pad_sequence(values.split([len(item.responses) for item in items]), batch_first=True)
 
 
 def collate(items: Sequence[ResponseSet], *, pad_id: int) -> Batch:

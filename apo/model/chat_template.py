@@ -20,7 +20,7 @@ import jinja2
 from apo.core.dialogue import dialogue_to_messages, merge_turns
 from apo.core.errors import UserError
 from apo.model.hh_template import is_hh
-from apo.model.special_tokens import written
+from apo.model.special_tokens import special_token_pattern
 from apo.model.template_tokens import NOTHING_ESCAPED, EscapedTexts, Message, TemplateTokens
 
 MARK = "\ue000"  # replaces an answer while the parts of the template are found
@@ -82,7 +82,8 @@ class ChatTemplate:
         self.tokenizer, self.text, self._where = tokenizer, text, where
         self.is_hh = is_hh(text)
         self._tokens = TemplateTokens(tokenizer, separator=separator)
-        self._added_tokens = written([token.content for token in tokenizer.added_tokens_decoder.values()])
+        added_tokens = [token.content for token in tokenizer.added_tokens_decoder.values()]
+        self._added_tokens = special_token_pattern(added_tokens)
         self._anchors: dict[str, list[int]] = {}
         messages = [{"role": "user", "content": "Hi"}]
         try:

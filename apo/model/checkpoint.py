@@ -102,15 +102,8 @@ def save_language_model(
     """Saves a language model with its tokenizer and model card, atomically.
 
     A tokenizer without a chat template gets that of the HH form. The generation config gets all end tokens:
-    its own, those of tokenizer and config, and the one that the template writes after an answer.
-
-    Args:
-        model: The language model.
-        tokenizer: Its tokenizer.
-        folder: The folder to create or replace.
-        card: The text of the model card.
-        save_extra: A function that writes additional files into the folder.
-        dtype: The dtype of the stored weights.
+    its own, those of tokenizer and config, and the one that the template writes after an answer. For the
+    arguments see `save_checkpoint`.
     """
     tokenizer.chat_template = tokenizer.chat_template or hh_template()
     generation = model.generation_config
@@ -216,7 +209,7 @@ def start_reward_model(folder: Path, settings: Model, *, seed: int) -> RewardMod
     return RewardModel(classifier, encoder)
 
 
-def load_reward_encoder(folder: Path, *, foreign: Model | None = None) -> Encoder:
+def load_reward_encoder(folder: Path, *, default_settings: Model | None = None) -> Encoder:
     """How the reward model in a folder reads, without its weights; see `load_reward_model`."""
     tokenizer, config = load_tokenizer(folder), read_json(folder / "config.json")
     pad_id, settings = config.get("pad_token_id"), config.get("apo", {})
@@ -224,7 +217,7 @@ def load_reward_encoder(folder: Path, *, foreign: Model | None = None) -> Encode
     is_from_pipeline = (
         isinstance(settings, dict) and settings.keys() == keys and settings["pooling"] in POOLINGS
     )
-    if not is_from_pipeline and not foreign:
+    if not is_from_pipeline and not default_settings:
         raise UserError(
             str(folder),
             found=f"{settings!r:.120} under the key `apo` of its config.json",
@@ -232,27 +225,27 @@ def load_reward_encoder(folder: Path, *, foreign: Model | None = None) -> Encode
             do="train it with a train_*_rm stage",
         )
     if not is_from_pipeline:
-        assert foreign
-        check_positions(folder, {"model.max_length": foreign.max_length})
-        settings = {**foreign.model_dump(), "pooling": "last", "separator": ""}
+        assert default_settings
+        check_positions(folder, {"model.max_length": default_settings.max_length})
+        settings = {**default_settings.model_dump(), "pooling": "last", "separator": ""}
         if pad_id is None:  # then the library pools the last token, whatever it is
             pad_id = _padding_id(tokenizer, Encoder(tokenizer, **settings).template.turn_end)
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_id)
     return Encoder(tokenizer, **settings)
 
 
-def load_reward_model(folder: Path, *, foreign: Model | None = None) -> RewardModel:
+def load_reward_model(folder: Path, *, default_settings: Model | None = None) -> RewardModel:
     """Loads a reward model of this pipeline, or any other with one label.
 
     Args:
         folder: Its checkpoint.
-        foreign: Settings for a reward model that this pipeline did not train; None refuses such a model. It
-            pools the last token, as `AutoModelForSequenceClassification` does.
+        default_settings: Settings for a reward model that this pipeline did not train. It
+            pools the last token, as `AutoModelForSequenceClassification` does. None refuses such a model.
 
     Raises:
         UserError: The folder is not a reward model, or not one of this pipeline.
     """
-    encoder = load_reward_encoder(folder, foreign=foreign)
+    encoder = load_reward_encoder(folder, default_settings=default_settings)
     classifier, _ = _load_classifier(folder, encoder.tokenizer, needs_head=True)
     return RewardModel(classifier, encoder)
 
@@ -274,14 +267,8 @@ def save_reward_model(
     """Saves a reward model with its model card, atomically, for `AutoModelForSequenceClassification`.
 
     That class pools the last token only. With another pooling, `architectures` in config.json names
-    `RewardModel`, so that a server refuses the model instead of computing other rewards.
-
-    Args:
-        model: The reward model.
-        folder: The folder to create or replace.
-        card: The text of the model card.
-        save_extra: A function that writes additional files into the folder.
-        dtype: The dtype of the stored weights.
+    `RewardModel`, so that a server refuses the model instead of computing other rewards. For the arguments
+    see `save_checkpoint`.
     """
     encoder, tokenizer = model.encoder, model.encoder.tokenizer
     tokenizer.chat_template = encoder.template.text

@@ -149,11 +149,9 @@ def save_checkpoint(
     dtype: str,
     **config: Any,
 ) -> None:
-    """Saves a model with its tokenizer and model card, atomically.
+    """Saves a model in float32 with its tokenizer and model card, atomically.
 
     Args:
-        model: A model in float32.
-        tokenizer: Its tokenizer.
         folder: The folder to create or replace.
         card: The text of the model card.
         save_extra: A function that writes additional files into the folder.

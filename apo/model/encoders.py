@@ -15,11 +15,6 @@ from apo.model.settings import Model
 def reward_encoder(tokenizer: Any, settings: Model, *, where: str) -> Encoder:
     """The encoder of a reward model. It adds missing special tokens to the tokenizer, in place.
 
-    Args:
-        tokenizer: The tokenizer of the start checkpoint.
-        settings: Section `model` of params.yaml.
-        where: The checkpoint, for messages.
-
     Raises:
         UserError: The pooling needs an end token and the tokenizer has none, or the chat template can't be
             used.

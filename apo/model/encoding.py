@@ -239,7 +239,7 @@ class Encoder:
         counts["tokens"] += item.unpacked_tokens
         return item
 
-    def fit(
+    def truncate_query(
         self, rendered: Rendered, counts: Counter[str], responses: Sequence[Sequence[int]] | None = None
     ) -> ResponseSet | None:
         """A training item: only the query is truncated, never a response.

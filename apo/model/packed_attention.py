@@ -18,7 +18,7 @@ from apo.model.batching import Batch
 T = TypeVar("T")
 
 
-class Tree(NamedTuple):
+class PackedSequence(NamedTuple):
     """The boundaries of one packed sequence in the concatenated tokens of a batch.
 
     Attributes:
@@ -37,17 +37,17 @@ class Tree(NamedTuple):
         return self.ends[0] if self.ends else self.query_end
 
 
-def trees_of(batch: Batch) -> list[Tree]:
+def sequence_bounds(batch: Batch) -> list[PackedSequence]:
     """The boundaries of every packed sequence of a batch, without padding."""
-    trees, start = [], 0
+    sequences, start = [], 0
     for row in batch.segments:
         query_length, *lengths = torch.bincount(row + 1, minlength=2).tolist()[1:]
         ends = [start + query_length]
         for length in filter(None, lengths):
             ends.append(ends[-1] + length)
-        trees.append(Tree(start, ends[0], ends[1:]))
+        sequences.append(PackedSequence(start, ends[0], ends[1:]))
         start = ends[-1]
-    return trees
+    return sequences
 
 
 _FORWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -113,10 +113,10 @@ class Call(NamedTuple):
         return {} if self.causal else {"attn_mask": self.columns.bias.to(dtype)}
 
 
-def attention_calls(trees: Sequence[Tree]) -> list[Call]:
+def attention_calls(sequences: Sequence[PackedSequence]) -> list[Call]:
     """The kernel calls of a batch; the causal ones, which together have every token once, come first."""
-    causal = [span for tree in trees for span in _causal_segments(tree)]
-    to_query = [spans for tree in trees if (spans := _query_attention(tree))]
+    causal = [span for sequence in sequences for span in _causal_segments(sequence)]
+    to_query = [spans for sequence in sequences if (spans := _query_attention(sequence))]
     calls = []
     for group in _similar(causal, [length for _, length in causal]):
         segments = Segments.of(group)
@@ -139,7 +139,7 @@ def _similar(spans: Sequence[T], sizes: Sequence[int]) -> Iterator[list[T]]:
         yield [spans[i] for i in group]
 
 
-class TreeAttention(torch.autograd.Function):
+class PackedAttention(torch.autograd.Function):
     """Attention in packed sequences by torch's flash-attention kernel for CPUs.
 
     Query and first response are one causal sequence. Each other response is a causal sequence too, and in a
@@ -193,15 +193,15 @@ class TreeAttention(torch.autograd.Function):
         return gradients[0], gradients[1], gradients[2], None, None
 
 
-def _causal_segments(tree: Tree) -> list[Span]:
+def _causal_segments(sequence: PackedSequence) -> list[Span]:
     """The non-empty segments with causal attention: query with first response, and every other response."""
-    starts, ends = [tree.start, *tree.ends], [tree.first_response_end, *tree.ends[1:]]
+    starts, ends = [sequence.start, *sequence.ends], [sequence.first_response_end, *sequence.ends[1:]]
     return [(start, end - start) for start, end in zip(starts, ends, strict=False) if start < end]
 
 
-def _query_attention(tree: Tree) -> tuple[Span, Span] | None:
+def _query_attention(sequence: PackedSequence) -> tuple[Span, Span] | None:
     """The responses after the first and the query that they attend to; None if either is empty."""
-    if len(tree.ends) < 2 or tree.query_end == tree.start:
+    if len(sequence.ends) < 2 or sequence.query_end == sequence.start:
         return None
-    start = tree.first_response_end
-    return (start, tree.ends[-1] - start), (tree.start, tree.query_end - tree.start)
+    start = sequence.first_response_end
+    return (start, sequence.ends[-1] - start), (sequence.start, sequence.query_end - sequence.start)

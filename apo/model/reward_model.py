@@ -8,10 +8,17 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from apo.model import runtime
-from apo.model.batching import Batch, collate, micro_batches, packed_length, unpacked
+from apo.model.batching import (
+    Batch,
+    collate,
+    input_sequences,
+    input_tokens,
+    micro_batches,
+    pad_by_item,
+    unpacked,
+)
 from apo.model.encoding import Encoder, ResponseSet
 from apo.model.last_token import FAMILY, last_hidden
 from apo.model.pooling import POOLINGS
@@ -38,17 +45,14 @@ class RewardModel(nn.Module):
 
     def tokens(self, item: ResponseSet) -> int:
         """Tokens of an item in a token budget."""
-        return packed_length(item) if self.supports_shared_prefix else len(item.responses) * item.longest
+        return input_tokens(item, packed=self.supports_shared_prefix)
 
     def rewards(self, items: Sequence[ResponseSet]) -> Float[Tensor, "item resp"]:
         """Rewards of the responses of each item, padded with 0, on the device of the model."""
-        pad_id, device = self.encoder.tokenizer.pad_token_id, self.classifier.device
-        if self.supports_shared_prefix:
-            packed_rewards: Tensor = self(collate(items, pad_id=pad_id).to(device))
-            return packed_rewards
-        sequences = [sequence for item in items for sequence in unpacked(item)]
-        rewards = self(collate(sequences, pad_id=pad_id).to(device))[:, 0]
-        return pad_sequence(rewards.split([len(item.responses) for item in items]), batch_first=True)
+        sequences = input_sequences(items, packed=self.supports_shared_prefix)
+        batch = collate(sequences, pad_id=self.encoder.tokenizer.pad_token_id)
+        rewards: Tensor = self(batch.to(self.classifier.device))
+        return rewards if self.supports_shared_prefix else pad_by_item(rewards[:, 0], items)
 
     def forward(self, batch: Batch) -> Float[Tensor, "item resp"]:
         """Rewards; 0 for padding responses."""
@@ -144,7 +148,7 @@ def log_unpacked(name: str) -> None:
 
 
 @torch.inference_mode()
-def rate(model: RewardModel, items: Sequence[ResponseSet]) -> list[list[float]]:
+def compute_rewards(model: RewardModel, items: Sequence[ResponseSet]) -> list[list[float]]:
     """The rewards of each item's responses, without dropout. The mode of the model is restored."""
     training = model.training
     model.eval()

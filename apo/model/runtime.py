@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from apo.core import distributed
+from apo.core.environment import environment_int
 from apo.core.errors import UserError
 from apo.model.versions import warn_of_other_versions
 
@@ -40,12 +41,12 @@ def numerics() -> dict[str, str]:
 
 def token_budget() -> int:
     """Tokens of a micro-batch, padding included."""
-    return _read_int("APO_TOKEN_BUDGET", 1024 if RUN_INFO.get("device", "cpu") == "cpu" else 16384)
+    return environment_int("APO_TOKEN_BUDGET", 1024 if RUN_INFO.get("device", "cpu") == "cpu" else 16384)
 
 
 def sample_budget() -> int:
     """Maximum number of tokens, prompts and responses together, that sampling processes at once."""
-    return _read_int("APO_SAMPLE_BUDGET", 65536)
+    return environment_int("APO_SAMPLE_BUDGET", 65536)
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -55,7 +56,7 @@ def autocast(device: torch.device) -> torch.autocast:
 
 def enable_gradient_checkpointing(model: Any) -> None:
     """Enables gradient checkpointing if APO_GRADIENT_CHECKPOINTING is set."""
-    if _read_int("APO_GRADIENT_CHECKPOINTING", 0, least=0):
+    if environment_int("APO_GRADIENT_CHECKPOINTING", 0, least=0):
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
 
@@ -84,18 +85,18 @@ def explain_oom(name: str, budget: int) -> Iterator[None]:
 
 def checkpoint_seconds() -> float:
     """Minimum time between two checkpoints of a training, in seconds."""
-    return _read_int("APO_CHECKPOINT_SECONDS", 30, least=0)
+    return environment_int("APO_CHECKPOINT_SECONDS", 30, least=0)
 
 
 def collective_timeout() -> datetime.timedelta:
     """Maximum time that a process waits for the others in a collective operation."""
-    return datetime.timedelta(seconds=_read_int("APO_COLLECTIVE_TIMEOUT", 1800))
+    return datetime.timedelta(seconds=environment_int("APO_COLLECTIVE_TIMEOUT", 1800))
 
 
 def set_up() -> torch.device:
     """Sets threads and deterministic kernels, joins the processes of a launcher, and returns the device."""
     warn_of_other_versions()
-    threads = _read_int("APO_THREADS", 2)
+    threads = environment_int("APO_THREADS", 2)
     torch.set_num_threads(threads)
     _keep_freed_memory()
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
@@ -148,10 +149,3 @@ def precision(device: torch.device) -> str:
     if name not in ("float32", "bf16"):
         raise UserError("APO_PRECISION", found=repr(name), expected="float32 or bf16", do="unset it")
     return name
-
-
-def _read_int(name: str, default: int, *, least: int = 1) -> int:
-    text = os.environ.get(name, str(default))
-    if not text.isdigit() or int(text) < least:
-        raise UserError(name, found=repr(text), expected=f"a whole number of at least {least}", do="unset it")
-    return int(text)

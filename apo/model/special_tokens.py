@@ -28,12 +28,8 @@ def text_ids(tokenizer: Any, texts: list[str], special: Mapping[str, int]) -> li
     """The ids of texts, without added special tokens.
 
     The text of a special token never becomes its id. The exception is a special token of a single character,
-    such as a byte that serves as pad token, which has no other id.
-
-    Args:
-        tokenizer: A Hugging Face tokenizer.
-        texts: The texts to encode.
-        special: The result of `special_tokens`.
+    such as a byte that serves as pad token, which has no other id. `special` is the result of
+    `special_tokens`.
     """
     if not texts:
         return []
@@ -53,7 +49,7 @@ def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     return ids
 
 
-def written(special: Iterable[str]) -> re.Pattern[str]:
+def special_token_pattern(special: Iterable[str]) -> re.Pattern[str]:
     """A pattern that matches the texts of special tokens, the longest first. It may match nothing."""
     longest_first = sorted(special, key=lambda text: (-len(text), text))
     return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
@@ -65,7 +61,7 @@ def _split_special(text: str, special: Iterable[str]) -> list[str]:
     >>> _split_special("a </s> b", ["</s>"])
     ['a <', '/s> b']
     """
-    ends = [match.start() + 1 for match in written(special).finditer(text)]
+    ends = [match.start() + 1 for match in special_token_pattern(special).finditer(text)]
     return [part for part in (text[i:j] for i, j in pairwise([0, *ends, len(text)])) if part]
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any, NamedTuple
 
-from apo.model.special_tokens import special_tokens, text_ids, written
+from apo.model.special_tokens import special_token_pattern, special_tokens, text_ids
 
 Message = dict[str, str]
 
@@ -48,7 +48,7 @@ class TemplateTokens:
     def __init__(self, tokenizer: Any, *, separator: str) -> None:
         self._tokenizer = tokenizer
         self.special = special_tokens(tokenizer, separator)
-        self._pattern = written([*self.special, *filter(None, [tokenizer.unk_token])])
+        self._pattern = special_token_pattern([*self.special, *filter(None, [tokenizer.unk_token])])
 
     def find(self, text: str) -> re.Match[str] | None:
         """The first special token in a text."""

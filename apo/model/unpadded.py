@@ -1,6 +1,6 @@
 """The forward pass of `apo.model.last_token` on a CPU: packed sequences are concatenated without padding.
 
-The layers process real tokens only; see `apo.model.tree_attention` for their attention.
+The layers process real tokens only; see `apo.model.packed_attention` for their attention.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from apo.model.batching import Batch
+from apo.model.packed_attention import Call, PackedAttention, attention_calls, sequence_bounds
 from apo.model.pooling import last_position
-from apo.model.tree_attention import Call, TreeAttention, attention_calls, trees_of
 
 
 def can_unpad(decoder: Any, batch: Batch) -> bool:
@@ -26,7 +26,7 @@ def can_unpad(decoder: Any, batch: Batch) -> bool:
 def last_hidden_unpadded(decoder: Any, batch: Batch) -> Float[Tensor, "item resp hidden"]:
     """Hidden states of the last token of each response; 0 for padding responses."""
     is_token = batch.segments >= 0
-    calls, positions = attention_calls(trees_of(batch)), batch.position_ids[is_token]
+    calls, positions = attention_calls(sequence_bounds(batch)), batch.position_ids[is_token]
     hidden = decoder.embed_tokens(batch.input_ids[is_token])
     cos, sin = (rotary[0, :, None] for rotary in decoder.rotary_emb(hidden, position_ids=positions[None]))
     for layer in decoder.layers[:-1]:
@@ -62,7 +62,7 @@ def _layer(
         keys, values = (
             states.repeat_interleave(attention.num_key_value_groups, 1) for states in (keys, values)
         )
-    attended = TreeAttention.apply(queries, keys, values, calls, attention.scaling)
+    attended = PackedAttention.apply(queries, keys, values, calls, attention.scaling)
     hidden = hidden + attention.o_proj(attended.flatten(1))
     output: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
     return output

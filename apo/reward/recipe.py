@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -20,25 +20,19 @@ from apo.model import runtime
 from apo.model.batching import pad_responses
 from apo.model.checkpoint import load_reward_model, save_reward_model, start_reward_model
 from apo.model.encoding import Encoder
-from apo.model.reward_model import RewardModel, rate
+from apo.model.reward_model import RewardModel, compute_rewards
 from apo.model.settings import Model
 from apo.reward.settings import Apo, RewardTraining
 from apo.reward.token_checks import Comparison, TokenCheck
 from apo.reward.token_issues import TOKEN_ISSUES
-from apo.reward.train import RankedResponses, train_reward_model
+from apo.reward.train import train_reward_model
 from apo.reward.verify import verify
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters, merge_adapters, trained_weights
 from apo.training.model_card import reward_model_card
+from apo.training.outputs import Outputs
+from apo.training.ranked_responses import RankedResponses
 from apo.training.trainer import warmup_metrics
-
-
-class Outputs(NamedTuple):
-    """Output paths: the folder of the checkpoint, the folder of the curves, the JSON file of the metrics."""
-
-    out: Path
-    curves: Path
-    metrics: Path
 
 
 def train_rm(
@@ -79,7 +73,7 @@ def train_rm(
     check = _token_check(model.encoder, settings, start)
     data = _tokenized(model.encoder, check, comparisons, counts)
     data += _tokenized(model.encoder, check, adversarial_pairs, counts, is_adversarial=True)
-    with Checkpoints(name, key).exclusive() as checkpoints:
+    with Checkpoints(name, key).lock() as checkpoints:
         curve = train_reward_model(
             model,
             data,
@@ -121,7 +115,7 @@ def adopt_rm(name: str, *, start: Path, comparisons: Path, outputs: Outputs, par
     runtime.set_up()
     if not distributed.is_main_process():
         return
-    model = load_reward_model(start, foreign=model_settings).eval()
+    model = load_reward_model(start, default_settings=model_settings).eval()
     card = _card(model, outputs.out, start, [], {"pooling": model.encoder.pooling})
     save_reward_model(model, outputs.out, card, dtype=dtype)
     write_csv(outputs.curves / "training.csv", [{"step": 0}])
@@ -221,7 +215,7 @@ def _evaluation(model: RewardModel, valid: Path) -> Callable[[int], dict[str, fl
     pairs = sum(RankedResponses(item, row["scores"]).pairs for item, row in zip(items, rows, strict=True))
 
     def evaluate(step: int) -> dict[str, float]:
-        rewards = pad_responses(rate(model, items), 0.0, torch.float64)
+        rewards = pad_responses(compute_rewards(model, items), 0.0, torch.float64)
         mask = ~labels.isnan()
         losses = pair_loss_sums(rewards, labels, mask=mask, pair_loss=bradley_terry)
         in_order = pairs_in_order(rewards, labels, mask=mask)

@@ -15,7 +15,7 @@ from apo.core.data_issues import DataIssues
 from apo.core.dialogue import ASSISTANT
 from apo.model.chat_template import Rendered
 from apo.model.encoding import Encoder
-from apo.model.special_tokens import special_tokens, text_ids, written
+from apo.model.special_tokens import special_token_pattern, special_tokens, text_ids
 from apo.reward.length_histogram import LengthHistogram
 
 EXCERPT = 60  # characters of a text in an example
@@ -63,7 +63,7 @@ class TokenCheck:
         )
         self._special_tokens, self._special_ids = special, set(special.values())
         self._unknown_id = tokenizer.unk_token_id
-        self._special_pattern = written([*special, *filter(None, [tokenizer.unk_token])])
+        self._special_pattern = special_token_pattern([*special, *filter(None, [tokenizer.unk_token])])
 
     def check_tokenizer(self, where: str) -> None:
         """Checks the tokenizer itself.
@@ -77,9 +77,9 @@ class TokenCheck:
             ids = tokenizer(f"{ASSISTANT}{encoder.separator} a", add_special_tokens=False)["input_ids"]
             if separator_id in (None, self._unknown_id) or ids.count(separator_id) != 1:
                 found = f"a tokenizer that does not read model.separator {encoder.separator!r} as one token"
-                self.issues.keeps("lost_separator", where=where, found=found)
+                self.issues.report("lost_separator", where=where, found=found)
         if tokenizer.pad_token_id is not None and tokenizer.pad_token_id == tokenizer.eos_token_id:
-            self.issues.keeps("pad_is_end_token", where=where, found=repr(tokenizer.pad_token))
+            self.issues.report("pad_is_end_token", where=where, found=repr(tokenizer.pad_token))
 
     def kept_responses(self, comparison: Comparison) -> list[int]:
         """Indices of the responses to keep, in order; empty if the whole item is dropped.
@@ -100,35 +100,35 @@ class TokenCheck:
         if query and max(len(truncated[index]) for index in kept) >= self._max_tokens:
             longest = max(kept, key=lambda index: len(truncated[index]))
             found = f"no room for the query beside the {len(responses[longest])} tokens of a response"
-            if not self.issues.keeps("query_cut_away", where=comparison.where, found=found):
+            if not self.issues.report("query_cut_away", where=comparison.where, found=found):
                 return []
         return kept
 
     def _keeps_response(self, comparison: Comparison, index: int) -> bool:
         text, ids = comparison.responses[index], comparison.tokenized.responses[index]
         if not ids:
-            return self.issues.keeps("empty_response", where=comparison.where, found=_excerpt(text))
+            return self.issues.report("empty_response", where=comparison.where, found=_excerpt(text))
         keeps = self._keeps_text(text, ids, comparison.where, f"response {index + 1}")
         if len(ids) > self._max_tokens:
             found = (
                 f"{len(ids)} tokens of response {index + 1} in room for {self._max_tokens}: {_excerpt(text)}"
             )
-            keeps &= self.issues.keeps("response_cut", where=comparison.where, found=found)
+            keeps &= self.issues.report("response_cut", where=comparison.where, found=found)
         return keeps
 
     def _keeps_text(self, text: str, ids: list[int], where: str, desc: str) -> bool:
         keeps = True
         if match := self._special_pattern.search(text):
             found = f"{match.group()!r} in {desc}: {_excerpt(text[max(match.start() - EXCERPT // 2, 0) :])}"
-            keeps &= self.issues.keeps("special_token_text", where=where, found=found)
+            keeps &= self.issues.report("special_token_text", where=where, found=found)
         if not self._special_ids.isdisjoint(ids) and (special_ids := self._special_ids_of(text)):
             token = self._encoder.tokenizer.convert_ids_to_tokens(special_ids[0])
             found = f"the token {token!r} out of the text of {desc}: {_excerpt(text)}"
-            keeps &= self.issues.keeps("special_token_id", where=where, found=found)
+            keeps &= self.issues.report("special_token_id", where=where, found=found)
         unknown_count = 0 if self._unknown_id is None else ids.count(self._unknown_id)
         if unknown_count > self._unknown_rate * len(ids):
             found = f"{unknown_count} of {len(ids)} tokens of {desc} unknown: {_excerpt(text)}"
-            keeps &= self.issues.keeps("unknown_tokens", where=where, found=found)
+            keeps &= self.issues.report("unknown_tokens", where=where, found=found)
         return keeps
 
     def _special_ids_of(self, text: str) -> list[int]:
@@ -155,7 +155,7 @@ class TokenCheck:
                 code, dropped = "equal_responses", duplicates
             else:
                 code, dropped = "repeated_responses", rest
-            if not self.issues.keeps(code, where=comparison.where, found=found):
+            if not self.issues.report(code, where=comparison.where, found=found):
                 yield from dropped
 
 

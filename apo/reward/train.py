@@ -2,35 +2,20 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
-from apo.losses import apo_loss_sums, pairs_in_order
+from apo.losses import apo_loss_sum, pairs_in_order
 from apo.model import runtime
 from apo.model.batching import pad_responses
-from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
 from apo.training.checkpointing import Checkpoints
 from apo.training.engines import Terms
+from apo.training.ranked_responses import RankedResponses
 from apo.training.settings import Optimizer
 from apo.training.trainer import length_bucketed_batches, training_loop
-
-
-@dataclass(frozen=True)
-class RankedResponses:
-    """A tokenized query with its responses and their labels; a higher label is better."""
-
-    item: ResponseSet
-    labels: list[float]
-    is_adversarial: bool = False  # golden > samples
-
-    @property
-    def pairs(self) -> int:
-        """Ordered pairs of responses with different labels."""
-        return sum(a > b for a in self.labels for b in self.labels)
 
 
 def train_reward_model(
@@ -57,7 +42,7 @@ def train_reward_model(
         seed: Seed of the order of the items.
         desc: Name on the progress line.
         checkpoints: Checkpoints of the training, from which it resumes.
-        kl_coeff, coeff, num_samples, loss: Section `apo` of params.yaml; see `apo_loss_sums`.
+        kl_coeff, coeff, num_samples, loss: Section `apo` of params.yaml; see `apo_loss_sum`.
         eval_fn: Called every `eval_steps` steps and after the last step; its metrics are added to the curve.
         eval_steps: 0 switches `eval_fn` off.
 
@@ -66,7 +51,6 @@ def train_reward_model(
         order before the update (a tie counts half), and `golden_accuracy`, the same of its golden > sample
         pairs; each is absent in a step without such pairs.
     """
-
     weights = {"kl_coeff": kl_coeff, "coeff": coeff, "num_samples": num_samples, "loss": loss}
     lengths = [model.tokens(responses.item) for responses in data]
     runtime.enable_gradient_checkpointing(model.classifier)
@@ -93,7 +77,7 @@ def _terms(
     """The loss of a micro-batch and its terms of the accuracies of the step; see `LossOf`.
 
     Args:
-        weights: `kl_coeff`, `coeff`, `num_samples` and `loss` of `apo_loss_sums`.
+        weights: `kl_coeff`, `coeff`, `num_samples` and `loss` of `apo_loss_sum`.
     """
     total_pairs = sum(data[i].pairs for i in step)  # the denominator: all pairs of the optimizer step
     batch = [data[i] for i in indices]
@@ -101,7 +85,7 @@ def _terms(
     labels = pad_responses([responses.labels for responses in batch], math.nan, torch.float32)
     labels, mask = labels.to(rewards.device), ~labels.isnan().to(rewards.device)
     is_adversarial = torch.tensor([responses.is_adversarial for responses in batch]).to(rewards.device)
-    sums = apo_loss_sums(
+    loss = apo_loss_sum(
         rewards,
         labels,
         mask=mask,
@@ -109,7 +93,7 @@ def _terms(
         **weights,
     )
     in_order = pairs_in_order(rewards.detach(), labels, mask=mask).double()
-    terms = {"loss": sums.total / total_pairs}
+    terms = {"loss": loss / total_pairs}
     for name, is_golden in (("accuracy", False), ("golden_accuracy", True)):
         if count := sum(data[i].pairs for i in step if data[i].is_adversarial == is_golden):
             terms[name] = in_order[is_adversarial == is_golden].sum() / count

@@ -10,7 +10,7 @@ from apo.core.errors import UserError
 from apo.core.records import read_rows
 from apo.model.chat_template import REFUSALS
 from apo.model.checkpoint import load_reward_model
-from apo.model.reward_model import RewardModel, rate
+from apo.model.reward_model import RewardModel, compute_rewards
 
 COMPARED = 32  # rows on which rewards are compared
 TOLERANCE = {"float32": 1e-5, "bfloat16": 0.1}  # relative to the largest |reward|, at least to 1
@@ -39,7 +39,8 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -
     tokenized = list(model.encoder.tokenize(texts, Counter(), where=str(comparisons), allow_blank=True))
     pairs = [(text, rendered) for text, rendered in zip(texts, tokenized, strict=True) if rendered]
     items = [model.encoder.truncate(rendered, Counter()) for _, rendered in pairs]
-    rewards, reloaded_rewards = list(chain(*rate(model, items))), list(chain(*rate(reloaded, items)))
+    rewards = list(chain(*compute_rewards(model, items)))
+    reloaded_rewards = list(chain(*compute_rewards(reloaded, items)))
     difference = max((abs(a - b) for a, b in zip(rewards, reloaded_rewards, strict=True)), default=0.0)
     if difference > TOLERANCE[dtype] * max(1.0, *map(abs, rewards)):
         raise UserError(

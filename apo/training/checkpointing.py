@@ -45,7 +45,7 @@ class Checkpoints:
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
 
     @contextlib.contextmanager
-    def exclusive(self) -> Iterator["Checkpoints"]:
+    def lock(self) -> Iterator["Checkpoints"]:
         """Locks the training for this run; see `apo.core.cache.locked`."""
         with locked(self.folder):
             yield self
@@ -65,7 +65,7 @@ class Checkpoints:
         with self.opened() as state:
             return curve_in(state)
 
-    def mark(self) -> tuple[int, int]:
+    def state_id(self) -> tuple[int, int]:
         """Identifies the last checkpoint: its step, and a digest of the training and its curve."""
         curve = self.curve()
         content = json.dumps([self.folder.name, curve]).encode()
@@ -80,30 +80,27 @@ class Checkpoints:
             restore_optimizers(state, model, optimizers)
             return curve_in(state)
 
-    def due(self, *, last: bool) -> bool:
+    def should_save(self, *, is_last: bool) -> bool:
         """Whether to save now: after the last step, or if enough time has passed.
 
         The interval is at least APO_CHECKPOINT_SECONDS, and long enough that saving takes at most `SHARE`.
-
-        Args:
-            last: Whether this is the last step.
         """
         interval = max(runtime.checkpoint_seconds(), self._save_seconds / SHARE)
-        return last or time.monotonic() - self._saved_at >= interval
+        return is_last or time.monotonic() - self._saved_at >= interval
 
     def save(
         self,
         curve: list[dict[str, Any]],
         tensors: Callable[[], dict[str, Tensor]],
         *,
-        where: dict[str, Any],
+        run_info: dict[str, Any],
     ) -> None:
         """Saves a checkpoint atomically. It is complete in every process when this method returns.
 
         Args:
             curve: The curve so far.
             tensors: Gathers the state; every process calls it, and rank 0 writes it.
-            where: The engine and its processes, for the model card; empty for a single process.
+            run_info: See `Engine`.
 
         Raises:
             UserError: The file is not writable.
@@ -111,7 +108,7 @@ class Checkpoints:
         start = time.monotonic()
         state = tensors()
         if distributed.is_main_process():
-            metadata = {"curve": json.dumps(curve)} | ({"where": json.dumps(where)} if where else {})
+            metadata = {"curve": json.dumps(curve)} | ({"run_info": json.dumps(run_info)} if run_info else {})
             temporary = self.folder / "state.tmp"
             try:
                 save_file(state | {"rng": torch.get_rng_state()}, temporary, metadata=metadata)
@@ -149,7 +146,7 @@ def restore_weights(state: Any, model: nn.Module, *, copied: bool = True) -> Non
         else:
             tensor.data = saved
     torch.set_rng_state(state.get_tensor("rng"))
-    runtime.RUN_INFO.update(json.loads(state.metadata().get("where", "{}")))
+    runtime.RUN_INFO.update(json.loads(state.metadata().get("run_info", "{}")))
 
 
 def restore_optimizers(state: Any, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:

@@ -1,35 +1,26 @@
-"""Training with DeepSpeed ZeRO: optimizer states, gradients and (stage 3) weights are sharded.
+"""Training with DeepSpeed ZeRO: optimizer states, gradients and (stage 3) weights are sharded."""
 
-The checkpoint is unsharded, as that of a single process, and contains no pickles. So a training resumes with
-any number of processes.
-"""
-
-import gc
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from apo.core import distributed
-from apo.training.checkpointing import Checkpoints, clone_tied, curve_in, restore_weights, trained_state
+from apo.training.checkpointing import Checkpoints, clone_tied, trained_state
 from apo.training.deepspeed_config import shards_weights
-from apo.training.engines import LossOf, MicroBatchLoss, Terms
-from apo.training.sharding import PlainModel, shard_weights
+from apo.training.engines import LossOf, ShardedEngine
+from apo.training.sharding import shard_weights
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
 
 
-class DeepSpeedEngine:
-    """An engine (see `apo.training.engines`) in which every process holds a shard of the training state.
+class DeepSpeedEngine(ShardedEngine):
+    """Training with ZeRO stage 2 or 3; the processes communicate in every micro-batch.
 
     Args:
-        model: The model, on the CPU.
-        loss_of: The loss of a micro-batch.
         optimizer: AdamW over the trained parameters.
         config: Configuration of `deepspeed_config`.
-        device: The device of this process.
         item: Any short item, for a forward pass before the first step.
     """
 
@@ -44,44 +35,37 @@ class DeepSpeedEngine:
         item: int,
     ) -> None:
         optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
-        self._model, self._module, self._optimizer = model, MicroBatchLoss(model, loss_of), optimizer
-        self._config, self._device, self._item = config, device, item
-        self._world, self._shards_weights = distributed.world_size(), shards_weights(config)
-        self.where = {"engine": "deepspeed", "processes": self._world, "deepspeed": config}
+        super().__init__(
+            model, loss_of, [optimizer], max_grad_norm=config["gradient_clipping"], device=device
+        )
+        self._config, self._item, self._shards_weights = config, item, shards_weights(config)
+        self.run_info = {"engine": "deepspeed", "processes": self._world, "deepspeed": config}
 
-    def begin(self, checkpoints: Checkpoints) -> list[dict[str, Any]]:
-        """Resumes from the last checkpoint. Weights are loaded before sharding, optimizer states after it."""
-        deepspeed = _init_deepspeed(self._device)
-        with checkpoints.opened() as state:
-            if state:
-                restore_weights(state, self._model, copied=False)
-            self._plain = PlainModel(self._model)
-            if self._shards_weights:
-                shard_weights(self._model, self._config, self._device)
-            else:
-                self._model.to(self._device)
-            self._engine, *_ = deepspeed.initialize(
-                model=self._module, optimizer=self._optimizer, config=self._config
-            )
-            self._init_moments()
-            if state:
-                self._restore_optimizer(state)
-            return curve_in(state)
+    def resume(self, checkpoints: Checkpoints) -> list[dict[str, Any]]:
+        """DeepSpeed is imported before the weights are loaded."""
+        self._deepspeed = _init_deepspeed(self._device)
+        return super().resume(checkpoints)
 
-    def gradients(self, step: list[int], micros: Sequence[tuple[list[int], bool]]) -> list[Terms]:
-        """Accumulates gradients; the processes communicate in every micro-batch."""
-        micro_terms = []
-        for items, counts in micros:
-            terms = self._engine(step, items, counts)
-            self._engine.backward(terms["loss"] * self._world)  # DeepSpeed averages; the sum is needed
-            micro_terms.append({name: term.detach() for name, term in terms.items()})
-        return micro_terms
+    def _shard(self) -> None:
+        if self._shards_weights:
+            shard_weights(self._model, self._config, self._device)
+        else:
+            self._model.to(self._device)
+        [optimizer] = self._optimizers
+        self._module, *_ = self._deepspeed.initialize(
+            model=self._module, optimizer=optimizer, config=self._config
+        )
+        self._init_moments(optimizer)
+
+    def _backward(self, loss: Tensor) -> None:
+        """DeepSpeed averages gradients; the sum is needed."""
+        self._module.backward(loss * self._world)
 
     def update(self, rate: float) -> None:
-        """Clips the gradients, steps, and resets the gradients."""
-        for group in self._engine.optimizer.param_groups:
+        """DeepSpeed clips the gradients, steps, and resets the gradients."""
+        for group in self._module.optimizer.param_groups:
             group["lr"] = rate
-        self._engine.step()
+        self._module.step()
 
     def state_dict(self) -> dict[str, Tensor]:
         """The unsharded state, gathered parameter by parameter; empty in all processes but rank 0."""
@@ -94,7 +78,7 @@ class DeepSpeedEngine:
                 continue
             weight = safe_get_full_fp32_param(parameter)
             state = {field: safe_get_full_optimizer_state(parameter, field) for field in MOMENTS}
-            state["step"] = next(iter(self._optimizer.state.values()))["step"].clone()
+            state["step"] = next(iter(self._optimizers[0].state.values()))["step"].clone()
             if distributed.is_main_process():
                 weights[id(parameter)] = weight.to("cpu", copy=True)
                 tensors |= {f"optimizer/{name}/{field}": value.cpu() for field, value in state.items()}
@@ -104,27 +88,21 @@ class DeepSpeedEngine:
         return tensors | clone_tied({f"model/{n}": weights.get(id(v), v.detach()).cpu() for n, v in named})
 
     def finish(self, checkpoints: Checkpoints) -> None:
-        """Frees the shards and loads the float32 weights of the last checkpoint into the plain model."""
-        self._engine.destroy()
-        self._plain.restore()
-        del self._engine, self._optimizer, self._plain
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        with checkpoints.opened() as state:
-            restore_weights(state, self._model, copied=False)
+        """Frees what DeepSpeed holds, and what every sharded engine does."""
+        self._module.destroy()
+        super().finish(checkpoints)
 
-    def _init_moments(self) -> None:
+    def _init_moments(self, optimizer: torch.optim.Optimizer) -> None:
         """Initializes the state of AdamW, which stage 2 of DeepSpeed reads when the first group has stepped.
 
         With stage 3 the groups are empty between steps, and AdamW does it.
         """
-        for group in self._optimizer.param_groups:
+        for group in optimizer.param_groups:
             for flat in group["params"]:
                 moments = {field: torch.zeros_like(flat) for field in MOMENTS}
-                self._optimizer.state[flat] = {"step": torch.zeros((), device=flat.device), **moments}
+                optimizer.state[flat] = {"step": torch.zeros((), device=flat.device), **moments}
 
-    def _restore_optimizer(self, state: Any) -> None:
+    def _restore_optimizers(self, state: Any) -> None:
         """Loads this process's shard of the float32 weights and of AdamW's moments.
 
         DeepSpeed has moments to set after its first step: one with gradients and a learning rate of 0.
@@ -149,8 +127,8 @@ class DeepSpeedEngine:
                 for field, value in moments.items():
                     utils.safe_set_full_optimizer_state(parameter, value, field)
             step_count = state.get_tensor(f"optimizer/{name}/step")
-        for own in self._optimizer.state.values():
-            own["step"].copy_(step_count)
+        for adamw_state in self._optimizers[0].state.values():
+            adamw_state["step"].copy_(step_count)
 
     def _local_shard(self, value: Tensor, parameter: Any) -> Tensor:
         """This process's shard of a tensor, flattened and padded with zeros as DeepSpeed does."""

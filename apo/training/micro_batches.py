@@ -12,11 +12,11 @@ class MicroBatch:
 
     Attributes:
         indices: Indices of its items in the step.
-        counts: Whether its loss counts; else the loss has weight 0.
+        is_real: Whether its loss counts; else the loss has weight 0.
     """
 
     indices: list[int]
-    counts: bool = True
+    is_real: bool = True
 
 
 def assign_micro_batches(
@@ -34,9 +34,9 @@ def assign_micro_batches(
         budget, tokens: See `micro_batches`.
 
     >>> assign_micro_batches([3, 9, 5], world=2, budget="", tokens=100)
-    [[MicroBatch(indices=[1, 0], counts=True)], [MicroBatch(indices=[2], counts=True)]]
+    [[MicroBatch(indices=[1, 0], is_real=True)], [MicroBatch(indices=[2], is_real=True)]]
     >>> assign_micro_batches([3], world=2, budget="", tokens=100)[1]
-    [MicroBatch(indices=[0], counts=False)]
+    [MicroBatch(indices=[0], is_real=False)]
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     assigned = []
@@ -45,4 +45,5 @@ def assign_micro_batches(
         groups = micro_batches([lengths[item] for item in items], budget=budget, tokens=tokens)
         assigned.append([MicroBatch([items[index] for index in group]) for group in groups])
     count = max(map(len, assigned))
-    return [batches + [MicroBatch(order[-1:], counts=False)] * (count - len(batches)) for batches in assigned]
+    repeated = MicroBatch(order[-1:], is_real=False)
+    return [batches + [repeated] * (count - len(batches)) for batches in assigned]

@@ -146,7 +146,7 @@ def training_loop(
     steps, names = len(batches), trackers.requested()
     engine = _build_engine(model, settings, loss_of, lengths)
     check_same_state(checkpoints)
-    curve = engine.begin(checkpoints)
+    curve = engine.resume(checkpoints)
     _log_start(desc, len(curve), steps, settings)
     model.train()
     remaining = range(len(curve), steps)
@@ -157,7 +157,7 @@ def training_loop(
             rate = learning_rate(step, steps, settings)
             terms = _accumulate_gradients(engine, batches[step], lengths, step=step)
             engine.update(rate)
-            loss, others, due = _sum_terms(terms, due=checkpoints.due(last=step + 1 == steps))
+            loss, others, due = _sum_terms(terms, due=checkpoints.should_save(is_last=step + 1 == steps))
             seconds = time.perf_counter() - start
             _check_finite(loss, step=step, desc=desc)
             curve.append({"step": step + 1, "loss": loss, "lr": rate} | others)
@@ -165,9 +165,9 @@ def training_loop(
             progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
             log(curve[-1], sum(lengths[item] for item in batches[step]), seconds)
             if due:
-                checkpoints.save(curve, engine.state_dict, where=engine.where)
+                checkpoints.save(curve, engine.state_dict, run_info=engine.run_info)
     if remaining:
-        runtime.RUN_INFO.update(engine.where)
+        runtime.RUN_INFO.update(engine.run_info)
     engine.finish(checkpoints)
     model.eval()
     return curve
@@ -204,7 +204,7 @@ def _build_engine(model: nn.Module, settings: Optimizer, loss_of: LossOf, length
         build = partial(build_optimizers, settings=settings)
         return FSDPEngine(model, loss_of, build, max_grad_norm=norm, device=device)
     optimizers = build_optimizers(model.to(device), settings)
-    return DDPEngine(model, loss_of, optimizers, max_grad_norm=settings.max_grad_norm)
+    return DDPEngine(model, loss_of, optimizers, max_grad_norm=norm, device=device)
 
 
 def _accumulate_gradients(
@@ -219,7 +219,7 @@ def _accumulate_gradients(
         [lengths[i] for i in items], world=world, budget="APO_TOKEN_BUDGET", tokens=budget
     )
     with runtime.explain_oom("APO_TOKEN_BUDGET", budget):
-        micros = [([items[index] for index in micro.indices], micro.counts) for micro in assigned[rank]]
+        micros = [([items[index] for index in micro.indices], micro.is_real) for micro in assigned[rank]]
         return engine.gradients(items, micros)
 
 

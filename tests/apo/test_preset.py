@@ -1,5 +1,6 @@
 """presets/: every one loads through the strict config, and dvc takes it; one command switches, and back."""
 
+import functools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ def leaves(node: Any, above: str = "") -> dict[str, Any]:
     return values
 
 
+@functools.cache
+def values_of_the_demo() -> dict[str, Any]:
+    return leaves(load(COMMITTED))
+
+
 @pytest.fixture
 def params(tmp_path: Path) -> Path:
     path = tmp_path / "params.yaml"
@@ -51,14 +57,14 @@ def test_presets_are_four() -> None:
 
 
 def test_preset_demo_holds_every_key_of_the_others() -> None:
-    committed = leaves(load(COMMITTED))
+    committed = values_of_the_demo()
     touched = {key for name in OTHERS for key in preset(name)}
     assert preset("demo") == {key: committed[key] for key in touched}
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_preset_holds_what_differs_from_the_demo(name: str) -> None:
-    committed = leaves(load(COMMITTED))
+    committed = values_of_the_demo()
     assert {key for key, value in preset(name).items() if committed[key] == value} == set()
 
 
@@ -71,7 +77,7 @@ def test_preset_loads_through_the_strict_config(params: Path, name: str) -> None
         read_align(params, round)
     config.read_seed(params)
     written = leaves(load(params.read_text(encoding="utf-8")))
-    assert written == leaves(load(COMMITTED)) | preset(name)
+    assert written == values_of_the_demo() | preset(name)
     assert all(type(written[key]) is type(value) for key, value in preset(name).items())
 
 

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from apo.model.reward_model import RewardModel
-from apo.reward.train import RankedResponses, train_reward_model
+from apo.reward.train import train_reward_model
 from apo.scoring.rewards import rewards_of
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters
+from apo.training.ranked_responses import RankedResponses
 from apo.training.settings import Lora
 from tests.helpers import tiny_models as tiny
 
@@ -33,7 +34,7 @@ def train(
     model: RewardModel, key: str = "once", *, steps: int = 3, eval_fn: Any = None
 ) -> list[dict[str, float]]:
     settings = tiny.optimizer(epochs=steps, lr=3e-2)
-    with Checkpoints("rm", key).exclusive() as checkpoints:
+    with Checkpoints("rm", key).lock() as checkpoints:
         return train_reward_model(
             model,
             DATA,

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
 from apo.alignment.likelihood import ResponseLikelihood
-from apo.alignment.rankings import Ranking
 from apo.alignment.settings import Align
 from apo.alignment.train import align
 from apo.core import distributed
 from apo.language.causal_lm import train_language_model
 from apo.model import runtime
-from apo.reward.train import RankedResponses, train_reward_model
+from apo.reward.train import train_reward_model
 from apo.training.checkpointing import Checkpoints, trained_state
 from apo.training.lora import add_adapters
+from apo.training.ranked_responses import RankedResponses
 from apo.training.settings import Lora
 from apo.training.sharding import LINEAR
 from tests.helpers import tiny_models as tiny
@@ -113,7 +113,7 @@ def train(case: dict[str, Any], backbone: Path) -> nn.Module:
         own = {"method": case["what"], "beta": 0.5, "rank_weight": 1.0, "sft_weight": 1.0, "max_length": 64}
         own["lora"] = tiny.NO_LORA
         model = ResponseLikelihood(tiny.language_model(), pad_id=3, max_length=64)
-        data_ = [Ranking(item, [float(-i) for i in range(len(item.responses))]) for item in items]
+        data_ = [RankedResponses(item, [float(-i) for i in range(len(item.responses))]) for item in items]
         settings = tiny.optimizer(Align, **(changes | own))
         align(model, data_, settings, seed=1, desc=NAME, checkpoints=checkpoints)
     return model

@@ -39,4 +39,4 @@ def fit(max_length: int, *responses: str) -> tuple[ResponseSet | None, Counter[s
     encoder = learner(max_length)
     [rendered] = encoder.tokenize([(QUERY, list(responses))], counts, where="a.jsonl")
     assert rendered
-    return encoder.fit(rendered, counts), counts
+    return encoder.truncate_query(rendered, counts), counts

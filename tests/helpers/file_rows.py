@@ -35,10 +35,11 @@ class Limited:
         "resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)\n"
         "from apo.core.config import read_section; from apo.core.errors import UserError\n"
         "from apo.core.data_issues import DataIssues; from apo.datasets.readers import read_comparisons\n"
-        "from apo.datasets.issues import ROW_ISSUES\n"
+        "from apo.datasets.file_reader import ReadOptions; from apo.datasets.issues import ROW_ISSUES\n"
         "actions = read_section(Path('params.yaml'), 'data.on_issue', ROW_ISSUES.settings).actions()\n"
         "issues = DataIssues(ROW_ISSUES, actions)\n"
-        "try: print(sum(1 for _ in read_comparisons(Path(sys.argv[1]), Counter(), issues)), 'rows')\n"
+        "rows = read_comparisons(Path(sys.argv[1]), Counter(), issues, ReadOptions())\n"
+        "try: print(sum(1 for _ in rows), 'rows')\n"
         "except UserError as error: print(error)\n"
         "print(int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]) >> 10)"
     )

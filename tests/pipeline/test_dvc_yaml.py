@@ -147,7 +147,7 @@ def test_metrics_are_tracked_by_git_and_outputs_by_dvc(stage: Stage) -> None:
 def _metric_key(stage: Stage) -> set[str]:
     """The top-level keys that a stage writes into its metrics file."""
     names = dict(stage.arguments)
-    for _, call in calls(stage.script, "train_rm", "fine_tune", "align_model", "finish"):
+    for _, call in calls(stage.script, "train_rm", "fine_tune", "align_model", "pretrain"):
         names["name"] = text(call.args[0], names)
     keys = set()
     for path in needed(stage.script):

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ import pytest
 
 from apo.core.records import write_rows
 from apo.model.checkpoint import save_reward_model
-from apo.selection import select
 from tests.helpers import tiny_models as tiny
 from tests.helpers.played_repo import dvc, git
 from tests.helpers.small_repo import ROOT, change_params, run
-from tests.pipeline.test_interop import COMPARISONS, REWARDBENCH
+from tests.pipeline.test_interop import COMPARISONS, REWARDBENCH, write_selection
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 PAGE = (ROOT / "docs/elsewhere.md").read_text(encoding="utf-8")
@@ -49,14 +47,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.backbone(folder / "models" / "llm_apo" / "r1")
     reward_model = tiny.reward_model(folder / "models" / "actor", max_length=256)
     save_reward_model(reward_model, folder / "models" / "rm_apo" / "r1", tiny.CARD)
-    samples = [
-        {"query_id": r["query_id"], "query": r["query"], "samples": r["responses"]} for r in COMPARISONS
-    ]
-    scores = [{"query_id": r["query_id"], "scores": r["scores"]} for r in COMPARISONS]
-    rows = select(
-        samples, scores, include_extra=False, samples_source="s", rewards_source="r", counts=Counter()
-    )
-    write_rows(folder / "data/rjs/r1/apo.jsonl", rows)
+    write_selection(folder / "data/rjs/r1/apo.jsonl")
     write_rows(folder / "data/split/test.jsonl", COMPARISONS)
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"))
     change_params(folder / "params.yaml", {"rounds": [{"id": "r1", "prev": "r0"}]})

@@ -40,6 +40,19 @@ COMPARISONS = [
 ]
 
 
+def write_selection(path: Path) -> Path:
+    """Writes a selection as the stage `rjs` does."""
+    samples = [
+        {"query_id": r["query_id"], "query": r["query"], "samples": r["responses"]} for r in COMPARISONS
+    ]
+    scores = [{"query_id": r["query_id"], "scores": r["scores"]} for r in COMPARISONS]
+    rows = select(
+        samples, scores, include_extra=False, samples_source="s", rewards_source="r", counts=Counter()
+    )
+    write_rows(path, rows)
+    return path
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`rm`, a reward model as the stages save it, and `llm`, a language model."""
@@ -161,16 +174,7 @@ def test_trl_trains_a_reward_model_from_a_checkpoint(models: Path, rm: RewardMod
 
 @pytest.fixture
 def rjs(tmp_path: Path) -> Path:
-    """A selection as the stage `rjs` writes it."""
-    samples = [
-        {"query_id": r["query_id"], "query": r["query"], "samples": r["responses"]} for r in COMPARISONS
-    ]
-    scores = [{"query_id": r["query_id"], "scores": r["scores"]} for r in COMPARISONS]
-    rows = select(
-        samples, scores, include_extra=False, samples_source="s", rewards_source="r", counts=Counter()
-    )
-    write_rows(tmp_path / "rjs.jsonl", rows)
-    return tmp_path / "rjs.jsonl"
+    return write_selection(tmp_path / "rjs.jsonl")
 
 
 def test_the_selection_trains_in_the_sft_trainer_as_it_is(models: Path, rjs: Path, tmp_path: Path) -> None:

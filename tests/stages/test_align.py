@@ -102,16 +102,6 @@ def test_align_by_each_method_makes_the_good_answer_likelier(play: Play, method:
     assert f'- `method`: "{method}"' in card and "`rjs.jsonl`, 6 rows" in card
 
 
-@pytest.mark.parametrize("method", OWN)
-def test_align_gives_the_same_bytes_twice(play: Play, method: str) -> None:
-    first = play(ROWS, method=method)
-    weights = Path("llm/model.safetensors").read_bytes()
-    for state in Path(".cache").rglob("state.safetensors"):
-        state.unlink()
-    assert play(ROWS, method=method) == first
-    assert Path("llm/model.safetensors").read_bytes() == weights
-
-
 def test_align_drops_and_counts_what_teaches_nothing(play: Play) -> None:
     query = ROWS[0]["query"]
     nothing = [

@@ -205,8 +205,7 @@ def start(url: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=lambda how: how.name)
-def test_judge_resumes_after_an_interruption(how: signal.Signals) -> None:
+def test_judge_resumes_after_an_interruption() -> None:
     """Finished replies are cached, only requests in progress are sent again, and the bytes are the same."""
     write_answers(
         Path("data/evaluate"), short=[f"a{n}" for n in range(8)], long=[f"bbbb{n}" for n in range(8)]
@@ -224,13 +223,12 @@ def test_judge_resumes_after_an_interruption(how: signal.Signals) -> None:
         while len(server.requests) < 8 and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.01)
         began = time.monotonic()
-        process.send_signal(how)
+        process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=60)[0]
         assert time.monotonic() - began < 5.0  # it does not wait for the two requests in progress
     assert process.returncode != 0 and "Traceback" not in output, output
     assert KEY not in output
-    if how == signal.SIGINT:
-        assert output.splitlines()[-1].startswith("interrupted; `dvc repro` resumes")
+    assert output.splitlines()[-1].startswith("interrupted; `dvc repro` resumes")
     assert not Path("data/judge").exists()
     assert len(list(Path(".cache/judge").rglob("*.json"))) == 6
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMPUTING = ("backbone", "train_apo_rm", "sample", "score", "align", "answer")
 
 
 def spins(code: str, **environment: str) -> int:
@@ -34,15 +33,15 @@ def test_threads_without_a_stage_spin_for_long() -> None:
     assert spins("import torch") > 100_000
 
 
-@pytest.mark.parametrize("stage", COMPUTING)
-def test_stages_make_waiting_threads_sleep_soon(stage: str) -> None:
-    assert spins(f"import stages.{stage}") == 1000
+def test_stages_make_waiting_threads_sleep_soon() -> None:
+    """By the package, which every stage imports before anything else."""
+    assert spins("import stages.align") == 1000
 
 
 def test_environment_overrides_the_wait_policy() -> None:
-    assert spins("import stages.backbone", OMP_WAIT_POLICY="active") > 100_000
-    assert spins("import stages.backbone", OMP_WAIT_POLICY="passive") == 0
-    assert spins("import stages.backbone", GOMP_SPINCOUNT="17") == 17
+    assert spins("import stages", OMP_WAIT_POLICY="active") > 100_000
+    assert spins("import stages", OMP_WAIT_POLICY="passive") == 0
+    assert spins("import stages", GOMP_SPINCOUNT="17") == 17
 
 
 def test_a_python_without_the_packages_says_what_to_do() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from apo.alignment.likelihood import ResponseLikelihood
-from apo.alignment.rankings import Ranking
 from apo.alignment.settings import Align
 from apo.alignment.train import align
 from apo.training.checkpointing import Checkpoints
+from apo.training.ranked_responses import RankedResponses
 
 Run = Callable[..., list[dict[str, float]]]
 
@@ -22,14 +22,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def do(
         model: ResponseLikelihood,
-        data: list[Ranking],
+        data: list[RankedResponses],
         chosen: Align,
         *,
         budget: int = 16384,
         key: str | None = None,
     ) -> list[dict[str, float]]:
         monkeypatch.setenv("APO_TOKEN_BUDGET", str(budget))
-        with Checkpoints("llm", key or f"key{next(numbers)}").exclusive() as checkpoints:
+        with Checkpoints("llm", key or f"key{next(numbers)}").lock() as checkpoints:
             return align(model, data, chosen, seed=1, desc="llm", checkpoints=checkpoints)
 
     return do

@@ -3,8 +3,9 @@
 from collections import Counter
 from typing import Any
 
-from apo.alignment.rankings import COUNTS, Ranking, ranked_queries
-from apo.model.encoding import Encoder, ResponseSet
+from apo.alignment.rankings import COUNTS, ranked_queries
+from apo.model.encoding import Encoder
+from apo.training.ranked_responses import RankedResponses
 from tests.helpers import tiny_models as tiny
 
 QUERY = tiny.query("Who are you?")
@@ -15,15 +16,17 @@ def encoder(max_length: int = 64) -> Encoder:
     return Encoder(tiny.shared_tokenizer(), max_length, "last", "", "left", ends=(EOS,))
 
 
-def ranked(*rows: tuple[list[str], list[float]], max_length: int = 64) -> tuple[list[Ranking], Counter[str]]:
+def ranked(
+    *rows: tuple[list[str], list[float]], max_length: int = 64
+) -> tuple[list[RankedResponses], Counter[str]]:
     counts: Counter[str] = Counter()
     records: list[dict[str, Any]] = [{"query": QUERY, "samples": a, "scores": b} for a, b in rows]
     return list(ranked_queries(records, encoder(max_length), counts, where="rows")), counts
 
 
-def texts(ranking: Ranking) -> list[str]:
+def texts(one: RankedResponses) -> list[str]:
     decoded = []
-    for ids in ranking.item.responses:
+    for ids in one.item.responses:
         assert ids[-1] == EOS
         decoded.append(tiny.shared_tokenizer().decode(ids[:-1]).strip())
     return decoded
@@ -32,17 +35,14 @@ def texts(ranking: Ranking) -> list[str]:
 def test_ranked_queries_puts_the_best_first_and_keeps_the_order_of_ties() -> None:
     [one], counts = ranked((["No.", "A dog.", "9?", "A fox."], [0.5, 2.0, 0.5, -1.0]))
     assert texts(one) == ["A dog.", "No.", "9?", "A fox."]
-    assert one.scores == [2.0, 0.5, 0.5, -1.0]
+    assert one.labels == [2.0, 0.5, 0.5, -1.0]
     assert one.pairs == 5  # six pairs, one of them a tie
     assert counts["queries"] == counts["queries_used"] == 1 and counts["samples"] == 4
-    assert one.only(0, -1) == Ranking(
-        ResponseSet(one.item.prefix, [one.item.responses[0], one.item.responses[3]]), [2.0, -1.0]
-    )
 
 
 def test_ranked_queries_drops_blank_and_repeated_samples() -> None:
     [one], counts = ranked((["A dog.", " ", "No.", " A dog. ", "No."], [1.0, 9.0, 0.0, 1.5, -2.0]))
-    assert texts(one) == ["A dog.", "No."] and one.scores == [1.5, 0.0]
+    assert texts(one) == ["A dog.", "No."] and one.labels == [1.5, 0.0]
     assert (counts["samples"], counts["samples_blank"], counts["samples_identical"]) == (5, 1, 2)
 
 
@@ -96,7 +96,7 @@ def test_ranked_queries_keeps_drawn_ids_with_their_samples() -> None:
     ids = [[100, 101], None, [102, EOS], None]
     [one], counts = with_ids(["a", "", "b", "No."], [0.0, 9.0, 2.0, 1.0], ids)
     assert one.item.responses[0] == [102, EOS] and one.item.responses[2] == [100, 101]
-    assert texts(one.only(1)) == ["No."] and one.scores == [2.0, 1.0, 0.0]
+    assert texts(one.only(1)) == ["No."] and one.labels == [2.0, 1.0, 0.0]
     assert counts["samples_as_drawn"] == 2
 
 
@@ -123,7 +123,7 @@ def test_ranked_queries_drops_a_refused_dialogue_with_its_scores() -> None:
         {"query": QUERY, "samples": ["No.", "9?"], "scores": [2.0, 3.0]},
     ]
     [one] = ranked_queries(rows, reading, counts, where="rows")
-    assert texts(one) == ["9?", "No."] and one.scores == [3.0, 2.0]
+    assert texts(one) == ["9?", "No."] and one.labels == [3.0, 2.0]
     assert (counts["dialogues_dropped"], counts["queries_used"]) == (1, 1)
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from apo.alignment import train
 from apo.alignment.likelihood import ResponseLikelihood
-from apo.alignment.rankings import Ranking
-from apo.alignment.train import learned_from
+from apo.alignment.train import select_responses
 from apo.model.encoding import ResponseSet
+from apo.training.ranked_responses import RankedResponses
 from tests.helpers import tiny_models as tiny
 from tests.helpers.alignment import policy, rankings, settings
 
@@ -35,7 +35,7 @@ def logs_of(model: Any, item: ResponseSet) -> list[float]:
     return sums
 
 
-def by_hand(method: str, model: Any, before: Any, data: list[Ranking]) -> float:
+def by_hand(method: str, model: Any, before: Any, data: list[RankedResponses]) -> float:
     """The loss of all data as one step, in plain Python."""
     best_tokens = sum(len(one.item.responses[0]) for one in data)
     logs = [logs_of(model, one.item) for one in data]
@@ -52,8 +52,8 @@ def by_hand(method: str, model: Any, before: Any, data: list[Ranking]) -> float:
     rank = 0.0
     for row, one in zip(logs, data, strict=True):
         p = [value / len(ids) for value, ids in zip(row, one.item.responses, strict=True)]
-        for i, worse in enumerate(one.scores):
-            for j, better in enumerate(one.scores):
+        for i, worse in enumerate(one.labels):
+            for j, better in enumerate(one.labels):
                 rank += max(0.0, p[i] - p[j]) if worse < better else 0.0
     return 2.0 * rank / len(data) + 0.5 * sft
 
@@ -96,12 +96,12 @@ def test_align_trains_the_same_model_on_separate_sequences(run: Run, method: str
         assert torch.allclose(a, b, rtol=0, atol=1e-6)
 
 
-def test_learned_from_by_method() -> None:
+def test_select_responses_by_method() -> None:
     [one] = rankings(counts=(4,))
-    assert learned_from(one, "rjs").item.responses == one.item.responses[:1]
-    assert learned_from(one, "dpo").item.responses == [one.item.responses[0], one.item.responses[3]]
-    assert learned_from(one, "dpo").scores == [2.0, -1.0]
-    assert learned_from(one, "rrhf") == one
+    assert select_responses(one, "rjs").item.responses == one.item.responses[:1]
+    assert select_responses(one, "dpo").item.responses == [one.item.responses[0], one.item.responses[3]]
+    assert select_responses(one, "dpo").labels == [2.0, -1.0]
+    assert select_responses(one, "rrhf") == one
 
 
 def test_rrhf_without_ranking_is_rjs(run: Run) -> None:
@@ -133,8 +133,8 @@ def test_rrhf_metrics_by_hand(run: Run) -> None:
     for one in data:
         values = logs_of(before, one.item)
         p = [value / len(ids) for value, ids in zip(values, one.item.responses, strict=True)]
-        for i, better in enumerate(one.scores):
-            for j, worse in enumerate(one.scores):
+        for i, better in enumerate(one.labels):
+            for j, worse in enumerate(one.labels):
                 pairs += better > worse
                 right += better > worse and p[i] > p[j]
     assert 0 < right < pairs
@@ -149,7 +149,7 @@ def test_rjs_has_the_curve_of_a_plain_fine_tuning(run: Run) -> None:
 # Learning
 
 
-def preferred_over_others(model: ResponseLikelihood, data: list[Ranking]) -> Tensor:
+def preferred_over_others(model: ResponseLikelihood, data: list[RankedResponses]) -> Tensor:
     """Log-odds of the best response against each other one, per token, one row a query."""
     rows = []
     for one in data:
@@ -164,7 +164,9 @@ def test_align_makes_the_preferred_response_likelier(run: Run, method: str) -> N
     """A word decides which response is the better one; a flipped sign makes the other one gain."""
     queries = [[1, *ids] for ids in ([10, 11], [12, 13, 14], [15], [16, 17])]
     better, worse, neutral = [100, 101, 2], [110, 111, 2], [120, 121, 2]
-    data = [Ranking(ResponseSet(query, [better, neutral, worse]), [1.0, 0.0, -1.0]) for query in queries]
+    data = [
+        RankedResponses(ResponseSet(query, [better, neutral, worse]), [1.0, 0.0, -1.0]) for query in queries
+    ]
     model = policy()
     start = preferred_over_others(model, data)
     curve = run(model, data, settings(method, epochs=12, lr=3e-3, batch_size=4))

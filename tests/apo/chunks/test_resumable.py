@@ -1,6 +1,7 @@
 """apo/chunks/resumable.py: a killed sampling or scoring ends in the same numbers."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,71 +13,49 @@ from apo.sampling.generation import sample_responses
 from apo.sampling.prompts import Prompt
 from apo.scoring.rewards import rewards_of
 from tests.helpers import tiny_models as tiny
+from tests.helpers.ranks import run_ranks
+from tests.helpers.square_chunks import Killed, chunks_file, expected, squares
 
 QUERIES = [(f"q{i}", tiny.query(f"What is {i} plus {i}?")) for i in range(9)]
-
-
-class Killed(Exception):
-    """Stands for the end of the process."""
-
-
-@pytest.fixture(autouse=True)
-def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    return tmp_path
-
-
-def numbers(computed: list[int], *, key: str = "k", stop_at: int | None = None, name: str = "n") -> list[Any]:
-    """The squares of 0 to 5 as pieces; `computed` receives those that were not read."""
-
-    def square(i: int) -> list[float]:
-        if i == stop_at:
-            raise Killed
-        computed.append(i)
-        return [i * i / 3]
-
-    with open_chunks("test", key) as chunks:
-        return list(chunks.values([[name, i] for i in range(6)], square))
-
-
-WHOLE = [[i * i / 3] for i in range(6)]
 
 
 @pytest.mark.parametrize("stop_at", range(6))
 def test_it_goes_on_where_it_was(stop_at: int) -> None:
     computed: list[int] = []
     with pytest.raises(Killed):
-        numbers(computed, stop_at=stop_at)
-    assert numbers(computed) == WHOLE  # floats to the last bit
+        squares(computed, 6, stop_at=stop_at)
+    assert squares(computed, 6) == expected(6)  # floats to the last bit
     assert computed == list(range(6))
-    assert numbers(computed) == WHOLE and len(computed) == 6
+    assert squares(computed, 6) == expected(6) and len(computed) == 6
 
 
-@pytest.mark.parametrize("cut", [1, 5, 12])
-def test_a_torn_line_is_computed_again(own_root: Path, cut: int) -> None:
-    numbers([])
-    [path] = own_root.glob(".cache/checkpoints/test-k/chunks.jsonl")
-    path.write_bytes(path.read_bytes()[:-cut])
+TORN: dict[str, Callable[[list[bytes]], bytes]] = {
+    "half a line": lambda lines: lines[5][:12],
+    "no end of the line": lambda lines: lines[5][:-1],
+    "zeros after a loss of power, and a line": lambda lines: b"\0" * 20 + b"\n" + lines[6],
+    "empty lines": lambda lines: b"\n\n",
+}
+
+
+@pytest.mark.parametrize("torn", TORN)
+@pytest.mark.parametrize("world", [1, 3])
+def test_what_is_torn_is_computed_again(
+    own_root: Path, world: int, torn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squares([], 7)
+    path = chunks_file(own_root)
+    content = path.read_bytes()
+    lines = content.splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:5]) + TORN[torn](lines))
     computed: list[int] = []
-    assert numbers(computed) == WHOLE
-    assert computed == [5]
-    assert [json.loads(line)[1] for line in path.read_text().splitlines()] == WHOLE
-
-
-def test_zeros_after_a_loss_of_power_are_computed_again(own_root: Path) -> None:
-    numbers([])
-    [path] = own_root.glob(".cache/checkpoints/test-k/chunks.jsonl")
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:3]) + b"\0" * 20 + b"\n" + b"".join(lines[4:]))
-    computed: list[int] = []
-    assert numbers(computed) == WHOLE
-    assert computed == [3, 4, 5]
+    assert run_ranks(monkeypatch, world, lambda: squares(computed, 7)) == [expected(7)] * world
+    assert sorted(computed) == [5, 6] and path.read_bytes() == content
 
 
 def test_another_key_or_name_is_another_computation() -> None:
     computed: list[int] = []
     for key, name in (("k", "n"), ("other", "n"), ("k", "m")):
-        assert numbers(computed, key=key, name=name) == WHOLE
+        assert squares(computed, 6, key=key, name=name) == expected(6)
     assert computed == [*range(6)] * 3
 
 
@@ -94,7 +73,7 @@ def test_a_full_disk_is_one_message(own_root: Path) -> None:
 def test_a_folder_that_can_not_be_made_is_one_message(own_root: Path) -> None:
     (own_root / ".cache").write_text("a file")
     with pytest.raises(UserError, match=r"test-k: found (Not a directory|File exists)"):
-        numbers([])
+        squares([], 6)
 
 
 def sample(stop_after: int | None, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, int]:

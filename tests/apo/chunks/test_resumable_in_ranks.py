@@ -1,19 +1,11 @@
 """Sampling and scoring over several processes: the bytes of one, whatever their number, killed or not."""
 
-import contextlib
 import itertools
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -24,46 +16,14 @@ import stages.score
 from apo.chunks.resumable import open_chunks
 from apo.core import distributed
 from apo.core.errors import UserError
-from apo.core.records import read_rows, write_rows
+from apo.core.records import write_rows
 from apo.model.checkpoint import save_reward_model
 from tests.helpers import tiny_models as tiny
 from tests.helpers.ranks import run_ranks
+from tests.helpers.square_chunks import Killed, expected, saved, squares
 
 ROOT = Path(__file__).parents[3]
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-
-
-class Killed(Exception):
-    """Represents the end of a process."""
-
-
-@pytest.fixture(autouse=True)
-def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    return tmp_path
-
-
-def numbers(computed: list[int], count: int, *, stop_at: int = -1, key: str = "k") -> list[Any]:
-    """Squares as chunks; `computed` receives those that were not read."""
-
-    def square(i: int) -> list[float]:
-        if i == stop_at:
-            raise Killed
-        computed.append(i)
-        return [i * i / 3]
-
-    with open_chunks("test", key) as chunks:
-        return list(chunks.values([["n", i] for i in range(count)], square))
-
-
-def whole(count: int) -> list[list[float]]:
-    return [[i * i / 3] for i in range(count)]
-
-
-def saved(root: Path) -> list[int]:
-    """The chunks in the file, by their numbers."""
-    [path] = root.glob(".cache/checkpoints/test-k/chunks.jsonl")
-    return [json.loads(line)[0][1] for line in path.read_bytes().splitlines()]
 
 
 @pytest.mark.parametrize(("count", "world"), list(itertools.product([0, 1, 2, 5, 9], [1, 2, 3, 8])))
@@ -74,15 +34,15 @@ def test_every_chunk_is_computed_once_and_known_to_all(
     by_rank: dict[int, list[int]] = {}
 
     def work() -> list[Any]:
-        return numbers(by_rank.setdefault(distributed.rank(), []), count)
+        return squares(by_rank.setdefault(distributed.rank(), []), count)
 
-    assert run_ranks(monkeypatch, world, work) == [whole(count)] * world
+    assert run_ranks(monkeypatch, world, work) == [expected(count)] * world
     assert by_rank == {rank: list(range(rank, count, world)) for rank in range(world)}
     assert saved(own_root) == list(range(count))
     # One process finds it all, and so do other ranks.
     alone: list[int] = []
-    assert numbers(alone, count) == whole(count)
-    assert run_ranks(monkeypatch, 5, lambda: numbers(alone, count)) == [whole(count)] * 5
+    assert squares(alone, count) == expected(count)
+    assert run_ranks(monkeypatch, 5, lambda: squares(alone, count)) == [expected(count)] * 5
     assert alone == []
 
 
@@ -99,26 +59,15 @@ def test_a_rerun_with_any_number_of_ranks_resumes(
     """Whichever rank dies: rank 0 has written the groups before it, or is about to write the last of them."""
     count, computed = 9, list[int]()
     with pytest.raises(Killed):
-        run_ranks(monkeypatch, world, lambda: numbers([], count, stop_at=stop_at))
+        run_ranks(monkeypatch, world, lambda: squares([], count, stop_at=stop_at))
     before = len(saved(own_root))
     assert saved(own_root) == list(range(before))
     assert before in (stop_at // world * world, (stop_at // world - 1) * world)
-    found = run_ranks(monkeypatch, again, lambda: numbers(computed, count))
-    assert found == [whole(count)] * again
+    found = run_ranks(monkeypatch, again, lambda: squares(computed, count))
+    assert found == [expected(count)] * again
     assert sorted(computed) == list(range(before, count))
     if before:
         assert f"test-k: resumes after chunk {before}\n" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("tail", [b'[["n", 5], [0.33', b"\0\0\0\0\n", b"\n\n"])
-def test_what_is_torn_is_computed_again(own_root: Path, tail: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers([], 7)
-    [path] = own_root.glob(".cache/checkpoints/test-k/chunks.jsonl")
-    content = path.read_bytes()
-    path.write_bytes(b"".join(content.splitlines(keepends=True)[:5]) + tail)
-    computed: list[int] = []
-    assert run_ranks(monkeypatch, 3, lambda: numbers(computed, 7)) == [whole(7)] * 3
-    assert sorted(computed) == [5, 6] and path.read_bytes() == content
 
 
 def test_a_second_launch_is_refused(own_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +76,7 @@ def test_a_second_launch_is_refused(own_root: Path, monkeypatch: pytest.MonkeyPa
         open_chunks("test", "k"),
         pytest.raises(UserError, match="found another process that runs this stage; expected one at a time"),
     ):
-        run_ranks(monkeypatch, 2, lambda: numbers(computed, 3))
+        run_ranks(monkeypatch, 2, lambda: squares(computed, 3))
     assert computed == []
 
 
@@ -191,7 +140,7 @@ def forget(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", [sample, score, payoff, answer])
-def test_a_stage_writes_the_same_bytes_in_any_number_of_ranks(
+def test_a_stage_writes_the_same_bytes_in_three_ranks(
     models: Path, stage: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage("one")
@@ -200,76 +149,8 @@ def test_a_stage_writes_the_same_bytes_in_any_number_of_ranks(
     chunks = [path.read_bytes() for path in paths]
     assert len(paths) == (2 if stage is payoff else 1)  # payoff has one for each RM
     assert all(content.count(b"\n") >= 6 for content in chunks)
-    for world in (3, 11):
-        forget(models)
-        run_ranks(monkeypatch, world, lambda world=world: stage(f"of_{world}"))
-        for kind, content in zip(("jsonl", "json"), wanted, strict=True):
-            assert (models / f"of_{world}.{kind}").read_bytes() == content
-        assert [path.read_bytes() for path in paths] == chunks
-    assert not list(models.glob("*.tmp"))
-
-
-# Processes -----------------------------------------------------------------------------------------
-
-
-def started(models: Path, out: str, ranks: int) -> subprocess.Popen[str]:
-    words = "--name rm_r1 --part rm --llm llm/r0 --queries queries.jsonl --raw raw.jsonl"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "APO_DEVICE": "cpu"}
-    launcher = ["torchrun", "--standalone", "--nproc_per_node", str(ranks)] if ranks else ["python"]
-    command = [*launcher, "-m", "stages.sample", *words.split()]
-    command += ["--out", f"{out}.jsonl", "--metrics", f"{out}.json"]
-    return subprocess.Popen(command, cwd=models, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    said = process.communicate()[1]  # the test has a time limit
-    return process.returncode, said
-
-
-def rank_of(process: subprocess.Popen[str], rank: int) -> psutil.Process | None:
-    """A rank below the process that was started."""
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                environment = child.environ()
-                if environment.get("RANK") == str(rank):
-                    return child
-    return None
-
-
-def ask_more(models: Path) -> None:
-    """So many queries that a rank is at work for some seconds."""
-    rows = list(read_rows(models / "queries.jsonl"))
-    write_rows(
-        models / "queries.jsonl",
-        (row | {"query_id": f"{n} {row['query_id']}"} for n in range(12) for row in rows),
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_rank_killed_while_it_samples_and_run_again(models: Path) -> None:
-    ask_more(models)
-    process = started(models, "two", 2)
-    began = time.monotonic()
-    while not (chunks := list(models.glob(".cache/checkpoints/sample_rm-*/chunks.jsonl"))) or (
-        chunks[0].read_bytes().count(b"\n") < 6
-    ):
-        assert process.poll() is None and time.monotonic() - began < 240
-        time.sleep(0.01)
-    victim = rank_of(process, 1)
-    assert victim is not None
-    victim.send_signal(signal.SIGKILL)
-    killed = time.monotonic()
-    code, said = ended(process)
-    assert code == 1 and time.monotonic() - killed < 60
-    assert re.search(r"rank +: 1 .*exitcode +: -9", said, flags=re.DOTALL), said  # torchrun says which
-    assert not list(models.glob("two.*"))
-    code, said = ended(started(models, "two", 3))
-    assert code == 0 and said.count("resumes after chunk") == 1
-    found = {path: path.read_bytes() for path in (models / "two.jsonl", models / "two.json")}
     forget(models)
-    assert ended(started(models, "one", 0))[0] == 0
-    for path, content in found.items():
-        assert (models / path.name.replace("two", "one")).read_bytes() == content
+    run_ranks(monkeypatch, 3, lambda: stage("three"))
+    assert ((models / "three.jsonl").read_bytes(), (models / "three.json").read_bytes()) == wanted
+    assert [path.read_bytes() for path in paths] == chunks
+    assert not list(models.glob("*.tmp"))

@@ -22,24 +22,24 @@ TABLE = IssueTable(
 
 def test_actions_decide_and_all_issues_are_counted() -> None:
     issues = DataIssues(TABLE, {"blank": "drop", "equal": "keep", "torn": "error", "broken": "error"})
-    assert not issues.keeps("blank", where="a.jsonl:1", found="''")
-    assert issues.keeps("equal", where="a.jsonl:2", found="'x' twice")
+    assert not issues.report("blank", where="a.jsonl:1", found="''")
+    assert issues.report("equal", where="a.jsonl:2", found="'x' twice")
     assert issues.counts == {"blank": 1, "equal": 1, "torn": 0, "broken": 0}
     assert issues.examples == [
         {"code": "blank", "action": "drop", "where": "a.jsonl:1", "found": "''"},
         {"code": "equal", "action": "keep", "where": "a.jsonl:2", "found": "'x' twice"},
     ]
     with pytest.raises(UserError, match=r"a.jsonl:3: found half a row; .*data.on_issue.torn to drop or keep"):
-        issues.keeps("torn", where="a.jsonl:3", found="half a row")
+        issues.report("torn", where="a.jsonl:3", found="half a row")
     with pytest.raises(UserError, match=r"set data.on_issue.broken to drop in params.yaml"):
-        issues.keeps("broken", where="a.jsonl:3", found="half a row")
+        issues.report("broken", where="a.jsonl:3", found="half a row")
 
 
 def test_data_issues_keeps_ten_examples_of_each_code() -> None:
     issues = DataIssues(TABLE, dict.fromkeys(TABLE.codes, "drop"))
     for number in range(25):
-        issues.keeps("blank", where=str(number), found="")
-    issues.keeps("equal", where="25", found="")
+        issues.report("blank", where=str(number), found="")
+    issues.report("equal", where="25", found="")
     assert +issues.counts == {"blank": 25, "equal": 1}
     assert [row["where"] for row in issues.examples] == [*map(str, range(10)), "25"]
 

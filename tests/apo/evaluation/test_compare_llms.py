@@ -125,8 +125,8 @@ def test_compare_all_compares_the_later_with_the_earlier() -> None:
         "llm_base": [_row("a", ["x"], [1.0]), _row("b", ["x"], [1.0])],
         "llm_apo": [_row("a", ["x", "y"], [2.0, 4.0]), _row("b", ["x"], [0.0])],
     }
-    comparisons = compare_all(arms, but=[], **SEED)
-    assert compare_all(arms, but=["actor", "llm_base"], **SEED).keys() == comparisons.keys() - {
+    comparisons = compare_all(arms, exclude=[], **SEED)
+    assert compare_all(arms, exclude=["actor", "llm_base"], **SEED).keys() == comparisons.keys() - {
         "llm_base_vs_actor"
     }
     assert list(comparisons) == ["llm_base_vs_actor", "llm_apo_vs_actor", "llm_apo_vs_llm_base"]
@@ -146,7 +146,7 @@ def test_compare_all_compares_the_later_with_the_earlier() -> None:
 def test_compare_all_compares_true_rewards_too() -> None:
     worse = with_true_rewards([_row("a", ["Six."], [1.0]), _row("b", ["Seven."], [1.0])])
     right = with_true_rewards([_row("a", ["Five."], [0.0]), _row("b", ["Five."], [0.0])])
-    duel = compare_all({"one": worse, "two": right}, but=[], **SEED)["two_vs_one"]
+    duel = compare_all({"one": worse, "two": right}, exclude=[], **SEED)["two_vs_one"]
     assert duel["score"]["difference"] == -1.0
     assert duel["true_reward"]["difference"] > 0
 
@@ -154,7 +154,7 @@ def test_compare_all_compares_true_rewards_too() -> None:
 def test_compare_all_refuses_answers_to_other_queries() -> None:
     arms = {"one": [_row("a", ["x"], [0.0])], "two": [_row("b", ["x"], [0.0])]}
     with pytest.raises(UserError, match="answers of one and two: found other queries"):
-        compare_all(arms, but=[], **SEED)
+        compare_all(arms, exclude=[], **SEED)
 
 
 def _selected(name: str, target_index: int, scores: list[float], query: str = SUM) -> Row:

@@ -26,7 +26,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]
 
     def run(model: Any, items: list[ResponseSet], settings: Any, *, budget: int = 16384) -> Any:
         monkeypatch.setenv("APO_TOKEN_BUDGET", str(budget))
-        with Checkpoints("lm", f"key{next(numbers)}").exclusive() as checkpoints:
+        with Checkpoints("lm", f"key{next(numbers)}").lock() as checkpoints:
             return train_language_model(
                 model,
                 items,

@@ -49,7 +49,7 @@ def tuned(folder: Path, *, answer: str = "A dog.", **changes: Any) -> dict[str, 
         Path("templates"),
         source=source,
         seed=1,
-        to=outputs,
+        outputs=outputs,
     )
     metrics: dict[str, Any] = json.loads(outputs.metrics.read_text(encoding="utf-8"))["actor"]
     return metrics

@@ -34,10 +34,10 @@ def test_ece_interval_equals_drawing_comparisons_one_by_one() -> None:
     owner = np.repeat(np.arange(25), pairs)
     rng, real = np.random.default_rng(0), [unit for unit in range(25) if pairs[unit]]
     values = []
-    for _ in range(3000):
+    for _ in range(1500):
         taken = np.concatenate([margin[owner == unit] for unit in rng.choice(real, size=len(real))])
         values.append(calibration_error(*both_orders(taken, 0 * taken), 10).ece)
-    interval = ece_interval(margin, 0 * margin, pairs, bins=10, seed=1, resamples=3000)
+    interval = ece_interval(margin, 0 * margin, pairs, bins=10, seed=1, resamples=1500)
     assert (interval.low, interval.high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.012)
 
 
@@ -55,11 +55,11 @@ def test_ece_interval_chance_is_that_of_drawn_labels(bins: int) -> None:
     margin = drawn(3, 150, factor=2.0)
     size, rng = np.abs(margin), np.random.default_rng(0)
     values = []
-    for _ in range(2000):
+    for _ in range(1000):
         won = np.where(rng.random(150) < special.expit(size), size, -size)
         values.append(calibration_error(*both_orders(won, 0 * won), bins).ece)
     expected = np.quantile(values, 0.95)
-    assert sure(margin, bins, resamples=2000).by_chance == pytest.approx(
+    assert sure(margin, bins, resamples=1000).by_chance == pytest.approx(
         expected, abs=0.008
     )  # of steps 0.004
 

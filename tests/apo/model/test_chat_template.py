@@ -13,9 +13,9 @@ from apo.alignment.rankings import ranked_queries
 from apo.core.dialogue import dialogue_to_messages
 from apo.core.errors import UserError
 from apo.evaluation.kl import _items
+from apo.language.adopt import adopt_language_model
 from apo.language.causal_lm import encode_answers
 from apo.language.settings import ChatModel
-from apo.language.template_choice import choose_template
 from apo.model.chat_template import REFUSED, ChatTemplate
 from apo.model.checkpoint import (
     load_language_model,
@@ -26,12 +26,12 @@ from apo.model.checkpoint import (
 )
 from apo.model.encoders import language_encoder
 from apo.model.encoding import Encoder
-from apo.model.reward_model import rate
+from apo.model.reward_model import compute_rewards
 from apo.model.settings import Model
 from apo.sampling.generation import sample_responses
 from apo.sampling.prompts import encode_prompts, sampling_encoder
 from apo.sampling.responses import read_responses
-from apo.training.outputs import Outputs, adopt_checkpoint
+from apo.training.outputs import Outputs
 from tests.helpers import tiny_models as tiny
 from tests.helpers.chat_models import CHATML, FAMILIES, checkpoint, tokenizer
 
@@ -50,13 +50,11 @@ def name(request: pytest.FixtureRequest) -> str:
 def adopted(name: str, folder: Path, **changes: str) -> Path:
     """A checkpoint of the family as stage backbone or actor takes it over."""
     start = checkpoint(name, folder / "start")
-    settings: Any = ChatModel.model_construct(
-        **({"chat_template": "own", "refused_dialogues": "error"} | changes)
-    )
-    reader = load_tokenizer(start)
-    choose_template(reader, settings, Path("data/chat_templates"), section="actor")
+    values = {"chat_template": "own", "refused_dialogues": "error", "dtype": "float32"} | changes
+    settings: Any = ChatModel.model_construct(**values)
     outputs = Outputs(folder / "llm", folder / "curve.csv", folder / "metrics.json")
-    adopt_checkpoint("actor", start, reader, {}, dtype="float32", to=outputs)
+    templates = Path("data/chat_templates")
+    adopt_language_model("actor", start, settings, templates, metrics={}, outputs=outputs)
     return outputs.out
 
 
@@ -130,7 +128,7 @@ def test_chat_template_likelihood_of_a_sample_is_the_one_that_drew_it(name: str,
         scores = [float(-i) for i in range(8)]
         for ranking in ranked_queries([row | kept | {"scores": scores}], encoder, Counter(), where=""):
             values = likelihood([ranking.item])[0].tolist()
-            for score, ids, value in zip(ranking.scores, ranking.item.responses, values, strict=True):
+            for score, ids, value in zip(ranking.labels, ranking.item.responses, values, strict=True):
                 if responses[int(-score)].text in ("", *kept["samples"][: int(-score)]):
                     continue  # a blank one, or a second of the same text
                 if "\n\nHuman" not in encoder.tokenizer.decode(all_ids[int(-score)]):
@@ -149,7 +147,8 @@ def test_chat_template_gives_the_reward_of_transformers(name: str, tmp_path: Pat
     classifier = AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm").eval()
     reader = AutoTokenizer.from_pretrained(tmp_path / "rm")
     items = list(model.encoder.items([(ONE, ANSWERS), (TWO, ANSWERS)], Counter(), where=""))
-    for query, rewards in zip((ONE, TWO), rate(load_reward_model(tmp_path / "rm"), items), strict=True):
+    rewards_of_items = compute_rewards(load_reward_model(tmp_path / "rm"), items)
+    for query, rewards in zip((ONE, TWO), rewards_of_items, strict=True):
         for answer, reward in zip(ANSWERS, rewards, strict=True):
             ids = reader.apply_chat_template(messages(query, answer), return_tensors="pt", return_dict=True)
             assert reward == pytest.approx(float(classifier(**ids).logits[0, 0].detach()), abs=1e-5)

@@ -127,7 +127,7 @@ def test_load_reward_model_refuses_a_backbone(start: Path) -> None:
     with pytest.raises(UserError, match=r"under the key `apo` of its config\.json"):
         load_reward_model(start)
     with pytest.raises(UserError, match=r"weights without score\.weight"):
-        load_reward_model(start, foreign=Model(**tiny.READING))
+        load_reward_model(start, default_settings=Model(**tiny.READING))
     edit_config(apo=tiny.READING)(start)
     with pytest.raises(UserError, match=r"weights without score\.weight"):
         load_reward_model(start)

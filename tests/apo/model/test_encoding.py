@@ -105,10 +105,11 @@ def test_fit_takes_other_ids_in_the_place_of_the_rendered_ones() -> None:
     encoder = learner(12)
     [rendered] = encoder.tokenize([(QUERY, ["3", "no"])], counts, where="a.jsonl")
     assert rendered
-    item = encoder.fit(rendered, counts, [[100, 101, EOS], [102, 103, 104]])
+    item = encoder.truncate_query(rendered, counts, [[100, 101, EOS], [102, 103, 104]])
     assert item and item.responses == [[100, 101, EOS], [102, 103, 104]] and item.longest == 12
-    assert encoder.fit(rendered, counts, [[100] * 9, [102]])  # BOS, a token of the query and the turn mark
-    assert encoder.fit(rendered, counts, [[100] * 10, [102]]) is None
+    # BOS, a token of the query and the turn mark
+    assert encoder.truncate_query(rendered, counts, [[100] * 9, [102]])
+    assert encoder.truncate_query(rendered, counts, [[100] * 10, [102]]) is None
     assert counts["queries_dropped_cut_away"] == 1
 
 

@@ -30,7 +30,7 @@ from apo.model.checkpoint import (
     save_reward_model,
     start_reward_model,
 )
-from apo.model.reward_model import rate
+from apo.model.reward_model import compute_rewards
 from apo.model.settings import Model
 from tests.helpers import tiny_models as tiny
 from tests.helpers.chat_models import SIZES, tokenizer
@@ -100,8 +100,9 @@ def test_load_reward_model_gives_the_rewards_of_the_publishers_code(
 ) -> None:
     folder = foreign(name, tmp_path / "rm")
     assert is_reward_model(folder)
-    model = load_reward_model(folder, foreign=READING).eval()
-    rated = rate(model, list(model.encoder.items([(q, ANSWERS) for q in QUERIES], Counter(), where="")))
+    model = load_reward_model(folder, default_settings=READING).eval()
+    items = list(model.encoder.items([(q, ANSWERS) for q in QUERIES], Counter(), where=""))
+    rated = compute_rewards(model, items)
     theirs = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     reader = AutoTokenizer.from_pretrained(folder)
     with torch.no_grad():
@@ -143,7 +144,7 @@ def test_load_reward_model_of_a_foreign_one_gives_its_rewards(start: Path) -> No
     """What the stock classes give for its own template, before and after it is saved here."""
     folder = classifier(start.parent / "foreign")
     assert is_reward_model(folder)
-    model = load_reward_model(folder, foreign=CLASSIFIER_READING).eval()
+    model = load_reward_model(folder, default_settings=CLASSIFIER_READING).eval()
     assert model.encoder.pooling == "last"
     stock = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -160,21 +161,21 @@ def test_load_reward_model_of_a_foreign_one_gives_its_rewards(start: Path) -> No
 
 def test_start_reward_model_of_a_foreign_one_keeps_its_head(start: Path) -> None:
     folder = classifier(start.parent / "foreign")
-    head = load_reward_model(folder, foreign=CLASSIFIER_READING).classifier.score.weight
+    head = load_reward_model(folder, default_settings=CLASSIFIER_READING).classifier.score.weight
     model = start_reward_model(folder, CLASSIFIER_READING, seed=1)
     assert torch.equal(model.classifier.score.weight, head) and model.encoder.pooling == "eos"
 
 
 def test_load_reward_model_takes_the_padding_token_of_the_config(start: Path) -> None:
     folder = classifier(start.parent / "foreign", pad_token_id=7)
-    tokenizer = load_reward_model(folder, foreign=CLASSIFIER_READING).encoder.tokenizer
+    tokenizer = load_reward_model(folder, default_settings=CLASSIFIER_READING).encoder.tokenizer
     assert tokenizer.pad_token_id == 7
 
 
 def test_load_reward_model_refuses_several_labels(start: Path) -> None:
     folder = classifier(start.parent / "foreign", labels=3)
     with pytest.raises(UserError, match="found a classifier with 3 labels; expected a reward model"):
-        load_reward_model(folder, foreign=CLASSIFIER_READING)
+        load_reward_model(folder, default_settings=CLASSIFIER_READING)
     with pytest.raises(UserError, match="found a classifier with 3 labels; expected a reward model"):
         start_reward_model(folder, CLASSIFIER_READING, seed=1)
 
@@ -185,7 +186,7 @@ def test_load_reward_model_refuses_a_head_that_is_not_linear(start: Path) -> Non
     BertForSequenceClassification(config).save_pretrained(start.parent / "bert")
     tiny.tokenizer().save_pretrained(start.parent / "bert")
     with pytest.raises(UserError, match="BertForSequenceClassification, which has no linear layer `score`"):
-        load_reward_model(start.parent / "bert", foreign=CLASSIFIER_READING)
+        load_reward_model(start.parent / "bert", default_settings=CLASSIFIER_READING)
 
 
 def test_load_reward_model_refuses_more_tokens_than_positions(start: Path) -> None:
@@ -196,7 +197,7 @@ def test_load_reward_model_refuses_more_tokens_than_positions(start: Path) -> No
         start_reward_model(folder, CLASSIFIER_READING, seed=1)
     classifier(start.parent / "foreign", max_position_embeddings=32)
     with pytest.raises(UserError, match=message):
-        load_reward_model(folder, foreign=CLASSIFIER_READING)
+        load_reward_model(folder, default_settings=CLASSIFIER_READING)
 
 
 def test_start_reward_model_refuses_a_tokenizer_of_another_model(start: Path) -> None:

@@ -44,7 +44,7 @@ def encoded(
 @pytest.mark.parametrize("pooling", ["last", "eos", "average", "max"])
 @pytest.mark.parametrize("family", TREES)
 def test_reward_model_of_a_tree_equals_separate_sequences(family: str, pooling: str, side: str) -> None:
-    for count in range(1, 9):
+    for count in (1, 2, 8):
         model, item = encoded(TREES[family], pooling, count, max_length=36, truncation_side=side)
         expected = separate(model, item)
         rewards = model.rewards([item])[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from apo.core.dialogue import ASSISTANT, dialogue_to_messages
 from apo.model.chat_template import ChatTemplate, Rendered
 from apo.model.encoding import Encoder
-from apo.model.special_tokens import special_tokens, text_ids, written
+from apo.model.special_tokens import special_token_pattern, special_tokens, text_ids
 from tests.helpers import odd_tokenizers as odd
 from tests.helpers import tiny_models as tiny
 
@@ -92,9 +92,9 @@ def test_special_tokens_include_reserved_tokens_without_a_role() -> None:
     assert number not in ids
 
 
-def test_written_finds_the_longest() -> None:
-    assert written(["<s", "<s>"]).findall("<s> <s") == ["<s>", "<s"]
-    assert not written([]).search("anything")
+def test_special_token_pattern_finds_the_longest() -> None:
+    assert special_token_pattern(["<s", "<s>"]).findall("<s> <s") == ["<s>", "<s"]
+    assert not special_token_pattern([]).search("anything")
 
 
 # A template as many have it: special tokens of its own, contents trimmed, the first one repeated.

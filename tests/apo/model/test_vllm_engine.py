@@ -14,10 +14,10 @@ from apo.model import runtime
 from apo.model.vllm_engine import (
     ENVIRONMENT,
     VLLM,
-    builds_for,
     check_head_size,
     check_one_process,
     tensor_parallel,
+    vllm_versions,
 )
 
 
@@ -93,8 +93,8 @@ def test_check_one_process_refuses_a_launcher(monkeypatch: pytest.MonkeyPatch, n
         check_one_process("x.backend")
 
 
-def test_builds_for_another_backend_are_none() -> None:
-    assert builds_for("transformers") == {}
+def test_vllm_versions_of_another_backend_are_none() -> None:
+    assert vllm_versions("transformers") == {}
 
 
 def test_run_turns_any_exception_into_one_message(monkeypatch: pytest.MonkeyPatch) -> None:

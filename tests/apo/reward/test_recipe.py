@@ -20,8 +20,9 @@ from apo.model.checkpoint import (
     load_tokenizer,
     save_language_model,
 )
-from apo.reward.recipe import Outputs, adopt_rm, train_rm
+from apo.reward.recipe import adopt_rm, train_rm
 from apo.reward.settings import Apo
+from apo.training.outputs import Outputs
 from tests.helpers import tiny_models as tiny
 from tests.helpers.reward_repo import COMPARISONS, set_params
 

@@ -10,8 +10,9 @@ import pytest
 from apo.core.data_issues import EXAMPLES
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
-from apo.reward.recipe import Outputs, _tokenized, train_rm
+from apo.reward.recipe import _tokenized, train_rm
 from apo.reward.settings import Apo
+from apo.training.outputs import Outputs
 from tests.helpers import tiny_models as tiny
 from tests.helpers.token_checks import CODES, QUERY, check_of
 

@@ -14,9 +14,10 @@ from apo.losses import PAIR_LOSSES
 from apo.metrics.pairs import item_metrics
 from apo.model.batching import collate, unpacked
 from apo.model.reward_model import RewardModel
-from apo.reward.train import RankedResponses, train_reward_model
+from apo.reward.train import train_reward_model
 from apo.scoring.rewards import rewards_of
 from apo.training.checkpointing import Checkpoints
+from apo.training.ranked_responses import RankedResponses
 from tests.helpers import tiny_models as tiny
 
 
@@ -41,7 +42,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
     ) -> tuple[RewardModel, Any]:
         monkeypatch.setenv("APO_TOKEN_BUDGET", str(budget))
         model = tiny.reward_model(tmp_path / "backbone", pooling=pooling)
-        with Checkpoints("rm", f"key{next(numbers)}").exclusive() as checkpoints:
+        with Checkpoints("rm", f"key{next(numbers)}").lock() as checkpoints:
             curve = train_reward_model(
                 model.double() if double else model,
                 data,
@@ -97,7 +98,7 @@ def by_hand(
     return total / pairs, pairs
 
 
-@pytest.mark.parametrize("budget", [1, 40, 16384])
+@pytest.mark.parametrize("budget", [1, 16384])
 @pytest.mark.parametrize("loss", PAIR_LOSSES)
 @pytest.mark.parametrize(
     ("kl_coeff", "coeff", "num_samples"), [(1.0, 0.1, 4), (0.0, 0.1, 4), (1.0, 0.0, 4), (2.0, 3.0, 1)]

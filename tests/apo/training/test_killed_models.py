@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from apo.language.causal_lm import encode_documents, train_language_model
-from apo.reward.train import RankedResponses, train_reward_model
+from apo.reward.train import train_reward_model
 from apo.training.checkpointing import Checkpoints
+from apo.training.ranked_responses import RankedResponses
 from tests.helpers import tiny_models as tiny
 
 pytestmark = pytest.mark.usefixtures("checkpoint_root")
@@ -41,7 +42,7 @@ def test_a_killed_reward_model_ends_in_the_same_bits(tmp_path: Path) -> None:
                 raise Killed
             return {"seen": float(step)}
 
-        with Checkpoints("base_rm", key).exclusive() as checkpoints:
+        with Checkpoints("base_rm", key).lock() as checkpoints:
             curve = train_reward_model(
                 model,
                 ranked(),
@@ -71,7 +72,7 @@ def test_a_killed_language_model_ends_in_the_same_bits(monkeypatch: pytest.Monke
 
     def run(key: str) -> tuple[dict[str, Tensor], Any]:
         model = tiny.language_model()
-        with Checkpoints("backbone", key).exclusive() as checkpoints:
+        with Checkpoints("backbone", key).lock() as checkpoints:
             curve = train_language_model(
                 model,
                 items,

@@ -21,7 +21,7 @@ def test_assign_micro_batches_loses_and_doubles_no_item(lengths: list[int], worl
     assert len(assigned) == world
     assert len({len(share) for share in assigned}) == 1
     counted = Counter(
-        place for share in assigned for micro in share if micro.counts for place in micro.indices
+        place for share in assigned for micro in share if micro.is_real for place in micro.indices
     )
     assert counted == Counter(range(len(lengths)))
     for share in assigned:
@@ -29,14 +29,14 @@ def test_assign_micro_batches_loses_and_doubles_no_item(lengths: list[int], worl
             assert micro.indices  # what does not count is computed all the same
             padded = len(micro.indices) * max(lengths[place] for place in micro.indices)
             assert padded <= tokens or len(micro.indices) == 1
-            assert micro.counts or lengths[micro.indices[0]] == min(lengths)
-    assert any(share[-1].counts for share in assigned)  # none is computed for nothing on all
+            assert micro.is_real or lengths[micro.indices[0]] == min(lengths)
+    assert any(share[-1].is_real for share in assigned)  # none is computed for nothing on all
 
 
 @given(lengths=LENGTHS, world=st.integers(1, 9))
 def test_assign_micro_batches_balances_items_to_one(lengths: list[int], world: int) -> None:
     sizes = [
-        sum(len(micro.indices) for micro in share if micro.counts) for share in parted(lengths, world, 10**6)
+        sum(len(micro.indices) for micro in share if micro.is_real) for share in parted(lengths, world, 10**6)
     ]
     assert max(sizes) - min(sizes) <= 1
 
@@ -45,7 +45,7 @@ def test_assign_micro_batches_balances_items_to_one(lengths: list[int], world: i
 def test_assign_micro_batches_of_one_process_is_the_whole_step(lengths: list[int], tokens: int) -> None:
     (only,) = parted(lengths, 1, tokens)
     assert [m.indices for m in only] == list(micro_batches(lengths, budget="", tokens=tokens))
-    assert all(micro.counts for micro in only)
+    assert all(micro.is_real for micro in only)
 
 
 def test_assign_micro_batches_by_hand() -> None:
@@ -58,6 +58,6 @@ def test_assign_micro_batches_by_hand() -> None:
     # Three processes and an item of 5 tokens more than two can take at once.
     assert parted([5, 5, 5, 5], 3, 5) == [
         [MicroBatch([0]), MicroBatch([3])],
-        [MicroBatch([1]), MicroBatch([3], counts=False)],
-        [MicroBatch([2]), MicroBatch([3], counts=False)],
+        [MicroBatch([1]), MicroBatch([3], is_real=False)],
+        [MicroBatch([2]), MicroBatch([3], is_real=False)],
     ]

@@ -16,9 +16,9 @@ from apo.core.records import write_rows
 from apo.language.settings import Actor
 from apo.language.sft import fine_tune
 from apo.model.versions import VERSIONS
-from apo.reward.recipe import Outputs, train_rm
-from apo.training import outputs
+from apo.reward.recipe import train_rm
 from apo.training.model_card import language_model_card
+from apo.training.outputs import Outputs
 from tests.helpers import tiny_models as tiny
 
 ROOT = Path(__file__).parents[3]
@@ -125,7 +125,7 @@ def test_language_model_card_says_what_it_learned_from(repository: Path) -> None
         Path("data/chat_templates"),
         source=Path("data/rjs/apo.jsonl"),
         seed=1,
-        to=outputs.Outputs(
+        outputs=Outputs(
             Path("models/llm_apo"), Path("metrics/curves/align_apo.csv"), Path("metrics/align_apo.json")
         ),
     )

@@ -9,7 +9,8 @@ import pytest
 from accelerate import tracking
 
 from apo.core.records import write_rows
-from apo.reward.recipe import Outputs, train_rm
+from apo.reward.recipe import train_rm
+from apo.training.outputs import Outputs
 from tests.helpers import tiny_models as tiny
 from tests.helpers.fake_tracker import SAID, Fake, steps, train
 from tests.helpers.small_repo import ROOT, change_params

@@ -131,7 +131,7 @@ def test_live_resumes_the_run_of_a_resumed_training(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("APO_CHECKPOINT_SECONDS", "0")
     due = iter([True, False, False])
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Checkpoints, "due", lambda self, last: next(due))
+        patch.setattr(Checkpoints, "should_save", lambda self, is_last: next(due))
         train(loss_of=stopping(3))
     first = SAID[0]
     assert SAID[-1] == ("finish",) and steps() == [1, 2, 3]

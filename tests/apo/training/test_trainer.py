@@ -174,10 +174,10 @@ def test_ranks_that_read_different_states_are_named(
 ) -> None:
     """Ranks that read the same say nothing; two computations differ though both are at their start."""
     checkpoints = new_checkpoints()
-    marks = [checkpoints.mark()] * 4
-    monkeypatch.setattr(distributed, "all_gather", lambda mark: marks)
+    state_ids = [checkpoints.state_id()] * 4
+    monkeypatch.setattr(distributed, "all_gather", lambda state_id: state_ids)
     check_same_state(checkpoints)
-    marks[2:] = [(7, 0xAB), new_checkpoints().mark()]
+    state_ids[2:] = [(7, 0xAB), new_checkpoints().state_id()]
     with pytest.raises(
         UserError,
         match=r"different saved states: step 0 \(digest \w+\) by rank 0 1, step 7 \(digest ab\) by rank 2, "
