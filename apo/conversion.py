@@ -104,12 +104,9 @@ def convert(
 
     Args:
         sample_rows: Rows `{query_id, query, samples: [..]}`, one per line of the file.
-        golden_by_id: The golden answer of every query, see `GoldenAnswers`.
         num_samples: The number of samples per query, before any is dropped.
         short_samples: Whether fewer samples are an error. More samples always are.
         pick: All samples, or one of those left, drawn by seed and query id.
-        seed: For `pick: one`.
-        source: The file of the samples, for error messages.
         counts: Filled while the rows are drawn; at the end it has every name in `COUNTS`.
 
     Raises:

@@ -53,8 +53,6 @@ def fetch(
     """Downloads the models and data sets of a preset, one folder after the other.
 
     Args:
-        name: The preset.
-        presets: The folder of presets.
         root: The repository.
         endpoint: The address of the hub; None for that of the environment.
 

@@ -64,7 +64,6 @@ def pair_loss_sums(
     Args:
         rewards: r = RM(query, response), float32 or wider.
         labels: s, higher for a better response; only their order within an item counts.
-        mask: False for padding.
         pair_loss: `bradley_terry` or `wgan`.
 
     Returns:
@@ -98,9 +97,7 @@ def apo_loss_sum(
     returned. Of human comparisons alone, with `kl_coeff` 1, it is the loss of the base RM and the testing RM.
 
     Args:
-        rewards: r = RM(query, response), float32 or wider.
-        labels: Higher for a better response.
-        mask: False for padding.
+        rewards, labels: See `pair_loss_sums`.
         is_adversarial: True for an item golden > samples, False for a human comparison.
         kl_coeff: Weight of a human pair, whose loss is always `bradley_terry`.
         coeff: Weight of a golden answer against all its samples.

@@ -81,8 +81,6 @@ def select(
             a row that comes before its samples stays in memory.
         include_extra: Whether extra answers are candidates. They then follow the samples in the row's
             `samples` and `scores`, sorted by name.
-        samples_source: The file of the samples, for error messages.
-        rewards_source: The file of the rewards, for error messages.
         counts: Filled while the rows are drawn; at the end it has every name in `COUNTS`.
         use_source_rewards: Whether to select by the `source_rewards` of the samples instead of the rewards.
         agreement: Receives both rewards of the samples that have `source_rewards`.

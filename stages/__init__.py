@@ -1,11 +1,11 @@
 """One script a stage. Threads that wait for each other spin for some microseconds, then they sleep.
 
-By default GNU's OpenMP, which torch brings, spins for milliseconds. On cores with other work, threads then
-spin where the one that they wait for would run: a step of 0.05 s took 4.5 s beside one busy process. OpenMP
-reads the variable once, when torch is imported; this is imported before. No result depends on it.
+By default GNU's OpenMP, which torch brings, lets waiting threads spin for milliseconds. Beside other work
+they occupy the cores that the awaited threads need: a step of 0.05 s took 4.5 s beside one busy process.
+OpenMP reads the variable once, when torch is imported; this is imported before. No result depends on it.
 
-The garbage collector rests until `apo.core.stage.run` begins: imports make a million objects, and all of
-them stay. It took a fifth of the time of the imports.
+The garbage collector is off until `apo.core.stage.run` begins: imports make a million objects, and all of
+them stay. Collecting took a fifth of the time of the imports.
 """
 
 import gc

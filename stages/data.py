@@ -4,7 +4,7 @@ In: the demo world of this project, files of the user or the authors, or a data 
 Out: `data/raw/`: comparisons, golden, samples, demonstrations, documents, truth. A source that has none
 of a kind leaves its file empty; with `data.golden: chosen` golden answers are the preferred ones of the
 comparisons. Issues: up to ten examples of each code.
-Metrics: what was read, as what each column was read, the issues, and what was left out.
+Metrics: the rows that were read, the role of each column, the issues, and what was left out.
 """
 
 import tempfile

@@ -1,10 +1,10 @@
 """evaluate: who wins, by how much: every LLM of the game so far against those of this round.
 
-In: what the last round's evaluation held, the answers of this round's LLMs, the responses that each RM
-chose. Out: a folder with the answers of every LLM so far. Metrics: per pair of LLMs, by the testing RM and
-by the true reward; and (demo) how well each RM ranks and chooses the samples of its arm. Curves: the LLMs
-round by round, the testing RM's rewards of golden answers and samples, and (demo) the true reward against
-them. Paper, section 4.2.
+In: the answers that the last round's evaluation wrote, the answers of this round's LLMs, the responses that
+each RM chose. Out: a folder with the answers of every LLM so far. Metrics: per pair of LLMs, by the testing
+RM and by the true reward; and (demo) how well each RM ranks and chooses the samples of its arm. Curves: the
+LLMs round by round, the testing RM's rewards of golden answers and samples, and (demo) the true reward
+against them. Paper, section 4.2.
 """
 
 import json

@@ -1,9 +1,8 @@
 """golden: the golden answers of the RM queries that are sampled.
 
 In: the RM queries, the golden answers of the source or of its comparisons. Out: `data/golden.jsonl`, one row
-per query. A query without golden answer, which `data.golden: endpoint` alone lets pass, is asked of a model
-behind an endpoint (`golden.model`); such a row says who made it. Metrics: answers by origin. Paper, section
-4.1.
+per query. With `data.golden: endpoint` a model behind an endpoint (`golden.model`) answers the queries that
+have no golden answer; such a row says who made it. Metrics: answers by origin. Paper, section 4.1.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
 """start: round zero, in which the LLM of both arms is the actor and the RM of the game is the base RM.
 
 In: the actor and the base RM. Out: the same checkpoints under the names that round one looks for,
-`models/llm_base/r0`, `models/llm_apo/r0` and `models/rm_apo/r0`, and the tables of no round. Checks that the
-rounds follow each other.
+`models/llm_base/r0`, `models/llm_apo/r0` and `models/rm_apo/r0`, and an empty `rounds.json`. Checks that
+the rounds follow each other.
 """
 
 from pathlib import Path

@@ -2,8 +2,8 @@
 
 In: the curves of round zero and of this round, the tables of the round before. Out: `metrics/tables/ROUND/`:
 rm_training, llm_training, reliability, rewards, margins, golden_samples, truth (demo; else without rows) and
-rounds, in CSV. Computes no number that the curves don't hold, but for means over steps and the intervals of
-the reliability curves.
+rounds, in CSV. The numbers are those of the curves, except means over steps and the intervals of the
+reliability curves.
 """
 
 from pathlib import Path

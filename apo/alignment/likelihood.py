@@ -22,7 +22,6 @@ class ResponseLikelihood(nn.Module):
 
     Args:
         model: The model as `AutoModelForCausalLM` loads it.
-        pad_id: Id of the padding token.
         max_length: Maximum length of a query with one response, in tokens.
 
     Attributes:

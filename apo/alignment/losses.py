@@ -30,7 +30,7 @@ def nll_sum(
 ) -> Float[Tensor, ""]:
     """-sum log pi(y | x) over the responses in `mask`: RJS, and the SFT term of RRHF (Yuan et al., Eq. 3).
 
-    Divided by the tokens of these responses.
+    The caller divides it by the number of tokens of these responses.
     """
     return -torch.where(mask, log_likelihoods, 0.0).sum()
 
@@ -54,7 +54,9 @@ def rrhf_rank_sum(
     *,
     mask: Bool[Tensor, "item resp"],
 ) -> Float[Tensor, ""]:
-    """Sum over the pairs r_i < r_j of max(0, p_i - p_j) (Yuan et al., 2023, Eq. 2); divided by the items.
+    """Sum over the pairs r_i < r_j of max(0, p_i - p_j) (Yuan et al., 2023, Eq. 2).
+
+    The caller divides it by the number of items.
 
     >>> two = torch.tensor([[-6.0, -4.0]])  # in 3 and 4 tokens: p = -2 for the better one, -1 for the worse
     >>> rrhf_rank_sum(two, torch.tensor([[3, 4]]), torch.tensor([[1.0, 0.0]]), mask=two < 0)
@@ -81,14 +83,11 @@ def dpo_sum(
 ) -> Float[Tensor, ""]:
     """Sum of -log sigma(beta log(pi/ref)(y_w) - beta log(pi/ref)(y_l)) (Rafailov et al., 2023, Eq. 7).
 
-    The Bradley-Terry loss of the implicit rewards, over the pairs (w, l) with a higher score for w; divided
-    by the pairs.
+    The Bradley-Terry loss of the implicit rewards, over the pairs (w, l) with a higher score for w. The
+    caller divides it by the number of pairs.
 
     Args:
-        policy: log pi(y | x).
         reference: log pi_ref(y | x), a constant.
-        scores: Which response is better.
-        mask: False for padding.
         beta: Weight of the KL penalty to the reference; above 0.
     """
     rewards = implicit_rewards(policy, reference, beta=beta)

@@ -33,9 +33,7 @@ def ranked_queries(
     Args:
         rows: `{query, samples, scores}`, as stage rjs writes them, with `sample_ids` if drawn ids differ from
             those of the text.
-        encoder: The encoder of the language model that drew the samples.
         counts: Updated in place: `COUNTS`, and the counts of the encoder.
-        where: The file of the rows, for messages.
     """
     counts.update(dict.fromkeys(COUNTS, 0))
     texts: list[tuple[str, list[str]]] = []

@@ -36,9 +36,7 @@ def align_model(
         name: The key of the metrics.
         start: The checkpoint to start from; for DPO also the reference.
         scored: Rows `{query, samples, scores}` of stage rjs.
-        settings: Settings of the alignment.
         seed: Seed of the order of the queries and of the adapters.
-        outputs: The paths of the outputs.
 
     Raises:
         UserError: No query has responses with different scores, or `start` is not a checkpoint.

@@ -108,10 +108,6 @@ def align(
     Args:
         model: Trained in place.
         data: Ranked responses, the best first, each with at least one pair.
-        settings: Settings of method and optimizer.
-        seed: Seed of the order of the queries.
-        desc: Name on the progress line.
-        checkpoints: Checkpoints of the training, from which it resumes.
 
     Returns:
         The curve of `training_loop` with the metrics of the method, computed before each step.
@@ -156,7 +152,7 @@ def align(
 def _log_likelihoods(
     model: ResponseLikelihood, data: Sequence[RankedResponses], desc: str
 ) -> list[list[float]]:
-    """The log-likelihoods of all responses by the model, which is not changed; processes share them."""
+    """The log-likelihoods of all responses. The processes share the work; the model is not changed."""
     model.eval()
     budget = runtime.token_budget()
     lengths = [model.tokens(ranked.item) for ranked in data]

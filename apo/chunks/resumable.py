@@ -21,9 +21,9 @@ Key = list[Any]
 
 
 class Chunks:
-    """The chunks of a computation: read as long as they are what is asked for, computed from there on.
+    """The chunks of a computation: those in the file that match are read, the others are computed.
 
-    A line that is torn, or of another chunk (another token budget cuts others), ends the reading.
+    Reading ends at a line that is torn or of another chunk: another token budget gives other chunks.
 
     Args:
         path: `chunks.jsonl`.
@@ -95,10 +95,7 @@ def values_of(keys: Sequence[Key], compute: Callable[[int], T], chunks: Chunks |
 
 @contextlib.contextmanager
 def open_chunks(name: str, key: str) -> Iterator[Chunks]:
-    """The chunks of a computation, locked for this run.
-
-    Args:
-        name, key: See `apo.core.cache.folder_of`.
+    """The chunks of a computation, locked for this run; for the arguments see `apo.core.cache.folder_of`.
 
     Raises:
         UserError: Another process runs the same computation, or the folder is not writable.

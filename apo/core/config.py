@@ -39,9 +39,6 @@ def read_section(params: Path, name: str, kind: type[S], *, defaults: str = "") 
     """Reads and validates one section, such as `apo` or `sample.rm`.
 
     Args:
-        params: The file.
-        name: Dotted name of the section.
-        kind: The class with its keys and types.
         defaults: Name of a section with values for the keys that this one omits.
 
     Raises:

@@ -105,7 +105,6 @@ class DataIssues:
 
         Args:
             where: The row: `data/input/pairs.jsonl:17`.
-            found: The actual value, truncated.
             expected: The expected value, if it says more than the code.
             do: The fix, apart from another action.
 

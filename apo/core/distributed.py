@@ -1,7 +1,6 @@
 """The processes of a stage: a launcher such as torchrun starts them, and all run the same `main`.
 
-APO_LAUNCH  the launcher with its options: `torchrun --standalone --nproc_per_node 8`
-
+APO_LAUNCH is the launcher with its options (docs/where.md).
 A stage that computes with a model is started by `python -m stages.distributed NAME`. Every rank runs
 `main` with the same arguments, computes its share, and has the same results afterwards. Rank 0 alone writes
 outputs, takes locks and prints. Without a launcher there is one process, and every function here returns at
@@ -81,7 +80,7 @@ def init_process_group(backend: str, timeout: datetime.timedelta) -> None:
 
     Args:
         backend: `nccl` for GPUs, `gloo` for CPUs.
-        timeout: How long a process waits for the others.
+        timeout: How long a process waits for the others. The launcher notices a dead one within a second.
     """
     if not launched():
         return

@@ -9,9 +9,6 @@ def environment_int(name: str, default: int, *, least: int = 1, expected: str = 
     """The number in an environment variable.
 
     Args:
-        name: The variable.
-        default: The value if it is not set.
-        least: The smallest number that is allowed.
         expected: What to write, for the message; by default a whole number of at least `least`.
 
     Raises:

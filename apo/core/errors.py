@@ -29,10 +29,7 @@ class RowError(UserError):
 
     Args:
         code: The kind of data issue, a key of `data.on_issue` in params.yaml.
-        where: The row: `data/input/pairs.jsonl:17`.
-        found: The actual value, truncated.
-        expected: The expected value.
-        do: The fix.
+        where, found, expected, do: See `UserError`; `found` is truncated.
     """
 
     def __init__(
@@ -43,12 +40,7 @@ class RowError(UserError):
 
 
 def explain_unexpected(error: BaseException, stage: str) -> UserError:
-    """The error message for an unexpected exception, with the last line of this project in its traceback.
-
-    Args:
-        error: The exception.
-        stage: The name of the stage.
-    """
+    """The error message for an unexpected exception, with the last line of this project in its traceback."""
     locations = [
         f"{path.relative_to(ROOT)}:{frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)

@@ -1,7 +1,6 @@
 """One GPU for each stage that runs concurrently, as with `dvc queue start -j 4`.
 
-APO_GPUS  the GPUs that stages may take, in the format of CUDA_VISIBLE_DEVICES: 0,1,2,3. Without it a stage
-          sees the GPUs of its environment.
+APO_GPUS names the GPUs that stages may take (docs/where.md).
 
 A stage takes a GPU with an flock on a file named after the GPU. All processes of this user on this machine
 use the same folder of lock files. The operating system releases the lock when the process ends.

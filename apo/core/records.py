@@ -73,7 +73,7 @@ def decoded(data: bytes, *, where: str) -> str:
 
 
 def utf8_error(error: UnicodeDecodeError, where: str, *, after_row: int | None = None) -> UserError:
-    """The error of a line that is not UTF-8, or of a list, whose bytes have no place but `after_row`."""
+    """The error for bytes that are not UTF-8, in a line or, with `after_row`, after that row of a list."""
     if after_row is None:
         found = f"bytes that are not UTF-8 ({error.reason} at byte {error.start + 1})"
     else:
@@ -204,7 +204,7 @@ def _encoded(text: str, path: Path) -> bytes:
 
 @contextlib.contextmanager
 def _atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file under a temporary name, renamed to the path when it is complete; the null device but in rank 0.
+    """A file under a temporary name, renamed to the path when it is complete. Ranks above 0 write nothing.
 
     Raises:
         UserError: The folder is not writable, or the disk is full.

@@ -13,7 +13,6 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
     """Writes rows as CSV, atomically.
 
     Args:
-        path: The file.
         rows: The rows. A missing key and None become an empty cell.
         columns: The first columns, written even if no row has them. Other keys follow in order of occurrence.
     """

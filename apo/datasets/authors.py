@@ -77,7 +77,7 @@ PUBLISHED = (
 
 
 def checked_files(folder: Path, *, samples: bool) -> Files:
-    """The published files in a folder, in the folders of the publication or not, their hashes checked.
+    """Finds the published files in a folder, with or without the published subfolders; checks hashes.
 
     Raises:
         UserError: A file is missing, differs from the published one, or was not published by the authors.

@@ -34,7 +34,7 @@ _TRANSLATED = {
 
 
 def translate_columns(row: Row) -> Row:
-    """A row whose columns have our names where their names are common ones of other languages."""
+    """The row, with common names of columns in other languages replaced by the English ones."""
     if row.keys().isdisjoint(_TRANSLATED):
         return row
     return {canonical_name(key, row): value for key, value in row.items()}

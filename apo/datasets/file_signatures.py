@@ -37,7 +37,7 @@ def check_signature(start: bytes, name: str, *, compressed: bool) -> None:
     A `compressed` file should be binary, so only texts are looked for.
 
     Raises:
-        UserError: It does.
+        UserError: It begins like one of `_STARTS`.
     """
     beginning = start[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for starts, description, do in _TEXTS_ONLY if compressed else _STARTS:

@@ -14,7 +14,7 @@ from apo.datasets.recognize import CHOSEN, Format, PairedColumnsFormat
 def _format(
     kind: str, name: str, keys: str, parse: Parser, parts: Mapping[str, str] | None = None, **options: Any
 ) -> Format:
-    """A format with its keys as words; of a part's keys one is there: `{"chosen": "chosen response_j"}`."""
+    """A format; texts list its keys. A row has one key of each part: `{"chosen": "chosen response_j"}`."""
     part_keys = {part: tuple(words.split()) for part, words in (parts or {}).items()}
     options["without"] = frozenset(options.get("without", "").split())
     return Format(kind, name, frozenset(keys.split()), parse, part_keys, **options)

@@ -219,7 +219,7 @@ def matching(row: Row, formats: Sequence[Format], *, is_named: bool = False) -> 
 
 
 def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = "") -> Format:
-    """The one of these formats that a file's first row has; `name` is that of the user's choice, "" for any.
+    """The format of a file, by its first row; `name` is the format that the user chose, "" for none.
 
     Raises:
         UserError: No format fits, several fit, or the chosen one does not.

@@ -13,7 +13,7 @@ def check_name(name: str, folder: Path, *, twice: bool, where: str) -> None:
     """Checks that a file is named once and is inside the folder that DVC watches, links resolved.
 
     Raises:
-        UserError: It does not.
+        UserError: The file is named twice, outside the folder, or missing in the copy of an experiment.
     """
     if twice or not is_inside(folder / name, folder):
         raise UserError(
@@ -32,7 +32,7 @@ def check_name(name: str, folder: Path, *, twice: bool, where: str) -> None:
 
 
 def _original_of(path: Path) -> Path | None:
-    """In an experiment that runs in a copy of the repository: the same file of the original, if it exists."""
+    """The same file in the original repository, if an experiment runs in a copy; None if there is none."""
     here = Path.cwd()
     roots = [Path(os.environ["DVC_ROOT"])] if os.environ.get("DVC_ROOT") else []
     roots += [parent.parents[2] for parent in here.parents if parent.parts[-3:] == (".dvc", "tmp", "exps")]

@@ -12,9 +12,6 @@ def preference_probability(query: str, a: str, b: str, temperature: float) -> fl
     """Bradley-Terry: P(a is preferred to b) = sigma((true(a) - true(b)) / temperature).
 
     Args:
-        query: A query of the demo world.
-        a: A response.
-        b: Another response.
         temperature: The noise of the preference, above 0, in units of the reward.
 
     Raises:
@@ -38,7 +35,6 @@ def best_accuracy(rows: Iterable[dict[str, Any]], temperature: float) -> float:
 
     Args:
         rows: Comparisons of two responses.
-        temperature: Of the preferences.
 
     Raises:
         UserError: The rows are empty.

@@ -39,7 +39,6 @@ def true_reward(query: str, response: str) -> float:
 
     Args:
         query: A query of the demo world, up to and including its last `\\n\\nAssistant:`.
-        response: Any text.
 
     Raises:
         UserError: The query is not one of the demo world.

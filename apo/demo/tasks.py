@@ -22,7 +22,6 @@ class Task:
     Args:
         family: The kind of question: a relation's name, `arithmetic`, `compare`, `list`, `advice`, `harm`.
         kind: `helpful` or `harmless`.
-        right: The right answers.
         wrong: The wrong answers; a response that names one of them is wrong.
         echoes: Phrases that repeat the question and name no answer.
         count: The minimum and the maximum number of right answers in a response.

@@ -1,12 +1,7 @@
 """Sends requests to an OpenAI-compatible endpoint, with the `openai` package and the reply cache.
 
-The package does the retries (exponential back-off, `Retry-After`) and the timeouts. The environment names the
-endpoint; none of these variables, here of the service `judge`, changes what is computed:
-
-APO_JUDGE_URL       the address up to `/chat/completions`, for example http://localhost:8000/v1
-APO_JUDGE_KEY       the API key, if the endpoint needs one; it is never printed or written
-APO_JUDGE_PARALLEL  the number of concurrent requests, 4 by default
-APO_JUDGE_TIMEOUT   seconds without a received byte after which a request is retried, 300 by default
+The package does the retries (exponential back-off, `Retry-After`) and the timeouts. docs/where.md lists the
+environment variables; none of them changes what is computed.
 """
 
 import asyncio
@@ -42,7 +37,6 @@ class Endpoint:
         url: The base address, without `/chat/completions` and without a query string.
         key: The API key, or an empty text.
         timeout: Seconds without a received byte.
-        service: The use of the endpoint.
         query: The query string of the address, which may contain a secret.
     """
 
@@ -200,9 +194,6 @@ def request_all(
     have `GRACE_SECONDS` to finish.
 
     Args:
-        requests: The requests.
-        cache: The cache of the replies.
-        service: The use of the endpoint, which names its environment variables.
         check: Called for each reply before it is cached.
 
     Raises:

@@ -95,8 +95,6 @@ def compare_all(
     Args:
         arms: Answers to the same queries in the same order, by the name of their model.
         exclude: Language models that are not compared with each other, because an earlier round did it.
-        seed: Seed of the bootstrap.
-        resamples: Number of resamples of the bootstrap.
 
     Raises:
         UserError: Two of them answered different queries.
@@ -128,10 +126,7 @@ def compare(
     """Compares first with second, query by query.
 
     Args:
-        first: One number per query.
-        second: One number per query, same order.
-        seed: Seed of the bootstrap.
-        resamples: Number of resamples of the bootstrap.
+        first, second: One number per query, in the same order.
 
     Returns:
         `difference`, the mean of first - second, with its paired bootstrap 95 % interval `low` to `high`;
@@ -165,8 +160,6 @@ def chosen_truth(selections: Mapping[str, Sequence[Row]], *, seed: int, resample
 
     Args:
         selections: Rows of stage rjs of the arms `base` and `apo`.
-        seed: Seed of the bootstrap.
-        resamples: Number of resamples of the bootstrap.
 
     Returns:
         For each arm `chosen`, the mean true reward of the chosen responses; `random`, that of all samples;

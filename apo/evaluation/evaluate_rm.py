@@ -37,8 +37,7 @@ class RmEvaluation(NamedTuple):
     """The result of `measure`.
 
     Attributes:
-        metrics: The metrics of the model.
-        curve: Rows of its reliability curve.
+        curve: Rows of the reliability curve.
         chosen, rejected: Rewards of all pairs, shape [pair].
         pairs: Number of pairs of each comparison, in order.
     """
@@ -56,10 +55,8 @@ def rate_comparisons(
     """Computes the rewards of a file of comparisons.
 
     Args:
-        model: The reward model in evaluation mode.
+        model, chunks: See `apo.scoring.rewards.rewards_of`.
         comparisons: Records that the model was not trained on.
-        desc: Name on the progress line.
-        chunks: The resumable output, whose rewards are not computed again.
 
     Raises:
         UserError: A reward is not finite.
@@ -75,7 +72,6 @@ def measure(rated: RatedComparisons, *, truth: Path, bins: Sequence[int]) -> RmE
     """Computes metrics, reliability curve and pairs of a reward model on comparisons.
 
     Args:
-        rated: The comparisons with their rewards.
         truth: `truth.json` of the raw data; empty if the true reward is not known.
         bins: Numbers of calibration bins; the curve has the first of them.
 

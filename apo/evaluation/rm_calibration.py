@@ -14,9 +14,6 @@ def calibrate(valid: RmEvaluation, *, bins: Sequence[int], seed: int, resamples:
 
     Args:
         valid: The model on comparisons that it was not trained on.
-        bins: Numbers of bins.
-        seed: Seed of the resampling.
-        resamples: Number of resamples for the interval of an ECE.
         desc: Name of the model, for the message about a temperature at its bound.
 
     Returns:

@@ -16,8 +16,6 @@ def round_rows(arms: Mapping[str, Sequence[Row]], *, seed: int, resamples: int) 
 
     Args:
         arms: Answers by the name of their model: `actor`, `golden`, `llm_base_ROUND`, `llm_apo_ROUND`.
-        seed: Seed of the bootstrap.
-        resamples: Number of resamples of the bootstrap.
 
     Returns:
         For every round and arm `round`, `arm`, `llm`; `score`, the mean reward by the testing RM, with its

@@ -34,7 +34,6 @@ def ask(settings: Golden, queries: Iterable[Row], *, source: str) -> Answers:
     """The model's answer to every query, from the cache or from the endpoint that the environment names.
 
     Args:
-        settings: Section `golden`.
         queries: Rows `{query_id, query}`.
         source: The file of the parameters, for error messages.
 

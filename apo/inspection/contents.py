@@ -86,9 +86,6 @@ class Contents:
 
     Args:
         rows_kept: Size of the random sample of records that is kept for later; 0 for all records.
-
-    Attributes:
-        records: The number of records.
     """
 
     def __init__(self, *, rows_kept: int) -> None:

@@ -125,7 +125,6 @@ def inspect(
         options: Its columns, format and labels, as in params.yaml; None to recognize them by the keys.
         tokenizer: A folder with a tokenizer, to check tokens with sections `model` and `rm` of params.yaml.
         tokens_of: The number of random rows whose tokens are checked; 0 for all.
-        params: params.yaml.
 
     Raises:
         UserError: The tokenizer or params.yaml is wrong. An error of the file is in the report.

@@ -20,7 +20,6 @@ def token_report(rows: Sequence[Texts], *, folder: Path, params: Path) -> tuple[
     """Lengths in tokens, the number of rows left for training, and the issues with their actions.
 
     Args:
-        rows: The rows to check.
         folder: A folder with a tokenizer, such as a checkpoint.
         params: Its sections `model` and `rm` set the encoding and the actions.
 

@@ -14,10 +14,8 @@ class Comparison(NamedTuple):
     """The first answers of two language models to one query.
 
     Attributes:
-        query_id: The id of the query.
         query: The query in the HH form.
-        models: The names of the two language models.
-        answers: Their first samples, which are compared.
+        answers: The first sample of each model, which are compared.
         reward_difference: The testing RM's reward of the first answer minus that of the second.
         unused_samples: How many further samples of the query the two models have.
     """
@@ -80,7 +78,6 @@ def select_pairs(
 
     Args:
         models: The models that have answers.
-        requested: Pairs of names.
         source: The parameter that holds the pairs, for error messages.
 
     Raises:

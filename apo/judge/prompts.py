@@ -77,8 +77,6 @@ def verdict_row(settings: Judge, comparison: Comparison, replies: Mapping[str, R
     """The record of one comparison; `forward` shows the first answer as A, `backward` as B.
 
     Args:
-        settings: Section `judge`.
-        comparison: The comparison.
         replies: Replies by `request_key`, among them those of this comparison.
     """
     requests = comparison_requests(settings, comparison)

@@ -53,8 +53,6 @@ def summarize_verdicts(rows: Iterable[Row], *, seed: int, resamples: int) -> dic
 
     Args:
         rows: From `verdict_row`.
-        seed: Of the bootstrap.
-        resamples: Of the bootstrap.
     """
     pairs: dict[str, list[Row]] = {}
     for row in rows:

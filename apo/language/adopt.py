@@ -27,8 +27,6 @@ def adopt_language_model(
 
     Args:
         name: The key of the metrics, and the section of params.yaml.
-        start: The checkpoint.
-        templates: The folder of chat templates.
         metrics: Added to the number of parameters.
 
     Raises:

@@ -118,7 +118,6 @@ def train_and_save(
         start: The start checkpoint; None for random weights.
         source: The file that `items` were read from.
         metrics, counts: See `finish`.
-        seed: Seed of the order of the items.
     """
     files = [start, source] if start else [source]
     key = fingerprint([settings, seed, runtime.numerics()], files)

@@ -20,9 +20,7 @@ def pretrain(
     """Trains a tokenizer and a model with random weights on texts, and saves the outputs.
 
     Args:
-        name: The key of the metrics.
-        source: The file of the texts.
-        templates: The folder of chat templates.
+        name, source: See `apo.language.causal_lm.train_and_save`.
         seed: Seed of the weights and of the order of the texts.
 
     Raises:

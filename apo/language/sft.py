@@ -29,12 +29,7 @@ def fine_tune(
     """Trains on (query, response) pairs, with the loss on the response only, and saves the outputs.
 
     Args:
-        name: The key of the metrics.
-        start: The start checkpoint.
-        answers: (query, response) pairs.
-        templates: The folder of chat templates.
-        source: The file of the answers.
-        seed: Seed of the order of the items.
+        name, source: See `apo.language.causal_lm.train_and_save`.
 
     Raises:
         UserError: No answers are left to train on, or `start` is not a checkpoint.

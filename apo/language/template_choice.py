@@ -22,7 +22,6 @@ def choose_template(tokenizer: Any, settings: ChatModel, templates: Path, *, sec
         tokenizer: Changed in place.
         settings: `chat_template` is own, hh or the name of a file.
         templates: The folder of the files, a dependency of the stage in DVC.
-        section: The section of params.yaml, for messages.
 
     Returns:
         Metrics: `chat_template_dates`, how often the template asks for today's date. It gets a fixed date, so

@@ -54,8 +54,6 @@ def calibration_error(
     Args:
         y_true: Labels 0 or 1; fractions count as soft labels.
         y_prob: Predicted probabilities, fraction 0 to 1.
-        n_bins: Number of bins.
-        lower: Lower edge of the first bin.
 
     Raises:
         UserError: Empty input, or a probability that is NaN or outside [lower, 1].

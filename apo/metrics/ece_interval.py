@@ -41,13 +41,9 @@ def ece_interval(
     """The ECE of sigma(chosen - rejected) with its interval and its value by chance.
 
     Args:
-        chosen: Rewards of the preferred responses.
-        rejected: Rewards of the other responses, same order.
+        chosen, rejected: See `apo.metrics.pairs.pair_metrics`.
         pairs: Number of pairs of each comparison, in order. The pairs of one comparison share responses, so
             they are resampled together.
-        bins: Number of bins.
-        seed: Seed of the resampling.
-        resamples: Number of resamples.
 
     Raises:
         UserError: No pair, a reward that is not finite, or fewer than two comparisons with a pair.

@@ -63,8 +63,7 @@ def margin_rows(chosen: ArrayLike, rejected: ArrayLike) -> list[Row]:
     """Accuracy by confidence: pairs in bins of |r_chosen - r_rejected|.
 
     Args:
-        chosen: Rewards of the preferred responses.
-        rejected: Rewards of the other responses, same order.
+        chosen, rejected: See `apo.metrics.pairs.pair_metrics`.
 
     Returns:
         For every bin with a pair `lower` and `upper` edge; `margin`, the mean |margin| of its pairs; `pairs`,
@@ -127,8 +126,7 @@ def truth_rows(rewards: ArrayLike, true: ArrayLike) -> list[Row]:
     """True rewards of answers by the rewards of a reward model; demo world only.
 
     Args:
-        rewards: The rewards of answers by the reward model.
-        true: The true rewards of the same answers.
+        rewards, true: Of the same answers, in the same order.
 
     Returns:
         For every bin of rewards with an answer `lower` and `upper` edge; `reward`, the mean of its rewards;

@@ -77,8 +77,7 @@ def pair_metrics(chosen: ArrayLike, rejected: ArrayLike) -> dict[str, int | floa
     """Accuracy, likelihood and margin of rewards on pairs; p = sigma(chosen - rejected).
 
     Args:
-        chosen: Rewards of the preferred responses.
-        rejected: Rewards of the other responses, same order.
+        chosen, rejected: Rewards of the preferred and of the other response of each pair.
 
     Returns:
         `pairs` and `reward_ties` (chosen == rejected), counts; `accuracy`, the fraction with

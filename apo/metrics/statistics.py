@@ -57,10 +57,8 @@ def paired_bootstrap(
     """Percentile bootstrap interval of mean(first - second) over queries.
 
     Args:
-        first: One number per query.
-        second: One number per query, same order.
+        first, second: One number per query, in the same order.
         seed: Seed of the resampling; the same seed gives the same interval.
-        resamples: Number of resamples.
         confidence: Confidence level, fraction 0 to 1.
 
     Raises:
@@ -105,9 +103,7 @@ def bootstrap_of_sums(
         sums: The terms of each unit, shape [unit, term]. Units are drawn with replacement, so dependent
             observations, such as the pairs of one query, must be one unit.
         statistic: A function from totals, shape [resample, term], to values, shape [resample].
-        seed: Seed of the resampling; the same seed gives the same interval.
-        resamples: Number of resamples.
-        confidence: Confidence level, fraction 0 to 1.
+        seed, confidence: See `paired_bootstrap`.
 
     Raises:
         UserError: Fewer than two units.

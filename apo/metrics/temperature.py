@@ -39,8 +39,7 @@ def fit_temperature(chosen: ArrayLike, rejected: ArrayLike) -> Temperature:
     is always better) and T is the highest. If all margins are 0, every T has the same likelihood and T is 1.
 
     Args:
-        chosen: Rewards of the preferred responses.
-        rejected: Rewards of the other responses, same order.
+        chosen, rejected: See `apo.metrics.pairs.pair_metrics`.
 
     Raises:
         UserError: No pair, or a reward that is not finite.

@@ -23,7 +23,6 @@ class Batch:
     """Packed sequences, padded to the longest one.
 
     Attributes:
-        input_ids: Token ids.
         position_ids: Position ids, the same as in separate sequences.
         segments: Segment of each token: 0 for the query, k for the k-th response, -1 for padding.
         mask: True for real responses, False for padding.

@@ -67,7 +67,6 @@ class ChatTemplate:
         separator: A token that the template writes between query and response; "" for none.
 
     Attributes:
-        text: The template.
         head: The id of the begin token, if the template writes one first; else empty.
         generation_prompt: The ids that `add_generation_prompt` adds to a query.
         turn_end: The ids after an answer, from the first special token on.
@@ -163,7 +162,6 @@ class ChatTemplate:
             counts: Updated in place: `dialogues_merged` and `dialogues_dropped` for dialogues that the
                 template refuses, `boundaries_joined` for responses whose beginning the tokenizer would join
                 with the query.
-            where: The file of the texts, for messages.
 
         Returns:
             The parts in the order of the texts; None for a dialogue that is refused and dropped.

@@ -185,8 +185,6 @@ def start_reward_model(folder: Path, settings: Model, *, seed: int) -> RewardMod
     its head is kept.
 
     Args:
-        folder: The start checkpoint.
-        settings: Section `model` of params.yaml.
         seed: Seed of the head and of the embeddings of added tokens.
 
     Raises:
@@ -238,7 +236,6 @@ def load_reward_model(folder: Path, *, default_settings: Model | None = None) ->
     """Loads a reward model of this pipeline, or any other with one label.
 
     Args:
-        folder: Its checkpoint.
         default_settings: Settings for a reward model that this pipeline did not train. It
             pools the last token, as `AutoModelForSequenceClassification` does. None refuses such a model.
 

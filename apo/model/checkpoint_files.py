@@ -153,10 +153,8 @@ def save_checkpoint(
 
     Args:
         folder: The folder to create or replace.
-        card: The text of the model card.
         save_extra: A function that writes additional files into the folder.
-        dtype: The dtype of the stored weights: float32 or bfloat16.
-        config: Additional keys of config.json.
+        dtype, config: See `write_model`.
 
     Raises:
         UserError: The disk is full, or the folder is not writable.

@@ -66,8 +66,6 @@ def language_encoder(folder: Path, tokenizer: Any, *, max_length: int, parameter
     """The encoder of a language model, for queries and for the responses that it learns.
 
     Args:
-        folder: Its checkpoint.
-        tokenizer: Its tokenizer.
         max_length: Maximum length of a sequence in tokens.
         parameter: The parameter that sets max_length, for messages.
 

@@ -146,10 +146,8 @@ class Encoder:
         A warning on stderr gives the number of truncated responses.
 
         Args:
-            texts: (query, responses) pairs.
             counts: Updated in place: `items`, `tokens`, `queries_cut`, and `responses_cut` for responses that
                 exceed max_length without their query; and the counts of `ChatTemplate.encode`.
-            where: The file of the texts, for messages.
             allow_blank: Whether a response may be blank, and so have no tokens.
 
         Raises:

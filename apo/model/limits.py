@@ -24,7 +24,6 @@ def check_positions(folder: Path, lengths: Mapping[str, int]) -> None:
     them.
 
     Args:
-        folder: The checkpoint.
         lengths: Lengths in tokens by the parameter that sets each: `{"align.max_length": 512}`.
 
     Raises:

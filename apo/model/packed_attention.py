@@ -109,7 +109,7 @@ class Call(NamedTuple):
     causal: bool
 
     def mask(self, dtype: torch.dtype) -> dict[str, Tensor]:
-        """The kernel's mask of the padding of columns; a causal row sees no padding, which is behind it."""
+        """The kernel's mask of padded columns; a causal call needs none, because padding comes last."""
         return {} if self.causal else {"attn_mask": self.columns.bias.to(dtype)}
 
 

@@ -29,7 +29,6 @@ class RewardModel(nn.Module):
 
     Args:
         classifier: The model as `AutoModelForSequenceClassification` loads it.
-        encoder: The text encoding of the model.
 
     Attributes:
         supports_shared_prefix: Whether the model reads packed sequences; a forward pass tests it.
@@ -85,8 +84,6 @@ def forward_pass(model: Any, batch: Batch, *, packed: bool) -> Any:
     """Runs a transformers model, with or without a head, on all tokens of a batch.
 
     Args:
-        model: A transformers model.
-        batch: The tokens.
         packed: Whether the batch holds packed sequences; else each item has one response.
     """
     if not packed:  # with one response per item, its response mask is the padding mask

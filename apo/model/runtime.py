@@ -1,19 +1,6 @@
 """The environment of a stage: device, threads, memory. It changes results only by rounding.
 
-APO_DEVICE        cpu, cuda or mps; by default a GPU where there is one
-APO_THREADS       CPU threads of torch, 2 by default (another number changes rounding)
-APO_TOKEN_BUDGET  tokens of a micro-batch, padding included; by default 1024 on a CPU, which fits its caches,
-                  and 16384 on a GPU
-APO_SAMPLE_BUDGET maximum number of tokens in the KV cache of sampling (a prompt that samples share counts
-                  once), 65536 by default
-APO_PRECISION     float32 or bf16; by default bf16 on a GPU (weights, rewards and losses stay in float32)
-APO_GRADIENT_CHECKPOINTING  1 recomputes activations in the backward pass to save memory, 0 by default
-APO_DEEPSPEED     a DeepSpeed configuration such as configs/zero3.json, for distributed training;
-                  APO_LAUNCH starts the processes, see apo/core/distributed.py
-APO_FSDP          1 shards distributed training with FSDP of torch, see apo/training/fsdp_engine.py
-APO_CHECKPOINT_SECONDS  minimum seconds between two checkpoints of a training, 30 by default
-APO_COLLECTIVE_TIMEOUT  maximum seconds that a process waits for the others, 1800 by default; the launcher
-                  notices a dead process within a second
+docs/where.md lists the environment variables with their defaults.
 """
 
 import contextlib
@@ -40,12 +27,12 @@ def numerics() -> dict[str, str]:
 
 
 def token_budget() -> int:
-    """Tokens of a micro-batch, padding included."""
+    """Tokens of a micro-batch, padding included. On a CPU the default fits its caches."""
     return environment_int("APO_TOKEN_BUDGET", 1024 if RUN_INFO.get("device", "cpu") == "cpu" else 16384)
 
 
 def sample_budget() -> int:
-    """Maximum number of tokens, prompts and responses together, that sampling processes at once."""
+    """Tokens in the KV cache of sampling at most; a prompt that samples share counts once."""
     return environment_int("APO_SAMPLE_BUDGET", 65536)
 
 

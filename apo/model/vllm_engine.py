@@ -1,8 +1,6 @@
 """vLLM, in an environment of its own: what starts it, and its errors as one message.
 
-APO_TENSOR_PARALLEL  GPUs among which vLLM splits a model, 1 by default
-APO_VLLM_MEMORY      fraction of a GPU's memory that vLLM uses, by default that of vLLM; on a CPU the fraction
-                     of the machine's memory, 0.4 by default
+docs/where.md lists the environment variables with their defaults.
 """
 
 import importlib.util
@@ -31,10 +29,9 @@ ENVIRONMENT = {  # no network and no usage statistics
 
 
 class VLLM:
-    """An engine that the first request starts: a resumed stage may need none.
+    """A vLLM engine. The first request starts it: a resumed stage may need none.
 
     Args:
-        folder: The checkpoint.
         parameter: The parameter of params.yaml that chose vLLM, for messages.
         max_length: Tokens of the longest sequence.
         options: Further arguments of vLLM's LLM; `cpu_options` only for its CPU build.
@@ -146,7 +143,7 @@ def tensor_parallel() -> int:
 
 
 def memory_fraction(default: float | None) -> float | None:
-    """The fraction of a GPU's or a machine's memory that vLLM uses, from APO_VLLM_MEMORY; None is its own."""
+    """The fraction of the memory that vLLM uses, from APO_VLLM_MEMORY; None for vLLM's own default."""
     text = os.environ.get("APO_VLLM_MEMORY")
     if text is None:
         return default

@@ -53,7 +53,7 @@ def _table(
     current: Mapping[str, str],
     *files: tuple[str, Callable[[Table], Iterable[Row]]],
 ) -> list[Row]:
-    """Rows of models of round zero (`old`) and of this round (`new`), given the names of their curves."""
+    """Rows of models of round zero (`initial`) and of this round (`current`), given their curves."""
 
     def rows_of(paths: Mapping[str, str]) -> list[Row]:
         return [
@@ -75,7 +75,6 @@ def join(
     Args:
         curves: Rows of the curve files of round zero and of this round, see `read_curves`. A model without
             a curve, such as a checkpoint that was not trained, has no rows.
-        round: The id of the round.
         rounds: The ids of all rounds, in order.
         before: The tables of the round before.
     """

@@ -38,7 +38,6 @@ class Plot:
 
     Attributes:
         name: Its name in dvc.yaml, or `scores` or `lengths`.
-        caption: What it shows.
         spec: The specification, with its data.
     """
 

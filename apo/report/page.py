@@ -30,8 +30,6 @@ def build_page(
     """The report as one HTML document.
 
     Args:
-        run: The run.
-        plots: The plots of the run.
         displayed: The transcripts that the page shows.
         settings: All sections of params.yaml.
     """

@@ -101,11 +101,8 @@ def adopt_rm(name: str, *, start: Path, comparisons: Path, outputs: Outputs, par
     """Copies a reward model without training: one of this pipeline or any other with one label.
 
     Args:
-        name: The key of the metrics is `train_NAME`.
-        start: The checkpoint.
+        name: See `train_rm`.
         comparisons: Human comparisons, on which the copy is verified.
-        outputs: The output paths.
-        params: The file params.yaml.
 
     Raises:
         UserError: The checkpoint is not a reward model.

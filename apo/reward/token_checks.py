@@ -2,10 +2,8 @@
 
 A good text can become useless after tokenization and truncation to `model.max_length`: responses that differ
 only in the truncated part, a query of which no token remains, words that the tokenizer does not know.
-Codes of a response (`drop` drops the response): `empty_response`, `special_token_text`, `special_token_id`,
-`unknown_tokens`, `response_cut`, `golden_equals_sample`, `repeated_responses`; `equal_responses` drops every
-copy. Codes of a query (`drop` drops the item): `query_cut_away`, and `special_token_text`,
-`special_token_id` and `unknown_tokens` in it. Codes of the tokenizer: `lost_separator`, `pad_is_end_token`.
+`apo.reward.token_issues` lists the codes. `drop` leaves out the response; for an issue of the query it leaves
+out the item.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,12 +40,10 @@ class TokenCheck:
     """Checks comparisons one by one.
 
     Args:
-        encoder: The encoder of the reward model.
         issues: Counts the issues; its actions are those of `rm.on_issue`.
         unknown_rate: Maximum fraction of a text's tokens that may be unknown, 0 to 1.
 
     Attributes:
-        issues: The counts and examples of all checks.
         lengths: Lengths in tokens of all checked comparisons, without truncation.
     """
 

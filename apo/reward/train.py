@@ -38,10 +38,6 @@ def train_reward_model(
     Args:
         model: Trained in place.
         data: Human comparisons and golden > samples; each has at least one pair.
-        settings: Settings of the optimizer.
-        seed: Seed of the order of the items.
-        desc: Name on the progress line.
-        checkpoints: Checkpoints of the training, from which it resumes.
         kl_coeff, coeff, num_samples, loss: Section `apo` of params.yaml; see `apo_loss_sum`.
         eval_fn: Called every `eval_steps` steps and after the last step; its metrics are added to the curve.
         eval_steps: 0 switches `eval_fn` off.

@@ -21,8 +21,6 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -
 
     Args:
         model: The trained model, in float32.
-        folder: Its checkpoint.
-        comparisons: The file.
         dtype: The dtype of the stored weights.
 
     Returns:

@@ -70,12 +70,7 @@ def sample_responses(
 
     Args:
         model: The language model in evaluation mode, on its device.
-        prompts: The prompts.
-        settings: Settings of the sampling.
-        seed: The seed of the run.
         ends: The tokens that end a response.
-        desc: Name on the progress line.
-        chunks: The resumable output; None for none.
     """
     device = model.device
     copies = 1 if shares_prompts(model) else settings.num_samples
@@ -125,11 +120,9 @@ def decode(
     Each prompt is read once for all its rows. Rows that have ended leave the batch.
 
     Args:
-        model: The language model in evaluation mode, on its device.
-        prompts: Token ids.
+        model, ends: See `sample_responses`.
         uniforms: Numbers in [0, 1), one per token; the rows of a prompt are adjacent.
         processors: They turn logits into the scores of which `draw` takes the softmax.
-        ends: The tokens that end a response.
 
     Returns:
         The drawn tokens of each row, up to and including its end token.

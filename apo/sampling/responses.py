@@ -40,8 +40,6 @@ def read_responses(
     """The responses to each prompt as texts.
 
     Args:
-        encoder: The encoder of the language model.
-        prompts: The prompts.
         drawn: The ids of the responses to each prompt, with the end token if one was drawn.
         counts: Updated in place: `COUNTS`.
     """

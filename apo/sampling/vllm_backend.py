@@ -88,9 +88,6 @@ def requests(
 
     Args:
         prompts: Ids of the prompt and query_id of each query.
-        settings: Settings of the sampling.
-        seed: The seed of the run.
-        ends: The tokens that end a response.
     """
     parameters = {
         "n": 1,

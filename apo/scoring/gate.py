@@ -1,10 +1,6 @@
 """The gate before a reward model trains a language model: its calibration error on valid must be small.
 
-The error is measured without the temperature. The temperature is fitted on the same pairs, so with it almost
-every model has a small error there: a model with random rewards gets a high temperature, gives every pair a
-probability near 1/2, and is calibrated. And a temperature does not change the order of responses, so it can't
-correct what the language model would learn. A large error without it means that the margins of the model are
-too large for its accuracy.
+The error is measured without the temperature; docs/calibration.md says why.
 """
 
 import json
@@ -45,7 +41,6 @@ def check_calibration(model: Path, calibration: Any, gate: Gate, *, source: str)
         calibration: The result of `read_calibration`.
         gate: `max_ece`, the limit; with 1.0 every model passes, also one without an ECE. `bins`, the number
             of bins of the ECE.
-        source: The file of the calibration, for the message.
 
     Returns:
         `max_ece`, the limit, and `valid_ece`, if it is known.

@@ -91,12 +91,10 @@ def score_samples(
     """Yields rows `{query_id, scores}` in the order of the samples, with `extra`, rewards by name.
 
     Args:
-        model: The reward model in evaluation mode.
+        model, desc, chunks: See `rewards_of`.
         samples: Records `{query_id, query, samples, extra?}`; a blank sample has no tokens.
         extra_answers: Whether answers under `extra` get a reward.
-        desc: Name on the progress line.
         counts: Updated in place: `responses`, and the counts of the encoder (`items` are queries).
-        chunks: The resumable output, whose rewards are not computed again.
     """
 
     def texts() -> Iterator[tuple[str, list[str]]]:
@@ -130,12 +128,9 @@ def score_answers(
     """Adds the rewards of the samples under `key` to rows `{query, samples}`.
 
     Args:
-        model: The reward model in evaluation mode.
-        rows: The answers of a language model.
-        desc: Name on the progress line.
+        model, desc, chunks: See `rewards_of`.
         key: The key of the rewards in the returned rows.
-        counts: Updated in place with the counts of the encoder, such as `queries_cut` and `responses_cut`.
-        chunks: The resumable output, whose rewards are not computed again.
+        counts: Updated in place: the counts of the encoder, such as `queries_cut` and `responses_cut`.
     """
     texts = ((row["query"], row["samples"]) for row in rows)
     items = model.encoder.items(texts, counts, where=desc, allow_blank=True)

@@ -24,9 +24,6 @@ QUERIES = 1024  # per chunk; all their responses are requested at once
 class VLLMRewardModel:
     """A reward model of this pipeline that vLLM computes.
 
-    Args:
-        folder: Its checkpoint.
-
     Raises:
         UserError: The folder is not a reward model of this pipeline, it pools another token than the last
             one, or a launcher has started several processes.

@@ -166,7 +166,6 @@ def drop_leaked(
 
     Args:
         rows: Demonstrations or documents.
-        leakage: The check with the evaluation queries.
         name: "demonstrations" or "documents".
         counts: Receives `NAME_dropped`, `NAME_dropped_near` and, on request, `NAME_dropped_first_turn`.
     """

@@ -21,7 +21,6 @@ def check_parts(
     Args:
         queries: The number of queries of each part.
         counts: The counts of `split_rows`, with the dropped rows.
-        settings: Section `split`.
         draws: Whether the part of any row is drawn, so that the fractions have an effect.
     """
     for part in PARTS:
@@ -131,7 +130,6 @@ def not_empty(rows: Iterable[Row], file: Path, *, start: str, parameter: str) ->
     """Yields the rows of a file, which must have some if a model is trained on them.
 
     Args:
-        rows: The rows of the file.
         file: The file to write.
         start: The start of the model: this file, or a checkpoint.
         parameter: The parameter with the start.

@@ -43,7 +43,6 @@ def assign(
     Args:
         query: The query in the HH form.
         given: The part in the source: "rm", "llm" or "test", or "" to draw it.
-        seed: The seed of the draw.
         rm_fraction: RM fraction of the training queries, 0 to 1.
         valid_fraction: Validation fraction of the LLM queries, drawn or given, 0 to 1.
         test_fraction: Test fraction of the queries whose part is drawn, 0 to 1.

@@ -135,8 +135,6 @@ def restore_weights(state: Any, model: nn.Module, *, copied: bool = True) -> Non
     """Loads weights and random state of an opened checkpoint, and its engine into `RUN_INFO`.
 
     Args:
-        state: The opened checkpoint.
-        model: The model to load into.
         copied: Whether to copy the weights. If False, the weights of a model on the CPU stay memory-mapped.
     """
     for name, tensor in trained_state(model).items():

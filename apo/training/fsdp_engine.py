@@ -1,6 +1,6 @@
 """Training with FSDP2 of torch: weights, gradients and optimizer states are sharded.
 
-APO_FSDP  1 shards trainings on several processes
+APO_FSDP=1 chooses it for trainings on several processes.
 
 Weights stay in float32, and layers compute in the precision of `apo.model.runtime.autocast`.
 """

@@ -50,7 +50,6 @@ def add_adapters(model: Any, lora: Lora, *, seed: int, where: str) -> Any | None
 
     Args:
         model: A transformers model on the CPU, with any head.
-        lora: Rank, alpha and target layers.
         seed: Seed of A.
         where: Name of the section of params.yaml, for messages.
 

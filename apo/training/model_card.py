@@ -70,11 +70,8 @@ def reward_model_card(
     """The card of a reward model.
 
     Args:
-        folder: The folder of the checkpoint.
-        start: The start checkpoint.
         trained_on: Files of comparisons with their number of rows.
         settings: Settings of the model and the training, `pooling` among them.
-        parameters: Number of parameters.
     """
     data = ModelCardData(
         base_model=_relative(start),
@@ -105,11 +102,8 @@ def language_model_card(
     """The card of a language model.
 
     Args:
-        folder: The folder of the checkpoint.
-        parameters: Number of parameters.
         start: The start checkpoint; None for random weights.
         trained_on: Files of texts or answers with their number of rows; None for an untrained copy.
-        settings: Settings of the training.
     """
     data = ModelCardData(
         base_model=None if start is None else _relative(start),

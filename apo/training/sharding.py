@@ -18,8 +18,6 @@ def shard_weights(model: nn.Module, config: dict[str, Any], device: torch.device
 
     Args:
         model: The model, on the CPU, equal in every process.
-        config: The DeepSpeed configuration.
-        device: The device of this process.
     """
     import deepspeed
 
@@ -38,7 +36,7 @@ def shard_weights(model: nn.Module, config: dict[str, Any], device: torch.device
 class PlainModel:
     """A model as it was before DeepSpeed or FSDP, without its trained weights.
 
-    These add hooks and attributes to modules, replace their parameters and classes, and cast their buffers.
+    Both add hooks and attributes to modules, replace their parameters and classes, and cast their buffers.
 
     Args:
         model: The model, on the CPU.

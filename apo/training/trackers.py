@@ -1,8 +1,6 @@
 """A training shown live by the trackers that accelerate knows. No output depends on them.
 
-APO_LOG_WITH  tensorboard, wandb, trackio, mlflow, dvclive or another tracker of accelerate, several with
-              commas between them; by default none, and none is imported
-APO_LOG_DIR   folder of the files that they write, by default .cache/trackers
+docs/where.md describes APO_LOG_WITH, which names them, and APO_LOG_DIR, the folder of their files.
 """
 
 import contextlib
@@ -83,7 +81,6 @@ def live(names: Sequence[str], desc: str, settings: Optimizer, steps: range, *, 
 
     Args:
         names: See `requested`.
-        desc: Name of the training.
         settings: Recorded with a new run.
         steps: The steps that are left. A training that begins with step 0 gets a new run.
         state: The folder of the training's checkpoint, which keeps the run of each tracker.
