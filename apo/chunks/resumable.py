@@ -66,7 +66,7 @@ class Chunks:
             yield line[1]
 
     def _end_reading(self, place: int) -> None:
-        """Removes what stands behind the lines that were read."""
+        """Removes the rest of the file after the lines that were read."""
         assert self._stream
         self._is_reading = False
         self._stream.seek(place)
@@ -75,7 +75,7 @@ class Chunks:
             print(f"{self._path.parent.name}: resumes after chunk {self._read}", file=sys.stderr)
 
     def _append(self, chunk: list[Any]) -> None:
-        """Writes a chunk, so that it is there whatever happens to the process."""
+        """Writes a chunk and flushes it, so that it survives a killed process."""
         if self._stream is None:
             return
         try:

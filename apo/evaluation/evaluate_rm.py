@@ -24,7 +24,6 @@ class RatedComparisons(NamedTuple):
 
     Attributes:
         rows: The comparisons, without those that the chat template drops.
-        rewards: The rewards of the responses of each comparison.
         counts: The counts of the encoder.
     """
 

@@ -106,7 +106,6 @@ def answer_curves(arms: Mapping[str, Sequence[Row]], key: str) -> dict[str, list
     Args:
         arms: Answers by the name of their model. Each row has `key` and, in the demo, `true_rewards`: a list
             with a number for each answer.
-        key: The key of the rewards.
 
     Returns:
         `golden_samples`, the histograms of all, where `kind` is the model or `golden`; `truth`, true reward

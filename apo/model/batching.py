@@ -23,7 +23,7 @@ class Batch:
     """Packed sequences, padded to the longest one.
 
     Attributes:
-        position_ids: Position ids, the same as in separate sequences.
+        position_ids: The same as in separate sequences.
         segments: Segment of each token: 0 for the query, k for the k-th response, -1 for padding.
         mask: True for real responses, False for padding.
     """

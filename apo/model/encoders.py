@@ -66,8 +66,7 @@ def language_encoder(folder: Path, tokenizer: Any, *, max_length: int, parameter
     """The encoder of a language model, for queries and for the responses that it learns.
 
     Args:
-        max_length: Maximum length of a sequence in tokens.
-        parameter: The parameter that sets max_length, for messages.
+        max_length, parameter: See `Encoder`.
 
     Raises:
         UserError: The model has no end token, or fewer than max_length positions.

@@ -22,8 +22,7 @@ class PackedSequence(NamedTuple):
     """The boundaries of one packed sequence in the concatenated tokens of a batch.
 
     Attributes:
-        start: Start of the query.
-        query_end: End of the query.
+        start, query_end: Start and end of the query.
         ends: End of every response that has tokens. The first response starts at the end of the query.
     """
 

@@ -85,7 +85,7 @@ def split_rows(
 
     Args:
         rows: Called twice; gives the rows, in the same order, with `query` and `split` ("" to draw).
-        seed: See `assign`, also for the fractions.
+        rm_fraction, valid_fraction, test_fraction: See `assign`.
         near_duplicate: The least Jaccard similarity of near-duplicates, above 0 to 1.
         shared_first_turn: Whether to keep a row that shares its first turn with a query that evaluates it.
         counts: Receives `rows`, `rows_PART`, `moved_PART_to_PART`, `dropped_in_test`, and
@@ -130,7 +130,6 @@ class _Assignment:
 
     Args:
         rows: With `query` and `split`.
-        seed: See `assign`.
         fractions: See `assign`.
         compares_first_turns: Whether to collect the first turns of evaluation queries.
 

@@ -98,7 +98,6 @@ class Checkpoints:
         """Saves a checkpoint atomically. It is complete in every process when this method returns.
 
         Args:
-            curve: The curve so far.
             tensors: Gathers the state; every process calls it, and rank 0 writes it.
             run_info: See `Engine`.
 

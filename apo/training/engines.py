@@ -47,7 +47,6 @@ class Engine(ABC):
         model: The model, trained in place; a sharded engine needs it on the CPU.
         optimizers: Each over its own parameters.
         max_grad_norm: Maximum global norm of the gradients.
-        device: The device of this process.
 
     Attributes:
         run_info: The engine and its processes, for the model card; empty for a single process.

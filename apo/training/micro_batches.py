@@ -30,7 +30,6 @@ def assign_micro_batches(
 
     Args:
         lengths: Tokens of the items of the step, at least one item.
-        world: Number of processes.
         budget, tokens: See `micro_batches`.
 
     >>> assign_micro_batches([3, 9, 5], world=2, budget="", tokens=100)
