@@ -5,6 +5,7 @@ missing. `make repro` calls it after `dvc repro`. With `--plots FOLDER` it write
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def main(out: Path = PAGE, plots: Path | None = None, params: Path = Path("param
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     parser = argparse.ArgumentParser(description="a page and a summary of the run in this folder")
     parser.add_argument("out", type=Path, nargs="?", default=PAGE, help=f"the HTML file, by default {PAGE}")
     parser.add_argument("--plots", type=Path, help="a folder for the plots, each an SVG file")

@@ -170,3 +170,9 @@ def test_make_inspect_prints_the_report_and_writes_nothing(pairs: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "3 comparison records kept" in done.stdout and "\x1b[" not in done.stdout
     assert sorted(pairs.parent.iterdir()) == before
+
+
+def test_a_report_that_is_cut_by_head_leaves_no_traceback(pairs: Path) -> None:
+    command = f"{sys.executable} -m apo.inspection {pairs} --params {PARAMS} | true"
+    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert result.stderr == ""
