@@ -120,12 +120,12 @@ def test_fetch_offline_ends_in_one_message(tmp_path: Path, environment: dict[str
 def test_fetch_resumes_after_ctrl_c(tmp_path: Path, hub: Hub) -> None:
     preset(tmp_path, MODEL_ENTRY)
     hub.files["models/owner/small"]["model.safetensors"] = bytes(22 << 20)
-    hub.cut = {"model.safetensors": 21 << 20}  # chunks are of 10 MiB
+    hub.cut, hub.stalls = {"model.safetensors": 21 << 20}, True  # chunks are of 10 MiB
     process = start(tmp_path, hub.endpoint)
     weights = tmp_path / "pretrained" / "small.0123456789ab.tmp" / "model.safetensors"
     while not weights.is_file() or weights.stat().st_size < 20 << 20:
         assert process.poll() is None, process.communicate()
-        time.sleep(0.01)  # it waits a second before it tries the broken connection again
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert (process.returncode, err) == (130, "interrupted; the same command resumes\n")

@@ -22,6 +22,7 @@ class Hub:
         commit: The commit that every revision is said to be; None for the revision itself.
         wrong: Files that are served with their last byte changed.
         cut: Bytes of a file after which every connection breaks.
+        stalls: Whether such a connection stays open, without a further byte, until the client leaves.
         status: The status of every answer, 0 for the right one.
         ranges: Whether a range is served; otherwise the whole file comes.
         requests: Path and range of every request.
@@ -31,6 +32,7 @@ class Hub:
     commit: str | None = None
     wrong: set[str] = field(default_factory=set)
     cut: dict[str, int] = field(default_factory=dict)
+    stalls: bool = False
     status: int = 0
     ranges: bool = True
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -106,6 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         with contextlib.suppress(ConnectionError):  # a client that was killed
             self.wfile.write(body[:sent])
+            if self.hub.stalls and sent is not None and sent < len(body):
+                self.connection.recv(1)
         self.close_connection = True
 
 
