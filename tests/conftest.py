@@ -1,6 +1,7 @@
 """Shapes are checked at run time under the tests; reference vectors for every test that asks for them."""
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ hypothesis.settings.register_profile("untimed", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("untimed")
 
 VECTORS = [Path(__file__).parent / "vectors", Path(__file__).parents[2] / "shared" / "vectors"]
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell ignores it for what it starts with &
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=[folder for folder in VECTORS if folder.is_dir()], ids=lambda folder: folder.parts[-2])
