@@ -98,7 +98,7 @@ gpu: setup-dev
 vllm: setup .venv-vllm/installed
 	$(BIN)/dvc repro split
 	.venv-vllm/bin/python -m pytest tests/apo/sampling/test_vllm_backend.py tests/apo/scoring/test_vllm_rewards.py \
-	  tests/benchmarks/test_vllm.py
+	  tests/benchmarks/test_vllm.py -W ignore::pytest.PytestUnraisableExceptionWarning
 	.venv-vllm/bin/python -m benchmarks.vllm $(if $(CHAT),--chat "$(CHAT)")
 
 big: setup
