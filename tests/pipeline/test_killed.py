@@ -49,7 +49,7 @@ def progress_of(folder: Path) -> int:
     if (folder / "chunks.jsonl").is_file():
         return (folder / "chunks.jsonl").read_bytes().count(b"\n")
     if (folder / "state.safetensors").is_file():
-        with safe_open(folder / "state.safetensors", framework="pt") as state:
+        with safe_open(folder / "state.safetensors", framework="np") as state:
             return len(json.loads(state.metadata()["curve"]))
     return 0
 
@@ -153,16 +153,17 @@ def test_a_stage_whose_dvc_was_killed_holds_its_training(played: Path) -> None:
 def test_control_c_ends_in_one_line_and_goes_on(played: Path) -> None:
     lock = (played / "dvc.lock").read_bytes()
     repro = ["dvc", "repro", "--force", "--single-item", "backbone"]
-    for _ in range(8):  # the training is short: it may be over before the signal arrives
+    for _ in range(8):  # the training is short: the stage may be over before the signal arrives
         for folder in checkpoints_of(played, "backbone"):
             shutil.rmtree(folder)
+        (played / "dvc.lock").write_bytes(lock)  # dvc itself may have been interrupted while it wrote it
         process = start(repro, played, APO_CHECKPOINT_SECONDS="0")
         until(lambda: any(map(progress_of, checkpoints_of(played, "backbone"))), process)
         output = kill(process, signal.SIGINT)
-        if process.returncode:
+        assert "Traceback" not in output, output
+        if "resumes from the last checkpoint" in output:
             break
-    assert process.returncode != 0, output
-    assert "resumes from the last checkpoint" in output and "Traceback" not in output, output
+    assert process.returncode != 0 and "resumes from the last checkpoint" in output, output
     assert "backbone: resumes after step" in dvc(played, *repro[1:])
     assert (played / "dvc.lock").read_bytes() == lock
 
