@@ -170,10 +170,10 @@ print(time.process_time() - start)
 """
 
 
-def test_split_rows_takes_less_than_a_second_for_ten_thousand_rows() -> None:
+def test_split_rows_takes_less_than_two_seconds_for_ten_thousand_rows() -> None:
     # In a process of its own, without the type checks of the tests.
     seconds = subprocess.run([sys.executable, "-c", TIMED], check=True, capture_output=True, text=True).stdout
-    assert float(seconds) < 1.0
+    assert float(seconds) < 2.0
 
 
 # Properties of any rows ----------------------------------------------------------------------------
