@@ -1,8 +1,8 @@
 """One round of the demo game on a GPU and on a CPU, in float32, for `python -m benchmarks.gpu`.
 
 Both play the stages of dvc.yaml from `data` to `evaluate`, with fewer rows, each in one process and a folder
-of its own. Then the CPU computes the rewards of the stages `score` and `score_base` again, with the samples
-and reward models of the GPU.
+of its own: imports are paid once, and a GPU machine needs no DVC. Then the CPU computes the rewards of the
+stages `score` and `score_base` again, with the samples and reward models of the GPU.
 
 python -m benchmarks.gpu_round STAGE...   runs stages in the current folder, which has params.yaml
 """
