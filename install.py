@@ -23,6 +23,9 @@ PYTHON = VENV / "bin" / "python"
 BUILDER = VENV / "builder"  # the setuptools of the lock, which source packages are built with
 # What the pipeline never loads is not compiled: a third of the modules.
 NOT_COMPILED = r"/(tests?|testing|transformers/models/(?!auto|llama)\w+)/"
+# What it does load has all its bytecode after this. -E: also where PYTHONDONTWRITEBYTECODE is set, as in many
+# containers, where every stage would compile its own modules again.
+LOADED = "import dvc.cli, stages.backbone, stages.train_apo_rm, stages.answer, stages.data, stages.tables"
 LAST_LINES = 25  # of a command that failed
 
 
@@ -48,6 +51,7 @@ def main(lock: Path) -> None:
     step("whether they fit together", [str(PYTHON), "-m", "pip", "check"])
     compilation = [str(PYTHON), "-m", "compileall", "-qq", "-j", "0", "-x", NOT_COMPILED, str(VENV / "lib")]
     step("bytecode", compilation, may_fail=True)  # some packages hold files that no Python 3 reads
+    step("bytecode of what the stages import", [str(PYTHON), "-E", "-c", LOADED], may_fail=True)
     mark.write_text(state, encoding="utf-8")
     print(f"{lock.name}: installed in {time.monotonic() - started:.0f} s", file=sys.stderr)
 

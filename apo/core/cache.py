@@ -23,8 +23,8 @@ CODE = Path(__file__).parents[1]
 
 def loaded_code() -> list[Path]:
     """The imported files of this package. Changed code means another computation with another state."""
-    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    return sorted({path for name in files if name and (path := Path(name)).is_relative_to(CODE)})
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    return sorted(Path(name) for name in files if name and name.startswith(f"{CODE}{os.sep}"))
 
 
 def fingerprint(settings: Iterable[Any], files: Iterable[Path]) -> str:
