@@ -1,5 +1,6 @@
 """Shapes are checked at run time under the tests; reference vectors for every test that asks for them."""
 
+import gc
 import json
 import signal
 from collections.abc import Callable, Iterator
@@ -22,6 +23,12 @@ VECTORS = [Path(__file__).parent / "vectors", Path(__file__).parents[2] / "share
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell ignores it for what it starts with &
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Turns on the garbage collector, as a stage does when it begins: `stages` turns it off for the imports."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(params=[folder for folder in VECTORS if folder.is_dir()], ids=lambda folder: folder.parts[-2])

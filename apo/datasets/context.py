@@ -111,7 +111,7 @@ def _with_context(messages: list[dict[str, str]], row: Row, where: str, names: N
     """Messages after the system text and the earlier turns of their row, unless they begin with them."""
     history = _history_of(row, where, names)
     if history and messages[: len(history)] != history:
-        if history[-1] == messages[0]:
+        if messages[:1] == history[-1:]:
             history = history[:-1]
         messages = [*history, *messages]
     system = _system_of(row, where)

@@ -40,6 +40,13 @@ def test_parse_answers_takes_an_empty_history_for_none(tmp_path: Path, empty: An
     assert [query for query, _ in read(tmp_path, rows).ranked] == [NIGHT, NIGHT.removeprefix(FOX)]
 
 
+def test_parse_answers_takes_the_query_from_the_history_if_the_prompt_is_empty(tmp_path: Path) -> None:
+    row = ROW | {"instruction": [], "history": [*TURNS, {"role": "user", "content": "And at night?"}]}
+    assert read(tmp_path, [ROW, row]).ranked[1] == (NIGHT, "good > bad")
+    with pytest.raises(UserError, match=r"x\.jsonl:2.*data\.on_issue\.role_order"):
+        read(tmp_path, [ROW, row | {"history": TURNS}])
+
+
 def test_parse_answers_puts_earlier_turns_between_system_text_and_messages(tmp_path: Path) -> None:
     sides = {side: [{"role": "assistant", "content": text}] for side, text in PAIR.items()}
     prompt = [{"role": "user", "content": "And at night?"}]
