@@ -26,7 +26,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell ignores it for 
 
 
 def pytest_collection_finish() -> None:
-    """Turns on the garbage collector, as a stage does when it begins: `stages` turns it off for the imports."""
+    """Turns on the garbage collector, which `stages` turned off, as a stage does when it begins."""
     gc.freeze()
     gc.enable()
 
