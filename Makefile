@@ -65,8 +65,8 @@ reproduce: setup-dev
 	APO_TWICE=$(or $(APO_TWICE),small) $(BIN)/python -m pytest tests/pipeline/test_reproduce.py
 
 inspect: setup
-	@$(BIN)/python -m apo.inspection "$(DATA)" $(if $(MODEL),--tokenizer "$(MODEL)") $(if $(KIND),--as "$(KIND)") \
-	  $(if $(FORMAT),--format "$(FORMAT)") $(if $(MAP),--columns $(MAP)) $(if $(LABELS),--labels $(LABELS)) $(if $(JSON),--json)
+	@$(BIN)/python -m apo.inspection "$$DATA" $(if $(MODEL),--tokenizer "$$MODEL") $(if $(KIND),--as "$$KIND") \
+	  $(if $(FORMAT),--format "$$FORMAT") $(if $(MAP),--columns="$$MAP") $(if $(LABELS),--labels="$$LABELS") $(if $(JSON),--json)
 
 preset: setup
 	@$(BIN)/python -m apo.preset $(NAME)

@@ -13,6 +13,7 @@ from apo.core.records import Row
 
 Action = Literal["error", "drop", "keep", "cut"]
 EXAMPLES = 10  # of each code that are kept as examples
+NO_ADVICE = "fix the row"  # what to do where nothing more is known
 
 MALFORMED: tuple[Action, ...] = ("error", "drop")  # such a row has nothing to keep
 SUSPICIOUS: tuple[Action, ...] = ("error", "drop", "keep")
@@ -87,20 +88,20 @@ class DataIssues:
     Attributes:
         counts: Rows by code, for every code of the table.
         examples: Rows {code, action, where, found}, the first `EXAMPLES` of each code.
+        advice: By code, what its first row should be and what to do.
     """
 
     def __init__(self, table: IssueTable, actions: Mapping[str, Action]) -> None:
         self._table, self._actions = table, dict(actions)
         self.counts: Counter[str] = Counter(dict.fromkeys(table.codes, 0))
         self.examples: list[Row] = []
+        self.advice: dict[str, str] = {}
 
     def action(self, code: str) -> Action:
         """The action for a code."""
         return self._actions[code]
 
-    def report(
-        self, code: str, *, where: str, found: str, expected: str = "", do: str = "fix the row"
-    ) -> bool:
+    def report(self, code: str, *, where: str, found: str, expected: str = "", do: str = NO_ADVICE) -> bool:
         """Counts an issue; returns whether its row is kept.
 
         Args:
@@ -118,6 +119,7 @@ class DataIssues:
             setting = f", or set {self._table.section}.{code} to {others} in params.yaml" if others else ""
             expected = expected or f"no row with {code}"
             raise UserError(where, found=found, expected=expected, do=do + setting)
+        self.advice.setdefault(code, f"expected {expected}; {do}" if expected else do)
         self.counts[code] += 1
         if self.counts[code] <= EXAMPLES:
             self.examples.append({"code": code, "action": action, "where": where, "found": found})

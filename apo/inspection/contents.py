@@ -18,12 +18,13 @@ SEED = 0  # of the sampled rows: the same file gives the same report
 
 @dataclass
 class Issue:
-    """A code with its action in params.yaml, the number of rows, and examples {where, found}."""
+    """A code with its action in params.yaml, the number of rows, examples {where, found}, and what to do."""
 
     code: str
     action: str
     count: int
     examples: list[Row] = field(default_factory=list)
+    advice: str = ""
 
 
 def tolerant_issues(table: IssueTable, actions: Mapping[str, Action]) -> DataIssues:
@@ -39,7 +40,9 @@ def list_issues(issues: DataIssues, actions: Mapping[str, Action]) -> list[Issue
     for row in issues.examples:
         examples.setdefault(row["code"], []).append({"where": row["where"], "found": row["found"]})
     return [
-        Issue(code, actions[code], count, examples[code]) for code, count in issues.counts.items() if count
+        Issue(code, actions[code], count, examples[code], issues.advice[code])
+        for code, count in issues.counts.items()
+        if count
     ]
 
 

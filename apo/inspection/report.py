@@ -13,10 +13,12 @@ several kinds, has no row that is kept, or has an issue whose action is `error`.
 
 import argparse
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +170,22 @@ def inspect(
     return report
 
 
-def _pair(text: str) -> tuple[str, str]:
-    key, mark, value = text.partition("=")
+def _columns(text: str) -> list[tuple[str, str]]:
+    return [_pair(word, *word.partition("=")) for word in _words(text)]
+
+
+def _labels(text: str) -> list[tuple[str, str]]:
+    return [_pair(word, *word.rpartition("=")) for word in _words(text)]
+
+
+def _words(text: str) -> list[str]:
+    """One pair, or several in one text with quotes as in a shell, as `make inspect` has them."""
+    return [text] if text.count("=") == 1 else shlex.split(text)
+
+
+def _pair(word: str, key: str, mark: str, value: str) -> tuple[str, str]:
     if not (key and mark and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+        raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE; put quotes around one with blanks")
     return key, value
 
 
@@ -181,14 +195,14 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    pairs: dict[str, Any] = {"nargs": "+", "type": _pair, "default": []}
+    pairs: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
     parser.add_argument("file", type=Path, help="any file that data.files could name")
     parser.add_argument("--as", dest="kind", choices=sorted(READERS), default="", help="what to read it as")
     parser.add_argument("--format", default="", help="of comparisons, as data.format names it")
     help_ = "as data.files.columns maps them: prompt=question chosen=answers.0"
-    parser.add_argument("--columns", metavar="KEY=COLUMN", help=help_, **pairs)
-    help_ = "of comparisons, as data.files.labels maps them: 1=1 2=2 0=tie"
-    parser.add_argument("--labels", metavar="VALUE=MEANING", help=help_, **pairs)
+    parser.add_argument("--columns", metavar="KEY=COLUMN", type=_columns, help=help_, **pairs)
+    help_ = "of comparisons, as data.files.labels maps them: 1=1 2=2 0=tie, or --labels='-1=1 1=2'"
+    parser.add_argument("--labels", metavar="VALUE=MEANING", type=_labels, help=help_, **pairs)
     parser.add_argument("--tokenizer", type=Path, help="folder with a tokenizer, to look at tokens too")
     help_ = "rows drawn to look at their tokens, 0 for all"
     parser.add_argument("--tokens-of", type=int, default=10_000, help=help_)
@@ -203,7 +217,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     options = None
     if args.columns or args.format or args.labels:
-        options = ReadOptions(dict(args.columns), args.format, labels=dict(args.labels))
+        columns, labels = (dict(chain(*pairs)) for pairs in (args.columns, args.labels))
+        options = ReadOptions(columns, args.format, labels=labels)
     if (args.format or args.labels) and args.kind not in ("", "comparison"):
         parser.error(f"--format and --labels are for comparisons, not for --as {args.kind}")
     try:

@@ -5,6 +5,8 @@ import shutil
 import textwrap
 from typing import Any
 
+from apo.core.data_issues import NO_ADVICE
+
 COLORS = {"error": "31", "drop": "33", "keep": "36", "cut": "36", "good": "32", "title": "1", "faint": "2"}
 EXAMPLES = 2  # printed for each issue; --json has ten
 TEXT = 400  # characters printed of a turn or response; --json has all
@@ -96,6 +98,8 @@ def _issues(page: Page, report: dict[str, Any]) -> None:
             where = example["where"].removeprefix(report["file"]).lstrip(": ")
             text = ": ".join(filter(None, [where, example["found"]]))
             page.fact("", text, column=19, kind="faint")
+        if issue["advice"] not in ("", NO_ADVICE):
+            page.fact("", issue["advice"], column=19)
 
 
 def _clean(text: str) -> str:

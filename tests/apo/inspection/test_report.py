@@ -156,6 +156,36 @@ def test_inspect_takes_columns_and_labels(tmp_path: Path) -> None:
     assert (report.kept, codes(report), report.usable) == (2, {"no_preference": ("drop", 1)}, True)
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["A>B=1", "B>A=2", "A=B=tie", "-1=1", "A is better=1"],
+        ["A>B=1 B>A=2 A=B=tie -1=1 'A is better=1'"],
+    ],
+)
+def test_main_takes_labels_with_signs_and_blanks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: list[str]
+) -> None:
+    row = {"prompt": "Why?", "response1": "a", "response2": "b"}
+    values = ("A>B", "B>A", "A=B", "-1", "A is better")
+    write_rows(tmp_path / "votes.jsonl", [row | {"label": value} for value in values])
+    options = [f"--labels={label}" for label in labels] if len(labels) == 1 else ["--labels", *labels[:3]]
+    options += [f"--labels={label}" for label in labels[3:]]
+    assert main([str(tmp_path / "votes.jsonl"), "--json", "--params", str(PARAMS), *options]) == 0
+    answers = [record["answers"][0][1] for record in json.loads(capsys.readouterr().out)["records"]]
+    assert answers == ["a", "b", "a"]
+
+
+def test_make_inspect_passes_labels_on_as_they_are(tmp_path: Path) -> None:
+    votes = tmp_path / "my votes.jsonl"
+    row = {"prompt": "Why?", "response1": "a", "response2": "b"}
+    write_rows(votes, [row | {"label": "A>B"}, row | {"label": "-1"}])
+    command = ["make", "-s", "-o", "setup", "inspect", f"DATA={votes}", f"BIN={Path(sys.executable).parent}"]
+    done = subprocess.run([*command, "LABELS=-1=2 A>B=1"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 comparison records kept" in done.stdout and not (ROOT / "B=1").exists()
+
+
 def test_make_inspect_prints_the_report_and_writes_nothing(pairs: Path) -> None:
     """Through make, as the README says; nothing is written."""
     command = ["make", "-s", "-o", "setup", "inspect", f"DATA={pairs}"]

@@ -65,6 +65,13 @@ def test_shown_names_the_use_of_every_column(tmp_path: Path) -> None:
     assert re.search(r"^  source +not read$", text, re.MULTILINE)
 
 
+def test_shown_says_what_to_do_about_an_issue(tmp_path: Path) -> None:
+    row = {"prompt": "Why?", "response1": "a", "response2": "b"}
+    write_rows(tmp_path / "a.jsonl", [row | {"label": label} for label in (1, "the left one")])
+    words = " ".join(shown(as_document(report_of(tmp_path / "a.jsonl")), is_terminal=False).split())
+    assert "expected a number of the better one" in words and "write under data.files.labels" in words
+
+
 @pytest.mark.parametrize("width", [60, 97, 200])
 def test_shown_wraps_a_message_and_keeps_it_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
