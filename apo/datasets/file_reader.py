@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from apo.core.data_issues import DataIssues
-from apo.core.dialogue import cut_runaway, turn_out_of_order
+from apo.core.dialogue import turn_out_of_order
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.column_use import ColumnUse, unread_part, unsupported_in
@@ -22,6 +22,7 @@ from apo.datasets.parsed import ParsedRow
 from apo.datasets.query_ids import id_in
 from apo.datasets.recognize import Format, matching, recognize
 from apo.datasets.rows import LocatedRow, file_rows
+from apo.datasets.runaway import cut_invented_turn
 from apo.datasets.trees import comparisons_in, is_tree
 
 MAX_TEXT_CHARACTERS = 1_000_000  # of one query or response
@@ -227,7 +228,7 @@ class FileReader:
 
     def cut_sample(self, sample: str) -> str:
         """A sample of a model without the turns that the model invented."""
-        text, was_cut = cut_runaway(sample)
+        text, was_cut = cut_invented_turn(sample)
         self.counts["cut_runaway"] += was_cut
         return text
 

@@ -26,6 +26,7 @@ _PAIR = {
     "chosen": " ".join(CHOSEN),
     "rejected": "rejected rejected_response response_rejected response_k",
 }
+_REJECTED = "rejected rejected_response rejected_message rejected_messages"
 _GRADES = {
     r"(score|rating|avg_rating)[_-](chosen|rejected)": "grade, compared with the order",
     r"(chosen|rejected)[_-](score|rating|avg_rating)": "grade, compared with the order",
@@ -70,6 +71,22 @@ COMPARISONS = [
         {"chosen": "chosen", "rejected": "rejected"},
         without=_PAIR_PROMPT["prompt"],
         other_roles=_GRADES,
+    ),
+    _format(
+        "comparison",
+        "answer_and_rejected",
+        "",
+        ByFirstRow(pairs.choose_pair_parser),
+        _PROMPT | {"chosen": "response completion output answer", "rejected": _REJECTED},
+        without=_PAIR["chosen"],
+    ),
+    _format(
+        "comparison",
+        "conversation_and_rejected",
+        "",
+        pairs.parse_conversation_and_rejected,
+        {"chosen": "messages conversations", "rejected": _REJECTED},
+        without=f"{_PAIR['chosen']} completion",
     ),
     _format(
         "comparison",
@@ -160,19 +177,20 @@ DEMONSTRATIONS = [
         "",
         ByFirstRow(pairs.choose_demonstration_parser),
         _PROMPT | {"answer": "completion response output answer"},
+        without=_REJECTED,
     ),
     _format(
         "demonstration",
         "messages",
         "messages",
         partial(pairs.parse_conversation, "messages"),
-        without="chosen completion",
+        without=f"chosen completion {_REJECTED}",
     ),
     _format(
         "demonstration",
         "conversations",
         "conversations",
         partial(pairs.parse_conversation, "conversations"),
-        without="chosen chosen_response messages",
+        without=f"chosen chosen_response messages {_REJECTED}",
     ),
 ]

@@ -5,7 +5,15 @@ from typing import Any
 
 from apo.core.records import Row
 from apo.datasets.context import conversation_of, parse_answer_columns, parse_answers
-from apo.datasets.fields import is_list_of_texts, number_of_cell, text_in, texts_in, whole_dialogue
+from apo.datasets.fields import (
+    bad_value,
+    is_list_of_texts,
+    number_of_cell,
+    text_in,
+    texts_in,
+    whole_dialogue,
+)
+from apo.datasets.messages import answered, messages_in
 from apo.datasets.parsed import Names, Parse, ParsedRow
 
 
@@ -46,6 +54,24 @@ def _parse_text_pair(row: Row, where: str, counts: Counter[str], names: Names) -
 def _parse_conversation_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     pairs = [conversation_of(row, key, where, counts, names) for key in _sides(names)]
     return ParsedRow.from_pairs(pairs, [1.0, 0.0])
+
+
+def parse_conversation_and_rejected(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
+    """A conversation that ends with the chosen answer, and the answer rejected in its place, or all of it.
+
+    ms-swift and OpenPipe have such rows.
+    """
+    query, chosen = conversation_of(row, names["chosen"], where, counts, names)
+    key, rejected = names["rejected"], row[names["rejected"]]
+    if isinstance(rejected, str):
+        return ParsedRow.from_pairs([(query, chosen), (query, rejected)], [1.0, 0.0])
+    messages = messages_in(rejected, key, where)
+    if len(messages) > 1:
+        return ParsedRow.from_pairs([(query, chosen), answered(messages, where)], [1.0, 0.0])
+    answers = [message["content"] for message in messages if message["role"] == "assistant"]
+    if not answers:
+        raise bad_value("role_order", where, key, "no answer", "a message of the assistant")
+    return ParsedRow.from_pairs([(query, chosen), (query, answers[0])], [1.0, 0.0])
 
 
 def _parse_dialogue_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from apo.core.data_issues import DataIssues
-from apo.core.dialogue import cut_runaway
 from apo.core.records import Row
 from apo.datasets.file_reader import FileReader, ReadOptions
 from apo.datasets.flags import unwanted_flag
 from apo.datasets.format_table import COMPARISONS, DEMONSTRATIONS, GOLDEN, SCORED_SAMPLES
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.rows import LocatedRow
+from apo.datasets.runaway import cut_invented_turn
 
 
 def read_comparisons(
@@ -32,17 +32,18 @@ def read_comparisons(
 
 
 def _without_runaways(reader: FileReader, located: LocatedRow, parsed: ParsedRow) -> ParsedRow | None:
-    """A comparison whose responses are cut at a human turn, if the action is `cut`.
+    """A comparison whose responses are cut at an invented turn, if the action is `cut`.
 
     Returns:
         None if the row is left out.
     """
-    results = [cut_runaway(text) if "\nHuman" in text else (text, False) for text in parsed.responses]
+    results = [cut_invented_turn(text) for text in parsed.responses]
     number = sum(was_cut for _, was_cut in results)
     if not number:
         return parsed
-    example = next(text for text, (_, was_cut) in zip(parsed.responses, results, strict=True) if was_cut)
-    found = f"{number} of {len(results)} responses with a human turn in them (... {example[-60:]!r})"
+    pairs = zip(parsed.responses, results, strict=True)
+    rest = next(text[len(kept) :] for text, (kept, was_cut) in pairs if was_cut)
+    found = f"{number} of {len(results)} responses that go on with another turn ({rest[:60]!r})"
     if not reader.report(located, "runaway_response", found):
         return None
     if reader.issues.action("runaway_response") != "cut":

@@ -17,6 +17,26 @@ TALKS = {"chosen": talk("good"), "rejected": talk("bad")}
 # name: (row, query, responses from best to worst as one text)
 SETS: dict[str, tuple[Row, str, str]] = {
     "Anthropic/hh-rlhf": ({"chosen": f"{TALK} good", "rejected": f"{TALK} bad"}, TALK, "good > bad"),
+    "ms-swift": (
+        {"messages": asked("good"), "rejected_response": "bad"},
+        WHY,
+        "good > bad",
+    ),
+    "OpenPipe": (
+        {"messages": asked("good"), "rejected_message": message("assistant", "bad")},
+        WHY,
+        "good > bad",
+    ),
+    "a whole conversation rejected": (
+        {"messages": talk("good"), "rejected_messages": talk("bad")},
+        TALK,
+        "good > bad",
+    ),
+    "an answer and a rejected one": (
+        {"query": "Why?", "response": "good", "rejected_response": "bad"},
+        WHY,
+        "good > bad",
+    ),
     "HuggingFaceH4/ultrafeedback_binarized": (
         {"prompt": "Why?", "prompt_id": "6", **CHAT, "messages": asked("good")}
         | {"score_chosen": 8.0, "score_rejected": 6.5},

@@ -1,0 +1,43 @@
+"""Turns that a model invented after its answer, in the texts of other people's models.
+
+A sample of this pipeline in the HH form is cut at `Human:` (`apo.core.dialogue.cut_runaway`). Texts of other
+models go on in the form of their own template.
+"""
+
+import re
+
+from apo.core.dialogue import cut_runaway
+
+_SPEAKERS = "human|user|assistant|用户|人类|ユーザー|사용자|usuario|usuário|utilisateur|benutzer|пользователь"
+_MARKS = "|".join(
+    [
+        rf"(?:\r?\n[ \t]*){{2,}}(?:\*\*)?(?:{_SPEAKERS})(?:\*\*)?[ \t]*[:\uff1a]",  # after a blank line
+        r"\r?\n[ \t]*(?:#+[ \t]*|\*\*)(?:human|user|instruction)(?:\*\*)?[ \t]*:",
+        r"<\|im_start\|>\s*user|<\|start_header_id\|>\s*user|<start_of_turn>\s*user",
+        r"<\|(?:user|human|prompter)\|>|<\uff5cuser\uff5c>|\[INST\]",
+        r"\s(?-i:USER):(?=.*(?-i:ASSISTANT):)",  # Vicuna's, on one line
+    ]
+)
+_INVENTED = re.compile(_MARKS, re.IGNORECASE)
+_WORDS = (*_SPEAKERS.split("|"), "instruction", "prompter", "[inst]")  # one of them is in every such turn
+
+
+def cut_invented_turn(text: str) -> tuple[str, bool]:
+    """Cuts an answer of a model before the next turn of anybody, in the form of any known template.
+
+    Lines such as `user: root` inside an answer stay: without a blank line before them they are no turn.
+
+    >>> cut_invented_turn("Sure.<|im_start|>user\\nThanks")
+    ('Sure.', True)
+    >>> cut_invented_turn("login:\\nuser: root")
+    ('login:\\nuser: root', False)
+
+    Returns:
+        The text, without white space before a cut, and whether it was cut.
+    """
+    lowered = text.lower()
+    if not any(word in lowered for word in _WORDS):  # much faster
+        return text, False
+    kept, was_cut = cut_runaway(text)
+    turn = _INVENTED.search(kept)
+    return (kept[: turn.start()].rstrip(), True) if turn else (kept, was_cut)
