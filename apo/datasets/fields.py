@@ -27,7 +27,9 @@ def text_in(value: Any, key: str, where: str) -> str:
     """
     if not isinstance(value, str):
         found = "null" if value is None else type_and_value(value)
-        raise bad_value("not_text", where, key, found, "a text")
+        is_unread = isinstance(value, dict) and isinstance(value.get("not read"), str)
+        do = "write the column as texts" if is_unread else "fix or remove the row"
+        raise bad_value("not_text", where, key, found, "a text", do)
     if "\0" in value:
         raise bad_value("nul_character", where, key, "a NUL character", "text without it")
     try:
@@ -57,6 +59,17 @@ def type_and_value(value: Any) -> str:
 
 def _is_flat(values: list[Any]) -> bool:
     return not any(isinstance(value, list) for value in values[:4])
+
+
+def filled(value: Any) -> bool:
+    """Whether a value is neither null nor blank, and no list or record of such values."""
+    if isinstance(value, str):
+        return value.strip() not in ("", "[]", "{}", "null")
+    if isinstance(value, list):
+        return any(map(filled, value))
+    if isinstance(value, dict):
+        return any(map(filled, value.values()))
+    return value is not None
 
 
 def is_list_of_texts(value: Any) -> bool:

@@ -28,6 +28,9 @@ MAX_TEXT_CHARACTERS = 1_000_000  # of one query or response
 MAX_LABELS = 12  # values of a label that a message lists
 # Marks of chat templates, in which a whole conversation looks like one prompt.
 _TEMPLATE = re.compile(r"<\|im_start\|>|<\|start_header_id\|>|<extra_id_1>|\[/INST\]|<start_of_turn>")
+# Where a turn of the user begins or ends, the place of an image, as LLaVA and its kind write it.
+_IMAGE_MARK = r"<\|?(?:image|video|audio)(?:[_ ]?(?:pad|\d+))?\|?>"
+_IMAGE = re.compile(rf"\n\nHuman: ({_IMAGE_MARK})\s|\s({_IMAGE_MARK})\s*\n\nAssistant:")
 
 
 @dataclass
@@ -258,6 +261,12 @@ def _suspicious(parsed: ParsedRow) -> Iterator[tuple[str, str]]:
     for query in dict.fromkeys(parsed.queries):
         if number := turn_out_of_order(query):
             yield "turn_order", f"turns that do not alternate, from turn {number} on"
+            break
+        if mark := _IMAGE.search(query):
+            yield (
+                "unsupported_column",
+                f"{mark[1] or mark[2]!r}, the mark of an image that is not read, in a query",
+            )
             break
         if _TEMPLATE.search(query):
             yield "chat_template", f"marks of a chat template in a query ({query[:60]!r})"

@@ -9,7 +9,7 @@ from typing import Any
 from apo.core.dialogue import ASSISTANT, HUMAN, messages_to_dialogue
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.fields import as_row_error, bad_value, shortened, text_in, type_and_value
+from apo.datasets.fields import as_row_error, bad_value, filled, shortened, text_in, type_and_value
 
 ROLE_KEYS = ("role", "from", "speaker", "author")
 CONTENT_KEYS = ("content", "value", "text", "message")
@@ -19,6 +19,13 @@ _ROLES = {
     "system": "system",
 }
 _CALLS = ("tool_calls", "function_call", "tool_call")
+# Keys with what is no text.
+MEDIA = tuple(
+    medium + end
+    for medium in ("image", "audio", "video")
+    for end in ("", "s", "_path", "_paths", "_url", "_urls", "_file", "_files")
+)
+_MESSAGE_MEDIA = (*MEDIA, "file", "files", "attachment", "attachments")
 _QUESTIONS = ("user", "human", "prompt", "question", "instruction", "input", "query")
 _ANSWERS = ("assistant", "gpt", "response", "answer", "output", "bot")
 
@@ -90,12 +97,13 @@ def _message(message: Any, key: str, where: str) -> dict[str, str]:
 
 
 def _check_media(message: Row, key: str, where: str) -> None:
-    """Raises RowError for a message with a tool call, the result of one, or an image."""
+    """Raises RowError for a message with a tool call, the result of one, an image or a file."""
     content = _first_value(message, CONTENT_KEYS)
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     kinds = [part.get("type") for part in parts]
     media = next((kind for kind in kinds if isinstance(kind, str) and kind not in ("text", "")), "")
     calls = next((name for name in _CALLS if message.get(name)), "")
+    calls = calls or next((name for name in _MESSAGE_MEDIA if filled(message.get(name))), "")
     tool = _role_of(message).lower() in ("tool", "function", "function_call", "observation", "ipython")
     if media or calls or tool:
         found = f"a part of type {media[:40]!r}" if media else f"{calls!r}" if calls else "the role of a tool"

@@ -179,3 +179,12 @@ def test_file_reader_finds_chat_template_marks_in_queries_alone(tmp_path: Path) 
     row = {"prompt": "Hi<extra_id_1>Assistant\nHello<extra_id_1>User\nWhy?", "chosen": "a", "rejected": "b"}
     counts = read(tmp_path, [row, {**row, "prompt": "x", "chosen": "<|im_start|>"}]).counts
     assert counts["kept_chat_template"] == 1
+
+
+@pytest.mark.parametrize("prompt", ["<image>\nWhy?", "Why?\n<image>", "<image_1> Why?", "<|image|>\nWhy?"])
+def test_file_reader_finds_the_mark_of_an_image(tmp_path: Path, prompt: str) -> None:
+    row = {"prompt": prompt, "chosen": "a", "rejected": "b"}
+    with pytest.raises(UserError, match=r"image.*data\.on_issue\.unsupported_column to drop or keep"):
+        read(tmp_path, [row])
+    svg = {**row, "prompt": "What is <svg><image></image></svg>?"}
+    assert not read(tmp_path, [svg]).issues

@@ -41,6 +41,10 @@ NOT_TEXT: list[tuple[dict[str, Any], str]] = [
     ({"role": "assistant", "content": "I look", "tool_calls": [{"name": "search"}]}, "'tool_calls'"),
     ({"from": "observation", "value": "42"}, "the role of a tool"),
     ({"from": "function_call", "value": "{}"}, "the role of a tool"),
+    ({"role": "user", "content": "Hi", "images": ["a.png"]}, "'images'"),
+    ({"role": "user", "content": "Hi", "image": {"not read": "binary"}}, "'image'"),
+    ({"role": "user", "content": "Hi", "files": [{"name": "a.pdf"}]}, "'files'"),
+    ({"role": "user", "content": "Hi", "attachments": ["a"]}, "'attachments'"),
 ]
 
 
@@ -51,6 +55,11 @@ def test_messages_in_names_a_message_that_is_not_text(tmp_path: Path, message: d
     with pytest.raises(UserError, match=rf"message 2: found {expected}.*unsupported_message to drop"):
         read(tmp_path, [good, bad])
     assert len(read(tmp_path, [good, bad], actions={"unsupported_message": "drop"}).records) == 1
+
+
+def test_messages_in_reads_a_message_with_an_empty_list_of_images(tmp_path: Path) -> None:
+    row = {side: [{**turn, "images": []} for turn in talk(text)] for side, text in PAIR.items()}
+    assert read(tmp_path, [row]).ranked == [(TALK, "good > bad")]
 
 
 def test_messages_in_names_an_unknown_role(tmp_path: Path) -> None:
