@@ -14,13 +14,13 @@ from apo.core.dialogue import cut_runaway, turn_out_of_order
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.column_use import ColumnUse, unread_part, unsupported_in
-from apo.datasets.columns import key_list, map_columns, translate_columns
+from apo.datasets.columns import column_of, key_list, map_columns, translate_columns
 from apo.datasets.fields import text_in
 from apo.datasets.messages import decode_containers
 from apo.datasets.paired_columns import LabelError, label_meanings, label_text
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.query_ids import id_in
-from apo.datasets.recognize import Format, matching, recognize
+from apo.datasets.recognize import Format, matching, needed_nulls, recognize, without_nulls
 from apo.datasets.rows import LocatedRow, file_rows
 from apo.datasets.trees import comparisons_in, is_tree
 
@@ -69,6 +69,7 @@ class FileReader:
         self._path, self._name = path, options.name or str(path)
         self._options, self._explained_label, self._is_forest = options, False, False
         self._formats, self._keep_unmapped = formats, False
+        self._needed: set[str] | None = None  # columns of a parquet file that may be null
         rows = self._readable(self._comparison_rows(file_rows(path, self._name)))
         located, raw, first = next(rows, (None, {}, {}))
         if located is None:  # all rows were left out
@@ -76,6 +77,8 @@ class FileReader:
             return
         self.format = recognize(first, formats, located.where, name=options.format)
         self._binding = self.format.bind(first, located.where)
+        if self._needed is not None:
+            self._needed |= {*self._binding.names.values(), *self.format.keys}
         self._use = ColumnUse(self._binding.role_of, options.columns, keep_unmapped=self._keep_unmapped)
         self._use.uses = options.uses
         self._labels = self._label_meanings()
@@ -114,7 +117,17 @@ class FileReader:
     def _counted_rows(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
         for located in rows:
             self.counts["rows"] += 1
-            yield located
+            yield self._without_nulls(located)
+
+    def _without_nulls(self, located: LocatedRow) -> LocatedRow:
+        """A row of a parquet file without the nulls that its format does not need."""
+        row = located.row
+        if self._path.suffix != ".parquet" or isinstance(row, RowError):
+            return located
+        if self._needed is None:  # the first row
+            mapped = {column_of(row, path) for path in self._options.columns.values()}
+            self._needed = mapped or needed_nulls(row, self._formats)
+        return located._replace(row=without_nulls(row, self._needed))
 
     def _readable(self, rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, Row, Row]]:
         """Yields (located row, row as it is in the file, row under the names of the format)."""

@@ -27,7 +27,7 @@ _ERROR_PREFIX = b"bad "  # ... or the beginning of that line; a row begins with 
 
 
 def parquet_rows(path: Path, name: str) -> Iterator[Row]:
-    """Rows as dicts, without null values.
+    """Rows as dicts, without the columns that are null in all rows.
 
     A column without texts and numbers is not read: its value is {"not read": its type}, and so is the value
     of such a field of a record, unless the field is null in all rows.
@@ -80,20 +80,25 @@ def rows_of(path: Path) -> Iterator[Row]:
             for name, leaf_kinds in kinds
             if not any(map(_is_plain, leaf_kinds))
         }
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+        used = {
+            name
+            for number, name in enumerate(name for name, leaf_kinds in kinds for _ in leaf_kinds)
+            if not all(_is_null(group.column(number)) for group in groups)
+        }
         encoded = {name for name in names if _holds_json(file.schema_arrow.field(name).type)}
-        for group in range(file.num_row_groups):
-            metadata = file.metadata.row_group(group)
-            longest = _longest_repeated(metadata)
+        for number, group in enumerate(groups):
+            longest = _longest_repeated(group)
             rows = max(1, min(_BATCH_ROWS, _AT_ONCE // max(longest, 1)))
-            nulls = (_is_null(metadata.column(number)) for number in range(len(leaves)))
+            nulls = map(_is_null, map(group.column, range(len(leaves))))
             parts = {name: _unread_parts(file.schema_arrow.field(name).type, nulls) for name in names}
             parts = {name: part for name, part in parts.items() if part and name not in unread}
-            for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
+            for batch in file.iter_batches(rows, row_groups=[number], columns=columns, use_threads=False):
                 for row in batch.to_pylist():
                     for key in encoded & row.keys():
                         row[key] = _decoded(row[key], file.schema_arrow.field(key).type)
                     row |= {key: _with_unread(row[key], part) for key, part in parts.items()}
-                    yield {key: value for key, value in row.items() if value is not None} | unread
+                    yield {key: row[key] for key in row if row[key] is not None or key in used} | unread
 
 
 def _leaves(kind: Any) -> Iterator[Any]:

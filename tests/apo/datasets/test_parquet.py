@@ -106,7 +106,7 @@ def test_parquet_rows_marks_the_fields_of_a_record_that_are_not_read(tmp_path: P
     unread = {"path": None, "bytes": {"not read": "binary"}}
     first, second = rows(parquet(tmp_path / "x.parquet", columns))
     assert first == {"one": unread, "some": [unread], "none": {"path": None}}
-    assert second == {"some": [], "none": {"path": None}}
+    assert second == {"one": None, "some": [], "none": {"path": None}}
 
 
 def test_parquet_rows_marks_a_map_in_a_list_of_records(tmp_path: Path) -> None:
