@@ -183,6 +183,12 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
 
 _NAMES = "|".join((*ROLE_KEYS, "content", "value"))
 _MESSAGES = re.compile(rf"""\s*(?:\[\s*)?\{{\s*(["'])({_NAMES})\1\s*:""")
+# A message whose role, one of ours, stands behind an id and the like.
+_LATER_ROLE = re.compile(
+    rf"""\s*(?:\[\s*)?\{{\s*["'].{{,400}}?(["'])(?:{"|".join(ROLE_KEYS)})\1\s*:\s*["'](?:{"|".join(_ROLES)})["']""",
+    re.DOTALL | re.IGNORECASE,
+)
+_CONTENT = re.compile(rf"""["'](?:{"|".join(CONTENT_KEYS)})["']\s*:""")
 # Columns that hold lists or records where a set has them.
 _CONTAINERS = frozenset(
     [
@@ -215,7 +221,7 @@ def decode_containers(row: Row, where: str, counts: Counter[str]) -> Row:
     for key, value in row.items():
         if not isinstance(value, str):
             continue
-        has_messages = _MESSAGES.match(value)
+        has_messages = _holds_messages(value)
         if not has_messages and not (key in _CONTAINERS and value.lstrip().startswith(("[", "{"))):
             continue
         try:
@@ -232,6 +238,11 @@ def decode_containers(row: Row, where: str, counts: Counter[str]) -> Row:
         row = row | {key: decoded}
         counts["conversations_in_texts" if has_messages else "lists_in_texts"] += 1
     return row
+
+
+def _holds_messages(value: str) -> bool:
+    """Whether a text begins as messages do, in JSON or as Python writes them."""
+    return bool(_MESSAGES.match(value) or (_LATER_ROLE.match(value) and _CONTENT.search(value)))
 
 
 def _is_conversation(value: Any) -> bool:

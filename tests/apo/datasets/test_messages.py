@@ -105,6 +105,16 @@ def test_decode_containers_leaves_a_response_that_is_json(tmp_path: Path) -> Non
     assert result.issues == {"json_text": 1}
 
 
+def test_decode_containers_reads_messages_that_begin_with_an_id(tmp_path: Path) -> None:
+    sides_ = {side: json.dumps([{"id": 1, **message("assistant", text)}]) for side, text in PAIR.items()}
+    assert read(table(tmp_path / "x.csv", [{"prompt": "Why?", **sides_}])).ranked == [(WHY, "good > bad")]
+    users = {"chosen": '[{"id": 1, "role": "user"}]', "rejected": '{"name": "Bo", "role": "user"}'}
+    result = read(tmp_path, [{"prompt": "List users", **users}])
+    assert (result.records[0]["responses"], result.issues) == (list(users.values()), {"json_text": 1})
+    with pytest.raises(UserError, match="messages written as a text"):
+        read(tmp_path, [{"prompt": "Why?", **PAIR, "chosen": "[{'id': 1, 'role': 'user', 'content': 'a'}]"}])
+
+
 def as_json(values: list[Any]) -> pyarrow.Array:
     return pyarrow.ExtensionArray.from_storage(
         pyarrow.json_(), pyarrow.array([json.dumps(value) for value in values])
