@@ -14,7 +14,7 @@ from apo.datasets.flags import flags_in
 from apo.datasets.messages import asks
 from apo.datasets.paired_columns import PairedColumns, paired_columns_in
 from apo.datasets.parsed import ByFirstRow, Names, Parse, Parser
-from apo.datasets.unsupported_rows import explain_unsupported
+from apo.datasets.unsupported_rows import explain_columns, explain_unsupported
 
 _ANY = re.compile(r".*", re.DOTALL)
 
@@ -248,6 +248,8 @@ def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = ""
             expected="'' or one of: " + "; ".join(format.described for format in formats),
             do="write the name of one of them, or '' and it is recognized",
         )
+    if by_columns := explain_columns(row, where):
+        raise by_columns
     matches = matching(row, allowed, is_named=bool(name))
     if len(matches) == 1:
         return matches[0]
