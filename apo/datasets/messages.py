@@ -12,7 +12,8 @@ from apo.core.records import Row
 from apo.datasets.fields import as_row_error, bad_value, filled, shortened, text_in, type_and_value
 
 ROLE_KEYS = ("role", "from", "speaker", "author")
-CONTENT_KEYS = ("content", "value", "text", "message")
+CONTENT_KEYS = ("content", "value", "text", "message", "parts", "utterance")
+_TEXT_TYPES = ("text", "input_text", "output_text")  # of a part
 _ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "customer"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "model", "bot", "ai", "chatbot"), "assistant"),
@@ -70,20 +71,30 @@ def _first_value(message: Row, keys: Sequence[str]) -> Any:
     return next((message[key] for key in keys if message.get(key) is not None), None)
 
 
+def _content_of(message: Row) -> Any:
+    """The first content that is not blank; a blank one if there is no other."""
+    contents = [message[key] for key in CONTENT_KEYS if message.get(key) is not None]
+    return next(filter(filled, contents), contents[0] if contents else None)
+
+
 def _message(message: Any, key: str, where: str) -> dict[str, str]:
     if not is_message(message):
         found = _message_text(message, key)
         raise RowError("role_order", where, found=found, expected="{'role': ..., 'content': text}")
     _check_media(message, key, where)
     role = _role_of(message)
-    content = _joined_parts(_first_value(message, CONTENT_KEYS))
-    if role not in ("system", "user", "assistant") or not isinstance(content, str):
+    content = _joined_parts(_content_of(message))
+    is_role = role in ("system", "user", "assistant")
+    if not is_role or not isinstance(content, str):
+        do = (
+            "write its text under 'content'" if is_role else "fix it, or write its role in one of these words"
+        )
         raise RowError(
             "role_order",
             where,
             found=_message_text(message, key),
             expected="{'role': 'system', 'user' or 'assistant', 'content': text}",
-            do="fix the message, or write its role in one of these words",
+            do=do,
         )
     if HUMAN in content or ASSISTANT in content:
         raise RowError(
@@ -98,10 +109,10 @@ def _message(message: Any, key: str, where: str) -> dict[str, str]:
 
 def _check_media(message: Row, key: str, where: str) -> None:
     """Raises RowError for a message with a tool call, the result of one, an image or a file."""
-    content = _first_value(message, CONTENT_KEYS)
-    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    kinds = [part.get("type") for part in parts]
-    media = next((kind for kind in kinds if isinstance(kind, str) and kind not in ("text", "")), "")
+    contents = [message.get(name) for name in CONTENT_KEYS]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    kinds = [part.get("type") for part in [*parts, *contents] if isinstance(part, dict)]
+    media = next((kind for kind in kinds if isinstance(kind, str) and kind not in (*_TEXT_TYPES, "")), "")
     calls = next((name for name in _CALLS if message.get(name)), "")
     calls = calls or next((name for name in _MESSAGE_MEDIA if filled(message.get(name))), "")
     tool = _role_of(message).lower() in ("tool", "function", "function_call", "observation", "ipython")
@@ -118,6 +129,10 @@ def _check_media(message: Row, key: str, where: str) -> None:
 
 def _joined_parts(content: Any) -> Any:
     """A content of text parts as one text, each part a paragraph; any other content as it is."""
+    if isinstance(content, dict):
+        content = (
+            content.get("parts", [content]) if content.get("content_type", "text") == "text" else content
+        )
     if not isinstance(content, list) or not content:
         return content
     texts = [_text_of_part(part) for part in content]
@@ -126,7 +141,7 @@ def _joined_parts(content: Any) -> Any:
 
 def _text_of_part(part: Any) -> Any:
     """The text of {type: text, text}, other keys of it empty: no image, no file."""
-    if not isinstance(part, dict) or part.get("type", "text") != "text":
+    if not isinstance(part, dict) or part.get("type", "text") not in _TEXT_TYPES:
         return part if isinstance(part, str) else None
     filled = {key: value for key, value in part.items() if value and key != "type"}
     is_text = filled.keys() <= {"text"} or filled.keys() <= {"value"}
