@@ -9,7 +9,16 @@ from typing import Any
 from apo.core.dialogue import ASSISTANT, HUMAN, messages_to_dialogue
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.fields import as_row_error, bad_value, filled, shortened, text_in, type_and_value
+from apo.datasets.fields import (
+    as_row_error,
+    bad_value,
+    filled,
+    is_unread,
+    no_list,
+    shortened,
+    text_in,
+    type_and_value,
+)
 
 ROLE_KEYS = ("role", "from", "speaker", "author")
 CONTENT_KEYS = ("content", "value", "text", "message", "parts", "utterance")
@@ -34,7 +43,7 @@ _ANSWERS = ("assistant", "gpt", "response", "answer", "output", "bot")
 def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
     """Messages as {role, content}, from any common names of keys and roles, or from a single message."""
     if isinstance(value, dict):
-        value = [value]
+        value = [text_in(value, key, where) if is_unread(value) else value]
     if not isinstance(value, list):
         raise bad_value("role_order", where, key, type_and_value(value), "a list of messages")
     if len(value) > 1 and all(isinstance(turn, str) for turn in value):
@@ -176,7 +185,7 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
         value = [value]
     if not isinstance(value, list):
         expected = "a list of messages, of [question, answer] pairs or of texts by turns"
-        raise bad_value("role_order", where, key, type_and_value(value), expected)
+        raise no_list("role_order", where, key, value, expected)
     if all(isinstance(turn, str) for turn in value):
         value = [value[number : number + 2] for number in range(0, len(value), 2)]
     messages = []
