@@ -14,7 +14,7 @@ _ANSWER_PARTS = ("chosen", "rejected", "first", "second", "response", "other res
 _ANSWER_KEYS = re.compile(r"response_[01]|human_ref_[AB]|golden|sample_\d+")
 _TEXT_KEYS = ({"text"}, {"content"})  # of a record that holds one text
 _PYTHON = re.compile(r"""array\(.*\)|\[\s*(?:None|(['"]).*\1)\s*\]|\{'(?:text|content)':.*\}""", re.DOTALL)
-_SEVERAL = re.compile(r"""\[.*(['"])\s*,?\s*['"].*\]""", re.DOTALL)  # texts in a list of Python
+_SEVERAL = re.compile(r"""\[.*['"]\s*(?:,\s*)?['"].*\]""", re.DOTALL)  # texts in a list of Python
 
 
 class Written(NamedTuple):

@@ -1,14 +1,17 @@
 """apo/datasets/written_texts.py: answers that are written as JSON or as Python code in every row."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from apo.core.errors import UserError
+from apo.datasets.readers import read_demonstrations, read_golden
+from apo.datasets.written_texts import written
 from tests.apo.datasets.test_messages import table
-from tests.helpers.reading import PAIR, WHY, read
+from tests.helpers.reading import PAIR, WHY, read, read_by, write
 
 LINES = {"chosen": 'good\n"one"', "rejected": "bad"}
 JSON: dict[str, dict[str, Any]] = {
@@ -29,7 +32,26 @@ def test_decoded_reads_answers_in_json(tmp_path: Path, name: str, ending: str) -
     assert (result.counts["texts_in_json"], result.issues) == (5, {})
 
 
-def test_decoded_reads_a_demonstration_and_paired_columns(tmp_path: Path) -> None:
+def test_decoded_reads_other_kinds(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", [{"prompt": "Why?", "completion": '"so\\nthat"'}])
+    assert read_by(read_demonstrations, path)[0][0]["response"] == "so\nthat"
+    path = write(tmp_path / "y.jsonl", [{"query": "Why?", "golden": '["so"]'}])
+    assert read_by(read_golden, path)[0][0]["golden"] == "so"
+
+
+def test_written_takes_little_time_for_a_long_text() -> None:
+    start = time.perf_counter()
+    for text in (
+        "['" + " " * 500_000 + "x]",
+        "['a'" + " " * 500_000 + "']",
+        "['" * 200_000 + "]",
+        '"' + " " * 500_000,
+    ):
+        written(text)
+    assert time.perf_counter() - start < 5
+
+
+def test_decoded_reads_paired_columns(tmp_path: Path) -> None:
     row = {"prompt": "Why?", "response_a": '["good"]', "response_b": '["bad"]', "winner": "a"}
     assert read(tmp_path, [row]).ranked == [(WHY, "good > bad")]
 
