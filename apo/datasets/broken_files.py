@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from apo.core.errors import UserError
 
-_MAGIC = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\0"}
+_MAGIC = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\0", ".parquet": b"PAR1"}
 _FETCH_AGAIN = "download or write the file again"
 
 
@@ -74,19 +74,20 @@ def _as_json_do() -> str:
     return "write each row with `json.dumps(row)`; `ast.literal_eval(line)` reads what is there"
 
 
-def check_compressed(start: bytes, path: Path, name: str) -> None:
-    """Checks that a file named as compressed does not begin as a text.
+def check_binary(start: bytes, path: Path, name: str) -> None:
+    """Checks that a file that should be compressed or parquet does not begin as a text.
 
     Raises:
         UserError: It does.
     """
-    is_text = b"\0" not in start and start[:64].isascii() and start[:64].strip() != b""
-    if start and path.suffix in _MAGIC and not start.startswith(_MAGIC[path.suffix]) and is_text:
+    magic = _MAGIC.get(path.suffix)
+    is_text = start[:64].strip() != b"" and start[:64].isascii() and b"\0" not in start
+    if magic and is_text and not start.startswith(magic):
         raise UserError(
             name,
-            found=f"text that is not compressed, in a file named {path.suffix}",
-            expected=f"data compressed as {path.suffix} is",
-            do=f"remove {path.suffix} from the name of the file",
+            found=f"text in a file named {path.suffix}",
+            expected=f"the data of a {path.suffix} file",
+            do="give the file the ending of what it holds, such as .jsonl or .csv",
         )
 
 

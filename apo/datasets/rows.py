@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row, utf8_error
-from apo.datasets.broken_files import check_compressed, check_no_json, line_problem, list_problem
+from apo.datasets.broken_files import check_binary, check_no_json, line_problem, list_problem
 from apo.datasets.compressed import MAX_ROW_BYTES, BoundedReader, open_decompressed
 from apo.datasets.csv_rows import DELIMITERS, table_rows
 from apo.datasets.fields import as_row_error
@@ -87,7 +87,7 @@ def _rows_of_kind(path: Path, kind: str, name: str) -> Iterator[LocatedRow]:
     with path.open("rb") as raw:
         signature = raw.read(4096)
     check_signature(signature, name, compressed=kind == ".parquet" or kind != path.suffix)
-    check_compressed(signature, path, name)
+    check_binary(signature, path, name)
     if kind == ".parquet":
         for number, row in enumerate(parquet_rows(path, name), start=1):
             yield LocatedRow(number, f"{name}: row {number}", row)

@@ -26,8 +26,9 @@ BROKEN = {
     "tabs.jsonl": ("prompt\tchosen\trejected\nWhy?\ta\tb\n", r"the first line of a table.*\.tsv"),
     "lines.csv": (f"{LINE}\n{LINE}\n", r"JSON in a file named as a table.*\.jsonl"),
     "list.tsv": (f"[{LINE}]", "JSON in a file named as a table"),
-    "text.jsonl.gz": (f"{LINE}\n", r"text that is not compressed.*remove \.gz"),
-    "table.csv.xz": ("prompt,chosen,rejected\nWhy?,a,b\n", r"text that is not compressed.*remove \.xz"),
+    "text.jsonl.gz": (f"{LINE}\n", r"text in a file named \.gz.*ending of what it holds"),
+    "lines.parquet": (f"{LINE}\n", r"text in a file named \.parquet.*such as \.jsonl"),
+    "table.csv.xz": ("prompt,chosen,rejected\nWhy?,a,b\n", r"text in a file named \.xz"),
 }
 
 
