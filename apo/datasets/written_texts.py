@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.datasets.csv_rows import Cell
 from apo.datasets.parsed import Names
 
 _ANSWER_PARTS = ("chosen", "rejected", "first", "second", "response", "other response", "answer")
@@ -43,9 +44,10 @@ def written(value: Any) -> Written:
     except (ValueError, RecursionError):
         is_python = _PYTHON.fullmatch(text)
         return Written("Python", None if _SEVERAL.fullmatch(text) else text) if is_python else Written("")
-    if isinstance(decoded, list) and len(decoded) == 1:
+    is_cell = isinstance(value, Cell)  # elsewhere lists and records are written as such, or are the answer
+    if is_cell and isinstance(decoded, list) and len(decoded) == 1:
         (decoded,) = decoded
-    if isinstance(decoded, dict) and decoded.keys() in _TEXT_KEYS:
+    if is_cell and isinstance(decoded, dict) and decoded.keys() in _TEXT_KEYS:
         (decoded,) = decoded.values()
     return Written("JSON", decoded if isinstance(decoded, str) else None)
 

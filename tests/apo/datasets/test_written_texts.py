@@ -23,19 +23,20 @@ JSON: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", JSON)
-@pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_decoded_reads_answers_in_json(tmp_path: Path, name: str, ending: str) -> None:
+def test_decoded_reads_answers_in_json(tmp_path: Path, name: str) -> None:
     rows = [{"prompt": prompt} | JSON[name] for prompt in ("Why?", '"Why?"')]
-    path = table(tmp_path / "x.csv", rows) if ending == "csv" else rows
-    result = read(path) if ending == "csv" else read(tmp_path, rows)
+    result = read(table(tmp_path / "x.csv", rows))
     assert result.ranked == [(WHY, 'good\n"one" > bad')] * 2
     assert (result.counts["texts_in_json"], result.issues) == (5, {})
+    result = read(tmp_path, rows)  # only in a table are lists and records surely not the answer
+    assert (result.ranked[0] == (WHY, 'good\n"one" > bad')) == (name == "texts")
+    assert result.issues == ({} if name == "texts" else {"json_text": 2})
 
 
 def test_decoded_reads_other_kinds(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", [{"prompt": "Why?", "completion": '"so\\nthat"'}])
     assert read_by(read_demonstrations, path)[0][0]["response"] == "so\nthat"
-    path = write(tmp_path / "y.jsonl", [{"query": "Why?", "golden": '["so"]'}])
+    path = write(tmp_path / "y.jsonl", [{"query": "Why?", "golden": '"so"'}])
     assert read_by(read_golden, path)[0][0]["golden"] == "so"
 
 
@@ -53,7 +54,7 @@ def test_written_takes_little_time_for_a_long_text() -> None:
 
 def test_decoded_reads_paired_columns(tmp_path: Path) -> None:
     row = {"prompt": "Why?", "response_a": '["good"]', "response_b": '["bad"]', "winner": "a"}
-    assert read(tmp_path, [row]).ranked == [(WHY, "good > bad")]
+    assert read(table(tmp_path / "x.csv", [row])).ranked == [(WHY, "good > bad")]
 
 
 @pytest.mark.parametrize("plain", [PAIR, {"chosen": '["a", "b"]', "rejected": '["c"]'}])
