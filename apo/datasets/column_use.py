@@ -5,7 +5,8 @@ from typing import Any
 
 from apo.core.records import Row
 from apo.datasets.columns import canonical_name, column_of, unmapped_columns
-from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
+from apo.datasets.context import HISTORY, SYSTEM, UNREAD_PARTS
+from apo.datasets.fields import filled
 from apo.datasets.parsed import ParsedRow
 
 NOT_READ = "not read"
@@ -61,7 +62,7 @@ class ColumnUse:
 def unsupported_in(row: Row, unread: Iterable[str]) -> tuple[str, str] | None:
     """A column with a part of the dialogue that is not read: its name, and its content for a message."""
     for key in unread:
-        if key in MEDIA + HISTORY + SYSTEM and filled(row[key]):
+        if key in UNREAD_PARTS + HISTORY + SYSTEM and filled(row[key]):
             value = row[key]
             return key, f"{len(value)} in {key!r}" if isinstance(value, list) else f"a filled column {key!r}"
     return None

@@ -5,8 +5,8 @@ from typing import Any
 
 from apo.core.errors import RowError
 from apo.core.records import Row
-from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
-from apo.datasets.fields import bad_value
+from apo.datasets.context import HISTORY, SYSTEM, UNREAD_PARTS
+from apo.datasets.fields import bad_value, filled
 
 # Keys under which public data sets have the prompt.
 PROMPTS = ("prompt", "question", "instruction", "input", "context", "query", "conversations")
@@ -74,7 +74,7 @@ def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: boo
     mapped = {column_of(row, path) for path in columns.values()}
     prompts = () if {"prompt", *PROMPTS} & columns.keys() else PROMPTS
     inputs = ("input",) if columns.get("prompt", "").rpartition(".")[2] == "instruction" else ()
-    context = (*SYSTEM, *HISTORY, *MEDIA, *prompts, *inputs)
+    context = (*SYSTEM, *HISTORY, *UNREAD_PARTS, *prompts, *inputs)
     remaining = [key for key in row if key not in (*context, *PROMPTS)] if keep_unmapped else []
     for key in (*context, *remaining):
         if key in row and key not in mapped and key not in columns:

@@ -6,8 +6,8 @@ from typing import Any
 
 from apo.core.dialogue import ASSISTANT, HUMAN
 from apo.core.records import Row
-from apo.datasets.fields import bad_value, query_in, text_in
-from apo.datasets.messages import answered, asks, earlier_turns, messages_in
+from apo.datasets.fields import bad_value, filled, query_in, text_in
+from apo.datasets.messages import MEDIA, answered, asks, earlier_turns, messages_in
 from apo.datasets.parsed import Names, ParsedRow
 
 SYSTEM = ("system", "system_prompt", "system_message")
@@ -15,7 +15,10 @@ HISTORY = (
     *("history", "chat_history", "conversation_history", "dialogue_history", "dialog_history"),
     *("previous_turns", "previous_messages", "past_turns"),
 )
-MEDIA = ("image", "images", "audio", "audios", "video", "videos", "tools", "functions", "tool_calls")
+UNREAD_PARTS = (
+    *(*MEDIA, "image_id", "pixel_values", "attachments"),
+    *("tools", "functions", "available_tools", "tool_calls"),
+)
 
 
 def parse_answer_columns(
@@ -66,17 +69,6 @@ def _with_input(prompt: Any, row: Row, names: Names, where: str) -> Any:
     if not isinstance(prompt, str) or input_text in (None, ""):
         return prompt
     return f"{prompt}\n\n{text_in(input_text, 'input', where)}"
-
-
-def filled(value: Any) -> bool:
-    """Whether a value is neither null nor blank, and no list or record of such values."""
-    if isinstance(value, str):
-        return value.strip() not in ("", "[]", "{}", "null")
-    if isinstance(value, list):
-        return any(map(filled, value))
-    if isinstance(value, dict):
-        return any(map(filled, value.values()))
-    return value is not None
 
 
 def _system_of(row: Row, where: str) -> str:

@@ -1,6 +1,7 @@
 """Rows of tables as text: .csv and .tsv files, whose first line has the names of the columns."""
 
 import csv
+import re
 from collections.abc import Iterator
 
 from apo.core.errors import RowError, UserError
@@ -9,6 +10,8 @@ from apo.datasets.compressed import MAX_ROW_BYTES, BoundedReader
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _OTHER_DELIMITERS = (";", "\t", ",")  # of a file whose first line has one name only
+_QUOTED = re.compile(r'"[^"]*"')
+_INDEX = "Unnamed: 0"  # what pandas calls its index, which has no name in the first line
 
 
 class Cell(str):
@@ -31,10 +34,13 @@ def table_rows(data: BoundedReader, delimiter: str, name: str) -> Iterator[tuple
     try:
         first = next(iter(lines), "")
         lines.push_back(first)
-        if delimiter not in first:
-            delimiter = next((candidate for candidate in _OTHER_DELIMITERS if candidate in first), delimiter)
+        unquoted = _QUOTED.sub("", first)
+        if delimiter not in unquoted:
+            delimiter = next((other for other in _OTHER_DELIMITERS if other in unquoted), delimiter)
         rows = csv.reader(lines, delimiter=delimiter, strict=True)
         names = next(rows, [])
+        if len(names) > 1 and not names[0].strip():
+            names[0] = f"{_INDEX}.1" if _INDEX in names else _INDEX
         _check_names(names, name)
         for number, cells in enumerate(rows, start=1):
             lines.begin_row()

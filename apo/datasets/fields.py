@@ -26,8 +26,8 @@ def text_in(value: Any, key: str, where: str) -> str:
         RowError: It is no text, or holds a NUL character or half of a surrogate pair.
     """
     if not isinstance(value, str):
-        found = "null" if value is None else type_and_value(value)
-        raise bad_value("not_text", where, key, found, "a text")
+        do = "write the column as texts" if is_unread(value) else "fix or remove the row"
+        raise bad_value("not_text", where, key, type_and_value(value), "a text", do)
     if "\0" in value:
         raise bad_value("nul_character", where, key, "a NUL character", "text without it")
     try:
@@ -38,6 +38,11 @@ def text_in(value: Any, key: str, where: str) -> str:
     return str(value)
 
 
+def is_unread(value: Any) -> bool:
+    """Whether a value stands for one of a parquet file that is neither text nor number."""
+    return isinstance(value, dict) and isinstance(value.get("not read"), str)
+
+
 def shortened(value: Any) -> str:
     """The beginning of a value; long texts and lists are cut before they are written out, not after."""
     if isinstance(value, str):
@@ -45,18 +50,34 @@ def shortened(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(shortened, value[:4]))}]"[:40] if _is_flat(value) else "[...]"
     if isinstance(value, dict):
-        unread = isinstance(value.get("not read"), str)
-        return f"a column that is not read ({value['not read']})" if unread else "{...}" if value else "{}"
+        return (
+            f"a column that is not read ({value['not read']})"
+            if is_unread(value)
+            else "{...}"
+            if value
+            else "{}"
+        )
     return "a number of many digits" if isinstance(value, int) and abs(value) >= 10**40 else f"{value!r:.40}"
 
 
 def type_and_value(value: Any) -> str:
     """A value for a message: its type and its beginning."""
-    return f"{type(value).__name__} {shortened(value)}"
+    return "null" if value is None else f"{type(value).__name__} {shortened(value)}"
 
 
 def _is_flat(values: list[Any]) -> bool:
     return not any(isinstance(value, list) for value in values[:4])
+
+
+def filled(value: Any) -> bool:
+    """Whether a value is neither null nor blank, and no list or record of such values."""
+    if isinstance(value, str):
+        return value.strip() not in ("", "[]", "{}", "null")
+    if isinstance(value, list):
+        return any(map(filled, value))
+    if isinstance(value, dict):
+        return any(map(filled, value.values()))
+    return value is not None
 
 
 def is_list_of_texts(value: Any) -> bool:
@@ -68,8 +89,16 @@ def list_in(row: Row, key: str, where: str, code: str = "not_text") -> list[Any]
     """A list that is not empty."""
     value = row[key]
     if not isinstance(value, list) or not value:
-        raise bad_value(code, where, key, type_and_value(value), "a list that is not empty")
+        raise no_list(code, where, key, value, "a list that is not empty")
     return list(value)
+
+
+def no_list(code: str, where: str, key: str, value: Any, expected: str) -> RowError:
+    """The error of a row whose value under a key is no list; it may be one that Python wrote as a text."""
+    if isinstance(value, str) and value.lstrip().startswith(("[", "(", "{", "array(")):
+        do = "write the file from the lists, as JSON Lines"
+        return bad_value(code, where, key, f"a list written as a text ({shortened(value)})", expected, do)
+    return bad_value(code, where, key, type_and_value(value), expected)
 
 
 def texts_in(row: Row, key: str, where: str) -> list[str]:

@@ -1,7 +1,5 @@
 """One pass over an external file: its format, its parsed rows, and their data issues."""
 
-import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,25 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from apo.core.data_issues import DataIssues
-from apo.core.dialogue import turn_out_of_order
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.column_use import ColumnUse, unread_part, unsupported_in
-from apo.datasets.columns import key_list, map_columns, translate_columns
+from apo.datasets.columns import column_of, key_list, map_columns, translate_columns
 from apo.datasets.fields import text_in
 from apo.datasets.messages import decode_containers
 from apo.datasets.paired_columns import LabelError, label_meanings, label_text
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.query_ids import id_in
-from apo.datasets.recognize import Format, matching, recognize
+from apo.datasets.recognize import (
+    Format,
+    PairedColumnsFormat,
+    matching,
+    needed_nulls,
+    recognize,
+    without_nulls,
+)
 from apo.datasets.rows import LocatedRow, file_rows
 from apo.datasets.runaway import cut_invented_turn
+from apo.datasets.suspicious import suspicious_texts
 from apo.datasets.trees import comparisons_in, is_tree
+from apo.datasets.written_texts import answer_keys, decoded, is_json, written
 
-MAX_TEXT_CHARACTERS = 1_000_000  # of one query or response
 MAX_LABELS = 12  # values of a label that a message lists
-# Marks of chat templates, in which a whole conversation looks like one prompt.
-_TEMPLATE = re.compile(r"<\|im_start\|>|<\|start_header_id\|>|<extra_id_1>|\[/INST\]|<start_of_turn>")
 
 
 @dataclass
@@ -67,6 +70,7 @@ class FileReader:
         self._path, self._name = path, options.name or str(path)
         self._options, self._explained_label, self._is_forest = options, False, False
         self._formats, self._keep_unmapped = formats, False
+        self._needed: set[str] | None = None  # columns of a parquet file that may be null
         rows = self._readable(self._comparison_rows(file_rows(path, self._name)))
         located, raw, first = next(rows, (None, {}, {}))
         if located is None:  # all rows were left out
@@ -74,11 +78,23 @@ class FileReader:
             return
         self.format = recognize(first, formats, located.where, name=options.format)
         self._binding = self.format.bind(first, located.where)
+        if self._needed is not None:
+            self._needed |= {*self._binding.names.values(), *self.format.keys}
         self._use = ColumnUse(self._binding.role_of, options.columns, keep_unmapped=self._keep_unmapped)
         self._use.uses = options.uses
         self._labels = self._label_meanings()
         self._keys = first.keys()
+        self._json_texts = self._texts_in_json(first)
         self._rows = chain([(located, raw, first)], rows)
+
+    def _texts_in_json(self, first: Row) -> list[str]:
+        """The keys of the answers and of the prompt, if all answers of the file are written as JSON."""
+        keys, prompt = answer_keys(first, self._binding.names), self._binding.names.get("prompt", "")
+        if not all(written(first[key]).language for key in keys) or not keys:
+            return []
+        if isinstance(self.format, PairedColumnsFormat) and written(first.get(prompt)).language == "JSON":
+            return []  # its turns may be lists in JSON
+        return [prompt, *keys] if is_json(self._mapped_rows(), keys, prompt, self._name) else []
 
     def rows(self) -> Iterator[tuple[LocatedRow, Row, ParsedRow]]:
         """Every row with its parsed content; responses are stripped."""
@@ -87,6 +103,8 @@ class FileReader:
             try:
                 self._check_keys(row, located.where)
                 labeled, names = self._labeled(row, located.where), self._binding.names
+                if self._json_texts:
+                    labeled = decoded(labeled, self._json_texts, self.counts)
                 parsed = self._binding.parse(labeled, located.where, self.counts, names)
             except RowError as error:
                 self._report_error(error)
@@ -112,7 +130,17 @@ class FileReader:
     def _counted_rows(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
         for located in rows:
             self.counts["rows"] += 1
-            yield located
+            yield self._without_nulls(located)
+
+    def _without_nulls(self, located: LocatedRow) -> LocatedRow:
+        """A row of a parquet file without the nulls that its format does not need."""
+        row = located.row
+        if self._path.suffix != ".parquet" or isinstance(row, RowError):
+            return located
+        if self._needed is None:  # the first row
+            mapped = {column_of(row, path) for path in self._options.columns.values()}
+            self._needed = mapped or needed_nulls(row, self._formats)
+        return located._replace(row=without_nulls(row, self._needed))
 
     def _readable(self, rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, Row, Row]]:
         """Yields (located row, row as it is in the file, row under the names of the format)."""
@@ -177,18 +205,23 @@ class FileReader:
     def _values_of(self, key: str) -> str:
         """The values of a label in the whole file, with their numbers of rows."""
         values: Counter[str] = Counter()
-        for located in file_rows(self._path, self._name):
-            if not isinstance(located.row, RowError):
-                try:
-                    row, columns = located.row, self._options.columns
-                    if columns:
-                        row = map_columns(row, columns, "", keep_unmapped=self._keep_unmapped)
-                except RowError:
-                    continue
-                value = row.get(key)
-                values[label_text(value)[:40] if not isinstance(value, list | dict) else "a list"] += 1
+        for row in self._mapped_rows():
+            value = row.get(key)
+            values[label_text(value)[:40] if not isinstance(value, list | dict) else "a list"] += 1
         shown = [f"{value} ({count:,})" for value, count in values.most_common(MAX_LABELS)]
         return ", ".join(shown + (["..."] if len(values) > MAX_LABELS else []))
+
+    def _mapped_rows(self) -> Iterator[Row]:
+        """The rows of the file, read once more, under the names of the format; without unreadable ones."""
+        columns = self._options.columns
+        for located in file_rows(self._path, self._name):
+            if isinstance(located.row, RowError):
+                continue
+            row = translate_columns(located.row)
+            try:
+                yield map_columns(row, columns, "", keep_unmapped=self._keep_unmapped) if columns else row
+            except RowError:
+                continue
 
     # Issues
 
@@ -217,7 +250,7 @@ class FileReader:
 
     def report_all(self, located: LocatedRow, parsed: ParsedRow, issue: tuple[str, str] | None) -> bool:
         """Counts a row's issues, that of its kind first, until one drops it; returns whether it is kept."""
-        issues = chain([issue] if issue else [], _suspicious(parsed))
+        issues = chain([issue] if issue else [], suspicious_texts(parsed))
         return all(self.report(located, code, found) for code, found in issues)
 
     def report(self, located: LocatedRow, code: str, found: str) -> bool:
@@ -243,33 +276,3 @@ class FileReader:
             return
         self.counts["kept"] += 1
         yield {"query_id": query_id, "query": query, **fields}
-
-
-def _suspicious(parsed: ParsedRow) -> Iterator[tuple[str, str]]:
-    """Codes and descriptions of suspicious texts in a row of any kind."""
-    texts = [*dict.fromkeys(parsed.queries), *parsed.responses, *parsed.extra.values()]
-    longest = max(map(len, texts))
-    if longest > MAX_TEXT_CHARACTERS:
-        yield "too_long", f"a text of {longest} characters, more than {MAX_TEXT_CHARACTERS}"
-    if any("\ufffd" in text for text in texts):
-        yield "replacement_character", "U+FFFD, which replaces bytes that could not be decoded"
-    json_response = next((text for text in parsed.responses if _is_json(text)), None)
-    if json_response is not None:
-        yield "json_text", f"a response that is JSON as a whole ({json_response[:60]!r})"
-    for query in dict.fromkeys(parsed.queries):
-        if number := turn_out_of_order(query):
-            yield "turn_order", f"turns that do not alternate, from turn {number} on"
-            break
-        if _TEMPLATE.search(query):
-            yield "chat_template", f"marks of a chat template in a query ({query[:60]!r})"
-            break
-
-
-def _is_json(text: str) -> bool:
-    """Whether a whole text is a JSON object, or a list of texts or objects."""
-    if not text.startswith(('{"', '["', "[{")) or not text.endswith(("]", "}")):
-        return False
-    try:
-        return bool(json.loads(text))
-    except (ValueError, RecursionError):
-        return False

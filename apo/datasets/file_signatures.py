@@ -37,9 +37,13 @@ def check_signature(start: bytes, name: str, *, compressed: bool) -> None:
     A `compressed` file should be binary, so only texts are looked for.
 
     Raises:
-        UserError: It begins like one of `_STARTS`.
+        UserError: It begins like one of `_STARTS`, or as UTF-16 without a mark.
     """
     beginning = start[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for starts, description, do in _TEXTS_ONLY if compressed else _STARTS:
         if beginning.startswith(starts):
             raise UserError(name, found=description, expected="rows of data", do=do)
+    for byte_order, odd in {"LE": 1, "BE": 0}.items():
+        if not compressed and len(start) >= 8 and not any(start[odd:64:2]) and all(start[1 - odd : 64 : 2]):
+            do = f"convert it, for instance with `iconv -f UTF-16{byte_order} -t UTF-8`"
+            raise UserError(name, found="text in UTF-16", expected="rows of data", do=do)

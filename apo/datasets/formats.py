@@ -5,9 +5,9 @@ from collections import Counter
 from typing import Any
 
 from apo.core.records import Row
-from apo.datasets.context import filled
 from apo.datasets.fields import (
     bad_value,
+    filled,
     is_list_of_texts,
     number_in,
     query_in,

@@ -22,7 +22,9 @@ ROW_ISSUES = IssueTable(
         IssueCode("no_dialogue", "A text that should be a whole dialogue is not one.", MALFORMED),
         IssueCode("role_order", "A conversation is not a list of messages in turn.", MALFORMED),
         IssueCode("turn_mark", "A message holds the mark of a turn.", MALFORMED),
-        IssueCode("unsupported_message", "A message has a tool call, an image or another medium.", MALFORMED),
+        IssueCode(
+            "unsupported_message", "A message has a tool call, a file, an image or another medium.", MALFORMED
+        ),
         IssueCode("missing_golden", "A golden answer is null or absent.", MALFORMED),
         IssueCode("two_golden", "A query has two different golden answers.", MALFORMED),
         IssueCode("two_queries", "A comparison has responses to different queries.", MALFORMED),
@@ -34,7 +36,8 @@ ROW_ISSUES = IssueTable(
         IssueCode("unwanted_answer", "A demonstration is flagged as one that nobody wants.", SUSPICIOUS),
         IssueCode(
             "unsupported_column",
-            "A column with a part of the dialogue is not read: images, audio, video, tools, a context.",
+            "A part of the dialogue is not read: a column with images, audio, video, tools or a context, "
+            "or an image that a text marks.",
             SUSPICIOUS,
         ),
         IssueCode(
@@ -47,7 +50,7 @@ ROW_ISSUES = IssueTable(
             "A response of a comparison goes on with a human turn; `cut` ends it there, as samples are.",
             (*SUSPICIOUS, "cut"),
         ),
-        IssueCode("json_text", "A whole response is a JSON list or object.", SUSPICIOUS),
+        IssueCode("json_text", "A whole response is JSON, or a list as Python writes it.", SUSPICIOUS),
         IssueCode("too_long", "A text has more than a million characters.", SUSPICIOUS),
         IssueCode("duplicate_responses", "Some responses of a comparison are the same.", SUSPICIOUS),
         IssueCode("sample_count", "A query has another number of samples than the first row.", SUSPICIOUS),

@@ -51,6 +51,10 @@ class JsonList:
         if self._next_char():
             raise ValueError("text behind the list")
 
+    def rest(self) -> str:
+        """The beginning of the text that is not parsed yet, for a message."""
+        return self._text[self._position : self._position + 200]
+
     def _expect(self, char: str) -> None:
         if self._next_char() != char:
             raise ValueError(f"no {char!r}" + (f" but {self._next_char()!r}" if self._next_char() else ""))

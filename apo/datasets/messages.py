@@ -9,16 +9,33 @@ from typing import Any
 from apo.core.dialogue import ASSISTANT, HUMAN, messages_to_dialogue
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.fields import as_row_error, bad_value, shortened, text_in, type_and_value
+from apo.datasets.fields import (
+    as_row_error,
+    bad_value,
+    filled,
+    is_unread,
+    no_list,
+    shortened,
+    text_in,
+    type_and_value,
+)
 
 ROLE_KEYS = ("role", "from", "speaker", "author")
-CONTENT_KEYS = ("content", "value", "text", "message")
+CONTENT_KEYS = ("content", "value", "text", "message", "parts", "utterance")
+_TEXT_TYPES = ("text", "input_text", "output_text")  # of a part
 _ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "customer"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "model", "bot", "ai", "chatbot"), "assistant"),
     "system": "system",
 }
 _CALLS = ("tool_calls", "function_call", "tool_call")
+# Keys with what is no text.
+MEDIA = tuple(
+    medium + end
+    for medium in ("image", "audio", "video")
+    for end in ("", "s", "_path", "_paths", "_url", "_urls", "_file", "_files")
+)
+_MESSAGE_MEDIA = (*MEDIA, "file", "files", "attachment", "attachments")
 _QUESTIONS = ("user", "human", "prompt", "question", "instruction", "input", "query")
 _ANSWERS = ("assistant", "gpt", "response", "answer", "output", "bot")
 
@@ -26,7 +43,7 @@ _ANSWERS = ("assistant", "gpt", "response", "answer", "output", "bot")
 def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
     """Messages as {role, content}, from any common names of keys and roles, or from a single message."""
     if isinstance(value, dict):
-        value = [value]
+        value = [text_in(value, key, where) if is_unread(value) else value]
     if not isinstance(value, list):
         raise bad_value("role_order", where, key, type_and_value(value), "a list of messages")
     if len(value) > 1 and all(isinstance(turn, str) for turn in value):
@@ -63,20 +80,30 @@ def _first_value(message: Row, keys: Sequence[str]) -> Any:
     return next((message[key] for key in keys if message.get(key) is not None), None)
 
 
+def _content_of(message: Row) -> Any:
+    """The first content that is not blank; a blank one if there is no other."""
+    contents = [message[key] for key in CONTENT_KEYS if message.get(key) is not None]
+    return next(filter(filled, contents), contents[0] if contents else None)
+
+
 def _message(message: Any, key: str, where: str) -> dict[str, str]:
     if not is_message(message):
         found = _message_text(message, key)
         raise RowError("role_order", where, found=found, expected="{'role': ..., 'content': text}")
     _check_media(message, key, where)
     role = _role_of(message)
-    content = _joined_parts(_first_value(message, CONTENT_KEYS))
-    if role not in ("system", "user", "assistant") or not isinstance(content, str):
+    content = _joined_parts(_content_of(message))
+    is_role = role in ("system", "user", "assistant")
+    if not is_role or not isinstance(content, str):
+        do = (
+            "write its text under 'content'" if is_role else "fix it, or write its role in one of these words"
+        )
         raise RowError(
             "role_order",
             where,
             found=_message_text(message, key),
             expected="{'role': 'system', 'user' or 'assistant', 'content': text}",
-            do="fix the message, or write its role in one of these words",
+            do=do,
         )
     if HUMAN in content or ASSISTANT in content:
         raise RowError(
@@ -90,12 +117,13 @@ def _message(message: Any, key: str, where: str) -> dict[str, str]:
 
 
 def _check_media(message: Row, key: str, where: str) -> None:
-    """Raises RowError for a message with a tool call, the result of one, or an image."""
-    content = _first_value(message, CONTENT_KEYS)
-    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    kinds = [part.get("type") for part in parts]
-    media = next((kind for kind in kinds if isinstance(kind, str) and kind not in ("text", "")), "")
+    """Raises RowError for a message with a tool call, the result of one, an image or a file."""
+    contents = [message.get(name) for name in CONTENT_KEYS]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    kinds = [part.get("type") for part in [*parts, *contents] if isinstance(part, dict)]
+    media = next((kind for kind in kinds if isinstance(kind, str) and kind not in (*_TEXT_TYPES, "")), "")
     calls = next((name for name in _CALLS if message.get(name)), "")
+    calls = calls or next((name for name in _MESSAGE_MEDIA if filled(message.get(name))), "")
     tool = _role_of(message).lower() in ("tool", "function", "function_call", "observation", "ipython")
     if media or calls or tool:
         found = f"a part of type {media[:40]!r}" if media else f"{calls!r}" if calls else "the role of a tool"
@@ -110,6 +138,10 @@ def _check_media(message: Row, key: str, where: str) -> None:
 
 def _joined_parts(content: Any) -> Any:
     """A content of text parts as one text, each part a paragraph; any other content as it is."""
+    if isinstance(content, dict):
+        content = (
+            content.get("parts", [content]) if content.get("content_type", "text") == "text" else content
+        )
     if not isinstance(content, list) or not content:
         return content
     texts = [_text_of_part(part) for part in content]
@@ -118,7 +150,7 @@ def _joined_parts(content: Any) -> Any:
 
 def _text_of_part(part: Any) -> Any:
     """The text of {type: text, text}, other keys of it empty: no image, no file."""
-    if not isinstance(part, dict) or part.get("type", "text") != "text":
+    if not isinstance(part, dict) or part.get("type", "text") not in _TEXT_TYPES:
         return part if isinstance(part, str) else None
     filled = {key: value for key, value in part.items() if value and key != "type"}
     is_text = filled.keys() <= {"text"} or filled.keys() <= {"value"}
@@ -153,7 +185,7 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
         value = [value]
     if not isinstance(value, list):
         expected = "a list of messages, of [question, answer] pairs or of texts by turns"
-        raise bad_value("role_order", where, key, type_and_value(value), expected)
+        raise no_list("role_order", where, key, value, expected)
     if all(isinstance(turn, str) for turn in value):
         value = [value[number : number + 2] for number in range(0, len(value), 2)]
     messages = []
@@ -175,6 +207,12 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
 
 _NAMES = "|".join((*ROLE_KEYS, "content", "value"))
 _MESSAGES = re.compile(rf"""\s*(?:\[\s*)?\{{\s*(["'])({_NAMES})\1\s*:""")
+# A message whose role, one of ours, stands behind an id and the like.
+_LATER_ROLE = re.compile(
+    rf"""\s*(?:\[\s*)?\{{\s*["'].{{,400}}?(["'])(?:{"|".join(ROLE_KEYS)})\1\s*:\s*["'](?:{"|".join(_ROLES)})["']""",
+    re.DOTALL | re.IGNORECASE,
+)
+_CONTENT = re.compile(rf"""["'](?:{"|".join(CONTENT_KEYS)})["']\s*:""")
 # Columns that hold lists or records where a set has them.
 _CONTAINERS = frozenset(
     [
@@ -207,7 +245,7 @@ def decode_containers(row: Row, where: str, counts: Counter[str]) -> Row:
     for key, value in row.items():
         if not isinstance(value, str):
             continue
-        has_messages = _MESSAGES.match(value)
+        has_messages = _holds_messages(value)
         if not has_messages and not (key in _CONTAINERS and value.lstrip().startswith(("[", "{"))):
             continue
         try:
@@ -224,6 +262,11 @@ def decode_containers(row: Row, where: str, counts: Counter[str]) -> Row:
         row = row | {key: decoded}
         counts["conversations_in_texts" if has_messages else "lists_in_texts"] += 1
     return row
+
+
+def _holds_messages(value: str) -> bool:
+    """Whether a text begins as messages do, in JSON or as Python writes them."""
+    return bool(_MESSAGES.match(value) or (_LATER_ROLE.match(value) and _CONTENT.search(value)))
 
 
 def _is_conversation(value: Any) -> bool:

@@ -27,10 +27,10 @@ _ERROR_PREFIX = b"bad "  # ... or the beginning of that line; a row begins with 
 
 
 def parquet_rows(path: Path, name: str) -> Iterator[Row]:
-    """Rows as dicts, without null values.
+    """Rows as dicts, without the columns that are null in all rows.
 
-    A column without texts and numbers is not read: its value is {"not read": its type}. Of a record, only
-    the fields with texts and numbers are read.
+    A column without texts and numbers is not read: its value is {"not read": its type}, and so is the value
+    of such a field of a record, unless the field is null in all rows.
 
     Raises:
         UserError: The file is no complete parquet file, or decompresses to more than a bound.
@@ -80,15 +80,25 @@ def rows_of(path: Path) -> Iterator[Row]:
             for name, leaf_kinds in kinds
             if not any(map(_is_plain, leaf_kinds))
         }
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+        used = {
+            name
+            for number, name in enumerate(name for name, leaf_kinds in kinds for _ in leaf_kinds)
+            if not all(_is_null(group.column(number)) for group in groups)
+        }
         encoded = {name for name in names if _holds_json(file.schema_arrow.field(name).type)}
-        for group in range(file.num_row_groups):
-            longest = _longest_repeated(file.metadata.row_group(group))
+        for number, group in enumerate(groups):
+            longest = _longest_repeated(group)
             rows = max(1, min(_BATCH_ROWS, _AT_ONCE // max(longest, 1)))
-            for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
+            nulls = map(_is_null, map(group.column, range(len(leaves))))
+            parts = {name: _unread_parts(file.schema_arrow.field(name).type, nulls) for name in names}
+            parts = {name: part for name, part in parts.items() if part and name not in unread}
+            for batch in file.iter_batches(rows, row_groups=[number], columns=columns, use_threads=False):
                 for row in batch.to_pylist():
                     for key in encoded & row.keys():
                         row[key] = _decoded(row[key], file.schema_arrow.field(key).type)
-                    yield {key: value for key, value in row.items() if value is not None} | unread
+                    row |= {key: _with_unread(row[key], part) for key, part in parts.items()}
+                    yield {key: row[key] for key in row if row[key] is not None or key in used} | unread
 
 
 def _leaves(kind: Any) -> Iterator[Any]:
@@ -97,7 +107,7 @@ def _leaves(kind: Any) -> Iterator[Any]:
 
     if isinstance(kind, BaseExtensionType):
         yield from _leaves(kind.storage_type)
-    elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+    elif _is_list(kind):
         yield from _leaves(kind.value_type)
     elif types.is_struct(kind):
         for number in range(kind.num_fields):
@@ -108,13 +118,60 @@ def _leaves(kind: Any) -> Iterator[Any]:
         yield kind.value_type if types.is_dictionary(kind) else kind
 
 
+def _is_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    kinds = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view)
+    return any(is_kind(kind) for is_kind in kinds)
+
+
+def _is_null(column: Any) -> bool:
+    """Whether all values of a column of a row group are null, as far as its statistics say."""
+    statistics = column.statistics
+    return bool(statistics and statistics.has_null_count and statistics.null_count == column.num_values)
+
+
+def _unread_parts(kind: Any, nulls: Iterator[bool]) -> Any:
+    """What is not read of a type: the fields of its records, by name; the name of a type; None for nothing.
+
+    Args:
+        kind: The type.
+        nulls: Whether all values are null, for each of the columns of the file, from the first of this type.
+    """
+    from pyarrow import BaseExtensionType, types
+
+    if isinstance(kind, BaseExtensionType):
+        return _unread_parts(kind.storage_type, nulls)
+    if _is_list(kind):
+        return _unread_parts(kind.value_type, nulls)
+    if types.is_struct(kind):
+        fields = [kind.field(number) for number in range(kind.num_fields)]
+        parts = {field.name: _unread_parts(field.type, nulls) for field in fields}
+        return {name: part for name, part in parts.items() if part} or None
+    leaves = list(_leaves(kind))
+    are_null = [next(nulls) for _ in leaves]
+    return None if all(are_null) or _is_plain(leaves[0]) else str(kind)[:60]
+
+
+def _with_unread(value: Any, part: Any) -> Any:
+    """A value whose records say which fields are not read."""
+    if isinstance(value, list):
+        return [_with_unread(element, part) for element in value]
+    if not isinstance(value, dict):
+        return value
+    return value | {
+        key: _with_unread(value[key], unread) if key in value else {"not read": str(unread)[:60]}
+        for key, unread in part.items()
+    }
+
+
 def _holds_json(kind: Any) -> bool:
     """Whether a type is arrow.json, or a list or record with it."""
     from pyarrow import JsonType, types
 
     if types.is_struct(kind):
         return any(_holds_json(kind.field(number).type) for number in range(kind.num_fields))
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+    if _is_list(kind):
         return _holds_json(kind.value_type)
     return isinstance(kind, JsonType)
 
@@ -140,8 +197,9 @@ def _is_plain(kind: Any) -> bool:
     """Whether values are texts or numbers; others are not read."""
     from pyarrow import types
 
-    plain = (types.is_string, types.is_large_string, types.is_boolean, types.is_integer, types.is_null)
-    return kind is not None and any(is_type(kind) for is_type in (*plain, types.is_float32, types.is_float64))
+    texts = (types.is_string, types.is_large_string, types.is_string_view)
+    numbers = (types.is_boolean, types.is_integer, types.is_floating, types.is_decimal, types.is_null)
+    return kind is not None and any(is_type(kind) for is_type in (*texts, *numbers))
 
 
 def _longest_repeated(group: Any) -> int:
@@ -180,7 +238,7 @@ def main(path: Path) -> None:
 
     try:
         for row in rows_of(path):
-            out.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            out.write(json.dumps(row, ensure_ascii=False, default=float).encode() + b"\n")
         out.write(_END_LINE)
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError) as error:
         out.write(_ERROR_PREFIX + f"no readable parquet ({' '.join(str(error).split())[:240]})\n".encode())

@@ -1,7 +1,7 @@
 """Recognizes the format of an external file by the keys of its first row."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from apo.datasets.flags import flags_in
 from apo.datasets.messages import asks
 from apo.datasets.paired_columns import PairedColumns, paired_columns_in
 from apo.datasets.parsed import ByFirstRow, Names, Parse, Parser
-from apo.datasets.unsupported_rows import explain_unsupported
+from apo.datasets.unsupported_rows import explain_columns, explain_unsupported
 
 _ANY = re.compile(r".*", re.DOTALL)
 
@@ -218,6 +218,22 @@ def matching(row: Row, formats: Sequence[Format], *, is_named: bool = False) -> 
     ]
 
 
+def needed_nulls(row: Row, formats: Sequence[Format]) -> set[str]:
+    """The columns of a row of a parquet file that its format needs although they are null in this row."""
+    matches = matching(row, formats)
+    if len(matches) != 1 or matches == matching(without_nulls(row), formats):
+        return set()
+    try:
+        return {*matches[0].bind(row, "").names.values(), *matches[0].keys}
+    except UserError:  # two prompts, of which one may be null
+        return set()
+
+
+def without_nulls(row: Row, needed: Container[str] = ()) -> Row:
+    """A row without null values, but for the columns that its format needs."""
+    return {key: value for key, value in row.items() if value is not None or key in needed}
+
+
 def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = "") -> Format:
     """The format of a file, by its first row; `name` is the format that the user chose, "" for none.
 
@@ -232,6 +248,8 @@ def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = ""
             expected="'' or one of: " + "; ".join(format.described for format in formats),
             do="write the name of one of them, or '' and it is recognized",
         )
+    if by_columns := explain_columns(row, where):
+        raise by_columns
     matches = matching(row, allowed, is_named=bool(name))
     if len(matches) == 1:
         return matches[0]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row, utf8_error
+from apo.datasets.broken_files import check_binary, check_no_json, line_problem, list_problem
 from apo.datasets.compressed import MAX_ROW_BYTES, BoundedReader, open_decompressed
 from apo.datasets.csv_rows import DELIMITERS, table_rows
 from apo.datasets.fields import as_row_error
@@ -84,7 +85,9 @@ def _kind_of(path: Path, name: str) -> str:
 
 def _rows_of_kind(path: Path, kind: str, name: str) -> Iterator[LocatedRow]:
     with path.open("rb") as raw:
-        check_signature(raw.read(4096), name, compressed=kind == ".parquet" or kind != path.suffix)
+        signature = raw.read(4096)
+    check_signature(signature, name, compressed=kind == ".parquet" or kind != path.suffix)
+    check_binary(signature, path, name)
     if kind == ".parquet":
         for number, row in enumerate(parquet_rows(path, name), start=1):
             yield LocatedRow(number, f"{name}: row {number}", row)
@@ -98,6 +101,7 @@ def _rows_of_kind(path: Path, kind: str, name: str) -> Iterator[LocatedRow]:
     with open_decompressed(path) as data:
         bounded = BoundedReader(data, path, name)
         if kind in DELIMITERS:
+            check_no_json(beginning, name)
             yield from map(LocatedRow._make, table_rows(bounded, DELIMITERS[kind], name))
             return
         yield from (_listed_rows if is_list else _line_rows)(bounded, name)
@@ -126,7 +130,7 @@ def _line_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
                 where, found=f"{MAX_BLANK_LINES} blank lines", expected="rows", do="remove the blank lines"
             )
         if not blank:
-            yield LocatedRow(number, where, _parsed(line, where))
+            yield LocatedRow(number, where, _parsed(line, where, is_first=number == 1))
 
 
 def _check_not_indented(start: bytes, name: str) -> None:
@@ -152,19 +156,15 @@ def _check_not_indented(start: bytes, name: str) -> None:
         )
 
 
-def _parsed(line: bytes, where: str) -> Row | RowError:
+def _parsed(line: bytes, where: str, *, is_first: bool) -> Row | RowError:
     try:
-        row = DECODER.decode(line.decode())
+        text = line.decode()
+        row = DECODER.decode(text)
     except UnicodeDecodeError as error:
         return as_row_error("not_utf8", utf8_error(error, where))
     except (ValueError, RecursionError) as error:
-        return RowError(
-            "not_json",
-            where,
-            found=f"a line that is not JSON ({str(error)[:80]})",
-            expected="one JSON object a line",
-            do="fix or remove the line; a file cut off in the middle has to be downloaded again",
-        )
+        found, do = line_problem(text, error, is_first=is_first)
+        return RowError("not_json", where, found=found, expected="one JSON object a line", do=do)
     return row if isinstance(row, dict) else _no_object(row, where)
 
 
@@ -178,17 +178,13 @@ def _no_object(value: Any, where: str) -> RowError:
 
 
 def _listed_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:
-    number = 0
+    number, elements = 0, JsonList(data)
     try:
-        for number, row in enumerate(JsonList(data).elements(), start=1):
+        for number, row in enumerate(elements.elements(), start=1):
             where = f"{name}: row {number}"
             yield LocatedRow(number, where, row if isinstance(row, dict) else _no_object(row, where))
     except UnicodeDecodeError as error:
         raise utf8_error(error, name, after_row=number) from None
     except (ValueError, RecursionError) as error:
-        raise UserError(
-            name,
-            found=f"no JSON ({str(error)[:80]}) after row {number}",
-            expected="one list of objects",
-            do=_FETCH_AGAIN,
-        ) from None
+        found, do = list_problem(elements.rest(), error, number)
+        raise UserError(name, found=found, expected="one list of objects", do=do) from None

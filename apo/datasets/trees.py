@@ -11,6 +11,8 @@ from typing import Any
 from apo.core.errors import RowError
 from apo.core.records import Row
 from apo.datasets.column_use import NOT_READ
+from apo.datasets.csv_rows import Cell
+from apo.datasets.fields import number_of_cell
 from apo.datasets.rows import LocatedRow
 
 _ROLES = {
@@ -81,8 +83,8 @@ def _trees(rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, list[Row]]]
                 yield start, _roots(tree)
                 finished.add(last_id)
             tree, start, last_id = {}, located, tree_id
-        row = row | {"replies": []}
-        message_id, parent_id = str(row.get("message_id")), row.get("parent_id")
+        message_id, parent_id = str(row.get("message_id")), _parent_of(row)
+        row = row | {"replies": [], "parent_id": parent_id}
         is_orphan = parent_id is not None and str(parent_id) not in tree
         if tree_id in finished or message_id in tree or is_orphan:
             yield located._replace(row=_out_of_order(located.where)), []
@@ -92,6 +94,13 @@ def _trees(rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, list[Row]]]
             tree[str(parent_id)]["replies"].append(row)
     if start is not None:
         yield start, _roots(tree)
+
+
+def _parent_of(row: Row) -> Any:
+    """The id of the parent; None for a root, which is blank in a table."""
+    parent = row.get("parent_id")
+    is_none = parent != parent or (isinstance(parent, Cell) and parent.strip().lower() in ("", "null", "nan"))
+    return None if is_none else parent
 
 
 def _roots(tree: dict[str, Row]) -> list[Row]:
@@ -123,13 +132,24 @@ def _ranked_below(root: Any, counts: Counter[str], where: str) -> Iterator[Row]:
         stack += [(reply, messages) for reply in reversed(replies)]
         if node.get("role") not in ("prompter", "user", "human"):
             continue
-        present = [entry for entry in replies if isinstance(entry, dict) and not entry.get("deleted")]
-        ranked = [entry for entry in present if _is_rank(entry.get("rank"))]
+        present = [entry for entry in replies if isinstance(entry, dict) and not _is_deleted(entry)]
+        ranked = [(entry, rank) for entry in present if _is_rank(rank := _rank_of(entry))]
         counts["replies_alone"] += len(replies) == 1
         counts["replies_without_rank"] += len(replies) - len(ranked) if len(replies) > 1 else 0
         if len(ranked) > 1:
-            answers = [{"text": entry.get("text"), "rank": entry["rank"]} for entry in ranked]
+            answers = [{"text": entry.get("text"), "rank": rank} for entry, rank in ranked]
             yield {"prompt": messages, "answers": answers}
+
+
+def _rank_of(entry: Row) -> Any:
+    """The rank, which may be written as a text."""
+    rank = entry.get("rank")
+    return number_of_cell(Cell(rank)) if isinstance(rank, str) else rank
+
+
+def _is_deleted(entry: Row) -> bool:
+    deleted = entry.get("deleted")
+    return bool(deleted) and str(deleted).strip().lower() not in ("false", "0", "no", "null", "nan")
 
 
 def _is_rank(value: Any) -> bool:

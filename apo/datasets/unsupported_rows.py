@@ -5,6 +5,7 @@ from typing import Any
 
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.datasets.columns import PROMPTS
 from apo.datasets.fields import is_list_of_texts
 from apo.datasets.flags import flags_in
 from apo.datasets.messages import is_message, unrated_advice
@@ -27,10 +28,57 @@ def explain_unsupported(row: Row, where: str, *, is_known: Callable[[Row], bool]
     """
     return (
         _wrapper(row, where, is_known)
+        or _rows_by_id(row, where, is_known)
         or _misspelled_key(row, where)
         or _single_answer(row, where)
         or _unknown_list(row, where)
         or _unrated_answers(row, where)
+    )
+
+
+def explain_columns(row: Row, where: str) -> UserError | None:
+    """The error for a whole file as one object with its columns; None for a row.
+
+    pandas writes {column: {"0": value}} by default, and {columns, data} as `split`. Other tools write
+    {column: [values]}.
+    """
+    values, orientation = list(row.values()), ""
+    keys = [value.keys() for value in values if isinstance(value, dict)]
+    if keys and len(keys) == len(values) and keys[0] and all(key.isdecimal() for key in keys[0]):
+        orientation = "each with its values by number" if keys.count(keys[0]) == len(keys) else ""
+    elif (
+        {"columns", "data"} <= row.keys()
+        and isinstance(row["data"], list)
+        and is_list_of_texts(row["columns"])
+    ):
+        orientation = "with all values under 'data'"
+    elif not row.keys().isdisjoint(PROMPTS) and all(map(is_list_of_texts, values)):
+        counts = {len(value) for value in values}
+        orientation = "each with a list of its values" if len(counts) == 1 and counts != {1} else ""
+    if not orientation:
+        return None
+    return UserError(
+        where,
+        found=f"one object with the columns of the whole file, {orientation}",
+        expected="the rows: a list of objects, or one object a line",
+        do="write the file by rows, for instance with pandas: "
+        "`frame.to_json(FILE, orient='records', lines=True)`",
+    )
+
+
+def _rows_by_id(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserError | None:
+    """One object that holds the rows of the whole file under their ids."""
+    if (
+        not row
+        or not all(isinstance(value, dict) for value in row.values())
+        or not is_known(row[next(iter(row))])
+    ):
+        return None
+    return UserError(
+        where,
+        found=f"one object with {len(row):,} rows under their ids ({next(iter(row))[:40]!r}, ...)",
+        expected="the rows themselves: a list of objects, or one object a line",
+        do="write one row a line, for instance with `jq -c '.[]' FILE > rows.jsonl`",
     )
 
 

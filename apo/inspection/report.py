@@ -31,7 +31,7 @@ from apo.datasets.format_table import DEMONSTRATIONS
 from apo.datasets.issues import ROW_ISSUES
 from apo.datasets.messages import decode_containers
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
-from apo.datasets.recognize import Format, matching, recognize
+from apo.datasets.recognize import Format, matching, needed_nulls, recognize, without_nulls
 from apo.datasets.rows import file_rows
 from apo.datasets.settings import Data
 from apo.datasets.trees import is_tree
@@ -91,7 +91,10 @@ def formats_of(path: Path) -> list[Format]:
     for located in file_rows(path, str(path)):
         if isinstance(located.row, RowError):
             continue
-        row = decode_containers(translate_columns(located.row), located.where, Counter())
+        row = located.row
+        if path.suffix == ".parquet":
+            row = without_nulls(row, needed_nulls(row, DEMONSTRATIONS))
+        row = decode_containers(translate_columns(row), located.where, Counter())
         if is_tree(row):
             row = {"prompt": [], "answers": []}  # the keys of the rows that a tree becomes
         return matching(row, DEMONSTRATIONS) or [recognize(row, DEMONSTRATIONS, located.where)]

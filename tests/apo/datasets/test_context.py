@@ -76,6 +76,11 @@ MEDIA = {
     "audios": ["a.wav"],
     "tools": '[{"name": "search"}]',
     "videos": [{"path": "a.mp4"}],
+    "image_path": "a.png",
+    "image_urls": ["https://a.org/a.png"],
+    "image_id": 7,
+    "pixel_values": [[0.5]],
+    "available_tools": [{"name": "search"}],
 }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from apo.core.errors import UserError
-from tests.helpers.reading import ordered, read
+from tests.helpers.reading import WHY, ordered, read
 
 DAMAGED = {
     "a.csv": (b'prompt,chosen,rejected\nWhy?,"good,bad\n', "no row of a table"),
@@ -13,6 +13,7 @@ DAMAGED = {
     "c.csv": (b"prompt,chosen,rejected\nWhy?,good\n", "found 2 values"),
     "d.csv": (b"prompt,chosen,rejected\n\xfc,a,b\n", "not UTF-8"),
     "e.csv": (b"prompt,chosen,rejected\n", "no rows"),
+    "f.csv": (b"prompt,,chosen,rejected\n1,2,3,4\n", "a column without a name"),
 }
 
 
@@ -37,3 +38,19 @@ def test_table_rows_reads_numbers_quotes_and_line_breaks(tmp_path: Path) -> None
         '"[""bad""]","[""good""]",0,1,0\n'
     )
     assert ordered(read(path).records[0]) == "good > bad"
+
+
+@pytest.mark.parametrize(("first", "name"), [("", "Unnamed: 0"), (",Unnamed: 0", "Unnamed: 0.1")])
+def test_table_rows_reads_the_index_that_pandas_writes(tmp_path: Path, first: str, name: str) -> None:
+    lines = [f"{first},prompt,chosen,rejected", f"0{first and ',0'},Why?,good,bad"]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    result = read(tmp_path / "x.csv")
+    assert result.ranked == [(WHY, "good > bad")]
+    assert result.columns[name] == "not read"
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_table_rows_finds_the_delimiter_beside_a_comma_in_quotes(tmp_path: Path, mark: str) -> None:
+    lines = [["prompt", "chosen", "rejected", '"note, or tag"'], ["Why?", "good", "bad", "x"]]
+    (tmp_path / "x.csv").write_text("".join(mark.join(line) + "\n" for line in lines))
+    assert read(tmp_path / "x.csv").ranked == [(WHY, "good > bad")]

@@ -8,7 +8,7 @@ import pytest
 
 from apo.core.errors import UserError
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
-from tests.helpers.reading import FORMATS, GOOD, JOINED, WHY, answer, read_by, user, write
+from tests.helpers.reading import FORMATS, GOOD, JOINED, WHY, answer, read, read_by, user, write
 
 Reader = Callable[..., Any]
 
@@ -19,7 +19,7 @@ DAMAGED_ROWS: list[tuple[Reader, dict, dict, str]] = [
     (read_comparisons, GOOD, {**GOOD, "scores": [1.0, 10**400]}, "the score 1000"),
     (read_comparisons, GOOD, {**GOOD, "scores": [True, False]}, "the score True"),
     (read_comparisons, GOOD, {**GOOD, "scores": ["1", "0"]}, "the score '1'"),
-    (read_comparisons, GOOD, {**GOOD, "scores": None}, "NoneType None in 'scores'"),
+    (read_comparisons, GOOD, {**GOOD, "scores": None}, "null in 'scores'"),
     (read_comparisons, GOOD, {**GOOD, "responses": []}, "list [] in 'responses'"),
     (read_comparisons, GOOD, {**GOOD, "responses": "ab"}, "str 'ab' in 'responses'"),
     (read_comparisons, GOOD, {**GOOD, "responses": ["a", None]}, "null in 'responses'"),
@@ -142,5 +142,26 @@ def test_fields_name_a_damaged_row_of_parquet(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.parquet: row 2: found 1 values for 2 responses"):
         read_by(read_comparisons, path)
     path = write(tmp_path / "x.parquet", [GOOD, {**GOOD, "responses": None}])
-    with pytest.raises(UserError, match=r"x\.parquet: row 2: found keys \['query', 'scores'\]"):
+    with pytest.raises(UserError, match=r"x\.parquet: row 2: found null in 'responses'"):
         read_by(read_comparisons, path)
+
+
+LISTS = {"responses": "['good', 'bad']", "scores": "array([1, 0])"}
+
+
+@pytest.mark.parametrize("column", LISTS)
+def test_list_in_names_a_list_that_python_wrote_as_a_text(tmp_path: Path, column: str) -> None:
+    with pytest.raises(UserError, match=rf"a list written as a text .* in '{column}'.*as JSON Lines"):
+        read(tmp_path, [{**GOOD, column: LISTS[column]}])
+
+
+def test_earlier_turns_names_a_history_that_python_wrote_as_a_text(tmp_path: Path) -> None:
+    row = {"prompt": "Why?", "chosen": "a", "rejected": "b", "history": "[('Hi', 'Hello')]"}
+    with pytest.raises(UserError, match=r"a list written as a text .* in 'history'"):
+        read(tmp_path, [row])
+
+
+def test_text_in_says_what_to_do_about_a_column_that_is_not_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", [{"prompt": b"Why?", "chosen": "a", "rejected": "b"}])
+    with pytest.raises(UserError, match=r"a column that is not read \(binary\).*write the column as texts"):
+        read(path)

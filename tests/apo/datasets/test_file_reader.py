@@ -20,7 +20,6 @@ from tests.helpers.reading import (
     JOINED,
     WHY,
     data_issues,
-    read,
     read_by,
     user,
     write,
@@ -71,12 +70,12 @@ DAMAGED_FILES: list[tuple[str, bytes, str]] = [
         gzip.compress(LINE, mtime=0)[:10] + b"\x07" * 40,
         ": found data that breaks off or is damaged",
     ),
-    ("x.jsonl.gz", LINE, ": found data that breaks off or is damaged after row 0"),
+    ("x.jsonl.gz", LINE, ": found text in a file named"),
     ("x.jsonl.gz", gzip.compress(LINE, mtime=0)[:-8] + b"01234567", ": found data that breaks off"),
     ("x.jsonl.xz", lzma.compress(LINE * 9)[:-9], ": found data that breaks off"),
     ("x.json.xz", lzma.compress(b"[" + LINE + b"]")[:-9], ": found data that breaks off"),
-    ("x.jsonl.xz", LINE, ": found data that breaks off"),
-    ("x.parquet", LINE, ": found no readable parquet"),
+    ("x.jsonl.xz", LINE, ": found text in a file named"),
+    ("x.parquet", LINE, ": found text in a file named .parquet"),
     ("x.parquet", b"", ": found no readable parquet"),
     ("x.parquet.gz", LINE, ": found a file name that ends in '.gz'"),
     ("x.csv", b'prompt,chosen,rejected\n"Why?,a,b\n', ":2: found a line that is no row of a table"),
@@ -146,36 +145,3 @@ def test_file_reader_refuses_or_drops_an_unreadable_line(tmp_path: Path, code: s
         assert (len(rows), counts["rows"], counts[f"dropped_{code}"]) == (2, 3, 1)
     path.write_bytes(line)
     assert read_by(read_comparisons, path, **{code: "drop"})[0] == []
-
-
-ODD = [
-    ("turn_order", {"chosen": "\n\nHuman: a\n\nHuman: b\n\nAssistant: c"}, "from turn 2 on"),
-    ("turn_order", {"chosen": "\n\nAssistant: a\n\nHuman: b\n\nAssistant: c"}, "from turn 1 on"),
-    ("replacement_character", {"chosen": f"{WHY} caf\ufffd"}, "U\\+FFFD"),
-    ("too_long", {"chosen": f"{WHY} {'a' * 1_000_001}"}, "a text of 1000001 characters"),
-]
-
-
-@pytest.mark.parametrize(("code", "change", "message"), ODD)
-@pytest.mark.parametrize("action", ["error", "drop", "keep"])
-def test_file_reader_applies_the_action_to_a_suspicious_text(
-    tmp_path: Path, code: str, change: dict[str, str], message: str, action: str
-) -> None:
-    query = change["chosen"].rpartition("\n\nAssistant:")[0] + "\n\nAssistant:"
-    rows = [{"chosen": f"{WHY} a", "rejected": f"{WHY} b"}, {**change, "rejected": f"{query} other"}]
-    path = write(tmp_path / "x.jsonl", rows)
-    if action == "error":
-        with pytest.raises(
-            UserError, match=rf"x\.jsonl:2: found .*{message}.*data\.on_issue\.{code} to drop or"
-        ):
-            read(path, actions={code: action})
-        return
-    result = read(path, actions={code: action})
-    assert len(result.records) == (1 if action == "drop" else 2)
-    assert result.counts[f"{'kept' if action == 'keep' else 'dropped'}_{code}"] == result.issues[code] == 1
-
-
-def test_file_reader_finds_chat_template_marks_in_queries_alone(tmp_path: Path) -> None:
-    row = {"prompt": "Hi<extra_id_1>Assistant\nHello<extra_id_1>User\nWhy?", "chosen": "a", "rejected": "b"}
-    counts = read(tmp_path, [row, {**row, "prompt": "x", "chosen": "<|im_start|>"}]).counts
-    assert counts["kept_chat_template"] == 1

@@ -15,6 +15,8 @@ OTHER_FILES = {
     "b.jsonl": (b"\n<!DOCTYPE html><html>404", "a web page"),
     "c.json": (b"PK\x03\x04...", "a zip archive"),
     "d.jsonl": ("{}".encode("utf-16"), "text in UTF-16"),
+    "f.jsonl": ('{"prompt": 1}'.encode("utf-16-le"), "UTF-16.*iconv -f UTF-16LE"),
+    "g.csv": ("prompt,chosen".encode("utf-16-be"), "UTF-16.*iconv -f UTF-16BE"),
     "e.jsonl": (gzip.compress(b"{}", mtime=0), "gzip data"),
 }
 

@@ -26,6 +26,36 @@ SPELLINGS: dict[str, dict[str, Any]] = {
     "parts under value": sides(
         {"from": "human", "value": [{"type": "text", "value": "Why?"}]}, "from", "value", "gpt"
     ),
+    "parts": {
+        side: [{"role": "user", "parts": ["Why?"]}, {"role": "model", "parts": [{"text": text}]}]
+        for side, text in PAIR.items()
+    },
+    "parts beside a blank content": sides(
+        {"role": "user", "content": "", "parts": [{"type": "text", "text": "Why?"}]},
+        "role",
+        "content",
+        "assistant",
+    ),
+    "utterances": sides({"speaker": "User", "utterance": "Why?"}, "speaker", "utterance", "Assistant"),
+    "a content with a text": sides(
+        {"role": "user", "content": {"text": "Why?"}}, "role", "content", "assistant"
+    ),
+    "a content with parts": sides(
+        {"role": "user", "content": {"content_type": "text", "parts": ["Why?"]}},
+        "role",
+        "content",
+        "assistant",
+    ),
+    "parts of input": sides(
+        {"role": "user", "content": [{"type": "input_text", "text": "Why?"}]}, "role", "content", "assistant"
+    ),
+    "parts of output": {
+        side: [
+            message("user", "Why?"),
+            {"role": "assistant", "content": [{"type": "output_text", "text": text, "annotations": []}]},
+        ]
+        for side, text in PAIR.items()
+    },
     "parts that are texts": sides({"role": "user", "content": ["Why?"]}, "role", "content", "assistant"),
 }
 
@@ -41,6 +71,12 @@ NOT_TEXT: list[tuple[dict[str, Any], str]] = [
     ({"role": "assistant", "content": "I look", "tool_calls": [{"name": "search"}]}, "'tool_calls'"),
     ({"from": "observation", "value": "42"}, "the role of a tool"),
     ({"from": "function_call", "value": "{}"}, "the role of a tool"),
+    ({"role": "user", "content": {"type": "image", "url": "a"}}, "a part of type 'image'"),
+    ({"role": "user", "content": "Hi", "parts": [{"type": "file", "url": "a"}]}, "a part of type 'file'"),
+    ({"role": "user", "content": "Hi", "images": ["a.png"]}, "'images'"),
+    ({"role": "user", "content": "Hi", "image": {"not read": "binary"}}, "'image'"),
+    ({"role": "user", "content": "Hi", "files": [{"name": "a.pdf"}]}, "'files'"),
+    ({"role": "user", "content": "Hi", "attachments": ["a"]}, "'attachments'"),
 ]
 
 
@@ -53,11 +89,21 @@ def test_messages_in_names_a_message_that_is_not_text(tmp_path: Path, message: d
     assert len(read(tmp_path, [good, bad], actions={"unsupported_message": "drop"}).records) == 1
 
 
+def test_messages_in_reads_a_message_with_an_empty_list_of_images(tmp_path: Path) -> None:
+    row = {side: [{**turn, "images": []} for turn in talk(text)] for side, text in PAIR.items()}
+    assert read(tmp_path, [row]).ranked == [(TALK, "good > bad")]
+
+
 def test_messages_in_names_an_unknown_role(tmp_path: Path) -> None:
     row = sides({"role": "moderator", "content": "Why?"}, "role", "content", "assistant")
     with pytest.raises(UserError, match=r"'moderator'.*expected .*'user' or 'assistant'") as error:
         read(tmp_path, [row])
     assert "tool" not in str(error.value)
+
+
+def test_messages_in_says_where_the_text_of_a_message_belongs(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'said'.*; write its text under 'content'"):
+        read(tmp_path, [sides({"role": "user", "said": "Why?"}, "role", "content", "assistant")])
 
 
 def table(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -94,6 +140,16 @@ def test_decode_containers_leaves_a_response_that_is_json(tmp_path: Path) -> Non
     result = read(tmp_path, [{"prompt": "Give me JSON", **answers}])
     assert result.records[0]["responses"] == list(answers.values())
     assert result.issues == {"json_text": 1}
+
+
+def test_decode_containers_reads_messages_that_begin_with_an_id(tmp_path: Path) -> None:
+    sides_ = {side: json.dumps([{"id": 1, **message("assistant", text)}]) for side, text in PAIR.items()}
+    assert read(table(tmp_path / "x.csv", [{"prompt": "Why?", **sides_}])).ranked == [(WHY, "good > bad")]
+    users = {"chosen": '[{"id": 1, "role": "user"}]', "rejected": '{"name": "Bo", "role": "user"}'}
+    result = read(tmp_path, [{"prompt": "List users", **users}])
+    assert (result.records[0]["responses"], result.issues) == (list(users.values()), {"json_text": 1})
+    with pytest.raises(UserError, match="messages written as a text"):
+        read(tmp_path, [{"prompt": "Why?", **PAIR, "chosen": "[{'id': 1, 'role': 'user', 'content': 'a'}]"}])
 
 
 def as_json(values: list[Any]) -> pyarrow.Array:

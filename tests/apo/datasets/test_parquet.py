@@ -88,7 +88,44 @@ def test_parquet_rows_reads_text_and_numbers_alone(tmp_path: Path) -> None:
 def test_parquet_rows_reads_the_texts_of_a_record(tmp_path: Path) -> None:
     talk = [{"role": "user", "content": "Why?", "image": b"x"}]
     records = rows(parquet(tmp_path / "x.parquet", {"chosen": [talk], "map": [{"a": 1}]}))
-    assert records == [{"chosen": [{"role": "user", "content": "Why?"}], "map": {"a": 1}}]
+    unread = {"image": {"not read": "binary"}}
+    assert records == [{"chosen": [{"role": "user", "content": "Why?"} | unread], "map": {"a": 1}}]
+
+
+def test_parquet_rows_marks_the_fields_of_a_record_that_are_not_read(tmp_path: Path) -> None:
+    """An image as `datasets` writes it, and one in a list; a field that is null in all rows is no image."""
+    import pyarrow
+
+    image = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    pictures = [{"bytes": b"x", "path": None}, None]
+    columns = {
+        "one": pyarrow.array(pictures, image),
+        "some": pyarrow.array([pictures[:1], []], pyarrow.list_(image)),
+    }
+    columns["none"] = pyarrow.array([{"bytes": None, "path": None}] * 2, image)
+    unread = {"path": None, "bytes": {"not read": "binary"}}
+    first, second = rows(parquet(tmp_path / "x.parquet", columns))
+    assert first == {"one": unread, "some": [unread], "none": {"path": None}}
+    assert second == {"one": None, "some": [], "none": {"path": None}}
+
+
+def test_parquet_rows_marks_a_map_in_a_list_of_records(tmp_path: Path) -> None:
+    import pyarrow
+
+    call = pyarrow.list_(pyarrow.map_(pyarrow.string(), pyarrow.string()))
+    kind = pyarrow.list_(pyarrow.struct([("role", pyarrow.string()), ("tool_calls", call)]))
+    columns = {"talk": pyarrow.array([[{"role": "assistant", "tool_calls": [[("name", "f")]]}]], kind)}
+    (row,) = rows(parquet(tmp_path / "x.parquet", columns))
+    assert row["talk"][0]["tool_calls"]["not read"].startswith("map<")
+
+
+def test_parquet_rows_reads_every_kind_of_text_and_number(tmp_path: Path) -> None:
+    import pyarrow
+
+    columns = {"view": pyarrow.array(["a"], pyarrow.string_view())}
+    for name, kind in {"decimal": pyarrow.decimal128(5, 2), "half": pyarrow.float16()}.items():
+        columns[name] = pyarrow.array([1.5]).cast(kind)
+    assert rows(parquet(tmp_path / "x.parquet", columns)) == [{"view": "a", "decimal": 1.5, "half": 1.5}]
 
 
 def test_parquet_rows_refuses_a_file_that_crashes_the_library(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from apo.core.errors import UserError
 from apo.datasets.readers import read_demonstrations
-from tests.helpers.reading import read
+from tests.helpers.reading import WHY, read
 
 FIELDS = {"lang": "en", "review_count": 3, "emojis": {"name": ["+1"]}}
 
@@ -108,3 +108,28 @@ def test_comparisons_in_names_a_broken_tree(tmp_path: Path) -> None:
     broken = TREE | {"prompt": TREE["prompt"] | {"replies": [3]}}
     with pytest.raises(UserError, match=r"x\.jsonl:2: found a reply that is no message"):
         read(tmp_path, [TREE, broken])
+
+
+RANKED = [
+    ("m1", None, "prompter", "Why?", None, False),
+    ("m2", "m1", "assistant", "bad", 1, False),
+    ("m3", "m1", "assistant", "gone", 2, True),
+    ("m4", "m1", "assistant", "good", 0, False),
+]
+
+
+def test_comparisons_in_reads_a_tree_in_a_table(tmp_path: Path) -> None:
+    """A root has a blank parent, ranks and `deleted` are texts, as pandas writes them."""
+    names = "message_id,parent_id,role,text,rank,deleted"
+    lines = [",".join("" if value is None else str(value) for value in row) for row in RANKED]
+    (tmp_path / "x.csv").write_text("\n".join([names, *lines]))
+    assert read(tmp_path / "x.csv").ranked == [(WHY, "good > bad")]
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_comparisons_in_reads_ranks_that_are_texts(tmp_path: Path, is_whole: bool) -> None:
+    names = ("message_id", "parent_id", "role", "text", "rank", "deleted")
+    rows = [dict(zip(names, row, strict=True)) for row in RANKED]
+    rows = [row | {"rank": None if row["rank"] is None else str(row["rank"])} for row in rows]
+    tree = [{"message_tree_id": "m1", "prompt": rows[0] | {"replies": rows[1:]}}]
+    assert read(tmp_path, tree if is_whole else rows).ranked == [(WHY, "good > bad")]

@@ -69,6 +69,36 @@ def test_explain_unsupported_says_how_an_ordered_list_is_read(tmp_path: Path, ke
     assert read(tmp_path, [row], columns=columns).ranked == [(WHY, "good > bad")]
 
 
+COLUMNS = {key: [row[key] for row in ROWS] for key in ROWS[0]}
+WHOLE_FILES: dict[str, tuple[dict[str, Any], str]] = {
+    "by id": ({f"q{n}": row for n, row in enumerate(ROWS)}, r"3 rows under their ids \('q0'.*jq -c '\.\[\]'"),
+    "by number": ({str(n): row for n, row in enumerate(ROWS)}, "3 rows under their ids"),
+    "pandas": (
+        {key: {str(n): text for n, text in enumerate(texts)} for key, texts in COLUMNS.items()},
+        "columns of the whole file, each with its values by number.*orient='records'",
+    ),
+    "pandas split": (
+        {"columns": [*ROWS[0]], "index": [0, 1, 2], "data": [[*row.values()] for row in ROWS]},
+        "columns of the whole file, with all values under 'data'.*orient='records'",
+    ),
+    "lists": (COLUMNS, "columns of the whole file, each with a list.*orient='records'"),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE_FILES)
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+def test_explain_columns_names_a_whole_file_in_one_object(tmp_path: Path, name: str, ending: str) -> None:
+    value, message = WHOLE_FILES[name]
+    (tmp_path / f"x.{ending}").write_text(json.dumps(value))
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / f"x.{ending}")
+
+
+def test_explain_columns_leaves_lists_of_answers(tmp_path: Path) -> None:
+    row = {"prompt": "Why?", "chosen": ["good", "fine"], "rejected": ["bad", "worse"]}
+    assert len(read(tmp_path, [row]).records) == 1
+
+
 def test_explain_unsupported_leaves_a_cut_off_line_as_that(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(json.dumps(ROWS[0]) + "\n" + json.dumps(ROWS[1])[:-9])
     with pytest.raises(UserError, match=r"x\.jsonl:2: found a line that is not JSON.*cut off"):
