@@ -76,7 +76,8 @@ def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: boo
     inputs = ("input",) if columns.get("prompt", "").rpartition(".")[2] == "instruction" else ()
     context = (*SYSTEM, *HISTORY, *MEDIA, *prompts, *inputs)
     remaining = [key for key in row if key not in (*context, *PROMPTS)] if keep_unmapped else []
-    for key in (*context, *remaining):
+    models = [] if keep_unmapped else [key for key in row if "model" in key.lower()]  # labels may name them
+    for key in (*context, *remaining, *models):
         if key in row and key not in mapped and key not in columns:
             yield key
 

@@ -17,12 +17,12 @@ from apo.datasets.column_use import ColumnUse, unread_part, unsupported_in
 from apo.datasets.columns import key_list, map_columns, translate_columns
 from apo.datasets.fields import text_in
 from apo.datasets.messages import decode_containers
-from apo.datasets.paired_columns import LabelError, label_meanings, label_text
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.query_ids import id_in
 from apo.datasets.recognize import Format, matching, recognize
 from apo.datasets.rows import LocatedRow, file_rows
 from apo.datasets.trees import comparisons_in, is_tree
+from apo.datasets.verdicts import LabelError, is_tie, label_key, label_meanings, label_text, model_error
 
 MAX_TEXT_CHARACTERS = 1_000_000  # of one query or response
 MAX_LABELS = 12  # values of a label that a message lists
@@ -166,7 +166,11 @@ class FileReader:
         if not self._labels or not self._binding.label:
             return row
         key, ends = self._binding.label
-        meaning = self._labels.get(label_text(row[key]))
+        meaning = self._labels.get(label_key(row[key]), "tie" if is_tie(row[key]) else None)
+        if error := model_error(row, key, ends, where):
+            if meaning is None:  # the row itself says which answer is meant
+                return row
+            raise error
         if meaning is None:
             error = LabelError(key, row[key], ends, where)
             error.code, error.expected = "bad_score", f"one of {', '.join(self._labels)}, as the labels say"
@@ -179,7 +183,7 @@ class FileReader:
         for located in file_rows(self._path, self._name):
             if not isinstance(located.row, RowError):
                 try:
-                    row, columns = located.row, self._options.columns
+                    row, columns = translate_columns(located.row), self._options.columns
                     if columns:
                         row = map_columns(row, columns, "", keep_unmapped=self._keep_unmapped)
                 except RowError:

@@ -113,6 +113,7 @@ COMPARISONS = [
         ByFirstRow(public.choose_paired_columns_parser),
         {},
         extra_keys="prompt, response_a, response_b, winner",
+        other_roles={r"model_?(name_)?[abAB012]": "model of an answer, which the label may name"},
     ),
 ]
 GOLDEN = [_format("golden", "golden", "query golden", formats.parse_golden, has_context=False)]

@@ -5,12 +5,11 @@
 number never means a letter: which of 0 and 1 means A differs from set to set, so `labels` has to say it.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from apo.core.errors import RowError, UserError
-from apo.datasets.fields import number_in, number_of_cell
+from apo.datasets.fields import number_in
+from apo.datasets.verdicts import verdict_of
 
 _ENDS = (("a", "b"), ("A", "B"), ("0", "1"), ("1", "2"))
 _ANSWERS = (
@@ -19,13 +18,6 @@ _ANSWERS = (
 )
 VERDICTS = ("winner", "preference", "preferred", "better", "better_response", "label", "choice")
 _GRADES = ("score", "rating", "reward")
-_NOUN = r"(?:(?:model|response|answer|completion|output|summary|assistant|candidate)[ _-]?)?"
-_ANSWER_NAME = re.compile(_NOUN + r"([ab012])", re.IGNORECASE)
-_TIE = re.compile(
-    r"tied?([ _(-].*)?|draw|equal(ly.*)?|same|similar|none|null|nan|n/a|no[ _]preference|undecided|unsure"
-    r"|(both|neither)([ _-].*)?|(all|both)?[ _]?(are)?[ _]?(bad|good)",
-    re.IGNORECASE,
-)
 
 
 class PairedColumns(NamedTuple):
@@ -79,79 +71,4 @@ def scores_of(row: dict[str, Any], columns: PairedColumns, where: str) -> list[f
     if len(columns.verdict) == 2:
         return [number_in(row[key], key, where) for key in columns.verdict]
     (key,) = columns.verdict
-    return verdict_in(row[key], key, (columns.first[-1], columns.second[-1]), where)
-
-
-def verdict_in(value: Any, key: str, ends: tuple[str, str], where: str) -> list[float]:
-    """The scores of two answers from a verdict: the name of one, its number, or a tie.
-
-    Args:
-        value: `model_a`, `A`, `response_1`, `first`, `tie`, `both_bad`; a number if the answers are numbered;
-            null or blank for no decision, which is a tie.
-        ends: The ends of the names of the answers: `("1", "2")`.
-
-    Raises:
-        LabelError: It is none of these.
-    """
-    value = number_of_cell(value)
-    if value is None or (isinstance(value, float) and value != value):
-        return [0.0, 0.0]
-    if isinstance(value, str):
-        label = value.strip()
-        if not label or _TIE.fullmatch(label):
-            return [0.0, 0.0]
-        match = _ANSWER_NAME.fullmatch(label)
-        name = match[1].lower() if match else {"first": "a", "second": "b"}.get(label.lower(), "")
-        for number, letter in enumerate("ab"):
-            if name in (letter, ends[number].lower()):
-                return [float(number == 0), float(number == 1)]
-    elif ends[0].isdecimal() and isinstance(value, int | float) and not isinstance(value, bool):
-        low = float(ends[0])
-        if low <= value <= low + 1:
-            return [low + 1 - float(value), float(value) - low]
-    raise LabelError(key, value, ends, where)
-
-
-class LabelError(RowError):
-    """A label, in the column `key`, that does not say which answer is better."""
-
-    def __init__(self, key: str, value: Any, ends: tuple[str, str], where: str) -> None:
-        is_number = isinstance(value, int | float)
-        kind = "" if is_number else f"{type(value).__name__} "
-        super().__init__(
-            "unknown_label" if is_number else "bad_score",
-            where,
-            found=f"{kind}{value!r:.40} in '{key}' for answers that end in {ends[0]!r} and {ends[1]!r}",
-            expected="a number of the better one, or its letter, or a tie",
-            do="write under data.files.labels (data.hub.labels) what each value means: "
-            f"{ends[0]}, {ends[1]} or tie",
-        )
-        self.key = key
-
-
-def label_meanings(labels: Mapping[Any, Any], ends: tuple[str, str], where: str) -> dict[str, str]:
-    """The meaning of each value of a label, as texts: the end of an answer's name, or `tie`.
-
-    Raises:
-        UserError: A meaning is none of these.
-    """
-    meanings = {label_text(value): str(meaning).strip() for value, meaning in labels.items()}
-    allowed = {end.lower() for end in ends} | {"a", "b", "tie"}
-    for value, meaning in meanings.items():
-        if meaning.lower() not in allowed:
-            raise UserError(
-                where,
-                found=f"{value}: {meaning!r:.40}",
-                expected=f"{ends[0]}, {ends[1]} or tie",
-                do="write which answer the value means, by the end of its name",
-            )
-    return meanings
-
-
-def label_text(value: Any) -> str:
-    """A label as a key for look-ups: 1 for 1, 1.0 and '1', true for True."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
+    return verdict_of(row, key, (columns.first, columns.second), where)

@@ -17,14 +17,16 @@ from apo.datasets.fields import (
     texts_in,
 )
 from apo.datasets.messages import answered, messages_in
-from apo.datasets.paired_columns import paired_columns_in, scores_of, verdict_in
+from apo.datasets.paired_columns import paired_columns_in, scores_of
 from apo.datasets.parsed import Names, Parse, ParsedRow
+from apo.datasets.verdicts import verdict_in, verdict_of
 
 
 def parse_indexed(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """Two responses and the index of the better one, as PKU-SafeRLHF has it."""
-    scores = verdict_in(row[names["better"]], names["better"], ("0", "1"), where)
-    return parse_answer_columns(row, ("response_0", "response_1"), scores, where, counts, names)
+    answers = ("response_0", "response_1")
+    scores = verdict_of(row, names["better"], answers, where)
+    return parse_answer_columns(row, answers, scores, where, counts, names)
 
 
 def parse_scored(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
@@ -43,10 +45,8 @@ def parse_strength(row: Row, where: str, counts: Counter[str], names: Names) -> 
 def parse_history(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """A post with two comments, label 1 where A is preferred, as the Stanford Human Preferences have it."""
     label = number_of_cell(row["labels"])
-    meaning = {0.0: "B", 1.0: "A"}.get(float(label)) if isinstance(label, int | float) else label
-    if meaning is None and label is not None:
-        raise bad_value("bad_score", where, "labels", f"{label!r:.40}", "1 where A is preferred, or 0")
-    scores = verdict_in(meaning, "labels", ("A", "B"), where)
+    meaning = {0.0: "B", 1.0: "A"}.get(label) if isinstance(label, int | float) else None
+    scores = verdict_in(meaning or row["labels"], "labels", ("A", "B"), where)
     keys = ("human_ref_A", "human_ref_B")
     return parse_answer_columns(row, keys, scores, where, counts, {"prompt": "history"})
 
@@ -81,8 +81,8 @@ def _graded(value: Any, key: str, where: str) -> tuple[str, float]:
 
 def parse_arena(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """Two conversations and the winner, as Chatbot Arena has it."""
-    scores = verdict_in(row["winner"], "winner", ("a", "b"), where)
     keys = ("conversation_a", "conversation_b")
+    scores = verdict_of(row, "winner", keys, where)
     return ParsedRow.from_pairs([conversation_of(row, key, where, counts, names) for key in keys], scores)
 
 
