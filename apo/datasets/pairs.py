@@ -5,7 +5,8 @@ from typing import Any
 
 from apo.core.records import Row
 from apo.datasets.context import conversation_of, parse_answer_columns, parse_answers
-from apo.datasets.fields import is_list_of_texts, number_of_cell, text_in, texts_in, whole_dialogue
+from apo.datasets.fields import bad_value, is_list_of_texts, number_of_cell, text_in, texts_in, whole_dialogue
+from apo.datasets.paired_columns import chosen_names_in
 from apo.datasets.parsed import Names, Parse, ParsedRow
 
 
@@ -40,7 +41,13 @@ def _sides(names: Names) -> tuple[str, str]:
 
 
 def _parse_text_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
-    return parse_answer_columns(row, _sides(names), [1.0, 0.0], where, counts, names)
+    keys = _sides(names)
+    if chosen_names_in(row):
+        found = f"{row[keys[0]]!r:.40} and {row[keys[1]]!r:.40}, names of answers,"
+        raise bad_value(
+            "not_text", where, keys[0], found, "the text of the chosen answer, as in the first row"
+        )
+    return parse_answer_columns(row, keys, [1.0, 0.0], where, counts, names)
 
 
 def _parse_conversation_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:

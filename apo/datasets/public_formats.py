@@ -17,7 +17,7 @@ from apo.datasets.fields import (
     texts_in,
 )
 from apo.datasets.messages import answered, messages_in
-from apo.datasets.paired_columns import paired_columns_in, scores_of
+from apo.datasets.paired_columns import chosen_names_in, paired_columns_in, scores_of
 from apo.datasets.parsed import Names, Parse, ParsedRow
 from apo.datasets.verdicts import verdict_in, verdict_of
 
@@ -88,7 +88,7 @@ def parse_arena(row: Row, where: str, counts: Counter[str], names: Names) -> Par
 
 def choose_paired_columns_parser(first: Row, names: Names) -> Parse:
     """Two answers under paired names: texts, conversations, or all turns as JSON in texts."""
-    (columns,) = paired_columns_in(first)
+    (columns,) = chosen_names_in(first) or paired_columns_in(first)
     keys, prompt = (columns.first, columns.second), names.get("prompt", "")
     is_conversation = isinstance(first[keys[0]], list | dict) or not prompt
     is_turns = all(_turns(first.get(key)) for key in (prompt, *keys))

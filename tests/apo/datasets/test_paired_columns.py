@@ -1,0 +1,54 @@
+"""apo/datasets/paired_columns.py: two answers under paired names, and which of them is the better one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apo.core.errors import UserError
+from tests.helpers.reading import PAIR, WHY, read
+
+SIDES = {"prompt": "Why?", "response_a": "bad", "response_b": "good"}
+NUMBERED = {"prompt": "Why?", "response_1": "bad", "response_2": "good"}
+MODELS = {"model_a": "llama", "model_b": "gpt-4"}
+
+CHOICES: list[dict[str, Any]] = [
+    SIDES | {"chosen": "response_b", "rejected": "response_a"},
+    SIDES | {"chosen": "b", "rejected": "a"},
+    SIDES | {"chosen_response": "B", "rejected_response": "A"},
+    SIDES | MODELS | {"chosen": "gpt-4", "rejected": "llama"},
+    NUMBERED | {"chosen": "2", "rejected": "1"},
+    {"prompt": "Why?", "回答A": "bad", "回答B": "good", "选择": "B", "拒绝": "A"},
+]
+
+
+@pytest.mark.parametrize("row", CHOICES)
+def test_chosen_names_in_reads_names_under_chosen_and_rejected(tmp_path: Path, row: dict) -> None:
+    assert read(tmp_path, [row]).ranked == [(WHY, "good > bad")]
+
+
+@pytest.mark.parametrize("choice", [("a", "a"), ("1", "0"), ("0", "1")])
+def test_scores_of_refuses_names_that_are_not_both_answers(tmp_path: Path, choice: tuple[str, str]) -> None:
+    row = SIDES | dict(zip(("chosen", "rejected"), choice, strict=True))
+    with pytest.raises(UserError, match=r"in 'chosen', and .* which do not name each answer.*a, b or tie"):
+        read(tmp_path, [row], actions={"bad_score": "drop"})
+
+
+@pytest.mark.parametrize("format", ["", "pairs"])
+def test_names_are_no_answers_of_a_pair(tmp_path: Path, format: str) -> None:
+    rows = [SIDES | PAIR, SIDES | {"chosen": "response_b", "rejected": "response_a"}]
+    with pytest.raises(UserError, match=r":2: found 'response_b' and 'response_a', names of answers"):
+        read(tmp_path, rows, format=format)
+
+
+def test_short_answers_under_paired_names_stay_answers(tmp_path: Path) -> None:
+    row = {"prompt": "Why?", "response_a": "B", "response_b": "A", "chosen": "A", "rejected": "B"}
+    assert read(tmp_path, [row]).ranked == [(WHY, "A > B")]
+
+
+def test_scores_of_takes_marks_of_a_winner(tmp_path: Path) -> None:
+    rows = [SIDES | {"winner_model_a": False, "winner_model_b": True}]
+    assert read(tmp_path, rows).ranked == [(WHY, "good > bad")]
+    path = tmp_path / "x.csv"
+    path.write_text("prompt,response_a,response_b,winner_a,winner_b\nWhy?,bad,good,False,True\n")
+    assert read(path).ranked == [(WHY, "good > bad")]
