@@ -21,6 +21,7 @@ from apo.datasets.parsed import ParsedRow
 from apo.datasets.query_ids import id_in
 from apo.datasets.recognize import Format, matching, recognize
 from apo.datasets.rows import LocatedRow, file_rows
+from apo.datasets.strengths import StrengthParser
 from apo.datasets.trees import comparisons_in, is_tree
 from apo.datasets.verdicts import LabelError, is_tie, label_key, label_meanings, label_text, model_error
 
@@ -66,6 +67,7 @@ class FileReader:
         self._path, self._name = path, options.name or str(path)
         self._options, self._explained_label, self._is_forest = options, False, False
         self._formats, self._keep_unmapped = formats, False
+        self._strengths: StrengthParser | None = None
         rows = self._readable(self._comparison_rows(file_rows(path, self._name)))
         located, raw, first = next(rows, (None, {}, {}))
         if located is None:  # all rows were left out
@@ -76,6 +78,8 @@ class FileReader:
         self._use = ColumnUse(self._binding.role_of, options.columns, keep_unmapped=self._keep_unmapped)
         self._use.uses = options.uses
         self._labels = self._label_meanings()
+        if isinstance(self._binding.parse, StrengthParser):
+            self._strengths = self._binding.parse
         self._keys = first.keys()
         self._rows = chain([(located, raw, first)], rows)
 
@@ -95,6 +99,8 @@ class FileReader:
             parsed = parsed._replace(responses=responses)
             if self._report_unread(located, raw, parsed):
                 yield located, row, parsed
+        if self._strengths and self._strengths.error:
+            self._report_error(self._strengths.error)
 
     def _comparison_rows(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
         """The rows; a tree of messages becomes its comparisons."""

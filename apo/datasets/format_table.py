@@ -9,6 +9,7 @@ from apo.datasets import public_formats as public
 from apo.datasets.columns import PROMPTS
 from apo.datasets.parsed import ByFirstRow, Parser
 from apo.datasets.recognize import CHOSEN, Format, PairedColumnsFormat
+from apo.datasets.strengths import StrengthParser
 
 
 def _format(
@@ -80,7 +81,14 @@ COMPARISONS = [
         label=("better", "0", "1"),
     ),
     _comparison("scored", "response_0 response_1 score_0 score_1", public.parse_scored),
-    _comparison("strength", "", public.parse_strength, **_STRENGTH),
+    _format(
+        "comparison",
+        "strength",
+        "",
+        ByFirstRow(lambda first, names: StrengthParser()),
+        _PROMPT | _STRENGTH,
+        label=("strength", "1", "2"),
+    ),
     _format(
         "comparison",
         "history",

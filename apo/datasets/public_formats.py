@@ -35,13 +35,6 @@ def parse_scored(row: Row, where: str, counts: Counter[str], names: Names) -> Pa
     return parse_answer_columns(row, ("response_0", "response_1"), scores, where, counts, names)
 
 
-def parse_strength(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
-    """Two responses and how much the second is better, below 0 where the first is, as HelpSteer has it."""
-    strength = number_in(row[names["strength"]], names["strength"], where)
-    scores = [max(-strength, 0.0), max(strength, 0.0)]
-    return parse_answer_columns(row, (names["first"], names["second"]), scores, where, counts, names)
-
-
 def parse_history(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """A post with two comments, label 1 where A is preferred, as the Stanford Human Preferences have it."""
     label = number_of_cell(row["labels"])

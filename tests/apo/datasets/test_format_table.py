@@ -83,10 +83,10 @@ PUBLIC: dict[str, tuple[dict[str, Any], str, list[str], list[float]]] = {
         [2, 0],
     ),
     "nvidia/HelpSteer3": (
-        {"domain": "d", "context": ASKED, "response1": "bad", "response2": "good", "overall_preference": 3},
+        {"domain": "d", "context": ASKED, "response1": "good", "response2": "bad", "overall_preference": -3},
         TALK,
-        ["bad", "good"],
-        [0, 3],
+        ["good", "bad"],
+        [3, 0],
     ),
     "stanfordnlp/SHP": (
         {
