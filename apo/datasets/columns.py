@@ -1,9 +1,10 @@
 """Renames columns: those that the user maps, and common names in other languages."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from apo.core.errors import RowError
+from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
 from apo.datasets.fields import bad_value
@@ -31,6 +32,8 @@ _TRANSLATED = {
     **dict.fromkeys(("abgelehnt", "rechazada", "rechazado", "rejeitada", "rejeitado"), "rejected"),
     **dict.fromkeys(("rejeté", "rejetée"), "rejected"),
 }
+
+_RANK = re.compile(r"(^|[_.])rank(s|ing|ings)?([_.\d]|$)", re.IGNORECASE)
 
 
 def translate_columns(row: Row) -> Row:
@@ -80,6 +83,19 @@ def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: boo
     for key in (*context, *remaining, *models):
         if key in row and key not in mapped and key not in columns:
             yield key
+
+
+def check_no_rank_is_a_score(columns: Mapping[str, str]) -> None:
+    """Raises UserError if the user maps a rank, which is lower for the better answer, as a score."""
+    for name, path in columns.items():
+        if re.match(r"(score|rating|reward)s?(_|$)", name) and _RANK.search(path) and "score" not in path:
+            raise UserError(
+                "params.yaml: data.files.columns (data.hub.columns)",
+                found=f"`{name}: {path[:60]}`, by its name a rank",
+                expected="a score, which is higher for the better answer",
+                do="map a list of ranks beside `responses` as `ranks`, a list of objects with a text and a "
+                "rank each as `answers`, or write scores into the file",
+            )
 
 
 def _append_input(prompt: Any, input_text: Any, where: str) -> Any:

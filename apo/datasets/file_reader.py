@@ -14,7 +14,7 @@ from apo.core.dialogue import cut_runaway, turn_out_of_order
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.column_use import ColumnUse, unread_part, unsupported_in
-from apo.datasets.columns import key_list, map_columns, translate_columns
+from apo.datasets.columns import check_no_rank_is_a_score, key_list, map_columns, translate_columns
 from apo.datasets.fields import text_in
 from apo.datasets.messages import decode_containers
 from apo.datasets.parsed import ParsedRow
@@ -68,6 +68,7 @@ class FileReader:
         self._options, self._explained_label, self._is_forest = options, False, False
         self._formats, self._keep_unmapped = formats, False
         self._strengths: StrengthParser | None = None
+        check_no_rank_is_a_score(options.columns)
         rows = self._readable(self._comparison_rows(file_rows(path, self._name)))
         located, raw, first = next(rows, (None, {}, {}))
         if located is None:  # all rows were left out

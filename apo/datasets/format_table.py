@@ -37,6 +37,8 @@ _STRENGTH = {
     "second": "response_2 response2",
     "strength": "preference_strength overall_preference",
 }
+_RATED_PARTS = {**_LISTED_PROMPT, "rewards": "rewards ratings ranks"}
+_OF_OTHERS = "chosen rejected scores completion response output answer messages golden samples"
 _ANSWERS = partial(public.parse_answer_list, "answers")
 _COMPLETIONS = partial(public.parse_answer_list, "completions")
 
@@ -97,6 +99,7 @@ COMPARISONS = [
         label=("labels", "A", "B"),
     ),
     _comparison("listed", "responses scores", public.parse_listed, prompt=_LISTED_PROMPT["prompt"]),
+    _format("comparison", "rated", "responses", public.parse_rated, _RATED_PARTS, without=_OF_OTHERS),
     _comparison("answers", "answers", _ANSWERS),
     _comparison("completions", "completions", _COMPLETIONS),
     _format(
@@ -156,6 +159,7 @@ SCORED_SAMPLES = [
     *SAMPLES,
     _format("samples", "responses", "query responses scores", formats.parse_comparison, has_context=False),
     _format("samples", "listed", "responses scores", public.parse_listed, _LISTED_PROMPT),
+    _format("samples", "rated", "responses", public.parse_rated, _RATED_PARTS, without=_OF_OTHERS),
     _format("samples", "answers", "answers", _ANSWERS, _PROMPT),
     _format("samples", "completions", "completions", _COMPLETIONS, _PROMPT),
 ]

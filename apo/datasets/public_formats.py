@@ -19,6 +19,7 @@ from apo.datasets.fields import (
 from apo.datasets.messages import answered, messages_in
 from apo.datasets.paired_columns import chosen_names_in, paired_columns_in, scores_of
 from apo.datasets.parsed import Names, Parse, ParsedRow
+from apo.datasets.unsupported_rows import ANSWER_KEYS, GRADE_KEYS
 from apo.datasets.verdicts import verdict_in, verdict_of
 
 
@@ -51,8 +52,12 @@ def parse_listed(row: Row, where: str, counts: Counter[str], names: Names) -> Pa
     return parse_answers(row, responses, scores, where, counts, names)
 
 
-_ANSWERS = ("answer", "text", "response")
-_GRADES = {"rank": -1.0, "pm_score": 1.0, "overall_score": 1.0, "score": 1.0}  # rank 1 is the best
+def parse_rated(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
+    """A prompt with a list of responses and one of their rewards or ratings, or of ranks, 1 the best."""
+    responses, key = texts_in(row, "responses", where), names["rewards"]
+    grades = scores_in(row, key, len(responses), where)
+    scores = [-grade for grade in grades] if key == "ranks" else grades
+    return parse_answers(row, responses, scores, where, counts, names)
 
 
 def parse_answer_list(key: str, row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
@@ -63,13 +68,15 @@ def parse_answer_list(key: str, row: Row, where: str, counts: Counter[str], name
 
 
 def _graded(value: Any, key: str, where: str) -> tuple[str, float]:
-    texts = [name for name in _ANSWERS if isinstance(value, dict) and value.get(name) is not None]
-    grades = [name for name in _GRADES if isinstance(value, dict) and value.get(name) is not None]
+    texts = [name for name in ANSWER_KEYS if isinstance(value, dict) and value.get(name) is not None]
+    grades = [name for name in GRADE_KEYS if isinstance(value, dict) and value.get(name) is not None]
     if len(texts) != 1 or len(grades) != 1:
         found = f"an entry with {texts or 'no text'} and {grades or 'no score'}"
-        expected = f"one of {', '.join(_ANSWERS)} and one of {', '.join(_GRADES)}"
+        expected = f"one of {', '.join(ANSWER_KEYS)} and one of {', '.join(GRADE_KEYS)}"
         raise bad_value("not_text" if len(texts) != 1 else "bad_score", where, key, found, expected)
-    return text_in(value[texts[0]], key, where), _GRADES[grades[0]] * number_in(value[grades[0]], key, where)
+    return text_in(value[texts[0]], key, where), GRADE_KEYS[grades[0]] * number_in(
+        value[grades[0]], key, where
+    )
 
 
 def parse_arena(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
