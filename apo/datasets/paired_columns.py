@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from apo.core.records import Row
 from apo.datasets.fields import number_in, number_of_cell
-from apo.datasets.verdicts import LabelError, verdict_of
+from apo.datasets.verdicts import LabelError, check_two_answers, verdict_of
 
 _ENDS = (("a", "b"), ("A", "B"), ("0", "1"), ("1", "2"))
 _ANSWERS = (
@@ -116,6 +116,7 @@ def scores_of(row: dict[str, Any], columns: PairedColumns, where: str) -> list[f
     Raises:
         RowError: The verdict is neither an answer nor a tie.
     """
+    check_two_answers(row, (columns.first, columns.second), where)
     if columns.verdict in _CHOICES:
         return _scores_by_choice(row, columns, where)
     if len(columns.verdict) == 2:

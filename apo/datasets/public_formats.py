@@ -20,20 +20,23 @@ from apo.datasets.messages import answered, messages_in
 from apo.datasets.paired_columns import chosen_names_in, paired_columns_in, scores_of
 from apo.datasets.parsed import Names, Parse, ParsedRow
 from apo.datasets.unsupported_rows import ANSWER_KEYS, GRADE_KEYS
-from apo.datasets.verdicts import verdict_in, verdict_of
+from apo.datasets.verdicts import check_two_answers, verdict_in, verdict_of
 
 
 def parse_indexed(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """Two responses and the index of the better one, as PKU-SafeRLHF has it."""
     answers = ("response_0", "response_1")
+    check_two_answers(row, answers, where)
     scores = verdict_of(row, names["better"], answers, where)
     return parse_answer_columns(row, answers, scores, where, counts, names)
 
 
 def parse_scored(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """Two responses, each with its score in a separate column."""
+    answers = ("response_0", "response_1")
+    check_two_answers(row, answers, where)
     scores = [number_in(row[key], key, where) for key in ("score_0", "score_1")]
-    return parse_answer_columns(row, ("response_0", "response_1"), scores, where, counts, names)
+    return parse_answer_columns(row, answers, scores, where, counts, names)
 
 
 def parse_history(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
@@ -82,6 +85,7 @@ def _graded(value: Any, key: str, where: str) -> tuple[str, float]:
 def parse_arena(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """Two conversations and the winner, as Chatbot Arena has it."""
     keys = ("conversation_a", "conversation_b")
+    check_two_answers(row, keys, where)
     scores = verdict_of(row, "winner", keys, where)
     return ParsedRow.from_pairs([conversation_of(row, key, where, counts, names) for key in keys], scores)
 

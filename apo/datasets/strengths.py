@@ -7,7 +7,7 @@ from apo.datasets.context import parse_answer_columns
 from apo.datasets.fields import number_in, number_of_cell
 from apo.datasets.paired_columns import VERDICTS
 from apo.datasets.parsed import Names, ParsedRow
-from apo.datasets.verdicts import LabelError, verdict_of
+from apo.datasets.verdicts import LabelError, check_two_answers, verdict_of
 
 
 class StrengthParser:
@@ -27,6 +27,7 @@ class StrengthParser:
     def __call__(self, row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
         """A row, whose strength may also be a verdict: the meaning of a label, or a tie."""
         answers, key = (names["first"], names["second"]), names["strength"]
+        check_two_answers(row, answers, where)
         value = number_of_cell(row[key])
         if isinstance(value, str):
             scores = verdict_of(row, key, answers, where)

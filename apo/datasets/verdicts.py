@@ -6,6 +6,7 @@ from typing import Any
 
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
+from apo.datasets.context import filled
 from apo.datasets.fields import number_of_cell
 
 _NOUN = (
@@ -41,6 +42,21 @@ def _models_of(row: Row, answer: str, letter: str) -> list[str]:
     keys = [form.format(end) for form in _MODELS for end in ends]
     values = [row.get(key) for key in (*keys, f"{answer}_model", f"model_{answer}")]
     return [value.strip() for value in values if isinstance(value, str) and value.strip()]
+
+
+def check_two_answers(row: Row, answers: tuple[str, str], where: str) -> None:
+    """Raises RowError if a row has a third answer: `response_2` beside `response_0` and `response_1`."""
+    end = {"1": "2", "2": "3", "b": "c", "B": "C"}[answers[1][-1]]
+    third = answers[1][:-1] + end
+    if filled(row.get(third)):
+        raise RowError(
+            "other_keys",
+            where,
+            found=f"a further answer in {third!r}",
+            expected=f"two answers, {answers[0]!r} and {answers[1]!r}, and which is better",
+            do="write all answers of a row as a list under `responses`, with `scores`, or map the columns of "
+            "the two to compare under data.files.columns (data.hub.columns)",
+        )
 
 
 def verdict_of(row: Row, key: str, answers: tuple[str, str], where: str) -> list[float]:

@@ -52,3 +52,33 @@ def test_scores_of_takes_marks_of_a_winner(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("prompt,response_a,response_b,winner_a,winner_b\nWhy?,bad,good,False,True\n")
     assert read(path).ranked == [(WHY, "good > bad")]
+
+
+def numbered(start: int, grade: str) -> dict[str, Any]:
+    """Four answers, the last of which is the best."""
+    numbers = range(start, start + 4)
+    grades = {f"{grade}_{n}": n for n in numbers} if grade != "preference" else {grade: 3}
+    return {"prompt": "Why?", **{f"response_{n}": f"answer {n}" for n in numbers}, **grades}
+
+
+MANY = [
+    numbered(0, "score"),
+    numbered(1, "rating"),
+    numbered(1, "preference"),
+    SIDES | {"response_c": "best", "winner": "a"},
+    NUMBERED | {"response_3": "best", "preference_strength": -1},
+]
+
+
+@pytest.mark.parametrize("row", MANY)
+def test_check_two_answers_refuses_a_third_one(tmp_path: Path, row: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"a further answer in 'response_[c23]'.*with `scores`, or map"):
+        read(tmp_path, [row])
+
+
+def test_check_two_answers_takes_the_two_that_the_user_names(tmp_path: Path) -> None:
+    columns = {"prompt": "prompt"}
+    columns |= {f"{name}_{n}": f"{name}_{n + 2}" for name in ("response", "score") for n in range(2)}
+    ranked = read(tmp_path, [numbered(0, "score")], columns=columns).ranked
+    assert ranked == [(WHY, "answer 3 > answer 2")]
+    assert read(tmp_path, [SIDES | {"winner": "b", "response_c": " "}]).ranked == [(WHY, "good > bad")]
