@@ -128,6 +128,7 @@ COMPARISONS = [
     ),
 ]
 GOLDEN = [_format("golden", "golden", "query golden", formats.parse_golden, has_context=False)]
+_SAMPLE_REWARDS = r"(source_|sample_)?rewards|(sample_)?(scores|ratings|ranks)"
 SAMPLES = [
     _format(
         "samples",
@@ -136,7 +137,7 @@ SAMPLES = [
         formats.parse_samples,
         without="completion",
         has_context=False,
-        other_roles={"extra": "other answers", "rewards|scores|source_rewards": "rewards of the source"},
+        other_roles={"extra": "other answers", _SAMPLE_REWARDS: "rewards of the source"},
     ),
     Format(
         "samples",
@@ -149,7 +150,7 @@ SAMPLES = [
         other_roles={
             formats.SAMPLE.pattern: "samples",
             formats.OTHER_ANSWER.pattern: "other answers",
-            "scores": "rewards of the source",
+            r"scores|(score|reward|rating)_\d+|sample_\d+_(score|reward)": "rewards of the source",
         },
         has_context=False,
     ),

@@ -107,3 +107,29 @@ def test_a_list_of_graded_records_is_read_as_the_message_says(tmp_path: Path) ->
         read(tmp_path, rows)
     columns = {"prompt": "prompt", "answers": "responses"}
     assert read(tmp_path, rows, columns=columns).ranked == [(WHY, "good > bad")]
+
+
+SAMPLES = {"query": "Why?", "sample_0": "bad", "sample_1": "good"}
+LISTED = {"query": "Why?", "samples": ["bad", "good"]}
+SCORED: list[dict[str, Any]] = [
+    SAMPLES | {"score_0": -1, "score_1": 2},
+    SAMPLES | {"reward_0": "-1", "reward_1": 2.0},
+    SAMPLES | {"scores": {"sample_0": -1, "sample_1": 2}},
+    LISTED | {"sample_scores": [-1, 2]},
+    LISTED | {"ratings": [-1, "2"]},
+    LISTED | {"ranks": [1, -2]},
+]
+
+
+@pytest.mark.parametrize("row", SCORED)
+def test_scores_beside_samples_are_rewards_of_the_source(tmp_path: Path, row: dict[str, Any]) -> None:
+    result = read(tmp_path, [row], reader=read_samples)
+    assert result.records[0]["source_rewards"] == [-1.0, 2.0]
+    assert "not read" not in result.columns.values()
+
+
+def test_scores_of_some_samples_are_an_issue(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no score of sample_1"):
+        read(tmp_path, [SAMPLES | {"score_0": 1}], reader=read_samples)
+    with pytest.raises(UserError, match="1 values for 2 responses in 'sample_scores'"):
+        read(tmp_path, [LISTED | {"sample_scores": [1]}], reader=read_samples)
