@@ -14,7 +14,13 @@ from apo.core.dialogue import cut_runaway, turn_out_of_order
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.column_use import ColumnUse, unread_part, unsupported_in
-from apo.datasets.columns import check_no_rank_is_a_score, key_list, map_columns, translate_columns
+from apo.datasets.columns import (
+    check_no_rank_is_a_score,
+    key_list,
+    map_columns,
+    name_sides,
+    translate_columns,
+)
 from apo.datasets.fields import text_in
 from apo.datasets.messages import decode_containers
 from apo.datasets.parsed import ParsedRow
@@ -68,6 +74,7 @@ class FileReader:
         self._options, self._explained_label, self._is_forest = options, False, False
         self._formats, self._keep_unmapped = formats, False
         self._strengths: StrengthParser | None = None
+        self._names_sides = False
         check_no_rank_is_a_score(options.columns)
         rows = self._readable(self._comparison_rows(file_rows(path, self._name)))
         located, raw, first = next(rows, (None, {}, {}))
@@ -128,6 +135,9 @@ class FileReader:
                 if isinstance(located.row, RowError):
                     raise located.row
                 where, row = located.where, translate_columns(located.row)
+                if is_first and not columns:
+                    self._names_sides = not matching(row, self._formats)
+                row = name_sides(row) if self._names_sides else row
                 if columns and is_first:
                     self._keep_unmapped = not matching(map_columns(row, columns, where), self._formats)
                 if columns:

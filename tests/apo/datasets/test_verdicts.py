@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from apo.core.errors import UserError
+from apo.datasets.settings import Files
 from tests.helpers.reading import WHY, read
 
 NUMBERED = {"prompt": "Why?", "response1": "good", "response2": "bad"}
@@ -205,3 +206,10 @@ def test_label_key_is_blind_to_case_and_ways_to_write_a_number(
 def test_label_meanings_refuses_two_meanings_of_one_value(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"labels.*found 1\.0: 'b', and another meaning"):
         read(tmp_path, [LETTERED | {"winner": 1}], labels={1: "a", "1.0": "b"})
+
+
+def test_label_meanings_take_null_from_yaml(tmp_path: Path) -> None:
+    files = Files.of({}, {}, {None: "tie", 1: "a", 0: "b"})
+    rows = [LETTERED | {"winner": value} for value in (1, None, 0)]
+    result = read(tmp_path, rows, labels=files.labels)
+    assert (len(result.records), result.issues) == (2, {"no_preference": 1})
