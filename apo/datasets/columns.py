@@ -1,9 +1,10 @@
 """Renames columns: those that the user maps, and common names in other languages."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from apo.core.errors import RowError
+from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.context import HISTORY, SYSTEM, UNREAD_PARTS
 from apo.datasets.fields import bad_value, filled
@@ -32,18 +33,52 @@ _TRANSLATED = {
     **dict.fromkeys(("rejeté", "rejetée"), "rejected"),
 }
 
+# Pairs of names for a chosen and a rejected answer, where both are there and hold answers.
+_PAIRED = {
+    "win": "lose",
+    "winner_response": "loser_response",
+    "preferred": "dispreferred",
+    "positive": "negative",
+    "good": "bad",
+    "pos_resp": "neg_resp",
+}
+_REJECTED = {bad: good for good, bad in _PAIRED.items()}
+
+_RANK = re.compile(r"(^|[_.])rank(s|ing|ings)?([_.\d]|$)", re.IGNORECASE)
+
 
 def translate_columns(row: Row) -> Row:
     """The row, with common names of columns in other languages replaced by the English ones."""
     if row.keys().isdisjoint(_TRANSLATED):
         return row
-    return {canonical_name(key, row): value for key, value in row.items()}
+    return {_in_english(key, row): value for key, value in row.items()}
+
+
+def name_sides(row: Row) -> Row:
+    """The row with `chosen` and `rejected` in place of another pair of names; for rows of no known format."""
+    return {_side_of_pair(key, row): value for key, value in row.items()}
 
 
 def canonical_name(key: str, row: Row) -> str:
     """The English name of a column, unless the row has a column of that name."""
+    name = _in_english(key, row)
+    return name if name != key else _side_of_pair(key, row)
+
+
+def _in_english(key: str, row: Row) -> str:
     name = _TRANSLATED.get(key, key)
     return key if name in row else name
+
+
+def _side_of_pair(key: str, row: Row) -> str:
+    """chosen or rejected for the two names of a pair, if the row has neither column; else the key."""
+    pair = (key, _PAIRED[key]) if key in _PAIRED else (_REJECTED.get(key, ""), key)
+    if not row.keys() >= {*pair} or not row.keys().isdisjoint(("chosen", "rejected")):
+        return key
+    if not all(isinstance(row[name], str | list | dict) for name in pair):
+        return key  # marks or counts
+    first = next(name for name in _PAIRED if name in row and _PAIRED[name] in row)
+    return key if first != pair[0] else "chosen" if key == first else "rejected"
 
 
 def map_columns(row: Row, columns: Mapping[str, str], where: str, *, keep_unmapped: bool = False) -> Row:
@@ -76,9 +111,23 @@ def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: boo
     inputs = ("input",) if columns.get("prompt", "").rpartition(".")[2] == "instruction" else ()
     context = (*SYSTEM, *HISTORY, *UNREAD_PARTS, *prompts, *inputs)
     remaining = [key for key in row if key not in (*context, *PROMPTS)] if keep_unmapped else []
-    for key in (*context, *remaining):
+    models = [] if keep_unmapped else [key for key in row if "model" in key.lower()]  # labels may name them
+    for key in (*context, *remaining, *models):
         if key in row and key not in mapped and key not in columns:
             yield key
+
+
+def check_no_rank_is_a_score(columns: Mapping[str, str]) -> None:
+    """Raises UserError if the user maps a rank, which is lower for the better answer, as a score."""
+    for name, path in columns.items():
+        if re.match(r"(score|rating|reward)s?(_|$)", name) and _RANK.search(path) and "score" not in path:
+            raise UserError(
+                "params.yaml: data.files.columns (data.hub.columns)",
+                found=f"`{name}: {path[:60]}`, by its name a rank",
+                expected="a score, which is higher for the better answer",
+                do="map a list of ranks beside `responses` as `ranks`, a list of objects with a text and a "
+                "rank each as `answers`, or write scores into the file",
+            )
 
 
 def _append_input(prompt: Any, input_text: Any, where: str) -> Any:

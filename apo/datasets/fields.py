@@ -7,7 +7,6 @@ from typing import Any
 from apo.core.dialogue import ASSISTANT, HUMAN, has_turn_marks, split_dialogue
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row, is_finite_number
-from apo.datasets.csv_rows import Cell
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -107,7 +106,7 @@ def texts_in(row: Row, key: str, where: str) -> list[str]:
 
 
 def number_in(value: Any, key: str, where: str) -> float:
-    """A finite number. Booleans are not numbers; a text is one only in a table."""
+    """A finite number, perhaps written as a text. Booleans are not numbers."""
     value = number_of_cell(value)
     if not is_finite_number(value):
         found = "null" if value is None else f"the score {_digits(value)}"
@@ -116,8 +115,8 @@ def number_in(value: Any, key: str, where: str) -> float:
 
 
 def number_of_cell(value: Any) -> Any:
-    """The number in a cell of a table; any other value as it is."""
-    text = value.strip() if isinstance(value, Cell) else ""
+    """The number in a cell of a table or in another text; any other value as it is."""
+    text = value.strip() if isinstance(value, str) else ""
     return float(text) if len(text) < 40 and _NUMBER.fullmatch(text) else value
 
 

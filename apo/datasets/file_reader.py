@@ -11,10 +11,16 @@ from apo.core.data_issues import DataIssues
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.column_use import ColumnUse, unread_part, unsupported_in
-from apo.datasets.columns import column_of, key_list, map_columns, translate_columns
+from apo.datasets.columns import (
+    check_no_rank_is_a_score,
+    column_of,
+    key_list,
+    map_columns,
+    name_sides,
+    translate_columns,
+)
 from apo.datasets.fields import text_in
 from apo.datasets.messages import decode_containers
-from apo.datasets.paired_columns import LabelError, label_meanings, label_text
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.query_ids import id_in
 from apo.datasets.recognize import (
@@ -27,8 +33,10 @@ from apo.datasets.recognize import (
 )
 from apo.datasets.rows import LocatedRow, file_rows
 from apo.datasets.runaway import cut_invented_turn
+from apo.datasets.strengths import StrengthParser
 from apo.datasets.suspicious import suspicious_texts
 from apo.datasets.trees import comparisons_in, is_tree
+from apo.datasets.verdicts import LabelError, is_tie, label_key, label_meanings, label_text, model_error
 from apo.datasets.written_texts import answer_keys, decoded, is_json, written
 
 MAX_LABELS = 12  # values of a label that a message lists
@@ -71,6 +79,9 @@ class FileReader:
         self._options, self._explained_label, self._is_forest = options, False, False
         self._formats, self._keep_unmapped = formats, False
         self._needed: set[str] | None = None  # columns of a parquet file that may be null
+        self._strengths: StrengthParser | None = None
+        self._names_sides = False
+        check_no_rank_is_a_score(options.columns)
         rows = self._readable(self._comparison_rows(file_rows(path, self._name)))
         located, raw, first = next(rows, (None, {}, {}))
         if located is None:  # all rows were left out
@@ -83,6 +94,8 @@ class FileReader:
         self._use = ColumnUse(self._binding.role_of, options.columns, keep_unmapped=self._keep_unmapped)
         self._use.uses = options.uses
         self._labels = self._label_meanings()
+        if isinstance(self._binding.parse, StrengthParser):
+            self._strengths = self._binding.parse
         self._keys = first.keys()
         self._json_texts = self._texts_in_json(first)
         self._rows = chain([(located, raw, first)], rows)
@@ -114,6 +127,8 @@ class FileReader:
             parsed = parsed._replace(responses=responses)
             if self._report_unread(located, raw, parsed):
                 yield located, row, parsed
+        if self._strengths and self._strengths.error:
+            self._report_error(self._strengths.error)
 
     def _comparison_rows(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
         """The rows; a tree of messages becomes its comparisons."""
@@ -150,6 +165,9 @@ class FileReader:
                 if isinstance(located.row, RowError):
                     raise located.row
                 where, row = located.where, translate_columns(located.row)
+                if is_first and not columns:
+                    self._names_sides = not matching(row, self._formats)
+                row = name_sides(row) if self._names_sides else row
                 if columns and is_first:
                     self._keep_unmapped = not matching(map_columns(row, columns, where), self._formats)
                 if columns:
@@ -195,7 +213,11 @@ class FileReader:
         if not self._labels or not self._binding.label:
             return row
         key, ends = self._binding.label
-        meaning = self._labels.get(label_text(row[key]))
+        meaning = self._labels.get(label_key(row[key]), "tie" if is_tie(row[key]) else None)
+        if error := model_error(row, key, ends, where):
+            if meaning is None:  # the row itself says which answer is meant
+                return row
+            raise error
         if meaning is None:
             error = LabelError(key, row[key], ends, where)
             error.code, error.expected = "bad_score", f"one of {', '.join(self._labels)}, as the labels say"

@@ -9,6 +9,7 @@ from apo.datasets import public_formats as public
 from apo.datasets.columns import PROMPTS
 from apo.datasets.parsed import ByFirstRow, Parser
 from apo.datasets.recognize import CHOSEN, Format, PairedColumnsFormat
+from apo.datasets.strengths import StrengthParser
 
 
 def _format(
@@ -37,6 +38,8 @@ _STRENGTH = {
     "second": "response_2 response2",
     "strength": "preference_strength overall_preference",
 }
+_RATED_PARTS = {**_LISTED_PROMPT, "rewards": "rewards ratings ranks"}
+_OF_OTHERS = "chosen rejected scores completion response output answer messages golden samples"
 _ANSWERS = partial(public.parse_answer_list, "answers")
 _COMPLETIONS = partial(public.parse_answer_list, "completions")
 
@@ -97,7 +100,14 @@ COMPARISONS = [
         label=("better", "0", "1"),
     ),
     _comparison("scored", "response_0 response_1 score_0 score_1", public.parse_scored),
-    _comparison("strength", "", public.parse_strength, **_STRENGTH),
+    _format(
+        "comparison",
+        "strength",
+        "",
+        ByFirstRow(lambda first, names: StrengthParser()),
+        _PROMPT | _STRENGTH,
+        label=("strength", "1", "2"),
+    ),
     _format(
         "comparison",
         "history",
@@ -106,6 +116,7 @@ COMPARISONS = [
         label=("labels", "A", "B"),
     ),
     _comparison("listed", "responses scores", public.parse_listed, prompt=_LISTED_PROMPT["prompt"]),
+    _format("comparison", "rated", "responses", public.parse_rated, _RATED_PARTS, without=_OF_OTHERS),
     _comparison("answers", "answers", _ANSWERS),
     _comparison("completions", "completions", _COMPLETIONS),
     _format(
@@ -130,9 +141,11 @@ COMPARISONS = [
         ByFirstRow(public.choose_paired_columns_parser),
         {},
         extra_keys="prompt, response_a, response_b, winner",
+        other_roles={r"model_?(name_)?[abAB012]": "model of an answer, which the label may name"},
     ),
 ]
 GOLDEN = [_format("golden", "golden", "query golden", formats.parse_golden, has_context=False)]
+_SAMPLE_REWARDS = r"(source_|sample_)?rewards|(sample_)?(scores|ratings|ranks)"
 SAMPLES = [
     _format(
         "samples",
@@ -141,7 +154,7 @@ SAMPLES = [
         formats.parse_samples,
         without="completion",
         has_context=False,
-        other_roles={"extra": "other answers", "rewards|scores|source_rewards": "rewards of the source"},
+        other_roles={"extra": "other answers", _SAMPLE_REWARDS: "rewards of the source"},
     ),
     Format(
         "samples",
@@ -154,7 +167,7 @@ SAMPLES = [
         other_roles={
             formats.SAMPLE.pattern: "samples",
             formats.OTHER_ANSWER.pattern: "other answers",
-            "scores": "rewards of the source",
+            r"scores|(score|reward|rating)_\d+|sample_\d+_(score|reward)": "rewards of the source",
         },
         has_context=False,
     ),
@@ -164,6 +177,7 @@ SCORED_SAMPLES = [
     *SAMPLES,
     _format("samples", "responses", "query responses scores", formats.parse_comparison, has_context=False),
     _format("samples", "listed", "responses scores", public.parse_listed, _LISTED_PROMPT),
+    _format("samples", "rated", "responses", public.parse_rated, _RATED_PARTS, without=_OF_OTHERS),
     _format("samples", "answers", "answers", _ANSWERS, _PROMPT),
     _format("samples", "completions", "completions", _COMPLETIONS, _PROMPT),
 ]

@@ -22,7 +22,11 @@ SEPARATOR = "<sep>"  # of the authors, between query and response
 # Columns that their scorer reads: samples, and answers of others.
 SAMPLE = re.compile(r"sample_(\d{1,9})")
 OTHER_ANSWER = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
-_REWARDS = ("source_rewards", "rewards", "scores")  # of samples
+_REWARDS = (  # of samples
+    *("source_rewards", "rewards", "scores", "ratings"),
+    *("sample_scores", "sample_rewards", "sample_ratings"),
+)
+_RANKS = ("ranks", "sample_ranks")  # of samples, 1 the best
 
 
 def parse_comparison(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
@@ -85,8 +89,9 @@ def parse_samples(row: Row, where: str, counts: Counter[str], names: Names) -> P
         raise bad_value("not_text", where, "extra", type(extra).__name__, "an object of answers by name")
     extra = _answers_by_name(extra, where)
     samples = texts_in(row, "samples", where)
-    key = next((key for key in _REWARDS if filled(row.get(key))), "")
+    key = next((key for key in (*_REWARDS, *_RANKS) if filled(row.get(key))), "")
     rewards = scores_in(row, key, len(samples), where) if key else []
+    rewards = [-rank for rank in rewards] if key in _RANKS else rewards
     return ParsedRow([query_in(row["query"], "query", where, counts)], samples, rewards, extra)
 
 
@@ -107,7 +112,7 @@ def parse_numbered_samples(row: Row, where: str, counts: Counter[str], names: Na
 
 def _rewards_by_name(row: Row, names: list[str], where: str) -> list[float]:
     """The rewards of samples by their names, as the authors' rejection sampling writes them."""
-    scores = row.get("scores")
+    scores = row.get("scores") or _numbered_rewards(row, names)
     if not isinstance(scores, dict) or not scores:
         return []
     if missing := [name for name in names if name not in scores]:
@@ -115,6 +120,15 @@ def _rewards_by_name(row: Row, names: list[str], where: str) -> list[float]:
             "score_count", where, "scores", f"no score of {missing[0]}", "one score for each sample"
         )
     return [number_in(scores[name], "scores", where) for name in names]
+
+
+def _numbered_rewards(row: Row, names: list[str]) -> dict[str, Any]:
+    """The scores of samples in columns with the same numbers: `score_0` of `sample_0`."""
+    for form in ("score_{}", "reward_{}", "rating_{}", "sample_{}_score", "sample_{}_reward"):
+        keys = {name: form.format(name.rpartition("_")[2]) for name in names}
+        if any(filled(row.get(key)) for key in keys.values()):
+            return {name: row[key] for name, key in keys.items() if filled(row.get(key))}
+    return {}
 
 
 def _answers_by_name(answers: dict[str, Any], where: str) -> dict[str, str]:

@@ -12,7 +12,9 @@ ROW_ISSUES = IssueTable(
         IssueCode("nul_character", "A text holds a NUL character.", MALFORMED),
         IssueCode("surrogate", "A text holds half of a surrogate pair.", MALFORMED),
         IssueCode("bad_score", "A score or label is not a finite number or a known value.", MALFORMED),
-        IssueCode("unknown_label", "A label is a number that could mean either answer.", ("error",)),
+        IssueCode(
+            "unknown_label", "A label is a number or a name that could mean either answer.", ("error",)
+        ),
         IssueCode("score_count", "There is not one score for each response.", MALFORMED),
         IssueCode("bad_id", "A query_id is neither a text nor an integer.", MALFORMED),
         IssueCode("id_of_two_queries", "A query_id belongs to another query already.", MALFORMED),

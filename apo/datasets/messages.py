@@ -54,6 +54,8 @@ def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
 
 def unrated_advice(key: str) -> str:
     """What to do with a list of answers that nothing rates."""
+    if key in ("chosen", "rejected"):
+        return "write turns as messages: {'role': 'user' or 'assistant', 'content': text}"
     return (
         f"if the first answer is the better one, read the file as comparisons with `chosen: {key}.0` and "
         f"`rejected: {key}.1` under data.files.columns (data.hub.columns)"

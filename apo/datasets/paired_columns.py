@@ -5,27 +5,29 @@
 number never means a letter: which of 0 and 1 means A differs from set to set, so `labels` has to say it.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from apo.core.errors import RowError, UserError
+from apo.core.records import Row
 from apo.datasets.fields import number_in, number_of_cell
+from apo.datasets.verdicts import LabelError, check_two_answers, verdict_of
 
 _ENDS = (("a", "b"), ("A", "B"), ("0", "1"), ("1", "2"))
 _ANSWERS = (
     *("response", "answer", "completion", "output", "summary", "generation", "candidate", "reply"),
     *("conversation", "conv", "messages"),
+    *("回答", "答案", "antwort", "respuesta", "resposta", "réponse", "ответ"),
 )
+_CHOICES = (("chosen", "rejected"), ("chosen_response", "rejected_response"))  # perhaps names of answers
+_NAMES = [
+    (f"{word}{separator}{first}", f"{word}{separator}{second}", separator)
+    for first, second in _ENDS
+    for word in _ANSWERS
+    for separator in ("_", "")
+]
+_PAIRS = {names[0]: (number, *names) for number, names in enumerate(_NAMES)}  # by the name of the first
 VERDICTS = ("winner", "preference", "preferred", "better", "better_response", "label", "choice")
 _GRADES = ("score", "rating", "reward")
-_NOUN = r"(?:(?:model|response|answer|completion|output|summary|assistant|candidate)[ _-]?)?"
-_ANSWER_NAME = re.compile(_NOUN + r"([ab012])", re.IGNORECASE)
-_TIE = re.compile(
-    r"tied?([ _(-].*)?|draw|equal(ly.*)?|same|similar|none|null|nan|n/a|no[ _]preference|undecided|unsure"
-    r"|(both|neither)([ _-].*)?|(all|both)?[ _]?(are)?[ _]?(bad|good)",
-    re.IGNORECASE,
-)
 
 
 class PairedColumns(NamedTuple):
@@ -43,17 +45,55 @@ def paired_columns_in(keys: Iterable[str]) -> list[PairedColumns]:
     [PairedColumns(first='response_a', second='response_b', verdict=('winner',))]
     """
     present = set(keys)
-    readings = []
-    for first_end, second_end in _ENDS:
-        for word in _ANSWERS:
-            for separator in ("_", ""):
-                first, second = f"{word}{separator}{first_end}", f"{word}{separator}{second_end}"
-                if {first, second} <= present:
-                    readings += [
-                        PairedColumns(first, second, verdict)
-                        for verdict in _verdicts(present, first, second, separator)
-                    ]
-    return readings
+    return [
+        PairedColumns(first, second, verdict)
+        for first, second, separator in _answers_in(present)
+        for verdict in _verdicts(present, first, second, separator)
+    ]
+
+
+def _answers_in(present: Collection[str]) -> list[tuple[str, str, str]]:
+    """The columns of two answers, with what is between a name and its end."""
+    found = sorted(_PAIRS[key] for key in present if key in _PAIRS)
+    return [(first, second, separator) for _, first, second, separator in found if second in present]
+
+
+def chosen_names_in(row: Row) -> list[PairedColumns]:
+    """Two answers, and columns that name the chosen and the rejected one instead of repeating them."""
+    choices = [keys for keys in _CHOICES if keys[0] in row and keys[1] in row]
+    answers = _answers_in(row.keys()) if choices else []
+    readings = [PairedColumns(first, second, keys) for first, second, _ in answers for keys in choices]
+    return [columns for columns in readings if names_chosen(row, columns)]
+
+
+def names_chosen(row: Row, columns: PairedColumns) -> bool:
+    """Whether the columns of the verdict hold names or numbers of the two answers, and not their texts."""
+    texts = {str(row.get(answer)).strip() for answer in (columns.first, columns.second)}
+    values = [row.get(key) for key in columns.verdict]
+    return all(isinstance(value, str) and value.strip() not in texts for value in values) and all(
+        isinstance(number_of_cell(row[key]), float) or _scores_by_name(row, key, columns, "") is not None
+        for key in columns.verdict
+    )
+
+
+def _scores_by_name(row: Row, key: str, columns: PairedColumns, where: str) -> list[float] | None:
+    try:
+        scores = verdict_of(row, key, (columns.first, columns.second), where)
+    except LabelError:
+        return None
+    return scores if scores[0] != scores[1] else None
+
+
+def _scores_by_choice(row: Row, columns: PairedColumns, where: str) -> list[float]:
+    """The scores of two answers from the names of the chosen and of the rejected one."""
+    scores = [_scores_by_name(row, key, columns, where) for key in columns.verdict]
+    if scores[0] is None or scores[1] is None or scores[0] == scores[1]:
+        key, ends = columns.verdict[0], (columns.first[-1], columns.second[-1])
+        problem = (
+            f"and {row[columns.verdict[1]]!r:.40} in '{columns.verdict[1]}', which do not name each answer"
+        )
+        raise LabelError(key, row[key], ends, where, problem=problem)
+    return scores[0]
 
 
 def _verdicts(present: set[str], first: str, second: str, separator: str) -> list[tuple[str, ...]]:
@@ -76,82 +116,16 @@ def scores_of(row: dict[str, Any], columns: PairedColumns, where: str) -> list[f
     Raises:
         RowError: The verdict is neither an answer nor a tie.
     """
+    check_two_answers(row, (columns.first, columns.second), where)
+    if columns.verdict in _CHOICES:
+        return _scores_by_choice(row, columns, where)
     if len(columns.verdict) == 2:
-        return [number_in(row[key], key, where) for key in columns.verdict]
+        return [number_in(_unmarked(row[key], key), key, where) for key in columns.verdict]
     (key,) = columns.verdict
-    return verdict_in(row[key], key, (columns.first[-1], columns.second[-1]), where)
+    return verdict_of(row, key, (columns.first, columns.second), where)
 
 
-def verdict_in(value: Any, key: str, ends: tuple[str, str], where: str) -> list[float]:
-    """The scores of two answers from a verdict: the name of one, its number, or a tie.
-
-    Args:
-        value: `model_a`, `A`, `response_1`, `first`, `tie`, `both_bad`; a number if the answers are numbered;
-            null or blank for no decision, which is a tie.
-        ends: The ends of the names of the answers: `("1", "2")`.
-
-    Raises:
-        LabelError: It is none of these.
-    """
-    value = number_of_cell(value)
-    if value is None or (isinstance(value, float) and value != value):
-        return [0.0, 0.0]
-    if isinstance(value, str):
-        label = value.strip()
-        if not label or _TIE.fullmatch(label):
-            return [0.0, 0.0]
-        match = _ANSWER_NAME.fullmatch(label)
-        name = match[1].lower() if match else {"first": "a", "second": "b"}.get(label.lower(), "")
-        for number, letter in enumerate("ab"):
-            if name in (letter, ends[number].lower()):
-                return [float(number == 0), float(number == 1)]
-    elif ends[0].isdecimal() and isinstance(value, int | float) and not isinstance(value, bool):
-        low = float(ends[0])
-        if low <= value <= low + 1:
-            return [low + 1 - float(value), float(value) - low]
-    raise LabelError(key, value, ends, where)
-
-
-class LabelError(RowError):
-    """A label, in the column `key`, that does not say which answer is better."""
-
-    def __init__(self, key: str, value: Any, ends: tuple[str, str], where: str) -> None:
-        is_number = isinstance(value, int | float)
-        kind = "" if is_number else f"{type(value).__name__} "
-        super().__init__(
-            "unknown_label" if is_number else "bad_score",
-            where,
-            found=f"{kind}{value!r:.40} in '{key}' for answers that end in {ends[0]!r} and {ends[1]!r}",
-            expected="a number of the better one, or its letter, or a tie",
-            do="write under data.files.labels (data.hub.labels) what each value means: "
-            f"{ends[0]}, {ends[1]} or tie",
-        )
-        self.key = key
-
-
-def label_meanings(labels: Mapping[Any, Any], ends: tuple[str, str], where: str) -> dict[str, str]:
-    """The meaning of each value of a label, as texts: the end of an answer's name, or `tie`.
-
-    Raises:
-        UserError: A meaning is none of these.
-    """
-    meanings = {label_text(value): str(meaning).strip() for value, meaning in labels.items()}
-    allowed = {end.lower() for end in ends} | {"a", "b", "tie"}
-    for value, meaning in meanings.items():
-        if meaning.lower() not in allowed:
-            raise UserError(
-                where,
-                found=f"{value}: {meaning!r:.40}",
-                expected=f"{ends[0]}, {ends[1]} or tie",
-                do="write which answer the value means, by the end of its name",
-            )
-    return meanings
-
-
-def label_text(value: Any) -> str:
-    """A label as a key for look-ups: 1 for 1, 1.0 and '1', true for True."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
+def _unmarked(value: Any, key: str) -> Any:
+    """A mark `true` or `false` of a winner as a number; any other value as it is."""
+    is_mark = key.startswith("winner") and isinstance(value, bool | str)
+    return {"true": 1.0, "false": 0.0}.get(str(value).strip().lower(), value) if is_mark else value

@@ -14,6 +14,7 @@ from apo.datasets.fields import (
     whole_dialogue,
 )
 from apo.datasets.messages import answered, messages_in
+from apo.datasets.paired_columns import chosen_names_in
 from apo.datasets.parsed import Names, Parse, ParsedRow
 
 
@@ -48,7 +49,13 @@ def _sides(names: Names) -> tuple[str, str]:
 
 
 def _parse_text_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
-    return parse_answer_columns(row, _sides(names), [1.0, 0.0], where, counts, names)
+    keys = _sides(names)
+    if chosen_names_in(row):
+        found = f"{row[keys[0]]!r:.40} and {row[keys[1]]!r:.40}, names of answers,"
+        raise bad_value(
+            "not_text", where, keys[0], found, "the text of the chosen answer, as in the first row"
+        )
+    return parse_answer_columns(row, keys, [1.0, 0.0], where, counts, names)
 
 
 def _parse_conversation_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
@@ -82,6 +89,11 @@ def _parse_dialogue_pair(row: Row, where: str, counts: Counter[str], names: Name
 def _parse_list_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """Several chosen and several rejected answers: each chosen one is better than each rejected one."""
     texts = [texts_in({key: _as_list(row[key])}, key, where) for key in _sides(names)]
+    if texts[0][0] == texts[1][0] and min(map(len, texts)) > 1:
+        found = f"lists of {len(texts[0])} and {len(texts[1])} texts that begin with the same one"
+        expected = "a list of different answers on each side, or conversations as lists of messages"
+        do = "write turns as messages: {'role': 'user' or 'assistant', 'content': text}"
+        raise bad_value("not_text", where, _sides(names)[0], found, expected, do)
     scores = [1.0] * len(texts[0]) + [0.0] * len(texts[1])
     return parse_answers(row, [*texts[0], *texts[1]], scores, where, counts, names)
 

@@ -17,36 +17,33 @@ from apo.datasets.fields import (
     texts_in,
 )
 from apo.datasets.messages import answered, messages_in
-from apo.datasets.paired_columns import paired_columns_in, scores_of, verdict_in
+from apo.datasets.paired_columns import chosen_names_in, paired_columns_in, scores_of
 from apo.datasets.parsed import Names, Parse, ParsedRow
+from apo.datasets.unsupported_rows import ANSWER_KEYS, GRADE_KEYS
+from apo.datasets.verdicts import check_two_answers, verdict_in, verdict_of
 
 
 def parse_indexed(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """Two responses and the index of the better one, as PKU-SafeRLHF has it."""
-    scores = verdict_in(row[names["better"]], names["better"], ("0", "1"), where)
-    return parse_answer_columns(row, ("response_0", "response_1"), scores, where, counts, names)
+    answers = ("response_0", "response_1")
+    check_two_answers(row, answers, where)
+    scores = verdict_of(row, names["better"], answers, where)
+    return parse_answer_columns(row, answers, scores, where, counts, names)
 
 
 def parse_scored(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """Two responses, each with its score in a separate column."""
+    answers = ("response_0", "response_1")
+    check_two_answers(row, answers, where)
     scores = [number_in(row[key], key, where) for key in ("score_0", "score_1")]
-    return parse_answer_columns(row, ("response_0", "response_1"), scores, where, counts, names)
-
-
-def parse_strength(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
-    """Two responses and how much the second is better, below 0 where the first is, as HelpSteer has it."""
-    strength = number_in(row[names["strength"]], names["strength"], where)
-    scores = [max(-strength, 0.0), max(strength, 0.0)]
-    return parse_answer_columns(row, (names["first"], names["second"]), scores, where, counts, names)
+    return parse_answer_columns(row, answers, scores, where, counts, names)
 
 
 def parse_history(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """A post with two comments, label 1 where A is preferred, as the Stanford Human Preferences have it."""
     label = number_of_cell(row["labels"])
-    meaning = {0.0: "B", 1.0: "A"}.get(float(label)) if isinstance(label, int | float) else label
-    if meaning is None and label is not None:
-        raise bad_value("bad_score", where, "labels", f"{label!r:.40}", "1 where A is preferred, or 0")
-    scores = verdict_in(meaning, "labels", ("A", "B"), where)
+    meaning = {0.0: "B", 1.0: "A"}.get(label) if isinstance(label, int | float) else None
+    scores = verdict_in(meaning or row["labels"], "labels", ("A", "B"), where)
     keys = ("human_ref_A", "human_ref_B")
     return parse_answer_columns(row, keys, scores, where, counts, {"prompt": "history"})
 
@@ -58,8 +55,12 @@ def parse_listed(row: Row, where: str, counts: Counter[str], names: Names) -> Pa
     return parse_answers(row, responses, scores, where, counts, names)
 
 
-_ANSWERS = ("answer", "text", "response")
-_GRADES = {"rank": -1.0, "pm_score": 1.0, "overall_score": 1.0, "score": 1.0}  # rank 1 is the best
+def parse_rated(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
+    """A prompt with a list of responses and one of their rewards or ratings, or of ranks, 1 the best."""
+    responses, key = texts_in(row, "responses", where), names["rewards"]
+    grades = scores_in(row, key, len(responses), where)
+    scores = [-grade for grade in grades] if key == "ranks" else grades
+    return parse_answers(row, responses, scores, where, counts, names)
 
 
 def parse_answer_list(key: str, row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
@@ -70,25 +71,28 @@ def parse_answer_list(key: str, row: Row, where: str, counts: Counter[str], name
 
 
 def _graded(value: Any, key: str, where: str) -> tuple[str, float]:
-    texts = [name for name in _ANSWERS if isinstance(value, dict) and value.get(name) is not None]
-    grades = [name for name in _GRADES if isinstance(value, dict) and value.get(name) is not None]
+    texts = [name for name in ANSWER_KEYS if isinstance(value, dict) and value.get(name) is not None]
+    grades = [name for name in GRADE_KEYS if isinstance(value, dict) and value.get(name) is not None]
     if len(texts) != 1 or len(grades) != 1:
         found = f"an entry with {texts or 'no text'} and {grades or 'no score'}"
-        expected = f"one of {', '.join(_ANSWERS)} and one of {', '.join(_GRADES)}"
+        expected = f"one of {', '.join(ANSWER_KEYS)} and one of {', '.join(GRADE_KEYS)}"
         raise bad_value("not_text" if len(texts) != 1 else "bad_score", where, key, found, expected)
-    return text_in(value[texts[0]], key, where), _GRADES[grades[0]] * number_in(value[grades[0]], key, where)
+    return text_in(value[texts[0]], key, where), GRADE_KEYS[grades[0]] * number_in(
+        value[grades[0]], key, where
+    )
 
 
 def parse_arena(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """Two conversations and the winner, as Chatbot Arena has it."""
-    scores = verdict_in(row["winner"], "winner", ("a", "b"), where)
     keys = ("conversation_a", "conversation_b")
+    check_two_answers(row, keys, where)
+    scores = verdict_of(row, "winner", keys, where)
     return ParsedRow.from_pairs([conversation_of(row, key, where, counts, names) for key in keys], scores)
 
 
 def choose_paired_columns_parser(first: Row, names: Names) -> Parse:
     """Two answers under paired names: texts, conversations, or all turns as JSON in texts."""
-    (columns,) = paired_columns_in(first)
+    (columns,) = chosen_names_in(first) or paired_columns_in(first)
     keys, prompt = (columns.first, columns.second), names.get("prompt", "")
     is_conversation = isinstance(first[keys[0]], list | dict) or not prompt
     is_turns = all(_turns(first.get(key)) for key in (prompt, *keys))

@@ -12,7 +12,7 @@ from apo.datasets.columns import PROMPTS, key_list
 from apo.datasets.context import HISTORY, SYSTEM
 from apo.datasets.flags import flags_in
 from apo.datasets.messages import asks
-from apo.datasets.paired_columns import PairedColumns, paired_columns_in
+from apo.datasets.paired_columns import PairedColumns, chosen_names_in, paired_columns_in
 from apo.datasets.parsed import ByFirstRow, Names, Parse, Parser
 from apo.datasets.unsupported_rows import explain_columns, explain_unsupported
 
@@ -158,12 +158,12 @@ class PairedColumnsFormat(Format):
         has_prompt = any(key in row for key in PROMPTS)
         return any(
             has_prompt or isinstance(row[columns.first], list | dict) or _TALK.match(columns.first)
-            for columns in paired_columns_in(row)
+            for columns in chosen_names_in(row) or paired_columns_in(row)
         )
 
     def bind(self, row: Row, where: str) -> Binding:
         """As for any format; all the keys of the two answers are needed."""
-        readings = paired_columns_in(row)
+        readings = chosen_names_in(row) or paired_columns_in(row)
         if len(readings) > 1:
             raise self._ambiguous_columns(readings, row, where)
         (columns,) = readings
@@ -212,6 +212,8 @@ def _prompts_of(present: list[str], row: Row) -> list[str]:
 def matching(row: Row, formats: Sequence[Format], *, is_named: bool = False) -> list[Format]:
     """The formats that fit a row. `PairedColumnsFormat` counts only if no other one of its kind fits."""
     fits = [format for format in formats if format.has_keys_of(row, is_named=is_named)]
+    if not is_named and chosen_names_in(row):
+        fits = [format for format in fits if format.name not in ("pairs", "dialogues")]
     kinds = {format.kind for format in fits if not isinstance(format, PairedColumnsFormat)}
     return [
         format for format in fits if not isinstance(format, PairedColumnsFormat) or format.kind not in kinds

@@ -20,7 +20,7 @@ class Demo(Section):
 
 
 Columns = dict[str, str]  # by name in the format: a column of the file, or a path into it
-Labels = dict[bool | int | float | str, int | str]  # the meaning of each value of a label
+Labels = dict[bool | int | float | str | None, int | str]  # the meaning of each value of a label
 
 
 class FileColumns(Section):

@@ -14,6 +14,9 @@ _ANSWERS = (
     *("completion", "response", "output", "answer", "summary", "transcript"),
     *("messages", "conversations"),
 )
+# Of an entry of a list under `answers`.
+ANSWER_KEYS = ("answer", "text", "response")
+GRADE_KEYS = {"rank": -1.0, "pm_score": 1.0, "overall_score": 1.0, "score": 1.0}  # rank 1 is the best
 _JUDGEMENTS = ("label", "is_safe", "helpfulness", "score", "scores", "rating", "reward", "summary")
 _OUR_KEYS = (
     *("prompt", "chosen", "rejected", "question", "instruction", "query"),
@@ -140,14 +143,27 @@ def _unknown_list(row: Row, where: str) -> UserError | None:
     if key is None:
         return None
     fields = ", ".join(sorted(str(name)[:40] for name in row[key][0])[:8])
+    do = (
+        "write the rows in that form; of two answers, map paths such as "
+        f"`response_0: {key[:40]}.0.FIELD` under data.files.columns (data.hub.columns)"
+    )
+    if _is_graded(row[key][0]):
+        do = (
+            f"name the list under data.files.columns (data.hub.columns): `answers: {key[:40]}`, and `prompt: "
+            "...`"
+        )
     return UserError(
         where,
         found=f"a row with a list of objects ({fields}) under {key[:40]!r}",
         expected="a prompt, and under `answers` a list with a text (answer, text or response) and a grade "
         "(rank, score, pm_score or overall_score) for each",
-        do="write the rows in that form; of two answers, map paths such as "
-        f"`response_0: {key[:40]}.0.FIELD` under data.files.columns (data.hub.columns)",
+        do=do,
     )
+
+
+def _is_graded(entry: Row) -> bool:
+    """Whether an entry of a list has one text and one grade, as those under `answers`."""
+    return all(sum(name in entry for name in names) == 1 for names in (ANSWER_KEYS, GRADE_KEYS))
 
 
 def _unrated_answers(row: Row, where: str) -> UserError | None:

@@ -200,3 +200,31 @@ def test_with_columns_names_a_missing_column(tmp_path: Path, path: str) -> None:
     row = {"info": {"post": "p"}, "list": ["a", "b"], "text": "t"}
     with pytest.raises(UserError, match=rf"x\.jsonl:1: found keys .* expected a column '{path}'"):
         read(tmp_path, [row], columns={"prompt": path})
+
+
+PAIRS_OF_NAMES = [("win", "lose"), ("good", "bad"), ("preferred", "dispreferred"), ("positive", "negative")]
+
+
+@pytest.mark.parametrize(("better", "worse"), PAIRS_OF_NAMES)
+def test_name_sides_knows_pairs_of_names(tmp_path: Path, better: str, worse: str) -> None:
+    result = read(tmp_path, [{worse: "bad", "prompt": "Why?", better: "good"}])
+    assert result.ranked == [(WHY, "good > bad")]
+    assert result.columns == {worse: "rejected", "prompt": "prompt", better: "chosen"}
+    marks = {"prompt": "Why?", "chosen": "good", "rejected": "bad", better: "x", worse: "y"}
+    assert read(tmp_path, [marks]).ranked == [(WHY, "good > bad")]
+    mapped = {"prompt": "prompt", "chosen": better, "rejected": worse}
+    assert read(tmp_path, [{"prompt": "Why?", better: "good", worse: "bad"}], columns=mapped).ranked == [
+        (WHY, "good > bad")
+    ]
+    with pytest.raises(UserError):
+        read(tmp_path, [{"prompt": "Why?", better: 3, worse: 1}])
+
+
+def test_name_sides_leaves_rows_of_a_known_format(tmp_path: Path) -> None:
+    others = {"win": "x", "lose": "y", "good": "yes", "bad": "no"}
+    row = {"prompt": "Why?", "response_a": "bad", "response_b": "good", "winner": "b"}
+    assert read(tmp_path, [row | others]).ranked == [(WHY, "good > bad")]
+    [record] = read(
+        tmp_path, [{"prompt": "Why?", "response": "so"} | others], reader=read_demonstrations
+    ).records
+    assert record["response"] == "so"

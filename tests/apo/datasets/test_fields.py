@@ -18,7 +18,7 @@ DAMAGED_ROWS: list[tuple[Reader, dict, dict, str]] = [
     (read_comparisons, GOOD, {**GOOD, "scores": [1.0, float("-inf")]}, "the score -inf"),
     (read_comparisons, GOOD, {**GOOD, "scores": [1.0, 10**400]}, "the score 1000"),
     (read_comparisons, GOOD, {**GOOD, "scores": [True, False]}, "the score True"),
-    (read_comparisons, GOOD, {**GOOD, "scores": ["1", "0"]}, "the score '1'"),
+    (read_comparisons, GOOD, {**GOOD, "scores": ["one", "0"]}, "the score 'one'"),
     (read_comparisons, GOOD, {**GOOD, "scores": None}, "null in 'scores'"),
     (read_comparisons, GOOD, {**GOOD, "responses": []}, "list [] in 'responses'"),
     (read_comparisons, GOOD, {**GOOD, "responses": "ab"}, "str 'ab' in 'responses'"),

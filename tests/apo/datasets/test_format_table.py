@@ -83,10 +83,10 @@ PUBLIC: dict[str, tuple[dict[str, Any], str, list[str], list[float]]] = {
         [2, 0],
     ),
     "nvidia/HelpSteer3": (
-        {"domain": "d", "context": ASKED, "response1": "bad", "response2": "good", "overall_preference": 3},
+        {"domain": "d", "context": ASKED, "response1": "good", "response2": "bad", "overall_preference": -3},
         TALK,
-        ["bad", "good"],
-        [0, 3],
+        ["good", "bad"],
+        [3, 0],
     ),
     "stanfordnlp/SHP": (
         {
@@ -179,7 +179,7 @@ def test_tie_in_a_public_row_is_no_preference(tmp_path: Path, tie: dict[str, Any
 BAD_LABELS = [
     ("PKU-Alignment/PKU-SafeRLHF", {"better_response_id": 2}, "found 2 in 'better_response_id'"),
     ("PKU-Alignment/PKU-SafeRLHF", {"better_response_id": True}, "found True in 'better"),
-    ("stanfordnlp/SHP", {"labels": "1"}, "found str '1' in 'labels'"),
+    ("stanfordnlp/SHP", {"labels": "3"}, "found str '3' in 'labels'"),
     ("stanfordnlp/SHP", {"labels": -1}, "found -1 in 'labels'"),
     ("lmsys/chatbot_arena_conversations", {"winner": "c"}, "found str 'c' in 'winner'"),
     ("nvidia/HelpSteer2 preferences", {"preference_strength": None}, "found null in 'preference_strength'"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from apo.core.errors import UserError
 from tests.helpers.reading import PAIR, TALK, WHY, asked, check_set, message, read, sharegpt, talk
 
 Row = dict[str, Any]
@@ -237,3 +238,16 @@ def test_choose_pair_parser_counts_ties_and_compares_grades(tmp_path: Path) -> N
     grades = [{"score_chosen": 1, "score_rejected": other} for other in (0, 1, 2)]
     counts = read(tmp_path / "x.jsonl", [{"prompt": "Why?", **PAIR} | pair for pair in grades]).counts
     assert (counts["pairs_graded_alike"], counts["pairs_graded_the_other_way"], counts["kept"]) == (1, 1, 3)
+
+
+QUOTED = [
+    {"prompt": "Q", "chosen": ["Q", "A", "Q2", "good"], "rejected": ["Q", "A", "Q2", "bad"]},
+    {"prompt": "Hello", "chosen": ["Hello", "good"], "rejected": ["Hello", "bad"]},
+    {"chosen": ["Hello", "good"], "rejected": ["Hello", "bad"]},
+]
+
+
+@pytest.mark.parametrize("row", QUOTED)
+def test_choose_pair_parser_refuses_turns_in_a_list_of_texts(tmp_path: Path, row: Row) -> None:
+    with pytest.raises(UserError, match=r"in 'chosen'.*write turns as messages"):
+        read(tmp_path / "x.jsonl", [row])
