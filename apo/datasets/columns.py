@@ -8,6 +8,7 @@ from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
 from apo.datasets.fields import bad_value
+from apo.datasets.paired_columns import answers_in
 
 # Keys under which public data sets have the prompt.
 PROMPTS = ("prompt", "question", "instruction", "input", "context", "query", "conversations")
@@ -112,7 +113,9 @@ def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: boo
     context = (*SYSTEM, *HISTORY, *MEDIA, *prompts, *inputs)
     remaining = [key for key in row if key not in (*context, *PROMPTS)] if keep_unmapped else []
     models = [] if keep_unmapped else [key for key in row if "model" in key.lower()]  # labels may name them
-    for key in (*context, *remaining, *models):
+    named = answers_in(row.keys()) if "chosen" in columns else []  # chosen may name one of them
+    answers = [answer for first, second, _ in named for answer in (first, second)]
+    for key in (*context, *remaining, *models, *answers):
         if key in row and key not in mapped and key not in columns:
             yield key
 

@@ -196,6 +196,8 @@ _CONTAINERS = frozenset(
         "images",
         "tools",
         "rewards",
+        "ratings",
+        "ranks",
     ]
 )
 
