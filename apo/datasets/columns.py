@@ -73,7 +73,9 @@ def _in_english(key: str, row: Row) -> str:
 
 def _side_of_pair(key: str, row: Row) -> str:
     """chosen or rejected for the two names of a pair, if the row has neither column; else the key."""
-    pair = (key, _PAIRED[key]) if key in _PAIRED else (_REJECTED.get(key, ""), key)
+    if key not in _PAIRED and key not in _REJECTED:
+        return key
+    pair = (key, _PAIRED[key]) if key in _PAIRED else (_REJECTED[key], key)
     if not row.keys() >= {*pair} or not row.keys().isdisjoint(("chosen", "rejected")):
         return key
     if not all(isinstance(row[name], str | list | dict) for name in pair):
