@@ -8,6 +8,7 @@ from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.context import HISTORY, SYSTEM, UNREAD_PARTS
 from apo.datasets.fields import bad_value, filled
+from apo.datasets.paired_columns import answers_in
 
 # Keys under which public data sets have the prompt.
 PROMPTS = ("prompt", "question", "instruction", "input", "context", "query", "conversations")
@@ -72,7 +73,9 @@ def _in_english(key: str, row: Row) -> str:
 
 def _side_of_pair(key: str, row: Row) -> str:
     """chosen or rejected for the two names of a pair, if the row has neither column; else the key."""
-    pair = (key, _PAIRED[key]) if key in _PAIRED else (_REJECTED.get(key, ""), key)
+    if key not in _PAIRED and key not in _REJECTED:
+        return key
+    pair = (key, _PAIRED[key]) if key in _PAIRED else (_REJECTED[key], key)
     if not row.keys() >= {*pair} or not row.keys().isdisjoint(("chosen", "rejected")):
         return key
     if not all(isinstance(row[name], str | list | dict) for name in pair):
@@ -112,7 +115,9 @@ def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: boo
     context = (*SYSTEM, *HISTORY, *UNREAD_PARTS, *prompts, *inputs)
     remaining = [key for key in row if key not in (*context, *PROMPTS)] if keep_unmapped else []
     models = [] if keep_unmapped else [key for key in row if "model" in key.lower()]  # labels may name them
-    for key in (*context, *remaining, *models):
+    named = answers_in(row.keys()) if "chosen" in columns else []  # chosen may name one of them
+    answers = [answer for first, second, _ in named for answer in (first, second)]
+    for key in (*context, *remaining, *models, *answers):
         if key in row and key not in mapped and key not in columns:
             yield key
 

@@ -234,6 +234,8 @@ _CONTAINERS = frozenset(
         "images",
         "tools",
         "rewards",
+        "ratings",
+        "ranks",
     ]
 )
 

@@ -47,12 +47,12 @@ def paired_columns_in(keys: Iterable[str]) -> list[PairedColumns]:
     present = set(keys)
     return [
         PairedColumns(first, second, verdict)
-        for first, second, separator in _answers_in(present)
+        for first, second, separator in answers_in(present)
         for verdict in _verdicts(present, first, second, separator)
     ]
 
 
-def _answers_in(present: Collection[str]) -> list[tuple[str, str, str]]:
+def answers_in(present: Collection[str]) -> list[tuple[str, str, str]]:
     """The columns of two answers, with what is between a name and its end."""
     found = sorted(_PAIRS[key] for key in present if key in _PAIRS)
     return [(first, second, separator) for _, first, second, separator in found if second in present]
@@ -61,7 +61,7 @@ def _answers_in(present: Collection[str]) -> list[tuple[str, str, str]]:
 def chosen_names_in(row: Row) -> list[PairedColumns]:
     """Two answers, and columns that name the chosen and the rejected one instead of repeating them."""
     choices = [keys for keys in _CHOICES if keys[0] in row and keys[1] in row]
-    answers = _answers_in(row.keys()) if choices else []
+    answers = answers_in(row.keys()) if choices else []
     readings = [PairedColumns(first, second, keys) for first, second, _ in answers for keys in choices]
     return [columns for columns in readings if names_chosen(row, columns)]
 

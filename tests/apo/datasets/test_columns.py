@@ -228,3 +228,8 @@ def test_name_sides_leaves_rows_of_a_known_format(tmp_path: Path) -> None:
         tmp_path, [{"prompt": "Why?", "response": "so"} | others], reader=read_demonstrations
     ).records
     assert record["response"] == "so"
+
+
+def test_name_sides_leaves_a_row_with_a_blank_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="of no known format"):
+        read(tmp_path, [{"": "x", "a": "y"}])

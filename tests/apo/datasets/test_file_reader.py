@@ -106,7 +106,7 @@ LEFT_OUT: list[tuple[str, Reader, dict, dict]] = [
     ("not_text", read_comparisons, GOOD, {**GOOD, "query": None}),
     ("nul_character", read_comparisons, GOOD, {**GOOD, "responses": ["a", "b\0"]}),
     ("surrogate", read_comparisons, GOOD, {**GOOD, "responses": ["a", "\ud83d"]}),
-    ("bad_score", read_comparisons, GOOD, {**GOOD, "scores": [1, "low"]}),
+    ("bad_score", read_comparisons, GOOD, {**GOOD, "scores": [1, "none"]}),
     ("score_count", read_comparisons, GOOD, {**GOOD, "scores": [1]}),
     ("bad_id", read_comparisons, GOOD, {**GOOD, "query_id": 1.5}),
     ("blank_query", read_comparisons, GOOD, {**GOOD, "query": " "}),

@@ -225,6 +225,7 @@ NAMES += ["history", "human_ref_A", "human_ref_B", "labels", "answers", "complet
 NAMES += ["response_a", "response_b", "winner_a", "winner_b", "preference", "label", "info", "summaries"]
 NAMES += ["chat_history", "system_prompt", "images", "tools", "rewards", "parent_id", "message_id"]
 NAMES += ["message_tree_id", "role", "rank", "replies", "is_safe", "kto_tag", "输入", "问题", "历史"]
+NAMES += ["ranks", "model_a", "model_b", "response_c", "win", "lose"]
 NAMES += ["conversation_b", "winner", "score_0", "score_1", "query_id", "type", "system", "answer"]
 TEXTS = st.sampled_from(
     ["", " ", "a", "b", Q, f"{Q} a", f"{Q} b", f"{Q}<sep>a", "\ud800", "\0", "\n\nHuman:", "tie"]

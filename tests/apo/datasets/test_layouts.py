@@ -133,3 +133,9 @@ def test_scores_of_some_samples_are_an_issue(tmp_path: Path) -> None:
         read(tmp_path, [SAMPLES | {"score_0": 1}], reader=read_samples)
     with pytest.raises(UserError, match="1 values for 2 responses in 'sample_scores'"):
         read(tmp_path, [LISTED | {"sample_scores": [1]}], reader=read_samples)
+
+
+def test_a_list_of_ranks_in_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text('prompt,responses,ranks\nWhy?,"[""bad"", ""good""]","[2, 1]"\n')
+    assert read(path).ranked == [(WHY, "good > bad")]

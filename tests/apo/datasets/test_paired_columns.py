@@ -82,3 +82,11 @@ def test_check_two_answers_takes_the_two_that_the_user_names(tmp_path: Path) -> 
     ranked = read(tmp_path, [numbered(0, "score")], columns=columns).ranked
     assert ranked == [(WHY, "answer 3 > answer 2")]
     assert read(tmp_path, [SIDES | {"winner": "b", "response_c": " "}]).ranked == [(WHY, "good > bad")]
+
+
+def test_chosen_names_in_reads_names_in_mapped_columns(tmp_path: Path) -> None:
+    row = SIDES | {"best": "response_b", "worst": "response_a", "winner": "a"}
+    columns = {"prompt": "prompt", "chosen": "best", "rejected": "worst"}
+    assert read(tmp_path, [row], columns=columns).ranked == [(WHY, "good > bad")]
+    texts = SIDES | {"best": "good", "worst": "bad"}
+    assert read(tmp_path, [texts], columns=columns).ranked == [(WHY, "good > bad")]
