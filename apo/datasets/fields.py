@@ -61,7 +61,9 @@ def shortened(value: Any) -> str:
 
 def type_and_value(value: Any) -> str:
     """A value for a message: its type and its beginning."""
-    return "null" if value is None else f"{type(value).__name__} {shortened(value)}"
+    if value is None or is_unread(value):
+        return "null" if value is None else shortened(value)
+    return f"{type(value).__name__} {shortened(value)}"
 
 
 def _is_flat(values: list[Any]) -> bool:

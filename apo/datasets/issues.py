@@ -52,7 +52,9 @@ ROW_ISSUES = IssueTable(
             "A response of a comparison goes on with a human turn; `cut` ends it there, as samples are.",
             (*SUSPICIOUS, "cut"),
         ),
-        IssueCode("json_text", "A whole response is JSON, or a list as Python writes it.", SUSPICIOUS),
+        IssueCode(
+            "json_text", "A whole response is JSON, or a text in a list as Python writes it.", SUSPICIOUS
+        ),
         IssueCode("too_long", "A text has more than a million characters.", SUSPICIOUS),
         IssueCode("duplicate_responses", "Some responses of a comparison are the same.", SUSPICIOUS),
         IssueCode("sample_count", "A query has another number of samples than the first row.", SUSPICIOUS),

@@ -247,10 +247,10 @@ def decode_containers(row: Row, where: str, counts: Counter[str]) -> Row:
         RowError: A text holds messages as Python writes them.
     """
     for key, value in row.items():
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
             continue
         has_messages = _holds_messages(value)
-        if not has_messages and not (key in _CONTAINERS and value.lstrip().startswith(("[", "{"))):
+        if not has_messages and key not in _CONTAINERS:
             continue
         try:
             decoded = json.loads(value)

@@ -50,4 +50,4 @@ def _is_code(text: str) -> bool:
         except (ValueError, RecursionError):
             pass
     language, content = written(text)
-    return language == "Python" or (language == "JSON" and content not in (None, text[1:-1]))
+    return content is not None and (language == "Python" or content != text[1:-1])

@@ -79,7 +79,7 @@ def _rows_by_id(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserEr
         return None
     return UserError(
         where,
-        found=f"one object with {len(row):,} rows under their ids ({next(iter(row))[:40]!r}, ...)",
+        found=f"one object with the rows under their ids ({next(iter(row))[:40]!r}, ...)",
         expected="the rows themselves: a list of objects, or one object a line",
         do="write one row a line, for instance with `jq -c '.[]' FILE > rows.jsonl`",
     )

@@ -71,8 +71,11 @@ def test_explain_unsupported_says_how_an_ordered_list_is_read(tmp_path: Path, ke
 
 COLUMNS = {key: [row[key] for row in ROWS] for key in ROWS[0]}
 WHOLE_FILES: dict[str, tuple[dict[str, Any], str]] = {
-    "by id": ({f"q{n}": row for n, row in enumerate(ROWS)}, r"3 rows under their ids \('q0'.*jq -c '\.\[\]'"),
-    "by number": ({str(n): row for n, row in enumerate(ROWS)}, "3 rows under their ids"),
+    "by id": (
+        {f"q{n}": row for n, row in enumerate(ROWS)},
+        r"the rows under their ids \('q0'.*jq -c '\.\[\]'",
+    ),
+    "by number": ({str(n): row for n, row in enumerate(ROWS)}, "the rows under their ids"),
     "pandas": (
         {key: {str(n): text for n, text in enumerate(texts)} for key, texts in COLUMNS.items()},
         "columns of the whole file, each with its values by number.*orient='records'",

@@ -81,4 +81,4 @@ def test_is_json_refuses_answers_as_python_code(tmp_path: Path, form: str, sides
 def test_is_json_leaves_answers_that_are_lists_of_python(tmp_path: Path) -> None:
     row = {"prompt": "Which vowels?", "chosen": "['a', 'e']", "rejected": "['b', 'c']"}
     result = read(tmp_path, [row])
-    assert (result.records[0]["responses"], result.issues) == (["['a', 'e']", "['b', 'c']"], {"json_text": 1})
+    assert (result.records[0]["responses"], result.issues) == (["['a', 'e']", "['b', 'c']"], {})
