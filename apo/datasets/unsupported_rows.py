@@ -6,7 +6,7 @@ from typing import Any
 from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.datasets.fields import is_list_of_texts
-from apo.datasets.flags import flags_in
+from apo.datasets.flags import is_flag
 from apo.datasets.messages import is_message, unrated_advice
 
 _ANSWERS = (
@@ -70,8 +70,7 @@ def _misspelled_key(row: Row, where: str) -> UserError | None:
 def _single_answer(row: Row, where: str) -> UserError | None:
     """An unpaired preference."""
     answers = [key for key in _ANSWERS if key in row]
-    flags = {*_JUDGEMENTS, *flags_in(row)}
-    judgements = [key for key in row if key in flags and key not in answers[:1]]
+    judgements = [key for key in row if (key in _JUDGEMENTS or is_flag(key)) and key not in answers[:1]]
     if len(answers) != 1 or not judgements:
         return None
     names = ", ".join(key[:40] for key in judgements[:8])
