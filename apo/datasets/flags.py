@@ -63,10 +63,11 @@ class _Flag(NamedTuple):
 
 _NOUNS = (
     *("label", "labels", "kto_tag", "kto_label", "preference", "thumbs", "feedback", "verdict", "positive"),
+    "review_result",
     *("标签", "標籤", "标注", "ラベル", "라벨", "метка", "etikett", "etiqueta", "étiquette"),
 )
 _GRADES = (
-    *("rating", "score", "quality", "safety", "correctness", "review_result", "vote", "weight", "grade"),
+    *("rating", "score", "quality", "safety", "correctness", "vote", "weight", "grade"),
     *("bewertung", "qualität", "оценка", "评价", "評價", "評価", "평가", "质量", "calidad", "valoración"),
     *("qualidade", "avaliação", "qualité", "évaluation"),
 )
@@ -147,8 +148,10 @@ def _says(value: Any, wanted: bool) -> bool | None:
 
 def _is_wanted(key: str, flag: _Flag, value: Any) -> bool | None:
     """Whether a flag marks its answer as wanted, or holds something else; None if that is unknown."""
-    while isinstance(value, list | dict) and len(value) == 1:
-        (value,) = value.values() if isinstance(value, dict) else value
+    while (
+        isinstance(value, list | dict) and len(value) == 1 and (isinstance(value, list) or "value" in value)
+    ):
+        value = value["value" if isinstance(value, dict) else 0]
     if not filled(value) or value != value:
         return True
     number = _number(value)

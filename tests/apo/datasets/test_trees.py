@@ -1,12 +1,13 @@
 """apo/datasets/trees.py: ranked replies are comparisons, the path above them is the query."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from apo.core.errors import UserError
-from apo.datasets.readers import read_demonstrations
+from apo.datasets.readers import read_comparisons, read_demonstrations
 from tests.helpers.reading import read
 
 FIELDS = {"lang": "en", "review_count": 3, "emojis": {"name": ["+1"]}}
@@ -108,3 +109,61 @@ def test_comparisons_in_names_a_broken_tree(tmp_path: Path) -> None:
     broken = TREE | {"prompt": TREE["prompt"] | {"replies": [3]}}
     with pytest.raises(UserError, match=r"x\.jsonl:2: found a reply that is no message"):
         read(tmp_path, [TREE, broken])
+
+
+FLAGS = [{"deleted": True}, {"deleted": "yes"}, {"review_result": False}, {"spam": True}, {"is_toxic": 1}]
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_comparisons_in_leaves_out_what_is_deleted_or_unwanted(tmp_path: Path, flag: dict[str, Any]) -> None:
+    """The best reply, the root, and a parent of ranked replies."""
+    root = TREE["prompt"]
+    bad, good, fair = root["replies"]
+    best = {"prompt": root | {"replies": [bad, good | flag, fair]}}
+    result = read(tmp_path, [best | {"message_tree_id": "m1"}])
+    assert result.ranked == [(WANTED[0][0], "bad > fair")]
+    assert (result.counts["replies_below_deleted"], result.counts["replies_without_rank"]) == (3, 1)
+    question = good | {"replies": [good["replies"][0] | flag]}
+    result = read(tmp_path, [{"prompt": root | {"replies": [bad, question, fair]}}])
+    assert (result.ranked, result.counts["replies_below_deleted"]) == ([WANTED[0]], 3)
+    other = {"message_tree_id": "n1", "prompt": root | flag}
+    result = read(tmp_path, [TREE, other])
+    assert (result.ranked, result.counts["replies_below_deleted"]) == (WANTED, 6)
+
+
+@pytest.mark.parametrize(
+    "flag", [{"deleted": False}, {"deleted": "False"}, {"review_result": True}, {"spam": 0}]
+)
+def test_comparisons_in_takes_messages_with_flags_of_wanted_ones(tmp_path: Path, flag: dict) -> None:
+    root = TREE["prompt"] | flag
+    replies = [reply | flag for reply in root["replies"]]
+    labels = {"labels": {"spam": {"value": 0.0, "count": 3}}, "detoxify": {"toxicity": 0.9}}
+    assert read(tmp_path, [{"prompt": root | labels | {"replies": replies}}]).ranked == WANTED
+
+
+def test_comparisons_in_reads_trees_of_a_table(tmp_path: Path) -> None:
+    rows = [row | {"deleted": row.get("deleted", False)} for row in flat(TREE)]
+    with (tmp_path / "x.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+    assert read(tmp_path / "x.csv").ranked == WANTED
+
+
+@pytest.mark.parametrize("best", ["0", "0.0", -1, "-1"])
+def test_comparisons_in_reads_ranks_in_texts(tmp_path: Path, best: Any) -> None:
+    root = TREE["prompt"]
+    ranks = {"m2": "1", "m3": best, "m10": "2"}
+    replies = [reply | {"rank": ranks[reply["message_id"]]} for reply in root["replies"]]
+    assert read(tmp_path, [{"prompt": root | {"replies": replies}}]).ranked == WANTED
+
+
+@pytest.mark.parametrize("rank", ["first", True, [0], "1st"])
+@pytest.mark.parametrize("reader", [read_comparisons, read_demonstrations])
+def test_comparisons_in_names_a_rank_that_is_no_number(tmp_path: Path, rank: Any, reader: Any) -> None:
+    root = TREE["prompt"]
+    replies = [root["replies"][0] | {"rank": rank}, *root["replies"][1:]]
+    broken = {"prompt": root | {"replies": replies}}
+    with pytest.raises(UserError, match=r"x\.jsonl:2: found .* in 'rank'; expected finite numbers"):
+        read(tmp_path, [TREE, broken], reader)
+    assert read(tmp_path, [TREE, broken], reader, {"bad_score": "drop"}).issues["bad_score"] == 1
