@@ -63,21 +63,22 @@ class _Flag(NamedTuple):
 
 _NOUNS = (
     *("label", "labels", "kto_tag", "kto_label", "preference", "thumbs", "feedback", "verdict", "positive"),
-    "review_result",
+    *("review_result", "vote"),
     *("标签", "標籤", "标注", "ラベル", "라벨", "метка", "etikett", "etiqueta", "étiquette"),
 )
 _GRADES = (
-    *("rating", "score", "quality", "safety", "correctness", "vote", "weight", "grade"),
+    *("rating", "score", "quality", "safety", "correctness", "grade"),
     *("bewertung", "qualität", "оценка", "评价", "評價", "評価", "평가", "质量", "calidad", "valoración"),
     *("qualidade", "avaliação", "qualité", "évaluation"),
 )
+_WEIGHT = _Flag(numbers=False)  # 0 says no, as in the messages of OpenAI; another number says nothing
 _FLAGS = {
+    "weight": _WEIGHT,
     **{name.replace("_", ""): _Flag() for name in _NOUNS},
     **{name.replace("_", ""): _Flag(numbers=False) for name in _GRADES},
     **{name: _Flag(numbers=False, others=True) for name in ("chosen", "status")},
     **{name: _Flag(wanted=False, numbers=False, others=True) for name in ("rejected", "negative")},
 }
-_NUMBERS_OF_GRADES = {"vote": -1.0, "weight": 0.0}  # those that say no
 _VERBS, _PEOPLE = {"is", "was", "ist", "est", "es"}, {"human", "user", "annotator", "rater"}
 _ANSWERS = {"response", "answer", "completion", "output", "reply"}
 _RECORDS = ("metadata", "meta", "info", "annotation", "annotations")  # in which a flag may be
@@ -110,6 +111,12 @@ def is_flag(key: str) -> bool:
     return flag is not None and (flag.numbers or key == "chosen")
 
 
+def is_grade(key: str) -> bool:
+    """Whether a column, by its name, holds a grade of an answer, which may be yes or no."""
+    flag = _flag_of(key)
+    return flag is not None and not flag.numbers and not flag.others
+
+
 def _in_words(word: str, meanings: dict[str, bool]) -> bool | None:
     """The meaning of a word or of its negation, such as `unsafe`; None if it is unknown."""
     if word in meanings:
@@ -132,7 +139,7 @@ def _says(value: Any, wanted: bool) -> bool | None:
     """Whether a value calls an answer wanted in a column where a yes means `wanted`; None if unknown."""
     if isinstance(value, bool):
         return value == wanted
-    text = _DECORATION.sub("", normalize("NFKC", value)).strip().lower().replace("\u2212", "-")
+    text = _DECORATION.sub("", normalize("NFKC", str(value)[:41])).strip().lower().replace("\u2212", "-")
     number = _number(text)
     if number is not None:
         return {1.0: wanted, 0.0: not wanted, -1.0: not wanted}.get(number)
@@ -146,36 +153,41 @@ def _says(value: Any, wanted: bool) -> bool | None:
     return None
 
 
-def _is_wanted(key: str, flag: _Flag, value: Any) -> bool | None:
-    """Whether a flag marks its answer as wanted, or holds something else; None if that is unknown."""
-    while (
-        isinstance(value, list | dict) and len(value) == 1 and (isinstance(value, list) or "value" in value)
+def _meaning_of(flag: _Flag, value: Any) -> list[bool | None]:
+    """Whether a value marks its answer as wanted, None if that is unknown; [] if it is no flag."""
+    while (isinstance(value, list) and len(value) == 1) or (
+        isinstance(value, dict) and [*value] == ["value"]
     ):
-        value = value["value" if isinstance(value, dict) else 0]
+        value = value[0] if isinstance(value, list) else value["value"]
     if not filled(value) or value != value:
-        return True
+        return []
     number = _number(value)
     if number is not None and not flag.numbers:
-        return number != _NUMBERS_OF_GRADES.get(key.strip().lower())
+        return [False] if flag is _WEIGHT and number == 0 else []
     is_known_type = isinstance(value, bool | int | float | str)
-    said = (
-        _says(value if isinstance(value, bool) else str(value)[:41], flag.wanted) if is_known_type else None
-    )
-    return True if said is None and flag.others else said
+    meaning = _says(value, flag.wanted) if is_known_type else None
+    return [] if meaning is None and flag.others else [meaning]
 
 
 def _flags(record: Row, prefix: str = "") -> Iterator[tuple[str, bool | None, Any]]:
     """Every flag in a row, in records about it and in the last message: its path, its meaning, its value."""
     for key, value in record.items():
         flag = _flag_of(key)
+        is_record = isinstance(value, dict) and key.strip().lower() in _RECORDS and prefix.count(".") < 3
         if flag:
-            yield prefix + key, _is_wanted(key, flag, value), value
-        elif key.strip().lower() in _RECORDS and isinstance(value, dict) and prefix.count(".") < 3:
+            for meaning in _meaning_of(flag, value):
+                yield prefix + key, meaning, value
+        elif is_record:
             yield from _flags(value, f"{prefix}{key}.")
         elif (
-            key in _LISTS and isinstance(value, list) and value and isinstance(value[-1], dict) and not prefix
+            key in _LISTS and not prefix and isinstance(value, list) and value and isinstance(value[-1], dict)
         ):
             yield from _flags(value[-1], f"{key}.{len(value) - 1}.")
+
+
+def flags_in(row: Row) -> list[str]:
+    """The paths of the flags in a row, such as `metadata.label`."""
+    return [*dict.fromkeys([*filter(is_flag, row), *(path for path, _, _ in _flags(row))])]
 
 
 def unwanted_flag(record: Row) -> str:

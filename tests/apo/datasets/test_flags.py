@@ -173,8 +173,33 @@ def test_flag_issue_reads_flags_of_tables(tmp_path: Path) -> None:
         {"conversations": SHARED, "kto_tag": True},
         {"prompt": "Why?", "completion": "so", "label": 1},
         {"prompt": "Why?", "response": "so", "thumbs_up": True},
+        {"prompt": "Why?", "response": "so", "quality": "low"},
+        {"prompt": "Why?", "response": "so", "rejected": True},
+        {"prompt": "Why?", "response": "so", "metadata": {"label": False}},
+        {"messages": [ASKED[0], ASKED[1] | {"label": None, "isGood": False}]},
     ],
 )
 def test_unwanted_flag_explains_unpaired_preferences(tmp_path: Path, row: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"one answer .*as KTO takes them.*data\.files\.demonstrations"):
+    with pytest.raises(UserError, match=r"one answer .*as KTO takes them.*unwanted_answer: drop"):
         read(tmp_path, [row], read_comparisons)
+
+
+@pytest.mark.parametrize("grade", [{"score": -1}, {"rating": 1}, {"reward": 0.3}, {"quality": 3}])
+def test_unwanted_flag_does_not_say_that_grades_leave_rows_out(tmp_path: Path, grade: dict[str, Any]) -> None:
+    message = rf"as KTO takes them.*every row is taken, whatever its {next(iter(grade))}: leave out those"
+    with pytest.raises(UserError, match=message) as error:
+        read(tmp_path, [QA | grade], read_comparisons)
+    assert "drop" not in str(error.value)
+    assert read(tmp_path, [QA | grade], read_demonstrations).counts["kept"] == 1
+
+
+@pytest.mark.parametrize("key", ["generation", "reply", "summary"])
+@pytest.mark.parametrize("reader", [read_comparisons, read_demonstrations])
+def test_unwanted_flag_gives_advice_that_works(tmp_path: Path, key: str, reader: Any) -> None:
+    row = {"question": "Why?", key: "Go away", "thumbs": "down"}
+    message = rf"`{{prompt: question, completion: {key}}}` under data\.files\.columns\.demonstrations"
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, [row], reader)
+    columns, actions = {"prompt": "question", "completion": key}, {"unwanted_answer": "drop"}
+    result = read(tmp_path, [row, row | {"thumbs": "up"}], read_demonstrations, actions, columns=columns)
+    assert (len(result.records), result.issues) == (1, {"unwanted_answer": 1})
