@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 from unicodedata import normalize
 
@@ -85,7 +85,7 @@ _RECORDS = ("metadata", "meta", "info", "annotation", "annotations")  # in which
 _LISTS = ("messages", "conversations", "completion", "response", "output", "answer")
 
 
-@cache
+@lru_cache(1000)
 def _flag_of(key: str) -> _Flag | None:
     """What a column says about an answer, by its name; None if it is no flag.
 
@@ -154,7 +154,10 @@ def _says(value: Any, wanted: bool) -> bool | None:
 
 
 def _meaning_of(flag: _Flag, value: Any) -> list[bool | None]:
-    """Whether a value marks its answer as wanted, None if that is unknown; [] if it is no flag."""
+    """Whether a value marks its answer as wanted, None if that is unknown; [] if it is no flag.
+
+    Numbers, lists and records in a column of grades are no flags.
+    """
     while (isinstance(value, list) and len(value) == 1) or (
         isinstance(value, dict) and [*value] == ["value"]
     ):
@@ -162,7 +165,7 @@ def _meaning_of(flag: _Flag, value: Any) -> list[bool | None]:
     if not filled(value) or value != value:
         return []
     number = _number(value)
-    if number is not None and not flag.numbers:
+    if not flag.numbers and (number is not None or isinstance(value, list | dict)):
         return [False] if flag is _WEIGHT and number == 0 else []
     is_known_type = isinstance(value, bool | int | float | str)
     meaning = _says(value, flag.wanted) if is_known_type else None

@@ -94,6 +94,7 @@ def test_unwanted_flag_refuses_or_drops_a_flagged_answer(tmp_path: Path, row: di
         {"label": 1},
         {"kto_tag": "desirable"},
         {"label": "not toxic", "is_bad": "нет", "toxic": False, "flagged": "nein", "deleted": 0},
+        {"rating": [4, 5], "safety": {"hate": 0.1, "violence": 0.2}},
         {"rating": 1, "quality": 0.2, "score": -1, "helpfulness": 0, "vote": 1, "weight": 1.0},
         {"label": None, "is_good": "", "metadata": {"source": "no", "label": "gut"}},
         {"rejected": "no text of a flag", "status": "submitted", "no": 0, "best": "no"},
