@@ -10,6 +10,7 @@ from apo.datasets.fields import filled
 from apo.datasets.parsed import ParsedRow
 
 NOT_READ = "not read"
+FLAG = "flag of the answer"
 MAX_UNREAD = 0.2  # of the text of a row may be in columns that are not read
 SHORTEST_TEXT = 20  # characters; a shorter text is a name, a label or an id
 
@@ -52,7 +53,8 @@ class ColumnUse:
             elif key in unmapped:
                 self.uses[key] = self._role_of(canonical_name(key, row))
             else:
-                self.uses[key] = NOT_READ
+                role = self._role_of(key)
+                self.uses[key] = role if role == FLAG else NOT_READ
 
     def unread(self, row: Row) -> list[str]:
         """The columns of a row that are not read."""

@@ -20,6 +20,7 @@ from apo.datasets.columns import (
     translate_columns,
 )
 from apo.datasets.fields import text_in
+from apo.datasets.flags import flag_issue
 from apo.datasets.messages import decode_containers
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.query_ids import id_in
@@ -275,9 +276,19 @@ class FileReader:
         issues = chain([issue] if issue else [], suspicious_texts(parsed))
         return all(self.report(located, code, found) for code, found in issues)
 
-    def report(self, located: LocatedRow, code: str, found: str) -> bool:
+    def report_flag(self, located: LocatedRow, row: Row) -> bool:
+        """Counts a flag that is no yes, of a row with one answer; returns whether the row is kept."""
+        assert not isinstance(located.row, RowError)
+        mapped = self._options.columns.values()
+        unmapped = {key: value for key, value in located.row.items() if key not in mapped}
+        issue = flag_issue(unmapped | row, located.where)
+        return not issue or self.report(
+            located, issue.code, issue.found, expected=issue.expected, do=issue.do
+        )
+
+    def report(self, located: LocatedRow, code: str, found: str, **advice: str) -> bool:
         """Counts an issue; returns whether its row is kept."""
-        is_kept = self.issues.report(code, where=located.where, found=found)
+        is_kept = self.issues.report(code, where=located.where, found=found, **advice)
         self.counts[f"{'kept' if is_kept else 'dropped'}_{code}"] += 1
         return is_kept
 

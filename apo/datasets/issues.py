@@ -35,7 +35,12 @@ ROW_ISSUES = IssueTable(
         IssueCode("identical_responses", "All responses of a comparison are the same.", MALFORMED),
         IssueCode("no_preference", "All responses of a comparison have the same score.", MALFORMED),
         IssueCode("golden_repeated", "A query has the same golden answer again.", MALFORMED),
-        IssueCode("unwanted_answer", "A demonstration is flagged as one that nobody wants.", SUSPICIOUS),
+        IssueCode(
+            "unwanted_answer",
+            "A demonstration or golden answer is flagged as one that nobody wants.",
+            SUSPICIOUS,
+        ),
+        IssueCode("unknown_flag", "A flag of such an answer is neither a known yes nor a no.", SUSPICIOUS),
         IssueCode(
             "unsupported_column",
             "A part of the dialogue is not read: a column with images, audio, video, tools or a context, "

@@ -11,7 +11,6 @@ from pathlib import Path
 from apo.core.data_issues import DataIssues
 from apo.core.records import Row
 from apo.datasets.file_reader import FileReader, ReadOptions
-from apo.datasets.flags import unwanted_flag
 from apo.datasets.format_table import COMPARISONS, DEMONSTRATIONS, GOLDEN, SCORED_SAMPLES
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.rows import LocatedRow
@@ -75,7 +74,9 @@ def read_golden(path: Path, counts: Counter[str], issues: DataIssues, options: R
     reader = FileReader(path, GOLDEN, counts, issues, options)
     for located, row, parsed in reader.rows():
         answer = parsed.responses[0]
-        if reader.report_all(located, parsed, None if answer else ("empty_response", "an empty answer")):
+        if reader.report_flag(located, row) and reader.report_all(
+            located, parsed, None if answer else ("empty_response", "an empty answer")
+        ):
             yield from reader.record(located, row, parsed.queries[0], golden=answer, type="")
 
 
@@ -112,8 +113,7 @@ def read_demonstrations(
         is_ranked = reader.format.kind == "comparison"
         if not reader.report_all(located, parsed, comparison_issue(parsed) if is_ranked else None):
             continue
-        flag = "" if is_ranked else unwanted_flag(row)
-        if flag and not reader.report(located, "unwanted_answer", f"{flag}, for an answer that nobody wants"):
+        if not is_ranked and not reader.report_flag(located, row):
             continue
         responses = [best_response(parsed.responses, parsed.scores)] if is_ranked else parsed.responses
         if reader.format.kind == "samples":

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from apo.core.errors import UserError
 from apo.core.records import Row
-from apo.datasets.column_use import NOT_READ
+from apo.datasets.column_use import FLAG, NOT_READ
 from apo.datasets.columns import PROMPTS, key_list
 from apo.datasets.context import HISTORY, SYSTEM
-from apo.datasets.flags import flags_in
+from apo.datasets.flags import is_flag
 from apo.datasets.messages import asks
 from apo.datasets.paired_columns import PairedColumns, chosen_names_in, paired_columns_in
 from apo.datasets.parsed import ByFirstRow, Names, Parse, Parser
@@ -108,8 +108,8 @@ class Format:
         def role_of(key: str) -> str:
             if key in roles:
                 return roles[key]
-            if has_flags and flags_in({key: None}):
-                return "flag of the answer"
+            if has_flags and is_flag(key):
+                return FLAG
             return next(
                 (role for name, role in self.other_roles.items() if re.fullmatch(name, key)), NOT_READ
             )

@@ -12,7 +12,8 @@ from apo.core.errors import RowError
 from apo.core.records import Row
 from apo.datasets.column_use import NOT_READ
 from apo.datasets.csv_rows import Cell
-from apo.datasets.fields import number_of_cell
+from apo.datasets.fields import filled, number_in
+from apo.datasets.flags import flag_issue, unwanted_flag
 from apo.datasets.rows import LocatedRow
 
 _ROLES = {
@@ -45,7 +46,8 @@ def comparisons_in(
 
     Args:
         rows: The rows of the file.
-        counts: Receives `replies_without_rank`, deleted replies among them, and `replies_alone`.
+        counts: Receives `replies_without_rank`, with the deleted and the unwanted ones, `replies_alone`, and
+            `replies_below_deleted`, ranked ones below a message that is deleted or unwanted.
         uses: Receives the role of each column.
     """
     for located, roots in _trees(_record_uses(rows, uses)):
@@ -83,8 +85,9 @@ def _trees(rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, list[Row]]]
                 yield start, _roots(tree)
                 finished.add(last_id)
             tree, start, last_id = {}, located, tree_id
+        nested = row.get("replies")  # a message may come with the tree below it
+        row = row | {"replies": [*nested] if isinstance(nested, list) else []}
         message_id, parent_id = str(row.get("message_id")), _parent_of(row)
-        row = row | {"replies": [], "parent_id": parent_id}
         is_orphan = parent_id is not None and str(parent_id) not in tree
         if tree_id in finished or message_id in tree or is_orphan:
             yield located._replace(row=_out_of_order(located.where)), []
@@ -104,7 +107,7 @@ def _parent_of(row: Row) -> Any:
 
 
 def _roots(tree: dict[str, Row]) -> list[Row]:
-    return [row for row in tree.values() if row.get("parent_id") is None]
+    return [row for row in tree.values() if _parent_of(row) is None]
 
 
 def _out_of_order(where: str) -> RowError:
@@ -118,39 +121,49 @@ def _out_of_order(where: str) -> RowError:
 
 
 def _ranked_below(root: Any, counts: Counter[str], where: str) -> Iterator[Row]:
-    stack: list[tuple[Any, Messages]] = [(root, [])]
+    stack: list[tuple[Any, Messages, bool]] = [(root, [], False)]
     while stack:
-        node, parents = stack.pop()
+        node, parents, is_below_deleted = stack.pop()
         if not isinstance(node, dict) or len(parents) > _MAX_DEPTH:
             raise RowError("role_order", where, found="a reply that is no message", expected="messages")
+        is_below_deleted = is_below_deleted or _is_deleted(node)
         messages = [*parents, {"role": node.get("role"), "content": node.get("text")}]
         replies = node.get("replies") or []
         if not isinstance(replies, list):
             raise RowError(
                 "role_order", where, found="replies that are no list", expected="a list of messages"
             )
-        stack += [(reply, messages) for reply in reversed(replies)]
+        stack += [(reply, messages, is_below_deleted) for reply in reversed(replies)]
         if node.get("role") not in ("prompter", "user", "human"):
             continue
-        present = [entry for entry in replies if isinstance(entry, dict) and not _is_deleted(entry)]
-        ranked = [(entry, rank) for entry in present if _is_rank(rank := _rank_of(entry))]
+        answers = _ranked(replies, where)
+        if is_below_deleted:
+            counts["replies_below_deleted"] += len(answers)
+            continue
         counts["replies_alone"] += len(replies) == 1
-        counts["replies_without_rank"] += len(replies) - len(ranked) if len(replies) > 1 else 0
-        if len(ranked) > 1:
-            answers = [{"text": entry.get("text"), "rank": rank} for entry, rank in ranked]
+        counts["replies_without_rank"] += len(replies) - len(answers) if len(replies) > 1 else 0
+        if len(answers) > 1:
             yield {"prompt": messages, "answers": answers}
 
 
-def _rank_of(entry: Row) -> Any:
-    """The rank, which may be written as a text."""
-    rank = entry.get("rank")
-    return number_of_cell(Cell(rank)) if isinstance(rank, str) else rank
+def _ranked(replies: list[Any], where: str) -> list[Row]:
+    """The replies that have a rank and are not deleted, as {text, rank}."""
+    present = [reply for reply in replies if isinstance(reply, dict) and not _is_deleted(reply)]
+    ranks = [_rank_of(reply.get("rank"), where) for reply in present]
+    return [
+        {"text": reply.get("text"), "rank": rank}
+        for reply, rank in zip(present, ranks, strict=True)
+        if rank is not None
+    ]
 
 
-def _is_deleted(entry: Row) -> bool:
-    deleted = entry.get("deleted")
-    return bool(deleted) and str(deleted).strip().lower() not in ("false", "0", "no", "null", "nan")
+def _is_deleted(message: Row) -> bool:
+    """Whether a message is deleted, or flagged as unwanted: `review_result: false`, `spam: true`."""
+    return bool(unwanted_flag(message) or flag_issue({"deleted": message.get("deleted")}, ""))
 
 
-def _is_rank(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+def _rank_of(value: Any, where: str) -> Any:
+    """A rank, which may be the text of a number; None if there is none."""
+    if not filled(value) or value != value:
+        return None
+    return number_in(Cell(value) if isinstance(value, str) else value, "rank", where)

@@ -7,13 +7,11 @@ from apo.core.errors import UserError
 from apo.core.records import Row
 from apo.datasets.columns import PROMPTS
 from apo.datasets.fields import is_list_of_texts
-from apo.datasets.flags import flags_in
+from apo.datasets.flags import flags_in, is_grade
 from apo.datasets.messages import is_message, unrated_advice
 
-_ANSWERS = (
-    *("completion", "response", "output", "answer", "summary", "transcript"),
-    *("messages", "conversations"),
-)
+_UNREAD = ("summary", "transcript", "generation", "generated_text", "reply")  # as demonstrations
+_ANSWERS = ("completion", "response", "output", "answer", "messages", "conversations", *_UNREAD)
 # Of an entry of a list under `answers`.
 ANSWER_KEYS = ("answer", "text", "response")
 GRADE_KEYS = {"rank": -1.0, "pm_score": 1.0, "overall_score": 1.0, "score": 1.0}  # rank 1 is the best
@@ -121,19 +119,28 @@ def _misspelled_key(row: Row, where: str) -> UserError | None:
 def _single_answer(row: Row, where: str) -> UserError | None:
     """An unpaired preference."""
     answers = [key for key in _ANSWERS if key in row]
-    flags = {*_JUDGEMENTS, *flags_in(row)}
-    judgements = [key for key in row if key in flags and key not in answers[:1]]
-    if len(answers) != 1 or not judgements:
+    flags = flags_in(row)
+    grades = [
+        key for key in row if (key in _JUDGEMENTS or is_grade(key)) and key not in [*answers[:1], *flags]
+    ]
+    if len(answers) != 1 or not flags + grades:
         return None
-    names = ", ".join(key[:40] for key in judgements[:8])
+    names = ", ".join(key[:40] for key in [*flags, *grades][:8])
+    prompt = next((key for key in PROMPTS if key in row), "PROMPT")
+    columns = f"`{{prompt: {prompt}, completion: {answers[0]}}}` under data.files.columns.demonstrations"
+    mapped = f" with {columns}" if answers[0] in _UNREAD else ""
+    advice = (
+        "rows flagged as unwanted are left out with data.on_issue.unwanted_answer: drop"
+        if flags
+        else f"every row is taken, whatever its {grades[0][:40]}: leave out those that nobody wants"
+    )
     return UserError(
         where,
         found=f"one answer ({answers[0]}) and what is said about it alone ({names})",
         expected="two or more answers to a prompt and which is better: rows that stand alone are no "
         "comparisons (unpaired preferences, as KTO takes them)",
         do="bring a set of comparisons; rows with a prompt and a wanted answer can be named under "
-        "data.files.demonstrations, where rows flagged as unwanted are left out with "
-        "data.on_issue.unwanted_answer: drop",
+        f"data.files.demonstrations{mapped}, where {advice}",
     )
 
 

@@ -1,13 +1,14 @@
 """apo/datasets/trees.py: ranked replies are comparisons, the path above them is the query."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from apo.core.errors import UserError
-from apo.datasets.readers import read_demonstrations
-from tests.helpers.reading import WHY, read
+from apo.datasets.readers import read_comparisons, read_demonstrations
+from tests.helpers.reading import read
 
 FIELDS = {"lang": "en", "review_count": 3, "emojis": {"name": ["+1"]}}
 
@@ -110,26 +111,65 @@ def test_comparisons_in_names_a_broken_tree(tmp_path: Path) -> None:
         read(tmp_path, [TREE, broken])
 
 
-RANKED = [
-    ("m1", None, "prompter", "Why?", None, False),
-    ("m2", "m1", "assistant", "bad", 1, False),
-    ("m3", "m1", "assistant", "gone", 2, True),
-    ("m4", "m1", "assistant", "good", 0, False),
-]
+FLAGS = [{"deleted": True}, {"deleted": "yes"}, {"review_result": False}, {"spam": True}, {"is_toxic": 1}]
 
 
-def test_comparisons_in_reads_a_tree_in_a_table(tmp_path: Path) -> None:
-    """A root has a blank parent, ranks and `deleted` are texts, as pandas writes them."""
-    names = "message_id,parent_id,role,text,rank,deleted"
-    lines = [",".join("" if value is None else str(value) for value in row) for row in RANKED]
-    (tmp_path / "x.csv").write_text("\n".join([names, *lines]))
-    assert read(tmp_path / "x.csv").ranked == [(WHY, "good > bad")]
+@pytest.mark.parametrize("flag", FLAGS)
+def test_comparisons_in_leaves_out_what_is_deleted_or_unwanted(tmp_path: Path, flag: dict[str, Any]) -> None:
+    """The best reply, the root, and a parent of ranked replies."""
+    root = TREE["prompt"]
+    bad, good, fair = root["replies"]
+    best = {"prompt": root | {"replies": [bad, good | flag, fair]}}
+    result = read(tmp_path, [best | {"message_tree_id": "m1"}])
+    assert result.ranked == [(WANTED[0][0], "bad > fair")]
+    assert (result.counts["replies_below_deleted"], result.counts["replies_without_rank"]) == (3, 1)
+    question = good | {"replies": [good["replies"][0] | flag]}
+    result = read(tmp_path, [{"prompt": root | {"replies": [bad, question, fair]}}])
+    assert (result.ranked, result.counts["replies_below_deleted"]) == ([WANTED[0]], 3)
+    other = {"message_tree_id": "n1", "prompt": root | flag}
+    result = read(tmp_path, [TREE, other])
+    assert (result.ranked, result.counts["replies_below_deleted"]) == (WANTED, 6)
 
 
-@pytest.mark.parametrize("is_whole", [True, False])
-def test_comparisons_in_reads_ranks_that_are_texts(tmp_path: Path, is_whole: bool) -> None:
-    names = ("message_id", "parent_id", "role", "text", "rank", "deleted")
-    rows = [dict(zip(names, row, strict=True)) for row in RANKED]
-    rows = [row | {"rank": None if row["rank"] is None else str(row["rank"])} for row in rows]
-    tree = [{"message_tree_id": "m1", "prompt": rows[0] | {"replies": rows[1:]}}]
-    assert read(tmp_path, tree if is_whole else rows).ranked == [(WHY, "good > bad")]
+@pytest.mark.parametrize(
+    "flag", [{"deleted": False}, {"deleted": "False"}, {"review_result": True}, {"spam": 0}]
+)
+def test_comparisons_in_takes_messages_with_flags_of_wanted_ones(tmp_path: Path, flag: dict) -> None:
+    root = TREE["prompt"] | flag
+    replies = [reply | flag for reply in root["replies"]]
+    labels = {"labels": {"spam": {"value": 0.0, "count": 3}}, "detoxify": {"toxicity": 0.9}}
+    assert read(tmp_path, [{"prompt": root | labels | {"replies": replies}}]).ranked == WANTED
+
+
+def test_comparisons_in_reads_a_tree_below_a_message(tmp_path: Path) -> None:
+    """One message a row, with its replies inside, as OpenAssistant's messages of one language are."""
+    root = TREE["prompt"] | {"parent_id": None}
+    assert read(tmp_path, [root]).ranked == WANTED
+
+
+def test_comparisons_in_reads_trees_of_a_table(tmp_path: Path) -> None:
+    rows = [row | {"deleted": row.get("deleted", False)} for row in flat(TREE)]
+    with (tmp_path / "x.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+    assert read(tmp_path / "x.csv").ranked == WANTED
+
+
+@pytest.mark.parametrize("best", ["0", "0.0", -1, "-1"])
+def test_comparisons_in_reads_ranks_in_texts(tmp_path: Path, best: Any) -> None:
+    root = TREE["prompt"]
+    ranks = {"m2": "1", "m3": best, "m10": "2"}
+    replies = [reply | {"rank": ranks[reply["message_id"]]} for reply in root["replies"]]
+    assert read(tmp_path, [{"prompt": root | {"replies": replies}}]).ranked == WANTED
+
+
+@pytest.mark.parametrize("rank", ["first", True, [0], "1st"])
+@pytest.mark.parametrize("reader", [read_comparisons, read_demonstrations])
+def test_comparisons_in_names_a_rank_that_is_no_number(tmp_path: Path, rank: Any, reader: Any) -> None:
+    root = TREE["prompt"]
+    replies = [root["replies"][0] | {"rank": rank}, *root["replies"][1:]]
+    broken = {"prompt": root | {"replies": replies}}
+    with pytest.raises(UserError, match=r"x\.jsonl:2: found .* in 'rank'; expected finite numbers"):
+        read(tmp_path, [TREE, broken], reader)
+    assert read(tmp_path, [TREE, broken], reader, {"bad_score": "drop"}).issues["bad_score"] == 1
