@@ -4,12 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from apo.core.records import Row
-from apo.datasets.columns import canonical_name, column_of, unmapped_columns
+from apo.datasets.columns import PROMPTS, canonical_name, column_of, unmapped_columns
 from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
 from apo.datasets.parsed import ParsedRow
+from apo.datasets.prompts import has_words, turn_texts
 
 NOT_READ = "not read"
+LOST_ADVICE = (
+    "say what it is under data.files.columns (data.hub.columns): `history: COLUMN`, `system: COLUMN`, "
+    "`prompt: COLUMN`, or `input: COLUMN` for what stands behind the prompt; or remove it"
+)
 MAX_UNREAD = 0.2  # of the text of a row may be in columns that are not read
+_CONTEXT = frozenset([*SYSTEM, *HISTORY, *PROMPTS, "messages"])
 SHORTEST_TEXT = 20  # characters; a shorter text is a name, a label or an id
 
 
@@ -65,6 +71,32 @@ def unsupported_in(row: Row, unread: Iterable[str]) -> tuple[str, str] | None:
             value = row[key]
             return key, f"{len(value)} in {key!r}" if isinstance(value, list) else f"a filled column {key!r}"
     return None
+
+
+def lost_context(row: Row, read: Iterable[str], parsed: ParsedRow) -> str:
+    """The description of a column of the prompt whose text is not in the record; "" if there is none.
+
+    A second prompt or system text, earlier turns beside others, a text with a template around the prompt is
+    none.
+
+    Args:
+        row: The row under the names of the format.
+        read: The columns that the record certainly has.
+    """
+    texts = ""
+    for key in row:
+        if key not in _CONTEXT or key in read or not filled(row[key]):
+            continue
+        texts = texts or "\n".join([*parsed.queries, *parsed.responses, *parsed.extra.values()])
+        for text in turn_texts(row[key]):
+            if not has_words(texts, text) and not _is_template(text, parsed):
+                return f"a filled column {key!r}, whose text is not in the record ({text[:40]!r})"
+    return ""
+
+
+def _is_template(text: str, parsed: ParsedRow) -> bool:
+    asked = turn_texts(parsed.queries[0])[-1:]
+    return any(all(has_words(text, part) for part in turn.split("\n\n")) for turn in asked)
 
 
 def unread_part(row: Row, unread: Iterable[str], parsed: ParsedRow) -> tuple[float, str]:

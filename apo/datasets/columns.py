@@ -12,11 +12,12 @@ from apo.datasets.fields import bad_value
 PROMPTS = ("prompt", "question", "instruction", "input", "context", "query", "conversations")
 # Common names in other languages, as ours.
 _TRANSLATED = {
-    **dict.fromkeys(("指令", "指示"), "instruction"),
+    **dict.fromkeys(("指令", "指示", "instrucción", "инструкция"), "instruction"),
     **dict.fromkeys(
         ("问题", "問題", "質問", "提示", "질문", "вопрос", "frage", "pregunta", "pergunta"), "question"
     ),
     **dict.fromkeys(("输入", "輸入", "入力", "입력", "eingabe", "entrada", "entrée"), "input"),
+    "上下文": "context",
     **dict.fromkeys(("历史", "歷史", "対話履歴", "история", "verlauf", "historial", "historique"), "history"),
     **dict.fromkeys(("系统", "系統", "система"), "system"),
     **dict.fromkeys(

@@ -47,10 +47,23 @@ def parse_answers(
         found, expected = "a whole dialogue", "an answer to the prompt"
         do = "remove the row, or leave out the prompt column and set data.format to dialogues"
         raise bad_value("turn_mark", where, "answers", found, expected, do)
+    return ParsedRow([query_with_context(query, row, where, names)], responses, scores, {})
+
+
+def query_with_context(query: str, row: Row, where: str, names: Names) -> str:
+    """A query after the system text and the earlier turns of its row, unless it begins with them.
+
+    Only one system text is read: that of the query, of the earlier turns or of the column, the first of these.
+    """
+    start = max(query.find(HUMAN), 0)
+    own, query = query[:start], query[start:]
     history = _history_of(row, where, names)
+    if own and history and history[0]["role"] == "system":
+        history = history[1:]
     if history:
         query = _after_history(history, query, where)
-    return ParsedRow([_system_of(row, where) + query], responses, scores, {})
+    system = own or _system_of(row, where)
+    return system + query if query.startswith(HUMAN) else query
 
 
 def _question_text(prompt: Any) -> Any:

@@ -13,7 +13,7 @@ from apo.core.data_issues import DataIssues
 from apo.core.dialogue import cut_runaway, turn_out_of_order
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.column_use import ColumnUse, unread_part, unsupported_in
+from apo.datasets.column_use import LOST_ADVICE, ColumnUse, lost_context, unread_part, unsupported_in
 from apo.datasets.columns import key_list, map_columns, translate_columns
 from apo.datasets.fields import text_in
 from apo.datasets.messages import decode_containers
@@ -93,7 +93,7 @@ class FileReader:
             responses = [response.strip() for response in parsed.responses]
             self.counts["stripped_responses"] += sum(map(str.__ne__, responses, parsed.responses))
             parsed = parsed._replace(responses=responses)
-            if self._report_unread(located, raw, parsed):
+            if self._report_unread(located, raw, row, parsed):
                 yield located, row, parsed
 
     def _comparison_rows(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
@@ -200,28 +200,36 @@ class FileReader:
         self.issues.report(error.code, where=error.where, found=found, expected=error.expected, do=error.do)
         self.counts[f"dropped_{error.code}"] += 1
 
-    def _report_unread(self, located: LocatedRow, raw: Row, parsed: ParsedRow) -> bool:
-        """Counts what the columns that are not read hold; returns whether the row is kept."""
+    def _report_unread(self, located: LocatedRow, raw: Row, row: Row, parsed: ParsedRow) -> bool:
+        """Counts what of a row is not in the record; returns whether the row is kept."""
         unread = self._use.unread(raw)
-        if not unread:
-            return True
         unsupported = unsupported_in(raw, unread)
         if unsupported:
             if not self.report(located, "unsupported_column", f"{unsupported[1]}, which is not read"):
                 return False
             unread.remove(unsupported[0])
+        elif not self._report_lost(located, row, parsed):
+            return False
+        if not unread:
+            return True
         part, column = unread_part(raw, unread, parsed)
         found = f"{part:.0%} of the text in columns that are not read, most of it in {column[:40]!r}"
         return not part or self.report(located, "unread_column", found)
+
+    def _report_lost(self, located: LocatedRow, row: Row, parsed: ParsedRow) -> bool:
+        """Counts a column of the prompt that is not in the record; returns whether the row is kept."""
+        read = row if self._options.format else self._binding.names.values()
+        found = lost_context(row, read, parsed)
+        return not found or self.report(located, "unsupported_column", found, LOST_ADVICE)
 
     def report_all(self, located: LocatedRow, parsed: ParsedRow, issue: tuple[str, str] | None) -> bool:
         """Counts a row's issues, that of its kind first, until one drops it; returns whether it is kept."""
         issues = chain([issue] if issue else [], _suspicious(parsed))
         return all(self.report(located, code, found) for code, found in issues)
 
-    def report(self, located: LocatedRow, code: str, found: str) -> bool:
+    def report(self, located: LocatedRow, code: str, found: str, do: str = "fix the row") -> bool:
         """Counts an issue; returns whether its row is kept."""
-        is_kept = self.issues.report(code, where=located.where, found=found)
+        is_kept = self.issues.report(code, where=located.where, found=found, do=do)
         self.counts[f"{'kept' if is_kept else 'dropped'}_{code}"] += 1
         return is_kept
 

@@ -11,9 +11,9 @@ from apo.datasets.column_use import NOT_READ
 from apo.datasets.columns import PROMPTS, key_list
 from apo.datasets.context import HISTORY, SYSTEM
 from apo.datasets.flags import flags_in
-from apo.datasets.messages import asks
 from apo.datasets.paired_columns import PairedColumns, paired_columns_in
 from apo.datasets.parsed import ByFirstRow, Names, Parse, Parser
+from apo.datasets.prompts import join_advice, prompts_of
 from apo.datasets.unsupported_rows import explain_unsupported
 
 _ANY = re.compile(r".*", re.DOTALL)
@@ -126,7 +126,7 @@ class Format:
         for part, keys in self.part_keys.items():
             present = [key for key in keys if key in row]
             if part == "prompt":
-                present = _prompts_of(present, row)
+                present = prompts_of(present, row)
             if len(present) > 1:
                 raise self._ambiguous_part(part, present, row, where)
             if present:
@@ -138,7 +138,7 @@ class Format:
             where,
             found=f"keys {key_list(row)}, of which {' and '.join(present)} could each be the {part}",
             expected=f"one of: {', '.join(present)}",
-            do=f"say which under data.files.columns (data.hub.columns), such as "
+            do=f"{join_advice(present, row)}say which under data.files.columns (data.hub.columns), such as "
             f"`{part}: {present[0]}`, with the other columns of {self.described}",
         )
 
@@ -167,7 +167,7 @@ class PairedColumnsFormat(Format):
         if len(readings) > 1:
             raise self._ambiguous_columns(readings, row, where)
         (columns,) = readings
-        present = _prompts_of([key for key in PROMPTS if key in row], row | {"chosen": row[columns.first]})
+        present = prompts_of([key for key in PROMPTS if key in row], row | {"chosen": row[columns.first]})
         if len(present) > 1:
             raise self._ambiguous_part("prompt", present, row, where)
         names = {"prompt": present[0]} if present else {}
@@ -193,20 +193,7 @@ class PairedColumnsFormat(Format):
         )
 
 
-CHOSEN = ("chosen", "chosen_response", "response_chosen", "response_j")
 _TALK = re.compile(r"conv|messages")
-
-
-def _prompts_of(present: list[str], row: Row) -> list[str]:
-    """The keys that hold the prompt, without those that repeat it or belong to it."""
-    if any(map(asks, map(row.get, CHOSEN))):  # the conversations themselves hold the prompt
-        return [key for key in present if key != "messages"][:1]
-    if "instruction" in present and "input" in present:  # what the instruction is about
-        present = [key for key in present if key != "input"]
-    for redundant in ("query", "conversations", "messages"):  # the prompt in the HH form, or the whole talk
-        if len(present) > 1 and redundant in present:
-            present = [key for key in present if key != redundant]
-    return present
 
 
 def matching(row: Row, formats: Sequence[Format], *, is_named: bool = False) -> list[Format]:

@@ -83,6 +83,9 @@ def test_with_columns_maps_every_kind_of_file(tmp_path: Path) -> None:
 LANGUAGES = [
     {"指令": "Why?", "输入": "", "选择": "good", "拒绝": "bad"},
     {"frage": "Why?", "gewählt": "good", "abgelehnt": "bad"},
+    {"instrucción": "Why?", "entrada": "", "elegida": "good", "rechazada": "bad"},
+    {"инструкция": "Why?", "выбранный": "good", "отклонённый": "bad"},
+    {"上下文": "Why?", "选择": "good", "拒绝": "bad"},
     {"pregunta": "Why?", "elegida": "good", "rechazada": "bad"},
     {"质问": "", "问题": "Why?", "chosen": "good", "rejected": "bad"},
 ]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from apo.core.errors import UserError
-from tests.helpers.reading import PAIR, WHY, read
+from tests.helpers.reading import PAIR, WHY, asked, read
 
 FOX = "\n\nHuman: What is a fox?\n\nAssistant: A wild dog."
 NIGHT = f"{FOX}\n\nHuman: And at night?\n\nAssistant:"
@@ -96,3 +96,40 @@ def test_system_text_without_a_place_in_the_format_is_a_data_issue(tmp_path: Pat
     row = {"query": WHY, "responses": ["a", "b"], "scores": [1, 0], "system": "Be brief."}
     with pytest.raises(UserError, match="a filled column 'system', which is not read"):
         read(tmp_path, [row])
+
+
+DIALOGUES = {side: f"{WHY} {text}" for side, text in PAIR.items()}
+SYSTEM = [{"role": "system", "content": "Be kind."}]
+WHOLE = {side: asked(text) for side, text in PAIR.items()}
+LOST: dict[str, tuple[dict[str, Any], str]] = {
+    "a second system text": ({"prompt": "Why?", "system": "Be brief.", "system_prompt": "No", **PAIR}, "No"),
+    "a second history": (
+        {"prompt": "Why?", "history": [["a", "b"]], "past_turns": [["c", "d"]], **PAIR},
+        "c",
+    ),
+    "beside another system message": ({"prompt": [*SYSTEM, *TURNS[:1]], "system": "No", **PAIR}, "No"),
+    "before a history with another": ({**ROW, "history": [*SYSTEM, *TURNS], "system": "No"}, "No"),
+    "before dialogues with another": (
+        {s: f"Be kind.{t}" for s, t in DIALOGUES.items()} | {"system": "No"},
+        "No",
+    ),
+    "an input of messages": ({"instruction": TURNS[:1], "input": "1 and 2", **PAIR}, "1 and 2"),
+    "an input beside conversations": ({"instruction": "Why?", "input": "1 and 2", **WHOLE}, "1 and 2"),
+    "a context beside conversations": ({"prompt": "Why?", "context": "Foxes", **WHOLE}, "Foxes"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_context_that_is_not_in_the_record_is_a_data_issue(tmp_path: Path, name: str) -> None:
+    row, text = LOST[name]
+    with pytest.raises(UserError, match=rf"whose text is not in the record \('{text}'\).*`history: COLUMN`"):
+        read(tmp_path, [row])
+    result = read(tmp_path, [row], actions={"unsupported_column": "keep"})
+    assert (len(result.records), result.issues) == (1, {"unsupported_column": 1})
+
+
+def test_context_of_whole_dialogues_is_read(tmp_path: Path) -> None:
+    row = {**DIALOGUES, "system": "Be brief.", "history": [["What is a fox?", "A wild dog."]]}
+    assert read(tmp_path, [row]).ranked == [(f"Be brief.{FOX}{WHY}", "good > bad")]
+    whole = {side: f"Be brief.{FOX}{text}" for side, text in DIALOGUES.items()}
+    assert read(tmp_path, [row | whole]).ranked == [(f"Be brief.{FOX}{WHY}", "good > bad")]
