@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from apo.core.records import Row
-from apo.datasets.columns import PROMPTS, canonical_name, column_of, unmapped_columns
+from apo.datasets.columns import PROMPTS, canonical_name, column_of, input_of_instruction, unmapped_columns
 from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.prompts import has_words, turn_texts
@@ -42,7 +42,7 @@ class ColumnUse:
         if row.keys() <= self.uses.keys():
             return
         mapped: dict[str, list[str]] = {}
-        for name, path in self._columns.items():
+        for name, path in {**input_of_instruction(row, self._columns), **self._columns}.items():
             mapped.setdefault(column_of(row, path), []).append(name)
         unmapped = set(row)
         if self._columns:
@@ -51,13 +51,14 @@ class ColumnUse:
             if key in self.uses:
                 continue
             if key in mapped:
-                self.uses[key] = ", ".join(self._role_of(name) for name in mapped[key])
-            elif key in unmapped and key == "input" and self._columns:
-                self.uses[key] = "input of the instruction"
+                self.uses[key] = ", ".join(map(self._mapped_role, mapped[key]))
             elif key in unmapped:
                 self.uses[key] = self._role_of(canonical_name(key, row))
             else:
                 self.uses[key] = NOT_READ
+
+    def _mapped_role(self, name: str) -> str:
+        return "input of the instruction" if name == "input" else self._role_of(name)
 
     def unread(self, row: Row) -> list[str]:
         """The columns of a row that are not read."""

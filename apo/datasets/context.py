@@ -53,7 +53,7 @@ def parse_answers(
 def query_with_context(query: str, row: Row, where: str, names: Names) -> str:
     """A query after the system text and the earlier turns of its row, unless it begins with them.
 
-    Only one system text is read: that of the query, of the earlier turns or of the column, the first of these.
+    One system text is read, the first of that of the query, of the earlier turns, of the column.
     """
     start = max(query.find(HUMAN), 0)
     own, query = query[:start], query[start:]

@@ -120,11 +120,13 @@ class FileReader:
             try:
                 if isinstance(located.row, RowError):
                     raise located.row
-                where, row = located.where, translate_columns(located.row)
+                where, row = located.where, located.row
                 if columns and is_first:
                     self._keep_unmapped = not matching(map_columns(row, columns, where), self._formats)
                 if columns:
                     row = map_columns(row, columns, where, keep_unmapped=self._keep_unmapped)
+                else:
+                    row = translate_columns(row)
                 is_first = False
                 raw = {} if self._is_forest else located.row
                 yield located, raw, decode_containers(row, where, self.counts)
