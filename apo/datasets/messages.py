@@ -144,7 +144,7 @@ def answered(messages: list[dict[str, str]], where: str) -> tuple[str, str]:
 
 
 def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
-    """A history as messages: messages, pairs of question and answer, or texts by turns.
+    """A history as messages: messages, pairs of question and answer or of role and text, or texts by turns.
 
     Raises:
         RowError: It is none of these.
@@ -154,6 +154,7 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
     if not isinstance(value, list):
         expected = "a list of messages, of [question, answer] pairs or of texts by turns"
         raise bad_value("role_order", where, key, type_and_value(value), expected)
+    value = _turns_with_roles(value) or value
     if all(isinstance(turn, str) for turn in value):
         value = [value[number : number + 2] for number in range(0, len(value), 2)]
     messages = []
@@ -169,6 +170,22 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
         for role, text in zip(("user", "assistant"), turn, strict=False):
             messages.append({"role": role, "content": text})
     return messages_in(messages, key, where)
+
+
+_ROLE_MARK = re.compile(rf"\s*({'|'.join(_ROLES)})\s*[:\uff1a]\s*(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def _turns_with_roles(turns: list[Any]) -> list[Row]:
+    """Pairs of role and text, or texts that begin with a role and a colon, as messages; [] if one is not."""
+    pairs = []
+    for turn in turns:
+        match = _ROLE_MARK.fullmatch(turn) if isinstance(turn, str) else None
+        pair = list(match.groups()) if match else turn
+        is_pair = isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
+        if not is_pair or pair[0].strip().lower() not in _ROLES:
+            return []
+        pairs.append(pair)
+    return [{"role": role, "content": text} for role, text in pairs]
 
 
 # Containers written as texts -----------------------------------------------------------------------
@@ -191,6 +208,11 @@ _CONTAINERS = frozenset(
         "history",
         "chat_history",
         "conversation_history",
+        "dialogue_history",
+        "dialog_history",
+        "previous_turns",
+        "previous_messages",
+        "past_turns",
         "images",
         "tools",
         "rewards",

@@ -22,6 +22,13 @@ HISTORIES: dict[str, dict[str, Any]] = {
     "records": {"history": [{"prompt": "What is a fox?", "response": "A wild dog."}]},
     "with the last question": {"history": [*TURNS, {"role": "user", "content": "And at night?"}]},
     "as JSON in a cell": {"history": '[["What is a fox?", "A wild dog."]]'},
+    "as JSON in a cell of another name": {"dialogue_history": '["What is a fox?", "A wild dog."]'},
+    "as JSON under previous turns": {"previous_turns": '[["What is a fox?", "A wild dog."]]'},
+    "pairs of role and text": {"history": [["user", "What is a fox?"], ["assistant", "A wild dog."]]},
+    "texts with roles": {"history": ["User: What is a fox?", "Bot: A wild dog."]},
+    "with the last question and its answer": {
+        "history": [["What is a fox?", "A wild dog."], ["And at night?", "good"]]
+    },
     "Chinese": {"历史": [["What is a fox?", "A wild dog."]]},
 }
 
@@ -32,6 +39,28 @@ def test_parse_answers_reads_earlier_turns_from_their_column(tmp_path: Path, nam
     assert result.ranked == [(NIGHT, "good > bad")]
     (column,) = HISTORIES[name]
     assert result.columns[column] == "earlier turns"
+
+
+def test_parse_answers_does_not_read_the_answer_from_the_history(tmp_path: Path) -> None:
+    asked_ = {"role": "user", "content": "And at night?"}
+    sides = {side: [asked_, {"role": "assistant", "content": text}] for side, text in PAIR.items()}
+    history = [["What is a fox?", "A wild dog."], ["And at night?", "bad"]]
+    for row in ({"prompt": [asked_], **PAIR}, sides, {"prompt": "And at night?", **sides}):
+        assert read(tmp_path, [{**row, "history": history}]).ranked == [(NIGHT, "good > bad")]
+
+
+def test_parse_answers_keeps_a_question_that_was_asked_before(tmp_path: Path) -> None:
+    history = [["And at night?", "I know not."]]
+    ((query, _),) = read(tmp_path, [ROW | {"history": history}]).ranked
+    assert query.count("And at night?") == 2
+    ((query, _),) = read(tmp_path, [ROW | {"history": [["Is it?", "good"]]}]).ranked
+    assert query == "\n\nHuman: Is it?\n\nAssistant: good\n\nHuman: And at night?\n\nAssistant:"
+
+
+def test_parse_answers_reads_a_pair_that_begins_like_a_role_as_a_question(tmp_path: Path) -> None:
+    history = [["user", "One who uses."], ["And you?", "A bot."]]
+    ((query, _),) = read(tmp_path, [ROW | {"history": history}]).ranked
+    assert query.startswith("\n\nHuman: user\n\nAssistant: One who uses.")
 
 
 @pytest.mark.parametrize("empty", [None, [], "", [[]]])
