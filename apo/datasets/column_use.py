@@ -1,11 +1,12 @@
 """The role of every column of a file, and the text in columns that are not read."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from apo.core.records import Row
 from apo.datasets.columns import PROMPTS, canonical_name, column_of, input_of_instruction, unmapped_columns
-from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
+from apo.datasets.context import HISTORY, MEDIA, SYSTEM, UNREAD_CONTEXT, filled
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.prompts import has_words, turn_texts
 
@@ -15,8 +16,10 @@ LOST_ADVICE = (
     "`prompt: COLUMN`, or `input: COLUMN` for what stands behind the prompt; or remove it"
 )
 MAX_UNREAD = 0.2  # of the text of a row may be in columns that are not read
-_CONTEXT = frozenset([*SYSTEM, *HISTORY, *PROMPTS, "messages"])
+_CONTEXT = frozenset([*SYSTEM, *HISTORY, *UNREAD_CONTEXT, *PROMPTS, "messages"])
 SHORTEST_TEXT = 20  # characters; a shorter text is a name, a label or an id
+SHORTEST_CJK = 6  # Chinese, Japanese or Korean characters
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 class ColumnUse:
@@ -89,7 +92,7 @@ def lost_context(row: Row, read: Iterable[str], parsed: ParsedRow) -> str:
         if key not in _CONTEXT or key in read or not filled(row[key]):
             continue
         texts = texts or "\n".join([*parsed.queries, *parsed.responses, *parsed.extra.values()])
-        for text in turn_texts(row[key]):
+        for text in turn_texts(row[key], with_answer=key in HISTORY):
             if not has_words(texts, text) and not _is_template(text, parsed):
                 return f"a filled column {key!r}, whose text is not in the record ({text[:40]!r})"
     return ""
@@ -118,12 +121,20 @@ def unread_part(row: Row, unread: Iterable[str], parsed: ParsedRow) -> tuple[flo
 
 
 def _texts(value: Any) -> Iterator[str]:
+    """The texts of a value, if they are long enough together. Words that stand alone are names or labels."""
+    texts = [text for text in _leaves(value) if not text.isascii() or len(text.split(None, 1)) > 1]
+    together = " ".join(texts)
+    is_long = len(together) >= SHORTEST_TEXT and (not together.isascii() or len(together.split(None, 2)) > 2)
+    if is_long or len(_CJK.findall(together)) >= SHORTEST_CJK:
+        yield from texts
+
+
+def _leaves(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        if len(value) >= SHORTEST_TEXT and (not value.isascii() or len(value.split(None, 2)) > 2):
-            yield value
+        yield value
     elif isinstance(value, list):
         for element in value:
-            yield from _texts(element)
+            yield from _leaves(element)
     elif isinstance(value, dict):
         for element in value.values():
-            yield from _texts(element)
+            yield from _leaves(element)

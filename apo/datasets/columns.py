@@ -5,7 +5,7 @@ from typing import Any
 
 from apo.core.errors import RowError
 from apo.core.records import Row
-from apo.datasets.context import HISTORY, MEDIA, SYSTEM, filled
+from apo.datasets.context import HISTORY, MEDIA, SYSTEM, UNREAD_CONTEXT, filled
 from apo.datasets.fields import bad_value
 
 # Keys under which public data sets have the prompt.
@@ -76,7 +76,7 @@ def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: boo
     paths = (*columns.values(), *input_of_instruction(row, columns).values())
     mapped = {column_of(row, path) for path in paths}
     prompts = () if {"prompt", *PROMPTS} & (columns.keys() - {"input"}) else PROMPTS
-    context = (*SYSTEM, *HISTORY, *MEDIA, *prompts)
+    context = (*SYSTEM, *HISTORY, *UNREAD_CONTEXT, *MEDIA, *prompts)
     keys = {canonical_name(key, row): key for key in row}
     remaining = [name for name in keys if name not in (*context, *PROMPTS)] if keep_unmapped else []
     for name in (*context, *remaining):

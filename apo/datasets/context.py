@@ -16,6 +16,12 @@ HISTORY = (
     *("history", "chat_history", "conversation_history", "dialogue_history", "dialog_history"),
     *("previous_turns", "previous_messages", "past_turns"),
 )
+# Other names of columns with a part of the prompt. They are not read unless they are mapped.
+UNREAD_CONTEXT = (
+    *("conversation", "dialogue", "dialog", "chat", "turns", "earlier", "earlier_turns", "inputs"),
+    *("past_user_inputs", "generated_responses", "contexts", "facts", "background", "persona", "personality"),
+    *("背景", "系统提示", "系統提示", "对话", "對話", "对话历史"),
+)
 MEDIA = ("image", "images", "audio", "audios", "video", "videos", "tools", "functions", "tool_calls")
 
 Messages = list[dict[str, str]]

@@ -43,21 +43,29 @@ def _without_repeated(key: str, others: list[str], row: Row) -> list[str]:
 
 def _question_in(value: Any) -> tuple[list[str], bool]:
     """The turns of a prompt without an answer at the end, and whether there is one."""
-    is_answered = isinstance(value, list) and bool(value) and not asks(value[-1:]) and asks(value)
-    return turn_texts(value[:-1] if is_answered else value), is_answered
+    messages = _turns(value)
+    is_answered = len(messages) > 1 and messages[-1]["role"] == "assistant"
+    return turn_texts(messages[:-1] if is_answered else value), is_answered
 
 
-def turn_texts(value: Any) -> list[str]:
+def turn_texts(value: Any, *, with_answer: bool = True) -> list[str]:
     """The texts of the turns in a value: a text, in the HH form too, messages, or earlier turns."""
+    if not with_answer:
+        return _question_in(value)[0]
     if isinstance(value, str):
         return [text.strip() for text in _MARK.split(value) if text.strip()]
-    if not isinstance(value, list | dict):
-        return []
+    if turns := _turns(value):
+        return [message["content"].strip() for message in turns]
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for element in values for text in turn_texts(element)]
+
+
+def _turns(value: Any) -> list[dict[str, str]]:
+    """The messages of a value; [] if it is no conversation."""
     try:
-        return [message["content"].strip() for message in earlier_turns(value, "", "")]
+        return earlier_turns(value, "", "")
     except RowError:
-        values = value.values() if isinstance(value, dict) else value
-        return [text for element in values for text in turn_texts(element)]
+        return []
 
 
 def texts_outside(texts: Sequence[str], known: Sequence[str]) -> list[str]:
