@@ -5,6 +5,7 @@ from typing import Any
 
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.datasets.columns import PROMPTS
 from apo.datasets.fields import is_list_of_texts
 from apo.datasets.flags import flags_in
 from apo.datasets.messages import is_message, unrated_advice
@@ -35,16 +36,26 @@ def explain_unsupported(row: Row, where: str, *, is_known: Callable[[Row], bool]
 
 
 def _wrapper(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserError | None:
-    """One object that holds the rows of the whole file."""
-    key = next((key for key in row if _is_rows(row[key]) and is_known(row[key][0])), None)
-    if key is None:
+    """One object that holds the rows of the whole file, in one list or in several."""
+    keys = [key[:40] for key in row if _is_rows(row[key]) and is_known(row[key][0])]
+    prompt = next((key for key in PROMPTS if key in row), "")
+    if not keys:
         return None
+    if prompt:
+        return UserError(
+            where,
+            found=f"a {prompt} with a list of rows under {keys[0]!r}",
+            expected="one row for each comparison, each with its prompt",
+            do="write each into a row of its own, for instance with "
+            f"`jq -c '{{{prompt}}} + (.[\"{keys[0]}\"][])' FILE > rows.jsonl`",
+        )
+    others = "" if len(keys) == 1 else " (and each of the others)"
     return UserError(
         where,
-        found=f"one object with all rows under {key[:40]!r}",
+        found=f"one object with all rows under {' and '.join(map(repr, keys[:8]))}",
         expected="the rows themselves: a list of objects, or one object a line",
-        do=f"write what is under {key[:40]!r} into a file of its own, for instance with "
-        f"`jq -c '.[\"{key[:40]}\"][]' FILE > rows.jsonl`",
+        do=f"write what is under {keys[0]!r}{others} into a file of its own, for instance with "
+        f"`jq -c '.[\"{keys[0]}\"][]' FILE > rows.jsonl`",
     )
 
 

@@ -59,11 +59,15 @@ def test_prompts_of_takes_the_longer_conversation(tmp_path: Path, key: str) -> N
     assert [query for query, _ in read(tmp_path, [short, row], columns=columns).ranked] == [WHY, TALK]
 
 
-def test_join_advice_names_columns_that_are_read_together(tmp_path: Path) -> None:
-    row = {"context": "Foxes.", "query": "Why?", **PAIR}
-    with pytest.raises(UserError, match=r"to read both, map `prompt: query` and `input: context`"):
+@pytest.mark.parametrize(
+    ("prompt", "about"),
+    [("query", "context"), ("instruction", "context"), ("prompt", "input"), ("question", "context")],
+)
+def test_join_advice_names_columns_that_are_read_together(tmp_path: Path, prompt: str, about: str) -> None:
+    row = {about: "Foxes.", prompt: "Why?", **PAIR}
+    with pytest.raises(UserError, match=rf"to read both, map `prompt: {prompt}` and `input: {about}`"):
         read(tmp_path, [row])
-    columns = {"prompt": "query", "input": "context"}
+    columns = {"prompt": prompt, "input": about}
     assert read(tmp_path, [row], columns=columns).ranked == [
         ("\n\nHuman: Why?\n\nFoxes.\n\nAssistant:", "good > bad")
     ]
