@@ -40,7 +40,7 @@ def parse_answers(
 ) -> ParsedRow:
     """Answers to one prompt, which is a text, perhaps with its context and a system text, or messages."""
     key = names["prompt"]
-    prompt = _question_text(row[key])
+    prompt = _question_text(row[key], key, where)
     if isinstance(prompt, list | dict):
         messages = _with_context(messages_in(prompt, key, where), row, where, names, responses)
         turns = [
@@ -76,10 +76,16 @@ def query_with_context(query: str, row: Row, where: str, names: Names, responses
     return system + query if query.startswith(HUMAN) else query
 
 
-def _question_text(prompt: Any) -> Any:
-    """The text of a question that is a record, as openai/webgpt_comparisons has it."""
+def _question_text(prompt: Any, key: str, where: str) -> Any:
+    """The text of a question that is a record, as openai/webgpt_comparisons has it, or a list of one text."""
     if isinstance(prompt, dict) and isinstance(prompt.get("full_text"), str):
         return prompt["full_text"]
+    if isinstance(prompt, list) and prompt and all(isinstance(turn, str) for turn in prompt):
+        if len(prompt) > 1:
+            found, expected = f"a list of {len(prompt)} texts", "one text, or a list of messages"
+            do = "write them as messages {role, content}, or the earlier turns into a column `history`"
+            raise bad_value("not_text", where, key, found, expected, do)
+        return prompt[0]
     return prompt
 
 
@@ -173,7 +179,7 @@ def _prompt_messages(
 ) -> Messages:
     """The messages of the prompt that a conversation under another key lacks."""
     key = names.get("prompt", "")
-    prompt = _question_text(row.get(key, []))
+    prompt = _question_text(row.get(key, []), key, where)
     if isinstance(prompt, str) or prompt is None:
         if asks(messages):  # the prompt is one of its turns
             contents = [message["content"].strip() for message in messages]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from apo.core.errors import UserError
-from apo.datasets.readers import read_demonstrations
+from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
 from tests.helpers.reading import PAIR, TALK, WHY, asked, read, talk
 
 SEVERAL: list[dict[str, Any]] = [
@@ -71,3 +71,27 @@ def test_join_advice_names_columns_that_are_read_together(tmp_path: Path, prompt
     assert read(tmp_path, [row], columns=columns).ranked == [
         ("\n\nHuman: Why?\n\nFoxes.\n\nAssistant:", "good > bad")
     ]
+
+
+def test_a_prompt_may_be_a_list_of_one_text(tmp_path: Path) -> None:
+    assert read(tmp_path, [{"prompt": ["Why?"], **PAIR}]).ranked == [(WHY, "good > bad")]
+    sides = {side: asked(text)[1:] for side, text in PAIR.items()}
+    assert read(tmp_path, [{"question": ["Why?"], **sides}]).ranked == [(WHY, "good > bad")]
+    with pytest.raises(UserError, match=r"a list of 3 texts in 'prompt'.*write them as messages"):
+        read(tmp_path, [{"prompt": ["Hi", "Ho", "Why?"], **PAIR}])
+
+
+def test_a_query_may_be_messages(tmp_path: Path) -> None:
+    messages = talk("x")[:-1]
+    kinds: list[tuple[Any, dict[str, Any]]] = [
+        (read_golden, {"golden": "good"}),
+        (read_samples, {"samples": ["good", "bad"]}),
+        (read_samples, {"sample_0": "good", "sample_1": "bad"}),
+        (read_comparisons, {"responses": ["good", "bad"], "scores": [1, 0]}),
+        (read_demonstrations, {"golden": "good"}),
+    ]
+    for reader, row in kinds:
+        [record] = read(tmp_path, [{"query": messages, **row}], reader).records
+        assert record["query"] == TALK
+        with pytest.raises(UserError, match=r"x\.jsonl:1.*data\.on_issue\.role_order"):
+            read(tmp_path, [{"query": talk("x"), **row}], reader)
