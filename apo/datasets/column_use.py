@@ -12,8 +12,8 @@ from apo.datasets.prompts import has_words, turn_texts
 
 NOT_READ = "not read"
 LOST_ADVICE = (
-    "say what it is under data.files.columns (data.hub.columns): `history: COLUMN`, `system: COLUMN`, "
-    "`prompt: COLUMN`, or `input: COLUMN` for what stands behind the prompt; or remove it"
+    "say what it is under data.files.columns.KIND (data.hub.columns): `history: COLUMN`, "
+    "`system: COLUMN`, `prompt: COLUMN`, or `input: COLUMN` for what stands behind the prompt; or remove it"
 )
 MAX_UNREAD = 0.2  # of the text of a row may be in columns that are not read
 _CONTEXT = frozenset([*SYSTEM, *HISTORY, *UNREAD_CONTEXT, *PROMPTS, "messages"])

@@ -138,7 +138,7 @@ def _value_at(row: Row, path: str, where: str) -> Any:
                 where,
                 found=f"keys {key_list(row)}",
                 expected=f"a column {path!r}",
-                do="correct the `columns` in params.yaml, or fix the row",
+                do="correct the `columns` in params.yaml ({FILE: {...}} if files differ), or fix the row",
             )
     return value
 

@@ -159,7 +159,8 @@ class FileReader:
                 where,
                 found=f"labels for a file of the format {self.format.name}",
                 expected="{}, as no column of it says which of two answers is better",
-                do="write {}, or name the columns of the two answers and of the label",
+                do="write {}, or the labels of each file under its name ({FILE: {1: a, 2: b}}), or name the "
+                "columns of the two answers and of the label",
             )
         return label_meanings(labels, self._binding.label[1], where)
 

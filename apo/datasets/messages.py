@@ -39,7 +39,7 @@ def unrated_advice(key: str) -> str:
     """What to do with a list of answers that nothing rates."""
     return (
         f"if the first answer is the better one, read the file as comparisons with `chosen: {key}.0` and "
-        f"`rejected: {key}.1` under data.files.columns (data.hub.columns)"
+        f"`rejected: {key}.1` under data.files.columns.comparisons (data.hub.columns)"
     )
 
 

@@ -138,8 +138,15 @@ class Format:
             where,
             found=f"keys {key_list(row)}, of which {' and '.join(present)} could each be the {part}",
             expected=f"one of: {', '.join(present)}",
-            do=f"{join_advice(present, row)}say which under data.files.columns (data.hub.columns), such as "
+            do=f"{join_advice(present, row)}say which under {self._columns} (data.hub.columns), such as "
             f"`{part}: {present[0]}`, with the other columns of {self.described}",
+        )
+
+    @property
+    def _columns(self) -> str:
+        """The parameter that maps the columns of files of this kind."""
+        return "data.files.columns." + {"golden": "golden", "samples": "samples"}.get(
+            self.kind, f"{self.kind}s"
         )
 
     @property
@@ -188,7 +195,7 @@ class PairedColumnsFormat(Format):
             where,
             found=f"keys {key_list(row)}, which can be read in several ways: {'; '.join(shown)}",
             expected="one of them",
-            do="say which under data.files.columns (data.hub.columns), such as `response_a: "
+            do="say which under data.files.columns.comparisons (data.hub.columns), such as `response_a: "
             f"{first.first}`, `response_b: {first.second}`, `winner: {first.verdict[0]}`, and the prompt",
         )
 
@@ -232,5 +239,5 @@ def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = ""
         expected="one of: " + "; ".join(format.described for format in matches or allowed),
         do="name the format of comparisons under data.format"
         if matches
-        else "rename keys, or map columns under data.files.columns (data.hub.columns)",
+        else "rename keys, or map columns under data.files.columns.KIND (data.hub.columns)",
     )

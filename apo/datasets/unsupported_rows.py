@@ -73,7 +73,7 @@ def _misspelled_key(row: Row, where: str) -> UserError | None:
         where,
         found=f"a key {key[:40]!r}",
         expected=f"{correct!r}: keys are compared letter by letter",
-        do="rename it, or map the columns of this kind of file under data.files.columns (data.hub.columns): "
+        do="rename it, or map the columns under data.files.columns.KIND (data.hub.columns): "
         f"`{correct}: {key[:40]!r}`",
     )
 
@@ -109,7 +109,7 @@ def _unknown_list(row: Row, where: str) -> UserError | None:
         expected="a prompt, and under `answers` a list with a text (answer, text or response) and a grade "
         "(rank, score, pm_score or overall_score) for each",
         do="write the rows in that form; of two answers, map paths such as "
-        f"`response_0: {key[:40]}.0.FIELD` under data.files.columns (data.hub.columns)",
+        f"`response_0: {key[:40]}.0.FIELD` under data.files.columns.comparisons (data.hub.columns)",
     )
 
 
