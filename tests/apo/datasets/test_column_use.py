@@ -110,7 +110,8 @@ def test_column_use_names_a_part_of_the_prompt_under_another_name(tmp_path: Path
         read(tmp_path, [ROW | {key: ["Hi", "Ho"]}])
     with pytest.raises(UserError, match=rf"a filled column '{key}'"):
         read(tmp_path, [{"q": "Why?", key: "Hi", **PAIR}], columns={"prompt": "q"})
-    assert read(tmp_path, [ROW | {key: ["Why?", "good"]}]).issues == {}
+    for other in (["Why?", "good"], None, [], "", 2, "2", "conv-0017"):
+        assert read(tmp_path, [ROW | {key: other}]).issues == {}
     row = ROW | {key: [["Hi", "Ho"]]}
     ((query, _),) = read(tmp_path, [row], columns={"history": key}).ranked
     assert query == "\n\nHuman: Hi\n\nAssistant: Ho\n\nHuman: Why?\n\nAssistant:"
