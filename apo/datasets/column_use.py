@@ -89,11 +89,11 @@ def lost_context(row: Row, read: Iterable[str], parsed: ParsedRow) -> str:
     """
     texts = ""
     for key in row:
-        if key not in _CONTEXT or key in read or not filled(row[key]) or _is_id(row[key]):
+        if key not in _CONTEXT or key in read or _is_id(row[key]):
             continue
         texts = texts or "\n".join([*parsed.queries, *parsed.responses, *parsed.extra.values()])
         for text in turn_texts(row[key], with_answer=key in HISTORY):
-            if not has_words(texts, text) and not _is_template(text, parsed):
+            if filled(text) and not has_words(texts, text) and not _is_template(text, parsed):
                 return f"a filled column {key!r}, whose text is not in the record ({text[:40]!r})"
     return ""
 

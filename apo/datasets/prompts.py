@@ -52,12 +52,16 @@ def turn_texts(value: Any, *, with_answer: bool = True) -> list[str]:
     """The texts of the turns in a value: a text, in the HH form too, messages, or earlier turns."""
     if not with_answer:
         return _question_in(value)[0]
-    if isinstance(value, str):
-        return [text.strip() for text in _MARK.split(value) if text.strip()]
-    if turns := _turns(value):
-        return [message["content"].strip() for message in turns]
-    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for element in values for text in turn_texts(element)]
+    texts, stack = [], [value]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, str):
+            texts += [text.strip() for text in _MARK.split(part) if text.strip()]
+        elif turns := _turns(part):
+            texts += [message["content"].strip() for message in turns]
+        elif isinstance(part, list | dict):
+            stack += reversed(part if isinstance(part, list) else list(part.values()))
+    return texts
 
 
 def _turns(value: Any) -> list[dict[str, str]]:

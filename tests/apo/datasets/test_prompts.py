@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from apo.core.errors import UserError
+from apo.datasets.prompts import turn_texts
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
 from tests.helpers.reading import PAIR, TALK, WHY, asked, read, talk
 
@@ -95,3 +96,10 @@ def test_a_query_may_be_messages(tmp_path: Path) -> None:
         assert record["query"] == TALK
         with pytest.raises(UserError, match=r"x\.jsonl:1.*data\.on_issue\.role_order"):
             read(tmp_path, [{"query": talk("x"), **row}], reader)
+
+
+def test_turn_texts_reads_lists_of_any_depth() -> None:
+    value: Any = "Why?"
+    for _ in range(5000):
+        value = [value, {"a": None}]
+    assert turn_texts(value) == ["Why?"]
