@@ -1,18 +1,27 @@
 """The role of every column of a file, and the text in columns that are not read."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from apo.core.records import Row
-from apo.datasets.columns import canonical_name, column_of, unmapped_columns
-from apo.datasets.context import HISTORY, SYSTEM, UNREAD_PARTS
+from apo.datasets.columns import PROMPTS, canonical_name, column_of, input_of_instruction, unmapped_columns
+from apo.datasets.context import HISTORY, SYSTEM, UNREAD_CONTEXT, UNREAD_PARTS
 from apo.datasets.fields import filled
 from apo.datasets.parsed import ParsedRow
+from apo.datasets.prompts import has_words, turn_texts
 
 NOT_READ = "not read"
 FLAG = "flag of the answer"
+LOST_ADVICE = (
+    "say what it is under data.files.columns.KIND (data.hub.columns): `history: COLUMN`, "
+    "`system: COLUMN`, `prompt: COLUMN`, or `input: COLUMN` for what stands behind the prompt; or remove it"
+)
 MAX_UNREAD = 0.2  # of the text of a row may be in columns that are not read
+_CONTEXT = frozenset([*SYSTEM, *HISTORY, *UNREAD_CONTEXT, *PROMPTS, "messages"])
 SHORTEST_TEXT = 20  # characters; a shorter text is a name, a label or an id
+SHORTEST_CJK = 6  # Chinese, Japanese or Korean characters
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 class ColumnUse:
@@ -38,7 +47,7 @@ class ColumnUse:
         if row.keys() <= self.uses.keys():
             return
         mapped: dict[str, list[str]] = {}
-        for name, path in self._columns.items():
+        for name, path in {**input_of_instruction(row, self._columns), **self._columns}.items():
             mapped.setdefault(column_of(row, path), []).append(name)
         unmapped = set(row)
         if self._columns:
@@ -47,14 +56,15 @@ class ColumnUse:
             if key in self.uses:
                 continue
             if key in mapped:
-                self.uses[key] = ", ".join(self._role_of(name) for name in mapped[key])
-            elif key in unmapped and key == "input" and self._columns:
-                self.uses[key] = "input of the instruction"
+                self.uses[key] = ", ".join(map(self._mapped_role, mapped[key]))
             elif key in unmapped:
                 self.uses[key] = self._role_of(canonical_name(key, row))
             else:
                 role = self._role_of(key)
                 self.uses[key] = role if role == FLAG else NOT_READ
+
+    def _mapped_role(self, name: str) -> str:
+        return "input of the instruction" if name == "input" else self._role_of(name)
 
     def unread(self, row: Row) -> list[str]:
         """The columns of a row that are not read."""
@@ -68,6 +78,38 @@ def unsupported_in(row: Row, unread: Iterable[str]) -> tuple[str, str] | None:
             value = row[key]
             return key, f"{len(value)} in {key!r}" if isinstance(value, list) else f"a filled column {key!r}"
     return None
+
+
+def lost_context(row: Row, read: Iterable[str], parsed: ParsedRow) -> str:
+    """The description of a column of the prompt whose text is not in the record; "" if there is none.
+
+    A second prompt or system text, earlier turns beside others, a text with a template around the prompt is
+    none.
+
+    Args:
+        row: The row under the names of the format.
+        read: The columns that the record certainly has.
+    """
+    texts = ""
+    for key in row:
+        if key not in _CONTEXT or key in read or _is_id(row[key]):
+            continue
+        texts = texts or "\n".join([*parsed.queries, *parsed.responses, *parsed.extra.values()])
+        for text in turn_texts(row[key], with_answer=key in HISTORY):
+            if filled(text) and not has_words(texts, text) and not _is_template(text, parsed):
+                return f"a filled column {key!r}, whose text is not in the record ({text[:40]!r})"
+    return ""
+
+
+def _is_id(value: Any) -> bool:
+    """Whether a value is a number or one word with a digit, as an id or a count is."""
+    is_word = isinstance(value, str) and len(value.split(None, 1)) == 1
+    return not isinstance(value, str | list | dict) or (is_word and any(map(str.isdigit, value)))
+
+
+def _is_template(text: str, parsed: ParsedRow) -> bool:
+    asked = turn_texts(parsed.queries[0])[-1:]
+    return any(all(has_words(text, part) for part in turn.split("\n\n")) for turn in asked)
 
 
 def unread_part(row: Row, unread: Iterable[str], parsed: ParsedRow) -> tuple[float, str]:
@@ -88,12 +130,20 @@ def unread_part(row: Row, unread: Iterable[str], parsed: ParsedRow) -> tuple[flo
 
 
 def _texts(value: Any) -> Iterator[str]:
+    """The texts of a value, if they are long enough together. Words that stand alone are names or labels."""
+    texts = [text for text in _leaves(value) if not text.isascii() or len(text.split(None, 1)) > 1]
+    together = " ".join(texts)
+    is_long = len(together) >= SHORTEST_TEXT and (not together.isascii() or len(together.split(None, 2)) > 2)
+    if is_long or len(_CJK.findall(together)) >= SHORTEST_CJK:
+        yield from texts
+
+
+def _leaves(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        if len(value) >= SHORTEST_TEXT and (not value.isascii() or len(value.split(None, 2)) > 2):
-            yield value
+        yield value
     elif isinstance(value, list):
         for element in value:
-            yield from _texts(element)
+            yield from _leaves(element)
     elif isinstance(value, dict):
         for element in value.values():
-            yield from _texts(element)
+            yield from _leaves(element)

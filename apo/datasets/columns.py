@@ -6,7 +6,7 @@ from typing import Any
 
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.context import HISTORY, SYSTEM, UNREAD_PARTS
+from apo.datasets.context import HISTORY, SYSTEM, UNREAD_CONTEXT, UNREAD_PARTS
 from apo.datasets.fields import bad_value, filled
 from apo.datasets.paired_columns import answers_in
 
@@ -14,11 +14,12 @@ from apo.datasets.paired_columns import answers_in
 PROMPTS = ("prompt", "question", "instruction", "input", "context", "query", "conversations")
 # Common names in other languages, as ours.
 _TRANSLATED = {
-    **dict.fromkeys(("指令", "指示"), "instruction"),
+    **dict.fromkeys(("指令", "指示", "instrucción", "инструкция"), "instruction"),
     **dict.fromkeys(
         ("问题", "問題", "質問", "提示", "질문", "вопрос", "frage", "pregunta", "pergunta"), "question"
     ),
     **dict.fromkeys(("输入", "輸入", "入力", "입력", "eingabe", "entrada", "entrée"), "input"),
+    "上下文": "context",
     **dict.fromkeys(("历史", "歷史", "対話履歴", "история", "verlauf", "historial", "historique"), "history"),
     **dict.fromkeys(("系统", "系統", "система"), "system"),
     **dict.fromkeys(
@@ -85,41 +86,63 @@ def _side_of_pair(key: str, row: Row) -> str:
 
 
 def map_columns(row: Row, columns: Mapping[str, str], where: str, *, keep_unmapped: bool = False) -> Row:
-    """A row under the names of the format.
+    """A row under the names of the format, and known names of other languages in ours.
 
     Columns with context stay: earlier turns, a system text, other media, and the prompt if none is mapped.
     The input of an instruction is appended to it.
 
     Args:
+        row: The row as it is in the file.
         columns: By name in the format: a key, or a path such as `info.post` and `answers.0.text`.
         keep_unmapped: Whether all other columns stay too.
 
     Raises:
         RowError: The row lacks a mapped column.
     """
-    mapped = {name: _value_at(row, path, where) for name, path in columns.items()}
-    unmapped = set(unmapped_columns(row, columns, keep_unmapped=keep_unmapped))
-    if "input" in unmapped and "prompt" in mapped:
-        unmapped.remove("input")
-        mapped["input"] = row["input"]
-    if "prompt" in mapped and "input" in mapped:
-        mapped["prompt"] = _append_input(mapped["prompt"], mapped.pop("input"), where)
-    return mapped | {key: row[key] for key in row if key in unmapped}
+    paths = {**columns, **input_of_instruction(row, columns)}
+    mapped = {name: _value_at(row, path, where) for name, path in paths.items()}
+    unmapped = unmapped_columns(row, columns, keep_unmapped=keep_unmapped)
+    named = mapped | {canonical_name(key, row): row[key] for key in unmapped}
+    prompt = next((name for name in ("prompt", *PROMPTS) if name in named and name != "input"), "")
+    if prompt and "input" in mapped:
+        named[prompt] = _append_input(named[prompt], named.pop("input"), where)
+    return named
 
 
 def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: bool = False) -> Iterator[str]:
     """The columns that may be read although they are not mapped."""
-    mapped = {column_of(row, path) for path in columns.values()}
-    prompts = () if {"prompt", *PROMPTS} & columns.keys() else PROMPTS
-    inputs = ("input",) if columns.get("prompt", "").rpartition(".")[2] == "instruction" else ()
-    context = (*SYSTEM, *HISTORY, *UNREAD_PARTS, *prompts, *inputs)
-    remaining = [key for key in row if key not in (*context, *PROMPTS)] if keep_unmapped else []
-    models = [] if keep_unmapped else [key for key in row if "model" in key.lower()]  # labels may name them
-    named = answers_in(row.keys()) if "chosen" in columns else []  # chosen may name one of them
+    paths = (*columns.values(), *input_of_instruction(row, columns).values())
+    mapped = {column_of(row, path) for path in paths}
+    prompts = () if {"prompt", *PROMPTS} & (columns.keys() - {"input"}) else PROMPTS
+    context = (*SYSTEM, *HISTORY, *UNREAD_CONTEXT, *UNREAD_PARTS, *prompts)
+    keys = {canonical_name(key, row): key for key in row}
+    remaining = [name for name in keys if name not in (*context, *PROMPTS)] if keep_unmapped else []
+    models = [] if keep_unmapped else [key for key in keys if "model" in key.lower()]  # labels may name them
+    named = answers_in(keys.keys()) if "chosen" in columns else []  # chosen may name one of them
     answers = [answer for first, second, _ in named for answer in (first, second)]
-    for key in (*context, *remaining, *models, *answers):
-        if key in row and key not in mapped and key not in columns:
-            yield key
+    for name in (*context, *remaining, *models, *answers):
+        if name in keys and keys[name] not in mapped and name not in columns:
+            yield keys[name]
+
+
+def input_of_instruction(row: Row, columns: Mapping[str, str]) -> dict[str, str]:
+    """The path of the input beside a mapped instruction, as {"input": path}; {} if there is none."""
+    name = next((name for name in ("prompt", *PROMPTS) if name in columns), "input")
+    parent, _, last = columns.get(name, "").rpartition(".")
+    if "input" in columns or canonical_name(last, {}).lower() != "instruction":
+        return {}
+    beside = _value_at(row, parent, "") if parent else row
+    keys = [f"{parent}.{key}" for key in _inputs_in(beside)] if parent else []
+    keys = keys or _inputs_in(row)
+    return {"input": keys[0]} if keys else {}
+
+
+def _inputs_in(value: Any) -> list[str]:
+    return (
+        [key for key in value if canonical_name(key, {}).lower() == "input"]
+        if isinstance(value, dict)
+        else []
+    )
 
 
 def check_no_rank_is_a_score(columns: Mapping[str, str]) -> None:
@@ -136,23 +159,29 @@ def check_no_rank_is_a_score(columns: Mapping[str, str]) -> None:
 
 
 def _append_input(prompt: Any, input_text: Any, where: str) -> Any:
-    if not filled(input_text) or not isinstance(prompt, str):
+    if not filled(input_text) or prompt is None:
         return prompt
+    if not isinstance(prompt, str):
+        found = f"an input beside a prompt that is a {type(prompt).__name__}"
+        raise bad_value("not_text", where, "input", found, "a prompt that is a text, or no input")
     if not isinstance(input_text, str):
         raise bad_value("not_text", where, "input", type(input_text).__name__, "a text")
     return f"{prompt}\n\n{input_text}"
 
 
 def column_of(row: Row, path: str) -> str:
-    """The column that a path begins with."""
-    return path if path in row else path.partition(".")[0]
+    """The column that a path begins with; its name may be ours for one in another language."""
+    name = path if path in row else path.partition(".")[0]
+    if name in row:
+        return name
+    return next((key for key in row if canonical_name(key, row) == name), name)
 
 
 def _value_at(row: Row, path: str, where: str) -> Any:
     if path in row:
         return row[path]
     value: Any = row
-    for step in path.split("."):
+    for step in (column_of(row, path), *path.split(".")[1:]):
         if isinstance(value, list) and step.isdecimal() and len(step) < 6 and int(step) < len(value):
             value = value[int(step)]
         elif isinstance(value, dict) and step in value:
@@ -163,7 +192,7 @@ def _value_at(row: Row, path: str, where: str) -> Any:
                 where,
                 found=f"keys {key_list(row)}",
                 expected=f"a column {path!r}",
-                do="correct the `columns` in params.yaml, or fix the row",
+                do="correct the `columns` in params.yaml ({FILE: {...}} if files differ), or fix the row",
             )
     return value
 

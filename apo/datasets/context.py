@@ -9,6 +9,7 @@ from apo.core.records import Row
 from apo.datasets.fields import bad_value, filled, query_in, text_in
 from apo.datasets.messages import MEDIA, answered, asks, earlier_turns, messages_in
 from apo.datasets.parsed import Names, ParsedRow
+from apo.datasets.prompts import turn_texts
 
 SYSTEM = ("system", "system_prompt", "system_message")
 HISTORY = (
@@ -19,6 +20,14 @@ UNREAD_PARTS = (
     *(*MEDIA, "image_id", "pixel_values", "attachments"),
     *("tools", "functions", "available_tools", "tool_calls"),
 )
+# Other names of columns with a part of the prompt. They are not read unless they are mapped.
+UNREAD_CONTEXT = (
+    *("conversation", "dialogue", "dialog", "chat", "turns", "earlier", "earlier_turns", "inputs"),
+    *("past_user_inputs", "generated_responses", "contexts", "facts", "background", "persona", "personality"),
+    *("背景", "系统提示", "系統提示", "对话", "對話", "对话历史"),
+)
+
+Messages = list[dict[str, str]]
 
 
 def parse_answer_columns(
@@ -34,9 +43,9 @@ def parse_answers(
 ) -> ParsedRow:
     """Answers to one prompt, which is a text, perhaps with its context and a system text, or messages."""
     key = names["prompt"]
-    prompt = _question_text(row[key])
+    prompt = _question_text(row[key], key, where)
     if isinstance(prompt, list | dict):
-        messages = _with_context(messages_in(prompt, key, where), row, where, names)
+        messages = _with_context(messages_in(prompt, key, where), row, where, names, responses)
         turns = [
             answered([*messages, *messages_in({"role": "assistant", "content": answer}, key, where)], where)
             for answer in responses
@@ -50,16 +59,36 @@ def parse_answers(
         found, expected = "a whole dialogue", "an answer to the prompt"
         do = "remove the row, or leave out the prompt column and set data.format to dialogues"
         raise bad_value("turn_mark", where, "answers", found, expected, do)
+    query = query_with_context(query, row, where, names, responses)
+    return ParsedRow([query], responses, scores, {})
+
+
+def query_with_context(query: str, row: Row, where: str, names: Names, responses: Sequence[str] = ()) -> str:
+    """A query after the system text and the earlier turns of its row, unless it begins with them.
+
+    One system text is read, the first of that of the query, of the earlier turns, of the column.
+    """
+    start = max(query.find(HUMAN), 0)
+    own, query = query[:start], query[start:]
     history = _history_of(row, where, names)
+    if own and history and history[0]["role"] == "system":
+        history = history[1:]
     if history:
-        query = _after_history(history, query, where)
-    return ParsedRow([_system_of(row, where) + query], responses, scores, {})
+        query = _after_history(_unanswered(history, _last_turn(query), responses), query, where)
+    system = own or _system_of(row, where)
+    return system + query if query.startswith(HUMAN) else query
 
 
-def _question_text(prompt: Any) -> Any:
-    """The text of a question that is a record, as openai/webgpt_comparisons has it."""
+def _question_text(prompt: Any, key: str, where: str) -> Any:
+    """The text of a question that is a record, as openai/webgpt_comparisons has it, or a list of one text."""
     if isinstance(prompt, dict) and isinstance(prompt.get("full_text"), str):
         return prompt["full_text"]
+    if isinstance(prompt, list) and prompt and all(isinstance(turn, str) for turn in prompt):
+        if len(prompt) > 1:
+            found, expected = f"a list of {len(prompt)} texts", "one text, or a list of messages"
+            do = "write them as messages {role, content}, or the earlier turns into a column `history`"
+            raise bad_value("not_text", where, key, found, expected, do)
+        return prompt[0]
     return prompt
 
 
@@ -81,7 +110,7 @@ def _system_of(row: Row, where: str) -> str:
     return ""
 
 
-def _history_of(row: Row, where: str, names: Names) -> list[dict[str, str]]:
+def _history_of(row: Row, where: str, names: Names) -> Messages:
     """The earlier turns in a separate column of a row."""
     for key in HISTORY:
         if key in row and key not in names.values() and filled(row[key]):
@@ -89,7 +118,19 @@ def _history_of(row: Row, where: str, names: Names) -> list[dict[str, str]]:
     return []
 
 
-def _after_history(history: list[dict[str, str]], query: str, where: str) -> str:
+def _unanswered(history: Messages, question: str, responses: Sequence[str]) -> Messages:
+    """The earlier turns without an answer to the question at their end, if it is one of the responses."""
+    roles = [message["role"] for message in history[-2:]]
+    is_asked = roles == ["user", "assistant"] and history[-2]["content"].strip() == question.strip()
+    is_answered = is_asked and history[-1]["content"].strip() in map(str.strip, responses)
+    return history[:-1] if is_answered else history
+
+
+def _last_turn(query: str) -> str:
+    return query.removesuffix(ASSISTANT).rpartition(HUMAN)[2]
+
+
+def _after_history(history: Messages, query: str, where: str) -> str:
     """A query after the earlier turns, unless they end with it or it begins with them."""
     if history[-1]["role"] == "user" and query == f"{HUMAN} {history[-1]['content']}{ASSISTANT}":
         history = history[:-1]
@@ -99,10 +140,14 @@ def _after_history(history: list[dict[str, str]], query: str, where: str) -> str
     return query if query.startswith(earlier) else earlier + query
 
 
-def _with_context(messages: list[dict[str, str]], row: Row, where: str, names: Names) -> list[dict[str, str]]:
+def _with_context(
+    messages: Messages, row: Row, where: str, names: Names, responses: Sequence[str] = ()
+) -> Messages:
     """Messages after the system text and the earlier turns of their row, unless they begin with them."""
     history = _history_of(row, where, names)
     if history and messages[: len(history)] != history:
+        responses = responses or [text for key in names.values() for text in turn_texts(row.get(key))[-1:]]
+        history = _unanswered(history, messages[0]["content"] if messages else "", responses)
         if messages[:1] == history[-1:]:
             history = history[:-1]
         messages = [*history, *messages]
@@ -122,11 +167,11 @@ def conversation_of(row: Row, key: str, where: str, counts: Counter[str], names:
 
 
 def _prompt_messages(
-    row: Row, messages: list[dict[str, str]], where: str, counts: Counter[str], names: Names
-) -> list[dict[str, str]]:
+    row: Row, messages: Messages, where: str, counts: Counter[str], names: Names
+) -> Messages:
     """The messages of the prompt that a conversation under another key lacks."""
     key = names.get("prompt", "")
-    prompt = _question_text(row.get(key, []))
+    prompt = _question_text(row.get(key, []), key, where)
     if isinstance(prompt, str) or prompt is None:
         if asks(messages):  # the prompt is one of its turns
             contents = [message["content"].strip() for message in messages]

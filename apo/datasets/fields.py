@@ -72,13 +72,17 @@ def _is_flat(values: list[Any]) -> bool:
 
 def filled(value: Any) -> bool:
     """Whether a value is neither null nor blank, and no list or record of such values."""
-    if isinstance(value, str):
-        return value.strip() not in ("", "[]", "{}", "null")
-    if isinstance(value, list):
-        return any(map(filled, value))
-    if isinstance(value, dict):
-        return any(map(filled, value.values()))
-    return value is not None
+    stack = [value]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, list | dict):
+            stack += part if isinstance(part, list) else part.values()
+        elif isinstance(part, str):
+            if part.strip() not in ("", "[]", "{}", "null"):
+                return True
+        elif part is not None:
+            return True
+    return False
 
 
 def is_list_of_texts(value: Any) -> bool:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from apo.core.data_issues import DataIssues
-from apo.core.errors import RowError, UserError
+from apo.core.errors import RowError
 from apo.core.records import Row
-from apo.datasets.column_use import ColumnUse, unread_part, unsupported_in
+from apo.datasets.column_use import LOST_ADVICE, ColumnUse, lost_context, unread_part, unsupported_in
 from apo.datasets.columns import (
     check_no_rank_is_a_score,
     column_of,
@@ -19,9 +19,10 @@ from apo.datasets.columns import (
     name_sides,
     translate_columns,
 )
+from apo.datasets.containers import decode_containers
 from apo.datasets.fields import text_in
 from apo.datasets.flags import flag_issue
-from apo.datasets.messages import decode_containers
+from apo.datasets.labels import Labels
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.query_ids import id_in
 from apo.datasets.recognize import (
@@ -37,7 +38,7 @@ from apo.datasets.runaway import cut_invented_turn
 from apo.datasets.strengths import StrengthParser
 from apo.datasets.suspicious import suspicious_texts
 from apo.datasets.trees import comparisons_in, is_tree
-from apo.datasets.verdicts import LabelError, is_tie, label_key, label_meanings, label_text, model_error
+from apo.datasets.verdicts import LabelError, label_text
 from apo.datasets.written_texts import answer_keys, decoded, is_json, written
 
 MAX_LABELS = 12  # values of a label that a message lists
@@ -94,7 +95,7 @@ class FileReader:
             self._needed |= {*self._binding.names.values(), *self.format.keys}
         self._use = ColumnUse(self._binding.role_of, options.columns, keep_unmapped=self._keep_unmapped)
         self._use.uses = options.uses
-        self._labels = self._label_meanings()
+        self._labels = Labels(options.labels, self._binding.label, format=self.format.name)
         if isinstance(self._binding.parse, StrengthParser):
             self._strengths = self._binding.parse
         self._keys = first.keys()
@@ -116,7 +117,7 @@ class FileReader:
             self._use.add(raw)
             try:
                 self._check_keys(row, located.where)
-                labeled, names = self._labeled(row, located.where), self._binding.names
+                labeled, names = self._labels.applied(row, located.where), self._binding.names
                 if self._json_texts:
                     labeled = decoded(labeled, self._json_texts, self.counts)
                 parsed = self._binding.parse(labeled, located.where, self.counts, names)
@@ -126,7 +127,7 @@ class FileReader:
             responses = [response.strip() for response in parsed.responses]
             self.counts["stripped_responses"] += sum(map(str.__ne__, responses, parsed.responses))
             parsed = parsed._replace(responses=responses)
-            if self._report_unread(located, raw, parsed):
+            if self._report_unread(located, raw, row, parsed):
                 yield located, row, parsed
         if self._strengths and self._strengths.error:
             self._report_error(self._strengths.error)
@@ -165,14 +166,16 @@ class FileReader:
             try:
                 if isinstance(located.row, RowError):
                     raise located.row
-                where, row = located.where, translate_columns(located.row)
-                if is_first and not columns:
-                    self._names_sides = not matching(row, self._formats)
-                row = name_sides(row) if self._names_sides else row
+                where, row = located.where, located.row
                 if columns and is_first:
                     self._keep_unmapped = not matching(map_columns(row, columns, where), self._formats)
                 if columns:
                     row = map_columns(row, columns, where, keep_unmapped=self._keep_unmapped)
+                else:
+                    row = translate_columns(row)
+                    if is_first:
+                        self._names_sides = not matching(row, self._formats)
+                    row = name_sides(row) if self._names_sides else row
                 is_first = False
                 raw = {} if self._is_forest else located.row
                 yield located, raw, decode_containers(row, where, self.counts)
@@ -196,35 +199,6 @@ class FileReader:
 
     # Labels
 
-    def _label_meanings(self) -> dict[str, str]:
-        labels, where = self._options.labels, "params.yaml: data.files.labels (data.hub.labels)"
-        if not labels:
-            return {}
-        if not self._binding.label:
-            raise UserError(
-                where,
-                found=f"labels for a file of the format {self.format.name}",
-                expected="{}, as no column of it says which of two answers is better",
-                do="write {}, or name the columns of the two answers and of the label",
-            )
-        return label_meanings(labels, self._binding.label[1], where)
-
-    def _labeled(self, row: Row, where: str) -> Row:
-        """The row with the meaning of its label in place of the value."""
-        if not self._labels or not self._binding.label:
-            return row
-        key, ends = self._binding.label
-        meaning = self._labels.get(label_key(row[key]), "tie" if is_tie(row[key]) else None)
-        if error := model_error(row, key, ends, where):
-            if meaning is None:  # the row itself says which answer is meant
-                return row
-            raise error
-        if meaning is None:
-            error = LabelError(key, row[key], ends, where)
-            error.code, error.expected = "bad_score", f"one of {', '.join(self._labels)}, as the labels say"
-            raise error
-        return row | {key: meaning}
-
     def _values_of(self, key: str) -> str:
         """The values of a label in the whole file, with their numbers of rows."""
         values: Counter[str] = Counter()
@@ -240,9 +214,12 @@ class FileReader:
         for located in file_rows(self._path, self._name):
             if isinstance(located.row, RowError):
                 continue
-            row = translate_columns(located.row)
+            row = located.row
             try:
-                yield map_columns(row, columns, "", keep_unmapped=self._keep_unmapped) if columns else row
+                if columns:
+                    yield map_columns(row, columns, "", keep_unmapped=self._keep_unmapped)
+                else:
+                    yield translate_columns(row)
             except RowError:
                 continue
 
@@ -257,19 +234,27 @@ class FileReader:
         self.issues.report(error.code, where=error.where, found=found, expected=error.expected, do=error.do)
         self.counts[f"dropped_{error.code}"] += 1
 
-    def _report_unread(self, located: LocatedRow, raw: Row, parsed: ParsedRow) -> bool:
-        """Counts what the columns that are not read hold; returns whether the row is kept."""
+    def _report_unread(self, located: LocatedRow, raw: Row, row: Row, parsed: ParsedRow) -> bool:
+        """Counts what of a row is not in the record; returns whether the row is kept."""
         unread = self._use.unread(raw)
-        if not unread:
-            return True
         unsupported = unsupported_in(raw, unread)
         if unsupported:
             if not self.report(located, "unsupported_column", f"{unsupported[1]}, which is not read"):
                 return False
             unread.remove(unsupported[0])
+        elif not self._report_lost(located, row, parsed):
+            return False
+        if not unread:
+            return True
         part, column = unread_part(raw, unread, parsed)
         found = f"{part:.0%} of the text in columns that are not read, most of it in {column[:40]!r}"
         return not part or self.report(located, "unread_column", found)
+
+    def _report_lost(self, located: LocatedRow, row: Row, parsed: ParsedRow) -> bool:
+        """Counts a column of the prompt that is not in the record; returns whether the row is kept."""
+        read = row if self._options.format else self._binding.names.values()
+        found = lost_context(row, read, parsed)
+        return not found or self.report(located, "unsupported_column", found, do=LOST_ADVICE)
 
     def report_all(self, located: LocatedRow, parsed: ParsedRow, issue: tuple[str, str] | None) -> bool:
         """Counts a row's issues, that of its kind first, until one drops it; returns whether it is kept."""

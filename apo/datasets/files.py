@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from apo.core.data_issues import DataIssues
 from apo.core.dialogue import digest_of
@@ -19,7 +20,7 @@ from apo.datasets.readers import (
     read_golden,
     read_samples,
 )
-from apo.datasets.settings import Files
+from apo.datasets.settings import Files, option_of
 from apo.datasets.watched_folder import check_name
 
 Reader = Callable[[Path, Counter[str], DataIssues, ReadOptions], Iterator[Row]]
@@ -49,6 +50,7 @@ def read_files(
             expected="file names under `comparisons`, or under both `rm` and `llm`",
             do=f"put the files into {folder} and name them there",
         )
+    _check_options(files)
     for kind, names in files.names().items():
         for name in names:
             check_name(name, folder, twice=names.count(name) > 1, where=f"params.yaml: data.files.{kind}")
@@ -140,13 +142,27 @@ class _FileRows:
         display_name = self.display_names.get(name, "")
         columns = self.files.columns
         if reader is read_comparisons:
-            return ReadOptions(columns.comparisons, self.format, display_name, self.files.labels)
-        columns_by_reader: dict[Reader, Mapping[str, str]] = {
+            labels = option_of(self.files.labels, name)
+            return ReadOptions(option_of(columns.comparisons, name), self.format, display_name, labels)
+        columns_by_reader: dict[Reader, Mapping[str, Any]] = {
             read_golden: columns.golden,
             read_samples: columns.samples,
             read_demonstrations: columns.demonstrations,
         }
-        return ReadOptions(columns_by_reader[reader], name=display_name)
+        return ReadOptions(option_of(columns_by_reader[reader], name), name=display_name)
+
+
+def _check_options(files: Files) -> None:
+    """Raises UserError if there are options for a file that is not named."""
+    names = [name for kind_names in files.names().values() for name in kind_names]
+    for key, name in files.by_file():
+        if name not in names:
+            raise UserError(
+                f"params.yaml: data.files.{key}",
+                found=f"{name!r:.60}",
+                expected=f"the name of a file: {', '.join(names)}",
+                do="write the options of each file under its name, or those of all files without a name",
+            )
 
 
 def _check_any_kept(name: str, counts: Counter[str]) -> None:

@@ -8,9 +8,8 @@ from unicodedata import normalize
 
 from apo.core.errors import RowError
 from apo.core.records import Row
-from apo.datasets.context import filled
 from apo.datasets.csv_rows import Cell
-from apo.datasets.fields import number_of_cell, shortened
+from apo.datasets.fields import filled, number_of_cell, shortened
 
 
 def _meanings(yes: str, no: str) -> dict[str, bool]:

@@ -8,7 +8,8 @@ from apo.datasets import formats, pairs
 from apo.datasets import public_formats as public
 from apo.datasets.columns import PROMPTS
 from apo.datasets.parsed import ByFirstRow, Parser
-from apo.datasets.recognize import CHOSEN, Format, PairedColumnsFormat
+from apo.datasets.prompts import CHOSEN
+from apo.datasets.recognize import Format, PairedColumnsFormat
 from apo.datasets.strengths import StrengthParser
 
 

@@ -16,6 +16,7 @@ from apo.datasets.fields import (
     texts_in,
     whole_dialogue,
 )
+from apo.datasets.messages import answered, messages_in
 from apo.datasets.parsed import Names, Parse, ParsedRow
 
 SEPARATOR = "<sep>"  # of the authors, between query and response
@@ -33,7 +34,15 @@ def parse_comparison(row: Row, where: str, counts: Counter[str], names: Names) -
     """{query, responses, scores}, as this pipeline writes it."""
     responses = texts_in(row, "responses", where)
     scores = scores_in(row, "scores", len(responses), where)
-    return ParsedRow([query_in(row["query"], "query", where, counts)], responses, scores, {})
+    return ParsedRow([_query_of(row, where, counts)], responses, scores, {})
+
+
+def _query_of(row: Row, where: str, counts: Counter[str]) -> str:
+    """The query of a row: a text, or messages."""
+    query = row["query"]
+    if not isinstance(query, list | dict):
+        return query_in(query, "query", where, counts)
+    return answered([*messages_in(query, "query", where), {"role": "assistant", "content": ""}], where)[0]
 
 
 def choose_text_parser(first: Row, names: Names) -> Parse:
@@ -79,7 +88,7 @@ def parse_golden(row: Row, where: str, counts: Counter[str], names: Names) -> Pa
     if row["golden"] is None:
         raise bad_value("missing_golden", where, "golden", "null", "a golden answer")
     answer = text_in(row["golden"], "golden", where)
-    return ParsedRow([query_in(row["query"], "query", where, counts)], [answer], [], {})
+    return ParsedRow([_query_of(row, where, counts)], [answer], [], {})
 
 
 def parse_samples(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
@@ -92,7 +101,7 @@ def parse_samples(row: Row, where: str, counts: Counter[str], names: Names) -> P
     key = next((key for key in (*_REWARDS, *_RANKS) if filled(row.get(key))), "")
     rewards = scores_in(row, key, len(samples), where) if key else []
     rewards = [-rank for rank in rewards] if key in _RANKS else rewards
-    return ParsedRow([query_in(row["query"], "query", where, counts)], samples, rewards, extra)
+    return ParsedRow([_query_of(row, where, counts)], samples, rewards, extra)
 
 
 def parse_numbered_samples(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
@@ -107,7 +116,7 @@ def parse_numbered_samples(row: Row, where: str, counts: Counter[str], names: Na
     extra = _answers_by_name({key: row[key] for key in row if OTHER_ANSWER.fullmatch(key)}, where)
     counts["rows_with_renumbered_samples"] += sorted(key_by_number) != list(range(len(key_by_number)))
     rewards = _rewards_by_name(row, keys, where)
-    return ParsedRow([query_in(row["query"], "query", where, counts)], samples, rewards, extra)
+    return ParsedRow([_query_of(row, where, counts)], samples, rewards, extra)
 
 
 def _rewards_by_name(row: Row, names: list[str], where: str) -> list[float]:

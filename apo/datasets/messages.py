@@ -1,8 +1,6 @@
 """Conversations as lists of messages, in the forms of public data sets. A malformed one raises RowError."""
 
-import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +21,7 @@ from apo.datasets.fields import (
 ROLE_KEYS = ("role", "from", "speaker", "author")
 CONTENT_KEYS = ("content", "value", "text", "message", "parts", "utterance")
 _TEXT_TYPES = ("text", "input_text", "output_text")  # of a part
-_ROLES = {
+ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "customer"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "model", "bot", "ai", "chatbot"), "assistant"),
     "system": "system",
@@ -58,7 +56,7 @@ def unrated_advice(key: str) -> str:
         return "write turns as messages: {'role': 'user' or 'assistant', 'content': text}"
     return (
         f"if the first answer is the better one, read the file as comparisons with `chosen: {key}.0` and "
-        f"`rejected: {key}.1` under data.files.columns (data.hub.columns)"
+        f"`rejected: {key}.1` under data.files.columns.comparisons (data.hub.columns)"
     )
 
 
@@ -69,12 +67,12 @@ def is_message(value: Any) -> bool:
 
 def asks(value: Any) -> bool:
     """Whether a conversation has a message of the user."""
-    return isinstance(value, list) and any(_role_of(turn) == "user" for turn in value if is_message(turn))
+    return isinstance(value, list) and any(role_of(turn) == "user" for turn in value if is_message(turn))
 
 
-def _role_of(message: Row) -> str:
+def role_of(message: Row) -> str:
     role = _first_value(message, ROLE_KEYS)
-    return _ROLES.get(role.strip().lower(), role) if isinstance(role, str) else ""
+    return ROLES.get(role.strip().lower(), role) if isinstance(role, str) else ""
 
 
 def _first_value(message: Row, keys: Sequence[str]) -> Any:
@@ -93,7 +91,7 @@ def _message(message: Any, key: str, where: str) -> dict[str, str]:
         found = _message_text(message, key)
         raise RowError("role_order", where, found=found, expected="{'role': ..., 'content': text}")
     _check_media(message, key, where)
-    role = _role_of(message)
+    role = role_of(message)
     content = _joined_parts(_content_of(message))
     is_role = role in ("system", "user", "assistant")
     if not is_role or not isinstance(content, str):
@@ -126,7 +124,7 @@ def _check_media(message: Row, key: str, where: str) -> None:
     media = next((kind for kind in kinds if isinstance(kind, str) and kind not in (*_TEXT_TYPES, "")), "")
     calls = next((name for name in _CALLS if message.get(name)), "")
     calls = calls or next((name for name in _MESSAGE_MEDIA if filled(message.get(name))), "")
-    tool = _role_of(message).lower() in ("tool", "function", "function_call", "observation", "ipython")
+    tool = role_of(message).lower() in ("tool", "function", "function_call", "observation", "ipython")
     if media or calls or tool:
         found = f"a part of type {media[:40]!r}" if media else f"{calls!r}" if calls else "the role of a tool"
         raise RowError(
@@ -178,7 +176,7 @@ def answered(messages: list[dict[str, str]], where: str) -> tuple[str, str]:
 
 
 def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
-    """A history as messages: messages, pairs of question and answer, or texts by turns.
+    """A history as messages: messages, pairs of question and answer or of role and text, or texts by turns.
 
     Raises:
         RowError: It is none of these.
@@ -188,6 +186,7 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
     if not isinstance(value, list):
         expected = "a list of messages, of [question, answer] pairs or of texts by turns"
         raise no_list("role_order", where, key, value, expected)
+    value = _turns_with_roles(value) or value
     if all(isinstance(turn, str) for turn in value):
         value = [value[number : number + 2] for number in range(0, len(value), 2)]
     messages = []
@@ -205,75 +204,17 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
     return messages_in(messages, key, where)
 
 
-# Containers written as texts -----------------------------------------------------------------------
-
-_NAMES = "|".join((*ROLE_KEYS, "content", "value"))
-_MESSAGES = re.compile(rf"""\s*(?:\[\s*)?\{{\s*(["'])({_NAMES})\1\s*:""")
-# A message whose role, one of ours, stands behind an id and the like.
-_LATER_ROLE = re.compile(
-    rf"""\s*(?:\[\s*)?\{{\s*["'].{{,400}}?(["'])(?:{"|".join(ROLE_KEYS)})\1\s*:\s*["'](?:{"|".join(_ROLES)})["']""",
-    re.DOTALL | re.IGNORECASE,
-)
-_CONTENT = re.compile(rf"""["'](?:{"|".join(CONTENT_KEYS)})["']\s*:""")
-# Columns that hold lists or records where a set has them.
-_CONTAINERS = frozenset(
-    [
-        "responses",
-        "scores",
-        "score",
-        "text",
-        "samples",
-        "extra",
-        "answers",
-        "completions",
-        "summaries",
-        "info",
-        "history",
-        "chat_history",
-        "conversation_history",
-        "images",
-        "tools",
-        "rewards",
-        "ratings",
-        "ranks",
-    ]
-)
+_ROLE_MARK = re.compile(rf"\s*({'|'.join(ROLES)})\s*[:\uff1a]\s*(.*)", re.IGNORECASE | re.DOTALL)
 
 
-def decode_containers(row: Row, where: str, counts: Counter[str]) -> Row:
-    """The row with JSON texts decoded if they hold messages, lists or records, as in tables.
-
-    Raises:
-        RowError: A text holds messages as Python writes them.
-    """
-    for key, value in row.items():
-        if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
-            continue
-        has_messages = _holds_messages(value)
-        if not has_messages and key not in _CONTAINERS:
-            continue
-        try:
-            decoded = json.loads(value)
-        except (ValueError, RecursionError):
-            if not has_messages or not value.rstrip().endswith(("]", "}")):
-                continue
-            found = f"messages written as a text ({shortened(value)})"
-            do = "write the file from the lists, as JSON Lines"
-            expected = "a list of messages, or JSON"
-            raise bad_value("not_text", where, key, found, expected, do) from None
-        if has_messages and not _is_conversation(decoded):
-            continue  # an answer that is JSON itself
-        row = row | {key: decoded}
-        counts["conversations_in_texts" if has_messages else "lists_in_texts"] += 1
-    return row
-
-
-def _holds_messages(value: str) -> bool:
-    """Whether a text begins as messages do, in JSON or as Python writes them."""
-    return bool(_MESSAGES.match(value) or (_LATER_ROLE.match(value) and _CONTENT.search(value)))
-
-
-def _is_conversation(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(is_message, value))
-    return is_message(value) and _role_of(value) in _ROLES.values()
+def _turns_with_roles(turns: list[Any]) -> list[Row]:
+    """Pairs of role and text, or texts that begin with a role and a colon, as messages; [] if one is not."""
+    pairs = []
+    for turn in turns:
+        match = _ROLE_MARK.fullmatch(turn) if isinstance(turn, str) else None
+        pair = list(match.groups()) if match else turn
+        is_pair = isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
+        if not is_pair or pair[0].strip().lower() not in ROLES:
+            return []
+        pairs.append(pair)
+    return [{"role": role, "content": text} for role, text in pairs]

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from apo.core.records import Row
-from apo.datasets.context import conversation_of, parse_answer_columns, parse_answers
+from apo.datasets.context import conversation_of, parse_answer_columns, parse_answers, query_with_context
 from apo.datasets.fields import (
     bad_value,
     is_list_of_texts,
@@ -82,8 +82,9 @@ def parse_conversation_and_rejected(row: Row, where: str, counts: Counter[str], 
 
 
 def _parse_dialogue_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
-    texts = [text_in(row[key], key, where) for key in _sides(names)]
-    return ParsedRow.from_pairs([whole_dialogue(text, where) for text in texts], [1.0, 0.0])
+    pairs = [whole_dialogue(text_in(row[key], key, where), where) for key in _sides(names)]
+    pairs = [(query_with_context(query, row, where, names), response) for query, response in pairs]
+    return ParsedRow.from_pairs(pairs, [1.0, 0.0])
 
 
 def _parse_list_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:

@@ -11,9 +11,9 @@ from apo.datasets.column_use import FLAG, NOT_READ
 from apo.datasets.columns import PROMPTS, key_list
 from apo.datasets.context import HISTORY, SYSTEM
 from apo.datasets.flags import is_flag
-from apo.datasets.messages import asks
 from apo.datasets.paired_columns import PairedColumns, chosen_names_in, paired_columns_in
 from apo.datasets.parsed import ByFirstRow, Names, Parse, Parser
+from apo.datasets.prompts import join_advice, prompts_of
 from apo.datasets.unsupported_rows import explain_columns, explain_unsupported
 
 _ANY = re.compile(r".*", re.DOTALL)
@@ -68,12 +68,16 @@ class Format:
     def has_keys_of(self, row: Row, *, is_named: bool = False) -> bool:
         """Whether the row has the keys of this format; other keys are not read.
 
-        If `is_named`, the user chose this format, and the keys in `without` are ignored.
+        If `is_named`, the user chose this format, and the keys in `without` are ignored. A mark such as
+        `rejected: true` is no answer.
         """
+        present = row.keys() - {
+            key for key in ("chosen", "rejected") if isinstance(row.get(key), int | float)
+        }
         return (
             self.keys <= row.keys()
-            and (is_named or not self.without & row.keys())
-            and all(any(key in row for key in keys) for keys in self.part_keys.values())
+            and (is_named or not self.without & present)
+            and all(any(key in present for key in keys) for keys in self.part_keys.values())
             and any(map(self.key_pattern.fullmatch, row))
         )
 
@@ -126,7 +130,7 @@ class Format:
         for part, keys in self.part_keys.items():
             present = [key for key in keys if key in row]
             if part == "prompt":
-                present = _prompts_of(present, row)
+                present = prompts_of(present, row)
             if len(present) > 1:
                 raise self._ambiguous_part(part, present, row, where)
             if present:
@@ -138,8 +142,15 @@ class Format:
             where,
             found=f"keys {key_list(row)}, of which {' and '.join(present)} could each be the {part}",
             expected=f"one of: {', '.join(present)}",
-            do=f"say which under data.files.columns (data.hub.columns), such as "
+            do=f"{join_advice(present, row)}say which under {self._columns} (data.hub.columns), such as "
             f"`{part}: {present[0]}`, with the other columns of {self.described}",
+        )
+
+    @property
+    def _columns(self) -> str:
+        """The parameter that maps the columns of files of this kind."""
+        return "data.files.columns." + {"golden": "golden", "samples": "samples"}.get(
+            self.kind, f"{self.kind}s"
         )
 
     @property
@@ -167,7 +178,7 @@ class PairedColumnsFormat(Format):
         if len(readings) > 1:
             raise self._ambiguous_columns(readings, row, where)
         (columns,) = readings
-        present = _prompts_of([key for key in PROMPTS if key in row], row | {"chosen": row[columns.first]})
+        present = prompts_of([key for key in PROMPTS if key in row], row | {"chosen": row[columns.first]})
         if len(present) > 1:
             raise self._ambiguous_part("prompt", present, row, where)
         names = {"prompt": present[0]} if present else {}
@@ -188,25 +199,12 @@ class PairedColumnsFormat(Format):
             where,
             found=f"keys {key_list(row)}, which can be read in several ways: {'; '.join(shown)}",
             expected="one of them",
-            do="say which under data.files.columns (data.hub.columns), such as `response_a: "
+            do="say which under data.files.columns.comparisons (data.hub.columns), such as `response_a: "
             f"{first.first}`, `response_b: {first.second}`, `winner: {first.verdict[0]}`, and the prompt",
         )
 
 
-CHOSEN = ("chosen", "chosen_response", "response_chosen", "response_j")
 _TALK = re.compile(r"conv|messages")
-
-
-def _prompts_of(present: list[str], row: Row) -> list[str]:
-    """The keys that hold the prompt, without those that repeat it or belong to it."""
-    if any(map(asks, map(row.get, CHOSEN))):  # the conversations themselves hold the prompt
-        return [key for key in present if key != "messages"][:1]
-    if "instruction" in present and "input" in present:  # what the instruction is about
-        present = [key for key in present if key != "input"]
-    for redundant in ("query", "conversations", "messages"):  # the prompt in the HH form, or the whole talk
-        if len(present) > 1 and redundant in present:
-            present = [key for key in present if key != redundant]
-    return present
 
 
 def matching(row: Row, formats: Sequence[Format], *, is_named: bool = False) -> list[Format]:
@@ -265,5 +263,5 @@ def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = ""
         expected="one of: " + "; ".join(format.described for format in matches or allowed),
         do="name the format of comparisons under data.format"
         if matches
-        else "rename keys, or map columns under data.files.columns (data.hub.columns)",
+        else "rename keys, or map columns under data.files.columns.KIND (data.hub.columns)",
     )

@@ -84,16 +84,26 @@ def _rows_by_id(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserEr
 
 
 def _wrapper(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserError | None:
-    """One object that holds the rows of the whole file."""
-    key = next((key for key in row if _is_rows(row[key]) and is_known(row[key][0])), None)
-    if key is None:
+    """One object that holds the rows of the whole file, in one list or in several."""
+    keys = [key[:40] for key in row if _is_rows(row[key]) and is_known(row[key][0])]
+    prompt = next((key for key in PROMPTS if key in row), "")
+    if not keys:
         return None
+    if prompt:
+        return UserError(
+            where,
+            found=f"a {prompt} with a list of rows under {keys[0]!r}",
+            expected="one row for each comparison, each with its prompt",
+            do="write each into a row of its own, for instance with "
+            f"`jq -c '{{{prompt}}} + (.[\"{keys[0]}\"][])' FILE > rows.jsonl`",
+        )
+    others = "" if len(keys) == 1 else " (and each of the others)"
     return UserError(
         where,
-        found=f"one object with all rows under {key[:40]!r}",
+        found=f"one object with all rows under {' and '.join(map(repr, keys[:8]))}",
         expected="the rows themselves: a list of objects, or one object a line",
-        do=f"write what is under {key[:40]!r} into a file of its own, for instance with "
-        f"`jq -c '.[\"{key[:40]}\"][]' FILE > rows.jsonl`",
+        do=f"write what is under {keys[0]!r}{others} into a file of its own, for instance with "
+        f"`jq -c '.[\"{keys[0]}\"][]' FILE > rows.jsonl`",
     )
 
 
@@ -111,7 +121,7 @@ def _misspelled_key(row: Row, where: str) -> UserError | None:
         where,
         found=f"a key {key[:40]!r}",
         expected=f"{correct!r}: keys are compared letter by letter",
-        do="rename it, or map the columns of this kind of file under data.files.columns (data.hub.columns): "
+        do="rename it, or map the columns under data.files.columns.KIND (data.hub.columns): "
         f"`{correct}: {key[:40]!r}`",
     )
 
@@ -152,12 +162,12 @@ def _unknown_list(row: Row, where: str) -> UserError | None:
     fields = ", ".join(sorted(str(name)[:40] for name in row[key][0])[:8])
     do = (
         "write the rows in that form; of two answers, map paths such as "
-        f"`response_0: {key[:40]}.0.FIELD` under data.files.columns (data.hub.columns)"
+        f"`response_0: {key[:40]}.0.FIELD` under data.files.columns.comparisons (data.hub.columns)"
     )
     if _is_graded(row[key][0]):
         do = (
-            f"name the list under data.files.columns (data.hub.columns): `answers: {key[:40]}`, and `prompt: "
-            "...`"
+            f"name the list under data.files.columns.comparisons (data.hub.columns): `answers: {key[:40]}`, "
+            "and `prompt: ...`"
         )
     return UserError(
         where,

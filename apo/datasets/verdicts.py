@@ -6,8 +6,7 @@ from typing import Any
 
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.context import filled
-from apo.datasets.fields import number_of_cell
+from apo.datasets.fields import filled, number_of_cell
 
 _NOUN = (
     r"(?:(?:model|response|answer|completion|output|summary|assistant|candidate|option|chatbot|reply|text)"

@@ -26,10 +26,10 @@ from apo.core.config import read_section
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.columns import translate_columns
+from apo.datasets.containers import decode_containers
 from apo.datasets.file_reader import ReadOptions
 from apo.datasets.format_table import DEMONSTRATIONS
 from apo.datasets.issues import ROW_ISSUES
-from apo.datasets.messages import decode_containers
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
 from apo.datasets.recognize import Format, matching, needed_nulls, recognize, without_nulls
 from apo.datasets.rows import file_rows

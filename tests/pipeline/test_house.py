@@ -26,6 +26,7 @@ TESTED_ELSEWHERE = {
     "apo/alignment/recipe.py": "tests/stages/test_align.py",
     "apo/core/errors.py": "tests/apo/core/test_stage.py",
     "apo/datasets/issues.py": "tests/apo/core/test_data_issues.py",
+    "apo/datasets/labels.py": "tests/apo/datasets/test_verdicts.py",
     "apo/datasets/load.py": "tests/stages/test_data.py",
     "apo/datasets/parsed.py": "tests/apo/datasets/test_formats.py",
     "apo/export/__main__.py": "tests/apo/export/test_write.py",

@@ -1,6 +1,7 @@
 """apo/datasets/column_use.py: every column is accounted for, and much text that is not read is an issue."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,3 +70,48 @@ def test_column_use_does_not_report_repeated_text_names_or_little_text(tmp_path:
     for row in (twice, named, little):
         assert read(tmp_path, [row]).issues == {}
     assert read(tmp_path, [little | {"note": TALK.upper() * 2}]).issues == {"unread_column": 1}
+
+
+SHORT: dict[str, Any] = {
+    "a list of short turns": ["What is a fox?", "A wild dog."],
+    "pairs of short turns": [["What is a fox?", "A wild dog."]],
+    "messages under another name": [{"who": "me", "said": "What is a fox?"}, {"said": "A wild dog."}],
+    "a Chinese sentence": "我喜欢吃苹果和梨子",
+    "a Korean sentence": "여우는 무엇입니까",
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_column_use_adds_up_short_texts(tmp_path: Path, name: str) -> None:
+    assert read(tmp_path, [ROW | {"note": SHORT[name]}]).issues == {"unread_column": 1}
+
+
+@pytest.mark.parametrize("tags", [["science", "animals", "questions", "foxes"], {"a": "wild life"}, "动物"])
+def test_column_use_does_not_count_names_and_labels(tmp_path: Path, tags: object) -> None:
+    assert read(tmp_path, [ROW | {"tags": tags}]).issues == {}
+
+
+NAMES = [
+    "conversation",
+    "dialog",
+    "chat",
+    "past_user_inputs",
+    "facts",
+    "contexts",
+    "inputs",
+    "背景",
+    "系统提示",
+]
+
+
+@pytest.mark.parametrize("key", NAMES)
+def test_column_use_names_a_part_of_the_prompt_under_another_name(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UserError, match=rf"a filled column '{key}', whose text is not in the record"):
+        read(tmp_path, [ROW | {key: ["Hi", "Ho"]}])
+    with pytest.raises(UserError, match=rf"a filled column '{key}'"):
+        read(tmp_path, [{"q": "Why?", key: "Hi", **PAIR}], columns={"prompt": "q"})
+    for other in (["Why?", "good"], None, [], "", 2, "2", "conv-0017"):
+        assert read(tmp_path, [ROW | {key: other}]).issues == {}
+    row = ROW | {key: [["Hi", "Ho"]]}
+    ((query, _),) = read(tmp_path, [row], columns={"history": key}).ranked
+    assert query == "\n\nHuman: Hi\n\nAssistant: Ho\n\nHuman: Why?\n\nAssistant:"

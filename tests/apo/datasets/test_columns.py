@@ -35,6 +35,8 @@ def test_with_columns_of_the_prompt_alone_leaves_the_answers(tmp_path: Path) -> 
     assert read(tmp_path, votes, columns={"prompt": "post"}).ranked == [(WHY, "bad > good")]
 
 
+ADD = "\n\nHuman: Add.\n\n1 and 2\n\nAssistant:"
+SIDES = {"chosen": "a", "rejected": "b"}
 PARTNERS: list[tuple[dict[str, Any], dict[str, str], str]] = [
     (
         {"q": "Add.", "about": "1 and 2", "a": "good", "b": "bad"},
@@ -57,6 +59,22 @@ PARTNERS: list[tuple[dict[str, Any], dict[str, str], str]] = [
         "\n\nHuman: Add.\n\n1 and 2\n\nAssistant:",
     ),
     ({"prompt": "Why?", "a": "good", "b": "bad"}, {"chosen": "a", "rejected": "b"}, WHY),
+    *(
+        (row | {"a": "good", "b": "bad"}, {prompt: path, "chosen": "a", "rejected": "b"}, ADD)
+        for row, prompt, path in (
+            ({"x": {"instruction": "Add.", "input": "1 and 2"}}, "prompt", "x.instruction"),
+            ({"Instruction": "Add.", "Input": "1 and 2"}, "prompt", "Instruction"),
+            ({"指令": "Add.", "输入": "1 and 2"}, "prompt", "指令"),
+            ({"instruction": "Add.", "input": "1 and 2"}, "question", "instruction"),
+        )
+    ),
+    ({"prompt": "Add.", "about": "1 and 2", "a": "good", "b": "bad"}, {"input": "about"} | SIDES, ADD),
+    (
+        {"指令": "Add.", "话": "1 and 2", "a": "good", "b": "bad"},
+        {"prompt": "指令", "input": "话"} | SIDES,
+        ADD,
+    ),
+    ({"指令": "Why?", "系统": "S", "a": "good", "b": "bad"}, {"prompt": "instruction"} | SIDES, f"S{WHY}"),
 ]
 
 
@@ -64,7 +82,26 @@ PARTNERS: list[tuple[dict[str, Any], dict[str, str], str]] = [
 def test_with_columns_keeps_what_belongs_to_a_mapped_column(
     tmp_path: Path, row: dict[str, Any], columns: dict[str, str], query: str
 ) -> None:
-    assert read(tmp_path, [row], columns=columns).ranked == [(query, "good > bad")]
+    result = read(tmp_path, [row], columns=columns)
+    assert result.ranked == [(query, "good > bad")]
+    assert "not read" not in result.columns.values()
+
+
+def test_with_columns_names_an_input_that_can_not_be_appended(tmp_path: Path) -> None:
+    row = {"instruction": [{"role": "user", "content": "Add."}], "input": "1 and 2", **PAIR}
+    with pytest.raises(UserError, match=r"an input beside a prompt that is a list"):
+        read(tmp_path, [row], columns={"prompt": "instruction"})
+
+
+def test_with_columns_gives_golden_answers_and_comparisons_one_id(tmp_path: Path) -> None:
+    row = {"instruction": "Add.", "input": "1 and 2", "output": "3"}
+    [comparison] = read(tmp_path, [row | PAIR]).records
+    columns = {"query": "instruction", "golden": "output"}
+    [golden] = read(tmp_path, [row], read_golden, columns=columns).records
+    assert (golden["query"], golden["query_id"]) == (comparison["query"], comparison["query_id"])
+    columns = {"query": "instruction", "samples": "outputs"}
+    [samples] = read(tmp_path, [row | {"outputs": ["3"]}], read_samples, columns=columns).records
+    assert samples["query_id"] == golden["query_id"]
 
 
 def test_with_columns_maps_every_kind_of_file(tmp_path: Path) -> None:
@@ -83,6 +120,9 @@ def test_with_columns_maps_every_kind_of_file(tmp_path: Path) -> None:
 LANGUAGES = [
     {"指令": "Why?", "输入": "", "选择": "good", "拒绝": "bad"},
     {"frage": "Why?", "gewählt": "good", "abgelehnt": "bad"},
+    {"instrucción": "Why?", "entrada": "", "elegida": "good", "rechazada": "bad"},
+    {"инструкция": "Why?", "выбранный": "good", "отклонённый": "bad"},
+    {"上下文": "Why?", "选择": "good", "拒绝": "bad"},
     {"pregunta": "Why?", "elegida": "good", "rechazada": "bad"},
     {"质问": "", "问题": "Why?", "chosen": "good", "rejected": "bad"},
 ]
@@ -221,7 +261,7 @@ def test_name_sides_knows_pairs_of_names(tmp_path: Path, better: str, worse: str
 
 
 def test_name_sides_leaves_rows_of_a_known_format(tmp_path: Path) -> None:
-    others = {"win": "x", "lose": "y", "good": "yes", "bad": "no"}
+    others = {"win": "yes", "lose": "n", "good": "yes", "bad": "no"}
     row = {"prompt": "Why?", "response_a": "bad", "response_b": "good", "winner": "b"}
     assert read(tmp_path, [row | others]).ranked == [(WHY, "good > bad")]
     [record] = read(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from apo.core.errors import UserError
-from tests.helpers.reading import PAIR, WHY, read
+from tests.helpers.reading import PAIR, WHY, asked, read
 
 FOX = "\n\nHuman: What is a fox?\n\nAssistant: A wild dog."
 NIGHT = f"{FOX}\n\nHuman: And at night?\n\nAssistant:"
@@ -22,6 +22,13 @@ HISTORIES: dict[str, dict[str, Any]] = {
     "records": {"history": [{"prompt": "What is a fox?", "response": "A wild dog."}]},
     "with the last question": {"history": [*TURNS, {"role": "user", "content": "And at night?"}]},
     "as JSON in a cell": {"history": '[["What is a fox?", "A wild dog."]]'},
+    "as JSON in a cell of another name": {"dialogue_history": '["What is a fox?", "A wild dog."]'},
+    "as JSON under previous turns": {"previous_turns": '[["What is a fox?", "A wild dog."]]'},
+    "pairs of role and text": {"history": [["user", "What is a fox?"], ["assistant", "A wild dog."]]},
+    "texts with roles": {"history": ["User: What is a fox?", "Bot: A wild dog."]},
+    "with the last question and its answer": {
+        "history": [["What is a fox?", "A wild dog."], ["And at night?", "good"]]
+    },
     "Chinese": {"历史": [["What is a fox?", "A wild dog."]]},
 }
 
@@ -32,6 +39,28 @@ def test_parse_answers_reads_earlier_turns_from_their_column(tmp_path: Path, nam
     assert result.ranked == [(NIGHT, "good > bad")]
     (column,) = HISTORIES[name]
     assert result.columns[column] == "earlier turns"
+
+
+def test_parse_answers_does_not_read_the_answer_from_the_history(tmp_path: Path) -> None:
+    asked_ = {"role": "user", "content": "And at night?"}
+    sides = {side: [asked_, {"role": "assistant", "content": text}] for side, text in PAIR.items()}
+    history = [["What is a fox?", "A wild dog."], ["And at night?", "bad"]]
+    for row in ({"prompt": [asked_], **PAIR}, sides, {"prompt": "And at night?", **sides}):
+        assert read(tmp_path, [{**row, "history": history}]).ranked == [(NIGHT, "good > bad")]
+
+
+def test_parse_answers_keeps_a_question_that_was_asked_before(tmp_path: Path) -> None:
+    history = [["And at night?", "I know not."]]
+    ((query, _),) = read(tmp_path, [ROW | {"history": history}]).ranked
+    assert query.count("And at night?") == 2
+    ((query, _),) = read(tmp_path, [ROW | {"history": [["Is it?", "good"]]}]).ranked
+    assert query == "\n\nHuman: Is it?\n\nAssistant: good\n\nHuman: And at night?\n\nAssistant:"
+
+
+def test_parse_answers_reads_a_pair_that_begins_like_a_role_as_a_question(tmp_path: Path) -> None:
+    history = [["user", "One who uses."], ["And you?", "A bot."]]
+    ((query, _),) = read(tmp_path, [ROW | {"history": history}]).ranked
+    assert query.startswith("\n\nHuman: user\n\nAssistant: One who uses.")
 
 
 @pytest.mark.parametrize("empty", [None, [], "", [[]]])
@@ -101,3 +130,40 @@ def test_system_text_without_a_place_in_the_format_is_a_data_issue(tmp_path: Pat
     row = {"query": WHY, "responses": ["a", "b"], "scores": [1, 0], "system": "Be brief."}
     with pytest.raises(UserError, match="a filled column 'system', which is not read"):
         read(tmp_path, [row])
+
+
+DIALOGUES = {side: f"{WHY} {text}" for side, text in PAIR.items()}
+SYSTEM = [{"role": "system", "content": "Be kind."}]
+WHOLE = {side: asked(text) for side, text in PAIR.items()}
+LOST: dict[str, tuple[dict[str, Any], str]] = {
+    "a second system text": ({"prompt": "Why?", "system": "Be brief.", "system_prompt": "No", **PAIR}, "No"),
+    "a second history": (
+        {"prompt": "Why?", "history": [["a", "b"]], "past_turns": [["c", "d"]], **PAIR},
+        "c",
+    ),
+    "beside another system message": ({"prompt": [*SYSTEM, *TURNS[:1]], "system": "No", **PAIR}, "No"),
+    "before a history with another": ({**ROW, "history": [*SYSTEM, *TURNS], "system": "No"}, "No"),
+    "before dialogues with another": (
+        {s: f"Be kind.{t}" for s, t in DIALOGUES.items()} | {"system": "No"},
+        "No",
+    ),
+    "an input of messages": ({"instruction": TURNS[:1], "input": "1 and 2", **PAIR}, "1 and 2"),
+    "an input beside conversations": ({"instruction": "Why?", "input": "1 and 2", **WHOLE}, "1 and 2"),
+    "a context beside conversations": ({"prompt": "Why?", "context": "Foxes", **WHOLE}, "Foxes"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_context_that_is_not_in_the_record_is_a_data_issue(tmp_path: Path, name: str) -> None:
+    row, text = LOST[name]
+    with pytest.raises(UserError, match=rf"whose text is not in the record \('{text}'\).*`history: COLUMN`"):
+        read(tmp_path, [row])
+    result = read(tmp_path, [row], actions={"unsupported_column": "keep"})
+    assert (len(result.records), result.issues) == (1, {"unsupported_column": 1})
+
+
+def test_context_of_whole_dialogues_is_read(tmp_path: Path) -> None:
+    row = {**DIALOGUES, "system": "Be brief.", "history": [["What is a fox?", "A wild dog."]]}
+    assert read(tmp_path, [row]).ranked == [(f"Be brief.{FOX}{WHY}", "good > bad")]
+    whole = {side: f"Be brief.{FOX}{text}" for side, text in DIALOGUES.items()}
+    assert read(tmp_path, [row | whole]).ranked == [(f"Be brief.{FOX}{WHY}", "good > bad")]

@@ -48,4 +48,4 @@ def test_file_reader_leaves_out_nulls_that_no_format_needs(tmp_path: Path) -> No
     talks = {"prompt": None, "chosen": asked("good"), "rejected": asked("bad")}
     assert read(parquet(tmp_path, talks)).ranked == [(WHY, "good > bad")]
     two = {"prompt": "Why?", "question": None, **PAIR}
-    assert len(read(parquet(tmp_path, two, {**two, "question": "Again?"})).records) == 2
+    assert len(read(parquet(tmp_path, two, {**two, "question": "Why?"})).records) == 2

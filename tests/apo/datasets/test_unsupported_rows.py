@@ -35,6 +35,13 @@ def test_explain_unsupported_names_an_object_over_several_lines(
 LISTS: list[tuple[dict[str, Any], str]] = [
     ({"data": ROWS}, "one object with all rows under 'data'"),
     ({"train": [{"chosen": f"{WHY} a", "rejected": f"{WHY} b"}]}, "one object with all rows under 'train'"),
+    ({"train": ROWS, "test": ROWS}, r"all rows under 'train' and 'test'.*'train' \(and each of the others\)"),
+    ({"train": ROWS, "a": 1, "dev": ROWS, "test": ROWS}, "under 'train' and 'dev' and 'test'"),
+    (
+        {"prompt": "Hi", "pairs": [PAIR]},
+        r"a prompt with a list of rows .*`jq -c '\{prompt\} \+ \(\.\[\"pairs\"\]\[\]\)' ",
+    ),
+    ({"question": "Hi", "rows": ROWS}, "a question with a list of rows under 'rows'"),
     ({"question": "Why?", "candidates": [{"body": "a", "votes": 3}]}, r"a list of objects \(body, votes\)"),
     (
         {"prompt": "Why?", "outputs": [{"generation": "a", "elo": 1}]},

@@ -10,7 +10,7 @@ import pytest
 from apo.core.errors import UserError
 from apo.datasets.readers import read_demonstrations, read_golden
 from apo.datasets.written_texts import written
-from tests.apo.datasets.test_messages import table
+from tests.apo.datasets.test_containers import table
 from tests.helpers.reading import PAIR, WHY, read, read_by, write
 
 LINES = {"chosen": 'good\n"one"', "rejected": "bad"}
