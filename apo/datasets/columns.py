@@ -40,6 +40,8 @@ _PAIRED = {
     "win": "lose",
     "winner_response": "loser_response",
     "preferred": "dispreferred",
+    "preferred_output": "non_preferred_output",
+    "chosen_messages": "rejected_messages",
     "positive": "negative",
     "good": "bad",
     "pos_resp": "neg_resp",

@@ -24,7 +24,7 @@ _TEXT_TYPES = ("text", "input_text", "output_text")  # of a part
 ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "customer"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "model", "bot", "ai", "chatbot"), "assistant"),
-    "system": "system",
+    **dict.fromkeys(("system", "developer"), "system"),
 }
 _CALLS = ("tool_calls", "function_call", "tool_call")
 # Keys with what is no text.

@@ -23,7 +23,7 @@ _NAMES = [
     (f"{word}{separator}{first}", f"{word}{separator}{second}", separator)
     for first, second in _ENDS
     for word in _ANSWERS
-    for separator in ("_", "")
+    for separator in ("_", "", " ", "-")
 ]
 _PAIRS = {names[0]: (number, *names) for number, names in enumerate(_NAMES)}  # by the name of the first
 VERDICTS = ("winner", "preference", "preferred", "better", "better_response", "label", "choice")

@@ -146,11 +146,19 @@ def _check_not_indented(start: bytes, name: str) -> None:
         is_indented = first.strip() == "{"
     if is_indented:
         key = re.match(r'\{\s*"([^"\\]{1,40})"\s*:\s*\[\s*\{', text)
-        jq_filter = f".{key[1]}[]" if key and key[1].isidentifier() else "."
+        is_row = key and key[1] in (
+            "conversations",
+            "conversation",
+            "messages",
+            "prompt",
+            "chosen",
+            "rejected",
+        )
+        jq_filter = f".{key[1]}[]" if key and key[1].isidentifier() and not is_row else "."
         raise UserError(
             f"{name}:1",
             found="one JSON object over several lines"
-            + (f", with a list of objects under {key[1]!r}" if key else ""),
+            + (f", with a list of objects under {key[1]!r}" if key and not is_row else ""),
             expected="one object a line, or a list of objects: [{...}, {...}]",
             do=f"write each row on one line, for instance with `jq -c '{jq_filter}' FILE > rows.jsonl`",
         )

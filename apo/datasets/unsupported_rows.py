@@ -9,12 +9,22 @@ from apo.datasets.columns import PROMPTS
 from apo.datasets.fields import is_list_of_texts
 from apo.datasets.flags import flags_in, is_grade
 from apo.datasets.messages import is_message, unrated_advice
+from apo.datasets.paired_columns import VERDICTS
 
 _UNREAD = ("summary", "transcript", "generation", "generated_text", "reply")  # as demonstrations
 _ANSWERS = ("completion", "response", "output", "answer", "messages", "conversations", *_UNREAD)
 # Of an entry of a list under `answers`.
 ANSWER_KEYS = ("answer", "text", "response")
 GRADE_KEYS = {"rank": -1.0, "pm_score": 1.0, "overall_score": 1.0, "score": 1.0}  # rank 1 is the best
+_INDICES = (
+    "chosen_index",
+    "chosen_idx",
+    "better_index",
+    "better_idx",
+    "best_index",
+    "best_idx",
+    "preferred_index",
+)
 _JUDGEMENTS = ("label", "is_safe", "helpfulness", "score", "scores", "rating", "reward", "summary")
 _OUR_KEYS = (
     *("prompt", "chosen", "rejected", "question", "instruction", "query"),
@@ -194,5 +204,21 @@ def _unrated_answers(row: Row, where: str) -> UserError | None:
         found=f"a list of {len(row[key])} texts under {key!r}, and no score or rank",
         expected="answers to a prompt and which is better, such as `responses` with `scores`; as samples, "
         "`query` and `samples`",
-        do=unrated_advice(key),
+        do=_verdict_advice(row, key) or unrated_advice(key),
     )
+
+
+def _verdict_advice(row: Row, key: str) -> str:
+    """How to read two answers in a list and a column that says which is better; "" if there is none."""
+    verdict = next((name for name in (*VERDICTS, *_INDICES) if name in row), "")
+    if not verdict or len(row[key]) != 2:
+        return ""
+    names = (
+        ("response_0", "response_1", "better")
+        if verdict in _INDICES
+        else ("response_a", "response_b", "winner")
+    )
+    columns = zip(names, (f"{key}.0", f"{key}.1", verdict), strict=True)
+    mapped = ", ".join(f"`{name}: {column}`" for name, column in columns)
+    where = "data.files.columns.comparisons (data.hub.columns)"
+    return f"map both and what says which is better, {mapped}, under {where}"

@@ -33,6 +33,30 @@ SETS: dict[str, tuple[Row, str, str]] = {
         TALK,
         "good > bad",
     ),
+    "messages of both": (
+        {"chosen_messages": talk("good"), "rejected_messages": talk("bad")},
+        TALK,
+        "good > bad",
+    ),
+    "OpenAI": (
+        {"prompt": "Why?", "preferred_output": "good", "non_preferred_output": "bad"},
+        WHY,
+        "good > bad",
+    ),
+    "two names with blanks": (
+        {"prompt": "Why?", "response 1": "bad", "response 2": "good", "preference": "2"},
+        WHY,
+        "good > bad",
+    ),
+    "a developer's message": (
+        {
+            "prompt": [message("developer", "Be brief."), message("user", "Why?")],
+            "chosen": "good",
+            "rejected": "bad",
+        },
+        f"Be brief.{WHY}",
+        "good > bad",
+    ),
     "an answer and a rejected one": (
         {"query": "Why?", "response": "good", "rejected_response": "bad"},
         WHY,

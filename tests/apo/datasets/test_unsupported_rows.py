@@ -76,6 +76,30 @@ def test_explain_unsupported_says_how_an_ordered_list_is_read(tmp_path: Path, ke
     assert read(tmp_path, [row], columns=columns).ranked == [(WHY, "good > bad")]
 
 
+VERDICTS: list[tuple[dict[str, Any], dict[str, str]]] = [
+    ({"winner": "B"}, {"response_a": "outputs.0", "response_b": "outputs.1", "winner": "winner"}),
+    ({"chosen_index": 1}, {"response_0": "outputs.0", "response_1": "outputs.1", "better": "chosen_index"}),
+]
+
+
+@pytest.mark.parametrize(("verdict", "columns"), VERDICTS)
+def test_explain_unsupported_says_how_a_list_with_a_verdict_is_read(
+    tmp_path: Path, verdict: dict[str, Any], columns: dict[str, str]
+) -> None:
+    row = {"prompt": "Why?", "outputs": ["bad", "good"], **verdict}
+    with pytest.raises(UserError) as error:
+        read(tmp_path, [row])
+    assert all(f"`{name}: {column}`" in str(error.value) for name, column in columns.items())
+    assert read(tmp_path, [row], columns={"prompt": "prompt", **columns}).ranked == [(WHY, "good > bad")]
+
+
+def test_explain_unsupported_does_not_take_a_conversation_apart(tmp_path: Path) -> None:
+    row = {"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "so"}]}
+    (tmp_path / "x.json").write_text(json.dumps(row, indent=1))
+    with pytest.raises(UserError, match=r"jq -c '\.' FILE"):
+        read(tmp_path / "x.json")
+
+
 COLUMNS = {key: [row[key] for row in ROWS] for key in ROWS[0]}
 WHOLE_FILES: dict[str, tuple[dict[str, Any], str]] = {
     "by id": (
