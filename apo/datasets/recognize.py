@@ -11,7 +11,13 @@ from apo.datasets.column_use import FLAG, NOT_READ
 from apo.datasets.columns import PROMPTS, key_list
 from apo.datasets.context import HISTORY, SYSTEM
 from apo.datasets.flags import is_flag
-from apo.datasets.paired_columns import PairedColumns, chosen_names_in, paired_columns_in
+from apo.datasets.paired_columns import (
+    VERDICTS,
+    PairedColumns,
+    answers_in,
+    chosen_names_in,
+    paired_columns_in,
+)
 from apo.datasets.parsed import ByFirstRow, Names, Parse, Parser
 from apo.datasets.prompts import join_advice, prompts_of
 from apo.datasets.unsupported_rows import explain_columns, explain_unsupported
@@ -80,6 +86,11 @@ class Format:
             and all(any(key in present for key in keys) for keys in self.part_keys.values())
             and any(map(self.key_pattern.fullmatch, row))
         )
+
+    def keys_shared_with(self, row: Row) -> int:
+        """The number of parts and keys of this format that a row has."""
+        parts = sum(any(key in row for key in keys) for keys in self.part_keys.values())
+        return parts + len(self.keys & row.keys())
 
     def bind(self, row: Row, where: str) -> Binding:
         """The binding for a file, from its first row.
@@ -172,6 +183,11 @@ class PairedColumnsFormat(Format):
             for columns in chosen_names_in(row) or paired_columns_in(row)
         )
 
+    def keys_shared_with(self, row: Row) -> int:
+        """As for any format: a prompt, two answers, a verdict."""
+        parts = (any(key in row for key in PROMPTS), any(key in row for key in VERDICTS))
+        return sum(parts) + 2 * bool(answers_in(row.keys()))
+
     def bind(self, row: Row, where: str) -> Binding:
         """As for any format; all the keys of the two answers are needed."""
         readings = chosen_names_in(row) or paired_columns_in(row)
@@ -256,12 +272,25 @@ def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = ""
     explained = explain_unsupported(row, where, is_known=lambda candidate: bool(matching(candidate, formats)))
     if not matches and explained:
         raise explained
-    problem = "that are of several formats at once" if matches else "of no known format"
+    if matches:
+        raise UserError(
+            where,
+            found=f"keys {key_list(row)} that are of several formats at once",
+            expected=f"one of: {'; '.join(format.described for format in matches)}",
+            do="name the format of comparisons under data.format",
+        )
     raise UserError(
         where,
-        found=f"keys {key_list(row)} {problem}",
-        expected="one of: " + "; ".join(format.described for format in matches or allowed),
-        do="name the format of comparisons under data.format"
-        if matches
-        else "rename keys, or map columns under data.files.columns.KIND (data.hub.columns)",
+        found=f"keys {key_list(row)} of no known format",
+        expected=_closest(row, allowed),
+        do="rename keys, or map columns under data.files.columns.KIND (data.hub.columns)",
     )
+
+
+def _closest(row: Row, formats: Sequence[Format]) -> str:
+    """The formats that have the most keys in common with a row, or the names of many that have none."""
+    most = max(format.keys_shared_with(row) for format in formats)
+    if not most and len(formats) > 2:
+        return f"one of the formats {', '.join(format.name for format in formats)}, see docs/data.md"
+    closest = (format.described for format in formats if format.keys_shared_with(row) == most)
+    return f"one of: {'; '.join(closest)}"

@@ -57,9 +57,9 @@ DATA_CASES = [
         r"x\.jsonl\.gz: found data that breaks off",
         as_user=True,
     ),
-    Case("data", "no gz", pairs("x.jsonl.gz", jsonl(COMPARISONS)), r"x\.jsonl\.gz: found data that"),
-    Case("data", "no xz", pairs("x.json.xz", jsonl(COMPARISONS)), r"x\.json\.xz: found data that"),
-    Case("data", "no parquet", pairs("x.parquet", jsonl(COMPARISONS)), r"x\.parquet: found no readable par"),
+    Case("data", "no gz", pairs("x.jsonl.gz", jsonl(COMPARISONS)), r"x\.jsonl\.gz: found text in a file"),
+    Case("data", "no xz", pairs("x.json.xz", jsonl(COMPARISONS)), r"x\.json\.xz: found text in a file"),
+    Case("data", "no parquet", pairs("x.parquet", jsonl(COMPARISONS)), r"x\.parquet: found text in a file"),
     Case(
         "data",
         "cut off parquet",
@@ -110,7 +110,7 @@ DATA_CASES = [
     Case("data", "NaN among the scores", row(P, scores=[float("nan"), 0]), FIFTH + "the score nan"),
     Case("data", "infinite score", row(P, scores=[1, float("-inf")]), FIFTH + "the score -inf"),
     Case("data", "a score that no float holds", row(P, scores=[10**400, 0]), FIFTH + "the score 1000"),
-    Case("data", "a text for a score", row(P, scores=["1", 0]), FIFTH + "the score '1'"),
+    Case("data", "a text for a score", row(P, scores=["one", 0]), FIFTH + "the score 'one'"),
     Case("data", "too few scores", row(P, scores=[1]), FIFTH + "1 values for 2 responses", as_user=True),
     Case(
         "data",

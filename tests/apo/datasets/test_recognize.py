@@ -85,7 +85,7 @@ def test_recognize_lists_keys_and_formats_of_an_unknown_row(
     with pytest.raises(UserError) as error:
         read_by(reader, write(tmp_path / "x.jsonl", [row]))
     assert f"x.jsonl:1: found keys {sorted(row)}" in str(error.value)
-    assert "expected one of: " in str(error.value)
+    assert "expected one of" in str(error.value)
 
 
 def test_recognize_names_two_possible_prompts(tmp_path: Path) -> None:
