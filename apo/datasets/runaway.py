@@ -35,8 +35,10 @@ def cut_invented_turn(text: str) -> tuple[str, bool]:
     Returns:
         The text, without white space before a cut, and whether it was cut.
     """
+    if "\n" not in text and "<" not in text and "[" not in text and "USER:" not in text:  # much faster
+        return text, False
     lowered = text.lower()
-    if not any(word in lowered for word in _WORDS):  # much faster
+    if not any(word in lowered for word in _WORDS):
         return text, False
     kept, was_cut = cut_runaway(text)
     turn = _INVENTED.search(kept)
