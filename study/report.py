@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apo.core.errors import UserError
+from study.alignment import alignment_table
 from study.claims import claims_table
 from study.cost import cost_table
 from study.markdown import table
@@ -15,7 +16,6 @@ from study.paired import Row
 from study.power import power_note, power_table
 from study.settings import Settings
 from study.tables import (
-    alignment_table,
     confirmation_table,
     control_table,
     games_table,

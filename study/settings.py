@@ -15,7 +15,7 @@ from study.pipeline import FIRST_CHOICE, WHOLE_GAME
 SETTINGS = Path(__file__).with_name("settings.yaml")
 Changes = dict[str, Any]
 """Keys of params.yaml, parts joined by points, and their values."""
-Kind = Literal["method", "sweep", "confirmation", "alignment", "comparisons"]
+Kind = Literal["method", "sweep", "confirmation", "alignment", "comparisons", "real"]
 SETS = ("method", "sweep", "confirmation", "alignment", "comparisons", "transfer")
 """Sets of games, in the order of play."""
 

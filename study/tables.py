@@ -20,7 +20,7 @@ from study.paired import (
     of_arm,
     same_samples,
 )
-from study.settings import Settings, alignment_name
+from study.settings import Settings
 from study.settings import games as planned_games
 from study.statistics import Paired, holm
 
@@ -203,32 +203,6 @@ def confirmation_table(rows: Sequence[Row], settings: Settings) -> str:
         for ((name, measure, control), result), p in zip(results.items(), corrected, strict=True)
     ]
     return table(["setting", "measure", "against", "control", "APO", *HEAD, "Holm"], lines)
-
-
-def alignment_table(rows: Sequence[Row], settings: Settings) -> str:
-    """LLMs at the first coefficient of the set minus those at its control, and the mean over the cells."""
-    first, control = settings.alignment.coefficients
-    value_by_round = {round: of_arm("llm_true_reward", round, APO) for round in ("r1", "r2")}
-    lines, cells = [], []
-    for method, round in CELLS:
-        games, control_games = (
-            games_of(rows, "alignment", alignment_name(method, coefficient))
-            for coefficient in (first, control)
-        )
-        result = difference(games, value_by_round[round], control_games, value_by_round[round])
-        if result:
-            lines.append([method, round[1:], *means(result), *columns(result)])
-            differences = {
-                seed: {
-                    "value": value_by_round[round](games[seed]) - value_by_round[round](control_games[seed])
-                }
-                for seed in set(games) & set(control_games)
-            }
-            cells.append((differences, lambda row: float(row["value"])))
-    pooled = against_zero(list(mean_over(cells).values()))
-    if pooled:
-        lines.append(["mean over the cells", "", "", "", *columns(pooled)])
-    return table(["method", "round", f"coeff {control:g}", f"coeff {first:g}", *HEAD], lines)
 
 
 def points_table(rows: Sequence[Row]) -> str:

@@ -19,6 +19,7 @@ from apo.evaluation.compare_llms import with_true_rewards
 from apo.selection import select
 from study import pipeline
 from study.play import Workspace, change, play, rerun
+from study.retrain import choose_again
 from study.settings import Changes, Game, Settings, Size
 
 FOLDER = Path("transfer")
@@ -75,7 +76,14 @@ class World:
         write_rows(selection_file(workspace, TRUTH), chosen_by_truth(rows))
         for seed in self.rm_seeds:  # the copy holds the game at the last coefficient
             for arm, chooser in (("base", BASE_RM), ("apo", apo_rm(self.coefficients[-1]))):
-                _choose_again(arm, seed, workspace, selection_file(workspace, retrained(chooser, seed)))
+                choose_again(
+                    arm,
+                    workspace,
+                    workspace.copy / FOLDER,
+                    selection_file(workspace, retrained(chooser, seed)),
+                    title=f"RM of the {arm} arm with seed {seed}",
+                    changes={"seed": seed},
+                )
         self.ready.add(workspace.copy)
 
 
@@ -198,20 +206,3 @@ def _chosen(rows: Sequence[Row], scores_of: Callable[[Row], list[float]]) -> lis
 def target_true_reward(rows: Sequence[Row]) -> float:
     """The mean true reward of the chosen responses."""
     return fmean(row["true_rewards"][row["target_index"]] for row in with_true_rewards(rows))
-
-
-def _choose_again(arm: str, seed: int, workspace: Workspace, selected: Path) -> None:
-    """Trains the RM of an arm with another seed on the same data, and lets it choose."""
-    folder = workspace.copy / FOLDER
-    params, model, scores = folder / "params.yaml", folder / "model", folder / "scores.jsonl"
-    params.write_bytes((workspace.copy / "params.yaml").read_bytes())
-    change(params, {"seed": seed})
-    title, metrics = f"RM of the {arm} arm with seed {seed}", folder / "evaluation.json"
-    arguments = {"out": model, "curves": folder / "rm", "metrics": folder / "rm.json", "params": params}
-    rerun(pipeline.TRAIN_RM[arm], workspace, title, arguments)
-    arguments = {"model": model, "out": folder / "evaluation", "metrics": metrics}
-    rerun(pipeline.EVALUATE_RM, workspace, title, arguments)
-    arguments = {"model": model, "evaluation": metrics, "out": scores, "metrics": folder / "score.json"}
-    rerun(pipeline.SCORE, workspace, title, arguments)
-    arguments = {"scores": scores, "out": selected, "metrics": folder / "rjs.json"}
-    rerun(pipeline.SELECT, workspace, title, arguments)

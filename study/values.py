@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from apo.core.errors import UserError
+from study.alignment import MEAN, alignment_results
 from study.claims import FAILS, HOLDS, OPEN, SAME, SMALLER, claims, ece_and_choice
 from study.markdown import Number, Shown, by_name, numbers
 from study.paired import APO, CONTROL, Row, apo_minus_base, difference, gain, games_of, of_arm
 from study.settings import Settings
-from study.statistics import holm, spread_factors
+from study.statistics import LEVEL, holm, spread_factors
 from study.tables import (
     CELLS,
     METHODS,
@@ -40,6 +41,7 @@ def values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         **_question(rows),
         **_sweep(rows, settings),
         **_language_models(rows),
+        **_aligned(rows, settings),
         **_further(rows, settings),
         "one": read_one_seed(),
         "hours": hours_of("1B") | hours_of("7B"),
@@ -117,6 +119,19 @@ def _language_models(rows: Sequence[Row]) -> dict[str, Any]:
         "rrhf_ahead": f"{sum(gain_in_round_two(game) > 0 for game in rrhf)} of {len(rrhf)}",
         "llm_spread_low": Number(min(spreads, default=None)),
         "llm_spread_high": Number(max(spreads, default=None)),
+    }
+
+
+def _aligned(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
+    results = alignment_results(rows, settings)
+    cells = [result for name, result in results.items() if name != MEAN]
+    corrected = holm([result.p for result in cells])
+    return {
+        "aligned": by_name({"mean" if name == MEAN else name: result for name, result in results.items()}),
+        "aligned_ahead": f"{sum(result.difference > 0 for result in cells)} of {len(cells)}",
+        "aligned_holm": f"{sum(p <= LEVEL for p in corrected)} of {len(cells)}",
+        "aligned_seeds": max((result.seeds for result in cells), default=0),
+        "aligned_planned": len(settings.alignment.seeds),
     }
 
 

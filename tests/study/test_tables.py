@@ -2,9 +2,8 @@
 
 import pytest
 
-from study.settings import alignment_name, read_settings
+from study.settings import read_settings
 from study.tables import (
-    alignment_table,
     confirmation_table,
     control_table,
     games_table,
@@ -65,22 +64,6 @@ def test_rm_and_llm_tables_have_a_line_for_each_measure_and_round() -> None:
     assert "| rjs | 1 | true reward | 0.500 | 0.512 | +0.013 (" in llm_table(rows)
     assert llm_table(rows).count("\n") == 1 + 6 * 4
     assert "| tone | +0.113 (" in points_table(rows)
-
-
-def test_alignment_table_compares_two_coefficients_and_pools() -> None:
-    rows = [row for row in made_up(seeds=9) if row["kind"] == "method"]
-    high, low = (
-        [
-            {**row, "kind": "alignment", "name": alignment_name(row["name"], coefficient)}
-            for row in made_up(seeds=9, rjs=lift, rrhf=lift, dpo=lift)
-            if row["kind"] == "method"
-        ]
-        for coefficient, lift in ((2.0, 0.03), (0.0, 0.01))
-    )
-    table = alignment_table([*rows, *high, *low], SETTINGS)
-    assert "| dpo | 2 | 0.515 | 0.545 | +0.030 (" in table
-    assert table.splitlines()[-1].startswith("| mean over the cells |  |  |  | +0.030 (")
-    assert alignment_table(rows, SETTINGS) == "Not played by two seeds yet."
 
 
 def test_games_table_counts_the_seeds_that_were_played() -> None:

@@ -1,0 +1,1 @@
+"""The game with a pretrained chat model on real comparisons."""
