@@ -43,7 +43,8 @@ def main(arguments: argparse.Namespace) -> None:
         if path.is_file():
             kept[job.kind, job.name, job.seed] = result_row(json.loads(path.read_text(encoding="utf-8")))
     rows = [kept[key] for job in jobs if (key := (job.kind, job.name, job.seed)) in kept]
-    write_rows(RESULTS, rows)
+    if rows:
+        write_rows(RESULTS, rows)
     PAGE.write_text(page(rows, settings), encoding="utf-8")
     if failed:
         sys.exit(f"error: {failed} jobs failed, see above; the same command tries them again")

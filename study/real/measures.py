@@ -12,9 +12,9 @@ Measures = dict[str, Any]
 
 
 def rm_measures(evaluation: Metrics) -> Measures:
-    """Of an evaluated reward model: accuracy and pairs by test set, NLL, ECE on test, texts that were cut."""
+    """Accuracy (also by test set, where there are several), NLL and ECE of an evaluated reward model."""
     test = evaluation["test"]
-    by_set = {name: [part["accuracy"], part["pairs"]] for name, part in test["by_type"].items()}
+    by_set = {name: [part["accuracy"], part["pairs"]] for name, part in test.get("by_type", {}).items()}
     names = ("accuracy", "pairs", "nll", "ece_10", "queries_cut", "responses_cut")
     return {name: test[name] for name in names} | {"by_set": by_set}
 
