@@ -31,11 +31,14 @@ def hours(rows: Sequence[Row], settings: Settings) -> dict[str, tuple[int, float
         0.0,
         0.0,
     ]
-    planned = [batch for batch in games(settings) if batch[0].kind in ("alignment", "comparisons")]
+    planned = [
+        batch for batch in games(settings) if batch[0].kind in ("alignment", "comparisons", "model_size")
+    ]
     hours_by_set: dict[str, tuple[int, float]] = {}
     for kind, first_game, next_game in (
         ("alignment", rjs, dpo),
         ("comparisons", first_confirmation, next_confirmation),
+        ("model_size", first_confirmation, next_confirmation),
     ):
         batches = [batch for batch in planned if batch[0].kind == kind]
         hours_by_set[kind] = (

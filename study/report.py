@@ -27,7 +27,7 @@ from study.tables import (
 )
 from study.transfer import apo_rm
 from study.transfer_report import gain_table, spread_table
-from study.trend import comparisons_table, trend_table
+from study.trend import axis_table, trend_table
 from study.values import one_seed_lines, values
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -48,7 +48,8 @@ def tables(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         "confirmation": confirmation_table(rows, settings),
         "points": points_table(rows),
         "alignment": alignment_table(rows, settings),
-        "comparisons": comparisons_table(rows, settings),
+        "comparisons": axis_table(rows, settings, "comparisons"),
+        "model_size": axis_table(rows, settings, "model_size"),
         "transfer_gain": gain_table(transfer),
         "transfer_spread": spread_table(transfer, apo_rm(settings.transfer.coefficients[-1])),
         "one_seed": table(head, lines),

@@ -15,8 +15,9 @@ from study.pipeline import FIRST_CHOICE, WHOLE_GAME
 SETTINGS = Path(__file__).with_name("settings.yaml")
 Changes = dict[str, Any]
 """Keys of params.yaml, parts joined by points, and their values."""
-Kind = Literal["method", "sweep", "confirmation", "alignment", "comparisons", "real"]
-SETS = ("method", "sweep", "confirmation", "alignment", "comparisons", "transfer")
+Axis = Literal["comparisons", "model_size"]
+Kind = Literal["method", "sweep", "confirmation", "alignment", Axis, "real"]
+SETS = ("method", "sweep", "confirmation", "alignment", "comparisons", "model_size", "transfer")
 """Sets of games, in the order of play."""
 
 
@@ -46,13 +47,14 @@ class AlignmentSet(_Part):
     coefficients: list[float]
 
 
-class ComparisonsSet(_Part):
-    """Several numbers of human comparisons, each at several coefficients."""
+class AxisSet(_Part):
+    """Several values of one quantity, whose `unit` follows the number, each at several coefficients."""
 
     seeds: list[int]
     coefficients: list[float]
     changes: Changes
-    numbers: dict[int, Changes]
+    unit: str
+    values: dict[int, Changes]
 
 
 class Size(_Part):
@@ -90,7 +92,8 @@ class Settings(_Part):
     sweep: list[Setting]
     confirmation: Confirmation
     alignment: AlignmentSet
-    comparisons: ComparisonsSet
+    comparisons: AxisSet
+    model_size: AxisSet
     transfer: TransferSet
     quick: Quick
 
@@ -152,8 +155,6 @@ def quick_settings(settings: Settings) -> Settings:
     seeds = {"seeds": quick.seeds}
     size = settings.transfer.sizes[0].model_copy(update={"alignment_seeds": [201, 202]})
     transfer = seeds | {"sizes": [size], "rm_seeds": settings.transfer.rm_seeds[:1]}
-    numbers = dict(list(settings.comparisons.numbers.items())[:1])
-    comparisons = seeds | {"numbers": numbers, "coefficients": settings.comparisons.coefficients[:2]}
     return settings.model_copy(
         update=seeds
         | {
@@ -161,17 +162,23 @@ def quick_settings(settings: Settings) -> Settings:
             "sweep": settings.sweep[: quick.sweep],
             "confirmation": Confirmation(seeds=[], settings=[]),
             "alignment": settings.alignment.model_copy(update=seeds),
-            "comparisons": settings.comparisons.model_copy(
-                update=comparisons | {"numbers": dict.fromkeys(numbers, quick.changes)}
-            ),
+            "comparisons": _quick_axis(settings.comparisons, quick),
+            "model_size": _quick_axis(settings.model_size, quick),
             "transfer": settings.transfer.model_copy(update=transfer),
         }
     )
 
 
+def _quick_axis(axis: AxisSet, quick: Quick) -> AxisSet:
+    first = next(iter(axis.values))
+    update = {"seeds": quick.seeds, "values": {first: quick.changes}, "coefficients": axis.coefficients[:2]}
+    return axis.model_copy(update=update)
+
+
 def known_seeds(settings: Settings) -> list[int]:
     """The seeds of all sets, each once."""
-    parts = (settings, settings.confirmation, settings.alignment, settings.comparisons, settings.transfer)
+    axes = (settings.comparisons, settings.model_size)
+    parts = (settings, settings.confirmation, settings.alignment, *axes, settings.transfer)
     return sorted({seed for part in parts for seed in part.seeds})
 
 
@@ -198,7 +205,8 @@ def games(settings: Settings) -> Iterator[list[Game]]:
             for name in settings.confirmation.settings
         ]
     yield from _alignment_games(settings)
-    yield from _comparisons_games(settings)
+    yield from _axis_games(settings, "comparisons", settings.comparisons)
+    yield from _axis_games(settings, "model_size", settings.model_size)
 
 
 def alignment_name(method: str, coefficient: float) -> str:
@@ -206,9 +214,9 @@ def alignment_name(method: str, coefficient: float) -> str:
     return f"{method}, coeff {coefficient:g}"
 
 
-def comparisons_name(number: int, coefficient: float) -> str:
-    """The name of a game of the set `comparisons`."""
-    return f"{number:,} comparisons, coeff {coefficient:g}"
+def axis_name(axis: AxisSet, value: int, coefficient: float) -> str:
+    """The name of a game of an axis."""
+    return f"{value:,} {axis.unit}, coeff {coefficient:g}"
 
 
 def _alignment_games(settings: Settings) -> Iterator[list[Game]]:
@@ -226,18 +234,17 @@ def _alignment_games(settings: Settings) -> Iterator[list[Game]]:
         ]
 
 
-def _comparisons_games(settings: Settings) -> Iterator[list[Game]]:
-    comparisons = settings.comparisons
-    for number, changes in comparisons.numbers.items():
-        for seed in comparisons.seeds:
-            common = settings.baseline | comparisons.changes | changes
+def _axis_games(settings: Settings, kind: Kind, axis: AxisSet) -> Iterator[list[Game]]:
+    for value, changes in axis.values.items():
+        for seed in axis.seeds:
+            common = settings.baseline | axis.changes | changes
             yield [
                 Game(
-                    "comparisons",
-                    comparisons_name(number, coefficient),
+                    kind,
+                    axis_name(axis, value, coefficient),
                     seed,
                     common | {"apo.coeff": coefficient, "seed": seed},
                     FIRST_CHOICE,
                 )
-                for coefficient in comparisons.coefficients
+                for coefficient in axis.coefficients
             ]

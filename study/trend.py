@@ -1,4 +1,4 @@
-"""How the choice of the APO RM changes with the coefficient or with the number of human comparisons."""
+"""How the choice of the APO RM changes with the coefficient, and along the axes of the study."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -7,7 +7,7 @@ import numpy as np
 
 from study.markdown import HEAD, columns, table
 from study.paired import APO, Games, Row, Value, against_zero, difference, gain, games_of, of_arm
-from study.settings import Settings, comparisons_name
+from study.settings import Axis, AxisSet, Settings, axis_name
 from study.statistics import Paired
 
 CHOSEN = of_arm("chosen", "r1", APO)
@@ -58,33 +58,46 @@ def trend_table(rows: Sequence[Row]) -> str:
     return table(["coeff", *HEAD, "seeds above 0"], lines)
 
 
-def comparisons_table(rows: Sequence[Row], settings: Settings) -> str:
-    """The gain of the choice over the base RM and over coeff 0, by the number of human comparisons."""
-    comparisons, lines = settings.comparisons, []
-    control, *coefficients = sorted(comparisons.coefficients)
-    for coefficient in coefficients:
-        differences: dict[float, dict[int, float]] = {}
-        for number in comparisons.numbers:
-            games = games_of(rows, "comparisons", comparisons_name(number, coefficient))
-            control_games = games_of(rows, "comparisons", comparisons_name(number, control))
-            over_base = difference(games, gain("chosen", "r1"), games, lambda _: 0.0)
-            over_control = difference(games, CHOSEN, control_games, CHOSEN)
-            if over_base and over_control:
-                lines.append([f"{coefficient:g}", f"{number:,}", *columns(over_base), *columns(over_control)])
-                differences[number] = {
-                    seed: CHOSEN(games[seed]) - CHOSEN(control_games[seed])
-                    for seed in set(games) & set(control_games)
-                }
-        if len(differences) > 1:
-            lines.append([f"{coefficient:g}", "slope", "", "", "", *_slope_columns(differences)])
-    head = ["coeff", "comparisons", "over the base RM", "p", "seeds", "over coeff 0", "p", "seeds"]
-    return table(head, lines)
+def axis_results(
+    rows: Sequence[Row], kind: Axis, axis: AxisSet, coefficient: float
+) -> dict[int, tuple[Paired, Paired]]:
+    """By value of an axis, the gain of the choice over the base RM, and over the smallest coefficient."""
+    results = {}
+    for value in axis.values:
+        games, control = _with_control(rows, kind, axis, value, coefficient)
+        over_base = difference(games, gain("chosen", "r1"), games, lambda _: 0.0)
+        over_control = difference(games, CHOSEN, control, CHOSEN)
+        if over_base and over_control:
+            results[value] = (over_base, over_control)
+    return results
 
 
-def _slope_columns(values: Mapping[float, Mapping[int, float]]) -> list[str]:
-    games = {
-        number: {seed: {"value": difference} for seed, difference in by_seed.items()}
-        for number, by_seed in values.items()
-    }
-    slope = against_zero(list(slopes(games, lambda row: float(row["value"])).values()))
-    return columns(slope) if slope else ["", "", ""]
+def axis_slope(rows: Sequence[Row], kind: Axis, axis: AxisSet, coefficient: float) -> Paired | None:
+    """The slope of the gain over the control per factor of ten; None for fewer than two values."""
+    gains: dict[float, Games] = {}
+    for value in axis_results(rows, kind, axis, coefficient):
+        games, control = _with_control(rows, kind, axis, value, coefficient)
+        seeds = games.keys() & control.keys()
+        gains[value] = {seed: {"gain": CHOSEN(games[seed]) - CHOSEN(control[seed])} for seed in seeds}
+    if len(gains) < 2:
+        return None
+    return against_zero(list(slopes(gains, lambda row: float(row["gain"])).values()))
+
+
+def axis_table(rows: Sequence[Row], settings: Settings, kind: Axis) -> str:
+    """The gain of the choice along an axis, and its slope, at each coefficient above the control."""
+    axis, lines = getattr(settings, kind), []
+    for coefficient in sorted(axis.coefficients)[1:]:
+        for value, (over_base, over_control) in axis_results(rows, kind, axis, coefficient).items():
+            lines.append([f"{coefficient:g}", f"{value:,}", *columns(over_base), *columns(over_control)])
+        if slope := axis_slope(rows, kind, axis, coefficient):
+            lines.append([f"{coefficient:g}", "slope", "", "", "", *columns(slope)])
+    return table(["coeff", axis.unit, "over the base RM", "p", "seeds", "over coeff 0", "p", "seeds"], lines)
+
+
+def _with_control(
+    rows: Sequence[Row], kind: Axis, axis: AxisSet, value: int, coefficient: float
+) -> tuple[Games, Games]:
+    names = [axis_name(axis, value, number) for number in (coefficient, min(axis.coefficients))]
+    games, control = (games_of(rows, kind, name) for name in names)
+    return games, control

@@ -19,7 +19,7 @@ def made_up(seeds: int = 4, **lifts: float) -> list[dict[str, Any]]:
     rows = []
     for line in games(read_settings().model_copy(update={"seeds": list(range(1, seeds + 1))})):
         for game in line:
-            if game.kind in ("alignment", "comparisons"):
+            if game.kind in ("alignment", "comparisons", "model_size"):
                 continue
             lift = lifts.get(game.name, 0.01) * (1 + 0.1 * game.seed)
             pairs = {name: [0.5, 0.5 + lift] for name in (*MEASURES, *LLM)}

@@ -17,7 +17,7 @@ def test_hours_count_first_and_further_games() -> None:
         pytest.approx(seeds * coefficients * 3 * 10 / 3600),
     )
     axis = SETTINGS.comparisons
-    assert costs["comparisons"][0] == len(axis.numbers) * len(axis.seeds) * len(axis.coefficients)
+    assert costs["comparisons"][0] == len(axis.values) * len(axis.seeds) * len(axis.coefficients)
     small, large = costs["transfer, 400 targets"], costs["transfer, 1,600 targets"]
     assert (small[0], large[0]) == (490, 140)
     # Ten worlds of six games; 490 alignments of a seventh of a game, and 140 of four times as many targets.
@@ -26,4 +26,4 @@ def test_hours_count_first_and_further_games() -> None:
 
 
 def test_cost_table_has_a_line_for_each_set_also_without_kept_games() -> None:
-    assert cost_table([], SETTINGS).count("\n") == 1 + 4
+    assert cost_table([], SETTINGS).count("\n") == 1 + 5

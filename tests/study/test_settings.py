@@ -34,7 +34,7 @@ def test_games_come_in_the_order_of_play() -> None:
         (settings.sweep[0].name, seed) for seed in settings.seeds
     ]
     kinds = [kind for kind, _ in itertools.groupby(line[0].kind for line in lines)]
-    assert kinds == ["method", "sweep", "confirmation", "alignment", "comparisons"]
+    assert kinds == ["method", "sweep", "confirmation", "alignment", "comparisons", "model_size"]
 
 
 def test_fresh_seeds_have_no_part_in_the_sweep() -> None:
@@ -53,7 +53,7 @@ def test_sets_have_the_games_of_their_design() -> None:
     numbers = {
         round(game.changes["data.demo.comparisons"] * game.changes["split.rm_fraction"]) for game in axis
     }
-    assert numbers == {*settings.comparisons.numbers}
+    assert numbers == {*settings.comparisons.values}
     assert all(game.changes["rm.warmup_steps"] < min(numbers) // 16 for game in axis)
 
 

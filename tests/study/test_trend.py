@@ -5,8 +5,8 @@ import math
 import pytest
 
 from study.paired import APO, of_arm
-from study.settings import comparisons_name, read_settings
-from study.trend import by_coefficient, coefficient_steps, comparisons_table, slopes, trend_table
+from study.settings import axis_name, read_settings
+from study.trend import axis_slope, axis_table, by_coefficient, coefficient_steps, slopes, trend_table
 from tests.study.made_up import made_up
 
 RISING = {"coeff 0.02": 0.01, "rjs": 0.02, "coeff 0.5": 0.04, "coeff 2": 0.08}
@@ -35,17 +35,18 @@ def test_trend_table_counts_the_seeds_above_zero() -> None:
     assert trend_table([]) == "Not played by two seeds yet."
 
 
-def test_comparisons_table_has_the_slope_of_the_gain_over_the_control() -> None:
+def test_axis_table_has_the_slope_of_the_gain_over_the_control() -> None:
     settings = read_settings()
     rows = [
-        {**row, "kind": "comparisons", "name": comparisons_name(number, coefficient)}
+        {**row, "kind": "comparisons", "name": axis_name(settings.comparisons, number, coefficient)}
         for number, lift in ((240, 0.06), (1200, 0.04), (4800, 0.02))
         for coefficient, times in ((0.0, 0), (0.1, 1), (2.0, 3))
         for row in made_up(seeds=8, rjs=lift * times)
         if (row["kind"], row["name"]) == ("method", "rjs")
     ]
-    lines = comparisons_table(rows, settings).splitlines()
+    lines = axis_table(rows, settings, "comparisons").splitlines()
     assert lines[2].startswith("| 0.1 | 240 | +0.087 (")
     assert lines[5].startswith("| 0.1 | slope |  |  |  | -0.0")
     assert [line.split(" | ")[1] for line in lines[2:]] == ["240", "1,200", "4,800", "slope"] * 2
-    assert comparisons_table([], settings) == "Not played by two seeds yet."
+    assert axis_table([], settings, "model_size") == "Not played by two seeds yet."
+    assert axis_slope(rows[:8], "comparisons", settings.comparisons, 0.1) is None
