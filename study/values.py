@@ -14,8 +14,8 @@ from study.alignment import MEAN, alignment_results
 from study.claims import FAILS, HOLDS, OPEN, SAME, SMALLER, claims, ece_and_choice
 from study.markdown import Number, Shown, by_name, numbers
 from study.paired import APO, CONTROL, Row, apo_minus_base, difference, gain, games_of, of_arm
-from study.settings import Settings
-from study.statistics import LEVEL, holm, spread_factors
+from study.settings import Axis, AxisSet, Settings
+from study.statistics import LEVEL, Paired, holm, spread_factors
 from study.tables import (
     CELLS,
     METHODS,
@@ -25,7 +25,7 @@ from study.tables import (
     question_results,
     settings_of_sweep,
 )
-from study.trend import by_coefficient, coefficient_steps, slopes
+from study.trend import axis_results, axis_slope, by_coefficient, coefficient_steps, slopes
 
 ONE_SEED = Path(__file__).with_name("one_seed.csv")
 SCALE = Path(__file__).resolve().parents[1] / "docs/scale.md"
@@ -42,6 +42,8 @@ def values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         **_sweep(rows, settings),
         **_language_models(rows),
         **_aligned(rows, settings),
+        "few": _axis(rows, settings, "comparisons"),
+        "size": _axis(rows, settings, "model_size"),
         **_further(rows, settings),
         "one": read_one_seed(),
         "hours": hours_of("1B") | hours_of("7B"),
@@ -133,6 +135,18 @@ def _aligned(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "aligned_seeds": max((result.seeds for result in cells), default=0),
         "aligned_planned": len(settings.alignment.seeds),
     }
+
+
+def _axis(rows: Sequence[Row], settings: Settings, kind: Axis) -> Mapping[str, Shown]:
+    """Gains of the choice: `0.1 240` over coeff 0, `0.1 240 base` over the base RM, and `0.1 slope`."""
+    axis: AxisSet = getattr(settings, kind)
+    shown: dict[str, Paired | None] = {}
+    for coefficient in axis.coefficients:
+        name = f"{coefficient:g}"
+        shown[f"{name} slope"] = axis_slope(rows, kind, axis, coefficient)
+        for value, (over_base, over_control) in axis_results(rows, kind, axis, coefficient).items():
+            shown |= {f"{name} {value} base": over_base, f"{name} {value}": over_control}
+    return by_name(shown)
 
 
 def _further(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
