@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -15,9 +16,6 @@ from apo.datasets.columns import (
     check_no_rank_is_a_score,
     column_of,
     key_list,
-    map_columns,
-    name_sides,
-    translate_columns,
 )
 from apo.datasets.containers import decode_containers
 from apo.datasets.fields import text_in
@@ -28,11 +26,11 @@ from apo.datasets.query_ids import id_in
 from apo.datasets.recognize import (
     Format,
     PairedColumnsFormat,
-    matching,
     needed_nulls,
     recognize,
     without_nulls,
 )
+from apo.datasets.renaming import Renaming
 from apo.datasets.rows import LocatedRow, file_rows
 from apo.datasets.runaway import cut_invented_turn
 from apo.datasets.strengths import StrengthParser
@@ -79,10 +77,9 @@ class FileReader:
         self.counts, self.issues = counts, issues
         self._path, self._name = path, options.name or str(path)
         self._options, self._explained_label, self._is_forest = options, False, False
-        self._formats, self._keep_unmapped = formats, False
+        self._formats, self._renamed = formats, Renaming(options.columns, formats)
         self._needed: set[str] | None = None  # columns of a parquet file that may be null
         self._strengths: StrengthParser | None = None
-        self._names_sides = False
         check_no_rank_is_a_score(options.columns)
         rows = self._readable(self._comparison_rows(file_rows(path, self._name)))
         located, raw, first = next(rows, (None, {}, {}))
@@ -93,7 +90,9 @@ class FileReader:
         self._binding = self.format.bind(first, located.where)
         if self._needed is not None:
             self._needed |= {*self._binding.names.values(), *self.format.keys}
-        self._use = ColumnUse(self._binding.role_of, options.columns, keep_unmapped=self._keep_unmapped)
+        self._use = ColumnUse(
+            self._binding.role_of, options.columns, keep_unmapped=self._renamed.keep_unmapped
+        )
         self._use.uses = options.uses
         self._labels = Labels(options.labels, self._binding.label, format=self.format.name)
         if isinstance(self._binding.parse, StrengthParser):
@@ -161,24 +160,13 @@ class FileReader:
 
     def _readable(self, rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, Row, Row]]:
         """Yields (located row, row as it is in the file, row under the names of the format)."""
-        columns, is_first = self._options.columns, True
         for located in rows:
             try:
                 if isinstance(located.row, RowError):
                     raise located.row
-                where, row = located.where, located.row
-                if columns and is_first:
-                    self._keep_unmapped = not matching(map_columns(row, columns, where), self._formats)
-                if columns:
-                    row = map_columns(row, columns, where, keep_unmapped=self._keep_unmapped)
-                else:
-                    row = translate_columns(row)
-                    if is_first:
-                        self._names_sides = not matching(row, self._formats)
-                    row = name_sides(row) if self._names_sides else row
-                is_first = False
+                row = self._renamed(located.row, located.where)
                 raw = {} if self._is_forest else located.row
-                yield located, raw, decode_containers(row, where, self.counts)
+                yield located, raw, decode_containers(row, located.where, self.counts)
             except RowError as error:
                 self._report_error(error)
 
@@ -210,18 +198,10 @@ class FileReader:
 
     def _mapped_rows(self) -> Iterator[Row]:
         """The rows of the file, read once more, under the names of the format; without unreadable ones."""
-        columns = self._options.columns
         for located in file_rows(self._path, self._name):
-            if isinstance(located.row, RowError):
-                continue
-            row = located.row
-            try:
-                if columns:
-                    yield map_columns(row, columns, "", keep_unmapped=self._keep_unmapped)
-                else:
-                    yield translate_columns(row)
-            except RowError:
-                continue
+            if not isinstance(located.row, RowError):
+                with suppress(RowError):
+                    yield self._renamed(located.row, "")
 
     # Issues
 

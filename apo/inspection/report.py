@@ -25,13 +25,13 @@ from typing import Any
 from apo.core.config import read_section
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.columns import translate_columns
 from apo.datasets.containers import decode_containers
 from apo.datasets.file_reader import ReadOptions
 from apo.datasets.format_table import DEMONSTRATIONS
 from apo.datasets.issues import ROW_ISSUES
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
 from apo.datasets.recognize import Format, matching, needed_nulls, recognize, without_nulls
+from apo.datasets.renaming import Renaming
 from apo.datasets.rows import file_rows
 from apo.datasets.settings import Data
 from apo.datasets.trees import is_tree
@@ -94,7 +94,7 @@ def formats_of(path: Path) -> list[Format]:
         row = located.row
         if path.suffix == ".parquet":
             row = without_nulls(row, needed_nulls(row, DEMONSTRATIONS))
-        row = decode_containers(translate_columns(row), located.where, Counter())
+        row = decode_containers(Renaming({}, DEMONSTRATIONS)(row, located.where), located.where, Counter())
         if is_tree(row):
             row = {"prompt": [], "answers": []}  # the keys of the rows that a tree becomes
         return matching(row, DEMONSTRATIONS) or [recognize(row, DEMONSTRATIONS, located.where)]
