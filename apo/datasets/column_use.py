@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from apo.core.records import Row
-from apo.datasets.columns import PROMPTS, canonical_name, column_of, input_of_instruction, unmapped_columns
+from apo.datasets.columns import (
+    PROMPTS,
+    canonical_name,
+    column_of,
+    input_of_instruction,
+    known_name,
+    unmapped_columns,
+)
 from apo.datasets.context import HISTORY, SYSTEM, UNREAD_CONTEXT, UNREAD_PARTS
 from apo.datasets.fields import filled
 from apo.datasets.parsed import ParsedRow
@@ -74,7 +81,7 @@ class ColumnUse:
 def unsupported_in(row: Row, unread: Iterable[str]) -> tuple[str, str] | None:
     """A column with a part of the dialogue that is not read: its name, and its content for a message."""
     for key in unread:
-        if key in UNREAD_PARTS + HISTORY + SYSTEM and filled(row[key]):
+        if known_name(key) in UNREAD_PARTS + HISTORY + SYSTEM and filled(row[key]):
             value = row[key]
             return key, f"{len(value)} in {key!r}" if isinstance(value, list) else f"a filled column {key!r}"
     return None
@@ -92,10 +99,10 @@ def lost_context(row: Row, read: Iterable[str], parsed: ParsedRow) -> str:
     """
     texts = ""
     for key in row:
-        if key not in _CONTEXT or key in read or _is_id(row[key]):
+        if known_name(key) not in _CONTEXT or key in read or _is_id(row[key]):
             continue
         texts = texts or "\n".join([*parsed.queries, *parsed.responses, *parsed.extra.values()])
-        for text in turn_texts(row[key], with_answer=key in HISTORY):
+        for text in turn_texts(row[key], with_answer=known_name(key) in HISTORY):
             if filled(text) and not has_words(texts, text) and not _is_template(text, parsed):
                 return f"a filled column {key!r}, whose text is not in the record ({text[:40]!r})"
     return ""

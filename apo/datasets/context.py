@@ -17,12 +17,14 @@ HISTORY = (
     *("previous_turns", "previous_messages", "past_turns"),
 )
 UNREAD_PARTS = (
-    *(*MEDIA, "image_id", "pixel_values", "attachments"),
+    *(*MEDIA, "pixel_values", "attachments"),
     *("tools", "functions", "available_tools", "tool_calls"),
 )
 # Other names of columns with a part of the prompt. They are not read unless they are mapped.
 UNREAD_CONTEXT = (
     *("conversation", "dialogue", "dialog", "chat", "turns", "earlier", "earlier_turns", "inputs"),
+    *("dialogue_context", "dialog_context", "conversation_context", "conversation_so_far"),
+    *("context_turns", "preamble", "passage"),
     *("past_user_inputs", "generated_responses", "contexts", "facts", "background", "persona", "personality"),
     *("背景", "系统提示", "系統提示", "对话", "對話", "对话历史"),
 )

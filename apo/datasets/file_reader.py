@@ -16,6 +16,7 @@ from apo.datasets.columns import (
     check_no_rank_is_a_score,
     column_of,
     key_list,
+    with_context_beside,
 )
 from apo.datasets.containers import decode_containers
 from apo.datasets.fields import text_in
@@ -164,8 +165,9 @@ class FileReader:
             try:
                 if isinstance(located.row, RowError):
                     raise located.row
-                row = self._renamed(located.row, located.where)
-                raw = {} if self._is_forest else located.row
+                raw = with_context_beside(located.row, self._options.columns)
+                row = self._renamed(raw, located.where)
+                raw = {} if self._is_forest else raw
                 yield located, raw, decode_containers(row, located.where, self.counts)
             except RowError as error:
                 self._report_error(error)

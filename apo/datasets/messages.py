@@ -28,10 +28,11 @@ ROLES = {
 }
 _CALLS = ("tool_calls", "function_call", "tool_call")
 # Keys with what is no text.
+_PLACES = ("path", "url", "file", "filepath", "filename", "file_name", "id", "bytes", "base64")
 MEDIA = tuple(
-    medium + end
-    for medium in ("image", "audio", "video")
-    for end in ("", "s", "_path", "_paths", "_url", "_urls", "_file", "_files")
+    f"{medium}{end}"
+    for medium in ("image", "img", "picture", "photo", "audio", "video")
+    for end in ("", "s", *(f"_{noun}{number}" for noun in _PLACES for number in ("", "s")))
 )
 _MESSAGE_MEDIA = (*MEDIA, "file", "files", "attachment", "attachments")
 _QUESTIONS = ("user", "human", "prompt", "question", "instruction", "input", "query")

@@ -26,10 +26,6 @@ _INDICES = (
     "preferred_index",
 )
 _JUDGEMENTS = ("label", "is_safe", "helpfulness", "score", "scores", "rating", "reward", "summary")
-_OUR_KEYS = (
-    *("prompt", "chosen", "rejected", "question", "instruction", "query"),
-    *("responses", "golden", "winner"),
-)
 
 
 def explain_unsupported(row: Row, where: str, *, is_known: Callable[[Row], bool]) -> UserError | None:
@@ -40,7 +36,6 @@ def explain_unsupported(row: Row, where: str, *, is_known: Callable[[Row], bool]
     return (
         _wrapper(row, where, is_known)
         or _rows_by_id(row, where, is_known)
-        or _misspelled_key(row, where)
         or _single_answer(row, where)
         or _unknown_list(row, where)
         or _unrated_answers(row, where)
@@ -119,21 +114,6 @@ def _wrapper(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserError
 
 def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(element, dict) for element in value[:3])
-
-
-def _misspelled_key(row: Row, where: str) -> UserError | None:
-    """Known keys with capital letters or white space."""
-    key = next((key for key in row if key not in _OUR_KEYS and key.strip().lower() in _OUR_KEYS), None)
-    if key is None:
-        return None
-    correct = key.strip().lower()
-    return UserError(
-        where,
-        found=f"a key {key[:40]!r}",
-        expected=f"{correct!r}: keys are compared letter by letter",
-        do="rename it, or map the columns under data.files.columns.KIND (data.hub.columns): "
-        f"`{correct}: {key[:40]!r}`",
-    )
 
 
 def _single_answer(row: Row, where: str) -> UserError | None:

@@ -30,7 +30,6 @@ REFUSED: dict[str, tuple[Row, str]] = {
     "the same as messages": (KTO | {"prompt": asked("x")[:1], "completion": asked("x")[1:]}, "as KTO takes"),
     "PKU-Alignment/BeaverTails": ({"prompt": "Why?", "response": "x", "is_safe": False}, "as KTO takes them"),
     "rows in an object": ({"data": [{"prompt": "Why?", **PAIR}]}, "all rows under 'data'"),
-    "other letters": ({"Prompt": "Why?", "Chosen": "a", "Rejected": "b"}, "'prompt': keys are compared"),
     "TRL, implicit": (PAIR, "text that is no dialogue"),
     "a number for a letter": (SIDES | {"winner": 1}, "a number of the better one, or its letter"),
     "an index for a number": (

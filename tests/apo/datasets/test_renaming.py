@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from apo.core.errors import UserError
 from tests.helpers.inspected import report_of
-from tests.helpers.reading import WHY, read, write
+from tests.helpers.reading import PAIR, WHY, read, user, write
 
+ADD = "\n\nHuman: Add.\n\n1 and 2\n\nAssistant:"
 PAIRS_OF_NAMES = [
     ("win", "lose"),
     ("good", "bad"),
@@ -31,3 +34,49 @@ def test_sides_by_other_names_are_looked_through_for_json(tmp_path: Path) -> Non
     assert read(tmp_path, rows).ranked == [(WHY, "good > bad")] * 2
     plain = {"prompt": "Why?", "win": "yes", "lose": "no"}
     assert read(tmp_path, [*rows, plain]).ranked == [(WHY, '"good" > "bad"')] * 2 + [(WHY, "yes > no")]
+
+
+FOX = "\n\nHuman: What is a fox?\n\nAssistant: A wild dog."
+SPELLED: list[tuple[dict[str, Any], str]] = [
+    ({"Prompt": "Why?", "Chosen": "good", "Rejected": "bad"}, WHY),
+    ({"Instruction": "Add.", "Input": "1 and 2", **PAIR}, ADD),
+    ({"instruction": "Add.", "Input": "1 and 2", **PAIR}, ADD),
+    ({"Consigne": "Add.", "Entrée": "1 and 2", "choisi": "good", "rejeté": "bad"}, ADD),
+    ({"Anweisung": "Add.", "Eingabe": "1 and 2", "Gewählt": "good", "abgelehnt": "bad"}, ADD),
+    ({"question": "Why?", "systemPrompt": "Be brief.", **PAIR}, f"Be brief.{WHY}"),
+    ({"Question": "Why?", "System Prompt": "Be brief.", **PAIR}, f"Be brief.{WHY}"),
+    ({"prompt": "Why?", "sys_prompt": "Be brief.", **PAIR}, f"Be brief.{WHY}"),
+    ({"prompt": "Why?", "History": [["What is a fox?", "A wild dog."]], **PAIR}, FOX + WHY),
+    ({"질문": "Why?", "대화 기록": [["What is a fox?", "A wild dog."]], **PAIR}, FOX + WHY),
+    ({"質問": "Why?", "会話履歴": [["What is a fox?", "A wild dog."]], **PAIR}, FOX + WHY),
+]
+
+
+@pytest.mark.parametrize(("row", "query"), SPELLED)
+def test_columns_are_known_in_any_spelling(tmp_path: Path, row: dict[str, Any], query: str) -> None:
+    result = read(tmp_path, [row])
+    assert (result.ranked, result.issues) == ([(query, "good > bad")], {})
+    assert "not read" not in result.columns.values()
+
+
+def test_the_exact_name_comes_before_another_spelling(tmp_path: Path) -> None:
+    result = read(tmp_path, [{"Prompt": "Why?", "prompt": "Why?", **PAIR}])
+    assert (result.ranked, result.columns["Prompt"]) == ([(WHY, "good > bad")], "not read")
+
+
+BESIDE: list[tuple[dict[str, Any], str]] = [
+    ({"text": "Why?", "system": "Be brief."}, f"Be brief.{WHY}"),
+    ({"text": "Why?", "History": [["What is a fox?", "A wild dog."]]}, FOX + WHY),
+    ({"text": [user("Why?")], "system_prompt": "Be brief.", "tools": []}, f"Be brief.{WHY}"),
+    ({"instruction": "Add.", "Input": "1 and 2", "images": None}, ADD),
+]
+
+
+@pytest.mark.parametrize(("record", "query"), BESIDE)
+def test_context_beside_a_mapped_prompt_in_a_record_is_read(
+    tmp_path: Path, record: dict[str, Any], query: str
+) -> None:
+    columns = {"prompt": "task.instruction" if "instruction" in record else "task.text"}
+    assert read(tmp_path, [{"task": record, **PAIR}], columns=columns).ranked == [(query, "good > bad")]
+    with pytest.raises(UserError, match="1 in 'tools', which is not read"):
+        read(tmp_path, [{"task": record | {"tools": [{"name": "f"}]}, **PAIR}], columns=columns)
