@@ -7,7 +7,7 @@ from typing import Any
 from apo.core.dialogue import ASSISTANT, HUMAN
 from apo.core.records import Row
 from apo.datasets.fields import bad_value, filled, query_in, text_in
-from apo.datasets.messages import MEDIA, answered, asks, earlier_turns, messages_in
+from apo.datasets.messages import MEDIA, answered, asks, check_no_tools, earlier_turns, messages_in
 from apo.datasets.parsed import Names, ParsedRow
 from apo.datasets.prompts import turn_texts
 
@@ -82,9 +82,15 @@ def query_with_context(query: str, row: Row, where: str, names: Names, responses
 
 
 def _question_text(prompt: Any, key: str, where: str) -> Any:
-    """The text of a question that is a record, as openai/webgpt_comparisons has it, or a list of one text."""
+    """The text of a question that is a record, as openai/webgpt_comparisons has it, or a list of one text.
+
+    The messages of a record that holds them beside tools, as the preference files of OpenAI have it.
+    """
     if isinstance(prompt, dict) and isinstance(prompt.get("full_text"), str):
         return prompt["full_text"]
+    if isinstance(prompt, dict) and isinstance(prompt.get("messages"), list):
+        check_no_tools(prompt, key, where)
+        return prompt["messages"]
     if isinstance(prompt, list) and prompt and all(isinstance(turn, str) for turn in prompt):
         if len(prompt) > 1:
             found, expected = f"a list of {len(prompt)} texts", "one text, or a list of messages"
