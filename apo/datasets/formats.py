@@ -18,6 +18,7 @@ from apo.datasets.fields import (
 )
 from apo.datasets.messages import answered, messages_in
 from apo.datasets.parsed import Names, Parse, ParsedRow
+from apo.datasets.public_formats import graded_answer
 
 SEPARATOR = "<sep>"  # of the authors, between query and response
 # Columns that their scorer reads: samples, and answers of others.
@@ -92,11 +93,15 @@ def parse_golden(row: Row, where: str, counts: Counter[str], names: Names) -> Pa
 
 
 def parse_samples(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
-    """{query, samples}, with `extra` answers by name and rewards if the row has them."""
+    """{query, samples}, texts or {text, score}, with `extra` answers by name and rewards if there are any."""
     extra = row.get("extra", {})
     if not isinstance(extra, dict):
         raise bad_value("not_text", where, "extra", type(extra).__name__, "an object of answers by name")
     extra = _answers_by_name(extra, where)
+    if isinstance(row["samples"], list) and any(isinstance(entry, dict) for entry in row["samples"]):
+        graded = [graded_answer(entry, "samples", where) for entry in row["samples"]]
+        samples, rewards = [text for text, _ in graded], [score for _, score in graded]
+        return ParsedRow([_query_of(row, where, counts)], samples, rewards, extra)
     samples = texts_in(row, "samples", where)
     key = next((key for key in (*_REWARDS, *_RANKS) if filled(row.get(key))), "")
     rewards = scores_in(row, key, len(samples), where) if key else []

@@ -177,12 +177,13 @@ def _parsed(line: bytes, where: str, *, is_first: bool) -> Row | RowError:
 
 
 def _no_object(value: Any, where: str) -> RowError:
-    return RowError(
-        "not_json",
-        where,
-        found=f"JSON of type {type(value).__name__}",
-        expected="an object: {...}",
-    )
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        jq_filter = "fromjson[]" if value.lstrip().startswith("[") else "fromjson"
+        found = f"JSON in a text ({value[:40]!r})"
+        do = f"decode it once more, for instance with `jq -c '{jq_filter}' FILE > rows.jsonl`"
+        return RowError("not_json", where, found=found, expected="an object: {...}", do=do)
+    found = f"JSON of type {type(value).__name__}"
+    return RowError("not_json", where, found=found, expected="an object: {...}")
 
 
 def _listed_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:

@@ -158,7 +158,7 @@ class LabelError(RowError):
             do="write under data.files.labels (data.hub.labels) what each value means: "
             f"{ends[0]}, {ends[1]} or tie",
         )
-        if problem:
+        if problem or isinstance(value, list | dict):
             self.do = f"write {ends[0]}, {ends[1]} or tie in the rows"
         self.key = key
 
