@@ -103,13 +103,16 @@ class FileReader:
         self._rows = chain([(located, raw, first)], rows)
 
     def _texts_in_json(self, first: Row) -> list[str]:
-        """The keys of the answers and of the prompt, if all answers of the file are written as JSON."""
-        keys, prompt = answer_keys(first, self._binding.names), self._binding.names.get("prompt", "")
-        if not all(written(first[key]).language for key in keys) or not keys:
-            return []
-        if isinstance(self.format, PairedColumnsFormat) and written(first.get(prompt)).language == "JSON":
+        """The keys of the answers and of the prompt, if all texts of the file under them are JSON."""
+        keys = answer_keys(first, self._binding.names)
+        prompt = self._binding.names.get("prompt", "query" if "query" in self.format.keys else "")
+        is_written = bool(keys) and all(written(first[key]).language for key in keys)
+        language = written(first.get(prompt)).language
+        if is_written and language == "JSON" and isinstance(self.format, PairedColumnsFormat):
             return []  # its turns may be lists in JSON
-        return [prompt, *keys] if is_json(self._mapped_rows(), keys, prompt, self._name) else []
+        if is_written and is_json(self._mapped_rows(), keys, prompt, self._name):
+            return [prompt, *keys]
+        return [prompt] if language and is_json(self._mapped_rows(), [prompt], "", self._name) else []
 
     def rows(self) -> Iterator[tuple[LocatedRow, Row, ParsedRow]]:
         """Every row with its parsed content; responses are stripped."""
@@ -234,7 +237,7 @@ class FileReader:
 
     def _report_lost(self, located: LocatedRow, row: Row, parsed: ParsedRow) -> bool:
         """Counts a column of the prompt that is not in the record; returns whether the row is kept."""
-        read = row if self._options.format else self._binding.names.values()
+        read = row if self._options.format else {*self._binding.names.values(), *self.format.keys}
         found = lost_context(row, read, parsed)
         return not found or self.report(located, "unsupported_column", found, do=LOST_ADVICE)
 
