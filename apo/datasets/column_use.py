@@ -81,8 +81,9 @@ class ColumnUse:
 def unsupported_in(row: Row, unread: Iterable[str]) -> tuple[str, str] | None:
     """A column with a part of the dialogue that is not read: its name, and its content for a message."""
     for key in unread:
-        if known_name(key) in UNREAD_PARTS + HISTORY + SYSTEM and filled(row[key]):
-            value = row[key]
+        value = row[key]
+        is_part = known_name(key) in UNREAD_PARTS + HISTORY + SYSTEM
+        if is_part and filled(value) and value is not False and value != 0:
             return key, f"{len(value)} in {key!r}" if isinstance(value, list) else f"a filled column {key!r}"
     return None
 
@@ -99,7 +100,7 @@ def lost_context(row: Row, read: Iterable[str], parsed: ParsedRow) -> str:
     """
     texts = ""
     for key in row:
-        if known_name(key) not in _CONTEXT or key in read or _is_id(row[key]):
+        if known_name(key) not in _CONTEXT or key in read or _is_id(row[key]) or not filled(row[key]):
             continue
         texts = texts or "\n".join([*parsed.queries, *parsed.responses, *parsed.extra.values()])
         for text in turn_texts(row[key], with_answer=known_name(key) in HISTORY):

@@ -9,7 +9,7 @@ from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.context import HISTORY, SYSTEM, UNREAD_CONTEXT, UNREAD_PARTS
 from apo.datasets.fields import bad_value, filled
-from apo.datasets.paired_columns import answers_in
+from apo.datasets.paired_columns import PAIRED_NAMES, VERDICTS, answers_in
 
 # Keys under which public data sets have the prompt.
 PROMPTS = ("prompt", "question", "instruction", "input", "context", "query", "conversations")
@@ -38,7 +38,11 @@ _TRANSLATED = {
 _CONTEXT = (*SYSTEM, *HISTORY, *UNREAD_CONTEXT, *UNREAD_PARTS)
 # Names of ours that are known in any spelling.
 _SPELLED = frozenset(
-    [*PROMPTS, *_CONTEXT, "prompt", "messages", "chosen", "rejected", "responses", "golden", "winner"]
+    [
+        *(*PROMPTS, *_CONTEXT, *PAIRED_NAMES, *VERDICTS, "prompt", "messages", "chosen", "rejected"),
+        *("completion", "response", "output", "answer", "responses", "completions", "answers", "golden"),
+        *("samples", "score", "scores", "rewards", "ratings", "ranks"),
+    ]
 )
 
 # Pairs of names for a chosen and a rejected answer, where both are there and hold answers.
@@ -51,6 +55,9 @@ _PAIRED = {
     "positive": "negative",
     "good": "bad",
     "pos_resp": "neg_resp",
+    "chosen_text": "rejected_text",
+    "good_response": "bad_response",
+    "y_w": "y_l",
 }
 _REJECTED = {bad: good for good, bad in _PAIRED.items()}
 
@@ -64,6 +71,8 @@ def known_name(key: str) -> str:
     >>> known_name("systemPrompt"), known_name("System Prompt"), known_name("Frage"), known_name("source")
     ('system_prompt', 'system_prompt', 'question', 'source')
     """
+    if key in _SPELLED:
+        return key
     words = re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower())
     name = "_".join(words)
     return _TRANSLATED.get(name, name if name in _SPELLED else key)
@@ -101,7 +110,7 @@ def _side_of_pair(key: str, row: Row) -> str:
     pair = (key, _PAIRED[key]) if key in _PAIRED else (_REJECTED[key], key)
     if not row.keys() >= {*pair} or not row.keys().isdisjoint(("chosen", "rejected")):
         return key
-    if not all(isinstance(row[name], str | list | dict) for name in pair):
+    if not all(isinstance(row[name], str | list | dict | None) for name in pair):
         return key  # marks or counts
     first = next(name for name in _PAIRED if name in row and _PAIRED[name] in row)
     return key if first != pair[0] else "chosen" if key == first else "rejected"

@@ -17,7 +17,7 @@ HISTORY = (
     *("previous_turns", "previous_messages", "past_turns"),
 )
 UNREAD_PARTS = (
-    *(*MEDIA, "pixel_values", "attachments"),
+    *(*MEDIA, "image_id", "img_id", "pixel_values", "attachments"),
     *("tools", "functions", "available_tools", "tool_calls"),
 )
 # Other names of columns with a part of the prompt. They are not read unless they are mapped.
@@ -103,14 +103,14 @@ def _question_text(prompt: Any, key: str, where: str) -> Any:
 def _with_input(prompt: Any, row: Row, names: Names, where: str) -> Any:
     """An instruction and its input as two paragraphs."""
     input_text = row.get("input") if names["prompt"] == "instruction" else None
-    if not isinstance(prompt, str) or input_text in (None, ""):
+    if not isinstance(prompt, str) or not filled(input_text):
         return prompt
     return f"{prompt}\n\n{text_in(input_text, 'input', where)}"
 
 
 def _system_of(row: Row, where: str) -> str:
     for key in SYSTEM:
-        if row.get(key) not in (None, ""):
+        if filled(row.get(key)):
             text = text_in(row[key], key, where)
             if HUMAN in text:
                 raise bad_value("turn_mark", where, key, "a turn mark", "a system text without turns")

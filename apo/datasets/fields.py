@@ -7,8 +7,12 @@ from typing import Any
 from apo.core.dialogue import ASSISTANT, HUMAN, has_turn_marks, split_dialogue
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row, is_finite_number
+from apo.datasets.csv_rows import Cell
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+
+_BLANKS = ("", "[]", "{}", "null")  # texts for no value ...
+_BLANK_CELLS = ("None", "nan", "NaN")  # ... and those that Python writes into tables
 
 
 def bad_value(
@@ -78,7 +82,8 @@ def filled(value: Any) -> bool:
         if isinstance(part, list | dict):
             stack += part if isinstance(part, list) else part.values()
         elif isinstance(part, str):
-            if part.strip() not in ("", "[]", "{}", "null"):
+            text = part.strip()
+            if text not in _BLANKS and not (isinstance(part, Cell) and text in _BLANK_CELLS):
                 return True
         elif part is not None:
             return True

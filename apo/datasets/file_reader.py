@@ -22,14 +22,13 @@ from apo.datasets.containers import decode_containers
 from apo.datasets.fields import text_in
 from apo.datasets.flags import flag_issue
 from apo.datasets.labels import Labels
+from apo.datasets.nulls import needed_nulls, without_nulls
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.query_ids import id_in
 from apo.datasets.recognize import (
     Format,
     PairedColumnsFormat,
-    needed_nulls,
     recognize,
-    without_nulls,
 )
 from apo.datasets.renaming import Renaming
 from apo.datasets.rows import LocatedRow, file_rows

@@ -34,7 +34,7 @@ ROLES = {
 _SPEAKERS = ROLES | {"q": "user", "question": "user", "a": "assistant", "answer": "assistant"}
 _CALLS = ("tool_calls", "function_call", "tool_call")
 # Keys with what is no text.
-_PLACES = ("path", "url", "file", "filepath", "filename", "file_name", "id", "bytes", "base64")
+_PLACES = ("path", "url", "file", "filepath", "filename", "file_name", "bytes", "base64")
 MEDIA = tuple(
     f"{medium}{end}"
     for medium in ("image", "img", "picture", "photo", "audio", "video")

@@ -1,7 +1,7 @@
 """Recognizes the format of an external file by the keys of its first row."""
 
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -232,22 +232,6 @@ def matching(row: Row, formats: Sequence[Format], *, is_named: bool = False) -> 
     return [
         format for format in fits if not isinstance(format, PairedColumnsFormat) or format.kind not in kinds
     ]
-
-
-def needed_nulls(row: Row, formats: Sequence[Format]) -> set[str]:
-    """The columns of a row of a parquet file that its format needs although they are null in this row."""
-    matches = matching(row, formats)
-    if len(matches) != 1 or matches == matching(without_nulls(row), formats):
-        return set()
-    try:
-        return {*matches[0].bind(row, "").names.values(), *matches[0].keys}
-    except UserError:  # two prompts, of which one may be null
-        return set()
-
-
-def without_nulls(row: Row, needed: Container[str] = ()) -> Row:
-    """A row without null values, but for the columns that its format needs."""
-    return {key: value for key, value in row.items() if value is not None or key in needed}
 
 
 def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = "") -> Format:

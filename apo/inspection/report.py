@@ -29,8 +29,9 @@ from apo.datasets.containers import decode_containers
 from apo.datasets.file_reader import ReadOptions
 from apo.datasets.format_table import DEMONSTRATIONS
 from apo.datasets.issues import ROW_ISSUES
+from apo.datasets.nulls import needed_nulls, without_nulls
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
-from apo.datasets.recognize import Format, matching, needed_nulls, recognize, without_nulls
+from apo.datasets.recognize import Format, matching, recognize
 from apo.datasets.renaming import Renaming
 from apo.datasets.rows import file_rows
 from apo.datasets.settings import Data

@@ -206,3 +206,20 @@ def test_a_conversation_that_holds_the_prompt_is_named(tmp_path: Path, column: s
     with pytest.raises(UserError, match=f"map `prompt: {column}` under data.files.columns.comparisons"):
         read(tmp_path, [row])
     assert read(tmp_path, [row], columns={"prompt": column}).ranked == [(NIGHT, "good > bad")]
+
+
+@pytest.mark.parametrize("blank", ["nan", "NaN", "None", "null", " "])
+def test_a_cell_without_a_value_is_no_context(tmp_path: Path, blank: str) -> None:
+    row = {"instruction": "Why?", "input": blank, "system": blank, "history": blank, "image": blank, **PAIR}
+    lines = [",".join(row), ",".join(row.values())]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    result = read(tmp_path / "x.csv")
+    assert (result.ranked, result.issues) == ([(WHY, "good > bad")], {})
+    mapped = read(tmp_path / "x.csv", columns={"prompt": "instruction"})
+    assert (mapped.ranked, mapped.issues) == ([(WHY, "good > bad")], {})
+    ((query, _),) = read(tmp_path, [{"instruction": "Translate.", "input": "nan", **PAIR}]).ranked
+    assert query == "\n\nHuman: Translate.\n\nnan\n\nAssistant:"
+
+
+def test_a_medium_that_is_false_is_none(tmp_path: Path) -> None:
+    assert read(tmp_path, [{"prompt": "Why?", "image": False, "images": 0, **PAIR}]).issues == {}

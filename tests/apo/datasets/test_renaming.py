@@ -17,6 +17,8 @@ PAIRS_OF_NAMES = [
     ("preferred", "dispreferred"),
     ("pos_resp", "neg_resp"),
     ("preferred_output", "non_preferred_output"),
+    ("chosen_text", "rejected_text"),
+    ("y_w", "y_l"),
 ]
 
 
@@ -43,6 +45,10 @@ SPELLED: list[tuple[dict[str, Any], str]] = [
     ({"instruction": "Add.", "Input": "1 and 2", **PAIR}, ADD),
     ({"Consigne": "Add.", "Entrée": "1 and 2", "choisi": "good", "rejeté": "bad"}, ADD),
     ({"Anweisung": "Add.", "Eingabe": "1 and 2", "Gewählt": "good", "abgelehnt": "bad"}, ADD),
+    ({"PROMPT": "Why?", "RESPONSE_A": "bad", "RESPONSE_B": "good", "WINNER": "B"}, WHY),
+    ({"Question": "Why?", "Response A": "good", "Response B": "bad", "Label": "A"}, WHY),
+    ({"Frage": "Why?", "Antwort A": "bad", "Antwort B": "good", "Winner": "antwort_b"}, WHY),
+    ({"Prompt": "Why?", "Responses": ["bad", "good"], "Scores": [1, 2]}, WHY),
     ({"question": "Why?", "systemPrompt": "Be brief.", **PAIR}, f"Be brief.{WHY}"),
     ({"Question": "Why?", "System Prompt": "Be brief.", **PAIR}, f"Be brief.{WHY}"),
     ({"prompt": "Why?", "sys_prompt": "Be brief.", **PAIR}, f"Be brief.{WHY}"),
