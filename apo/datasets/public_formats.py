@@ -67,7 +67,7 @@ def parse_rated(row: Row, where: str, counts: Counter[str], names: Names) -> Par
 def parse_answer_list(key: str, row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """A prompt with a list of answers, each with its rank or score, as Nectar and UltraFeedback have it."""
     entries = list_in(row, key, where)
-    if is_list_of_texts(entries):
+    if is_list_of_texts(entries) and len(entries) > 1:
         found = f"a list of {len(entries)} texts, without scores in it,"
         expected = "records with a text and a score or rank each"
         raise bad_value("not_text", where, key, found, expected, list_advice(row, key))

@@ -59,7 +59,9 @@ def explain_columns(row: Row, where: str) -> UserError | None:
         and is_list_of_texts(row["columns"])
     ):
         orientation = "with all values under 'data'"
-    elif not row.keys().isdisjoint((*PROMPTS, "chosen")) and all(map(_is_column, values)):
+    elif all(map(_is_column, values)) and (
+        not row.keys().isdisjoint(PROMPTS) or ("chosen" in row and not is_list_of_texts(row["chosen"]))
+    ):
         counts = {len(value) for value in values}
         orientation = "each with a list of its values" if len(counts) == 1 and counts != {1} else ""
     if not orientation:
