@@ -1,7 +1,7 @@
 """One pass over an external file: its format, its parsed rows, and their data issues."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apo.core.data_issues import DataIssues
-from apo.core.errors import RowError
+from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.column_use import LOST_ADVICE, ColumnUse, lost_context, unread_part, unsupported_in
 from apo.datasets.columns import (
@@ -80,13 +80,22 @@ class FileReader:
         self._formats, self._renamed = formats, Renaming(options.columns, formats)
         self._needed: set[str] | None = None  # columns of a parquet file that may be null
         self._strengths: StrengthParser | None = None
+        self._rows: Iterator[tuple[LocatedRow, Row, Row]] = iter(())
         check_no_rank_is_a_score(options.columns)
         rows = self._readable(self._comparison_rows(file_rows(path, self._name)))
+        try:
+            self._begin(rows)
+        except UserError:
+            rows.close()
+            raise
+
+    def _begin(self, rows: Iterator[tuple[LocatedRow, Row, Row]]) -> None:
+        """Recognizes the format of the file by its first row."""
+        options = self._options
         located, raw, first = next(rows, (None, {}, {}))
         if located is None:  # all rows were left out
-            self._rows: Iterator[tuple[LocatedRow, Row, Row]] = iter(())
             return
-        self.format = recognize(first, formats, located.where, name=options.format)
+        self.format = recognize(first, self._formats, located.where, name=options.format)
         self._binding = self.format.bind(first, located.where)
         if self._needed is not None:
             self._needed |= {*self._binding.names.values(), *self.format.keys}
@@ -161,7 +170,7 @@ class FileReader:
             self._needed = mapped or needed_nulls(row, self._formats)
         return located._replace(row=without_nulls(row, self._needed))
 
-    def _readable(self, rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, Row, Row]]:
+    def _readable(self, rows: Iterator[LocatedRow]) -> Generator[tuple[LocatedRow, Row, Row]]:
         """Yields (located row, row as it is in the file, row under the names of the format)."""
         for located in rows:
             try:

@@ -8,7 +8,7 @@ beyond any dialogue and far below the memory of a machine.
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +39,7 @@ class LocatedRow(NamedTuple):
     row: Row | RowError
 
 
-def file_rows(path: Path, name: str) -> Iterator[LocatedRow]:
+def file_rows(path: Path, name: str) -> Generator[LocatedRow]:
     """The rows of a file, unchanged; messages call it by its display name.
 
     Raises:

@@ -17,6 +17,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -89,17 +90,17 @@ def formats_of(path: Path) -> list[Format]:
     Raises:
         UserError: The file can't be read, or no format fits.
     """
-    for located in file_rows(path, str(path)):
-        if isinstance(located.row, RowError):
-            continue
-        row = located.row
-        if path.suffix == ".parquet":
-            row = without_nulls(row, needed_nulls(row, DEMONSTRATIONS))
-        row = decode_containers(Renaming({}, DEMONSTRATIONS)(row, located.where), located.where, Counter())
-        if is_tree(row):
-            row = {"prompt": [], "answers": []}  # the keys of the rows that a tree becomes
-        return matching(row, DEMONSTRATIONS) or [recognize(row, DEMONSTRATIONS, located.where)]
-    return []
+    with closing(file_rows(path, str(path))) as rows:
+        readable = ((one.row, one.where) for one in rows if not isinstance(one.row, RowError))
+        row, where = next(readable, ({}, ""))
+    if not where:
+        return []
+    if path.suffix == ".parquet":
+        row = without_nulls(row, needed_nulls(row, DEMONSTRATIONS))
+    row = decode_containers(Renaming({}, DEMONSTRATIONS)(row, where), where, Counter())
+    if is_tree(row):
+        row = {"prompt": [], "answers": []}  # the keys of the rows that a tree becomes
+    return matching(row, DEMONSTRATIONS) or [recognize(row, DEMONSTRATIONS, where)]
 
 
 def records_of(
