@@ -237,8 +237,6 @@ class FileReader:
             unread.remove(unsupported[0])
         elif not self._report_lost(located, row, parsed):
             return False
-        if not unread:
-            return True
         part, column = unread_part(raw, unread, parsed)
         found = f"{part:.0%} of the text in columns that are not read, most of it in {column[:40]!r}"
         return not part or self.report(located, "unread_column", found)

@@ -141,3 +141,33 @@ def test_column_use_names_a_second_prompt_in_another_language(tmp_path: Path) ->
         "chosen": "chosen",
         "rejected": "rejected",
     }
+
+
+INSIDE: list[tuple[dict[str, Any], str]] = [
+    (
+        {"prompt": "Why?", "chosen": [{"role": "assistant", "content": "good", "reasoning_content": TALK}]},
+        "chosen",
+    ),
+    (
+        {"prompt": [{"role": "user", "content": "Why?", "thought": {"text": TALK}}], "chosen": "good"},
+        "prompt",
+    ),
+    ({"prompt": {"full_text": "Why?", "notes": [TALK]}, "chosen": "good"}, "prompt"),
+]
+
+
+@pytest.mark.parametrize(("row", "column"), INSIDE)
+def test_column_use_reports_much_unread_text_inside_a_column(
+    tmp_path: Path, row: dict[str, Any], column: str
+) -> None:
+    rejected = "bad" if isinstance(row["chosen"], str) else [{"role": "assistant", "content": "bad"}]
+    result = read(tmp_path, [row | {"rejected": rejected}])
+    assert result.issues == {"unread_column": 1}
+    assert f"most of it in '{column}." in result.examples[0]["found"]
+
+
+def test_column_use_counts_no_field_that_is_read(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": f" {TALK}\n"}, {"type": "text", "text": CHINESE}]
+    talk = [{"role": "user", "content": parts, "id": "7f3c"}, {"role": "assistant", "content": TALK.upper()}]
+    row = {"chosen": talk, "rejected": [talk[0], {"role": "assistant", "content": CHINESE * 2}]}
+    assert read(tmp_path, [row]).issues == {}
