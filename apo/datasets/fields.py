@@ -67,7 +67,8 @@ def type_and_value(value: Any) -> str:
     """A value for a message: its type and its beginning."""
     if value is None or is_unread(value):
         return "null" if value is None else shortened(value)
-    return f"{type(value).__name__} {shortened(value)}"
+    name = "str" if isinstance(value, str) else type(value).__name__
+    return f"{name} {shortened(value)}"
 
 
 def _is_flat(values: list[Any]) -> bool:

@@ -238,7 +238,7 @@ class FileReader:
         elif not self._report_lost(located, row, parsed):
             return False
         part, column = unread_part(raw, unread, parsed)
-        found = f"{part:.0%} of the text in columns that are not read, most of it in {column[:40]!r}"
+        found = f"{part:.0%} of the text in columns that are not read, most of it in {column[:80]!r}"
         return not part or self.report(located, "unread_column", found)
 
     def _report_lost(self, located: LocatedRow, row: Row, parsed: ParsedRow) -> bool:

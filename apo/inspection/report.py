@@ -185,7 +185,7 @@ def _labels(text: str) -> list[tuple[str, str]]:
 
 def _words(text: str) -> list[str]:
     """One pair, or several in one text with quotes as in a shell, as `make inspect` has them."""
-    return [text] if text.count("=") == 1 else shlex.split(text)
+    return [text] if text.count("=") == 1 and text[0] not in "\"'" else shlex.split(text)
 
 
 def _pair(word: str, key: str, mark: str, value: str) -> tuple[str, str]:

@@ -61,3 +61,13 @@ def test_table_rows_finds_the_delimiter_beside_a_comma_in_quotes(tmp_path: Path,
 def test_table_rows_begins_at_the_first_line_with_names(tmp_path: Path, before: str) -> None:
     (tmp_path / "x.csv").write_text(f"{before}prompt;chosen;rejected\nWhy?;good;bad\n")
     assert read(tmp_path / "x.csv").ranked == [(WHY, "good > bad")]
+
+
+def test_messages_call_a_cell_a_text(tmp_path: Path) -> None:
+    for name, head, row in (
+        ("a", "prompt,response_a,response_b,winner", "Why?,a,b,left"),
+        ("b", "prompt,history,chosen,rejected", "Why?,x,a,b"),
+    ):
+        (tmp_path / f"{name}.csv").write_text(f"{head}\n{row}\n")
+        with pytest.raises(UserError, match=r"found str '(left|x)' in"):
+            read(tmp_path / f"{name}.csv")
