@@ -34,6 +34,8 @@ _TRANSLATED = {
     **dict.fromkeys(("拒绝", "坏的回答", "差的回答", "却下", "거절", "거부", "отклонённый"), "rejected"),
     **dict.fromkeys(("abgelehnt", "rechazada", "rechazado", "rejeitada", "rejeitado"), "rejected"),
     **dict.fromkeys(("rejeté", "rejetée"), "rejected"),
+    **dict.fromkeys(("胜者", "获胜者", "更好", "勝者", "승자", "победитель"), "winner"),
+    **dict.fromkeys(("gewinner", "ganador", "vencedor", "gagnant", "vincitore"), "winner"),
 }
 _CONTEXT = (*SYSTEM, *HISTORY, *UNREAD_CONTEXT, *UNREAD_PARTS)
 # Names of ours that are known in any spelling.
@@ -61,6 +63,11 @@ _PAIRED = {
 }
 _REJECTED = {bad: good for good, bad in _PAIRED.items()}
 
+# Columns with a list of a number for each sample.
+REWARDS = (
+    *("source_rewards", "rewards", "scores", "ratings"),
+    *("sample_scores", "sample_rewards", "sample_ratings", "ranks", "sample_ranks"),
+)
 _RANK = re.compile(r"(^|[_.])rank(s|ing|ings)?([_.\d]|$)", re.IGNORECASE)
 
 
@@ -164,10 +171,11 @@ def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: boo
     context = (*_CONTEXT, *prompts)
     keys = {canonical_name(key, row): key for key in row}
     remaining = [name for name in keys if name not in (*context, *PROMPTS)] if keep_unmapped else []
+    rewards = REWARDS if "samples" in columns and not {*REWARDS} & columns.keys() else ()
     models = [] if keep_unmapped else [key for key in keys if "model" in key.lower()]  # labels may name them
     named = answers_in(keys.keys()) if "chosen" in columns else []  # chosen may name one of them
     answers = [answer for first, second, _ in named for answer in (first, second)]
-    for name in (*context, *remaining, *models, *answers):
+    for name in (*context, *rewards, *remaining, *models, *answers):
         if name in keys and keys[name] not in mapped and name not in columns:
             yield keys[name]
 

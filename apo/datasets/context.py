@@ -6,7 +6,8 @@ from typing import Any
 
 from apo.core.dialogue import ASSISTANT, HUMAN
 from apo.core.records import Row
-from apo.datasets.fields import bad_value, filled, query_in, text_in
+from apo.datasets.csv_rows import Cell
+from apo.datasets.fields import bad_value, filled, query_in, text_in, texts_of_json
 from apo.datasets.messages import MEDIA, answered, asks, check_no_tools, earlier_turns, messages_in
 from apo.datasets.parsed import Names, ParsedRow
 from apo.datasets.prompts import turn_texts
@@ -91,6 +92,8 @@ def _question_text(prompt: Any, key: str, where: str) -> Any:
     if isinstance(prompt, dict) and isinstance(prompt.get("messages"), list):
         check_no_tools(prompt, key, where)
         return prompt["messages"]
+    if isinstance(prompt, Cell) and len(turns := texts_of_json(prompt)) > 1:
+        prompt = turns
     if isinstance(prompt, list) and prompt and all(isinstance(turn, str) for turn in prompt):
         if len(prompt) > 1:
             found, expected = f"a list of {len(prompt)} texts", "one text, or a list of messages"

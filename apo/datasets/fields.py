@@ -1,5 +1,6 @@
 """Checked values of a row: texts, lists, numbers, queries, dialogues. A wrong value raises RowError."""
 
+import json
 import re
 from collections import Counter
 from typing import Any
@@ -115,6 +116,17 @@ def no_list(code: str, where: str, key: str, value: Any, expected: str) -> RowEr
 def texts_in(row: Row, key: str, where: str) -> list[str]:
     """A list of texts that is not empty."""
     return [text_in(value, key, where) for value in list_in(row, key, where)]
+
+
+def texts_of_json(value: Any) -> list[Any]:
+    """The elements of a text that is a JSON list, of which the first is a text or null; [] for any other."""
+    if not isinstance(value, str) or not value.startswith(('["', "[null")):
+        return []
+    try:
+        elements = json.loads(value)
+    except (ValueError, RecursionError):
+        return []
+    return elements if isinstance(elements, list) else []
 
 
 def number_in(value: Any, key: str, where: str) -> float:

@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 from apo.core.records import Row
+from apo.datasets.columns import REWARDS
 from apo.datasets.fields import (
     bad_value,
     filled,
@@ -24,10 +25,6 @@ SEPARATOR = "<sep>"  # of the authors, between query and response
 # Columns that their scorer reads: samples, and answers of others.
 SAMPLE = re.compile(r"sample_(\d{1,9})")
 OTHER_ANSWER = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
-_REWARDS = (  # of samples
-    *("source_rewards", "rewards", "scores", "ratings"),
-    *("sample_scores", "sample_rewards", "sample_ratings"),
-)
 _RANKS = ("ranks", "sample_ranks")  # of samples, 1 the best
 
 
@@ -103,7 +100,7 @@ def parse_samples(row: Row, where: str, counts: Counter[str], names: Names) -> P
         samples, rewards = [text for text, _ in graded], [score for _, score in graded]
         return ParsedRow([_query_of(row, where, counts)], samples, rewards, extra)
     samples = texts_in(row, "samples", where)
-    key = next((key for key in (*_REWARDS, *_RANKS) if filled(row.get(key))), "")
+    key = next((key for key in REWARDS if filled(row.get(key))), "")
     rewards = scores_in(row, key, len(samples), where) if key else []
     rewards = [-rank for rank in rewards] if key in _RANKS else rewards
     return ParsedRow([_query_of(row, where, counts)], samples, rewards, extra)

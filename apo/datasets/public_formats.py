@@ -1,6 +1,5 @@
 """Parses rows in the formats of public preference sets: indices, grades, votes, paired columns."""
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -16,6 +15,7 @@ from apo.datasets.fields import (
     scores_in,
     text_in,
     texts_in,
+    texts_of_json,
 )
 from apo.datasets.messages import answered, messages_in
 from apo.datasets.paired_columns import chosen_names_in, paired_columns_in, scores_of
@@ -106,7 +106,7 @@ def choose_paired_columns_parser(first: Row, names: Names) -> Parse:
     (columns,) = chosen_names_in(first) or paired_columns_in(first)
     keys, prompt = (columns.first, columns.second), names.get("prompt", "")
     is_conversation = isinstance(first[keys[0]], list | dict) or not prompt
-    is_turns = all(_turns(first.get(key)) for key in (prompt, *keys))
+    is_turns = all(texts_of_json(first.get(key)) for key in (prompt, *keys))
 
     def parse(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
         scores = scores_of(row, columns, where)
@@ -121,20 +121,9 @@ def choose_paired_columns_parser(first: Row, names: Names) -> Parse:
     return parse
 
 
-def _turns(value: Any) -> list[Any]:
-    """The turns of one role, from a text that is a JSON list; [] for any other text."""
-    if not isinstance(value, str) or not value.startswith(('["', "[null")):
-        return []
-    try:
-        turns = json.loads(value)
-    except (ValueError, RecursionError):
-        return []
-    return turns if isinstance(turns, list) else []
-
-
 def _turn_by_turn(row: Row, prompt: str, key: str, where: str) -> tuple[str, str]:
     """A conversation from two texts, one with all questions, the other with all answers."""
-    questions, answers = _turns(row[prompt]), _turns(row[key])
+    questions, answers = texts_of_json(row[prompt]), texts_of_json(row[key])
     if len(questions) != len(answers) or not questions:
         found = f"{len(answers)} turns for {len(questions)} questions"
         raise bad_value("role_order", where, key, found, "a JSON list with one answer for each question")

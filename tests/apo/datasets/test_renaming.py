@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from apo.core.errors import UserError
+from apo.datasets.readers import read_samples
 from tests.helpers.inspected import report_of
 from tests.helpers.reading import PAIR, WHY, read, user, write
 
@@ -48,6 +49,8 @@ SPELLED: list[tuple[dict[str, Any], str]] = [
     ({"PROMPT": "Why?", "RESPONSE_A": "bad", "RESPONSE_B": "good", "WINNER": "B"}, WHY),
     ({"Question": "Why?", "Response A": "good", "Response B": "bad", "Label": "A"}, WHY),
     ({"Frage": "Why?", "Antwort A": "bad", "Antwort B": "good", "Winner": "antwort_b"}, WHY),
+    ({"问题": "Why?", "回答A": "bad", "回答B": "good", "更好": "回答B"}, WHY),
+    ({"pregunta": "Why?", "respuesta_1": "bad", "respuesta_2": "good", "Ganador": 2}, WHY),
     ({"Prompt": "Why?", "Responses": ["bad", "good"], "Scores": [1, 2]}, WHY),
     ({"question": "Why?", "systemPrompt": "Be brief.", **PAIR}, f"Be brief.{WHY}"),
     ({"Question": "Why?", "System Prompt": "Be brief.", **PAIR}, f"Be brief.{WHY}"),
@@ -86,3 +89,11 @@ def test_context_beside_a_mapped_prompt_in_a_record_is_read(
     assert read(tmp_path, [{"task": record, **PAIR}], columns=columns).ranked == [(query, "good > bad")]
     with pytest.raises(UserError, match="1 in 'tools', which is not read"):
         read(tmp_path, [{"task": record | {"tools": [{"name": "f"}]}, **PAIR}], columns=columns)
+
+
+@pytest.mark.parametrize(("column", "rewards"), [("scores", [1.0, 2.0]), ("Ranks", [-1.0, -2.0])])
+def test_rewards_beside_mapped_samples_are_read(tmp_path: Path, column: str, rewards: list[float]) -> None:
+    row = {"question": "Why?", "outs": ["a", "b"], column: [1, 2]}
+    columns = {"query": "question", "samples": "outs"}
+    result = read(tmp_path, [row], read_samples, columns=columns)
+    assert (result.records[0]["source_rewards"], result.columns[column]) == (rewards, "rewards of the source")

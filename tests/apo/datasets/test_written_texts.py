@@ -113,3 +113,17 @@ def test_decoded_reads_queries_of_other_kinds(tmp_path: Path) -> None:
     assert read(path, reader=read_samples).records[0]["query"] == WHY
     with pytest.raises(UserError, match=r"texts written as Python code in every row \(\"\['Why\?'\]\"\)"):
         read(table(tmp_path / "z.csv", [{"prompt": "['Why?']", **PAIR}]))
+
+
+@pytest.mark.parametrize("answers", [PAIR, {"response_a": "good", "response_b": "bad", "winner": "a"}])
+def test_a_prompt_of_several_texts_in_a_cell_is_refused_as_elsewhere(
+    tmp_path: Path, answers: dict[str, str]
+) -> None:
+    turns = ["Hi", "Ho", "Why?"]
+    message = "a list of 3 texts in 'prompt'.*write them as messages"
+    with pytest.raises(UserError, match=message):
+        read(table(tmp_path / "x.csv", [{"prompt": json.dumps(turns), **answers}]))
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, [{"prompt": turns, **answers}])
+    result = read(tmp_path, [{"prompt": json.dumps(turns), **answers}])  # no table: the text itself
+    assert "Ho" in result.ranked[0][0]
