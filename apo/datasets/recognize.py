@@ -153,12 +153,12 @@ class Format:
             where,
             found=f"keys {key_list(row)}, of which {' and '.join(present)} could each be the {part}",
             expected=f"one of: {', '.join(present)}",
-            do=f"{join_advice(present, row)}say which under {self._columns} (data.hub.columns), such as "
+            do=f"{join_advice(present, row)}say which under {self.columns} (data.hub.columns), such as "
             f"`{part}: {present[0]}`, with the other columns of {self.described}",
         )
 
     @property
-    def _columns(self) -> str:
+    def columns(self) -> str:
         """The parameter that maps the columns of files of this kind."""
         return "data.files.columns." + {"golden": "golden", "samples": "samples"}.get(
             self.kind, f"{self.kind}s"
@@ -263,11 +263,13 @@ def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = ""
             expected=f"one of: {'; '.join(format.described for format in matches)}",
             do="name the format of comparisons under data.format",
         )
+    kinds = {format.columns for format in allowed}
+    parameters = kinds.pop() if len(kinds) == 1 else "data.files.columns.KIND"
     raise UserError(
         where,
         found=f"keys {key_list(row)} of no known format",
         expected=_closest(row, allowed),
-        do="rename keys, or map columns under data.files.columns.KIND (data.hub.columns)",
+        do=f"rename keys, or map columns under {parameters} (data.hub.columns)",
     )
 
 

@@ -113,3 +113,12 @@ def test_recognize_lists_possible_formats_and_takes_the_named_one(tmp_path: Path
 def test_recognize_takes_a_named_format_with_keys_of_another(tmp_path: Path) -> None:
     row = {"question": "a template", "chosen": f"{TALK} good", "rejected": f"{TALK} bad"}
     assert read(tmp_path, [row], format="dialogues").records[0]["query"] == TALK
+
+
+@pytest.mark.parametrize(
+    ("reader", "kind"),
+    [(read_comparisons, "comparisons"), (read_golden, "golden"), (read_samples, "samples")],
+)
+def test_recognize_names_the_parameter_of_the_kind(tmp_path: Path, reader: Any, kind: str) -> None:
+    with pytest.raises(UserError, match=rf"map columns under data\.files\.columns\.{kind} \(data\.hub"):
+        read(tmp_path, [{"problem": "Why?", "solution": "So"}], reader)
