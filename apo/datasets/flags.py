@@ -200,9 +200,9 @@ def _flags(record: Row, prefix: str = "") -> Iterator[tuple[str, bool | None, An
         elif is_record and isinstance(value, dict):
             yield from _flags(value, f"{prefix}{key}.")
         elif is_record and isinstance(value, list):
-            for number, entry in enumerate(value[:_MAX_ENTRIES]):
-                if isinstance(entry, dict):
-                    yield from _flags(entry, f"{prefix}{key}.{number}.")
+            entries = ((n, entry) for n, entry in enumerate(value[:_MAX_ENTRIES]) if isinstance(entry, dict))
+            flags = (flag for n, entry in entries for flag in _flags(entry, f"{prefix}{key}.{n}."))
+            yield from (flag for flag in flags if flag[1] is not None)  # others may be of a part of a text
         elif (
             key in _LISTS and not prefix and isinstance(value, list) and value and isinstance(value[-1], dict)
         ):

@@ -122,27 +122,38 @@ def _wrapper(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserError
 
 def _nested_rows(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserError | None:
     """Rows inside other objects, as the server of the hub writes them: `{"rows": [{"row": {...}}]}`."""
-    records = list(_records_in(row, "."))
-    records += [deeper for path, record in records for deeper in _records_in(record, path)]
+    records = list(_records_in(row, []))
+    records += [deeper for steps, record in records for deeper in _records_in(record, steps)]
     known = {"chosen", "messages", *PROMPTS}
-    paths = [path for path, record in records if not known.isdisjoint(record) and is_known(record)]
-    if len(paths) != 1 or not known.isdisjoint(row):
+    inside = [steps for steps, record in records if not known.isdisjoint(record) and is_known(record)]
+    if len(inside) != 1 or not known.isdisjoint(row):
         return None
+    (steps,) = inside
+    jq_filter = " | ".join(map(_jq_step, steps))
     return UserError(
         where,
-        found=f"rows inside other objects, at {paths[0][:80]}",
+        found=f"rows inside other objects, at {'.'.join(key for key, _ in steps)[:80]!r}",
         expected="the rows themselves: a list of objects, or one object a line",
-        do=f"write them out, for instance with `jq -c '{paths[0]}' FILE > rows.jsonl`",
+        do=f"write them out, for instance with `jq -c '{jq_filter}' FILE > rows.jsonl`",
     )
 
 
-def _records_in(row: Row, path: str) -> Iterator[tuple[str, Row]]:
-    """The records under the keys of a row, the first of each list of them, with their paths for jq."""
+def _records_in(row: Row, steps: list[tuple[str, bool]]) -> Iterator[tuple[list[tuple[str, bool]], Row]]:
+    """The records under the keys of a row, the first of each list of them, with the steps that lead there.
+
+    A step is a key, and whether it leads to a list.
+    """
     for key, value in row.items():
         if isinstance(value, dict):
-            yield f'{path}["{key}"]', value
+            yield [*steps, (key, False)], value
         elif _is_rows(value):
-            yield f'{path}["{key}"][]', value[0]
+            yield [*steps, (key, True)], value[0]
+
+
+def _jq_step(step: tuple[str, bool]) -> str:
+    """The step in jq; what is beside a record stays, as a flag of a row."""
+    key = f'.["{step[0]}"]'
+    return f"{key}[]" if step[1] else f"del({key}) + {key}"
 
 
 def _is_rows(value: Any) -> bool:

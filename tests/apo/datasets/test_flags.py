@@ -115,6 +115,7 @@ def test_unwanted_flag_refuses_or_drops_a_flagged_answer(tmp_path: Path, row: di
         {"rejected": "no text of a flag", "status": "submitted", "no": 0, "best": "no"},
         {"outcome": "a draw", "selected": "b", "nsfw": 0.02, "reaction": "laughs", "winner": "no"},
         {"is_best": True, "annotations": [{"label": True}, "no"], "hallucination": False},
+        {"annotations": [{"label": "PERSON", "start": 3}]},
         {"isSafe": "✅", "标签": "好", "liked": ["oui"]},
         {},
     ],

@@ -145,10 +145,16 @@ WHOLE_FILES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "the server of the hub": (
         {"features": [], "rows": [{"row_idx": n, "row": row} for n, row in enumerate(ROWS)]},
-        r"""rows inside other objects, .*jq -c '\.\["rows"\]\[\]\["row"\]' FILE""",
+        r"""jq -c '\.\["rows"\]\[\] \| del\(\.\["row"\]\) \+ \.\["row"\]' FILE""",
     ),
-    "splits in a record": ({"data": {"train": ROWS}, "version": 1}, r"""'\.\["data"\]\["train"\]\[\]'"""),
-    "a row in a record": ({"row_idx": 0, "row": ROWS[0]}, r"""jq -c '\.\["row"\]' FILE"""),
+    "splits in a record": (
+        {"data": {"train": ROWS}, "version": 1},
+        r"""\+ \.\["data"\] \| \.\["train"\]\[\]'""",
+    ),
+    "a row in a record": (
+        {"row_idx": 0, "row": ROWS[0]},
+        r"""jq -c 'del\(\.\["row"\]\) \+ \.\["row"\]' FILE""",
+    ),
     "lists": (COLUMNS, "columns of the whole file, each with a list.*orient='records'"),
 }
 
