@@ -1,13 +1,21 @@
 """The role of every column of a file, and the text in columns that are not read."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from apo.core.records import Row
-from apo.datasets.columns import PROMPTS, canonical_name, column_of, input_of_instruction, unmapped_columns
+from apo.datasets.columns import (
+    PROMPTS,
+    canonical_name,
+    column_of,
+    input_of_instruction,
+    known_name,
+    unmapped_columns,
+)
 from apo.datasets.context import HISTORY, SYSTEM, UNREAD_CONTEXT, UNREAD_PARTS
-from apo.datasets.fields import filled
+from apo.datasets.fields import filled, is_list_of_texts
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.prompts import has_words, turn_texts
 
@@ -20,6 +28,7 @@ LOST_ADVICE = (
 MAX_UNREAD = 0.2  # of the text of a row may be in columns that are not read
 _CONTEXT = frozenset([*SYSTEM, *HISTORY, *UNREAD_CONTEXT, *PROMPTS, "messages"])
 SHORTEST_TEXT = 20  # characters; a shorter text is a name, a label or an id
+_MAX_DEPTH = 20  # of lists and records in each other
 SHORTEST_CJK = 6  # Chinese, Japanese or Korean characters
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
@@ -74,8 +83,9 @@ class ColumnUse:
 def unsupported_in(row: Row, unread: Iterable[str]) -> tuple[str, str] | None:
     """A column with a part of the dialogue that is not read: its name, and its content for a message."""
     for key in unread:
-        if key in UNREAD_PARTS + HISTORY + SYSTEM and filled(row[key]):
-            value = row[key]
+        value = row[key]
+        is_part = known_name(key) in UNREAD_PARTS + HISTORY + SYSTEM
+        if is_part and filled(value) and value is not False and value != 0:
             return key, f"{len(value)} in {key!r}" if isinstance(value, list) else f"a filled column {key!r}"
     return None
 
@@ -92,10 +102,10 @@ def lost_context(row: Row, read: Iterable[str], parsed: ParsedRow) -> str:
     """
     texts = ""
     for key in row:
-        if key not in _CONTEXT or key in read or _is_id(row[key]):
+        if known_name(key) not in _CONTEXT or key in read or _is_id(row[key]) or not filled(row[key]):
             continue
         texts = texts or "\n".join([*parsed.queries, *parsed.responses, *parsed.extra.values()])
-        for text in turn_texts(row[key], with_answer=key in HISTORY):
+        for text in turn_texts(row[key], with_answer=known_name(key) in HISTORY):
             if filled(text) and not has_words(texts, text) and not _is_template(text, parsed):
                 return f"a filled column {key!r}, whose text is not in the record ({text[:40]!r})"
     return ""
@@ -115,18 +125,38 @@ def _is_template(text: str, parsed: ParsedRow) -> bool:
 def unread_part(row: Row, unread: Iterable[str], parsed: ParsedRow) -> tuple[float, str]:
     """The fraction of a row's text that is in columns that are not read, and the column with most of it.
 
+    A field of the records in a column that is read counts as a column of its own: `chosen.reasoning_content`.
     Text that is also in the query or in a response counts as read. Names, labels and ids do not count.
     """
-    lengths = {key: sum(len(text) for text in _texts(row[key])) for key in unread}
+    unread = set(unread)
+    texts = [(key, text) for key in unread for text in _texts(row[key])]
+    texts += [field for key in row.keys() - unread for field in _fields(row[key], key)]
     read = [*dict.fromkeys(parsed.queries), *parsed.responses, *parsed.extra.values()]
     total = sum(map(len, read))
-    if sum(lengths.values()) <= MAX_UNREAD * (total + sum(lengths.values())):
+    length = sum(len(text) for _, text in texts)
+    if length <= MAX_UNREAD * (total + length):
         return 0.0, ""
     read_text = "\0".join(read)
-    for key in lengths:
-        lengths[key] = sum(len(text) for text in _texts(row[key]) if text.strip() not in read_text)
+    lengths = Counter[str]()
+    for key, text in texts:
+        lengths[key] += len(text) if text.strip() not in read_text else 0
     longest = max(lengths, key=lambda key: lengths[key])
-    return sum(lengths.values()) / max(total + sum(lengths.values()), 1), longest
+    part = lengths.total() / max(total + lengths.total(), 1)
+    return (part, longest) if part > MAX_UNREAD else (0.0, "")
+
+
+def _fields(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """The texts in the fields of records, with their paths without the places in lists."""
+    if isinstance(value, list) and depth < _MAX_DEPTH:
+        for element in value:
+            if isinstance(element, list | dict):
+                yield from _fields(element, path, depth + 1)
+    elif isinstance(value, dict) and depth < _MAX_DEPTH:
+        for key, field in value.items():
+            if isinstance(field, str) or is_list_of_texts(field):
+                yield from ((f"{path}.{key}", text) for text in _texts(field))
+            else:
+                yield from _fields(field, f"{path}.{key}", depth + 1)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -2,29 +2,30 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.context import HISTORY, SYSTEM, UNREAD_CONTEXT, UNREAD_PARTS
 from apo.datasets.fields import bad_value, filled
-from apo.datasets.paired_columns import answers_in
+from apo.datasets.paired_columns import PAIRED_NAMES, VERDICTS, answers_in
 
 # Keys under which public data sets have the prompt.
 PROMPTS = ("prompt", "question", "instruction", "input", "context", "query", "conversations")
-# Common names in other languages, as ours.
+# Common names in other languages and other words, as ours.
 _TRANSLATED = {
-    **dict.fromkeys(("指令", "指示", "instrucción", "инструкция"), "instruction"),
-    **dict.fromkeys(
-        ("问题", "問題", "質問", "提示", "질문", "вопрос", "frage", "pregunta", "pergunta"), "question"
-    ),
-    **dict.fromkeys(("输入", "輸入", "入力", "입력", "eingabe", "entrada", "entrée"), "input"),
+    **dict.fromkeys(("指令", "指示", "指示文", "지시", "지시문", "명령", "инструкция"), "instruction"),
+    **dict.fromkeys(("anweisung", "instrucción", "instrução", "istruzione", "consigne"), "instruction"),
+    **dict.fromkeys(("问题", "問題", "質問", "提示", "질문", "вопрос"), "question"),
+    **dict.fromkeys(("frage", "pregunta", "pergunta", "domanda"), "question"),
+    **dict.fromkeys(("输入", "輸入", "入力", "입력", "ввод", "eingabe", "entrada", "entrée"), "input"),
     "上下文": "context",
-    **dict.fromkeys(("历史", "歷史", "対話履歴", "история", "verlauf", "historial", "historique"), "history"),
-    **dict.fromkeys(("系统", "系統", "система"), "system"),
-    **dict.fromkeys(
-        ("回答", "答案", "답변", "ответ", "antwort", "respuesta", "resposta", "réponse"), "answer"
-    ),
+    **dict.fromkeys(("历史", "歷史", "対話履歴", "会話履歴", "대화_기록", "대화기록"), "history"),
+    **dict.fromkeys(("история", "verlauf", "historial", "historique", "histórico"), "history"),
+    **dict.fromkeys(("系统", "系統", "система", "sys_prompt", "system_instruction", "system_text"), "system"),
+    **dict.fromkeys(("回答", "答案", "답변", "ответ", "antwort"), "answer"),
+    **dict.fromkeys(("respuesta", "resposta", "réponse", "risposta"), "answer"),
     **dict.fromkeys(
         ("选择", "选中", "偏好", "好的回答", "更好的回答", "選択", "선택", "выбранный"), "chosen"
     ),
@@ -33,7 +34,18 @@ _TRANSLATED = {
     **dict.fromkeys(("拒绝", "坏的回答", "差的回答", "却下", "거절", "거부", "отклонённый"), "rejected"),
     **dict.fromkeys(("abgelehnt", "rechazada", "rechazado", "rejeitada", "rejeitado"), "rejected"),
     **dict.fromkeys(("rejeté", "rejetée"), "rejected"),
+    **dict.fromkeys(("胜者", "获胜者", "更好", "勝者", "승자", "победитель"), "winner"),
+    **dict.fromkeys(("gewinner", "ganador", "vencedor", "gagnant", "vincitore"), "winner"),
 }
+_CONTEXT = (*SYSTEM, *HISTORY, *UNREAD_CONTEXT, *UNREAD_PARTS)
+# Names of ours that are known in any spelling.
+_SPELLED = frozenset(
+    [
+        *(*PROMPTS, *_CONTEXT, *PAIRED_NAMES, *VERDICTS, "prompt", "messages", "chosen", "rejected"),
+        *("completion", "response", "output", "answer", "responses", "completions", "answers", "golden"),
+        *("samples", "score", "scores", "rewards", "ratings", "ranks"),
+    ]
+)
 
 # Pairs of names for a chosen and a rejected answer, where both are there and hold answers.
 _PAIRED = {
@@ -45,15 +57,37 @@ _PAIRED = {
     "positive": "negative",
     "good": "bad",
     "pos_resp": "neg_resp",
+    "chosen_text": "rejected_text",
+    "good_response": "bad_response",
+    "y_w": "y_l",
 }
 _REJECTED = {bad: good for good, bad in _PAIRED.items()}
 
+# Columns with a list of a number for each sample.
+REWARDS = (
+    *("source_rewards", "rewards", "scores", "ratings"),
+    *("sample_scores", "sample_rewards", "sample_ratings", "ranks", "sample_ranks"),
+)
 _RANK = re.compile(r"(^|[_.])rank(s|ing|ings)?([_.\d]|$)", re.IGNORECASE)
 
 
+@lru_cache(1000)
+def known_name(key: str) -> str:
+    """The name of ours that a column stands for, by itself; the key if there is none.
+
+    >>> known_name("systemPrompt"), known_name("System Prompt"), known_name("Frage"), known_name("source")
+    ('system_prompt', 'system_prompt', 'question', 'source')
+    """
+    if key in _SPELLED:
+        return key
+    words = re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower())
+    name = "_".join(words)
+    return _TRANSLATED.get(name, name if name in _SPELLED else key)
+
+
 def translate_columns(row: Row) -> Row:
-    """The row, with common names of columns in other languages replaced by the English ones."""
-    if row.keys().isdisjoint(_TRANSLATED):
+    """The row under our names of columns, where it has them in another language or spelling."""
+    if all(known_name(key) == key for key in row):
         return row
     return {_in_english(key, row): value for key, value in row.items()}
 
@@ -70,8 +104,10 @@ def canonical_name(key: str, row: Row) -> str:
 
 
 def _in_english(key: str, row: Row) -> str:
-    name = _TRANSLATED.get(key, key)
-    return key if name in row else name
+    """Our name of a column; the first of two columns has it, unless the row has a column of that name."""
+    name = known_name(key)
+    is_first = next((other for other in row if known_name(other) == name), key) == key
+    return name if is_first and name not in row else key
 
 
 def _side_of_pair(key: str, row: Row) -> str:
@@ -81,7 +117,7 @@ def _side_of_pair(key: str, row: Row) -> str:
     pair = (key, _PAIRED[key]) if key in _PAIRED else (_REJECTED[key], key)
     if not row.keys() >= {*pair} or not row.keys().isdisjoint(("chosen", "rejected")):
         return key
-    if not all(isinstance(row[name], str | list | dict) for name in pair):
+    if not all(isinstance(row[name], str | list | dict | None) for name in pair):
         return key  # marks or counts
     first = next(name for name in _PAIRED if name in row and _PAIRED[name] in row)
     return key if first != pair[0] else "chosen" if key == first else "rejected"
@@ -111,18 +147,35 @@ def map_columns(row: Row, columns: Mapping[str, str], where: str, *, keep_unmapp
     return named
 
 
+def with_context_beside(row: Row, columns: Mapping[str, str]) -> Row:
+    """A row with the context beside a prompt that is mapped from a record, as columns of their own.
+
+    >>> with_context_beside({"task": {"text": "Why?", "system": "Be brief."}}, {"prompt": "task.text"})
+    {'task': {'text': 'Why?', 'system': 'Be brief.'}, 'system': 'Be brief.'}
+    """
+    for name in ("prompt", *PROMPTS):
+        parent = columns.get(name, "").rpartition(".")[0]
+        beside = _value_at(row, parent, "") if parent and columns[name] not in row else None
+        if isinstance(beside, dict):
+            mapped = {path.removeprefix(f"{parent}.") for path in columns.values()}
+            keys = [key for key in beside if known_name(key) in _CONTEXT and key not in {*mapped, *row}]
+            row = row | {key: beside[key] for key in keys}
+    return row
+
+
 def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: bool = False) -> Iterator[str]:
     """The columns that may be read although they are not mapped."""
     paths = (*columns.values(), *input_of_instruction(row, columns).values())
     mapped = {column_of(row, path) for path in paths}
     prompts = () if {"prompt", *PROMPTS} & (columns.keys() - {"input"}) else PROMPTS
-    context = (*SYSTEM, *HISTORY, *UNREAD_CONTEXT, *UNREAD_PARTS, *prompts)
+    context = (*_CONTEXT, *prompts)
     keys = {canonical_name(key, row): key for key in row}
     remaining = [name for name in keys if name not in (*context, *PROMPTS)] if keep_unmapped else []
+    rewards = REWARDS if "samples" in columns and not {*REWARDS} & columns.keys() else ()
     models = [] if keep_unmapped else [key for key in keys if "model" in key.lower()]  # labels may name them
     named = answers_in(keys.keys()) if "chosen" in columns else []  # chosen may name one of them
     answers = [answer for first, second, _ in named for answer in (first, second)]
-    for name in (*context, *remaining, *models, *answers):
+    for name in (*context, *rewards, *remaining, *models, *answers):
         if name in keys and keys[name] not in mapped and name not in columns:
             yield keys[name]
 
@@ -131,7 +184,7 @@ def input_of_instruction(row: Row, columns: Mapping[str, str]) -> dict[str, str]
     """The path of the input beside a mapped instruction, as {"input": path}; {} if there is none."""
     name = next((name for name in ("prompt", *PROMPTS) if name in columns), "input")
     parent, _, last = columns.get(name, "").rpartition(".")
-    if "input" in columns or canonical_name(last, {}).lower() != "instruction":
+    if "input" in columns or known_name(last) != "instruction":
         return {}
     beside = _value_at(row, parent, "") if parent else row
     keys = [f"{parent}.{key}" for key in _inputs_in(beside)] if parent else []
@@ -140,11 +193,7 @@ def input_of_instruction(row: Row, columns: Mapping[str, str]) -> dict[str, str]
 
 
 def _inputs_in(value: Any) -> list[str]:
-    return (
-        [key for key in value if canonical_name(key, {}).lower() == "input"]
-        if isinstance(value, dict)
-        else []
-    )
+    return [key for key in value if known_name(key) == "input"] if isinstance(value, dict) else []
 
 
 def check_no_rank_is_a_score(columns: Mapping[str, str]) -> None:

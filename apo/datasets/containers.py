@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from apo.core.records import Row
+from apo.datasets.context import HISTORY
 from apo.datasets.fields import bad_value, shortened
 from apo.datasets.messages import CONTENT_KEYS, ROLE_KEYS, ROLES, is_message, role_of
 
@@ -20,6 +21,7 @@ _CONTENT = re.compile(rf"""["'](?:{"|".join(CONTENT_KEYS)})["']\s*:""")
 # Columns that hold lists or records where a set has them.
 _CONTAINERS = frozenset(
     [
+        *HISTORY,
         "responses",
         "scores",
         "score",
@@ -30,14 +32,6 @@ _CONTAINERS = frozenset(
         "completions",
         "summaries",
         "info",
-        "history",
-        "chat_history",
-        "conversation_history",
-        "dialogue_history",
-        "dialog_history",
-        "previous_turns",
-        "previous_messages",
-        "past_turns",
         "images",
         "tools",
         "rewards",

@@ -6,8 +6,9 @@ from typing import Any
 
 from apo.core.dialogue import ASSISTANT, HUMAN
 from apo.core.records import Row
-from apo.datasets.fields import bad_value, filled, query_in, text_in
-from apo.datasets.messages import MEDIA, answered, asks, earlier_turns, messages_in
+from apo.datasets.csv_rows import Cell
+from apo.datasets.fields import bad_value, filled, query_in, text_in, texts_of_json
+from apo.datasets.messages import MEDIA, answered, asks, check_no_tools, earlier_turns, messages_in
 from apo.datasets.parsed import Names, ParsedRow
 from apo.datasets.prompts import turn_texts
 
@@ -17,12 +18,14 @@ HISTORY = (
     *("previous_turns", "previous_messages", "past_turns"),
 )
 UNREAD_PARTS = (
-    *(*MEDIA, "image_id", "pixel_values", "attachments"),
+    *(*MEDIA, "image_id", "img_id", "pixel_values", "attachments"),
     *("tools", "functions", "available_tools", "tool_calls"),
 )
 # Other names of columns with a part of the prompt. They are not read unless they are mapped.
 UNREAD_CONTEXT = (
     *("conversation", "dialogue", "dialog", "chat", "turns", "earlier", "earlier_turns", "inputs"),
+    *("dialogue_context", "dialog_context", "conversation_context", "conversation_so_far"),
+    *("context_turns", "preamble", "passage"),
     *("past_user_inputs", "generated_responses", "contexts", "facts", "background", "persona", "personality"),
     *("背景", "系统提示", "系統提示", "对话", "對話", "对话历史"),
 )
@@ -80,9 +83,17 @@ def query_with_context(query: str, row: Row, where: str, names: Names, responses
 
 
 def _question_text(prompt: Any, key: str, where: str) -> Any:
-    """The text of a question that is a record, as openai/webgpt_comparisons has it, or a list of one text."""
+    """The text of a question that is a record, as openai/webgpt_comparisons has it, or a list of one text.
+
+    The messages of a record that holds them beside tools, as the preference files of OpenAI have it.
+    """
     if isinstance(prompt, dict) and isinstance(prompt.get("full_text"), str):
         return prompt["full_text"]
+    if isinstance(prompt, dict) and isinstance(prompt.get("messages"), list):
+        check_no_tools(prompt, key, where)
+        return prompt["messages"]
+    if isinstance(prompt, Cell) and len(turns := texts_of_json(prompt)) > 1:
+        prompt = turns
     if isinstance(prompt, list) and prompt and all(isinstance(turn, str) for turn in prompt):
         if len(prompt) > 1:
             found, expected = f"a list of {len(prompt)} texts", "one text, or a list of messages"
@@ -95,14 +106,14 @@ def _question_text(prompt: Any, key: str, where: str) -> Any:
 def _with_input(prompt: Any, row: Row, names: Names, where: str) -> Any:
     """An instruction and its input as two paragraphs."""
     input_text = row.get("input") if names["prompt"] == "instruction" else None
-    if not isinstance(prompt, str) or input_text in (None, ""):
+    if not isinstance(prompt, str) or not filled(input_text):
         return prompt
     return f"{prompt}\n\n{text_in(input_text, 'input', where)}"
 
 
 def _system_of(row: Row, where: str) -> str:
     for key in SYSTEM:
-        if row.get(key) not in (None, ""):
+        if filled(row.get(key)):
             text = text_in(row[key], key, where)
             if HUMAN in text:
                 raise bad_value("turn_mark", where, key, "a turn mark", "a system text without turns")

@@ -9,8 +9,9 @@ from apo.core.records import Row, utf8_error
 from apo.datasets.compressed import MAX_ROW_BYTES, BoundedReader
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_OTHER_DELIMITERS = (";", "\t", ",")  # of a file whose first line has one name only
+_OTHER_DELIMITERS = (";", "\t", ",", "|")  # of a file whose first line has one name only
 _QUOTED = re.compile(r'"[^"]*"')
+_HAS_NO_NAMES = re.compile(r"\s*(?:sep=\S?\s*)?", re.IGNORECASE)  # a blank line, or a mark for Excel
 _INDEX = "Unnamed: 0"  # what pandas calls its index, which has no name in the first line
 
 
@@ -32,7 +33,7 @@ def table_rows(data: BoundedReader, delimiter: str, name: str) -> Iterator[tuple
     lines = _Lines(data, name)
     csv.field_size_limit(MAX_ROW_BYTES)
     try:
-        first = next(iter(lines), "")
+        first = next((line for line in lines if not _HAS_NO_NAMES.fullmatch(line)), "")
         lines.push_back(first)
         unquoted = _QUOTED.sub("", first)
         if delimiter not in unquoted:
@@ -73,7 +74,7 @@ def _row(names: list[str], cells: list[str], where: str) -> Row | RowError:
             "other_keys",
             where,
             found=f"{len(cells)} values",
-            expected=f"{len(names)}, one for each column",
+            expected=f"{len(names)}, one for each column of the first line ({', '.join(names)[:60]})",
         )
     return dict(zip(names, map(Cell, cells), strict=True))
 

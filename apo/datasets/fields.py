@@ -1,5 +1,6 @@
 """Checked values of a row: texts, lists, numbers, queries, dialogues. A wrong value raises RowError."""
 
+import json
 import re
 from collections import Counter
 from typing import Any
@@ -7,8 +8,12 @@ from typing import Any
 from apo.core.dialogue import ASSISTANT, HUMAN, has_turn_marks, split_dialogue
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row, is_finite_number
+from apo.datasets.csv_rows import Cell
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+
+_BLANKS = ("", "[]", "{}", "null")  # texts for no value ...
+_BLANK_CELLS = ("None", "nan", "NaN")  # ... and those that Python writes into tables
 
 
 def bad_value(
@@ -63,7 +68,8 @@ def type_and_value(value: Any) -> str:
     """A value for a message: its type and its beginning."""
     if value is None or is_unread(value):
         return "null" if value is None else shortened(value)
-    return f"{type(value).__name__} {shortened(value)}"
+    name = "str" if isinstance(value, str) else type(value).__name__
+    return f"{name} {shortened(value)}"
 
 
 def _is_flat(values: list[Any]) -> bool:
@@ -78,7 +84,8 @@ def filled(value: Any) -> bool:
         if isinstance(part, list | dict):
             stack += part if isinstance(part, list) else part.values()
         elif isinstance(part, str):
-            if part.strip() not in ("", "[]", "{}", "null"):
+            text = part.strip()
+            if text not in _BLANKS and not (isinstance(part, Cell) and text in _BLANK_CELLS):
                 return True
         elif part is not None:
             return True
@@ -109,6 +116,17 @@ def no_list(code: str, where: str, key: str, value: Any, expected: str) -> RowEr
 def texts_in(row: Row, key: str, where: str) -> list[str]:
     """A list of texts that is not empty."""
     return [text_in(value, key, where) for value in list_in(row, key, where)]
+
+
+def texts_of_json(value: Any) -> list[Any]:
+    """The elements of a text that is a JSON list, of which the first is a text or null; [] for any other."""
+    if not isinstance(value, str) or not value.startswith(('["', "[null")):
+        return []
+    try:
+        elements = json.loads(value)
+    except (ValueError, RecursionError):
+        return []
+    return elements if isinstance(elements, list) else []
 
 
 def number_in(value: Any, key: str, where: str) -> float:

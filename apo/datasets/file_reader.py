@@ -1,38 +1,36 @@
 """One pass over an external file: its format, its parsed rows, and their data issues."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from apo.core.data_issues import DataIssues
-from apo.core.errors import RowError
+from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.column_use import LOST_ADVICE, ColumnUse, lost_context, unread_part, unsupported_in
 from apo.datasets.columns import (
     check_no_rank_is_a_score,
     column_of,
     key_list,
-    map_columns,
-    name_sides,
-    translate_columns,
+    with_context_beside,
 )
 from apo.datasets.containers import decode_containers
 from apo.datasets.fields import text_in
 from apo.datasets.flags import flag_issue
 from apo.datasets.labels import Labels
+from apo.datasets.nulls import needed_nulls, without_nulls
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.query_ids import id_in
 from apo.datasets.recognize import (
     Format,
     PairedColumnsFormat,
-    matching,
-    needed_nulls,
     recognize,
-    without_nulls,
 )
+from apo.datasets.renaming import Renaming
 from apo.datasets.rows import LocatedRow, file_rows
 from apo.datasets.runaway import cut_invented_turn
 from apo.datasets.strengths import StrengthParser
@@ -79,21 +77,31 @@ class FileReader:
         self.counts, self.issues = counts, issues
         self._path, self._name = path, options.name or str(path)
         self._options, self._explained_label, self._is_forest = options, False, False
-        self._formats, self._keep_unmapped = formats, False
+        self._formats, self._renamed = formats, Renaming(options.columns, formats)
         self._needed: set[str] | None = None  # columns of a parquet file that may be null
         self._strengths: StrengthParser | None = None
-        self._names_sides = False
+        self._rows: Iterator[tuple[LocatedRow, Row, Row]] = iter(())
         check_no_rank_is_a_score(options.columns)
         rows = self._readable(self._comparison_rows(file_rows(path, self._name)))
+        try:
+            self._begin(rows)
+        except UserError:
+            rows.close()
+            raise
+
+    def _begin(self, rows: Iterator[tuple[LocatedRow, Row, Row]]) -> None:
+        """Recognizes the format of the file by its first row."""
+        options = self._options
         located, raw, first = next(rows, (None, {}, {}))
         if located is None:  # all rows were left out
-            self._rows: Iterator[tuple[LocatedRow, Row, Row]] = iter(())
             return
-        self.format = recognize(first, formats, located.where, name=options.format)
+        self.format = recognize(first, self._formats, located.where, name=options.format)
         self._binding = self.format.bind(first, located.where)
         if self._needed is not None:
             self._needed |= {*self._binding.names.values(), *self.format.keys}
-        self._use = ColumnUse(self._binding.role_of, options.columns, keep_unmapped=self._keep_unmapped)
+        self._use = ColumnUse(
+            self._binding.role_of, options.columns, keep_unmapped=self._renamed.keep_unmapped
+        )
         self._use.uses = options.uses
         self._labels = Labels(options.labels, self._binding.label, format=self.format.name)
         if isinstance(self._binding.parse, StrengthParser):
@@ -103,13 +111,16 @@ class FileReader:
         self._rows = chain([(located, raw, first)], rows)
 
     def _texts_in_json(self, first: Row) -> list[str]:
-        """The keys of the answers and of the prompt, if all answers of the file are written as JSON."""
-        keys, prompt = answer_keys(first, self._binding.names), self._binding.names.get("prompt", "")
-        if not all(written(first[key]).language for key in keys) or not keys:
-            return []
-        if isinstance(self.format, PairedColumnsFormat) and written(first.get(prompt)).language == "JSON":
+        """The keys of the answers and of the prompt, if all texts of the file under them are JSON."""
+        keys = answer_keys(first, self._binding.names)
+        prompt = self._binding.names.get("prompt", "query" if "query" in self.format.keys else "")
+        is_written = bool(keys) and all(written(first[key]).language for key in keys)
+        language = written(first.get(prompt)).language
+        if is_written and language == "JSON" and isinstance(self.format, PairedColumnsFormat):
             return []  # its turns may be lists in JSON
-        return [prompt, *keys] if is_json(self._mapped_rows(), keys, prompt, self._name) else []
+        if is_written and is_json(self._mapped_rows(), keys, prompt, self._name):
+            return [prompt, *keys]
+        return [prompt] if language and is_json(self._mapped_rows(), [prompt], "", self._name) else []
 
     def rows(self) -> Iterator[tuple[LocatedRow, Row, ParsedRow]]:
         """Every row with its parsed content; responses are stripped."""
@@ -159,26 +170,16 @@ class FileReader:
             self._needed = mapped or needed_nulls(row, self._formats)
         return located._replace(row=without_nulls(row, self._needed))
 
-    def _readable(self, rows: Iterator[LocatedRow]) -> Iterator[tuple[LocatedRow, Row, Row]]:
+    def _readable(self, rows: Iterator[LocatedRow]) -> Generator[tuple[LocatedRow, Row, Row]]:
         """Yields (located row, row as it is in the file, row under the names of the format)."""
-        columns, is_first = self._options.columns, True
         for located in rows:
             try:
                 if isinstance(located.row, RowError):
                     raise located.row
-                where, row = located.where, located.row
-                if columns and is_first:
-                    self._keep_unmapped = not matching(map_columns(row, columns, where), self._formats)
-                if columns:
-                    row = map_columns(row, columns, where, keep_unmapped=self._keep_unmapped)
-                else:
-                    row = translate_columns(row)
-                    if is_first:
-                        self._names_sides = not matching(row, self._formats)
-                    row = name_sides(row) if self._names_sides else row
-                is_first = False
-                raw = {} if self._is_forest else located.row
-                yield located, raw, decode_containers(row, where, self.counts)
+                raw = with_context_beside(located.row, self._options.columns)
+                row = self._renamed(raw, located.where)
+                raw = {} if self._is_forest else raw
+                yield located, raw, decode_containers(row, located.where, self.counts)
             except RowError as error:
                 self._report_error(error)
 
@@ -210,18 +211,10 @@ class FileReader:
 
     def _mapped_rows(self) -> Iterator[Row]:
         """The rows of the file, read once more, under the names of the format; without unreadable ones."""
-        columns = self._options.columns
         for located in file_rows(self._path, self._name):
-            if isinstance(located.row, RowError):
-                continue
-            row = located.row
-            try:
-                if columns:
-                    yield map_columns(row, columns, "", keep_unmapped=self._keep_unmapped)
-                else:
-                    yield translate_columns(row)
-            except RowError:
-                continue
+            if not isinstance(located.row, RowError):
+                with suppress(RowError):
+                    yield self._renamed(located.row, "")
 
     # Issues
 
@@ -244,15 +237,13 @@ class FileReader:
             unread.remove(unsupported[0])
         elif not self._report_lost(located, row, parsed):
             return False
-        if not unread:
-            return True
         part, column = unread_part(raw, unread, parsed)
-        found = f"{part:.0%} of the text in columns that are not read, most of it in {column[:40]!r}"
+        found = f"{part:.0%} of the text in columns that are not read, most of it in {column[:80]!r}"
         return not part or self.report(located, "unread_column", found)
 
     def _report_lost(self, located: LocatedRow, row: Row, parsed: ParsedRow) -> bool:
         """Counts a column of the prompt that is not in the record; returns whether the row is kept."""
-        read = row if self._options.format else self._binding.names.values()
+        read = row if self._options.format else {*self._binding.names.values(), *self.format.keys}
         found = lost_context(row, read, parsed)
         return not found or self.report(located, "unsupported_column", found, do=LOST_ADVICE)
 

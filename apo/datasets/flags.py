@@ -62,25 +62,43 @@ class _Flag(NamedTuple):
 
 _NOUNS = (
     *("label", "labels", "kto_tag", "kto_label", "preference", "thumbs", "feedback", "verdict", "positive"),
-    *("review_result", "vote"),
+    *("review_result", "vote", "thumb", "pref", "binary_label", "reward_label"),
     *("标签", "標籤", "标注", "ラベル", "라벨", "метка", "etikett", "etiqueta", "étiquette"),
 )
 _GRADES = (
     *("rating", "score", "quality", "safety", "correctness", "grade"),
-    *("bewertung", "qualität", "оценка", "评价", "評價", "評価", "평가", "质量", "calidad", "valoración"),
+    *(
+        "bewertung",
+        "qualität",
+        "оценка",
+        "качество",
+        "评价",
+        "評價",
+        "評価",
+        "평가",
+        "质量",
+        "calidad",
+        "valoración",
+    ),
     *("qualidade", "avaliação", "qualité", "évaluation"),
 )
+# Of which only a plain yes or no counts.
+_WANTED = ("reaction", "outcome", "judgement", "judgment", "acceptance", "acceptability", "selected")
+_UNWANTED = ("nsfw", "jailbroken", "hallucination", "hallucinated", "reported")
 _WEIGHT = _Flag(numbers=False)  # 0 says no, as in the messages of OpenAI; another number says nothing
 _FLAGS = {
     "weight": _WEIGHT,
     **{name.replace("_", ""): _Flag() for name in _NOUNS},
     **{name.replace("_", ""): _Flag(numbers=False) for name in _GRADES},
+    **dict.fromkeys(_WANTED, _Flag(others=True)),
+    **dict.fromkeys(_UNWANTED, _Flag(wanted=False, others=True)),
     **{name: _Flag(numbers=False, others=True) for name in ("chosen", "status")},
     **{name: _Flag(wanted=False, numbers=False, others=True) for name in ("rejected", "negative")},
 }
 _VERBS, _PEOPLE = {"is", "was", "ist", "est", "es"}, {"human", "user", "annotator", "rater"}
 _ANSWERS = {"response", "answer", "completion", "output", "reply"}
 _RECORDS = ("metadata", "meta", "info", "annotation", "annotations")  # in which a flag may be
+_MAX_ENTRIES = 20  # of a list of such records that are looked at
 _LISTS = ("messages", "conversations", "completion", "response", "output", "answer")
 
 
@@ -100,7 +118,7 @@ def _flag_of(key: str) -> _Flag | None:
     name = name.removeprefix("是否")
     if name in _FLAGS:
         return _FLAGS[name]
-    wanted = _in_words(name, _ADJECTIVES)
+    wanted = _in_words(name, _ADJECTIVES if _VERBS.isdisjoint(words) else _QUALITIES)
     return None if wanted is None else _Flag(wanted)
 
 
@@ -175,12 +193,16 @@ def _flags(record: Row, prefix: str = "") -> Iterator[tuple[str, bool | None, An
     """Every flag in a row, in records about it and in the last message: its path, its meaning, its value."""
     for key, value in record.items():
         flag = _flag_of(key)
-        is_record = isinstance(value, dict) and key.strip().lower() in _RECORDS and prefix.count(".") < 3
+        is_record = key.strip().lower() in _RECORDS and prefix.count(".") < 3
         if flag:
             for meaning in _meaning_of(flag, value):
                 yield prefix + key, meaning, value
-        elif is_record:
+        elif is_record and isinstance(value, dict):
             yield from _flags(value, f"{prefix}{key}.")
+        elif is_record and isinstance(value, list):
+            entries = ((n, entry) for n, entry in enumerate(value[:_MAX_ENTRIES]) if isinstance(entry, dict))
+            flags = (flag for n, entry in entries for flag in _flags(entry, f"{prefix}{key}.{n}."))
+            yield from (flag for flag in flags if flag[1] is not None)  # others may be of a part of a text
         elif (
             key in _LISTS and not prefix and isinstance(value, list) and value and isinstance(value[-1], dict)
         ):

@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 from apo.core.records import Row
+from apo.datasets.columns import REWARDS
 from apo.datasets.fields import (
     bad_value,
     filled,
@@ -18,15 +19,12 @@ from apo.datasets.fields import (
 )
 from apo.datasets.messages import answered, messages_in
 from apo.datasets.parsed import Names, Parse, ParsedRow
+from apo.datasets.public_formats import graded_answer
 
 SEPARATOR = "<sep>"  # of the authors, between query and response
 # Columns that their scorer reads: samples, and answers of others.
 SAMPLE = re.compile(r"sample_(\d{1,9})")
 OTHER_ANSWER = re.compile(r"hh_best|.*gpt4.*|.*ans_.*")
-_REWARDS = (  # of samples
-    *("source_rewards", "rewards", "scores", "ratings"),
-    *("sample_scores", "sample_rewards", "sample_ratings"),
-)
 _RANKS = ("ranks", "sample_ranks")  # of samples, 1 the best
 
 
@@ -92,13 +90,17 @@ def parse_golden(row: Row, where: str, counts: Counter[str], names: Names) -> Pa
 
 
 def parse_samples(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
-    """{query, samples}, with `extra` answers by name and rewards if the row has them."""
+    """{query, samples}, texts or {text, score}, with `extra` answers by name and rewards if there are any."""
     extra = row.get("extra", {})
     if not isinstance(extra, dict):
         raise bad_value("not_text", where, "extra", type(extra).__name__, "an object of answers by name")
     extra = _answers_by_name(extra, where)
+    if isinstance(row["samples"], list) and any(isinstance(entry, dict) for entry in row["samples"]):
+        graded = [graded_answer(entry, "samples", where) for entry in row["samples"]]
+        samples, rewards = [text for text, _ in graded], [score for _, score in graded]
+        return ParsedRow([_query_of(row, where, counts)], samples, rewards, extra)
     samples = texts_in(row, "samples", where)
-    key = next((key for key in (*_REWARDS, *_RANKS) if filled(row.get(key))), "")
+    key = next((key for key in REWARDS if filled(row.get(key))), "")
     rewards = scores_in(row, key, len(samples), where) if key else []
     rewards = [-rank for rank in rewards] if key in _RANKS else rewards
     return ParsedRow([_query_of(row, where, counts)], samples, rewards, extra)

@@ -49,7 +49,8 @@ ROW_ISSUES = IssueTable(
         ),
         IssueCode(
             "unread_column",
-            "Columns that are not read hold more than a fifth of the text of a row.",
+            "Columns that are not read, or fields of the records in a column, hold more than a fifth of the "
+            "text of a row.",
             SUSPICIOUS,
         ),
         IssueCode(

@@ -23,19 +23,26 @@ CONTENT_KEYS = ("content", "value", "text", "message", "parts", "utterance")
 _TEXT_TYPES = ("text", "input_text", "output_text")  # of a part
 ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "customer"), "user"),
+    **dict.fromkeys(("用户", "用戶", "人类", "ユーザー", "사용자", "usuario", "usuário"), "user"),
+    **dict.fromkeys(("utilisateur", "nutzer", "benutzer", "utente", "пользователь"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "model", "bot", "ai", "chatbot"), "assistant"),
-    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("助手", "助理", "アシスタント", "어시스턴트", "asistente", "assistente"), "assistant"),
+    **dict.fromkeys(("assistent", "ассистент"), "assistant"),
+    **dict.fromkeys(("system", "developer", "系统", "系統", "システム", "시스템", "система"), "system"),
 }
+# Of earlier turns, which may be written without roles.
+_SPEAKERS = ROLES | {"q": "user", "question": "user", "a": "assistant", "answer": "assistant"}
 _CALLS = ("tool_calls", "function_call", "tool_call")
 # Keys with what is no text.
+_PLACES = ("path", "url", "file", "filepath", "filename", "file_name", "bytes", "base64")
 MEDIA = tuple(
-    medium + end
-    for medium in ("image", "audio", "video")
-    for end in ("", "s", "_path", "_paths", "_url", "_urls", "_file", "_files")
+    f"{medium}{end}"
+    for medium in ("image", "img", "picture", "photo", "audio", "video")
+    for end in ("", "s", *(f"_{noun}{number}" for noun in _PLACES for number in ("", "s")))
 )
 _MESSAGE_MEDIA = (*MEDIA, "file", "files", "attachment", "attachments")
-_QUESTIONS = ("user", "human", "prompt", "question", "instruction", "input", "query")
-_ANSWERS = ("assistant", "gpt", "response", "answer", "output", "bot")
+_QUESTIONS = ("user", "human", "prompt", "question", "instruction", "input", "query", "q")
+_ANSWERS = ("assistant", "gpt", "response", "answer", "output", "bot", "a")
 
 
 def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
@@ -127,13 +134,19 @@ def _check_media(message: Row, key: str, where: str) -> None:
     tool = role_of(message).lower() in ("tool", "function", "function_call", "observation", "ipython")
     if media or calls or tool:
         found = f"a part of type {media[:40]!r}" if media else f"{calls!r}" if calls else "the role of a tool"
-        raise RowError(
-            "unsupported_message",
-            where,
-            found=f"{found} in '{key}'",
-            expected="messages of text alone",
-            do="leave such rows out",
-        )
+        raise _no_text_alone(found, key, where)
+
+
+def _no_text_alone(found: str, key: str, where: str) -> RowError:
+    expected = "messages of text alone"
+    return bad_value("unsupported_message", where, key, found, expected, "leave such rows out")
+
+
+def check_no_tools(prompt: Row, key: str, where: str) -> None:
+    """Raises RowError for a record with messages and the tools that they may call."""
+    tools = next((name for name in ("tools", "functions") if filled(prompt.get(name))), "")
+    if tools:
+        raise _no_text_alone(f"{tools!r}", key, where)
 
 
 def _joined_parts(content: Any) -> Any:
@@ -194,27 +207,39 @@ def earlier_turns(value: Any, key: str, where: str) -> list[dict[str, str]]:
         if is_message(turn):
             messages.append(turn)
             continue
-        if isinstance(turn, dict):
-            key_groups = (_QUESTIONS, _ANSWERS)
-            turn = [next((turn[name] for name in names if name in turn), None) for names in key_groups]
-        if not isinstance(turn, list) or not 1 <= len(turn) <= 2:
-            raise bad_value("role_order", where, key, shortened(turn), "a question with its answer")
-        for role, text in zip(("user", "assistant"), turn, strict=False):
+        pair = _question_and_answer(turn) if isinstance(turn, dict) else turn
+        if not isinstance(pair, list) or not 1 <= len(pair) <= 2:
+            found = _message_text(turn, key) if isinstance(turn, dict) else f"{shortened(turn)} in '{key}'"
+            expected = "messages {role, content}, or questions with their answers as lists of two texts"
+            raise RowError("role_order", where, found=found, expected=expected)
+        for role, text in zip(("user", "assistant"), pair, strict=False):
             messages.append({"role": role, "content": text})
     return messages_in(messages, key, where)
 
 
-_ROLE_MARK = re.compile(rf"\s*({'|'.join(ROLES)})\s*[:\uff1a]\s*(.*)", re.IGNORECASE | re.DOTALL)
+def _question_and_answer(turn: Row) -> list[Any]:
+    """The question and the answer of a record, by any common names; [] if it lacks one."""
+    named = {key.lower(): value for key, value in turn.items()}
+    groups = (_QUESTIONS, _ANSWERS)
+    pair = [next((named[name] for name in names if name in named), None) for names in groups]
+    return pair if None not in pair else []
+
+
+_ROLE_MARK = re.compile(rf"\s*({'|'.join(_SPEAKERS)})\s*[:\uff1a]\s*(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def _turns_with_roles(turns: list[Any]) -> list[Row]:
     """Pairs of role and text, or texts that begin with a role and a colon, as messages; [] if one is not."""
-    pairs = []
+    names, texts = [], []
     for turn in turns:
         match = _ROLE_MARK.fullmatch(turn) if isinstance(turn, str) else None
         pair = list(match.groups()) if match else turn
         is_pair = isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
-        if not is_pair or pair[0].strip().lower() not in ROLES:
+        if not is_pair or pair[0].strip().lower() not in _SPEAKERS:
             return []
-        pairs.append(pair)
-    return [{"role": role, "content": text} for role, text in pairs]
+        names.append(pair[0].strip().lower())
+        texts.append(pair[1])
+    roles = [_SPEAKERS[name] for name in names]
+    if not ROLES.keys() >= {*names} and roles[:2] != ["user", "assistant"]:
+        return []  # a text that is a letter
+    return [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]

@@ -26,6 +26,7 @@ _NAMES = [
     for separator in ("_", "", " ", "-")
 ]
 _PAIRS = {names[0]: (number, *names) for number, names in enumerate(_NAMES)}  # by the name of the first
+PAIRED_NAMES = frozenset(name for first, second, _ in _NAMES for name in (first, second))
 VERDICTS = ("winner", "preference", "preferred", "better", "better_response", "label", "choice")
 _GRADES = ("score", "rating", "reward")
 

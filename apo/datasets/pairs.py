@@ -3,10 +3,19 @@
 from collections import Counter
 from typing import Any
 
+from apo.core.errors import RowError
 from apo.core.records import Row
-from apo.datasets.context import conversation_of, parse_answer_columns, parse_answers, query_with_context
+from apo.datasets.context import (
+    HISTORY,
+    UNREAD_CONTEXT,
+    conversation_of,
+    parse_answer_columns,
+    parse_answers,
+    query_with_context,
+)
 from apo.datasets.fields import (
     bad_value,
+    filled,
     is_list_of_texts,
     number_of_cell,
     text_in,
@@ -82,7 +91,16 @@ def parse_conversation_and_rejected(row: Row, where: str, counts: Counter[str], 
 
 
 def _parse_dialogue_pair(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
-    pairs = [whole_dialogue(text_in(row[key], key, where), where) for key in _sides(names)]
+    try:
+        pairs = [whole_dialogue(text_in(row[key], key, where), where) for key in _sides(names)]
+    except RowError as error:
+        column = next((key for key in (*HISTORY, *UNREAD_CONTEXT) if filled(row.get(key))), "")
+        if error.code == "no_dialogue" and column:
+            error.do = (
+                f"if {column!r} holds the prompt, map `prompt: {column}` under "
+                "data.files.columns.comparisons (data.hub.columns)"
+            )
+        raise
     pairs = [(query_with_context(query, row, where, names), response) for query, response in pairs]
     return ParsedRow.from_pairs(pairs, [1.0, 0.0])
 

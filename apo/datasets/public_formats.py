@@ -1,6 +1,5 @@
 """Parses rows in the formats of public preference sets: indices, grades, votes, paired columns."""
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -8,6 +7,7 @@ from apo.core.records import Row
 from apo.datasets.context import conversation_of, parse_answer_columns, parse_answers
 from apo.datasets.fields import (
     bad_value,
+    is_list_of_texts,
     list_in,
     number_in,
     number_of_cell,
@@ -15,11 +15,12 @@ from apo.datasets.fields import (
     scores_in,
     text_in,
     texts_in,
+    texts_of_json,
 )
 from apo.datasets.messages import answered, messages_in
 from apo.datasets.paired_columns import chosen_names_in, paired_columns_in, scores_of
 from apo.datasets.parsed import Names, Parse, ParsedRow
-from apo.datasets.unsupported_rows import ANSWER_KEYS, GRADE_KEYS
+from apo.datasets.unsupported_rows import ANSWER_KEYS, GRADE_KEYS, list_advice
 from apo.datasets.verdicts import check_two_answers, verdict_in, verdict_of
 
 
@@ -65,12 +66,22 @@ def parse_rated(row: Row, where: str, counts: Counter[str], names: Names) -> Par
 
 def parse_answer_list(key: str, row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
     """A prompt with a list of answers, each with its rank or score, as Nectar and UltraFeedback have it."""
-    graded = [_graded(entry, key, where) for entry in list_in(row, key, where)]
+    entries = list_in(row, key, where)
+    if is_list_of_texts(entries) and len(entries) > 1:
+        found = f"a list of {len(entries)} texts, without scores in it,"
+        expected = "records with a text and a score or rank each"
+        raise bad_value("not_text", where, key, found, expected, list_advice(row, key))
+    graded = [graded_answer(entry, key, where) for entry in entries]
     texts, scores = [text for text, _ in graded], [score for _, score in graded]
     return parse_answers(row, texts, scores, where, counts, names)
 
 
-def _graded(value: Any, key: str, where: str) -> tuple[str, float]:
+def graded_answer(value: Any, key: str, where: str) -> tuple[str, float]:
+    """The text and the score of an entry of a list of answers; a rank is a score with its sign changed.
+
+    Raises:
+        RowError: It has no text or no grade, or several.
+    """
     texts = [name for name in ANSWER_KEYS if isinstance(value, dict) and value.get(name) is not None]
     grades = [name for name in GRADE_KEYS if isinstance(value, dict) and value.get(name) is not None]
     if len(texts) != 1 or len(grades) != 1:
@@ -95,7 +106,7 @@ def choose_paired_columns_parser(first: Row, names: Names) -> Parse:
     (columns,) = chosen_names_in(first) or paired_columns_in(first)
     keys, prompt = (columns.first, columns.second), names.get("prompt", "")
     is_conversation = isinstance(first[keys[0]], list | dict) or not prompt
-    is_turns = all(_turns(first.get(key)) for key in (prompt, *keys))
+    is_turns = all(texts_of_json(first.get(key)) for key in (prompt, *keys))
 
     def parse(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
         scores = scores_of(row, columns, where)
@@ -110,20 +121,9 @@ def choose_paired_columns_parser(first: Row, names: Names) -> Parse:
     return parse
 
 
-def _turns(value: Any) -> list[Any]:
-    """The turns of one role, from a text that is a JSON list; [] for any other text."""
-    if not isinstance(value, str) or not value.startswith(('["', "[null")):
-        return []
-    try:
-        turns = json.loads(value)
-    except (ValueError, RecursionError):
-        return []
-    return turns if isinstance(turns, list) else []
-
-
 def _turn_by_turn(row: Row, prompt: str, key: str, where: str) -> tuple[str, str]:
     """A conversation from two texts, one with all questions, the other with all answers."""
-    questions, answers = _turns(row[prompt]), _turns(row[key])
+    questions, answers = texts_of_json(row[prompt]), texts_of_json(row[key])
     if len(questions) != len(answers) or not questions:
         found = f"{len(answers)} turns for {len(questions)} questions"
         raise bad_value("role_order", where, key, found, "a JSON list with one answer for each question")

@@ -1,7 +1,7 @@
 """Recognizes the format of an external file by the keys of its first row."""
 
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -153,12 +153,12 @@ class Format:
             where,
             found=f"keys {key_list(row)}, of which {' and '.join(present)} could each be the {part}",
             expected=f"one of: {', '.join(present)}",
-            do=f"{join_advice(present, row)}say which under {self._columns} (data.hub.columns), such as "
+            do=f"{join_advice(present, row)}say which under {self.columns} (data.hub.columns), such as "
             f"`{part}: {present[0]}`, with the other columns of {self.described}",
         )
 
     @property
-    def _columns(self) -> str:
+    def columns(self) -> str:
         """The parameter that maps the columns of files of this kind."""
         return "data.files.columns." + {"golden": "golden", "samples": "samples"}.get(
             self.kind, f"{self.kind}s"
@@ -234,22 +234,6 @@ def matching(row: Row, formats: Sequence[Format], *, is_named: bool = False) -> 
     ]
 
 
-def needed_nulls(row: Row, formats: Sequence[Format]) -> set[str]:
-    """The columns of a row of a parquet file that its format needs although they are null in this row."""
-    matches = matching(row, formats)
-    if len(matches) != 1 or matches == matching(without_nulls(row), formats):
-        return set()
-    try:
-        return {*matches[0].bind(row, "").names.values(), *matches[0].keys}
-    except UserError:  # two prompts, of which one may be null
-        return set()
-
-
-def without_nulls(row: Row, needed: Container[str] = ()) -> Row:
-    """A row without null values, but for the columns that its format needs."""
-    return {key: value for key, value in row.items() if value is not None or key in needed}
-
-
 def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = "") -> Format:
     """The format of a file, by its first row; `name` is the format that the user chose, "" for none.
 
@@ -279,11 +263,13 @@ def recognize(row: Row, formats: Sequence[Format], where: str, *, name: str = ""
             expected=f"one of: {'; '.join(format.described for format in matches)}",
             do="name the format of comparisons under data.format",
         )
+    kinds = {format.columns for format in allowed}
+    parameters = kinds.pop() if len(kinds) == 1 else "data.files.columns.KIND"
     raise UserError(
         where,
         found=f"keys {key_list(row)} of no known format",
         expected=_closest(row, allowed),
-        do="rename keys, or map columns under data.files.columns.KIND (data.hub.columns)",
+        do=f"rename keys, or map columns under {parameters} (data.hub.columns)",
     )
 
 

@@ -8,7 +8,7 @@ beyond any dialogue and far below the memory of a machine.
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +39,7 @@ class LocatedRow(NamedTuple):
     row: Row | RowError
 
 
-def file_rows(path: Path, name: str) -> Iterator[LocatedRow]:
+def file_rows(path: Path, name: str) -> Generator[LocatedRow]:
     """The rows of a file, unchanged; messages call it by its display name.
 
     Raises:
@@ -177,12 +177,13 @@ def _parsed(line: bytes, where: str, *, is_first: bool) -> Row | RowError:
 
 
 def _no_object(value: Any, where: str) -> RowError:
-    return RowError(
-        "not_json",
-        where,
-        found=f"JSON of type {type(value).__name__}",
-        expected="an object: {...}",
-    )
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        jq_filter = "fromjson[]" if value.lstrip().startswith("[") else "fromjson"
+        found = f"JSON in a text ({value[:40]!r})"
+        do = f"decode it once more, for instance with `jq -c '{jq_filter}' FILE > rows.jsonl`"
+        return RowError("not_json", where, found=found, expected="an object: {...}", do=do)
+    found = f"JSON of type {type(value).__name__}"
+    return RowError("not_json", where, found=found, expected="an object: {...}")
 
 
 def _listed_rows(data: BoundedReader, name: str) -> Iterator[LocatedRow]:

@@ -8,12 +8,19 @@ import re
 
 from apo.core.dialogue import cut_runaway
 
-_SPEAKERS = "human|user|assistant|用户|人类|ユーザー|사용자|usuario|usuário|utilisateur|benutzer|пользователь"
+_SPEAKERS = "|".join(
+    [
+        *("human", "user", "assistant", "用户", "用戶", "人类", "ユーザー", "사용자", "usuario", "usuário"),
+        *("utilisateur", "benutzer", "nutzer", "utente", "пользователь"),
+    ]
+)
 _MARKS = "|".join(
     [
         rf"(?:\r?\n[ \t]*){{2,}}(?:\*\*)?(?:{_SPEAKERS})(?:\*\*)?[ \t]*[:\uff1a]",  # after a blank line
         r"\r?\n[ \t]*(?:#+[ \t]*|\*\*)(?:human|user|instruction)(?:\*\*)?[ \t]*:",
         r"<\|im_start\|>\s*user|<\|start_header_id\|>\s*user|<start_of_turn>\s*user",
+        rf"(?:<\|endoftext\|>|</s>)\s*(?:{_SPEAKERS})\s*[:\uff1a]",
+        r"\r?\n[ \t]*<(?:user|human)>\s*:\s|\[\|(?:user|human)\|\]",
         r"<\|(?:user|human|prompter)\|>|<\uff5cuser\uff5c>|\[INST\]",
         r"\s(?-i:USER):(?=.*(?-i:ASSISTANT):)",  # Vicuna's, on one line
     ]

@@ -1,6 +1,6 @@
 """Explains rows of no supported format: unpaired answers, wrappers, lists that are unknown or unrated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from apo.core.errors import UserError
@@ -26,10 +26,6 @@ _INDICES = (
     "preferred_index",
 )
 _JUDGEMENTS = ("label", "is_safe", "helpfulness", "score", "scores", "rating", "reward", "summary")
-_OUR_KEYS = (
-    *("prompt", "chosen", "rejected", "question", "instruction", "query"),
-    *("responses", "golden", "winner"),
-)
 
 
 def explain_unsupported(row: Row, where: str, *, is_known: Callable[[Row], bool]) -> UserError | None:
@@ -40,7 +36,7 @@ def explain_unsupported(row: Row, where: str, *, is_known: Callable[[Row], bool]
     return (
         _wrapper(row, where, is_known)
         or _rows_by_id(row, where, is_known)
-        or _misspelled_key(row, where)
+        or _nested_rows(row, where, is_known)
         or _single_answer(row, where)
         or _unknown_list(row, where)
         or _unrated_answers(row, where)
@@ -63,7 +59,9 @@ def explain_columns(row: Row, where: str) -> UserError | None:
         and is_list_of_texts(row["columns"])
     ):
         orientation = "with all values under 'data'"
-    elif not row.keys().isdisjoint(PROMPTS) and all(map(is_list_of_texts, values)):
+    elif all(map(_is_column, values)) and (
+        not row.keys().isdisjoint(PROMPTS) or ("chosen" in row and not is_list_of_texts(row["chosen"]))
+    ):
         counts = {len(value) for value in values}
         orientation = "each with a list of its values" if len(counts) == 1 and counts != {1} else ""
     if not orientation:
@@ -75,6 +73,11 @@ def explain_columns(row: Row, where: str) -> UserError | None:
         do="write the file by rows, for instance with pandas: "
         "`frame.to_json(FILE, orient='records', lines=True)`",
     )
+
+
+def _is_column(values: Any) -> bool:
+    """Whether a value is a list of texts or of conversations, which are lists themselves."""
+    return is_list_of_texts(values) or (isinstance(values, list) and bool(values) and _is_rows(values[0]))
 
 
 def _rows_by_id(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserError | None:
@@ -117,23 +120,44 @@ def _wrapper(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserError
     )
 
 
-def _is_rows(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(element, dict) for element in value[:3])
-
-
-def _misspelled_key(row: Row, where: str) -> UserError | None:
-    """Known keys with capital letters or white space."""
-    key = next((key for key in row if key not in _OUR_KEYS and key.strip().lower() in _OUR_KEYS), None)
-    if key is None:
+def _nested_rows(row: Row, where: str, is_known: Callable[[Row], bool]) -> UserError | None:
+    """Rows inside other objects, as the server of the hub writes them: `{"rows": [{"row": {...}}]}`."""
+    records = list(_records_in(row, []))
+    records += [deeper for steps, record in records for deeper in _records_in(record, steps)]
+    known = {"chosen", "messages", *PROMPTS}
+    inside = [steps for steps, record in records if not known.isdisjoint(record) and is_known(record)]
+    if len(inside) != 1 or not known.isdisjoint(row):
         return None
-    correct = key.strip().lower()
+    (steps,) = inside
+    jq_filter = " | ".join(map(_jq_step, steps))
     return UserError(
         where,
-        found=f"a key {key[:40]!r}",
-        expected=f"{correct!r}: keys are compared letter by letter",
-        do="rename it, or map the columns under data.files.columns.KIND (data.hub.columns): "
-        f"`{correct}: {key[:40]!r}`",
+        found=f"rows inside other objects, at {'.'.join(key for key, _ in steps)[:80]!r}",
+        expected="the rows themselves: a list of objects, or one object a line",
+        do=f"write them out, for instance with `jq -c '{jq_filter}' FILE > rows.jsonl`",
     )
+
+
+def _records_in(row: Row, steps: list[tuple[str, bool]]) -> Iterator[tuple[list[tuple[str, bool]], Row]]:
+    """The records under the keys of a row, the first of each list of them, with the steps that lead there.
+
+    A step is a key, and whether it leads to a list.
+    """
+    for key, value in row.items():
+        if isinstance(value, dict):
+            yield [*steps, (key, False)], value
+        elif _is_rows(value):
+            yield [*steps, (key, True)], value[0]
+
+
+def _jq_step(step: tuple[str, bool]) -> str:
+    """The step in jq; what is beside a record stays, as a flag of a row."""
+    key = f'.["{step[0]}"]'
+    return f"{key}[]" if step[1] else f"del({key}) + {key}"
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(element, dict) for element in value[:3])
 
 
 def _single_answer(row: Row, where: str) -> UserError | None:
@@ -195,23 +219,52 @@ def _is_graded(entry: Row) -> bool:
 
 def _unrated_answers(row: Row, where: str) -> UserError | None:
     """A list of answers without scores."""
-    keys = (*_ANSWERS, "responses", "answers", "outputs", "completions", "candidates")
+    keys = (*_ANSWERS, "responses", "answers", "outputs", "completions", "candidates", "generations")
     key = next((key for key in keys if is_list_of_texts(row.get(key)) and len(row[key]) > 1), None)
     if key is None or "score" in row or "scores" in row:
         return None
     return UserError(
         where,
-        found=f"a list of {len(row[key])} texts under {key!r}, and no score or rank",
-        expected="answers to a prompt and which is better, such as `responses` with `scores`; as samples, "
-        "`query` and `samples`",
-        do=_verdict_advice(row, key) or unrated_advice(key),
+        found=f"a list of {len(row[key])} texts under {key!r}, and no `scores` or `ranks` beside it",
+        expected="answers to a prompt and which is better, such as `responses` with `scores`",
+        do=list_advice(row, key),
     )
+
+
+def list_advice(row: Row, key: str) -> str:
+    """How to read a list of texts as the answers to a prompt, with what rates them, or as samples."""
+    prompt, column = next((name for name in PROMPTS if name in row), "PROMPT"), _rating(row, key)
+    rated = _verdict_advice(row, key) or _rating_advice(key, column) or unrated_advice(key)
+    rewards = f", `{'ranks' if 'rank' in column.lower() else 'scores'}: {column}`" if column else ""
+    samples = f"`query: {prompt}`, `samples: {key}`{rewards}"
+    return f"{rated}; as samples, map {samples} under data.files.columns.samples"
+
+
+def _rating(row: Row, key: str) -> str:
+    """A column with a list of a number for each answer; "" if there is none."""
+    lists = {name: value for name, value in row.items() if isinstance(value, list) and name != key}
+    return next((name for name, value in lists.items() if _rates(value, len(row[key]))), "")
+
+
+def _rating_advice(key: str, column: str) -> str:
+    if not column:
+        return ""
+    forms = [f"`ranks: {column}` where the lowest is the best"]
+    forms += [] if "rank" in column.lower() else [f"`scores: {column}` where the highest is"]
+    return (
+        f"if each number in {column!r} rates the answer at its place, map `responses: {key}` with "
+        f"{' or '.join(forms)}, under data.files.columns.comparisons (data.hub.columns)"
+    )
+
+
+def _rates(values: list[Any], count: int) -> bool:
+    return len(values) == count and all(isinstance(value, int | float) for value in values)
 
 
 def _verdict_advice(row: Row, key: str) -> str:
     """How to read two answers in a list and a column that says which is better; "" if there is none."""
     verdict = next((name for name in (*VERDICTS, *_INDICES) if name in row), "")
-    if not verdict or len(row[key]) != 2:
+    if not verdict or len(row[key]) != 2 or isinstance(row[verdict], list | dict):
         return ""
     names = (
         ("response_0", "response_1", "better")

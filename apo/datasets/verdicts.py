@@ -6,7 +6,7 @@ from typing import Any
 
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.fields import filled, number_of_cell
+from apo.datasets.fields import filled, number_of_cell, type_and_value
 
 _NOUN = (
     r"(?:(?:model|response|answer|completion|output|summary|assistant|candidate|option|chatbot|reply|text)"
@@ -148,17 +148,17 @@ class LabelError(RowError):
 
     def __init__(self, key: str, value: Any, ends: tuple[str, str], where: str, problem: str = "") -> None:
         is_number = isinstance(number_of_cell(value), int | float)
-        kind = "" if isinstance(value, int | float) else f"{type(value).__name__} "
+        shown = f"{value!r:.40}" if isinstance(value, int | float) else type_and_value(value)
         super().__init__(
             "unknown_label" if is_number or problem else "bad_score",
             where,
-            found=f"{kind}{value!r:.40} in '{key}'{', ' if problem else ''}{problem} "
+            found=f"{shown} in '{key}'{', ' if problem else ''}{problem} "
             f"for answers that end in {ends[0]!r} and {ends[1]!r}",
             expected="a number of the better one, or its letter, or a tie",
             do="write under data.files.labels (data.hub.labels) what each value means: "
             f"{ends[0]}, {ends[1]} or tie",
         )
-        if problem:
+        if problem or isinstance(value, list | dict):
             self.do = f"write {ends[0]}, {ends[1]} or tie in the rows"
         self.key = key
 

@@ -1,4 +1,4 @@
-"""Answers that are written as JSON or as Python code in every row of a file, as some tools export cells."""
+"""Texts that are written as JSON or as Python code in every row of a file, as some tools export cells."""
 
 import json
 import re
@@ -14,7 +14,12 @@ from apo.datasets.parsed import Names
 _ANSWER_PARTS = ("chosen", "rejected", "first", "second", "response", "other response", "answer")
 _ANSWER_KEYS = re.compile(r"response_[01]|human_ref_[AB]|golden|sample_\d+")
 _TEXT_KEYS = ({"text"}, {"content"})  # of a record that holds one text
-_PYTHON = re.compile(r"""array\(.*\)|\[\s*(?:None|(['"]).*\1)\s*\]|\{'(?:text|content)':.*\}""", re.DOTALL)
+_PYTHON = re.compile(
+    r"""array\(.*\)|\[\s*(?:None|(['"]).*\1)\s*\]|\{'(?:text|content)':.*\}"""
+    r"""|\((['"]).*\2,\s*\)|b(['"]).*\3""",
+    re.DOTALL,
+)
+_BEGINNINGS, _ENDS = ('"', "[", "{", "array(", "('", '("', "b'", 'b"'), ('"', "]", "}", ")", "'")
 _SEVERAL = re.compile(r"""\[.*['"]\s*(?:,\s*)?['"].*\]""", re.DOTALL)  # texts in a list of Python
 
 
@@ -37,7 +42,7 @@ def written(value: Any) -> Written:
     Written(language='JSON', text='a "b"')
     """
     text = value.strip() if isinstance(value, str) else ""
-    if not text.startswith(('"', "[", "{", "array(")) or not text.endswith(('"', "]", "}", ")")):
+    if not text.startswith(_BEGINNINGS) or not text.endswith(_ENDS):
         return Written("")
     try:
         decoded = json.loads(text)
@@ -60,12 +65,12 @@ def answer_keys(row: Row, names: Names) -> list[str]:
 
 
 def is_json(rows: Iterable[Row], keys: Sequence[str], prompt: str, where: str) -> bool:
-    """Whether every answer of a file is a text in JSON.
+    """Whether every text of a file under some keys, such as its answers, is a text in JSON.
 
     Args:
-        rows: The rows of the file; they are read up to the first plain answer.
-        keys: The keys of the answers.
-        prompt: The key of the prompt, "" for none.
+        rows: The rows of the file; they are read up to the first plain text.
+        keys: The keys of the texts.
+        prompt: The key of the prompt beside answers, "" for none.
         where: The file for messages.
 
     Raises:
@@ -83,7 +88,7 @@ def is_json(rows: Iterable[Row], keys: Sequence[str], prompt: str, where: str) -
     if python:
         raise UserError(
             where,
-            found=f"answers written as Python code in every row ({python[:60]!r})",
+            found=f"texts written as Python code in every row ({python[:60]!r})",
             expected="texts, or lists of messages",
             do="write the file again from the lists, as JSON Lines, for instance with pandas: "
             "`frame.to_json(FILE, orient='records', lines=True)`",

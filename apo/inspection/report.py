@@ -17,6 +17,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -25,13 +26,14 @@ from typing import Any
 from apo.core.config import read_section
 from apo.core.errors import RowError, UserError
 from apo.core.records import Row
-from apo.datasets.columns import translate_columns
 from apo.datasets.containers import decode_containers
 from apo.datasets.file_reader import ReadOptions
 from apo.datasets.format_table import DEMONSTRATIONS
 from apo.datasets.issues import ROW_ISSUES
+from apo.datasets.nulls import needed_nulls, without_nulls
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
-from apo.datasets.recognize import Format, matching, needed_nulls, recognize, without_nulls
+from apo.datasets.recognize import Format, matching, recognize
+from apo.datasets.renaming import Renaming
 from apo.datasets.rows import file_rows
 from apo.datasets.settings import Data
 from apo.datasets.trees import is_tree
@@ -88,17 +90,17 @@ def formats_of(path: Path) -> list[Format]:
     Raises:
         UserError: The file can't be read, or no format fits.
     """
-    for located in file_rows(path, str(path)):
-        if isinstance(located.row, RowError):
-            continue
-        row = located.row
-        if path.suffix == ".parquet":
-            row = without_nulls(row, needed_nulls(row, DEMONSTRATIONS))
-        row = decode_containers(translate_columns(row), located.where, Counter())
-        if is_tree(row):
-            row = {"prompt": [], "answers": []}  # the keys of the rows that a tree becomes
-        return matching(row, DEMONSTRATIONS) or [recognize(row, DEMONSTRATIONS, located.where)]
-    return []
+    with closing(file_rows(path, str(path))) as rows:
+        readable = ((one.row, one.where) for one in rows if not isinstance(one.row, RowError))
+        row, where = next(readable, ({}, ""))
+    if not where:
+        return []
+    if path.suffix == ".parquet":
+        row = without_nulls(row, needed_nulls(row, DEMONSTRATIONS))
+    row = decode_containers(Renaming({}, DEMONSTRATIONS)(row, where), where, Counter())
+    if is_tree(row):
+        row = {"prompt": [], "answers": []}  # the keys of the rows that a tree becomes
+    return matching(row, DEMONSTRATIONS) or [recognize(row, DEMONSTRATIONS, where)]
 
 
 def records_of(
@@ -183,7 +185,7 @@ def _labels(text: str) -> list[tuple[str, str]]:
 
 def _words(text: str) -> list[str]:
     """One pair, or several in one text with quotes as in a shell, as `make inspect` has them."""
-    return [text] if text.count("=") == 1 else shlex.split(text)
+    return [text] if text.count("=") == 1 and text[0] not in "\"'" else shlex.split(text)
 
 
 def _pair(word: str, key: str, mark: str, value: str) -> tuple[str, str]:

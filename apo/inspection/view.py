@@ -63,7 +63,8 @@ def shown(report: dict[str, Any], *, is_terminal: bool) -> str:
         for column, use in report["columns"].items():
             page.fact(_clean(column)[:60], use, column=width, kind="faint" if use == "not read" else "")
     if report["records"]:
-        page.title(f"{len(report['records'])} records as they are learned")
+        count = len(report["records"])
+        page.title(f"{count} record{'s as they are' if count > 1 else ' as it is'} learned")
         for record in report["records"]:
             _record(page, record, report["file"])
     _issues(page, report)

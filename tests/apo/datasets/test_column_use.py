@@ -101,6 +101,10 @@ NAMES = [
     "inputs",
     "背景",
     "系统提示",
+    "dialogue_context",
+    "conversation_so_far",
+    "preamble",
+    "passage",
 ]
 
 
@@ -115,3 +119,55 @@ def test_column_use_names_a_part_of_the_prompt_under_another_name(tmp_path: Path
     row = ROW | {key: [["Hi", "Ho"]]}
     ((query, _),) = read(tmp_path, [row], columns={"history": key}).ranked
     assert query == "\n\nHuman: Hi\n\nAssistant: Ho\n\nHuman: Why?\n\nAssistant:"
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["Image", "img", "imgPath", "picture", "photo_url", "audio_filepath", "Video Files", "availableTools"],
+)
+def test_column_use_names_media_in_any_spelling(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UserError, match=rf"a filled column '{key}', which is not read"):
+        read(tmp_path, [ROW | {key: "a.png"}])
+    assert read(tmp_path, [ROW | {key: None}, ROW | {key: ""}]).issues == {}
+
+
+def test_column_use_names_a_second_prompt_in_another_language(tmp_path: Path) -> None:
+    row = {"问题": "Why?", "提示": "In a word.", **PAIR}
+    with pytest.raises(UserError, match="a filled column '提示', whose text is not in the record"):
+        read(tmp_path, [row])
+    assert read(tmp_path, [row | {"提示": "Why?"}]).columns == {
+        "问题": "prompt",
+        "提示": "not read",
+        "chosen": "chosen",
+        "rejected": "rejected",
+    }
+
+
+INSIDE: list[tuple[dict[str, Any], str]] = [
+    (
+        {"prompt": "Why?", "chosen": [{"role": "assistant", "content": "good", "reasoning_content": TALK}]},
+        "chosen",
+    ),
+    (
+        {"prompt": [{"role": "user", "content": "Why?", "thought": {"text": TALK}}], "chosen": "good"},
+        "prompt",
+    ),
+    ({"prompt": {"full_text": "Why?", "notes": [TALK]}, "chosen": "good"}, "prompt"),
+]
+
+
+@pytest.mark.parametrize(("row", "column"), INSIDE)
+def test_column_use_reports_much_unread_text_inside_a_column(
+    tmp_path: Path, row: dict[str, Any], column: str
+) -> None:
+    rejected = "bad" if isinstance(row["chosen"], str) else [{"role": "assistant", "content": "bad"}]
+    result = read(tmp_path, [row | {"rejected": rejected}])
+    assert result.issues == {"unread_column": 1}
+    assert f"most of it in '{column}." in result.examples[0]["found"]
+
+
+def test_column_use_counts_no_field_that_is_read(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": f" {TALK}\n"}, {"type": "text", "text": CHINESE}]
+    talk = [{"role": "user", "content": parts, "id": "7f3c"}, {"role": "assistant", "content": TALK.upper()}]
+    row = {"chosen": talk, "rejected": [talk[0], {"role": "assistant", "content": CHINESE * 2}]}
+    assert read(tmp_path, [row]).issues == {}

@@ -30,6 +30,17 @@ HISTORIES: dict[str, dict[str, Any]] = {
         "history": [["What is a fox?", "A wild dog."], ["And at night?", "good"]]
     },
     "Chinese": {"历史": [["What is a fox?", "A wild dog."]]},
+    "pairs of a Chinese role and text": {"history": [["用户", "What is a fox?"], ["助手", "A wild dog."]]},
+    "texts with Spanish roles": {"history": ["Usuario: What is a fox?", "Asistente: A wild dog."]},
+    "messages with Japanese roles": {
+        "history": [
+            {"role": "ユーザー", "content": "What is a fox?"},
+            {"role": "アシスタント", "content": "A wild dog."},
+        ]
+    },
+    "texts with Q and A": {"history": ["Q: What is a fox?", "A: A wild dog."]},
+    "pairs of Q and A with text": {"history": [["Q", "What is a fox?"], ["A", "A wild dog."]]},
+    "records with capital names": {"history": [{"User": "What is a fox?", "Bot": "A wild dog."}]},
 }
 
 
@@ -167,3 +178,48 @@ def test_context_of_whole_dialogues_is_read(tmp_path: Path) -> None:
     assert read(tmp_path, [row]).ranked == [(f"Be brief.{FOX}{WHY}", "good > bad")]
     whole = {side: f"Be brief.{FOX}{text}" for side, text in DIALOGUES.items()}
     assert read(tmp_path, [row | whole]).ranked == [(f"Be brief.{FOX}{WHY}", "good > bad")]
+
+
+@pytest.mark.parametrize("turn", [{"speaking": "me", "words": "Hi"}, {"q": "Hi"}, ["Hi", "Ho", "Hi"]])
+def test_a_turn_of_no_known_form_is_shown_as_it_is(tmp_path: Path, turn: object) -> None:
+    shown = r"\['Hi', 'Ho', 'Hi'\]" if isinstance(turn, list) else rf"\{{'{next(iter(turn))}': '.*'\}}"
+    with pytest.raises(UserError, match=rf"found {shown} in 'history'.*questions with their answers"):
+        read(tmp_path, [ROW | {"history": [turn]}])
+
+
+def test_a_prompt_may_be_a_record_with_messages(tmp_path: Path) -> None:
+    asked_ = [*TURNS, {"role": "user", "content": "And at night?"}]
+    row = {
+        "input": {"messages": asked_, "tools": [], "parallel_tool_calls": True},
+        "preferred_output": [{"role": "assistant", "content": "good"}],
+        "non_preferred_output": [{"role": "assistant", "content": "bad"}],
+    }
+    for one in (row, {"prompt": row["input"], **PAIR}, {"question": {"messages": asked_}, **PAIR}):
+        assert read(tmp_path, [one]).ranked == [(NIGHT, "good > bad")]
+    with pytest.raises(UserError, match="'tools' in 'input'"):
+        read(tmp_path, [row | {"input": {"messages": asked_, "tools": [{"name": "f"}]}}])
+
+
+@pytest.mark.parametrize("column", ["conversation", "history", "dialogue", "对话"])
+def test_a_conversation_that_holds_the_prompt_is_named(tmp_path: Path, column: str) -> None:
+    row = {column: [*TURNS, {"role": "user", "content": "And at night?"}], **PAIR}
+    with pytest.raises(UserError, match=f"map `prompt: {column}` under data.files.columns.comparisons"):
+        read(tmp_path, [row])
+    assert read(tmp_path, [row], columns={"prompt": column}).ranked == [(NIGHT, "good > bad")]
+
+
+@pytest.mark.parametrize("blank", ["nan", "NaN", "None", "null", " "])
+def test_a_cell_without_a_value_is_no_context(tmp_path: Path, blank: str) -> None:
+    row = {"instruction": "Why?", "input": blank, "system": blank, "history": blank, "image": blank, **PAIR}
+    lines = [",".join(row), ",".join(row.values())]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    result = read(tmp_path / "x.csv")
+    assert (result.ranked, result.issues) == ([(WHY, "good > bad")], {})
+    mapped = read(tmp_path / "x.csv", columns={"prompt": "instruction"})
+    assert (mapped.ranked, mapped.issues) == ([(WHY, "good > bad")], {})
+    ((query, _),) = read(tmp_path, [{"instruction": "Translate.", "input": "nan", **PAIR}]).ranked
+    assert query == "\n\nHuman: Translate.\n\nnan\n\nAssistant:"
+
+
+def test_a_medium_that_is_false_is_none(tmp_path: Path) -> None:
+    assert read(tmp_path, [{"prompt": "Why?", "image": False, "images": 0, **PAIR}]).issues == {}

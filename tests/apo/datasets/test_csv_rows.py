@@ -11,6 +11,7 @@ DAMAGED = {
     "a.csv": (b'prompt,chosen,rejected\nWhy?,"good,bad\n', "no row of a table"),
     "b.csv": (b"prompt,chosen,chosen\n1,2,3\n", "the column 'chosen' twice"),
     "c.csv": (b"prompt,chosen,rejected\nWhy?,good\n", "found 2 values"),
+    "g.csv": (b"# by me\nprompt,chosen,rejected\n1,2,3\n", r"of the first line \(# by me\)"),
     "d.csv": (b"prompt,chosen,rejected\n\xfc,a,b\n", "not UTF-8"),
     "e.csv": (b"prompt,chosen,rejected\n", "no rows"),
     "f.csv": (b"prompt,,chosen,rejected\n1,2,3,4\n", "a column without a name"),
@@ -49,8 +50,24 @@ def test_table_rows_reads_the_index_that_pandas_writes(tmp_path: Path, first: st
     assert result.columns[name] == "not read"
 
 
-@pytest.mark.parametrize("mark", [";", "\t"])
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
 def test_table_rows_finds_the_delimiter_beside_a_comma_in_quotes(tmp_path: Path, mark: str) -> None:
     lines = [["prompt", "chosen", "rejected", '"note, or tag"'], ["Why?", "good", "bad", "x"]]
     (tmp_path / "x.csv").write_text("".join(mark.join(line) + "\n" for line in lines))
     assert read(tmp_path / "x.csv").ranked == [(WHY, "good > bad")]
+
+
+@pytest.mark.parametrize("before", ["sep=;\r\n", "\n\n", "SEP=;\n \n"])
+def test_table_rows_begins_at_the_first_line_with_names(tmp_path: Path, before: str) -> None:
+    (tmp_path / "x.csv").write_text(f"{before}prompt;chosen;rejected\nWhy?;good;bad\n")
+    assert read(tmp_path / "x.csv").ranked == [(WHY, "good > bad")]
+
+
+def test_messages_call_a_cell_a_text(tmp_path: Path) -> None:
+    for name, head, row in (
+        ("a", "prompt,response_a,response_b,winner", "Why?,a,b,left"),
+        ("b", "prompt,history,chosen,rejected", "Why?,x,a,b"),
+    ):
+        (tmp_path / f"{name}.csv").write_text(f"{head}\n{row}\n")
+        with pytest.raises(UserError, match=r"found str '(left|x)' in"):
+            read(tmp_path / f"{name}.csv")

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from apo.core.dialogue import query_id_of
-from apo.datasets.readers import read_comparisons
-from tests.helpers.reading import FORMATS, WHY, read_by, write
+from apo.core.errors import UserError
+from apo.datasets.readers import read_comparisons, read_samples
+from tests.helpers.reading import FORMATS, WHY, read, read_by, write
 
 WANTED = {
     "query_id": query_id_of(WHY),
@@ -72,3 +73,15 @@ def test_joined_texts_wrap_a_plain_query_once_per_comparison(tmp_path: Path) -> 
     rows, counts, _ = read_by(read_comparisons, path)
     assert rows == [WANTED]
     assert counts["wrapped_queries"] == 1
+
+
+def test_samples_may_be_records_with_a_text_and_a_grade(tmp_path: Path) -> None:
+    graded = [{"text": "a", "score": 1}, {"text": "b", "score": "2.5"}]
+    ranked = [{"answer": "a", "rank": 2}, {"answer": "b", "rank": 1}]
+    rows = [{"query_id": "7", "query": "Why?", "samples": entries} for entries in (graded, ranked)]
+    first, second = read(tmp_path, rows, read_samples).records
+    assert (first["query_id"], first["samples"], first["source_rewards"]) == ("7", ["a", "b"], [1.0, 2.5])
+    assert (second["samples"], second["source_rewards"]) == (["a", "b"], [-2.0, -1.0])
+    for entries in ([{"text": "a"}], ["a", {"text": "b", "score": 1}], [{"body": "a", "score": 1}]):
+        with pytest.raises(UserError, match=r"an entry with .* in 'samples'"):
+            read(tmp_path, [{"query": "Why?", "samples": entries}], read_samples)

@@ -1,4 +1,4 @@
-"""apo/datasets/recognize.py and file_reader.py: nulls in parquet files, whose rows have every column."""
+"""apo/datasets/nulls.py: nulls in parquet files, whose rows have every column."""
 
 from pathlib import Path
 from typing import Any
@@ -49,3 +49,27 @@ def test_file_reader_leaves_out_nulls_that_no_format_needs(tmp_path: Path) -> No
     assert read(parquet(tmp_path, talks)).ranked == [(WHY, "good > bad")]
     two = {"prompt": "Why?", "question": None, **PAIR}
     assert len(read(parquet(tmp_path, two, {**two, "question": "Why?"})).records) == 2
+
+
+FOREIGN: list[tuple[dict[str, Any], str]] = [
+    ({"Frage": "Why?", "response_a": "good", "response_b": "bad", "winner": "a"}, "winner"),
+    ({"质问": "x", "问题": "Why?", "Response A": "good", "Response B": "bad", "Winner": "a"}, "Winner"),
+]
+
+
+@pytest.mark.parametrize(("row", "label"), FOREIGN)
+def test_needed_nulls_knows_columns_in_other_languages(
+    tmp_path: Path, row: dict[str, Any], label: str
+) -> None:
+    result = read(parquet(tmp_path, {**row, label: None}, row))
+    assert (result.ranked, result.issues) == ([(WHY, "good > bad")], {"no_preference": 1})
+
+
+@pytest.mark.parametrize(
+    "row", [{"Prompt": "Why?", **PAIR}, {"prompt": "Why?", "win": "good", "lose": "bad"}]
+)
+def test_needed_nulls_names_a_null_text_under_another_name(tmp_path: Path, row: dict[str, Any]) -> None:
+    path = parquet(tmp_path, {**row, [*row][-2]: None}, row)
+    with pytest.raises(UserError, match="null in 'chosen'"):
+        read(path)
+    assert read(path, actions={"not_text": "drop"}).ranked == [(WHY, "good > bad")]

@@ -30,7 +30,6 @@ REFUSED: dict[str, tuple[Row, str]] = {
     "the same as messages": (KTO | {"prompt": asked("x")[:1], "completion": asked("x")[1:]}, "as KTO takes"),
     "PKU-Alignment/BeaverTails": ({"prompt": "Why?", "response": "x", "is_safe": False}, "as KTO takes them"),
     "rows in an object": ({"data": [{"prompt": "Why?", **PAIR}]}, "all rows under 'data'"),
-    "other letters": ({"Prompt": "Why?", "Chosen": "a", "Rejected": "b"}, "'prompt': keys are compared"),
     "TRL, implicit": (PAIR, "text that is no dialogue"),
     "a number for a letter": (SIDES | {"winner": 1}, "a number of the better one, or its letter"),
     "an index for a number": (
@@ -114,3 +113,12 @@ def test_recognize_lists_possible_formats_and_takes_the_named_one(tmp_path: Path
 def test_recognize_takes_a_named_format_with_keys_of_another(tmp_path: Path) -> None:
     row = {"question": "a template", "chosen": f"{TALK} good", "rejected": f"{TALK} bad"}
     assert read(tmp_path, [row], format="dialogues").records[0]["query"] == TALK
+
+
+@pytest.mark.parametrize(
+    ("reader", "kind"),
+    [(read_comparisons, "comparisons"), (read_golden, "golden"), (read_samples, "samples")],
+)
+def test_recognize_names_the_parameter_of_the_kind(tmp_path: Path, reader: Any, kind: str) -> None:
+    with pytest.raises(UserError, match=rf"map columns under data\.files\.columns\.{kind} \(data\.hub"):
+        read(tmp_path, [{"problem": "Why?", "solution": "So"}], reader)

@@ -26,6 +26,12 @@ TURNS = [
     "<|user|>\nThanks",
     "<|prompter|>Thanks",
     "<\uff5cUser\uff5c>Thanks",
+    "<|endoftext|>Human: Thanks",
+    "</s>\nUSER: Thanks",
+    "\n<human>: Thanks",
+    "\n[|Human|] Thanks",
+    "\n\nUtente: Grazie",
+    "\n\nNutzer: Danke",
 ]
 ANSWERS = [
     "The user: root is meant.",
@@ -33,6 +39,7 @@ ANSWERS = [
     "1. Rights\nHuman rights are for all",
     "user stories\n\nUsers want less",
     "### Instructions\nMix it.",
+    "Use <user>:<password>@host, and tags like <human> or [|x|].",
     "Press USER: it is the left key.",
     "### Response\nThe instruction was clear.",
     "",

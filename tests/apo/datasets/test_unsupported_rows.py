@@ -1,12 +1,14 @@
 """apo/datasets/unsupported_rows.py and rows.py: a file of no format is told as what it is."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from apo.core.errors import UserError
+from apo.datasets.readers import read_samples
 from tests.helpers.reading import PAIR, WHY, read
 
 ROWS = [{"prompt": f"Why {n}?", **PAIR} for n in range(3)]
@@ -76,6 +78,28 @@ def test_explain_unsupported_says_how_an_ordered_list_is_read(tmp_path: Path, ke
     assert read(tmp_path, [row], columns=columns).ranked == [(WHY, "good > bad")]
 
 
+@pytest.mark.parametrize("key", ["responses", "outputs", "answers", "completions"])
+@pytest.mark.parametrize(
+    ("column", "values", "name"),
+    [("ranking", [2, 1], "ranks"), ("reward", [0.1, 0.7], "scores"), ("labels", [0, 1], "scores")],
+)
+def test_explain_unsupported_says_how_a_list_beside_numbers_is_read(
+    tmp_path: Path, key: str, column: str, values: list[float], name: str
+) -> None:
+    row = {"question": "Why?", key: ["bad", "good"], column: values}
+    with pytest.raises(UserError, match=rf"map `responses: {key}` with .*`{name}: {column}` where the"):
+        read(tmp_path, [row])
+    columns = {"responses": key, name: column}
+    assert read(tmp_path, [row], columns=columns).ranked == [(WHY, "good > bad")]
+    message = rf"as samples, map `query: question`, `samples: {key}`, `{name}: {column}` under"
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, [row], read_samples)
+    columns = {"query": "question", "samples": key, name: column}
+    (record,) = read(tmp_path, [row], read_samples, columns=columns).records
+    rewards = [-value for value in values] if name == "ranks" else values
+    assert (record["samples"], record["source_rewards"]) == (["bad", "good"], rewards)
+
+
 VERDICTS: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"winner": "B"}, {"response_a": "outputs.0", "response_b": "outputs.1", "winner": "winner"}),
     ({"chosen_index": 1}, {"response_0": "outputs.0", "response_1": "outputs.1", "better": "chosen_index"}),
@@ -115,6 +139,22 @@ WHOLE_FILES: dict[str, tuple[dict[str, Any], str]] = {
         {"columns": [*ROWS[0]], "index": [0, 1, 2], "data": [[*row.values()] for row in ROWS]},
         "columns of the whole file, with all values under 'data'.*orient='records'",
     ),
+    "lists of conversations": (
+        {side: [[{"role": "user", "content": "Why?"}]] * 3 for side in PAIR},
+        "columns of the whole file, each with a list",
+    ),
+    "the server of the hub": (
+        {"features": [], "rows": [{"row_idx": n, "row": row} for n, row in enumerate(ROWS)]},
+        r"""jq -c '\.\["rows"\]\[\] \| del\(\.\["row"\]\) \+ \.\["row"\]' FILE""",
+    ),
+    "splits in a record": (
+        {"data": {"train": ROWS}, "version": 1},
+        r"""\+ \.\["data"\] \| \.\["train"\]\[\]'""",
+    ),
+    "a row in a record": (
+        {"row_idx": 0, "row": ROWS[0]},
+        r"""jq -c 'del\(\.\["row"\]\) \+ \.\["row"\]' FILE""",
+    ),
     "lists": (COLUMNS, "columns of the whole file, each with a list.*orient='records'"),
 }
 
@@ -136,4 +176,11 @@ def test_explain_columns_leaves_lists_of_answers(tmp_path: Path) -> None:
 def test_explain_unsupported_leaves_a_cut_off_line_as_that(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(json.dumps(ROWS[0]) + "\n" + json.dumps(ROWS[1])[:-9])
     with pytest.raises(UserError, match=r"x\.jsonl:2: found a line that is not JSON.*cut off"):
+        read(tmp_path / "x.jsonl")
+
+
+@pytest.mark.parametrize(("value", "jq_filter"), [(ROWS[0], "fromjson"), (ROWS, "fromjson[]")])
+def test_a_row_in_a_text_is_named_with_what_decodes_it(tmp_path: Path, value: Any, jq_filter: str) -> None:
+    (tmp_path / "x.jsonl").write_text(json.dumps(json.dumps(value)) + "\n")
+    with pytest.raises(UserError, match=rf"JSON in a text .*jq -c '{re.escape(jq_filter)}' FILE"):
         read(tmp_path / "x.jsonl")

@@ -213,3 +213,11 @@ def test_label_meanings_take_null_from_yaml(tmp_path: Path) -> None:
     rows = [LETTERED | {"winner": value} for value in (1, None, 0)]
     result = read(tmp_path, rows, labels=files.labels)
     assert (len(result.records), result.issues) == (2, {"no_preference": 1})
+
+
+@pytest.mark.parametrize("label", [[1, 0], {"a": 1, "b": 0}, ["a"]])
+def test_a_label_that_is_no_single_value_is_not_for_the_labels(tmp_path: Path, label: object) -> None:
+    row = {"prompt": "Why?", "response_a": "good", "response_b": "bad", "winner": label}
+    with pytest.raises(UserError, match="write a, b or tie in the rows") as error:
+        read(tmp_path, [row])
+    assert "data.files.labels" not in str(error.value)

@@ -161,6 +161,7 @@ def test_inspect_takes_columns_and_labels(tmp_path: Path) -> None:
     [
         ["A>B=1", "B>A=2", "A=B=tie", "-1=1", "A is better=1"],
         ["A>B=1 B>A=2 A=B=tie -1=1 'A is better=1'"],
+        ["A>B=1", "B>A=2", "A=B=tie", "-1=1", "'A is better=1'"],
     ],
 )
 def test_main_takes_labels_with_signs_and_blanks(
