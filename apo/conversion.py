@@ -9,7 +9,7 @@ from typing import Literal
 from apo.core.config import Section
 from apo.core.dialogue import cut_runaway
 from apo.core.errors import UserError
-from apo.core.records import Row, decoded, parse_row, read_placed_rows
+from apo.core.records import Row, decoded, parse_row, read_placed_rows, unseen_id
 
 
 class Convert(Section):
@@ -117,7 +117,7 @@ def convert(
     seen: set[str] = set()
     for number, row in enumerate(sample_rows, start=1):
         location = f"{source}:{number}"
-        query_id = _unseen_id(row, seen, location=location)
+        query_id = unseen_id(row, seen, where=location)
         golden = golden_by_id.get(query_id, "")
         _check_golden(golden, query_id, location=location)
         samples = _checked_samples(row, num_samples, short_samples, location=location)
@@ -140,19 +140,6 @@ def convert(
             "type": "apo",
         }
     counts["golden_unused"] += len(golden_by_id.keys() - seen)
-
-
-def _unseen_id(row: Row, seen: set[str], *, location: str) -> str:
-    query_id = str(row["query_id"])
-    if query_id in seen:
-        raise UserError(
-            location,
-            found=f"the repeated query_id {query_id!r}",
-            expected="one row per query",
-            do="put all samples of a query into one row",
-        )
-    seen.add(query_id)
-    return query_id
 
 
 def _check_golden(golden: str, query_id: str, *, location: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from apo.core.config import Section
 from apo.core.dialogue import cut_runaway
 from apo.core.errors import UserError
-from apo.core.records import Row, is_finite_number
+from apo.core.records import Row, is_finite_number, unseen_id
 
 
 class Rjs(Section):
@@ -94,7 +94,7 @@ def select(
     seen: set[str] = set()
     for number, row in enumerate(sample_rows, start=1):
         location = f"{samples_source}:{number}"
-        _check_unseen(str(row["query_id"]), seen, location=location)
+        unseen_id(row, seen, where=location)
         samples, rewards = _candidates(row, lookup, include_extra, location=location)
         if "source_rewards" in row or use_source_rewards:
             source_rewards = _source_rewards(row, samples, location=location)
@@ -211,20 +211,7 @@ class _RewardLookup:
 
     def _read(self) -> Iterator[tuple[str, int, Row]]:
         for number, row in self._rows:
-            query_id = str(row["query_id"])
-            _check_unseen(query_id, self._seen, location=f"{self.source}:{number}")
-            yield query_id, number, row
-
-
-def _check_unseen(query_id: str, seen: set[str], *, location: str) -> None:
-    if query_id in seen:
-        raise UserError(
-            location,
-            found=f"the repeated query_id {query_id!r}",
-            expected="one row per query",
-            do="check whether two files were joined, and make this one again",
-        )
-    seen.add(query_id)
+            yield unseen_id(row, self._seen, where=f"{self.source}:{number}"), number, row
 
 
 def _candidates(

@@ -22,7 +22,8 @@ from benchmarks.data import SIZES, TOKENIZER_TEXTS, made_up_texts, prepare, read
 from benchmarks.flops import needed
 from benchmarks.jobs import SEED
 from benchmarks.measure import Plan, measure
-from benchmarks.report import README, RESULTS, job_results, machine_facts, put_into, table
+from benchmarks.pages import write_between
+from benchmarks.report import BEGIN, END, README, RESULTS, job_results, machine_facts, table
 
 PROGRESS = "{percentage:3.0f} %, {elapsed} gone, {remaining} left{postfix}"
 
@@ -79,7 +80,7 @@ def main(source: Path | None, *, quick: bool, only: list[str]) -> None:
     print(table(results))
     if not (quick or only):
         RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        README.write_text(put_into(README.read_text(encoding="utf-8"), table(results)), encoding="utf-8")
+        write_between(README, BEGIN, END, table(results))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from apo.model.encoding import ResponseSet
 from apo.training.ranked_responses import RankedResponses
 from apo.training.settings import Lora
 from benchmarks.data import MAX_LENGTH, SIZES, TOKENIZER_TEXTS, made_up_texts, prepare, read_texts
-from benchmarks.jobs import SEED, load_items
+from benchmarks.jobs import OPTIMIZER, SEED, load_items
 from benchmarks.ours import NoCheckpoints
 
 QUERIES = 16
@@ -36,16 +36,8 @@ SETTINGS = Align(
     rank_weight=1.0,
     sft_weight=1.0,
     max_length=MAX_LENGTH,
-    optimizer="adamw",
-    dtype="float32",
-    lr=1.0e-6,
-    beta2=0.999,
-    epochs=1,
     batch_size=QUERIES,
-    warmup_steps=0,
-    schedule="constant",
-    weight_decay=0.0,
-    max_grad_norm=1.0,
+    **OPTIMIZER,
 )
 
 

@@ -25,13 +25,11 @@ from apo.model.encoders import reward_encoder
 from apo.model.encoding import ResponseSet
 from apo.model.reward_model import RewardModel
 from apo.model.settings import Model
-from apo.reward.train import train_reward_model
 from apo.scoring.rewards import rewards_of
-from apo.training.ranked_responses import RankedResponses
 from benchmarks.data import READING, VOCAB_SIZE, made_up, texts_of, with_others
 from benchmarks.flops import reward_flops
 from benchmarks.jobs import SEED, Training, adamw, padded, update
-from benchmarks.ours import NoCheckpoints
+from benchmarks.ours import optimizer_steps
 from benchmarks.plain import by_length
 from benchmarks.sampling import SETTINGS, prompt_ids, sample_tokens
 
@@ -125,19 +123,11 @@ def matmul(bench: Bench) -> Result:
     return {"flops": 20 * 2 * side**3 / bench.timed(lambda: [left @ right for _ in range(20)])["seconds"]}
 
 
-def train(model: RewardModel, job: Training, **options: Any) -> None:
-    """`train_reward_model` on the items of a job, without checkpoints unless `options` has some."""
-    scores = [1.0] + [0.0] * (len(job.items[0].responses) - 1)
-    data = [RankedResponses(item, scores, is_adversarial=job.is_apo) for item in job.items]
-    options = {"checkpoints": NoCheckpoints()} | options
-    train_reward_model(model, data, job.settings, coeff=job.weight, seed=SEED, desc="", **options)
-
-
 def training(bench: Bench, *, rows: int, responses: int, shape: str = "1B", repeats: int = 3) -> Result:
     """Pairs, or golden > samples, by `train_reward_model`."""
     job = Training(bench.items(rows, responses), responses > 2)
     model = bench.reward_model(shape)
-    measured = bench.timed(lambda: train(model, job), repeats=repeats)
+    measured = bench.timed(lambda: optimizer_steps(model, job), repeats=repeats)
     return measured | counted(bench.config(shape), job.items, times=3)
 
 

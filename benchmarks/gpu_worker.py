@@ -25,9 +25,10 @@ from apo.model.checkpoint import save_language_model
 from apo.model.reward_model import RewardModel
 from apo.sampling.vllm_backend import Engine, requests
 from apo.training.checkpointing import Checkpoints
-from benchmarks.gpu_jobs import Bench, Result, counted, train, with_tokens
+from benchmarks.gpu_jobs import Bench, Result, counted, with_tokens
 from benchmarks.gpu_processes import message
 from benchmarks.jobs import COMPARISONS, SEED, Training
+from benchmarks.ours import optimizer_steps
 from benchmarks.sampling import SETTINGS, prompt_ids
 
 ROWS = 512  # comparisons of a training
@@ -59,7 +60,7 @@ def flex_training(bench: Bench) -> Result:
         raise ValueError(f"rewards by FlexAttention differ from those by SDPA: {result}")
     if bench.device.type == "cpu":
         return result | {"not_measured": "FlexAttention has no backward pass on a CPU: it needs a GPU"}
-    result |= bench.timed(lambda: train(model, job))
+    result |= bench.timed(lambda: optimizer_steps(model, job))
     return result | counted(bench.config("1B"), job.items, times=3)
 
 
@@ -101,7 +102,7 @@ def zero3_training(bench: Bench) -> Result:
         os.environ["DVC_ROOT"] = folder
         with Checkpoints("gpu", "small").lock() as checkpoints:
             model = bench.reward_model("tiny").cpu()
-            train(model, small, checkpoints=checkpoints)
+            optimizer_steps(model, small, checkpoints=checkpoints)
             assert checkpoints.curve()[-1]["step"] == len(small.steps())
     rows = STEPS * COMPARISONS * (12 if bench.tiny else 1)  # more than one step, also if tiny
     job = Training(bench.items(rows, 2), is_apo=False)
@@ -119,7 +120,7 @@ def zero3_training(bench: Bench) -> Result:
         return {}
 
     with contextlib.suppress(_LastStep):
-        train(model, job, eval_fn=end_of_step, eval_steps=1)
+        optimizer_steps(model, job, eval_fn=end_of_step, eval_steps=1)
     timed_items = [item for items in job.steps()[1:] for item in items]
     return {
         "seconds": ends[-1] - ends[0],

@@ -17,13 +17,12 @@ from apo.model import runtime
 from apo.model.checkpoint import start_reward_model
 from apo.model.encoding import ResponseSet
 from apo.model.settings import Model
-from apo.reward.train import train_reward_model
 from apo.training.checkpointing import Checkpoints
 from apo.training.lora import add_adapters
-from apo.training.ranked_responses import RankedResponses
 from apo.training.settings import Lora
 from benchmarks.data import READING
 from benchmarks.jobs import SEED, Training
+from benchmarks.ours import optimizer_steps
 
 NAME = "memory"
 STEPS, COMPARISONS = 1, 64
@@ -85,14 +84,7 @@ def train(folder: Path, key: str, rank: int) -> dict[str, int]:
         model = start_reward_model(folder / "backbone", Model(**READING), seed=SEED)
         add_adapters(model.classifier, lora, seed=SEED, where="lora")
         with Checkpoints(NAME, key).lock() as checkpoints:
-            train_reward_model(
-                model,
-                [RankedResponses(item, [1.0, 0.0]) for item in training.items],
-                training.settings,
-                seed=SEED,
-                desc=NAME,
-                checkpoints=checkpoints,
-            )
+            optimizer_steps(model, training, desc=NAME, checkpoints=checkpoints)
     return memory.peak
 
 

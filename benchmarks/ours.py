@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from apo.model import runtime
+from apo.model.reward_model import RewardModel
 from apo.reward.train import train_reward_model
 from apo.scoring.rewards import rewards_of
 from apo.training.checkpointing import Checkpoints
@@ -31,26 +32,24 @@ class NoCheckpoints(Checkpoints):
         return False
 
 
+def optimizer_steps(model: RewardModel, job: Training, **options: Any) -> list[dict[str, float]]:
+    """`train_reward_model` on the items of a job, without checkpoints unless `options` has some."""
+    data = [
+        RankedResponses(item, [1.0] + [0.0] * (len(item.responses) - 1), is_adversarial=job.is_apo)
+        for item in job.items
+    ]
+    options = {"desc": "", "checkpoints": NoCheckpoints(), **options}
+    return train_reward_model(model, data, job.settings, coeff=job.weight, seed=SEED, **options)
+
+
 def train(folder: Path, job: str, rows: int) -> Callable[[], float]:
     """A function that trains and returns the mean loss of its steps."""
     runtime.set_up()
     training = Training(load_items(folder, job, rows), job == "train_apo")
     model = load_reward_model(folder)
-    data = [
-        RankedResponses(item, [1.0] + [0.0] * (len(item.responses) - 1), is_adversarial=training.is_apo)
-        for item in training.items
-    ]
 
     def run() -> float:
-        curve = train_reward_model(
-            model,
-            data,
-            training.settings,
-            coeff=training.weight,
-            seed=SEED,
-            desc="",
-            checkpoints=NoCheckpoints(),
-        )
+        curve = optimizer_steps(model, training)
         return sum(row["loss"] for row in curve) / len(curve)
 
     return run

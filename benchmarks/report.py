@@ -9,7 +9,6 @@ from statistics import median
 from typing import Any
 
 from benchmarks.measure import Measured, Plan
-from benchmarks.pages import put_between
 from benchmarks.ways import WAYS
 
 README = Path(__file__).with_name("README.md")
@@ -132,11 +131,6 @@ def _task(result: Mapping[str, Any]) -> str:
 
 def _jobs(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     return (result for result in results.values() if isinstance(result, dict) and "job" in result)
-
-
-def put_into(readme: str, text: str) -> str:
-    """The README with the text between the markers."""
-    return put_between(readme, BEGIN, END, text)
 
 
 def _round(number: float) -> float:

@@ -12,8 +12,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from apo.chunks.resumable import open_chunks
-from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
 from apo.core.records import read_rows, write_json, write_parts
 from apo.core.stage import run
@@ -24,8 +22,7 @@ from apo.evaluation.settings import Evaluate
 from apo.model import runtime
 from apo.model.checkpoint import load_language_model, load_reward_model, load_tokenizer
 from apo.model.limits import check_same_tokens
-from apo.sampling.backends import cache_key_settings, respond
-from apo.sampling.prompts import encode_prompts, sampling_encoder
+from apo.sampling.backends import draw_samples
 from apo.sampling.samples import counted, drawn_rows
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import check_vllm
@@ -50,26 +47,21 @@ def main(
     seed, device = read_seed(params), runtime.set_up()
     known = bool(json.loads(truth.read_text(encoding="utf-8")))
     asked = subsample(read_rows(queries), max_queries=sampling.max_queries, seed=seed)
-    key = fingerprint([sampling, seed, cache_key_settings(sampling)], [llm, queries])
     counts: Counter[str] = Counter()
-    encoder = sampling_encoder(llm, sampling)
-    prompts = encode_prompts(encoder, asked, counts, where=str(queries))
-    asked = [prompt.row for prompt in prompts]
-    with open_chunks(f"answer_{name}", key) as chunks:
-        responses = respond(
-            llm,
-            encoder,
-            prompts,
-            sampling,
-            seed=seed,
-            device=device,
-            desc=f"answers of {name}",
-            counts=counts,
-            chunks=chunks,
-        )
+    encoder, prompts, responses = draw_samples(
+        f"answer_{name}",
+        llm,
+        asked,
+        sampling,
+        source=queries,
+        seed=seed,
+        device=device,
+        desc=f"answers of {name}",
+        counts=counts,
+    )
     arms = {name: list(counted(drawn_rows(encoder, prompts, responses), origin=name, counts=counts))}
     if golden:
-        arms |= golden_as_samples(asked, read_rows(golden), name="golden")
+        arms |= golden_as_samples((prompt.row for prompt in prompts), read_rows(golden), name="golden")
     if actor:
         check_same_tokens(encoder.tokenizer, load_tokenizer(actor), where=str(llm), other=str(actor))
         model, first = (load_language_model(one).to(device).eval() for one in (llm, actor))

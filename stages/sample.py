@@ -8,15 +8,12 @@ Metrics: responses, cuts, blanks, length. Paper, section 4.1.
 from collections import Counter
 from pathlib import Path
 
-from apo.chunks.resumable import open_chunks
-from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
 from apo.core.records import read_rows, write_json, write_rows
 from apo.core.stage import run
 from apo.core.subset import subsample
 from apo.model import runtime
-from apo.sampling.backends import cache_key_settings, respond
-from apo.sampling.prompts import encode_prompts, sampling_encoder
+from apo.sampling.backends import draw_samples
 from apo.sampling.samples import counted, drawn_rows, from_source, refuse_later_round
 from apo.sampling.settings import Sampling
 from apo.sampling.vllm_backend import check_vllm
@@ -43,24 +40,20 @@ def main(
         check_vllm(settings)
         counts["source_samples_unused"] = sum(1 for _ in read_rows(raw))
         device = runtime.set_up()
-        # The name is that of the part: in the first round both arms ask the same model, and the second finds
-        # what the first one computed.
-        key = fingerprint([settings, seed, cache_key_settings(settings)], [llm, queries])
-        encoder = sampling_encoder(llm, settings)
-        prompts = encode_prompts(encoder, asked, counts, where=str(queries))
-        with open_chunks(f"sample_{part}", key) as chunks:
-            responses = respond(
-                llm,
-                encoder,
-                prompts,
-                settings,
-                seed=seed,
-                device=device,
-                desc=f"sample {part}",
-                counts=counts,
-                chunks=chunks,
-            )
-        rows = drawn_rows(encoder, prompts, responses)
+        drawn = draw_samples(
+            # The name is that of the part: in the first round both arms ask the same model, and the second
+            # finds what the first one computed.
+            f"sample_{part}",
+            llm,
+            asked,
+            settings,
+            source=queries,
+            seed=seed,
+            device=device,
+            desc=f"sample {part}",
+            counts=counts,
+        )
+        rows = drawn_rows(*drawn)
     write_rows(out, counted(rows, origin=settings.origin, counts=counts))
     write_json(metrics, {f"sample_{name}": dict(sorted(counts.items()))})
 

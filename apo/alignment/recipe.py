@@ -73,7 +73,6 @@ def align_model(
             outputs=outputs,
             save_extra=adapter.save if adapter else None,
         )
-        checkpoints.remove_older()
 
 
 def _nothing_to_learn(scored: Path, counts: Counter[str]) -> UserError:

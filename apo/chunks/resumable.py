@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from apo.core import distributed
-from apo.core.cache import disk_error, folder_of, locked, remove_older
+from apo.core.cache import disk_error, folder_of, locked
 
 T = TypeVar("T")
 Key = list[Any]
@@ -111,7 +111,6 @@ def open_chunks(name: str, key: str) -> Iterator[Chunks]:
             except OSError as error:
                 raise disk_error(path, error) from None
         yield Chunks(path, stream)
-        remove_older(folder)
 
 
 def _parsed(line: bytes) -> Any:

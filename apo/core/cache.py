@@ -68,6 +68,8 @@ def folder_of(name: str, key: str) -> Path:
 def locked(folder: Path) -> Iterator[None]:
     """Locks a computation. Rank 0 takes the lock, and the others wait for it.
 
+    Once the computation has finished, rank 0 removes the state of older ones of the same stage.
+
     Raises:
         UserError: Another process runs the same computation, or the folder is not writable.
     """
@@ -92,12 +94,11 @@ def locked(folder: Path) -> Iterator[None]:
             ) from None
         distributed.barrier()
         yield
+        _remove_older(folder)
 
 
-def remove_older(folder: Path) -> None:
-    """Removes the state of other computations of the same stage, except the four newest; in rank 0."""
-    if not distributed.is_main_process():
-        return
+def _remove_older(folder: Path) -> None:
+    """Removes the state of other computations of the same stage, except the four newest."""
     name = folder.name.rsplit("-", 1)[0]
     states = sorted(folder.parent.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime)
     for state in states[:-4]:

@@ -122,7 +122,7 @@ def read_value(params: Path, name: str) -> Any:
     Raises:
         UserError: The file is unreadable, or there is no such key.
     """
-    node = _document(params)
+    node = read_all(params)
     for key in name.split("."):
         if not isinstance(node, dict) or key not in node:
             raise UserError(
@@ -135,20 +135,12 @@ def read_value(params: Path, name: str) -> Any:
     return node
 
 
-def read_all(params: Path) -> dict[str, Any]:
-    """Every section of the file as plain Python, without validation; for display."""
-    sections = _document(params)
-    if not isinstance(sections, dict):
-        raise UserError(
-            str(params),
-            found="no sections",
-            expected="the committed sections",
-            do="check `git diff params.yaml`",
-        )
-    return sections
+def read_all(params: Path) -> Any:
+    """Every section of the file as plain Python, without validation.
 
-
-def _document(params: Path) -> Any:
+    Raises:
+        UserError: The file is unreadable, or no YAML.
+    """
     try:
         return YAML(typ="safe").load(params.read_text(encoding="utf-8"))
     except OSError as error:

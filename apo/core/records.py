@@ -103,6 +103,24 @@ def parse_row(line: str, *, where: str) -> Row:
     return row
 
 
+def unseen_id(row: Row, seen: set[str], *, where: str) -> str:
+    """The `query_id` of a row, which is added to those of the rows before it.
+
+    Raises:
+        UserError: One of them has it.
+    """
+    query_id = str(row["query_id"])
+    if query_id in seen:
+        raise UserError(
+            where,
+            found=f"the repeated query_id {query_id!r}",
+            expected="one row per query",
+            do="put all of a query into one row, or make the file again if two were joined",
+        )
+    seen.add(query_id)
+    return query_id
+
+
 def is_finite_number(value: Any) -> bool:
     """Whether a value is a finite number. Booleans, and integers that no float holds, are not."""
     try:

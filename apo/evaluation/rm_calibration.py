@@ -41,8 +41,8 @@ def calibrate(valid: RmEvaluation, *, bins: Sequence[int], seed: int, resamples:
             interval = ece_interval(
                 valid.chosen, valid.rejected, valid.pairs, bins=n_bins, seed=seed, resamples=resamples
             )
-            for name in ("low", "high", "by_chance"):
-                calibration[f"ece_{n_bins}_{name}"] = getattr(interval, name)
+            for name, value in interval._asdict().items():
+                calibration[f"ece_{n_bins}_{name}"] = value
     return calibration
 
 

@@ -144,4 +144,3 @@ def train_and_save(
             dtype=settings.dtype,
             outputs=outputs,
         )
-        checkpoints.remove_older()

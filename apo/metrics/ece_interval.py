@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from apo.metrics.calibration import bin_indices, both_orders, calibration_error
+from apo.metrics.calibration import bin_indices, both_orders
 from apo.metrics.pairs import margins
 from apo.metrics.statistics import bootstrap_of_sums
 
@@ -20,16 +20,14 @@ BATCH = 4_000_000  # random numbers per batch
 
 
 class EceInterval(NamedTuple):
-    """An ECE (both orders of a pair) with its interval and its value by chance, fraction 0 to 1.
+    """The interval of an ECE (both orders of a pair) and its value by chance, fraction 0 to 1.
 
     Attributes:
-        ece: The ECE of `calibration_error`.
         low, high: 95 % percentile bootstrap interval over comparisons.
         by_chance: 95 % quantile of the ECE of a perfectly calibrated model with margins of this size. It
             assumes independent pairs (too low for items of more than two responses).
     """
 
-    ece: float
     low: float
     high: float
     by_chance: float
@@ -38,7 +36,7 @@ class EceInterval(NamedTuple):
 def ece_interval(
     chosen: ArrayLike, rejected: ArrayLike, pairs: Sequence[int], *, bins: int, seed: int, resamples: int
 ) -> EceInterval:
-    """The ECE of sigma(chosen - rejected) with its interval and its value by chance.
+    """The interval of the ECE of sigma(chosen - rejected), and its value by chance.
 
     Args:
         chosen, rejected: See `apo.metrics.pairs.pair_metrics`.
@@ -49,7 +47,6 @@ def ece_interval(
         UserError: No pair, a reward that is not finite, or fewer than two comparisons with a pair.
     """
     label, probability = both_orders(chosen, rejected)
-    ece = calibration_error(label, probability, bins).ece
     # |mean p - mean label| of a bin times its fraction of all pairs = |sum of (p - label)| / number of pairs.
     bin_index = bin_indices(probability, bins)
     comparison = np.tile(np.repeat(np.arange(len(pairs)), pairs), 2)
@@ -62,9 +59,8 @@ def ece_interval(
         seed=seed,
         resamples=resamples,
     )
-    return EceInterval(
-        ece, *interval, _by_chance(chosen, rejected, bins=bins, seed=seed, resamples=resamples)
-    )
+    by_chance = _by_chance(chosen, rejected, bins=bins, seed=seed, resamples=resamples)
+    return EceInterval(*interval, by_chance)
 
 
 def _by_chance(chosen: ArrayLike, rejected: ArrayLike, *, bins: int, seed: int, resamples: int) -> float:

@@ -120,7 +120,6 @@ def _load_classifier(folder: Path, tokenizer: Any, *, needs_head: bool) -> tuple
     Raises:
         UserError: It has several labels, or `needs_head` is set and it has no head.
     """
-    check_checkpoint(folder)
     config = read_json(folder / "config.json")
     architectures = config.get("architectures") or []
     labels = len(config.get("id2label") or [0])

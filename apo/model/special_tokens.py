@@ -31,8 +31,6 @@ def text_ids(tokenizer: Any, texts: list[str], special: Mapping[str, int]) -> li
     such as a byte that serves as pad token, which has no other id. `special` is the result of
     `special_tokens`.
     """
-    if not texts:
-        return []
     special_ids = set(special.values())
     encoded = _encode(tokenizer, texts)
     for index, text in enumerate(texts):

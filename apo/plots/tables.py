@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
-from apo.core.records import Row
+from apo.core.records import Row, decoded
 from apo.metrics.statistics import wilson_interval
 
 MAX_POINTS = 100  # of a training curve
@@ -42,7 +42,7 @@ def read_tables(folder: Path) -> dict[str, Table]:
 
 
 def _read_csv(path: Path) -> Table:
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    return list(csv.DictReader(decoded(path.read_bytes(), where=str(path)).splitlines()))
 
 
 def _table(

@@ -15,7 +15,6 @@ from dvc_render.vega import VegaRenderer  # type: ignore[import-untyped]
 from apo.core.config import read_all
 from apo.plots.html_template import VEGA_LITE
 from apo.plots.tables import COLUMNS, Table, join
-from apo.report.run import Curve
 from apo.report.tables import llms
 
 REPOSITORY = Path(__file__).parents[2]
@@ -55,7 +54,7 @@ class Figure:
     svg: str
 
 
-def figures(curves: Mapping[str, Curve], metrics: Mapping[str, Any], rounds: Sequence[str]) -> list[Figure]:
+def figures(curves: Mapping[str, Table], metrics: Mapping[str, Any], rounds: Sequence[str]) -> list[Figure]:
     """Every plot that the curves and metrics allow. The bytes are deterministic."""
     plots = [scores(metrics, rounds), *dvc_plots(join_rounds(curves, rounds)), lengths(curves, rounds)]
     return [Figure(plot.name, plot.caption, _svg(plot.spec)) for plot in plots if plot]
@@ -67,7 +66,7 @@ def _svg(spec: Mapping[str, Any]) -> str:
     return svg
 
 
-def join_rounds(curves: Mapping[str, Curve], rounds: Sequence[str]) -> dict[str, Table]:
+def join_rounds(curves: Mapping[str, Table], rounds: Sequence[str]) -> dict[str, Table]:
     """The tables of `dvc plots`, as the stages `tables` and `plots` write them after the last round.
 
     If a round has no row of a table yet, the table is that of the round before.
@@ -133,7 +132,7 @@ def scores(metrics: Mapping[str, Any], rounds: Sequence[str]) -> Plot | None:
     return Plot("scores", "Language models by the testing RM, with 95 % intervals", spec)
 
 
-def lengths(curves: Mapping[str, Curve], rounds: Sequence[str]) -> Plot | None:
+def lengths(curves: Mapping[str, Table], rounds: Sequence[str]) -> Plot | None:
     """Histograms of the lengths of each RM's training data, in tokens."""
     folders = {"base_rm": "r0/train_base_rm", "test_rm": "r0/test_rm"}
     folders |= {f"apo_rm_{round}": f"{round}/train_apo_rm" for round in rounds}

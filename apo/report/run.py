@@ -1,6 +1,5 @@
 """Reads a run in the working folder: metrics, curves and transcripts of the stages that ran."""
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,9 +8,9 @@ from typing import Any
 
 from apo.core.errors import UserError
 from apo.core.records import Row, decoded, read_rows
+from apo.plots.tables import Table, read_curves
 from apo.report.transcripts import Truth, judged_answers, scored_samples, unscored_samples
 
-Curve = list[dict[str, str]]
 ARMS = ("base", "apo")
 
 
@@ -21,13 +20,13 @@ class Run:
 
     Attributes:
         metrics: The metrics files as one document, by their top-level keys.
-        curves: Rows of the CSV files by name: `r0/actor`, `r1/train_apo_rm/training`.
+        curves: Rows of the CSV files by name, see `read_curves`.
         transcripts: Rows of `apo.report.transcripts`.
         missing: Files that do not exist.
     """
 
     metrics: dict[str, Any]
-    curves: dict[str, Curve]
+    curves: dict[str, Table]
     transcripts: list[Row]
     missing: list[str]
 
@@ -38,11 +37,7 @@ def read_run(rounds: Sequence[str], root: Path = Path()) -> Run:
     Raises:
         UserError: A file is malformed.
     """
-    curves = {}
-    for round in ("r0", *rounds):
-        for file in sorted((root / "metrics/curves" / round).rglob("*.csv")):
-            name = file.relative_to(root / "metrics/curves").with_suffix("").as_posix()
-            curves[name] = list(csv.DictReader(decoded(file.read_bytes(), where=str(file)).splitlines()))
+    curves = read_curves({round: root / "metrics/curves" / round for round in ("r0", *rounds)})
     missing: list[str] = []
     transcripts = [row for round in rounds for row in _transcripts(root, round, missing)]
     return Run(read_metrics(root / "metrics", rounds), curves, transcripts, missing)

@@ -94,7 +94,6 @@ def train_rm(
         train_metrics = {**dict(sorted(counts.items())), **warmup_metrics(len(curve), settings)}
         saved = verify(model, outputs.out, comparisons[0], dtype=settings.dtype)
         _write(name, outputs, curve, check, train_metrics, saved=saved)
-        checkpoints.remove_older()
 
 
 def adopt_rm(name: str, *, start: Path, comparisons: Path, outputs: Outputs, params: Path) -> None:

@@ -93,10 +93,9 @@ def split_rows(
             and the part of the dropped row.
 
     Raises:
-        UserError: The part of a row is invalid, or a fraction is not between 0 and 1.
+        UserError: The part of a row is invalid.
     """
     fractions = {"rm_fraction": rm_fraction, "valid_fraction": valid_fraction, "test_fraction": test_fraction}
-    _check_fractions(fractions)
     compares_first_turns = shared_first_turn == "drop"
     assignment = _Assignment(rows(), seed, fractions, compares_first_turns)
     held_out = _HeldOut(assignment.queries_in("test"), assignment.queries_in("valid"), near_duplicate)
@@ -115,14 +114,6 @@ def split_rows(
                 counts[f"moved_{moved_from}_to_{part}"] += 1
             counts[f"rows_{part}"] += 1
             yield part, row
-
-
-def _check_fractions(fractions: Mapping[str, float]) -> None:
-    for name, value in fractions.items():
-        if not 0 <= value <= 1:
-            raise UserError(
-                name, found=str(value), expected="a fraction from 0 to 1", do="correct it in params.yaml"
-            )
 
 
 class _Assignment:

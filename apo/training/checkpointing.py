@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from apo.core import distributed
-from apo.core.cache import disk_error, folder_of, locked, remove_older
+from apo.core.cache import disk_error, folder_of, locked
 from apo.model import runtime
 
 SHARE = 0.02  # maximum share of the training time spent on saving
@@ -118,10 +118,6 @@ class Checkpoints:
         distributed.barrier()
         self._saved_at = time.monotonic()
         self._save_seconds = self._saved_at - start if runtime.checkpoint_seconds() else 0.0
-
-    def remove_older(self) -> None:
-        """Removes checkpoints of other trainings of the same stage; see `apo.core.cache.remove_older`."""
-        remove_older(self.folder)
 
 
 def curve_in(state: Any) -> list[dict[str, Any]]:

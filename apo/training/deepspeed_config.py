@@ -61,11 +61,6 @@ def deepspeed_config(settings: Optimizer, device: torch.device) -> dict[str, Any
     }
 
 
-def shards_weights(config: dict[str, Any] | None) -> bool:
-    """Whether the weights are sharded too (stage 3), not only optimizer states and gradients."""
-    return config is not None and config["zero_optimization"]["stage"] == 3
-
-
 def _validate(name: str, given: dict[str, Any], settings: Optimizer) -> dict[str, Any]:
     """Checks the file against the parameters; returns its section `zero_optimization`."""
     for key, reason in RESERVED.items():

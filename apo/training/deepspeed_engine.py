@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from apo.core import distributed
 from apo.training.checkpointing import Checkpoints, clone_tied, trained_state
-from apo.training.deepspeed_config import shards_weights
 from apo.training.engines import LossOf, ShardedEngine
 from apo.training.sharding import shard_weights
 
@@ -38,7 +37,9 @@ class DeepSpeedEngine(ShardedEngine):
         super().__init__(
             model, loss_of, [optimizer], max_grad_norm=config["gradient_clipping"], device=device
         )
-        self._config, self._item, self._shards_weights = config, item, shards_weights(config)
+        self._config, self._item = config, item
+        # Stage 3 shards the weights too, not only optimizer states and gradients.
+        self._shards_weights = config["zero_optimization"]["stage"] == 3
         self.run_info = {"engine": "deepspeed", "processes": self._world, "deepspeed": config}
 
     def resume(self, checkpoints: Checkpoints) -> list[dict[str, Any]]:

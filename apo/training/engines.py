@@ -109,24 +109,13 @@ class Engine(ABC):
 class DDPEngine(Engine):
     """Every process holds the full model; DistributedDataParallel sums the gradients."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        loss_of: LossOf,
-        optimizers: Sequence[torch.optim.Optimizer],
-        *,
-        max_grad_norm: float,
-        device: torch.device,
-    ) -> None:
-        super().__init__(model, loss_of, optimizers, max_grad_norm=max_grad_norm, device=device)
+    def resume(self, checkpoints: Checkpoints) -> list[dict[str, Any]]:
+        """Several processes wrap the model; then every process reads the checkpoint."""
         if self._world > 1:
             self.run_info = {"engine": "ddp", "processes": self._world}
             self._module = DistributedDataParallel(
                 self._module, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
-
-    def resume(self, checkpoints: Checkpoints) -> list[dict[str, Any]]:
-        """Every process reads the checkpoint."""
         return checkpoints.restore(self._model, self._optimizers)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.measure import Measured, Plan
-from benchmarks.report import BEGIN, END, job_results, put_into, table
+from benchmarks.report import job_results, table
 from benchmarks.ways import WAYS
 
 
@@ -33,14 +33,6 @@ def test_job_results_of_sampling_are_per_token() -> None:
     assert results["vs_plain"] == 2.0
     assert results["vs_in_seconds"] == {"plain": 3.0}
     assert "matmul_fraction" not in results
-
-
-def test_put_into_replaces_the_table_before() -> None:
-    readme = f"# Title\n\n{BEGIN}old\n{END}\nafter\n"
-    once = put_into(readme, "| new |\n")
-    assert "old" not in once
-    assert once.startswith("# Title") and once.endswith("\nafter\n")
-    assert put_into(once, "| new |\n") == once
 
 
 def test_table_has_a_row_for_every_implementation() -> None:

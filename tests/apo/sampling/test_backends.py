@@ -11,7 +11,8 @@ import pytest
 from apo.chunks.resumable import open_chunks
 from apo.core.errors import UserError
 from apo.model import runtime, vllm_engine
-from apo.sampling.backends import cache_key_settings, respond
+from apo.sampling import backends
+from apo.sampling.backends import cache_key_settings, draw_samples
 from apo.sampling.prompts import encode_prompts, sampling_encoder
 from apo.sampling.responses import COUNTS
 from apo.sampling.settings import Sampling
@@ -36,16 +37,15 @@ def answers(folder: Path, chosen: Sampling, monkeypatch: pytest.MonkeyPatch) -> 
     counts: Counter[str] = Counter()
     queries = [{"query_id": str(n), "query": tiny.query(f"What is {n} plus {n}?")} for n in range(3)]
     llm = folder / "actor" if (folder / "actor").exists() else tiny.backbone(folder / "actor")
-    device = runtime.set_up()
-    encoder = sampling_encoder(llm, chosen)
-    prompts = encode_prompts(encoder, queries, counts, where="queries")
-    with open_chunks("sample", f"key{chosen.backend}{chosen.max_prompt_tokens}") as chunks:
-        arguments = {"seed": 1, "device": device, "desc": "x", "counts": counts, "chunks": chunks}
-        responses = respond(llm, encoder, prompts, chosen, **arguments)
+    monkeypatch.setattr(backends, "fingerprint", lambda *_: f"key{chosen.backend}")
+    options = {"source": Path("queries"), "seed": 1, "device": runtime.set_up(), "desc": "x"}
+    _, _, responses = draw_samples("sample", llm, queries, chosen, **options, counts=counts)
     return [[one.text for one in row] for row in responses], counts
 
 
-def test_respond_by_transformers_never_imports_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draw_samples_by_transformers_never_imports_vllm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import sys
 
     before = "vllm" in sys.modules
@@ -55,18 +55,20 @@ def test_respond_by_transformers_never_imports_vllm(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
-def test_respond_names_a_missing_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draw_samples_names_a_missing_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"backend: found 'vllm', which is not installed; expected the pack"):
         answers(tmp_path, settings(), monkeypatch)
 
 
-def test_respond_needs_no_engine_for_finished_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draw_samples_needs_no_engine_for_finished_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pieces of a run that was killed; texts and counts are those of the ids, as in the other backend."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     chosen = settings(num_samples=2, max_new_tokens=4, max_prompt_tokens=8)
     tokenizer = tiny.shared_tokenizer()
     rows = [[50, 60, EOS], [EOS], [70, 71, 72, 73], [80, EOS], [90, EOS], [91, EOS]]
-    with open_chunks("sample", "keyvllm8") as chunks:
+    with open_chunks("sample", "keyvllm") as chunks:
         list(chunks.values([["x", 0, 3]], lambda index: rows))
     responses, counts = answers(tmp_path, chosen, monkeypatch)
     texts = [text.strip() for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]

@@ -132,13 +132,6 @@ def test_split_rows_refuses_an_unknown_part(part: object) -> None:
         split([row(1), {"query": query(2), "split": part}])
 
 
-@pytest.mark.parametrize("name", ["rm_fraction", "valid_fraction", "test_fraction"])
-@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
-def test_split_rows_refuses_an_invalid_fraction(name: str, value: float) -> None:
-    with pytest.raises(UserError, match=f"{name}: found"):
-        split([row(1)], **{name: value})
-
-
 def test_split_rows_reads_the_rows_twice_as_a_stream() -> None:
     read: list[int] = []
 

@@ -217,8 +217,11 @@ def test_old_states_go_and_those_of_other_stages_stay(tmp_path: Path) -> None:
     names = [f"apo_rm-{key}" for key in "abcdef"] + ["base_rm-a", "rm-a"]
     for age, name in enumerate(names):
         (root / name).mkdir(parents=True)
+        (root / name / "lock").touch()
         os.utime(root / name, (age, age))
-    Checkpoints("apo_rm", "a").remove_older()  # its own state stays, though it is the oldest
+    with Checkpoints("apo_rm", "a").lock():
+        assert len(list(root.iterdir())) == len(names)
+    # Its own state stays, though it is the oldest.
     left = {path.name for path in root.iterdir()}
     assert left == {"apo_rm-a", "apo_rm-c", "apo_rm-d", "apo_rm-e", "apo_rm-f", "base_rm-a", "rm-a"}
 
