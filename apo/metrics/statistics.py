@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from apo.core.errors import UserError
 
@@ -72,6 +72,8 @@ def paired_bootstrap(
             expected="at least 2",
             do="measure on more queries",
         )
+    from scipy import stats  # a third of a second, which most stages need not wait for
+
     result = stats.bootstrap(
         (difference,),
         np.mean,
@@ -150,6 +152,8 @@ def sign_test(wins: int, losses: int) -> float:
             expected="at least one win or loss",
             do="leave the test out: the two are equal on every query",
         )
+    from scipy import stats
+
     return float(stats.binomtest(wins, wins + losses, 0.5).pvalue)
 
 
@@ -159,6 +163,8 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> float | None:
     >>> round(rank_correlation([1, 2, 3], [1, 3, 2]), 4)  # two pairs in the same order, one in the other
     0.3333
     """
+    from scipy import stats
+
     tau = float(stats.kendalltau(first, second).statistic)
     return None if math.isnan(tau) else tau
 
