@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -21,11 +21,16 @@ SETS = ("method", "sweep", "confirmation", "alignment", "comparisons", "model_si
 """Sets of games, in the order of play."""
 
 
-class _Part(BaseModel):
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A part of a file of settings: no unknown keys, no other types."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Setting(_Part):
+class Setting(Section):
     """A setting of the sweep."""
 
     family: str
@@ -33,21 +38,21 @@ class Setting(_Part):
     changes: Changes
 
 
-class Confirmation(_Part):
+class Confirmation(Section):
     """Settings of the sweep, by name, that are played again on fresh seeds."""
 
     seeds: list[int]
     settings: list[str]
 
 
-class AlignmentSet(_Part):
+class AlignmentSet(Section):
     """All methods at several coefficients, two rounds."""
 
     seeds: list[int]
     coefficients: list[float]
 
 
-class AxisSet(_Part):
+class AxisSet(Section):
     """Several values of one quantity, whose `unit` follows the number, each at several coefficients."""
 
     seeds: list[int]
@@ -57,7 +62,7 @@ class AxisSet(_Part):
     values: dict[int, Changes]
 
 
-class Size(_Part):
+class Size(Section):
     """Alignments on one number of targets."""
 
     targets: int
@@ -66,7 +71,7 @@ class Size(_Part):
     alignment_seeds: list[int]
 
 
-class TransferSet(_Part):
+class TransferSet(Section):
     """Alignments of one actor on targets of different choosers, see `study.transfer`."""
 
     seeds: list[int]
@@ -75,7 +80,7 @@ class TransferSet(_Part):
     sizes: list[Size]
 
 
-class Quick(_Part):
+class Quick(Section):
     """A trial of minutes: fewer seeds, the first settings of the sweep, small sizes."""
 
     seeds: list[int]
@@ -83,7 +88,7 @@ class Quick(_Part):
     changes: Changes
 
 
-class Settings(_Part):
+class Settings(Section):
     """All of `settings.yaml`."""
 
     seeds: list[int]
@@ -133,18 +138,23 @@ class Game:
 
 
 def read_settings(path: Path = SETTINGS) -> Settings:
-    """Reads the settings.
+    """Reads the settings, see `read_as`."""
+    return read_as(Settings, path)
+
+
+def read_as(kind: type[_Model], path: Path) -> _Model:
+    """Reads a file of settings.
 
     Raises:
         UserError: The file is not YAML, or a key is missing, unknown or wrong.
     """
     try:
-        return Settings.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
+        return kind.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
     except (YAMLError, ValidationError) as error:
         raise UserError(
             str(path),
             found=" ".join(str(error).split()),
-            expected="the keys of study/settings.yaml as it was",
+            expected="the keys of the file as it was",
             do="correct it",
         ) from None
 

@@ -3,22 +3,13 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from apo.core.errors import UserError
-from study.settings import Changes
+from study.settings import Changes, Section, read_as
 
 SETTINGS = Path(__file__).with_name("settings.yaml")
 Part = Literal["rm", "llm", "test", "golden"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class DataFile(_Section):
+class DataFile(Section):
     """Rows of one file that are a part of the game.
 
     Attributes:
@@ -34,7 +25,7 @@ class DataFile(_Section):
     rows: int
 
 
-class RealSettings(_Section):
+class RealSettings(Section):
     """All of `settings.yaml`."""
 
     seeds: list[int]
@@ -47,17 +38,5 @@ class RealSettings(_Section):
 
 
 def read_real_settings(path: Path = SETTINGS) -> RealSettings:
-    """Reads the settings.
-
-    Raises:
-        UserError: The file is not YAML, or a key is missing, unknown or wrong.
-    """
-    try:
-        return RealSettings.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
-    except (YAMLError, ValidationError) as error:
-        raise UserError(
-            str(path),
-            found=" ".join(str(error).split()),
-            expected="the keys of study/real/settings.yaml as it was",
-            do="correct it",
-        ) from None
+    """Reads the settings, see `study.settings.read_as`."""
+    return read_as(RealSettings, path)
