@@ -116,6 +116,22 @@ def test_words_on_gail_and_ece() -> None:
     assert by_text[ECE_AND_CHOICE].result == numbers["ece_choice"].paired
 
 
+def test_words_on_human_comparisons_and_on_aligned_llms() -> None:
+    numbers = values(ROWS, SETTINGS)
+    few = {name: shown.paired for name, shown in numbers["few"].items()}
+    for coefficient in ("0.1", "2"):  # "the fewer, the more"
+        assert few[f"{coefficient} slope"].difference < 0
+        assert few[f"{coefficient} slope"].p <= LEVEL
+    gains = [few[f"2 {number} base"].difference for number in (240, 1200, 4800)]
+    assert gains == sorted(gains, reverse=True)
+    assert few["2 4800 base"].p > LEVEL  # "no longer told apart"
+    assert numbers["aligned"]["mean"].paired.difference > 0  # "the LLM learns from that better choice"
+    assert numbers["aligned"]["mean"].paired.p <= LEVEL
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert "gains {:.3f} with 240, {:.3f} with 1,200, {:.3f} with 4,800".format(*gains) in readme
+    assert f"its true reward is {numbers['aligned']['mean'].paired.difference:.3f} higher" in readme
+
+
 def test_words_on_sets_that_were_not_played() -> None:
     """Rewrite these sentences of the templates when the sets have been played."""
     text = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in PAGES)

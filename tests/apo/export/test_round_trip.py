@@ -136,3 +136,19 @@ def test_export_of_any_selection_is_read_back(row: dict, data: st.DataObject) ->
     expected = [named(row["query"], response=chosen["target"])]
     for to in ("sft", "sft-chat", "chat"):
         assert there_and_back([chosen], to, read_demonstrations) == expected
+
+
+def test_export_in_which_every_answer_is_a_text_in_json_comes_back_decoded_and_counted(
+    tmp_path: Path,
+) -> None:
+    """The one exception; a plain answer in the file ends it."""
+    queries = [f"{HUMAN} {text}?{ASSISTANT}" for text in ("Why", "How")]
+    rows = [named(query, golden='"good"', type="t") for query in queries]
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.json"
+    write_rows(source, rows)
+    export(source, target, to="authors", counts=Counter())
+    found = read(target, reader=read_golden)
+    assert [row["golden"] for row in found.records] == ["good", "good"]
+    assert found.counts["texts_in_json"] == 2
+    plain = [rows[0], {**rows[1], "golden": "bad"}]
+    assert there_and_back(plain, "authors", read_golden) == plain
