@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,22 +146,24 @@ class World:
 
 
 def real_jobs(settings: RealSettings, data: Path, model: Path) -> Iterator[list[Job]]:
-    """A batch for each seed: the reward models first, then the language models."""
-    for seed in settings.seeds:
-        yield list(_jobs(World(settings, data, model, seed)))
+    """Batches: the reward models of each seed, then the language models that each method aligns."""
+    worlds = [World(settings, data, model, seed) for seed in settings.seeds]
+    yield from (list(_reward_model_jobs(world)) for world in worlds)
+    yield from (list(_language_model_jobs(world, method)) for world in worlds for method in settings.methods)
 
 
-def _jobs(world: World) -> Iterator[Job]:
-    settings = world.settings
+def _reward_model_jobs(world: World) -> Iterator[Job]:
+    for coefficient in world.settings.coefficients:
+        yield _job(world, "rm", apo_rm(coefficient), world.reward_models, coefficient)
+    yield _job(world, "rm", cut_golden(world.settings.length_control), world.length_control)
 
-    def job(kind: str, name: str, play: Any, *arguments: Any) -> Job:
-        spec = ["real", settings.model_dump(exclude={"seeds"}), world.seed, kind, name, os.fspath(MODEL)]
-        return Job(kind, name, world.seed, spec, lambda workspace: play(workspace, *arguments))
 
-    for coefficient in settings.coefficients:
-        yield job("rm", apo_rm(coefficient), world.reward_models, coefficient)
-    yield job("rm", cut_golden(settings.length_control), world.length_control)
-    for method in settings.methods:
-        for coefficient in settings.coefficients:
-            name = f"{method}, coeff {coefficient:g}"
-            yield job("llm", name, world.language_models, method, coefficient)
+def _language_model_jobs(world: World, method: str) -> Iterator[Job]:
+    for coefficient in world.settings.coefficients:
+        name = f"{method}, coeff {coefficient:g}"
+        yield _job(world, "llm", name, world.language_models, method, coefficient)
+
+
+def _job(world: World, kind: str, name: str, play: Callable[..., Any], *arguments: Any) -> Job:
+    spec = ["real", world.settings.model_dump(exclude={"seeds"}), world.seed, kind, name, os.fspath(MODEL)]
+    return Job(kind, name, world.seed, spec, lambda workspace: play(workspace, *arguments))
