@@ -31,8 +31,8 @@ def check_sources(settings: RealSettings, data: Path, model: Path) -> None:
 def write_files(settings: RealSettings, data: Path, model: Path, copy: Path, *, seed: int) -> None:
     """Writes the drawn rows of all files into a copy of the repository, and links the checkpoint."""
     for file in settings.files:
-        draw_seed = TEST_SEED if file.part == "test" else seed
-        write_rows(copy / FOLDER / file_name(file), drawn_rows(data / file.file, file.rows, draw_seed))
+        draw = f"{TEST_SEED if file.part == 'test' else seed} {file.part}"
+        write_rows(copy / FOLDER / file_name(file), drawn_rows(data / file.file, file.rows, draw))
     (copy / MODEL).parent.mkdir(exist_ok=True)
     if not (copy / MODEL).exists():
         (copy / MODEL).symlink_to(model.resolve())
@@ -52,11 +52,14 @@ def data_changes(settings: RealSettings) -> dict[str, Any]:
     return names
 
 
-def drawn_rows(path: Path, number: int, seed: int) -> list[Any]:
-    """Drawn rows of a file in JSON or JSON Lines (also `.xz`), without repetition, in its order."""
+def drawn_rows(path: Path, number: int, draw: str) -> list[Any]:
+    """Rows of a file in JSON or JSON Lines (also `.xz`) in its order, drawn without repetition.
+
+    Each `draw` is another one: the parts of a game that share a file get rows of their own.
+    """
     text = lzma.decompress(path.read_bytes()).decode() if path.suffix == ".xz" else path.read_text("utf-8")
     rows = json.loads(text) if text.lstrip().startswith("[") else [*map(json.loads, text.splitlines())]
     if not number:
         return rows
-    picked = random.Random(f"{seed} {path.name}").sample(range(len(rows)), number)
+    picked = random.Random(f"{draw} {path.name}").sample(range(len(rows)), number)
     return [rows[index] for index in sorted(picked)]

@@ -107,16 +107,22 @@ FORMATS: dict[str, Any] = {
 }
 
 
+def write_hub_params(folder: Path, hub: dict[str, Any], *, golden: str = "files") -> None:
+    """The parameters and the input folder of a run on a data set."""
+    data = COMMITTED | {"source": "hub", "hub": COMMITTED["hub"] | hub, "golden": golden}
+    (folder / "params.yaml").write_text(json.dumps({"seed": 1, "data": data}))
+    (folder / "input").mkdir(exist_ok=True)
+
+
+HUB_PATHS = {"input": "input", "out": "raw", "metrics": "metrics.json", "params": "params.yaml"}
+
+
 def play_hub(
     folder: Path, hub: dict[str, Any], *, golden: str = "files", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """The stage in a process of its own, as a library with global state is in it."""
-    data = COMMITTED | {"source": "hub", "hub": COMMITTED["hub"] | hub, "golden": golden}
-    params = {"seed": 1, "data": data}
-    (folder / "params.yaml").write_text(json.dumps(params))
-    (folder / "input").mkdir(exist_ok=True)
-    paths = {"input": "input", "out": "raw", "metrics": "metrics.json", "params": "params.yaml"}
-    arguments = [word for name, path in paths.items() for word in (f"--{name}", path)]
+    write_hub_params(folder, hub, golden=golden)
+    arguments = [word for name, path in HUB_PATHS.items() for word in (f"--{name}", path)]
     return subprocess.run(
         [sys.executable, "-m", "stages.data", *arguments],
         cwd=folder,

@@ -189,7 +189,7 @@ def files(folder: Path, draw: random.Random) -> Iterator[Path]:
 
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
-@pytest.mark.parametrize("number", [1000, pytest.param(100_000, marks=pytest.mark.fuzz)], ids=["few", "many"])
+@pytest.mark.parametrize("number", [300, pytest.param(100_000, marks=pytest.mark.fuzz)], ids=["few", "many"])
 def test_readers_read_or_refuse_damaged_files(
     tmp_path: Path, number: int, reader: Callable[..., Any]
 ) -> None:
@@ -285,7 +285,7 @@ def read_structures(folder: Path, examples: int) -> None:
     run()
 
 
-@pytest.mark.parametrize("examples", [300, pytest.param(20_000, marks=pytest.mark.fuzz)], ids=["few", "many"])
+@pytest.mark.parametrize("examples", [100, pytest.param(20_000, marks=pytest.mark.fuzz)], ids=["few", "many"])
 @pytest.mark.timeout(7200)
 def test_readers_read_or_refuse_rows_of_any_structure(tmp_path: Path, examples: int) -> None:
     read_structures(tmp_path, examples)

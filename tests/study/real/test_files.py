@@ -35,13 +35,13 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def test_drawn_rows_are_in_order_follow_the_seed_and_are_all_for_zero(data: Path) -> None:
+def test_drawn_rows_are_in_order_follow_the_draw_and_are_all_for_zero(data: Path) -> None:
     path = data / "train.jsonl"
-    drawn = drawn_rows(path, 10, 1)
+    drawn = drawn_rows(path, 10, "1 rm")
     assert drawn == sorted(drawn, key=lambda row: row["id"])
     assert len({row["id"] for row in drawn}) == 10
-    assert drawn == drawn_rows(path, 10, 1) != drawn_rows(path, 10, 2)
-    assert drawn_rows(data / "test.json.xz", 0, 1) == ROWS
+    assert drawn == drawn_rows(path, 10, "1 rm") != drawn_rows(path, 10, "2 rm")
+    assert drawn_rows(data / "test.json.xz", 0, "1 rm") == ROWS
 
 
 def test_write_files_draws_the_same_test_rows_for_every_seed(data: Path, tmp_path: Path) -> None:
@@ -55,6 +55,15 @@ def test_write_files_draws_the_same_test_rows_for_every_seed(data: Path, tmp_pat
     assert list(train[0]) != list(train[1])
     assert list(test[0]) == list(test[1])
     assert (copies[0] / files.MODEL / "config.json").is_file()
+
+
+def test_parts_that_share_a_file_draw_other_rows(data: Path, tmp_path: Path) -> None:
+    shared = [DataFile(part=part, name="harmless", file="train.jsonl", rows=10) for part in ("rm", "llm")]
+    settings = SETTINGS.model_copy(update={"files": shared})
+    write_files(settings, data, tmp_path / "model", tmp_path / "copy", seed=1)
+    paths = [tmp_path / "copy" / files.FOLDER / file_name(file) for file in shared]
+    rm, llm = ({row["id"] for row in read_rows(path)} for path in paths)
+    assert len(rm & llm) < 6  # 2 of 10 are expected by chance
 
 
 def test_data_changes_name_the_files_by_part() -> None:
