@@ -46,10 +46,10 @@ def test_distributed_becomes_the_stage(tmp_path: Path) -> None:
     """Whatever shell DVC uses: none is asked."""
     environment = os.environ | {"APO_LAUNCH": f"env MARK=1 {sys.executable}"}
     done = subprocess.run(
-        [sys.executable, "-m", "stages.distributed", "score", "--help"],
+        [sys.executable, "-m", "stages.distributed", "convert", "--help"],
         cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0 and "--evaluation" in done.stdout
+    assert done.returncode == 0 and "--golden" in done.stdout
