@@ -19,9 +19,9 @@ def test_hours_count_first_and_further_games() -> None:
     axis = SETTINGS.comparisons
     assert costs["comparisons"][0] == len(axis.values) * len(axis.seeds) * len(axis.coefficients)
     small, large = costs["transfer, 400 targets"], costs["transfer, 1,600 targets"]
-    assert (small[0], large[0]) == (490, 140)
-    # Ten worlds of six games; 490 alignments of a seventh of a game, and 140 of four times as many targets.
-    assert small[1] * 3600 == pytest.approx(10 * 60 + 490 * 10 / 7)
+    assert (small[0], large[0]) == (340, 140)
+    # Ten worlds of six games; 340 alignments of a seventh of a game, and 140 of four times as many targets.
+    assert small[1] * 3600 == pytest.approx(10 * 60 + 340 * 10 / 7)
     assert large[1] * 3600 == pytest.approx(10 * 60 + 140 * 4 * 10 / 7)
 
 

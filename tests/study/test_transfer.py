@@ -62,8 +62,8 @@ def test_alignments_of_the_settings() -> None:
     assert len(lists) == len(settings.transfer.sizes) * len(settings.transfer.seeds)
     first, last = lists[0], lists[-1]
     assert {one.seed for one in first} == {1}
-    # Five choosers, three methods, three seeds; and two RMs with two other seeds, by one method and one seed.
-    assert (len(first), len(last)) == (5 * 3 * 3 + 4, 5 * 1 * 2 + 4)
+    # Five choosers, three methods, two seeds; and two RMs with two other seeds, by one method and one seed.
+    assert (len(first), len(last)) == (5 * 3 * 2 + 4, 5 * 1 * 2 + 4)
     assert len({str(one.spec) for line in lists for one in line}) == sum(map(len, lists))
     again = [one for one in first if "RM seed" in one.chooser]
     assert {(one.method, one.alignment_seed) for one in again} == {("rjs", 201)}
