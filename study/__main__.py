@@ -12,14 +12,14 @@ from pathlib import Path
 
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
-from study.jobs import Job, jobs, read_kept
+from study.jobs import jobs, part_of, read_kept
 from study.paired import Row
 from study.play import ROOT, code_hash
 from study.power import power_note, power_table
 from study.report import page, tables
 from study.results import merged, merged_alignments, row_of, transfer_row
 from study.run import NICE, cores, results_folder, run
-from study.settings import SETS, Settings, known_seeds, quick_settings, read_settings
+from study.settings import SETS, Settings, quick_settings, read_settings
 
 FOLDER = ROOT / ".cache/study"
 RESULTS = Path(__file__).with_name("results.jsonl")
@@ -36,7 +36,9 @@ def main(arguments: argparse.Namespace) -> None:
     failed, code = 0, code_hash()
     if not arguments.report:
         os.nice(NICE)
-        batches = part_of(list(jobs(settings)), arguments, settings)
+        batches = part_of(
+            list(jobs(settings)), seeds=arguments.seeds, names=arguments.only, kinds=arguments.sets
+        )
         failed = run(batches, folder, arguments.workers, code)
     results = read_kept(settings, results_folder(folder), code)
     rows = [row_of(result) for result in results if result["kind"] != "transfer"]
@@ -48,36 +50,6 @@ def main(arguments: argparse.Namespace) -> None:
         report(rows, alignments, settings)
     if failed:
         sys.exit(f"error: {failed} games failed, see above; the next `make study` tries them again")
-
-
-def part_of(batches: list[list[Job]], arguments: argparse.Namespace, settings: Settings) -> list[list[Job]]:
-    """The jobs of the chosen sets, seeds and names; an empty list chooses all.
-
-    Raises:
-        UserError: No job has a chosen seed or name.
-    """
-    all_jobs = [job for batch in batches for job in batch]
-    names = list(dict.fromkeys(job.name for job in all_jobs))
-    unknown = [str(seed) for seed in arguments.seeds if seed not in known_seeds(settings)]
-    unknown += [name for name in arguments.only if name not in names]
-    if unknown:
-        raise UserError(
-            "--seeds and --only",
-            found=", ".join(unknown),
-            expected=f"some of {', '.join([*map(str, known_seeds(settings)), *names])}",
-            do="correct it, or add it to study/settings.yaml",
-        )
-    selected = [
-        [
-            job
-            for job in batch
-            if job.kind in (arguments.sets or SETS)
-            and job.seed in (arguments.seeds or [job.seed])
-            and job.name in (arguments.only or [job.name])
-        ]
-        for batch in batches
-    ]
-    return [batch for batch in selected if batch]
 
 
 def report(rows: list[Row], alignments: list[Row], settings: Settings) -> None:

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from apo.core.errors import UserError
 from study.collect import collect
 from study.play import Workspace, play
 from study.settings import Game, Settings, games
@@ -50,6 +52,36 @@ def jobs(settings: Settings) -> Iterator[list[Job]]:
             Job("transfer", alignment.name, alignment.seed, alignment.spec, alignment.play)
             for alignment in alignments
         ]
+
+
+def part_of(
+    batches: list[list[Job]], *, seeds: Sequence[int], names: Sequence[str], kinds: Sequence[str] = ()
+) -> list[list[Job]]:
+    """The jobs of some sets (`kinds`), seeds and names; an empty list chooses all.
+
+    Raises:
+        UserError: No job has a chosen seed or name.
+    """
+    every = list(chain.from_iterable(batches))
+    known = list(dict.fromkeys([*(job.seed for job in every), *(job.name for job in every)]))
+    if unknown := [str(value) for value in (*seeds, *names) if value not in known]:
+        raise UserError(
+            "--seeds and --only",
+            found=", ".join(unknown),
+            expected=f"some of {', '.join(map(str, known))}",
+            do="correct it, or add it to the settings.yaml of the study",
+        )
+    selected = [
+        [
+            job
+            for job in batch
+            if job.kind in (kinds or [job.kind])
+            and job.seed in (seeds or [job.seed])
+            and job.name in (names or [job.name])
+        ]
+        for batch in batches
+    ]
+    return [batch for batch in selected if batch]
 
 
 def _game_job(game: Game) -> Job:

@@ -185,13 +185,6 @@ def _quick_axis(axis: AxisSet, quick: Quick) -> AxisSet:
     return axis.model_copy(update=update)
 
 
-def known_seeds(settings: Settings) -> list[int]:
-    """The seeds of all sets, each once."""
-    axes = (settings.comparisons, settings.model_size)
-    parts = (settings, settings.confirmation, settings.alignment, *axes, settings.transfer)
-    return sorted({seed for part in parts for seed in part.seeds})
-
-
 def games(settings: Settings) -> Iterator[list[Game]]:
     """The games in batches, each of which one worker plays in order.
 

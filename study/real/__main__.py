@@ -13,6 +13,7 @@ from pathlib import Path
 
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
+from study.jobs import part_of
 from study.paired import Row
 from study.play import ROOT, code_hash
 from study.real.files import check_sources
@@ -34,8 +35,8 @@ def main(arguments: argparse.Namespace) -> None:
     if not arguments.report:
         check_sources(settings, arguments.data, arguments.model)
         os.nice(NICE)
-        chosen = [[job for job in batch if job.seed in (arguments.seeds or [job.seed])] for batch in batches]
-        failed = run([batch for batch in chosen if batch], FOLDER, arguments.workers, code)
+        chosen = part_of(batches, seeds=arguments.seeds, names=arguments.only)
+        failed = run(chosen, FOLDER, arguments.workers, code)
     jobs = [job for batch in batches for job in batch]
     kept = {(row["kind"], row["name"], row["seed"]): row for row in _kept_rows()}
     for job in jobs:
@@ -67,6 +68,7 @@ if __name__ == "__main__":
     parser.add_argument("--report", action="store_true", help="play nothing, report what is there")
     parser.add_argument("--workers", type=int, default=cores(), help="games at a time, one thread each")
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="only these seeds")
+    parser.add_argument("--only", nargs="*", default=[], help="only these models and methods, by name")
     try:
         main(parser.parse_args())
     except UserError as error:

@@ -1,8 +1,11 @@
-"""study/jobs.py: what a result is kept under."""
+"""study/jobs.py: what a result is kept under, and the jobs that are chosen."""
 
 from typing import Any
 
-from study.jobs import Job, jobs
+import pytest
+
+from apo.core.errors import UserError
+from study.jobs import Job, jobs, part_of
 from study.play import Workspace
 from study.settings import read_settings
 
@@ -25,3 +28,22 @@ def test_jobs_have_distinct_names_and_keys() -> None:
     keys = {one.key("code") for one in all_jobs}
     assert len(keys) == len(all_jobs)
     assert len({(one.kind, one.name, one.seed) for one in all_jobs}) == len(all_jobs)
+
+
+def test_part_of_takes_sets_seeds_and_names() -> None:
+    every = list(jobs(read_settings()))
+    part = part_of(every, seeds=[3, 2], names=["dpo", "WGAN"])
+    assert [[(job.name, job.seed) for job in line] for line in part] == [
+        [("dpo", 2)],
+        [("dpo", 3)],
+        [("WGAN", 2)],
+        [("WGAN", 3)],
+    ]
+    assert part_of(every, seeds=[], names=[]) == every
+    transfer = part_of(every, seeds=[], names=[], kinds=["transfer"])
+    assert {job.kind for line in transfer for job in line} == {"transfer"}
+
+
+def test_part_of_names_what_no_job_has() -> None:
+    with pytest.raises(UserError, match=r"found 77, gan; expected some of 1, .* rjs, rrhf, dpo, no "):
+        part_of(list(jobs(read_settings())), seeds=[77, 1], names=["gan"])

@@ -1,39 +1,11 @@
 """study/__main__.py: a part of the study, and, slow, tiny games that are played."""
 
-import argparse
 import sys
 from pathlib import Path
 
 import pytest
 
-from apo.core.errors import UserError
-from study.__main__ import part_of
-from study.jobs import jobs
-from study.settings import read_settings
 from tests.helpers.small_repo import ROOT, copy_repository, run
-
-SETTINGS = read_settings()
-
-
-def chosen(**options: list) -> argparse.Namespace:
-    return argparse.Namespace(**{"sets": [], "seeds": [], "only": []} | options)
-
-
-def test_part_of_sets_seeds_and_names() -> None:
-    every = list(jobs(SETTINGS))
-    part = part_of(every, chosen(seeds=[3, 2], only=["dpo", "WGAN"]), SETTINGS)
-    assert [[(job.name, job.seed) for job in line] for line in part] == [
-        [("dpo", 2)],
-        [("dpo", 3)],
-        [("WGAN", 2)],
-        [("WGAN", 3)],
-    ]
-    assert part_of(every, chosen(), SETTINGS) == every
-    assert {job.kind for line in part_of(every, chosen(sets=["transfer"]), SETTINGS) for job in line} == {
-        "transfer"
-    }
-    with pytest.raises(UserError, match=r"found 77, gan; expected some of 1, .* rjs, rrhf, dpo, no "):
-        part_of(every, chosen(seeds=[77, 1], only=["gan"]), SETTINGS)
 
 
 @pytest.fixture(scope="module")
