@@ -1,6 +1,7 @@
-"""Estimates the hours of the sets that were not played, from the seconds of the games that were."""
+"""The hours of the planned sets, by the seconds of their own games; before one is played, of other games."""
 
 from collections.abc import Sequence
+from itertools import chain
 from statistics import fmean
 
 from study.markdown import table
@@ -8,58 +9,46 @@ from study.paired import Row
 from study.settings import Settings, games
 from study.transfer import transfer_jobs
 
+PLANNED = ("alignment", "comparisons", "model_size")
 ALIGNMENTS = 7
-"""The cost of a further game of two rounds in alignments: four of them, and the stages of round two."""
+"""The cost of a game in alignments of the smallest size: its two rounds have four of them, and all else."""
 
 
-def seconds_of(rows: Sequence[Row], kind: str, name: str) -> float:
-    """The mean seconds of the kept games of a name; 0 if there are none."""
-    seconds = [row["seconds"] for row in rows if (row["kind"], row["name"]) == (kind, name)]
-    return fmean(seconds) if seconds else 0.0
+def hours(
+    rows: Sequence[Row], alignments: Sequence[Row], settings: Settings
+) -> dict[str, tuple[int, int, float]]:
+    """By set: its games or alignments, those that are kept, and the hours of one core for all of them.
 
-
-def hours(rows: Sequence[Row], settings: Settings) -> dict[str, tuple[int, float]]:
-    """By set, the number of its games or alignments and the hours of one core for all of them.
-
-    The first game of a seed costs as much as one of RJS or of the confirmation, a further one as much as the
-    games after these. An alignment with its answers costs a fraction of a game of DPO, in proportion to its
-    targets.
+    Args:
+        rows: The kept games.
+        alignments: The kept alignments of the set `transfer`.
+        settings: The settings.
     """
-    rjs, dpo = (seconds_of(rows, "method", name) for name in ("rjs", "dpo"))
-    first_confirmation, next_confirmation, *_ = [
-        *(seconds_of(rows, "confirmation", name) for name in settings.confirmation.settings),
-        0.0,
-        0.0,
-    ]
-    planned = [
-        batch for batch in games(settings) if batch[0].kind in ("alignment", "comparisons", "model_size")
-    ]
-    hours_by_set: dict[str, tuple[int, float]] = {}
-    for kind, first_game, next_game in (
-        ("alignment", rjs, dpo),
-        ("comparisons", first_confirmation, next_confirmation),
-        ("model_size", first_confirmation, next_confirmation),
-    ):
-        batches = [batch for batch in planned if batch[0].kind == kind]
-        hours_by_set[kind] = (
-            sum(map(len, batches)),
-            sum(first_game + next_game * (len(batch) - 1) for batch in batches) / 3600,
-        )
-    sizes = settings.transfer.sizes
-    smallest = min(size.targets for size in sizes)
-    for size in sizes:
-        worlds = [batch for batch in transfer_jobs(settings) if batch[0].targets == size.targets]
-        scale = size.targets / smallest
-        preparation = first_confirmation + next_confirmation * (
-            len(settings.transfer.coefficients) - 1 + 2 * len(settings.transfer.rm_seeds)
-        )
-        seconds = sum(preparation + scale * dpo / ALIGNMENTS * len(world) for world in worlds)
-        hours_by_set[f"transfer, {size.targets:,} targets"] = (sum(map(len, worlds)), seconds / 3600)
+    game = _mean_seconds(rows, 0.0)
+    planned = list(chain.from_iterable(games(settings)))
+    hours_by_set = {}
+    for kind in PLANNED:
+        kept = [row for row in rows if row["kind"] == kind]
+        count = sum(one.kind == kind for one in planned)
+        hours_by_set[kind] = (count, len(kept), count * _mean_seconds(kept, game) / 3600)
+    jobs = list(chain.from_iterable(transfer_jobs(settings)))
+    smallest = min(size.targets for size in settings.transfer.sizes)
+    for targets in (size.targets for size in settings.transfer.sizes):
+        kept = [row for row in alignments if row["targets"] == targets]
+        count = sum(job.targets == targets for job in jobs)
+        seconds = _mean_seconds(kept, game / ALIGNMENTS * targets / smallest)
+        hours_by_set[f"transfer, {targets:,} targets"] = (count, len(kept), count * seconds / 3600)
     return hours_by_set
 
 
-def cost_table(rows: Sequence[Row], settings: Settings) -> str:
+def _mean_seconds(rows: Sequence[Row], otherwise: float) -> float:
+    return fmean(row["seconds"] for row in rows) if rows else otherwise
+
+
+def cost_table(rows: Sequence[Row], alignments: Sequence[Row], settings: Settings) -> str:
     """Games and hours of each set."""
-    hours_by_set = hours(rows, settings)
-    lines = [[name, f"{count:,}", f"{num_hours:.1f}"] for name, (count, num_hours) in hours_by_set.items()]
-    return table(["set", "games or alignments", "hours of one core"], lines)
+    lines = [
+        [name, f"{count:,}", f"{kept:,}", f"{core_hours:.1f}"]
+        for name, (count, kept, core_hours) in hours(rows, alignments, settings).items()
+    ]
+    return table(["set", "games or alignments", "played", "hours of one core for all"], lines)

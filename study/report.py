@@ -11,7 +11,6 @@ from apo.core.errors import UserError
 from study.alignment import alignment_table
 from study.claims import claims_table
 from study.cost import cost_table
-from study.markdown import table
 from study.paired import Row
 from study.power import power_note, power_table
 from study.settings import Settings
@@ -28,14 +27,13 @@ from study.tables import (
 from study.transfer import apo_rm
 from study.transfer_report import gain_table, spread_table
 from study.trend import axis_table, trend_table
-from study.values import one_seed_lines, values
+from study.values import values
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def tables(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> dict[str, str]:
     """All tables by name, in Markdown."""
-    head, *lines = one_seed_lines()
     return {
         "question": question_table(rows),
         "power": f"{power_table(rows)}\n\n{power_note()}",
@@ -52,9 +50,8 @@ def tables(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         "model_size": axis_table(rows, settings, "model_size"),
         "transfer_gain": gain_table(transfer),
         "transfer_spread": spread_table(transfer, apo_rm(settings.transfer.coefficients[-1])),
-        "one_seed": table(head, lines),
         "games": games_table(rows, settings),
-        "cost": cost_table(rows, settings),
+        "cost": cost_table(rows, transfer, settings),
     }
 
 

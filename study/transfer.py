@@ -18,11 +18,13 @@ from apo.core.records import Row, read_rows, write_rows
 from apo.evaluation.compare_llms import with_true_rewards
 from apo.selection import select
 from study import pipeline
-from study.play import Workspace, change, play, rerun
+from study.play import Workspace, change, hash_of_modules, play, rerun
 from study.retrain import choose_again
 from study.settings import Changes, Game, Settings, Size
 
 FOLDER = Path("transfer")
+CODE = hash_of_modules("transfer.py", "retrain.py")
+"""Part of what a result is kept under: these modules choose the targets."""
 RANDOM, TRUTH, BASE_RM = "random", "truth", "base RM"
 
 
@@ -121,7 +123,7 @@ class Alignment:
     def spec(self) -> Any:
         """Everything that determines the result, beside the code."""
         world = [self.world.changes, list(self.world.coefficients)]
-        return ["transfer", world, self.chooser, self.changes, self.alignment_seed]
+        return ["transfer", CODE, world, self.chooser, self.changes, self.alignment_seed]
 
     def play(self, workspace: Workspace) -> dict[str, Any]:
         """Aligns the LLM and lets it answer; returns the result, to which `run` adds the job."""
@@ -188,9 +190,9 @@ def chosen_by_truth(rows: Sequence[Row]) -> list[Row]:
 
 
 def _chosen(rows: Sequence[Row], scores_of: Callable[[Row], list[float]]) -> list[Row]:
-    samples = [
-        {"query_id": row["query_id"], "query": row["query"], "samples": row["samples"]} for row in rows
-    ]
+    """The selection of the same samples by other scores, with the ids that were drawn."""
+    names = ("query_id", "query", "samples", "sample_ids", "uncut")
+    samples = [{name: row[name] for name in names if name in row} for row in rows]
     scores = [{"query_id": row["query_id"], "scores": scores_of(row)} for row in rows]
     selected = select(
         samples,

@@ -1,6 +1,5 @@
 """The numbers in the sentences of docs/results.md and docs/when.md, by the names of the templates."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -27,7 +26,6 @@ from study.tables import (
 )
 from study.trend import axis_results, axis_slope, by_coefficient, coefficient_steps, slopes
 
-ONE_SEED = Path(__file__).with_name("one_seed.csv")
 SCALE = Path(__file__).resolve().parents[1] / "docs/scale.md"
 ECE_LIMIT = 0.15
 """The gate's default when these games were played."""
@@ -45,7 +43,6 @@ def values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "few": _axis(rows, settings, "comparisons"),
         "size": _axis(rows, settings, "model_size"),
         **_further(rows, settings),
-        "one": read_one_seed(),
         "hours": hours_of("1B") | hours_of("7B"),
     }
 
@@ -74,6 +71,13 @@ def _sweep(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
     control_holm = dict(zip(tested, holm([result.p for result in tested.values()]), strict=True))
     fresh = confirmation_results(rows, settings)
     fresh_holm = dict(zip(fresh, holm([result.p for result in fresh.values()]), strict=True))
+    baseline = games_of(rows, "method", "rjs")
+    other = [
+        difference(games, gain("chosen", "r1"), baseline, gain("chosen", "r1"))
+        for family, _, games in settings_of_sweep(rows, settings)
+        if family in ("samples", "label noise", "actor")
+    ]
+    other_p = [result.p for result in other if result]
     positive = [slope > 0 for slope in slopes(by_coefficient(rows), of_arm("chosen", "r1", APO)).values()]
     return {
         "chosen": by_name(sweep),
@@ -90,6 +94,8 @@ def _sweep(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
             max((p for (name, *_), p in fresh_holm.items() if name == "coeff 2"), default=None)
         ),
         "fresh_tests": len(fresh),
+        "other_p_low": Number(min(other_p, default=None)),
+        "other_p_high": Number(max(other_p, default=None)),
         "trend": by_name(coefficient_steps(rows)),
         "trend_positive": f"{sum(positive)} of {len(positive)}",
     }
@@ -193,23 +199,6 @@ def cell_correlations(rows: Sequence[Row]) -> tuple[float | None, float | None]:
     series = [[value(games[seed]) for seed in shared] for games, value in cells]
     correlations = [float(np.corrcoef(first, second)[0, 1]) for first, second in combinations(series, 2)]
     return min(correlations), max(correlations)
-
-
-def read_one_seed(path: Path = ONE_SEED) -> Mapping[str, Mapping[str, Number]]:
-    """The experiments of one seed at the demo's own sizes: by name and column."""
-    with path.open(encoding="utf-8", newline="") as lines:
-        return {
-            row.pop("experiment"): numbers(
-                {name: float(text) if text else None for name, text in row.items()}
-            )
-            for row in csv.DictReader(lines)
-        }
-
-
-def one_seed_lines(path: Path = ONE_SEED) -> list[list[str]]:
-    """The cells of the file, the head first."""
-    with path.open(encoding="utf-8", newline="") as lines:
-        return [[cell or "-" for cell in line] for line in csv.reader(lines)]
 
 
 def _mean_ece(rows: Sequence[Row]) -> dict[str, float | None]:

@@ -19,7 +19,7 @@ from study.play import ROOT, code_hash
 from study.real.files import check_sources
 from study.real.jobs import real_jobs
 from study.real.report import page
-from study.real.settings import read_real_settings
+from study.real.settings import RealSettings, read_real_settings
 from study.results import rounded
 from study.run import NICE, cores, results_folder, run
 
@@ -38,11 +38,12 @@ def main(arguments: argparse.Namespace) -> None:
         chosen = part_of(batches, seeds=arguments.seeds, names=arguments.only)
         failed = run(chosen, FOLDER, arguments.workers, code)
     jobs = [job for batch in batches for job in batch]
-    kept = {(row["kind"], row["name"], row["seed"]): row for row in _kept_rows()}
+    kept = {(row["kind"], row["name"], row["seed"]): row for row in kept_rows(settings)}
     for job in jobs:
         path = results_folder(FOLDER) / f"{job.key(code)}.json"
         if path.is_file():
-            kept[job.kind, job.name, job.seed] = result_row(json.loads(path.read_text(encoding="utf-8")))
+            result = json.loads(path.read_text(encoding="utf-8"))
+            kept[job.kind, job.name, job.seed] = result_row(result, settings)
     rows = [kept[key] for job in jobs if (key := (job.kind, job.name, job.seed)) in kept]
     if rows:
         write_rows(RESULTS, rows)
@@ -51,14 +52,20 @@ def main(arguments: argparse.Namespace) -> None:
         sys.exit(f"error: {failed} jobs failed, see above; the same command tries them again")
 
 
-def result_row(result: Row) -> Row:
+def result_row(result: Row, settings: RealSettings) -> Row:
     """A row of `results.jsonl`: the result of a job, without the fields that only the cache needs."""
     row = {key: value for key, value in result.items() if key != "spec"}
-    return {key: rounded(value) for key, value in row.items()} | {"code": result["code"][:12]}
+    marks = {"code": result["code"][:12], "settings": settings.digest()}
+    return {key: rounded(value) for key, value in row.items()} | marks
 
 
-def _kept_rows() -> list[Row]:
-    return list(read_rows(RESULTS)) if RESULTS.is_file() else []
+def kept_rows(settings: RealSettings) -> list[Row]:
+    """The rows of `results.jsonl` that these settings gave; the number of others is printed."""
+    rows = list(read_rows(RESULTS)) if RESULTS.is_file() else []
+    kept = [row for row in rows if row["settings"] == settings.digest()]
+    if len(kept) < len(rows):
+        print(f"{len(rows) - len(kept)} of {len(rows)} kept rows are of other settings, and are dropped")
+    return kept
 
 
 if __name__ == "__main__":

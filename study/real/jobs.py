@@ -1,7 +1,6 @@
 """The jobs of the game with a real model: reward models, and the language models that they align."""
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,17 @@ from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
 from study import pipeline
 from study.jobs import Job
-from study.play import Workspace, play, rerun
+from study.play import Workspace, hash_of_modules, play, rerun
 from study.real import measures
 from study.real.files import FOLDER as DATA
-from study.real.files import MODEL, data_changes, write_files
+from study.real.files import MODEL, data_changes, hash_of_sources, write_files
 from study.real.settings import RealSettings
 from study.retrain import choose_again
 from study.settings import Changes, Game
 
 FOLDER = Path("real")
+CODE = hash_of_modules("real/files.py", "real/jobs.py", "real/measures.py", "retrain.py")
+"""Part of what a result is kept under."""
 BASE_RM, ACTOR = "base RM", "actor"
 RMS = ["evaluate_base_rm", "evaluate_test_rm", "evaluate_apo_rm@round0", *pipeline.FIRST_CHOICE]
 LLMS = ["evaluate@round0"]
@@ -165,5 +166,6 @@ def _language_model_jobs(world: World, method: str) -> Iterator[Job]:
 
 
 def _job(world: World, kind: str, name: str, play: Callable[..., Any], *arguments: Any) -> Job:
-    spec = ["real", world.settings.model_dump(exclude={"seeds"}), world.seed, kind, name, os.fspath(MODEL)]
+    sources = hash_of_sources(world.settings, world.data, world.model)
+    spec = ["real", CODE, sources, world.settings.model_dump(exclude={"seeds"}), world.seed, kind, name]
     return Job(kind, name, world.seed, spec, lambda workspace: play(workspace, *arguments))

@@ -7,6 +7,7 @@ from typing import Any
 from apo.core.records import Row
 from apo.metrics.statistics import rank_correlation
 from study.pipeline import Metrics
+from study.real.files import first_words
 
 Measures = dict[str, Any]
 
@@ -80,21 +81,6 @@ def with_cut_golden(response_sets: Sequence[Row]) -> list[Row]:
         number = round(fmean(len(sample.split()) for sample in samples))
         cut.append({**row, "responses": [first_words(golden, max(1, number)), *samples]})
     return cut
-
-
-def first_words(text: str, number: int) -> str:
-    """The first words of a text, with the spaces and lines between them.
-
-    >>> first_words(" One two,\\n\\nthree four", 3)
-    ' One two,\\n\\nthree'
-    """
-    words = text.split()
-    if len(words) <= number:
-        return text
-    end = 0
-    for word in words[:number]:
-        end = text.index(word, end) + len(word)
-    return text[:end]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

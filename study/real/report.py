@@ -23,6 +23,7 @@ def page(rows: Sequence[Row], settings: RealSettings) -> str:
         golden=golden_table(rows),
         llms=llm_table(rows),
         transcripts=transcripts(rows, settings),
+        words=settings.max_words,
         played=f"{len(rows)} of {len(settings.seeds) * jobs_per_seed(settings)}",
         seeds=len({row["seed"] for row in rows}),
         hours=f"{sum(row['seconds'] for row in rows) / 3600:.1f}",
@@ -44,15 +45,22 @@ def reward_models(rows: Sequence[Row]) -> dict[str, dict[int, Row]]:
     return rms
 
 
+def _shared(rms: dict[str, dict[int, Row]]) -> dict[str, list[Row]]:
+    """The rows of each reward model at the seeds that all of them have: their means stand side by side."""
+    seeds = sorted(set.intersection(*map(set, rms.values()))) if rms else []
+    return {name: [by_seed[seed] for seed in seeds] for name, by_seed in rms.items() if seeds}
+
+
 def rm_table(rms: dict[str, dict[int, Row]]) -> str:
     """Accuracy by test set with the 95 % interval of all pairs, NLL and ECE; means over the seeds."""
-    sets = sorted({name for by_seed in rms.values() for row in by_seed.values() for name in row["by_set"]})
+    shared = _shared(rms)
+    sets = sorted({name for rows in shared.values() for row in rows for name in row["by_set"]})
     lines = []
-    for name, by_seed in rms.items():
-        cells = [_accuracy([row["by_set"][test] for row in by_seed.values()]) for test in sets]
-        overall = _accuracy([(row["accuracy"], row["pairs"]) for row in by_seed.values()])
-        means = [f"{fmean(row[key] for row in by_seed.values()):.3f}" for key in ("nll", "ece_10")]
-        lines.append([name, len(by_seed), *cells, overall, *means])
+    for name, rows in shared.items():
+        cells = [_accuracy([row["by_set"][test] for row in rows]) for test in sets]
+        overall = _accuracy([(row["accuracy"], row["pairs"]) for row in rows])
+        means = [f"{fmean(row[key] for row in rows):.3f}" for key in ("nll", "ece_10")]
+        lines.append([name, len(rows), *cells, overall, *means])
     return _table(["reward model", "seeds", *sets, "all test pairs", "NLL", "ECE, 10 bins"], lines)
 
 
@@ -89,19 +97,19 @@ def difference_table(rms: dict[str, dict[int, Row]], settings: RealSettings) -> 
 def choice_table(rms: dict[str, dict[int, Row]]) -> str:
     """What the reward models choose: agreement with the testing RM and with length; means over seeds."""
     lines = []
-    for name, by_seed in rms.items():
-        rows = [row for row in by_seed.values() if "judge" in row]
-        if rows:
-            taus = [_mean_tau(rows, key) for key in ("tau_judge", "tau_words")]
-            judge, words = (
-                [fmean(row[key][index] for row in rows) for index in range(3)] for key in ("judge", "words")
-            )
-            shown = [f"{judge[0]:.2f} ({judge[1]:.2f}, {judge[2]:.2f})", f"{words[0]:.1f} ({words[1]:.1f})"]
-            lines.append([name, len(rows), *taus, *shown])
+    choosers = {name: by_seed for name, by_seed in rms.items() if "judge" in next(iter(by_seed.values()))}
+    for name, rows in _shared(choosers).items():
+        taus = [_mean_tau(rows, key) for key in ("tau_judge", "tau_words")]
+        words = [fmean(row["words"][index] for row in rows) for index in range(2)]
+        share = fmean(_share_of_the_best(*row["judge"]) for row in rows)
+        lines.append([name, len(rows), *taus, f"{share:.2f}", f"{words[0]:.1f} ({words[1]:.1f})"])
     head = ["chosen by", "seeds", "tau with the testing RM", "tau with the number of words"]
-    return _table(
-        [*head, "testing RM's reward (of a random one, of the best)", "words (of a random one)"], lines
-    )
+    return _table([*head, "share of the best choice", "words (of a random one)"], lines)
+
+
+def _share_of_the_best(chosen: float, random: float, best: float) -> float:
+    """How far a choice goes from a random one to the best, in rewards of one testing RM."""
+    return (chosen - random) / (best - random) if best > random else float("nan")
 
 
 def _mean_tau(rows: Sequence[Row], key: str) -> str:

@@ -1,5 +1,7 @@
 """`settings.yaml` of the game with a real model as typed sections."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -33,8 +35,14 @@ class RealSettings(Section):
     length_control: float
     methods: dict[str, Changes]
     files: list[DataFile]
+    max_words: int
     baseline: Changes
     queries: list[str]
+
+    def digest(self) -> str:
+        """The first 12 digits of a hash of all but the seeds."""
+        text = json.dumps(self.model_dump(exclude={"seeds"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def read_real_settings(path: Path = SETTINGS) -> RealSettings:

@@ -43,6 +43,13 @@ def test_random_choice_is_uniform_over_what_is_not_blank_and_follows_the_seed() 
     assert chosen == chosen_at_random(rows(900), seed=1) != chosen_at_random(rows(900), seed=2)
 
 
+def test_every_chooser_keeps_the_ids_that_were_drawn() -> None:
+    """Or its LLM would learn other ids than that of an RM, whose selection has them."""
+    drawn = [row | {"sample_ids": [[1], [2], [3], [4]], "margin": 0.5} for row in rows(2)]
+    for chosen in (chosen_at_random(drawn, seed=1), chosen_by_truth(drawn)):
+        assert [row["sample_ids"] for row in chosen] == [[[1], [2], [3], [4]]] * 2
+
+
 def test_choosers_of_a_world() -> None:
     world = World(1, {}, [0.1, 2.0], [101])
     assert world.choosers() == [

@@ -7,16 +7,31 @@ from typing import Any
 
 import pytest
 
+from study.real import __main__ as main
 from study.real.__main__ import result_row
+from study.real.settings import read_real_settings
 from tests.helpers import chat_models
 from tests.helpers.small_repo import copy_repository, run
 
+SETTINGS = read_real_settings()
 QUERY = "\n\nHuman: What is {} plus one?\n\nAssistant:"
 
 
 def test_result_row_keeps_six_digits_and_no_spec() -> None:
     result = {"kind": "rm", "seed": 1, "spec": ["long"], "code": "0123456789abcdef", "x": [1 / 3]}
-    assert result_row(result) == {"kind": "rm", "seed": 1, "code": "0123456789ab", "x": [0.333333]}
+    marks = {"code": "0123456789ab", "settings": SETTINGS.digest()}
+    assert result_row(result, SETTINGS) == {"kind": "rm", "seed": 1, "x": [0.333333]} | marks
+
+
+def test_rows_of_other_settings_are_dropped_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"seed": 1, "settings": SETTINGS.digest()}, {"seed": 2, "settings": "other"}]
+    write(tmp_path / "results.jsonl", rows)
+    monkeypatch.setattr(main, "RESULTS", tmp_path / "results.jsonl")
+    assert main.kept_rows(SETTINGS) == rows[:1]
+    assert "1 of 2 kept rows are of other settings" in capsys.readouterr().out
+    assert main.kept_rows(SETTINGS.model_copy(update={"seeds": [9]})) == rows[:1]  # of more seeds
 
 
 def pairs(first: int, number: int) -> list[dict[str, Any]]:
@@ -47,6 +62,7 @@ def test_a_small_game_is_played_reported_and_kept(tmp_path: Path) -> None:
         "coefficients": [2.0],
         "length_control": 2.0,
         "methods": {},
+        "max_words": 100,
         "files": [
             {"part": part, "name": "sums", "file": f"{part}.jsonl", "rows": 0 if part == "golden" else 20}
             for part in ("rm", "llm", "test", "golden")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from study.real.measures import choice_measures, first_words, golden_measures, rm_measures, with_cut_golden
+from study.real.measures import choice_measures, golden_measures, rm_measures, with_cut_golden
 
 
 def selected(query_id: str, scores: list[float], target: int) -> dict[str, Any]:
@@ -47,12 +47,6 @@ def test_golden_answers_are_cut_to_the_mean_length_of_the_samples() -> None:
         "golden_longer": 1,
     }
     assert golden_measures(cut)["golden_longer"] == 0.5
-
-
-def test_first_words_keeps_the_spaces_and_a_shorter_text() -> None:
-    assert first_words(" One  two\n\nthree", 2) == " One  two"
-    assert first_words("a ab abc", 2) == "a ab"  # the second word begins like the first
-    assert first_words(" One two ", 2) == " One two "
 
 
 def test_an_empty_sample_leaves_one_word_of_the_golden_answer() -> None:

@@ -61,10 +61,18 @@ ROWS = [row(1, 2.0, 0.6, 0.7), row(2, 2.0, 0.62, 0.62), row(1, 0.0, 0.6, 0.65), 
 
 
 def test_rm_table_has_means_over_seeds_with_the_interval_of_the_pairs() -> None:
-    lines = rm_table(reward_models(ROWS)).splitlines()
+    both = [*ROWS, row(2, 0.0, 0.62, 0.65)]
+    lines = rm_table(reward_models(both)).splitlines()
     assert lines[0].startswith("| reward model | seeds | harmless | all test pairs |")
     assert "| base RM | 2 | 61.0 (47 to 73) | 61.0 (51 to 70) | 0.600 | 0.100 |" in lines
     assert any(line.startswith("| testing RM | 2 |") for line in lines)
+
+
+def test_means_that_stand_side_by_side_are_of_the_same_seeds() -> None:
+    """Coeff 0 was played with seed 1 only."""
+    for table in (rm_table(reward_models(ROWS)), choice_table(reward_models(ROWS))):
+        assert "| base RM | 1 |" in table and "| APO RM, coeff 0 | 1 |" in table
+    assert "| base RM | 1 | 60.0 (46 to 72) |" in rm_table(reward_models(ROWS))
 
 
 def test_difference_table_pairs_by_seed() -> None:
@@ -76,7 +84,7 @@ def test_difference_table_pairs_by_seed() -> None:
 def test_choice_table_leaves_out_the_testing_rm_and_a_tau_that_is_not_known() -> None:
     table = choice_table(reward_models(ROWS))
     assert "testing RM |" not in table.partition("\n")[2]
-    assert "| base RM | 2 | +0.50 |  | 1.00 (0.50, 2.00) | 30.0 (20.0) |" in table
+    assert "| base RM | 1 | +0.50 |  | 0.33 | 30.0 (20.0) |" in table
 
 
 def test_llm_table_and_transcripts() -> None:
