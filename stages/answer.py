@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apo.core.config import read_section, read_seed
+from apo.core.errors import UserError
 from apo.core.records import read_rows, write_json, write_parts
 from apo.core.stage import run
 from apo.core.subset import golden_as_samples, subsample
@@ -43,6 +44,13 @@ def main(
 ) -> None:
     sampling = read_section(params, "sample.test", Sampling, defaults="sample.common")
     check_vllm(sampling)
+    if sampling.origin != "actor":
+        raise UserError(
+            f"{params}: sample.test.origin",
+            found=repr(sampling.origin),
+            expected="'actor': the answers to the test queries are those of the LLM that is evaluated",
+            do="set sample.test.origin: actor",
+        )
     resamples = read_section(params, "evaluate", Evaluate).bootstrap
     seed, device = read_seed(params), runtime.set_up()
     known = bool(json.loads(truth.read_text(encoding="utf-8")))

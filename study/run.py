@@ -93,10 +93,12 @@ def run(batches: Sequence[list[Job]], folder: Path, workers: int, code: str) -> 
 def _play_job(job: Job, workspace: Workspace, folder: Path, code: str, progress: Progress) -> bool:
     """Plays a job and keeps its result; False if it failed."""
     start, key = time.monotonic(), job.key(code)
+    workspace.log.unlink(missing_ok=True)  # that of the job before
     try:
         measurements = job.play(workspace)
     except UserError as error:
-        workspace.log.rename(folder / f"failed-{key[:12]}.log")
+        if workspace.log.exists():  # else no stage was started
+            workspace.log.rename(folder / f"failed-{key[:12]}.log")
         progress.finish(job, time.monotonic() - start, f", FAILED: {error}")
         return False
     seconds = time.monotonic() - start

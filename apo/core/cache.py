@@ -92,18 +92,21 @@ def locked(folder: Path) -> Iterator[None]:
                 expected="one at a time",
                 do="wait for it or stop it; `pgrep -af stages.` lists it",
             ) from None
+        os.utime(folder)  # a resumed computation is the newest
         distributed.barrier()
         yield
         _remove_older(folder)
 
 
 def _remove_older(folder: Path) -> None:
-    """Removes the state of other computations of the same stage, except the four newest."""
+    """Removes the states of the same stage, except the four newest and those of running computations."""
     name = folder.name.rsplit("-", 1)[0]
     states = sorted(folder.parent.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime)
     for state in states[:-4]:
         if state != folder:
-            shutil.rmtree(state, ignore_errors=True)
+            with contextlib.suppress(OSError), (state / "lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(state, ignore_errors=True)
 
 
 def disk_error(path: Path, error: Exception) -> UserError:

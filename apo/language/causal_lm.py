@@ -120,7 +120,7 @@ def train_and_save(
         metrics, counts: See `finish`.
     """
     files = [start, source] if start else [source]
-    key = fingerprint([settings, seed, runtime.numerics()], files)
+    key = fingerprint([settings, tokenizer.chat_template, seed, runtime.numerics()], files)
     with Checkpoints(name, key).lock() as checkpoints:
         curve = train_language_model(
             model,

@@ -110,7 +110,7 @@ class Checkpoints:
             metadata = {"curve": json.dumps(curve)} | ({"run_info": json.dumps(run_info)} if run_info else {})
             temporary = self.folder / "state.tmp"
             try:
-                save_file(state | {"rng": torch.get_rng_state()}, temporary, metadata=metadata)
+                save_file(state, temporary, metadata=metadata)
             except (OSError, SafetensorError) as error:
                 temporary.unlink(missing_ok=True)
                 raise disk_error(temporary, error) from None
@@ -127,7 +127,7 @@ def curve_in(state: Any) -> list[dict[str, Any]]:
 
 
 def restore_weights(state: Any, model: nn.Module, *, copied: bool = True) -> None:
-    """Loads weights and random state of an opened checkpoint, and its engine into `RUN_INFO`.
+    """Loads the weights of an opened checkpoint, and its engine into `RUN_INFO`.
 
     Args:
         copied: Whether to copy the weights. If False, the weights of a model on the CPU stay memory-mapped.
@@ -138,7 +138,6 @@ def restore_weights(state: Any, model: nn.Module, *, copied: bool = True) -> Non
             tensor.data.copy_(saved)
         else:
             tensor.data = saved
-    torch.set_rng_state(state.get_tensor("rng"))
     runtime.RUN_INFO.update(json.loads(state.metadata().get("run_info", "{}")))
 
 

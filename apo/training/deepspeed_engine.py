@@ -110,8 +110,7 @@ class DeepSpeedEngine(ShardedEngine):
         """
         from deepspeed import utils
 
-        with torch.random.fork_rng():
-            self.gradients([self._item], [([self._item], False)])
+        self.gradients([self._item], [([self._item], False)])
         self.update(0.0)
         for name, parameter in self._model.named_parameters():
             if not parameter.requires_grad:

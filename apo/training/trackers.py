@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from apo.core import distributed
@@ -162,8 +161,7 @@ class _Tracker:
         if self._failed:
             return
         try:
-            with torch.random.fork_rng(devices=[]):
-                call()
+            call()
         except Exception as error:  # noqa: BLE001 - of any library
             self._failed = True
             text = " ".join(f"{type(error).__name__}: {error}".split())[:200]

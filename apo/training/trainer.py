@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -212,8 +213,7 @@ def _accumulate_gradients(
 ) -> list[Terms]:
     """Accumulates the gradients of this process's micro-batches of a step; returns the terms of each."""
     rank, world = distributed.rank(), distributed.world_size()
-    if world > 1:
-        torch.manual_seed(step * world + rank)  # for dropout
+    torch.manual_seed(zlib.crc32(f"{step} {rank} {items}".encode()))  # dropout is the same after a resume
     budget = runtime.token_budget()
     assigned = assign_micro_batches(
         [lengths[i] for i in items], world=world, budget="APO_TOKEN_BUDGET", tokens=budget

@@ -27,7 +27,6 @@ class NoServer:
 def _no_games(monkeypatch: pytest.MonkeyPatch) -> None:
     def make_copy(target: Path, cache: Path) -> Path:
         target.mkdir(parents=True)
-        target.with_suffix(".log").touch()
         return target
 
     monkeypatch.setattr(module, "ForkServer", NoServer)
@@ -38,19 +37,22 @@ def test_run_keeps_each_result_and_plays_only_what_is_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     played: list[str] = []
-    broken = {"b"}
+    broken = {"b", "d"}
 
     def job(name: str) -> Job:
         def play(workspace: Workspace) -> dict[str, Any]:
             played.append(name)
             if name in broken:
+                if name == "b":
+                    workspace.log.touch()  # that of a stage that failed; of d no stage has run
                 raise UserError("b", found="a fault", expected="none", do="look")
             return {"value": name}
 
         return Job("method", name, 1, [name], play)
 
     lists = [[job("a"), job("b")], [job("c")]]
-    assert run(lists, tmp_path, 1, "code") == 1
+    assert run([*lists, [job("d")]], tmp_path, 1, "code") == 2
+    assert played.pop() == "d"
     assert "FAILED: b: found a fault" in capsys.readouterr().out
     assert len(list(tmp_path.glob("failed-*.log"))) == 1
     assert not list(tmp_path.glob("copy-*"))

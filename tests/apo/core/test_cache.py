@@ -1,5 +1,6 @@
-"""apo/core/cache.py: a fingerprint is that of settings, content and code."""
+"""apo/core/cache.py: a fingerprint is that of settings, content and code; which states are removed."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from apo.core import cache
-from apo.core.cache import fingerprint
+from apo.core.cache import fingerprint, folder_of, locked
 from tests.helpers import tiny_models as tiny
 
 
@@ -67,3 +68,21 @@ def test_fingerprint_does_not_depend_on_where_the_files_are(tmp_path: Path) -> N
         (tmp_path / name).mkdir()
         (tmp_path / name / "weights").write_text("w")
     assert fingerprint([1], [tmp_path / "here"]) == fingerprint([1], [tmp_path / "there"])
+
+
+def test_locked_removes_all_but_the_four_newest_states_of_its_stage_and_those_that_run() -> None:
+    """As with `dvc queue start -j 6`: a task that ends leaves the checkpoints of the others alone."""
+    folders = [folder_of("stage", str(number)) for number in range(7)]
+    for age, folder in enumerate(reversed(folders)):
+        folder.mkdir(parents=True)
+        os.utime(folder, (1e9 - age, 1e9 - age))
+    other = folder_of("other", "0")
+    other.mkdir()
+    with locked(folders[0]):  # the oldest runs again, and is the newest now
+        with locked(folders[6]):
+            pass
+        os.utime(folders[0], (0, 0))
+        with locked(folders[5]):
+            pass
+    assert [folder.exists() for folder in folders] == [True, False, False, False, True, True, True]
+    assert other.exists()

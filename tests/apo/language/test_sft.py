@@ -81,6 +81,23 @@ def test_fine_tune_saves_the_named_template(tmp_path: Path, monkeypatch: pytest.
     assert saved.init_kwargs["refused_dialogues"] == "merge"
 
 
+def test_fine_tune_resumes_no_training_of_another_template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings name the file of the template; what is trained on is what it says."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    Path("templates").mkdir()
+    weights = []
+    for mark in ("", "# ", ""):
+        turns = "{% for m in messages %}MARK{{ m['role'] + ':' + m['content'] + eos_token }}{% endfor %}"
+        prompt = "{% if add_generation_prompt %}MARKassistant:{% endif %}"
+        Path("templates/my.jinja").write_text((turns + prompt).replace("MARK", mark))
+        tuned(tmp_path, chat_template="my.jinja", refused_dialogues="merge")
+        weights.append((tmp_path / "llm/model.safetensors").read_bytes())
+    assert weights[0] == weights[2] != weights[1]
+
+
 def test_fine_tune_saves_weights_in_the_named_dtype(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     for dtype in ("float32", "bfloat16"):

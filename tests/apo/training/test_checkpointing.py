@@ -221,9 +221,9 @@ def test_old_states_go_and_those_of_other_stages_stay(tmp_path: Path) -> None:
         os.utime(root / name, (age, age))
     with Checkpoints("apo_rm", "a").lock():
         assert len(list(root.iterdir())) == len(names)
-    # Its own state stays, though it is the oldest.
+    # Its own state stays: it was the oldest, and is the newest since it runs.
     left = {path.name for path in root.iterdir()}
-    assert left == {"apo_rm-a", "apo_rm-c", "apo_rm-d", "apo_rm-e", "apo_rm-f", "base_rm-a", "rm-a"}
+    assert left == {"apo_rm-a", "apo_rm-d", "apo_rm-e", "apo_rm-f", "base_rm-a", "rm-a"}
 
 
 def test_a_state_holds_tensors_and_text_alone(tmp_path: Path) -> None:
