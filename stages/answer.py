@@ -42,15 +42,7 @@ def main(
     golden: Path | None = None,
     params: Path = Path("params.yaml"),
 ) -> None:
-    sampling = read_section(params, "sample.test", Sampling, defaults="sample.common")
-    check_vllm(sampling)
-    if sampling.origin != "actor":
-        raise UserError(
-            f"{params}: sample.test.origin",
-            found=repr(sampling.origin),
-            expected="'actor': the answers to the test queries are those of the LLM that is evaluated",
-            do="set sample.test.origin: actor",
-        )
+    sampling = _read_sampling(params)
     resamples = read_section(params, "evaluate", Evaluate).bootstrap
     seed, device = read_seed(params), runtime.set_up()
     known = bool(json.loads(truth.read_text(encoding="utf-8")))
@@ -92,6 +84,19 @@ def main(
     }
     summaries[name]["sampling"] = dict(sorted(counts.items()))
     write_json(metrics, {f"answer_{name}": summaries.pop(name) | summaries})
+
+
+def _read_sampling(params: Path) -> Sampling:
+    sampling = read_section(params, "sample.test", Sampling, defaults="sample.common")
+    check_vllm(sampling)
+    if sampling.origin != "actor":
+        raise UserError(
+            f"{params}: sample.test.origin",
+            found=repr(sampling.origin),
+            expected="'actor': the answers to the test queries are those of the LLM that is evaluated",
+            do="set sample.test.origin: actor",
+        )
+    return sampling
 
 
 if __name__ == "__main__":
