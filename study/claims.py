@@ -46,13 +46,13 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """By `judge`."""
+        """By `verdict_for`."""
         if self.result is None:
             return UNPLAYED
-        return judge(self.result.low, self.result.high, side=self.side, paper=self.paper)
+        return verdict_for(self.result.low, self.result.high, side=self.side, paper=self.paper)
 
 
-def judge(low: float, high: float, *, side: int, paper: float | None) -> str:
+def verdict_for(low: float, high: float, *, side: int, paper: float | None) -> str:
     """Whether the 95 % interval of a difference agrees with a claim.
 
     With the sign of the claim as plus: a claim with an interval above 0 holds if the interval reaches half of
@@ -61,7 +61,7 @@ def judge(low: float, high: float, *, side: int, paper: float | None) -> str:
     difference; otherwise it is undecided. A claim of no difference holds if the interval is within `SAME` of
     0, and does not hold if it is outside.
 
-    >>> judge(0.002, 0.013, side=1, paper=0.037)  # half of the paper's is 0.0185
+    >>> verdict_for(0.002, 0.013, side=1, paper=0.037)  # half of the paper's is 0.0185
     'same sign, smaller'
     """
     if side == 0:

@@ -68,11 +68,11 @@ class World:
         """Plays until both RMs have chosen; measures of both, of the testing RM and of the golden answers."""
         copy = workspace.copy
         self.play(workspace, apo_rm(coefficient), {"apo.coeff": coefficient}, RMS)
-        judged, metrics = self._judged(workspace), pipeline.read_metrics(copy)
+        scored, metrics = self._scored(workspace), pipeline.read_metrics(copy)
         names = {"base": (BASE_RM, "base_rm"), "apo": (apo_rm(coefficient), "apo_rm_r1")}
         rms = {
             name: measures.rm_measures(metrics[key])
-            | measures.choice_measures(list(read_rows(pipeline.selected_file(copy, arm))), judged)
+            | measures.choice_measures(list(read_rows(pipeline.selected_file(copy, arm))), scored)
             for arm, (name, key) in names.items()
         }
         rms["testing RM"] = measures.rm_measures(metrics["test_rm"])
@@ -84,7 +84,7 @@ class World:
         coefficient = self.settings.length_control
         copy, name = workspace.copy, cut_golden(coefficient)
         self.play(workspace, name, {"apo.coeff": coefficient}, RMS)
-        judged = self._judged(workspace)
+        scored = self._scored(workspace)
         rows = measures.with_cut_golden(list(read_rows(pipeline.adversarial_file(copy))))
         pairs, selected = copy / FOLDER / "cut.jsonl", copy / FOLDER / "selected.jsonl"
         write_rows(pairs, rows)
@@ -92,7 +92,7 @@ class World:
             "apo", workspace, copy / FOLDER, selected, title=name, arguments={"adversarial_pairs": pairs}
         )
         evaluation = json.loads(file.read_text(encoding="utf-8"))["apo_rm_r1"]
-        rm = measures.rm_measures(evaluation) | measures.choice_measures(list(read_rows(selected)), judged)
+        rm = measures.rm_measures(evaluation) | measures.choice_measures(list(read_rows(selected)), scored)
         return {"rms": {name: rm}, "golden": measures.golden_measures(rows)}
 
     def language_models(self, workspace: Workspace, method: str, coefficient: float) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class World:
             "transcripts": {llm: self._answers(workspace, path) for llm, path in folders.items()},
         }
 
-    def _judged(self, workspace: Workspace) -> Mapping[str, list[float]]:
+    def _scored(self, workspace: Workspace) -> Mapping[str, list[float]]:
         """The rewards of all samples of the LLM queries by the testing RM, by query."""
         copy = workspace.copy
         base, apo = (copy / f"data/samples/r1/{arm}.jsonl" for arm in pipeline.ARMS)
@@ -121,10 +121,10 @@ class World:
                 expected="the same in round one, by the same actor",
                 do="set no parameter of one arm alone",
             )
-        scores = copy / FOLDER / f"judged_{self.seed}.jsonl"
+        scores = copy / FOLDER / f"scored_{self.seed}.jsonl"
         if not scores.is_file():
-            arguments: dict[str, Path | str] = {"name": "judged", "model": "models/rm_test", "out": scores}
-            arguments["metrics"] = copy / FOLDER / "judged.json"
+            arguments: dict[str, Path | str] = {"name": "scored", "model": "models/rm_test", "out": scores}
+            arguments["metrics"] = copy / FOLDER / "scored.json"
             rerun(pipeline.SCORE, workspace, "testing RM", arguments)
         return {row["query_id"]: row["scores"] for row in read_rows(scores)}
 

@@ -20,33 +20,33 @@ def rm_measures(evaluation: Metrics) -> Measures:
     return {name: test[name] for name in names} | {"by_set": by_set}
 
 
-def choice_measures(selected: Sequence[Row], judged: Mapping[str, Sequence[float]]) -> Measures:
+def choice_measures(selected: Sequence[Row], scored: Mapping[str, Sequence[float]]) -> Measures:
     """What a reward model chooses among the samples of the LLM queries.
 
     Args:
         selected: Rows of stage `rjs`.
-        judged: The rewards of the same samples by the testing RM, by `query_id`.
+        scored: The rewards of the same samples by the testing RM, by `query_id`.
 
     Returns:
-        `tau_judge` and `tau_words`, the mean over queries of Kendall's tau-b of the rewards with those of the
-        testing RM and with the number of words; queries whose values are all equal are left out. `judge`
-        and `words`, each [chosen, mean of all samples, highest].
+        `tau_test_rm` and `tau_words`, the mean over queries of Kendall's tau-b of the rewards with those of
+        the testing RM and with the number of words; queries whose values are all equal are left out.
+        `test_rm` and `words`, each [chosen, mean of all samples, highest].
     """
-    judge_taus, word_taus = [], []
-    judge: list[tuple[float, ...]] = []
+    test_rm_taus, word_taus = [], []
+    test_rm: list[tuple[float, ...]] = []
     words: list[tuple[float, ...]] = []
     for row in selected:
-        by_judge = list(judged[row["query_id"]])
+        by_test_rm = list(scored[row["query_id"]])
         lengths = [float(len(sample.split())) for sample in row["samples"]]
-        judge_taus.append(rank_correlation(row["scores"], by_judge))
+        test_rm_taus.append(rank_correlation(row["scores"], by_test_rm))
         word_taus.append(rank_correlation(row["scores"], lengths))
-        for table, values in ((judge, by_judge), (words, lengths)):
+        for table, values in ((test_rm, by_test_rm), (words, lengths)):
             table.append((values[row["target_index"]], fmean(values), max(values)))
     return {
         "queries": len(selected),
-        "tau_judge": _mean(judge_taus),
+        "tau_test_rm": _mean(test_rm_taus),
         "tau_words": _mean(word_taus),
-        "judge": _means(judge),
+        "test_rm": _means(test_rm),
         "words": _means(words),
     }
 

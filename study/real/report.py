@@ -78,7 +78,7 @@ def difference_table(rms: dict[str, dict[int, Row]], settings: RealSettings) -> 
     measures: dict[str, Callable[[Row], float]] = {
         "accuracy, points": lambda row: 100 * row["accuracy"],
         "ECE": lambda row: row["ece_10"],
-        "testing RM's reward of the chosen": lambda row: row["judge"][0],
+        "testing RM's reward of the chosen": lambda row: row["test_rm"][0],
         "words of the chosen": lambda row: row["words"][0],
     }
     lines = []
@@ -97,11 +97,11 @@ def difference_table(rms: dict[str, dict[int, Row]], settings: RealSettings) -> 
 def choice_table(rms: dict[str, dict[int, Row]]) -> str:
     """What the reward models choose: agreement with the testing RM and with length; means over seeds."""
     lines = []
-    choosers = {name: by_seed for name, by_seed in rms.items() if "judge" in next(iter(by_seed.values()))}
+    choosers = {name: by_seed for name, by_seed in rms.items() if "test_rm" in next(iter(by_seed.values()))}
     for name, rows in _shared(choosers).items():
-        taus = [_mean_tau(rows, key) for key in ("tau_judge", "tau_words")]
+        taus = [_mean_tau(rows, key) for key in ("tau_test_rm", "tau_words")]
         words = [fmean(row["words"][index] for row in rows) for index in range(2)]
-        share = fmean(_share_of_the_best(*row["judge"]) for row in rows)
+        share = fmean(_share_of_the_best(*row["test_rm"]) for row in rows)
         lines.append([name, len(rows), *taus, f"{share:.2f}", f"{words[0]:.1f} ({words[1]:.1f})"])
     head = ["chosen by", "seeds", "tau with the testing RM", "tau with the number of words"]
     return _table([*head, "share of the best choice", "words (of a random one)"], lines)

@@ -2,7 +2,17 @@
 
 import pytest
 
-from study.claims import FAILS, HOLDS, OPEN, SMALLER, UNPLAYED, claims, claims_table, ece_and_choice, judge
+from study.claims import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    SMALLER,
+    UNPLAYED,
+    claims,
+    claims_table,
+    ece_and_choice,
+    verdict_for,
+)
 from study.paired import APO
 from tests.study.made_up import made_up
 
@@ -27,8 +37,8 @@ from tests.study.made_up import made_up
         (-0.011, 0.009, 0, None, OPEN),
     ],
 )
-def test_judge(low: float, high: float, side: int, paper: float | None, verdict: str) -> None:
-    assert judge(low, high, side=side, paper=paper) == verdict
+def test_verdict_for(low: float, high: float, side: int, paper: float | None, verdict: str) -> None:
+    assert verdict_for(low, high, side=side, paper=paper) == verdict
 
 
 def test_claims_find_their_games_by_name() -> None:

@@ -56,4 +56,4 @@ def test_samples_that_differ_between_the_arms_are_one_error(tmp_path: Path) -> N
     for arm in ("base", "apo"):
         (folder / f"{arm}.jsonl").write_text(f'{{"query_id": "{arm}"}}\n', encoding="utf-8")
     with pytest.raises(UserError, match="different samples in the two arms"):
-        World(SETTINGS, NOWHERE, NOWHERE, 1)._judged(Workspace(tmp_path, tmp_path))
+        World(SETTINGS, NOWHERE, NOWHERE, 1)._scored(Workspace(tmp_path, tmp_path))

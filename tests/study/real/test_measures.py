@@ -16,16 +16,16 @@ def test_choice_measures_are_means_over_queries() -> None:
     rows = [selected("a", [0.1, 0.2, 0.3], 2), selected("b", [0.3, 0.2, 0.1], 0)]
     measured = choice_measures(rows, {"a": [1.0, 2.0, 6.0], "b": [1.0, 2.0, 3.0]})
     assert measured["queries"] == 2
-    assert measured["tau_judge"] == pytest.approx(0.0)  # 1 and -1
+    assert measured["tau_test_rm"] == pytest.approx(0.0)  # 1 and -1
     assert measured["tau_words"] == pytest.approx(0.0)
-    assert measured["judge"] == pytest.approx([3.5, 2.5, 4.5])
+    assert measured["test_rm"] == pytest.approx([3.5, 2.5, 4.5])
     assert measured["words"] == pytest.approx([2.0, 2.0, 3.0])
 
 
 def test_choice_measures_leave_out_a_tau_of_equal_rewards() -> None:
     rows = [selected("a", [0.1, 0.2, 0.3], 2), selected("b", [0.5, 0.5, 0.5], 0)]
-    assert choice_measures(rows, {"a": [1.0, 2.0, 3.0], "b": [1.0, 2.0, 3.0]})["tau_judge"] == 1.0
-    assert choice_measures(rows[1:], {"b": [1.0, 2.0, 3.0]})["tau_judge"] is None
+    assert choice_measures(rows, {"a": [1.0, 2.0, 3.0], "b": [1.0, 2.0, 3.0]})["tau_test_rm"] == 1.0
+    assert choice_measures(rows[1:], {"b": [1.0, 2.0, 3.0]})["tau_test_rm"] is None
 
 
 def test_rm_measures_keep_accuracy_and_pairs_of_each_test_set() -> None:

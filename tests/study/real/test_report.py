@@ -20,7 +20,7 @@ SETTINGS = read_real_settings()
 
 
 def rm(accuracy: float, *, chooses: bool = True) -> dict[str, Any]:
-    choice = {"tau_judge": 0.5, "tau_words": None, "judge": [1.0, 0.5, 2.0], "words": [30.0, 20.0, 40.0]}
+    choice = {"tau_test_rm": 0.5, "tau_words": None, "test_rm": [1.0, 0.5, 2.0], "words": [30.0, 20.0, 40.0]}
     measured = {"accuracy": accuracy, "pairs": 100, "nll": 0.6, "ece_10": 0.1}
     return measured | {"by_set": {"harmless": [accuracy, 50]}} | (choice if chooses else {})
 
