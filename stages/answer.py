@@ -1,10 +1,10 @@
-"""answer: one LLM answers the test queries; the testing RM judges, and the truth where it is known.
+"""answer: one LLM answers the test queries; the testing RM scores them, and the truth where it is known.
 
 In: the LLM, the test queries, the testing RM, and the first actor for the KL to it (or, for the first actor
-itself, the golden answers, which are judged beside it). Instances: `answer_actor`, `answer` (each arm).
+itself, the golden answers, which are scored beside it). Instances: `answer_actor`, `answer` (each arm).
 Out: a folder with `NAME.jsonl`, every answer with its scores (and `golden.jsonl`). Metrics: score, true
 reward, length, distinct-n, repetition, KL to the first actor; and what was counted while the answers were
-drawn (`sampling`) and judged (`scoring`). Paper, section 4.2.
+drawn (`sampling`) and scored (`scoring`). Paper, section 4.2.
 """
 
 import json
@@ -34,7 +34,7 @@ def main(
     name: str,
     llm: Path,
     queries: Path,
-    judge: Path,
+    test_rm: Path,
     truth: Path,
     out: Path,
     metrics: Path,
@@ -69,11 +69,11 @@ def main(
     for row in arms[name]:
         row.pop("sample_ids", None)
         row.pop("uncut", None)
-    reward_model = load_reward_model(judge).to(device).eval()
+    reward_model = load_reward_model(test_rm).to(device).eval()
     scoring: dict[str, Counter[str]] = {arm: Counter() for arm in arms}
     for arm, rows in arms.items():
-        judged = score_answers(reward_model, rows, desc=f"judge {arm}", key="scores", counts=scoring[arm])
-        arms[arm] = with_true_rewards(judged) if known else judged
+        scored = score_answers(reward_model, rows, desc=f"score {arm}", key="scores", counts=scoring[arm])
+        arms[arm] = with_true_rewards(scored) if known else scored
     write_parts(
         {arm: out / f"{arm}.jsonl" for arm in arms},
         ((arm, row) for arm, rows in arms.items() for row in rows),
