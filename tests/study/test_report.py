@@ -129,7 +129,7 @@ def test_words_on_human_comparisons_and_on_aligned_llms() -> None:
     assert numbers["aligned"]["mean"].paired.p <= LEVEL
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     assert "gains {:.3f} with 240, {:.3f} with 1,200, {:.3f} with 4,800".format(*gains) in readme
-    assert f"its true reward is {numbers['aligned']['mean'].paired.difference:.3f} higher" in readme
+    assert f"its true reward is {numbers['aligned']['mean'].paired.difference:.3f} above" in readme
 
 
 def test_words_on_sets_that_were_not_played() -> None:
