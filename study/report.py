@@ -48,7 +48,7 @@ def tables(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         "alignment": alignment_table(rows, settings),
         "comparisons": axis_table(rows, settings, "comparisons"),
         "model_size": axis_table(rows, settings, "model_size"),
-        "transfer_gain": gain_table(transfer),
+        "transfer_gain": gain_table(transfer, apo_rm(settings.transfer.coefficients[-1])),
         "transfer_spread": spread_table(transfer, apo_rm(settings.transfer.coefficients[-1])),
         "games": games_table(rows, settings),
         "cost": cost_table(rows, transfer, settings),
@@ -64,7 +64,7 @@ def page(name: str, rows: Sequence[Row], transfer: Sequence[Row], settings: Sett
     template = TEMPLATES / name
     try:
         return template.read_text(encoding="utf-8").format(
-            table=tables(rows, transfer, settings), **values(rows, settings)
+            table=tables(rows, transfer, settings), **values(rows, transfer, settings)
         )
     except (KeyError, ValueError) as error:
         raise UserError(

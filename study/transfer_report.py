@@ -58,8 +58,30 @@ def groups(rows: Sequence[Row]) -> list[tuple[int, str]]:
     return list(dict.fromkeys((row["targets"], row["method"]) for row in rows))
 
 
-def gain_table(rows: Sequence[Row]) -> str:
-    """The gain of the targets and of the LLM over a random choice, by chooser, and the slope."""
+def contrast(
+    by_seed: dict[int, World], first: str, second: str, value: Callable[[Row], float]
+) -> Paired | None:
+    """A value of one chooser's alignments minus that of another's, over the worlds that have both."""
+    both = [world for world in by_seed.values() if {RANDOM, first, second} <= world.keys()]
+    return against_zero([mean_gain(world, first, value) - mean_gain(world, second, value) for world in both])
+
+
+def transfer_results(rows: Sequence[Row], coefficient: str) -> dict[str, Paired | None]:
+    """What the words of the page quote: `TARGETS METHOD slope`, and three contrasts of LLMs by chooser."""
+    results = {}
+    for targets, method in groups(rows):
+        by_seed = worlds(rows, targets, method)
+        name = f"{targets} {method}"
+        slopes = [transfer_slope(_without_rm_seeds(world)) for world in by_seed.values() if TRUTH in world]
+        results[f"{name} slope"] = against_zero(slopes)
+        results[f"{name} base"] = contrast(by_seed, BASE_RM, RANDOM, llm_value)
+        results[f"{name} apo"] = contrast(by_seed, coefficient, BASE_RM, llm_value)
+        results[f"{name} ceiling"] = contrast(by_seed, TRUTH, coefficient, llm_value)
+    return results
+
+
+def gain_table(rows: Sequence[Row], coefficient: str) -> str:
+    """The gain of targets and LLM over a random choice, by chooser; the slope and two contrasts."""
     lines = []
     for targets, method in groups(rows):
         by_seed = {
@@ -81,6 +103,11 @@ def gain_table(rows: Sequence[Row]) -> str:
         slope = against_zero([transfer_slope(_without_rm_seeds(world)) for world in by_seed.values()])
         if slope:
             lines.append([f"{targets:,}", method, "slope, LLM per target", "", *columns(slope)])
+        for first, second in ((coefficient, BASE_RM), (TRUTH, coefficient)):
+            target, llm = (contrast(by_seed, first, second, value) for value in (target_value, llm_value))
+            if target and llm:
+                name = f"{first} minus {second}"
+                lines.append([f"{targets:,}", method, name, f"{target.difference:+.3f}", *columns(llm)])
     return table(
         ["targets", "method", "chosen by", "targets over random", "LLM over random: " + HEAD[0], *HEAD[1:]],
         lines,

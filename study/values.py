@@ -24,6 +24,8 @@ from study.tables import (
     question_results,
     settings_of_sweep,
 )
+from study.transfer import apo_rm
+from study.transfer_report import transfer_results
 from study.trend import axis_results, axis_slope, by_coefficient, coefficient_steps, slopes
 
 SCALE = Path(__file__).resolve().parents[1] / "docs/scale.md"
@@ -31,7 +33,7 @@ ECE_LIMIT = 0.15
 """The gate's default when these games were played."""
 
 
-def values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
+def values(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> dict[str, Any]:
     """All numbers by name. A missing one is shown as not played."""
     return {
         "same": SAME,
@@ -43,6 +45,7 @@ def values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "few": _axis(rows, settings, "comparisons"),
         "size": _axis(rows, settings, "model_size"),
         **_further(rows, settings),
+        "transfer": by_name(transfer_results(transfer, apo_rm(settings.transfer.coefficients[-1]))),
         "hours": hours_of("1B") | hours_of("7B"),
     }
 

@@ -71,13 +71,13 @@ def test_place_that_names_nothing_is_refused(tmp_path: Path, monkeypatch: pytest
 
 
 def test_words_on_the_question() -> None:
-    numbers = values(ROWS, SETTINGS)
+    numbers = values(ROWS, ALIGNMENTS, SETTINGS)
     assert numbers["holm_low"].value > LEVEL  # "Undecided", for all seven
     assert numbers["cells_ahead"] == 6
 
 
 def test_words_on_the_trend_and_coeff_2() -> None:
-    numbers = values(ROWS, SETTINGS)
+    numbers = values(ROWS, ALIGNMENTS, SETTINGS)
     assert all(step.paired.p <= LEVEL and step.paired.difference > 0 for step in numbers["trend"].values())
     known = {name: shown.paired for name, shown in numbers["chosen"].items() if shown.paired}
     assert min(known, key=lambda name: known[name].p) == "coeff 2"
@@ -88,7 +88,7 @@ def test_words_on_the_trend_and_coeff_2() -> None:
 
 
 def test_words_on_the_samples_and_the_steps() -> None:
-    numbers = values(ROWS, SETTINGS)
+    numbers = values(ROWS, ALIGNMENTS, SETTINGS)
     chosen, control = numbers["chosen"], numbers["control"]
     part = {
         name: control[name].paired.difference / chosen[name].paired.difference
@@ -104,7 +104,7 @@ def test_words_on_the_samples_and_the_steps() -> None:
 
 
 def test_words_on_gail_and_ece() -> None:
-    numbers = values(ROWS, SETTINGS)
+    numbers = values(ROWS, ALIGNMENTS, SETTINGS)
     assert numbers["gail_chosen"].paired.difference < 0  # "no better"
     by_text = {claim.text: claim for claim in claims(ROWS)}
     gail = next(claim for text, claim in by_text.items() if text.startswith("golden > samples alone"))
@@ -117,7 +117,7 @@ def test_words_on_gail_and_ece() -> None:
 
 
 def test_words_on_human_comparisons_and_on_aligned_llms() -> None:
-    numbers = values(ROWS, SETTINGS)
+    numbers = values(ROWS, ALIGNMENTS, SETTINGS)
     few = {name: shown.paired for name, shown in numbers["few"].items()}
     for coefficient in ("0.1", "2"):  # "the fewer, the more"
         assert few[f"{coefficient} slope"].difference < 0

@@ -13,6 +13,7 @@ from study.transfer_report import (
     mean_gain,
     rm_spread,
     spread_table,
+    transfer_results,
     transfer_slope,
     worlds,
 )
@@ -57,11 +58,20 @@ def test_mean_gain_compares_the_same_alignment_seeds() -> None:
 
 
 def test_gain_table_has_every_chooser_but_the_random_one_and_the_slope() -> None:
-    lines = gain_table(alignments()).splitlines()
-    assert [line.split(" | ")[2] for line in lines[2:]] == [BASE_RM, TWO, TRUTH, "slope, LLM per target"]
+    lines = gain_table(alignments(), TWO).splitlines()
+    names = [line.split(" | ")[2] for line in lines[2:]]
+    assert names[:4] == [BASE_RM, TWO, TRUTH, "slope, LLM per target"]
+    assert names[4:] == [f"{TWO} minus {BASE_RM}", f"{TRUTH} minus {TWO}"]
+    assert f"| {TRUTH} minus {TWO} | +0.600 | +0.300 " in lines[7]
     assert "| truth | +1.200 | +0.6" in lines[4]
     assert "| slope, LLM per target |  | +0.5" in lines[5]
-    assert gain_table([]) == "Not played by two seeds yet."
+    assert gain_table([], TWO) == "Not played by two seeds yet."
+
+
+def test_transfer_results_are_what_the_table_shows() -> None:
+    results = transfer_results(alignments(), TWO)
+    found = {name: round(result.difference, 6) for name, result in results.items() if result}
+    assert found == {"400 rjs slope": 0.5, "400 rjs base": 0.2, "400 rjs apo": 0.1, "400 rjs ceiling": 0.3}
 
 
 def test_spreads_of_the_alignment_and_of_the_rm() -> None:
