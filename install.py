@@ -21,6 +21,7 @@ VENV = Path(".venv").absolute()
 BASE = Path("requirements.lock")  # what the other lock stands on
 PYTHON = VENV / "bin" / "python"
 BUILDER = VENV / "builder"  # the setuptools of the lock, which source packages are built with
+CONSTRAINT = BUILDER.as_uri()  # pip splits what it reads from its environment at spaces
 # What the pipeline never loads is not compiled: a third of the modules.
 NOT_COMPILED = r"/(tests?|testing|transformers/models/(?!auto|llama)\w+)/"
 # What it does load has all its bytecode after this. -E: also where PYTHONDONTWRITEBYTECODE is set, as in many
@@ -93,7 +94,7 @@ def step(what: str, command: list[str], count: int = 0, may_fail: bool = False) 
     started, collected = time.monotonic(), 0
     last: deque[str] = deque(maxlen=LAST_LINES)
     # The second name is that of newer pips. And deepspeed builds a kernel when it needs one, not here.
-    environment = dict.fromkeys(("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"), str(BUILDER)) | {
+    environment = dict.fromkeys(("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"), CONSTRAINT) | {
         "DS_BUILD_OPS": "0"
     }
     with subprocess.Popen(

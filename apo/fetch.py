@@ -76,6 +76,9 @@ def _fetch_one(pinned: Pinned, root: Path, endpoint: str | None) -> str:
         files, left_out = _list(pinned, endpoint)
         partial.mkdir(parents=True, exist_ok=True)
         with _locked(partial):
+            if os.path.lexists(target):  # another process was faster
+                shutil.rmtree(partial)
+                return _check_fetched(pinned, target)
             _download(pinned, files, partial, endpoint)
             manifest = {"pinned": _identity(pinned), "files": [file._asdict() for file in files]}
             (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -62,7 +62,8 @@ class Lineage:
 
     def _state(self, stage: Any, dependency: Any) -> str:
         """An input or output with its status and its hash; parameters with their names."""
-        name = Path(dependency.fs_path).relative_to(self._root).as_posix()
+        path = Path(dependency.fs_path)
+        name = (path.relative_to(self._root) if path.is_relative_to(self._root) else path).as_posix()
         states = dependency.status().get(str(dependency), {})
         states = {name: states} if isinstance(states, str) else states
         for key, state in states.items():

@@ -181,7 +181,7 @@ def _yaml() -> YAML:
 
 def _read(path: Path) -> Any:
     try:
-        return _yaml().load(path.read_text(encoding="utf-8"))
+        content = _yaml().load(path.read_text(encoding="utf-8"))
     except (OSError, YAMLError, UnicodeDecodeError) as error:
         raise UserError(
             str(path),
@@ -189,6 +189,14 @@ def _read(path: Path) -> Any:
             expected="YAML",
             do="run from the repository root; restore the file from `git diff`",
         ) from None
+    if not isinstance(content, dict):
+        raise UserError(
+            str(path),
+            found="an empty file" if content is None else "no sections",
+            expected="the sections of params.yaml",
+            do="restore the file: `git checkout params.yaml`",
+        )
+    return content
 
 
 def _dump(content: Any) -> str:

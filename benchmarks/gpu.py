@@ -164,6 +164,7 @@ def main() -> None:
         raise SystemExit("benchmarks.gpu: no GPU; --tiny --out FILE tries the command on a CPU")
     if (arguments.tiny or arguments.only) and arguments.out == RESULTS:
         raise SystemExit("benchmarks.gpu: --tiny and --only need --out FILE: gpu.json holds whole runs")
+    partial = arguments.out.with_suffix(".part")  # what there is, should the machine's time end
     start = time.perf_counter()
     bench = Bench(tiny=arguments.tiny)
     results: dict[str, Any] = {
@@ -178,7 +179,8 @@ def main() -> None:
         results["jobs"][name] = measure(bench, JOBS[name])
         results["wall_seconds"] = round(time.perf_counter() - start, 1)
         print(name, json.dumps(results["jobs"][name]), flush=True)
-        arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    partial.replace(arguments.out)
     if arguments.out == RESULTS:
         write_between(PAGE, BEGIN, END, table(results))
 

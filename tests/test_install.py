@@ -1,6 +1,7 @@
 """install.py, the locks and what the Makefile asks of a Python."""
 
 import functools
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from install import LAST_LINES, wanted
+from install import CONSTRAINT, LAST_LINES, wanted
 
 ROOT = Path(__file__).parents[1]
 PROMISED = {"dvc", "torch", "transformers", "deepspeed", "datasets", "pyyaml", "sentencepiece", "pandas"}
@@ -185,3 +186,15 @@ def test_another_lock_or_python_is_another_install(tmp_path: Path, monkeypatch: 
     (tmp_path / "requirements.lock").write_text("a==1\n")
     monkeypatch.setattr(sys, "version", "3.12.1 (another)")
     assert wanted(Path("requirements.lock")) != base
+
+
+def test_pip_takes_the_constraint_in_a_folder_with_a_space(tmp_path: Path) -> None:
+    """It splits what it reads from its environment at white space."""
+    folder = tmp_path / "My Projects"
+    folder.mkdir()
+    (folder / "builder").write_text("setuptools==1.0\n")
+    assert Path(".venv/builder").absolute().as_uri() == CONSTRAINT
+    command = [sys.executable, "-m", "pip", "install", "--no-index", "--dry-run", "-q", "pip"]
+    for constraint, works in (((folder / "builder").as_uri(), True), (str(folder / "builder"), False)):
+        done = subprocess.run(command, env=os.environ | {"PIP_CONSTRAINT": constraint}, capture_output=True)
+        assert (done.returncode == 0) == works

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 import httpx2
 import openai
@@ -24,6 +24,7 @@ from apo.endpoint.reply_cache import Reply, ReplyCache, Request, request_key
 from apo.endpoint.service import Service
 
 MAX_RETRIES = 5
+SECRET_LENGTH = 8  # of a value in the address; a shorter one, such as a version, is no secret
 GRACE_SECONDS = 30.0  # after a failed request, for the concurrent ones to finish
 CACHED = "finished replies are cached, and `dvc repro` sends the missing requests only"
 Check = Callable[[Request, Reply], None]  # raises a UserError for an unusable reply
@@ -52,8 +53,19 @@ class Endpoint:
             text = text.replace(key, "[key]")
         return text
 
+    def _redact_query(self, text: str) -> str:
+        """A text for a message without the longer values of the query string, plain or as in a URL."""
+        for value in (value for value in self.query.values() if len(value) >= SECRET_LENGTH):
+            for written in (value, quote(value, safe="")):
+                text = text.replace(written, "[query]")
+        return text
+
     def client(self) -> openai.AsyncOpenAI:
-        """The client, to be closed by the caller."""
+        """The client, to be closed by the caller. What the package's own variables name is not sent."""
+        with _without_variables("OPENAI_"):
+            return self._client()
+
+    def _client(self) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(
             base_url=self.url,
             api_key=self.key or "none",  # the package wants one; `complete` omits the header
@@ -84,7 +96,7 @@ class Endpoint:
             raise self._error(f"no reply within {self.timeout:g} s", error.request) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__
-            problem = self.redact(f"{type(cause).__name__}: {cause}")
+            problem = self._redact_query(self.redact(f"{type(cause).__name__}: {cause}"))
             if not isinstance(cause, httpx2.DecodingError):
                 problem = f"no connection ({problem})"
             raise self._error(problem, error.request) from None
@@ -128,7 +140,8 @@ class Endpoint:
 
     def _describe(self, response: httpx2.Response) -> str:
         """The status and the beginning of the text, as one printable line."""
-        text = " ".join(self.redact(response.content.decode(errors="replace")).split())
+        text = self._redact_query(self.redact(response.content.decode(errors="replace")))
+        text = " ".join(text.split())
         printable = "".join(char if char.isprintable() else "?" for char in text[:300])
         return f"status {response.status_code} {printable!r}"
 
@@ -251,6 +264,16 @@ async def _send_all(
             for worker in finished:
                 worker.result()  # raises the exception of the first failed request
     return replies
+
+
+@contextlib.contextmanager
+def _without_variables(prefix: str) -> Iterator[None]:
+    """Takes variables out of the environment: a key, headers and an organization of another service."""
+    taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(prefix)}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ sft-chat    the same as messages
 chat        {messages}, of the same
 
 With --model FOLDER, pairs and sft are rendered with the chat template of that model, as text that TRL and
-other tools take without a template. Messages need no model: their reader applies a template.
+other tools take without a template: a begin token that the tokenizer adds by itself is left out, and an
+answer ends with the tokenizer's end token. Messages need no model: their reader applies a template.
 
 All but the first are JSON Lines. A row that the format can't represent is an error, and nothing is written;
 with --leave-out such rows are left out and counted.
@@ -21,7 +22,7 @@ with --leave-out such rows are left out and counted.
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +83,18 @@ def export(
     def rows() -> Iterator[Row]:
         for number, row in read_numbered_rows(source):
             counts["rows"] += 1
+            where = f"{source}:{number}"
             try:
-                records = list(FORMATS[to](row, where=f"{source}:{number}"))
+                records = list(FORMATS[to](row, where=where))
+                if template:
+                    records = [_render(template, record, where) for record in records]
             except UnfitError:
                 if not leave_out:
                     raise
                 counts["rows_left_out"] += 1
                 continue
             counts["rows_without_pair"] += not records
-            yield from (records if template is None else _render(template, records, counts, source, number))
+            yield from records
 
     return (write_list if to == "authors" else write_rows)(target, rows())
 
@@ -109,18 +113,33 @@ def _template(model: Path, to: str) -> Any:
     return Encoder(open_tokenizer(model), 1, "eos", "", "left", ends=(0,)).template
 
 
-def _render(
-    template: Any, rows: Iterable[Row], counts: Counter[str], source: Path, number: int
-) -> Iterator[Row]:
-    """Rows {prompt, ...} in the HH form, rendered with the chat template of a model."""
-    for row in rows:
-        answers = {key: text.strip() for key, text in row.items() if key != "prompt"}
-        rendered = template.write(row["prompt"], list(answers.values()), where=f"{source}:{number}")
-        if rendered is None:
-            counts["rows_left_out"] += 1
-            continue
-        prompt, texts = rendered
-        yield {"prompt": prompt, **dict(zip(answers, texts, strict=True))}
+def _render(template: Any, row: Row, where: str) -> Row:
+    """A row {prompt, ...} in the HH form as the text from which TRL makes the ids of the chat template.
+
+    TRL lets the tokenizer add its begin token, and adds `eos_token` to an answer that does not end with it.
+    So the first is left out where the tokenizer adds one, and what the template writes behind the second.
+    """
+    answers = {key: text.strip() for key, text in row.items() if key != "prompt"}
+    rendered = template.write(row["prompt"], list(answers.values()), where=where)
+    if rendered is None:
+        raise UnfitError(
+            where,
+            found="a dialogue that the chat template refuses",
+            expected="one that it can write",
+            do="name --leave-out, or set the checkpoint's refused_dialogues to merge",
+        )
+    prompt, texts = rendered
+    bos, eos = template.tokenizer.bos_token, template.tokenizer.eos_token
+    if bos and template.tokenizer("x")["input_ids"][0] == template.tokenizer.bos_token_id:
+        prompt = prompt.removeprefix(bos)
+    if not all(text.rstrip().endswith(eos) for text in texts):
+        raise UserError(
+            "--model",
+            found=f"a chat template that ends a turn without {eos!r}, which TRL then adds",
+            expected="one that ends it with the tokenizer's eos_token",
+            do="write pairs-chat or sft-chat, which TRL renders with the template itself",
+        )
+    return {"prompt": prompt, **dict(zip(answers, (text.rstrip() for text in texts), strict=True))}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,6 +7,8 @@ from pathlib import Path
 from apo.core.config import read_section
 from apo.core.records import Row
 from apo.inspection.contents import Issue, Texts, list_issues, quantiles, tolerant_issues
+from apo.language.settings import Backbone
+from apo.language.template_choice import choose_template
 from apo.model.chat_template import REFUSED
 from apo.model.checkpoint import open_tokenizer
 from apo.model.encoders import reward_encoder
@@ -32,10 +34,15 @@ def token_report(rows: Sequence[Texts], *, folder: Path, params: Path) -> tuple[
     encoder = reward_encoder(tokenizer, model, where=str(folder))
     actions = rm.on_issue.actions()
     issues = tolerant_issues(TOKEN_ISSUES, actions)
+    if REFUSED not in tokenizer.init_kwargs:  # else a checkpoint of this pipeline, with settings of its own
+        backbone = read_section(params, "backbone", Backbone, defaults="training")
+        choose_template(tokenizer, backbone, Path("data/chat_templates"), section="backbone")
+    on_refusal = tokenizer.init_kwargs[REFUSED]
+    if on_refusal == "error":
+        tokenizer.init_kwargs[REFUSED] = "drop"  # an error would end the report
     check = TokenCheck(encoder, issues, unknown_rate=rm.unknown_rate)
     check.check_tokenizer(str(folder))
     rows_left, counts = 0, Counter(dialogues_dropped=0)
-    tokenizer.init_kwargs[REFUSED] = "drop"  # an error would end the report
     response_sets = encoder.tokenize(
         ((row.query, row.responses) for row in rows), counts, where=str(folder), allow_blank=True
     )
@@ -48,15 +55,19 @@ def token_report(rows: Sequence[Texts], *, folder: Path, params: Path) -> tuple[
         )
         rows_left += len({scores[index] for index in kept_indices}) > 1 if row.scores else bool(kept_indices)
     lengths = check.lengths
+    by_name = {"query": lengths.queries, "response": lengths.responses, "sequence": lengths.sequences}
     metrics = {
         "rows": len(rows),
         "rows_left": rows_left,
         "refused_by_chat_template": counts["dialogues_dropped"],
+        "merged_for_chat_template": counts["dialogues_merged"],
         "max_length": model.max_length,
         "longer": sum(count for length, count in lengths.sequences.items() if length > model.max_length),
-        "query": quantiles(lengths.queries),
-        "response": quantiles(lengths.responses),
-        "sequence": quantiles(lengths.sequences),
+        **{name: quantiles(counted) for name, counted in by_name.items() if counted},
         "histogram": lengths.histogram(),
     }
-    return metrics, list_issues(issues, actions)
+    found = list_issues(issues, actions)
+    if refused := counts["dialogues_dropped"]:
+        advice = "set backbone.refused_dialogues to merge or drop, or name another chat template"
+        found.append(Issue("refused_by_chat_template", on_refusal, refused, advice=advice))
+    return metrics, found

@@ -142,9 +142,17 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str]]:
                 "tokens",
                 f"of {tokens['rows']:,} of the rows, {tokens['rows_left']:,} of which are left to train on",
             ),
-            *((f"  {name}", _counts(tokens[name])) for name in ("query", "response", "sequence")),
+            *(
+                (f"  {name}", _counts(tokens[name]))
+                for name in ("query", "response", "sequence")
+                if name in tokens
+            ),
             ("  longer", f"{tokens['longer']:,} sequences than model.max_length {tokens['max_length']}"),
-            ("  refused", f"{tokens['refused_by_chat_template']:,} dialogues, by the model's chat template"),
+            (
+                "  template",
+                f"refuses {tokens['refused_by_chat_template']:,} dialogues, and reads "
+                f"{tokens['merged_for_chat_template']:,} with turns merged",
+            ),
         ]
     return facts
 

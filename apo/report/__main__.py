@@ -13,7 +13,7 @@ from apo.core.config import check_rounds, read_all, read_section, read_seed
 from apo.core.errors import UserError
 from apo.core.records import write_text
 from apo.report.figures import figures
-from apo.report.missing import missing_stages
+from apo.report.missing import earlier_stages, missing_stages
 from apo.report.page import build_page
 from apo.report.run import read_run
 from apo.report.settings import Report
@@ -30,7 +30,8 @@ def main(out: Path = PAGE, plots: Path | None = None, params: Path = Path("param
     run = read_run(rounds)
     displayed = limit_transcripts(run.transcripts, limit, seed=read_seed(params))
     drawn = figures(run.curves, run.metrics, rounds)
-    write_text(out, build_page(run, drawn, displayed, settings))
+    earlier = earlier_stages(Path("dvc.lock"), settings)
+    write_text(out, build_page(run, drawn, displayed, settings, earlier))
     if plots:
         for figure in drawn:
             white = figure.svg.replace("<svg ", "<svg style='background:#fff' ", 1)
@@ -39,6 +40,8 @@ def main(out: Path = PAGE, plots: Path | None = None, params: Path = Path("param
     print(summary(run.metrics, rounds))
     if missing := missing_stages(run.metrics, rounds):
         print(f"not run yet: {', '.join(missing)}")
+    if earlier:
+        print(f"of other parameters or inputs than now, until `dvc repro` has run: {', '.join(earlier)}")
     print(
         f"more: {out} in a browser, with {len(displayed)} of {len(run.transcripts)} transcripts; "
         "`dvc metrics show`; answers with their scores in data/evaluate/"

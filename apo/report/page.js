@@ -65,7 +65,8 @@
       if (wanted.some(([key, value]) => row[key] !== value)) return false;
       if (choice) {
         const made = choices(row);
-        if (made.length < 2 || (made[0] === made[1]) !== (choice === "same")) return false;
+        // Where the arms have other samples, the numbers of two choices say nothing.
+        if (made.length < 2 || !("disagreement" in row.measures) || (made[0] === made[1]) !== (choice === "same")) return false;
       }
       return words.every((word) => textOf(row).includes(word));
     });

@@ -25,13 +25,18 @@ DIGITS = 4  # of rewards in the page; the files have all
 
 
 def build_page(
-    run: Run, plots: Sequence[Figure], displayed: Sequence[Row], settings: Mapping[str, Any]
+    run: Run,
+    plots: Sequence[Figure],
+    displayed: Sequence[Row],
+    settings: Mapping[str, Any],
+    earlier: Sequence[str] = (),
 ) -> str:
     """The report as one HTML document.
 
     Args:
         displayed: The transcripts that the page shows.
         settings: All sections of params.yaml.
+        earlier: The stages whose results are of other parameters or inputs.
     """
     rounds = [entry["id"] for entry in settings["rounds"]]
     script = (HERE / "page.js").read_text(encoding="utf-8")
@@ -43,7 +48,7 @@ def build_page(
         "script_hash": f"sha256-{digest}",
         "verdict": _verdicts(run.metrics, rounds),
         "navigation": _navigation(metric_tables),
-        "missing": _missing(run, rounds),
+        "missing": _missing(run, rounds, earlier),
         "tables": "\n".join(_section(table) for table in metric_tables),
         "figures": _figures(plots),
         "transcripts": _about_transcripts(run.transcripts, displayed),
@@ -100,15 +105,18 @@ def _navigation(metric_tables: Sequence[Table]) -> str:
     return "".join(f'<a href="#{slug}">{escape(title)}</a>' for slug, title in links)
 
 
-def _missing(run: Run, rounds: Sequence[str]) -> str:
+def _missing(run: Run, rounds: Sequence[str], earlier: Sequence[str]) -> str:
+    of_earlier = [
+        f"stage {escape(stage)}: what is shown is of other parameters or inputs" for stage in earlier
+    ]
     stages = [f"stage {escape(stage)}: no metrics" for stage in missing_stages(run.metrics, rounds)]
     files = [f"file <code>{escape(path)}</code>" for path in run.missing]
-    if not stages and not files:
+    if not (stages or files or of_earlier):
         return ""
-    items = "".join(f"<li>{item}</li>" for item in stages + files)
+    items = "".join(f"<li>{item}</li>" for item in stages + files + of_earlier)
     return (
         '<section class="warning" id="missing"><h2>This run is not whole</h2>'
-        f"<p>The rest is shown. Not there:</p><ul>{items}</ul>"
+        f"<p>The rest is shown. Not there, or not of the parameters below:</p><ul>{items}</ul>"
         "<p><code>dvc repro</code> makes it.</p></section>"
     )
 

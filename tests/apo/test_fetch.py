@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,6 +147,21 @@ def test_fetch_runs_in_one_process_at_a_time(tmp_path: Path, hub: Hub) -> None:
         pytest.raises(UserError, match=r"found another process that fetches it, and .*; wait for it"),
     ):
         play(tmp_path, hub, MODEL_ENTRY)
+
+
+def test_fetch_takes_what_another_process_has_fetched_meanwhile(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = module._list
+
+    def list_slowly(*arguments: Any) -> Any:
+        monkeypatch.setattr(module, "_list", listed)
+        play(tmp_path, hub, MODEL_ENTRY)  # the other process, from its beginning to its end
+        return listed(*arguments)
+
+    monkeypatch.setattr(module, "_list", list_slowly)
+    assert "intact" in "".join(play(tmp_path, hub, MODEL_ENTRY))
+    assert [path.name for path in (tmp_path / "pretrained").iterdir()] == ["small"]
 
 
 # The presets ---------------------------------------------------------------------------------------

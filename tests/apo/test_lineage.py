@@ -262,3 +262,14 @@ def test_main_outside_a_repository_ends_in_one_line(played: Path, tmp_path: Path
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ") and "not inside of a DVC repository" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_lineage_goes_back_to_a_file_outside_of_the_repository(repository: Path, ask: Ask) -> None:
+    """As a checkpoint that `backbone.start` names by its path."""
+    outside = repository.parent / "weights.txt"
+    outside.write_text("w")
+    pipeline = PIPELINE.replace("deps: [parts/b.txt, own.txt]", f"deps: [parts/b.txt, own.txt, {outside}]")
+    (repository / "dvc.yaml").write_text(pipeline)
+    dvc(repository, "repro", "plots")
+    code, output, errors = ask(repository, "plots.txt")
+    assert (code, errors) == (0, "") and f"ok        {outside}" in output

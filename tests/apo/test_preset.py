@@ -199,3 +199,11 @@ def test_presets_pin_a_folder_to_one_entry() -> None:
     for name in names(ROOT / "presets"):
         for one in read_preset(name, ROOT / "presets")[1]:
             assert entries.setdefault(one.to, one) == one
+
+
+@pytest.mark.parametrize("text", ["", "- a list\n", "text\n"])
+def test_switch_refuses_parameters_without_sections(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml: found .*; expected the sections of params\.yaml"):
+        switch("smollm2", params=tmp_path / "params.yaml", folder=PRESETS)
+    assert (tmp_path / "params.yaml").read_text() == text

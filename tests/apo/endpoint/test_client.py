@@ -1,6 +1,7 @@
 """apo/endpoint/client.py: one request to an endpoint that fails in every way, and a key that is safe."""
 
 import asyncio
+import os
 import re
 import socket
 import time
@@ -34,11 +35,11 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     use_fast_retries(monkeypatch)
 
 
-def complete(url: str, *, timeout: float = 5.0, key: str = KEY) -> Reply:
+def complete(url: str, *, timeout: float = 5.0, key: str = KEY, **query: str) -> Reply:
     """The reply to one request, without the cache."""
 
     async def send() -> Reply:
-        endpoint = Endpoint(url, key, timeout, JUDGE)
+        endpoint = Endpoint(url, key, timeout, JUDGE, query)
         async with endpoint.client() as openai_client:
             return await endpoint.complete(openai_client, REQUEST)
 
@@ -198,12 +199,23 @@ def test_complete_sends_no_other_credentials(tmp_path: Path, monkeypatch: pytest
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password hidden\n")
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"):
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, "another")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer other\nX-Gateway-Token: other")
     for key, header in ((KEY, f"Bearer {KEY}"), ("", None)):
         with serving(in_turn(GOOD)) as server:
             complete(server.url, key=key)
         assert server.headers.get("Authorization") == header
+        assert not {"X-Gateway-Token", "OpenAI-Organization", "OpenAI-Project"} & {*server.headers}
+    assert os.environ["OPENAI_API_KEY"] == "another"
+
+
+def test_a_message_has_no_secret_of_the_address() -> None:
+    """A proxy may answer with a page that repeats it."""
+    page = b"Not found: /v1/chat/completions?token=s3cret%2Fvalue&v=1, s3cret/value"
+    with serving(in_turn((404, {}, page))) as server, pytest.raises(UserError) as caught:
+        complete(server.url, token="s3cret/value", v="1")
+    assert "s3cret" not in str(caught.value) and "v=1" in str(caught.value)
 
 
 # The environment -----------------------------------------------------------------------------------

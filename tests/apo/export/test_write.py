@@ -123,21 +123,63 @@ def test_export_takes_no_more_memory_for_more_rows(tmp_path: Path, rows: list[di
 # Responses with their scores -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["chatml", "gemma", "mistral", "alpaca", "none"])
-def test_export_with_a_model_writes_its_chat_template(tmp_path: Path, family: str) -> None:
-    """Prompt and answer, one behind the other, are the library's text; special tokens are in it."""
-    folder = checkpoint(family, tmp_path / "model")
+def selection(folder: Path) -> str:
     row = {"query_id": "a", "query": OTHER, "target": "x", "target_index": 0}
-    row |= {"samples": ["x", "y"], "scores": [1.0, 0.0]}
-    write_rows(tmp_path / "in.jsonl", [row])
-    target = str(tmp_path / "out.jsonl")
-    assert main(["--to", "pairs", "--model", str(folder), str(tmp_path / "in.jsonl"), target]) == 0
+    write_rows(folder / "in.jsonl", [row | {"samples": ["x", "y"], "scores": [1.0, 0.0]}])
+    return str(folder / "in.jsonl")
+
+
+@pytest.mark.parametrize("family", ["chatml", "mistral", "alpaca", "zephyr", "none"])
+def test_export_with_a_model_writes_what_trl_reads_as_its_chat_template(tmp_path: Path, family: str) -> None:
+    """The ids that TRL makes of prompt and answer are those of the template, up to the end token."""
+    folder, target = checkpoint(family, tmp_path / "model"), str(tmp_path / "out.jsonl")
+    assert main(["--to", "pairs", "--model", str(folder), selection(tmp_path), target]) == 0
     [pair] = read_rows(Path(target))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = tokenizer.chat_template or hh_template()
     for key, text in (("chosen", "x"), ("rejected", "y")):
         messages = [*dialogue_to_messages(OTHER), {"role": "assistant", "content": text}]
-        assert pair["prompt"] + pair[key] == tokenizer.apply_chat_template(messages, tokenize=False)
+        ids = tokenizer.apply_chat_template(messages, return_dict=False)
+        end = len(ids) - ids[::-1].index(tokenizer.eos_token_id)
+        assert pair[key].endswith(tokenizer.eos_token)  # else TRL adds it
+        assert tokenizer(pair["prompt"] + pair[key])["input_ids"] == ids[:end]
+
+
+@pytest.mark.parametrize("family", ["gemma", "llama3"])
+def test_export_refuses_a_template_whose_turns_have_another_end(
+    tmp_path: Path, family: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TRL would add the tokenizer's end token behind the end of the turn."""
+    folder = checkpoint(family, tmp_path / "model")
+    arguments = ["--to", "sft", "--model", str(folder), selection(tmp_path), str(tmp_path / "out.jsonl")]
+    assert main(arguments) == 1
+    assert "which TRL then adds; expected one that ends it" in capsys.readouterr().err
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_export_counts_a_refused_row_once_and_only_where_it_may(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three pairs of one comparison, whose system text the template has no place for."""
+    folder = checkpoint("mistral", tmp_path / "model")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"refused_dialogues": "drop"}))
+    query = "\n\nHuman: a\n\nHuman: b\n\nAssistant:"
+    row = {"query_id": "a", "query": query, "responses": ["x", "y", "z"], "scores": [2.0, 1.0, 0.0]}
+    write_rows(tmp_path / "in.jsonl", [row, row | {"query_id": "b", "query": OTHER}])
+    arguments = [
+        "--to",
+        "pairs",
+        "--model",
+        str(folder),
+        str(tmp_path / "in.jsonl"),
+        str(tmp_path / "o.jsonl"),
+    ]
+    assert main(arguments) == 1 and not (tmp_path / "o.jsonl").exists()
+    assert "found a dialogue that the chat template refuses" in capsys.readouterr().err
+    assert main(["--leave-out", *arguments]) == 0
+    assert len(list(read_rows(tmp_path / "o.jsonl"))) == 3
+    assert "1 of 2 are left out" in "".join(capsys.readouterr())
 
 
 def test_export_refuses_a_model_for_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

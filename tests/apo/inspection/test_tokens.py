@@ -3,8 +3,11 @@
 from pathlib import Path
 
 from apo.core.records import write_rows
+from apo.inspection.report import Report
+from apo.inspection.view import shown
+from tests.helpers import chat_models
 from tests.helpers import tiny_models as tiny
-from tests.helpers.inspected import PARAMS, ROWS, Q, codes, report_of
+from tests.helpers.inspected import PARAMS, ROWS, Q, as_document, codes, report_of
 
 
 def test_tokens_in_counts_token_issues_with_their_actions(pairs: Path, tmp_path: Path) -> None:
@@ -33,3 +36,29 @@ def test_tokens_in_counts_an_error_to_the_end_of_the_file(pairs: Path, tmp_path:
 def test_tokens_in_needs_a_tokenizer_alone(pairs: Path, tmp_path: Path) -> None:
     tiny.tokenizer().save_pretrained(tmp_path / "tokenizer")
     assert report_of(pairs, tokenizer=tmp_path / "tokenizer").tokens["rows"] == 3
+
+
+def inspected(pairs: Path, tmp_path: Path, refused: str, system: list[str]) -> Report:
+    """A report with a template that has no system text, on one row for each system text, "" for none."""
+    folder = chat_models.checkpoint("gemma", tmp_path / refused)
+    params, text = tmp_path / "params.yaml", PARAMS.read_text(encoding="utf-8")
+    params.write_text(text.replace("refused_dialogues: error", f"refused_dialogues: {refused}"))
+    answers = {"responses": ["one two", "one"], "scores": [1.0, 0.0]}
+    write_rows(pairs, [{"query": f"\n\nSystem: {one}{Q}" if one else Q, **answers} for one in system])
+    return report_of(pairs, tokenizer=folder, params=params)
+
+
+def test_tokens_follow_the_action_for_refused_dialogues(pairs: Path, tmp_path: Path) -> None:
+    for refused, left, usable in (("error", 1, False), ("drop", 1, True), ("merge", 2, True)):
+        report = inspected(pairs, tmp_path, refused, ["Be kind.", ""])
+        assert (report.tokens["rows_left"], report.usable) == (left, usable)
+        merged = refused == "merge"
+        assert report.tokens["merged_for_chat_template"] == merged
+        found = codes(report).get("refused_by_chat_template")
+        assert found == (None if merged else (refused, 1))
+
+
+def test_tokens_of_a_file_that_a_template_refuses_as_a_whole(pairs: Path, tmp_path: Path) -> None:
+    report = inspected(pairs, tmp_path, "drop", ["Be kind.", "Be brief."])
+    assert report.tokens["refused_by_chat_template"] == 2 and "query" not in report.tokens
+    assert "refuses 2 dialogues" in shown(as_document(report), is_terminal=False)

@@ -1,10 +1,28 @@
-"""apo/report/missing.py: a run that lacks stages says which, and shows the rest."""
+"""apo/report/missing.py: stages that a run lacks or has from an earlier run are named, the rest is shown."""
 
 from pathlib import Path
+from typing import Any
 
-from apo.report.missing import missing_stages
+from apo.core.config import read_all
+from apo.core.records import write_json
+from apo.report.missing import earlier_stages, missing_stages
+from apo.report.page import build_page
 from apo.report.run import read_run
-from tests.helpers.report_run import page_of, text_of
+from tests.helpers.report_run import ROOT, page_of, settings, text_of
+
+LOCK: dict[str, Any] = {
+    "stages": {
+        "train": {
+            "params": {"params.yaml": {"apo.coeff": 0.1, "rm": {"lr": 1}}},
+            "deps": [{"path": "code.py", "md5": "c"}],
+            "outs": [{"path": "model", "md5": "m"}],
+        },
+        "score": {"deps": [{"path": "model", "md5": "m"}], "outs": [{"path": "scores", "md5": "s"}]},
+        "align": {"deps": [{"path": "scores", "md5": "s"}], "outs": []},
+        "data": {"params": {"params.yaml": {"seed": 1}}, "outs": [{"path": "raw", "md5": "r"}]},
+    }
+}
+NOW = {"apo": {"coeff": 0.1}, "rm": {"lr": 1}, "seed": 1}
 
 
 def test_missing_stages_are_named_and_the_rest_is_shown(folder: Path) -> None:
@@ -25,3 +43,32 @@ def test_missing_stages_are_named_and_the_rest_is_shown(folder: Path) -> None:
         assert expected in text
     assert len(run.transcripts) == 15
     assert "APO RM" not in run.transcripts[0]["chosen"] and run.transcripts[0]["rewards"]["APO RM"]
+
+
+def earlier(folder: Path, now: dict[str, Any], **train: Any) -> list[str]:
+    stages = {**LOCK["stages"], "train": {**LOCK["stages"]["train"], **train}}
+    write_json(folder / "dvc.lock", {"stages": stages})
+    return earlier_stages(folder / "dvc.lock", now)
+
+
+def test_earlier_stages_are_those_of_other_parameters_and_what_follows(tmp_path: Path) -> None:
+    assert earlier(tmp_path, NOW) == []
+    assert earlier(tmp_path, NOW | {"apo": {"coeff": 2.0}}) == ["train", "score", "align"]
+    assert earlier(tmp_path, NOW | {"rm": {"lr": 2}, "seed": 2}) == ["train", "score", "align", "data"]
+    assert earlier(tmp_path, {"seed": 1, "rm": {"lr": 1}}) == ["train", "score", "align"]
+
+
+def test_earlier_stages_are_those_that_an_unfinished_run_has_not_reached(tmp_path: Path) -> None:
+    """The RM is trained again, what it scored is that of the old one."""
+    assert earlier(tmp_path, NOW, outs=[{"path": "model", "md5": "new"}]) == ["score", "align"]
+    assert earlier_stages(tmp_path / "no.lock", NOW) == []
+
+
+def test_the_committed_lock_is_of_the_committed_parameters() -> None:
+    assert earlier_stages(ROOT / "dvc.lock", read_all(ROOT / "params.yaml")) == []
+
+
+def test_a_page_names_the_stages_of_an_earlier_run(folder: Path) -> None:
+    run = read_run(["r1"])
+    page = build_page(run, [], run.transcripts, settings(), ["align@round0-apo"])
+    assert "stage align@round0-apo: what is shown is of other parameters or inputs" in text_of(page)
