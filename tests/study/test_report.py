@@ -22,8 +22,8 @@ SETTINGS = read_settings()
 PLAYED = {row["kind"] for row in ROWS}
 
 # Numbers that no game can change: coefficients, temperatures and levels, p with ten seeds, learning rates,
-# the name of a column.
-RUN_INFO = {"0.02", "0.1", "0.3", "0.5", "0.6", "0.002", "0.05", "1.2", "0.0", "2.0", "1.0", "1.0e-4"}
+# the name of a column, the power that a number of seeds is given for.
+RUN_INFO = {"0.02", "0.8", "0.1", "0.3", "0.5", "0.6", "0.002", "0.05", "1.2", "0.0", "2.0", "1.0", "1.0e-4"}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -129,7 +129,9 @@ def test_words_on_human_comparisons_and_on_aligned_llms() -> None:
     assert numbers["aligned"]["mean"].paired.p <= LEVEL
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     assert "gains {:.3f} with 240, {:.3f} with 1,200, {:.3f} with 4,800".format(*gains) in readme
-    assert f"its true reward is {numbers['aligned']['mean'].paired.difference:.3f} above" in readme
+    by_rjs = numbers["transfer"]["400 rjs apo"].paired
+    assert f"its true reward is {by_rjs.difference:.3f}\nabove that on the base RM's choice" in readme
+    assert f"({by_rjs.low:.3f} to {by_rjs.high:.3f})" in readme
 
 
 def test_words_on_sets_that_were_not_played() -> None:
@@ -160,3 +162,13 @@ def test_hours_of_refuses_a_table_without_the_row(tmp_path: Path) -> None:
     path.write_text("| model | comparisons |\n", encoding="utf-8")
     with pytest.raises(UserError, match="no hours of 7B"):
         hours_of("7B", path)
+
+
+def test_words_on_where_the_gain_goes() -> None:
+    found = values(ROWS, ALIGNMENTS, SETTINGS)["transfer"]
+    for method in ("rjs", "rrhf", "dpo"):
+        better, ceiling = (found[f"400 {method} {name}"].paired for name in ("apo", "ceiling"))
+        assert better.low > 0  # "has a higher true reward"
+        assert ceiling.low <= 0  # "a perfect choice would bring no more"
+    assert found["400 dpo ceiling"].paired.high < 0  # "DPO learns less from the true order"
+    assert 0.45 < found["400 rjs slope"].paired.difference < 0.7  # "half of a gain"
