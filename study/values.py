@@ -12,7 +12,7 @@ from apo.core.errors import UserError
 from study.alignment import MEAN, alignment_results
 from study.claims import FAILS, HOLDS, OPEN, SAME, SMALLER, claims, ece_and_choice
 from study.markdown import Number, Shown, by_name, numbers
-from study.paired import APO, CONTROL, Row, apo_minus_base, difference, gain, games_of, of_arm
+from study.paired import APO, CONTROL, Games, Row, apo_minus_base, difference, gain, games_of, of_arm
 from study.settings import Axis, AxisSet, Settings
 from study.statistics import LEVEL, Paired, holm, spread_factors
 from study.tables import (
@@ -78,7 +78,7 @@ def _sweep(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
     other = [
         difference(games, gain("chosen", "r1"), baseline, gain("chosen", "r1"))
         for family, _, games in settings_of_sweep(rows, settings)
-        if family in ("samples", "label noise", "actor")
+        if family in ("samples", "label noise", "actor") and _codes(games) == _codes(baseline)
     ]
     other_p = [result.p for result in other if result]
     positive = [slope > 0 for slope in slopes(by_coefficient(rows), of_arm("chosen", "r1", APO)).values()]
@@ -185,6 +185,11 @@ def _further(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "spread_high": Number(spreads[1]),
         "games": len(rows),
     }
+
+
+def _codes(games: Games) -> set[str | None]:
+    """The code with which games were played: with another one, the same seed gives other models."""
+    return {row.get("code") for row in games.values()}
 
 
 def gate_text(rows: Sequence[Row]) -> str:

@@ -128,7 +128,7 @@ def test_the_servers_are_given_folders_of_the_pipeline() -> None:
     """They are not run here, which the page says."""
     last = blocks("Use a checkpoint elsewhere", "sh")[-1]
     assert set(re.findall(r"models/\S+", last)) == {"models/rm_apo/r1", "models/llm_apo/r1"}
-    assert "vLLM was not run here" in section("Use a checkpoint elsewhere")
+    assert "these lines were not run" in section("Use a checkpoint elsewhere")
 
 
 def test_models_are_shared_registered_and_fetched(repository: Path, tmp_path: Path) -> None:
