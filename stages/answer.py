@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from apo.core.config import read_section, read_seed
-from apo.core.errors import UserError
 from apo.core.records import read_rows, write_json, write_parts
 from apo.core.stage import run
 from apo.core.subset import golden_as_samples, subsample
@@ -42,7 +41,8 @@ def main(
     golden: Path | None = None,
     params: Path = Path("params.yaml"),
 ) -> None:
-    sampling = _read_sampling(params)
+    sampling = read_section(params, "sample.test", Sampling, defaults="sample.common")
+    check_vllm(sampling)
     resamples = read_section(params, "evaluate", Evaluate).bootstrap
     seed, device = read_seed(params), runtime.set_up()
     known = bool(json.loads(truth.read_text(encoding="utf-8")))
@@ -84,19 +84,6 @@ def main(
     }
     summaries[name]["sampling"] = dict(sorted(counts.items()))
     write_json(metrics, {f"answer_{name}": summaries.pop(name) | summaries})
-
-
-def _read_sampling(params: Path) -> Sampling:
-    sampling = read_section(params, "sample.test", Sampling, defaults="sample.common")
-    check_vllm(sampling)
-    if sampling.origin != "actor":
-        raise UserError(
-            f"{params}: sample.test.origin",
-            found=repr(sampling.origin),
-            expected="'actor': the answers to the test queries are those of the LLM that is evaluated",
-            do="set sample.test.origin: actor",
-        )
-    return sampling
 
 
 if __name__ == "__main__":

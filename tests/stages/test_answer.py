@@ -9,7 +9,6 @@ from ruamel.yaml import YAML
 from transformers import AutoTokenizer
 
 import stages.answer
-from apo.core.errors import UserError
 from apo.core.records import read_rows, write_json, write_rows
 from apo.model.checkpoint import save_reward_model
 from tests.helpers import chat_models
@@ -83,9 +82,3 @@ def test_answer_counts_a_dialogue_that_the_template_refuses(repository: Path) ->
     metrics = answer("gemma", max_prompt_tokens=200, max_new_tokens=4)
     assert metrics["sampling"]["dialogues_dropped"] == 1
     assert metrics["sampling"]["queries"] == metrics["queries"] == 2
-
-
-def test_answer_refuses_samples_of_the_source(repository: Path) -> None:
-    """They would be another's answers; before, the setting had no effect."""
-    with pytest.raises(UserError, match=r"sample\.test\.origin: found 'source'; expected 'actor'"):
-        answer(origin="source")
