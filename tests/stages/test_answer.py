@@ -1,4 +1,4 @@
-"""answer: what is asked, drawn and judged in another form than it stands is counted in its metrics."""
+"""answer: what is asked, drawn and scored in another form than it stands is counted in its metrics."""
 
 import json
 from pathlib import Path

@@ -159,10 +159,10 @@ def test_adopt_rm_takes_a_reward_model_as_it_is() -> None:
 
 def test_stage_test_rm_adopts_or_trains_by_its_start() -> None:
     def play(start: str) -> Any:
-        outputs = Outputs(Path("judge"), Path("judge_curves"), Path("judge.json"))
+        outputs = Outputs(Path("test_rm"), Path("test_rm_curves"), Path("test_rm.json"))
         data = [Path("train.jsonl")] * 3
         stages.test_rm.main(Path(start), *data, *outputs, params=Path("params.yaml"))
-        return json.loads(Path("judge.json").read_text())["train_test_rm"]["train"]
+        return json.loads(Path("test_rm.json").read_text())["train_test_rm"]["train"]
 
     assert play("backbone")["human_pairs"] == 12
     train()

@@ -93,7 +93,9 @@ def test_stage_refuses_a_launcher_beside_vllm(
     paths: dict[str, Any] = {n: Path(n) for n in ("llm", "out", "metrics")} | {
         "queries": Path("queries.jsonl")
     }
-    paths |= {"part": "llm", "raw": Path("raw")} if stage == "sample" else {"judge": Path(), "truth": Path()}
+    paths |= (
+        {"part": "llm", "raw": Path("raw")} if stage == "sample" else {"test_rm": Path(), "truth": Path()}
+    )
     main = importlib.import_module(f"stages.{stage}").main
     with pytest.raises(UserError, match=r"APO_LAUNCH: found a launcher, and sample.PART.backend: vllm"):
         main(name="x", **paths)

@@ -156,7 +156,7 @@ def test_score_samples_rates_a_blank_sample_as_an_empty_answer(model: RewardMode
 
 
 def test_score_answers_keeps_the_rows(model: RewardModel) -> None:
-    scored = score_answers(model, ROWS[:2], desc="judge", key="scores", counts=Counter())
+    scored = score_answers(model, ROWS[:2], desc="score", key="scores", counts=Counter())
     for row, with_scores in zip(ROWS[:2], scored, strict=True):
         assert {name: value for name, value in with_scores.items() if name != "scores"} == row
         assert with_scores["scores"] == pytest.approx(one_by_one(model, row, row["samples"]), abs=1e-5)
