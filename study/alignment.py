@@ -1,53 +1,109 @@
 """The set `alignment`: LLMs aligned at the coefficient whose choice is better, and at its control."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from study.markdown import HEAD, columns, means, p_text, table
-from study.paired import APO, Row, against_zero, difference, games_of, mean_over, of_arm
+from study.markdown import HEAD, Number, by_name, columns, difference_text, means, p_text, table
+from study.paired import APO, BASE, Games, Row, Value, against_zero, difference, games_of, mean_over, of_arm
 from study.settings import Settings, alignment_name
-from study.statistics import Paired, holm
+from study.statistics import LEVEL, Paired, holm, seeds_for
 from study.tables import CELLS
 
-MEAN = "mean over the cells"
+TRUE_REWARD, SCORE = "llm_true_reward", "llm_score"
+MEASURES = {TRUE_REWARD: "true reward", SCORE: "score by the testing RM"}
+SIDES = ("coeff 2 minus coeff 0", "coeff 2 minus the base arm", "coeff 0 minus the base arm")
+"""What is compared: two APO arms, or an APO arm and the base arm of its game. The first was planned."""
+PLANNED = (TRUE_REWARD, SIDES[0])
 
 
-def alignment_results(rows: Sequence[Row], settings: Settings) -> dict[str, Paired]:
-    """True reward of the LLM of the APO arm, at the first coefficient minus at the control, same seed.
+def alignment_results(
+    rows: Sequence[Row], settings: Settings, measure: str = TRUE_REWARD, side: str = SIDES[0]
+) -> dict[str, Paired]:
+    """A measure of the LLMs on one side minus the other, same seed, by cell, such as `rjs 1`.
 
-    Returns:
-        By cell, such as `rjs 1`, and `MEAN`, one number a seed. What fewer than two seeds have played is
-        left out.
+    What fewer than two seeds have played is left out.
     """
-    first, control = settings.alignment.coefficients
-    results, cells = {}, []
+    results = {}
     for method, round in CELLS:
-        value = of_arm("llm_true_reward", round, APO)
-        games, control_games = (
-            games_of(rows, "alignment", alignment_name(method, coefficient))
-            for coefficient in (first, control)
-        )
-        result = difference(games, value, control_games, value)
-        if result:
+        (games, value), (other_games, other) = _sides(rows, settings, method, round, measure, side)
+        if result := difference(games, value, other_games, other):
             results[f"{method} {round[1:]}"] = result
-            gains = {
-                seed: {"gain": value(games[seed]) - value(control_games[seed])}
-                for seed in games.keys() & control_games.keys()
-            }
-            cells.append((gains, lambda row: float(row["gain"])))
-    mean = against_zero(list(mean_over(cells).values()))
-    return results | ({MEAN: mean} if mean else {})
+    return results
+
+
+def alignment_mean(
+    rows: Sequence[Row], settings: Settings, measure: str = TRUE_REWARD, side: str = SIDES[0]
+) -> Paired | None:
+    """As `alignment_results`, the mean of the six cells, one number a seed."""
+    cells: list[tuple[Games, Value]] = []
+    for method, round in CELLS:
+        (games, value), (other_games, other) = _sides(rows, settings, method, round, measure, side)
+        seeds = games.keys() & other_games.keys()
+        gains = {seed: {"gain": value(games[seed]) - other(other_games[seed])} for seed in seeds}
+        cells.append((gains, lambda row: float(row["gain"])))
+    return against_zero(list(mean_over(cells).values()))
+
+
+def _sides(
+    rows: Sequence[Row], settings: Settings, method: str, round: str, measure: str, side: str
+) -> tuple[tuple[Games, Value], tuple[Games, Value]]:
+    first, control = (
+        games_of(rows, "alignment", alignment_name(method, coefficient))
+        for coefficient in settings.alignment.coefficients
+    )
+    apo, base = (of_arm(measure, round, arm) for arm in (APO, BASE))
+    sides = [((first, apo), (control, apo)), ((first, apo), (first, base)), ((control, apo), (control, base))]
+    return dict(zip(SIDES, sides, strict=True))[side]
 
 
 def alignment_table(rows: Sequence[Row], settings: Settings) -> str:
-    """The differences of the cells with Holm's p over them, and the mean, which decides."""
-    first, control = settings.alignment.coefficients
-    results = alignment_results(rows, settings)
-    mean = results.pop(MEAN, None)
+    """The planned differences of the cells with Holm's p over them, and those by the testing RM."""
+    results, scores = (alignment_results(rows, settings, measure) for measure in MEASURES)
     corrected = holm([result.p for result in results.values()])
     lines = [
-        [*name.split(), *means(result), *columns(result), p_text(p)]
+        [
+            *name.split(),
+            *means(result),
+            *columns(result),
+            p_text(p),
+            difference_text(scores[name]),
+            p_text(scores[name].p),
+        ]
         for (name, result), p in zip(results.items(), corrected, strict=True)
     ]
-    if mean:
-        lines.append([MEAN, "", "", "", *columns(mean), ""])
-    return table(["method", "round", f"coeff {control:g}", f"coeff {first:g}", *HEAD, "Holm"], lines)
+    head = ["method", "round", "coeff 0", "coeff 2", "true reward: " + HEAD[0], *HEAD[1:], "Holm"]
+    return table([*head, "score by the testing RM", "p"], lines)
+
+
+def mean_table(rows: Sequence[Row], settings: Settings) -> str:
+    """The means over the six cells, against both controls, by both measures."""
+    lines = []
+    for measure, words in MEASURES.items():
+        for side in SIDES:
+            if result := alignment_mean(rows, settings, measure, side):
+                planned = "yes" if (measure, side) == PLANNED else "no"
+                lines.append([words, side, planned, *columns(result)])
+    return table(["mean of the six cells", "", "planned", *HEAD], lines)
+
+
+def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
+    """What the pages quote: `aligned` and, by the testing RM, `aligned_score`, by cell, and their `mean`."""
+    cells, scores = (alignment_results(rows, settings, measure) for measure in MEASURES)
+    means_of = {measure: alignment_mean(rows, settings, measure) for measure in MEASURES}
+    corrected = holm([result.p for result in cells.values()])
+    needed = {name: results.get("rjs 1") for name, results in (("true", cells), ("score", scores))}
+    return {
+        "aligned": by_name({**cells, "mean": means_of[TRUE_REWARD]}),
+        "aligned_score": by_name({**scores, "mean": means_of[SCORE]}),
+        "aligned_over_base": by_name(
+            {side: alignment_mean(rows, settings, TRUE_REWARD, side) for side in SIDES[1:]}
+        ),
+        "aligned_ahead": f"{sum(result.difference > 0 for result in cells.values())} of {len(cells)}",
+        "aligned_holm": f"{sum(p <= LEVEL for p in corrected)} of {len(cells)}",
+        "aligned_seeds": max((result.seeds for result in cells.values()), default=0),
+        "aligned_planned": len(settings.alignment.seeds),
+        "aligned_needs": {
+            name: Number(seeds_for(result.difference, result.spread) if result else None)
+            for name, result in needed.items()
+        },
+    }

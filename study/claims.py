@@ -77,21 +77,23 @@ def verdict_for(low: float, high: float, *, side: int, paper: float | None) -> s
 
 
 def claims_table(rows: Sequence[Row]) -> str:
-    """A line for each claim of the paper, with p and Holm of the hypothesis that there is no difference."""
+    """A line for each claim of the paper, with p and Holm of the hypothesis that there is no difference.
+
+    A claim that there is none has no Holm: a small p speaks against it.
+    """
     all_claims = claims(rows)
-    played = [claim.result for claim in all_claims if claim.result]
-    corrected = iter(holm([result.p for result in played]))
+    corrected = iter(holm([claim.result.p for claim in all_claims if claim.result and claim.side]))
     lines = []
     for claim in all_claims:
         result = claim.result
         if result is None:
             lines.append([claim.text, claim.measured, "", "", "", UNPLAYED])
             continue
-        p = next(corrected)
-        verdict = f"**{claim.verdict}**" if p <= LEVEL else claim.verdict
+        p = next(corrected) if claim.side else None
+        verdict = claim.verdict if p is None or p > LEVEL else f"**{claim.verdict}**"
         measured = f"{claim.measured}: {difference_text(result)}"
         paper = "" if claim.paper is None else f"{claim.paper:+.3f}"
-        lines.append([claim.text, measured, paper, p_text(result.p), p_text(p), verdict])
+        lines.append([claim.text, measured, paper, p_text(result.p), "" if p is None else p_text(p), verdict])
     return table(["the paper", "here", "the paper's difference", "p", "Holm", "verdict"], lines)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apo.core.errors import UserError
-from study.alignment import alignment_table
+from study.alignment import alignment_table, mean_table
 from study.claims import claims_table
 from study.cost import cost_table
 from study.paired import Row
@@ -24,8 +24,8 @@ from study.tables import (
     rm_table,
     sweep_table,
 )
-from study.transfer import apo_rm
-from study.transfer_report import gain_table, spread_table
+from study.transfer_report import contrast_table, gain_table
+from study.transfer_spread import spread_table
 from study.trend import axis_table, trend_table
 from study.values import values
 
@@ -34,6 +34,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def tables(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> dict[str, str]:
     """All tables by name, in Markdown."""
+    coefficients = settings.transfer.coefficients
     return {
         "question": question_table(rows),
         "power": f"{power_table(rows)}\n\n{power_note()}",
@@ -46,10 +47,12 @@ def tables(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         "confirmation": confirmation_table(rows, settings),
         "points": points_table(rows),
         "alignment": alignment_table(rows, settings),
+        "alignment_mean": mean_table(rows, settings),
         "comparisons": axis_table(rows, settings, "comparisons"),
         "model_size": axis_table(rows, settings, "model_size"),
-        "transfer_gain": gain_table(transfer, apo_rm(settings.transfer.coefficients[-1])),
-        "transfer_spread": spread_table(transfer, apo_rm(settings.transfer.coefficients[-1])),
+        "transfer_gain": gain_table(transfer, coefficients),
+        "transfer_contrast": contrast_table(transfer, coefficients),
+        "transfer_spread": spread_table(transfer, coefficients),
         "games": games_table(rows, settings),
         "cost": cost_table(rows, transfer, settings),
     }

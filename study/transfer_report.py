@@ -1,17 +1,18 @@
-"""The tables of `transfer.jsonl`: gains by chooser, slopes and spreads."""
+"""The tables of `transfer.jsonl`: what targets and LLMs gain by chooser, slopes and contrasts."""
 
-from collections.abc import Callable, Sequence
-from statistics import fmean, variance
+from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
 
 import numpy as np
 
-from study.markdown import HEAD, columns, table
+from study.markdown import HEAD, columns, difference_text, p_text, table
 from study.paired import Row, against_zero
-from study.statistics import Paired, seeds_for
-from study.transfer import BASE_RM, RANDOM, TRUTH
+from study.statistics import Paired, holm
+from study.transfer import BASE_RM, RANDOM, TRUTH, apo_rm, retrained
 
 World = dict[str, list[Row]]
 """The alignments of one world by one method, by chooser."""
+RowValue = Callable[[Row], float]
 
 
 def worlds(rows: Sequence[Row], targets: int, method: str) -> dict[int, World]:
@@ -23,16 +24,9 @@ def worlds(rows: Sequence[Row], targets: int, method: str) -> dict[int, World]:
     return worlds_by_seed
 
 
-def mean_gain(world: World, chooser: str, value: Callable[[Row], float]) -> float:
-    """The mean of a value over the alignment seeds, minus that of the random choice with the same seeds."""
-    seeds = {row["alignment_seed"] for row in world[RANDOM]} & {
-        row["alignment_seed"] for row in world[chooser]
-    }
-    chooser_mean, random_mean = (
-        fmean(value(row) for row in world[name] if row["alignment_seed"] in seeds)
-        for name in (chooser, RANDOM)
-    )
-    return chooser_mean - random_mean
+def groups(rows: Sequence[Row]) -> list[tuple[int, str]]:
+    """Numbers of targets and methods, in the order of play."""
+    return list(dict.fromkeys((row["targets"], row["method"]) for row in rows))
 
 
 def llm_value(row: Row) -> float:
@@ -40,143 +34,153 @@ def llm_value(row: Row) -> float:
     return float(row["llm"]["true_reward"])
 
 
+def score_value(row: Row) -> float:
+    """The score of the LLM's answers by the testing RM."""
+    return float(row["llm"]["score"])
+
+
 def target_value(row: Row) -> float:
     """The mean true reward of its targets."""
     return float(row["target_true_reward"])
 
 
-def transfer_slope(world: World) -> float:
+def actor_value(row: Row) -> float:
+    """The true reward of the actor's answers to the same queries."""
+    return float(row["actor_true_reward"])
+
+
+def mean_gain(world: World, chooser: str, value: RowValue, other: str = RANDOM) -> float:
+    """The mean of a value over the alignment seeds, minus that of another chooser with the same seeds."""
+    first, second = ({row["alignment_seed"]: row for row in world[name]} for name in (chooser, other))
+    seeds = first.keys() & second.keys()
+    return fmean(value(first[seed]) for seed in seeds) - fmean(value(second[seed]) for seed in seeds)
+
+
+def transfer_slope(world: World, choosers: Sequence[str]) -> float:
     """The LLM's gain per gain of its targets, both over random targets; least squares through the origin."""
-    names = [name for name in world if name != RANDOM]
-    x = np.array([mean_gain(world, name, target_value) for name in names])
-    y = np.array([mean_gain(world, name, llm_value) for name in names])
+    x = np.array([mean_gain(world, name, target_value) for name in choosers])
+    y = np.array([mean_gain(world, name, llm_value) for name in choosers])
     return float((x * y).sum() / (x * x).sum())
 
 
-def groups(rows: Sequence[Row]) -> list[tuple[int, str]]:
-    """Numbers of targets and methods, in the order of play."""
-    return list(dict.fromkeys((row["targets"], row["method"]) for row in rows))
-
-
-def contrast(
-    by_seed: dict[int, World], first: str, second: str, value: Callable[[Row], float]
-) -> Paired | None:
+def contrast(by_seed: dict[int, World], first: str, second: str, value: RowValue) -> Paired | None:
     """A value of one chooser's alignments minus that of another's, over the worlds that have both."""
-    both = [world for world in by_seed.values() if {RANDOM, first, second} <= world.keys()]
-    return against_zero([mean_gain(world, first, value) - mean_gain(world, second, value) for world in both])
+    both = [world for world in by_seed.values() if {first, second} <= world.keys()]
+    return against_zero([mean_gain(world, first, value, second) for world in both])
 
 
-def transfer_results(rows: Sequence[Row], coefficient: str) -> dict[str, Paired | None]:
-    """What the words of the page quote: `TARGETS METHOD slope`, and three contrasts of LLMs by chooser."""
-    results = {}
+def actor_gain(by_seed: dict[int, World]) -> Paired | None:
+    """The true reward of the actor minus that of the LLM that learns from random targets, over worlds."""
+    randoms = [world[RANDOM] for world in by_seed.values() if RANDOM in world]
+    return against_zero([fmean(actor_value(row) - llm_value(row) for row in rows) for rows in randoms])
+
+
+def slopes(by_seed: dict[int, World], coefficients: Sequence[float]) -> dict[str, Paired | None]:
+    """The slope over all choosers (planned), over the RMs, over the truth, and `bend`, the gap of the two."""
+    rms = [BASE_RM, *map(apo_rm, coefficients)]
+    complete = [world for world in by_seed.values() if {RANDOM, TRUTH, *rms} <= world.keys()]
+    by_name = {
+        name: [transfer_slope(world, choosers) for world in complete]
+        for name, choosers in (("slope", [*rms, TRUTH]), ("rm slope", rms), ("truth slope", [TRUTH]))
+    }
+    bend = [rm - truth for rm, truth in zip(by_name["rm slope"], by_name["truth slope"], strict=True)]
+    return {name: against_zero(values) for name, values in (by_name | {"bend": bend}).items()}
+
+
+def contrasts(
+    by_seed: dict[int, World], coefficients: Sequence[float], value: RowValue
+) -> dict[str, tuple[str, Paired | None]]:
+    """Choosers against each other, by a short name: the title in the table, and the difference of a value."""
+    small, large = map(apo_rm, (coefficients[0], coefficients[-1]))
+    pairs = {"small": (small, BASE_RM), "apo": (large, BASE_RM), "ceiling": (TRUTH, large)}
+    results = {
+        name: (f"{first} minus {second}", contrast(by_seed, first, second, value))
+        for name, (first, second) in pairs.items()
+    }
+    again = against_zero(list(_trained_again(by_seed, large, value)))
+    return results | ({"again": (f"{large} minus {BASE_RM}, both trained again", again)} if again else {})
+
+
+def rm_seeds(world: World, chooser: str) -> list[int]:
+    """The other seeds with which an RM was trained again and chose."""
+    prefix = retrained(chooser, 0)[:-1]
+    return sorted(int(name.removeprefix(prefix)) for name in world if name.startswith(prefix))
+
+
+def _trained_again(by_seed: dict[int, World], chooser: str, value: RowValue) -> Iterator[float]:
+    """By world, the mean over the other seeds of an RM of its difference to the base RM of the same seed."""
+    for world in by_seed.values():
+        seeds = sorted(set(rm_seeds(world, chooser)) & set(rm_seeds(world, BASE_RM)))
+        if seeds:
+            names = [(retrained(chooser, seed), retrained(BASE_RM, seed)) for seed in seeds]
+            yield fmean(mean_gain(world, first, value, second) for first, second in names)
+
+
+def transfer_results(rows: Sequence[Row], coefficients: Sequence[float]) -> dict[str, Paired | None]:
+    """What the words of the page quote, as `TARGETS METHOD NAME`.
+
+    The names are those of `slopes` and `contrasts`, the latter also with ` score`, by the testing RM, and
+    ` targets`, of the targets; `actor` is the actor minus the LLM that learns from random targets.
+    """
+    results: dict[str, Paired | None] = {}
     for targets, method in groups(rows):
         by_seed = worlds(rows, targets, method)
-        name = f"{targets} {method}"
-        slopes = [transfer_slope(_without_rm_seeds(world)) for world in by_seed.values() if TRUTH in world]
-        results[f"{name} slope"] = against_zero(slopes)
-        results[f"{name} base"] = contrast(by_seed, BASE_RM, RANDOM, llm_value)
-        results[f"{name} apo"] = contrast(by_seed, coefficient, BASE_RM, llm_value)
-        results[f"{name} ceiling"] = contrast(by_seed, TRUTH, coefficient, llm_value)
+        found = slopes(by_seed, coefficients) | {"actor": actor_gain(by_seed)}
+        found["base"] = contrast(by_seed, BASE_RM, RANDOM, llm_value)
+        for suffix, value in (("", llm_value), (" score", score_value), (" targets", target_value)):
+            for name, (_, result) in contrasts(by_seed, coefficients, value).items():
+                found[name + suffix] = result
+        results |= {f"{targets} {method} {name}": result for name, result in found.items()}
     return results
 
 
-def gain_table(rows: Sequence[Row], coefficient: str) -> str:
-    """The gain of targets and LLM over a random choice, by chooser; the slope and two contrasts."""
-    lines = []
-    for targets, method in groups(rows):
-        by_seed = {
-            seed: world
-            for seed, world in worlds(rows, targets, method).items()
-            if {RANDOM, TRUTH, BASE_RM} <= world.keys()
-        }
-        names = dict.fromkeys(name for world in by_seed.values() for name in world if "RM seed" not in name)
-        for name in names:
-            with_chooser = [world for world in by_seed.values() if name in world]
-            gains = [
-                against_zero([mean_gain(world, name, value) for world in with_chooser])
-                for value in (target_value, llm_value)
-            ]
-            if name != RANDOM and gains[0] and gains[1]:
-                lines.append(
-                    [f"{targets:,}", method, name, f"{gains[0].difference:+.3f}", *columns(gains[1])]
-                )
-        slope = against_zero([transfer_slope(_without_rm_seeds(world)) for world in by_seed.values()])
-        if slope:
-            lines.append([f"{targets:,}", method, "slope, LLM per target", "", *columns(slope)])
-        for first, second in ((coefficient, BASE_RM), (TRUTH, coefficient)):
-            target, llm = (contrast(by_seed, first, second, value) for value in (target_value, llm_value))
-            if target and llm:
-                name = f"{first} minus {second}"
-                lines.append([f"{targets:,}", method, name, f"{target.difference:+.3f}", *columns(llm)])
-    return table(
-        ["targets", "method", "chosen by", "targets over random", "LLM over random: " + HEAD[0], *HEAD[1:]],
-        lines,
-    )
-
-
-def spread_table(rows: Sequence[Row], coefficient: str) -> str:
-    """The standard deviation of an LLM's true reward by what is repeated, and the seeds needed to decide.
-
-    Alignment: another order of the same targets. RM: trained again on the same data. World: the difference
-    between the LLMs of two choosers, over seeds.
-    """
+def gain_table(rows: Sequence[Row], coefficients: Sequence[float]) -> str:
+    """The gain of targets and LLM over a random choice, by chooser; the actor; the slopes."""
+    titles = {
+        "slope": "slope, all choosers (planned)",
+        "rm slope": "slope, the RMs alone",
+        "truth slope": "slope, the truth alone",
+        "bend": "the RMs' slope minus that of the truth",
+    }
     lines = []
     for targets, method in groups(rows):
         by_seed = worlds(rows, targets, method)
-        alignment = alignment_spread(by_seed)
-        rm = rm_spread(by_seed, coefficient)
-        complete = [world for world in by_seed.values() if {RANDOM, BASE_RM, coefficient} <= world.keys()]
-        result = against_zero(
-            [
-                mean_gain(world, coefficient, llm_value) - mean_gain(world, BASE_RM, llm_value)
-                for world in complete
-            ]
-        )
-        if alignment is not None and result:
-            needed = seeds_for(result.difference, result.spread) if result.spread else None
-            rm_text = "" if rm is None else f"{rm:.3f}"
-            seeds = str(needed or "over 2,000")
-            lines.append([f"{targets:,}", method, f"{alignment:.3f}", rm_text, *_world(result), seeds])
-    head = [
-        "targets",
-        "method",
-        "alignment",
-        "RM",
-        "world",
-        f"{coefficient} minus {BASE_RM}",
-        "seeds to decide it",
-    ]
+        start = [f"{targets:,}", method]
+        if actor := actor_gain(by_seed):
+            lines.append([*start, "the actor, not aligned", "", *columns(actor)])
+        for name in (BASE_RM, *map(apo_rm, coefficients), TRUTH):
+            target, llm = (contrast(by_seed, name, RANDOM, value) for value in (target_value, llm_value))
+            if target and llm:
+                lines.append([*start, name, f"{target.difference:+.3f}", *columns(llm)])
+        found = slopes(by_seed, coefficients)
+        lines += [[*start, titles[name], "", *columns(slope)] for name, slope in found.items() if slope]
+    head = ["targets", "method", "chosen by", "targets over random", "LLM over random: " + HEAD[0], *HEAD[1:]]
     return table(head, lines)
 
 
-def alignment_spread(by_seed: dict[int, World]) -> float | None:
-    """The spread over seeds of the alignment, pooled over worlds and choosers; None without repetitions."""
-    variances = [
-        variance(map(llm_value, alignments))
-        for world in by_seed.values()
-        for alignments in world.values()
-        if len(alignments) > 1
-    ]
-    return fmean(variances) ** 0.5 if variances else None
-
-
-def rm_spread(by_seed: dict[int, World], chooser: str) -> float | None:
-    """The spread over seeds of the RM, with one alignment seed, pooled over worlds; None if not played."""
-    variances = []
-    for world in by_seed.values():
-        retrained = [
-            row for name, rows in world.items() if name.startswith(f"{chooser}, RM seed") for row in rows
+def contrast_table(rows: Sequence[Row], coefficients: Sequence[float]) -> str:
+    """Choosers against each other: targets, LLM with Holm over the table, and its score by the testing RM."""
+    played = []
+    for targets, method in groups(rows):
+        by_seed = worlds(rows, targets, method)
+        by_target, by_truth, by_score = (
+            contrasts(by_seed, coefficients, value) for value in (target_value, llm_value, score_value)
+        )
+        for name, (title, llm) in by_truth.items():
+            target, score = by_target[name][1], by_score[name][1]
+            if target and llm and score:
+                played.append((f"{targets:,}", method, title, target, llm, score))
+    corrected = holm([llm.p for *_, llm, _ in played])
+    lines = [
+        [
+            *start,
+            f"{target.difference:+.3f}",
+            *columns(llm),
+            p_text(p),
+            difference_text(score),
+            p_text(score.p),
         ]
-        seeds = {row["alignment_seed"] for row in retrained}
-        original = [row for row in world.get(chooser, []) if row["alignment_seed"] in seeds]
-        if retrained and original:
-            variances.append(variance(map(llm_value, [*original, *retrained])))
-    return fmean(variances) ** 0.5 if variances else None
-
-
-def _without_rm_seeds(world: World) -> World:
-    return {name: rows for name, rows in world.items() if "RM seed" not in name}
-
-
-def _world(result: Paired) -> list[str]:
-    return [f"{result.spread:.3f}", columns(result)[0]]
+        for (*start, target, llm, score), p in zip(played, corrected, strict=True)
+    ]
+    head = ["targets", "method", "LLMs", "their targets", "true reward: " + HEAD[0], *HEAD[1:], "Holm"]
+    return table([*head, "score by the testing RM", "p"], lines)

@@ -30,6 +30,11 @@ def slopes(games: Mapping[float, Games], value: Value) -> dict[int, float]:
     }
 
 
+def ece_slope(rows: Sequence[Row]) -> Paired | None:
+    """The slope of the ECE on test per factor of ten of the coefficient, over seeds."""
+    return against_zero(list(slopes(by_coefficient(rows), of_arm("ece", "r1", APO)).values()))
+
+
 def coefficient_steps(rows: Sequence[Row]) -> dict[str, Paired | None]:
     """The true reward of the chosen responses, from each coefficient to the next, and its `slope`."""
     games = by_coefficient(rows)
@@ -61,7 +66,10 @@ def trend_table(rows: Sequence[Row]) -> str:
 def axis_results(
     rows: Sequence[Row], kind: Axis, axis: AxisSet, coefficient: float
 ) -> dict[int, tuple[Paired, Paired]]:
-    """By value of an axis, the gain of the choice over the base RM, and over the smallest coefficient."""
+    """By value of an axis, the gain of the choice over the base RM, and over the smallest coefficient.
+
+    For the smallest coefficient itself the second is 0.
+    """
     results = {}
     for value in axis.values:
         games, control = _with_control(rows, kind, axis, value, coefficient)
@@ -85,12 +93,14 @@ def axis_slope(rows: Sequence[Row], kind: Axis, axis: AxisSet, coefficient: floa
 
 
 def axis_table(rows: Sequence[Row], settings: Settings, kind: Axis) -> str:
-    """The gain of the choice along an axis, and its slope, at each coefficient above the control."""
+    """The gain of the choice along an axis at each coefficient, and above the control its slope."""
     axis, lines = getattr(settings, kind), []
-    for coefficient in sorted(axis.coefficients)[1:]:
+    for coefficient in sorted(axis.coefficients):
+        is_control = coefficient == min(axis.coefficients)
         for value, (over_base, over_control) in axis_results(rows, kind, axis, coefficient).items():
-            lines.append([f"{coefficient:g}", f"{value:,}", *columns(over_base), *columns(over_control)])
-        if slope := axis_slope(rows, kind, axis, coefficient):
+            control_cells = ["", "", ""] if is_control else columns(over_control)
+            lines.append([f"{coefficient:g}", f"{value:,}", *columns(over_base), *control_cells])
+        if not is_control and (slope := axis_slope(rows, kind, axis, coefficient)):
             lines.append([f"{coefficient:g}", "slope", "", "", "", *columns(slope)])
     return table(["coeff", axis.unit, "over the base RM", "p", "seeds", "over coeff 0", "p", "seeds"], lines)
 

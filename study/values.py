@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from apo.core.errors import UserError
-from study.alignment import MEAN, alignment_results
+from study.alignment import alignment_values
 from study.claims import FAILS, HOLDS, OPEN, SAME, SMALLER, claims, ece_and_choice
 from study.markdown import Number, Shown, by_name, numbers
 from study.paired import APO, CONTROL, Games, Row, apo_minus_base, difference, gain, games_of, of_arm
-from study.settings import Axis, AxisSet, Settings
-from study.statistics import LEVEL, Paired, holm, spread_factors
+from study.settings import Axis, AxisSet, Settings, axis_name
+from study.statistics import Paired, holm, spread_factors
 from study.tables import (
     CELLS,
     METHODS,
@@ -24,11 +24,12 @@ from study.tables import (
     question_results,
     settings_of_sweep,
 )
-from study.transfer import apo_rm
 from study.transfer_report import transfer_results
-from study.trend import axis_results, axis_slope, by_coefficient, coefficient_steps, slopes
+from study.trend import axis_results, axis_slope, by_coefficient, coefficient_steps, ece_slope, slopes
 
 SCALE = Path(__file__).resolve().parents[1] / "docs/scale.md"
+DPO = 1.8
+"""Hours of DPO in those of RJS, see docs/scale.md."""
 ECE_LIMIT = 0.15
 """The gate's default when these games were played."""
 
@@ -41,11 +42,12 @@ def values(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         **_question(rows),
         **_sweep(rows, settings),
         **_language_models(rows),
-        **_aligned(rows, settings),
+        **alignment_values(rows, settings),
         "few": _axis(rows, settings, "comparisons"),
+        "few_gate": few_gate(rows, settings),
         "size": _axis(rows, settings, "model_size"),
         **_further(rows, settings),
-        "transfer": by_name(transfer_results(transfer, apo_rm(settings.transfer.coefficients[-1]))),
+        "transfer": by_name(transfer_results(transfer, settings.transfer.coefficients)),
         "hours": hours_of("1B") | hours_of("7B"),
     }
 
@@ -133,19 +135,6 @@ def _language_models(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _aligned(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
-    results = alignment_results(rows, settings)
-    cells = [result for name, result in results.items() if name != MEAN]
-    corrected = holm([result.p for result in cells])
-    return {
-        "aligned": by_name({"mean" if name == MEAN else name: result for name, result in results.items()}),
-        "aligned_ahead": f"{sum(result.difference > 0 for result in cells)} of {len(cells)}",
-        "aligned_holm": f"{sum(p <= LEVEL for p in corrected)} of {len(cells)}",
-        "aligned_seeds": max((result.seeds for result in cells), default=0),
-        "aligned_planned": len(settings.alignment.seeds),
-    }
-
-
 def _axis(rows: Sequence[Row], settings: Settings, kind: Axis) -> Mapping[str, Shown]:
     """Gains of the choice: `0.1 240` over coeff 0, `0.1 240 base` over the base RM, and `0.1 slope`."""
     axis: AxisSet = getattr(settings, kind)
@@ -160,7 +149,9 @@ def _axis(rows: Sequence[Row], settings: Settings, kind: Axis) -> Mapping[str, S
 
 def _further(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
     baseline = games_of(rows, "method", "rjs")
-    ordinary = games_of(rows, "sweep", "all of them by ordinary writers")
+    ordinary, half = (
+        games_of(rows, "sweep", f"{part} of them by ordinary writers") for part in ("all", "half")
+    )
     chosen = of_arm("chosen", "r1", APO)
     coeff_two = [row for row in rows if row["name"] == "coeff 2" and row["kind"] in ("sweep", "confirmation")]
     gail = list(games_of(rows, "sweep", "GAIL (kl_coeff 0)").values())
@@ -170,6 +161,8 @@ def _further(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "accuracy": Shown(apo_minus_base(baseline, "accuracy")),
         "ece": Shown(apo_minus_base(baseline, "ece")),
         "ece_at": numbers(_mean_ece(rows)),
+        "ece_slope": Shown(ece_slope(rows)),
+        "distance": numbers(distances(rows, settings)),
         "ece_choice": Shown(ece_and_choice(rows)),
         "gail_chosen": Shown(apo_minus_base({row["seed"]: row for row in gail}, "chosen")),
         "ordinary_contrast": Shown(difference(baseline, chosen, ordinary, chosen)),
@@ -178,6 +171,7 @@ def _further(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "best_accuracy": Number(_mean_start(baseline.values(), "best_accuracy")),
         "golden_better": Number(_mean_start(baseline.values(), "golden_better")),
         "ordinary_better": Number(_mean_start(ordinary.values(), "golden_better")),
+        "half_better": Number(_mean_start(half.values(), "golden_better")),
         "few_steps": _few_steps(settings),
         "verdicts": {name: verdicts.count(name) for name in (HOLDS, SMALLER, FAILS, OPEN)},
         "claims": len(verdicts),
@@ -196,6 +190,25 @@ def gate_text(rows: Sequence[Row]) -> str:
     """The number of APO RMs of round one whose ECE on valid passes the gate."""
     values = [row["pairs"]["r1"]["valid_ece"][APO] for row in rows]
     return f"{sum(ece <= ECE_LIMIT for ece in values)} of {len(values)}"
+
+
+def few_gate(rows: Sequence[Row], settings: Settings) -> str:
+    """As `gate_text`, with the fewest human comparisons at the largest coefficient."""
+    axis = settings.comparisons
+    name = axis_name(axis, min(axis.values), max(axis.coefficients))
+    return gate_text(list(games_of(rows, "comparisons", name).values()))
+
+
+def distances(rows: Sequence[Row], settings: Settings) -> dict[str, float | None]:
+    """By setting of the sweep, the true reward of golden answers minus that of the samples, mean of seeds."""
+    return {
+        name: fmean(
+            game["start"]["golden_golden"] - game["start"]["golden_sample"] for game in games.values()
+        )
+        if games
+        else None
+        for _, name, games in settings_of_sweep(rows, settings)
+    }
 
 
 def cell_correlations(rows: Sequence[Row]) -> tuple[float | None, float | None]:
@@ -253,5 +266,10 @@ def hours_of(model: str, path: Path = SCALE) -> dict[str, str]:
     }
     game, align = hours["all"], hours["align (rjs)"]
     retraining = hours["train_apo_rm"] + hours["score"] + align
-    hours_of_command = {"all": game, "1": game + 3 * retraining, "2": 5 * (game + retraining), "3": 3 * align}
+    hours_of_command = {
+        "all": game,
+        "1": game + 3 * retraining,
+        "2": 10 * (game + retraining),
+        "3": DPO * align,
+    }
     return {f"{model} {name}": f"{value:.1f}" for name, value in hours_of_command.items()}

@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from study.alignment import MEAN, alignment_results, alignment_table
+from study.alignment import (
+    SCORE,
+    SIDES,
+    alignment_mean,
+    alignment_results,
+    alignment_table,
+    alignment_values,
+    mean_table,
+)
 from study.settings import read_settings
 
 SETTINGS = read_settings()
@@ -11,7 +19,8 @@ FIRST, CONTROL = SETTINGS.alignment.coefficients
 
 def row(method: str, coefficient: float, seed: int, rewards: tuple[float, float]) -> dict[str, Any]:
     pairs = {
-        round: {"llm_true_reward": [9.0, reward]} for round, reward in zip(("r1", "r2"), rewards, strict=True)
+        round: {"llm_true_reward": [0.05, reward], "llm_score": [0.0, -reward]}
+        for round, reward in zip(("r1", "r2"), rewards, strict=True)
     }
     return {"kind": "alignment", "name": f"{method}, coeff {coefficient:g}", "seed": seed, "pairs": pairs}
 
@@ -29,20 +38,46 @@ ROWS = [
 
 def test_alignment_results_pairs_coefficient_and_control_by_seed() -> None:
     results = alignment_results(ROWS, SETTINGS)
-    assert list(results) == ["rjs 1", "rjs 2", MEAN]
+    assert list(results) == ["rjs 1", "rjs 2"]
     assert results["rjs 1"].seeds == 2
     assert abs(results["rjs 1"].difference - 0.3) < 1e-12
     assert abs(results["rjs 2"].difference - 0.5) < 1e-12
 
 
-def test_alignment_results_mean_is_one_number_a_seed() -> None:
-    mean = alignment_results(ROWS, SETTINGS)[MEAN]  # (0.2 + 0.6) / 2 and (0.4 + 0.4) / 2
+WHOLE = [
+    row(method, coefficient, seed, (reward + 0.1 * seed, reward + 0.3 * seed))
+    for method in ("rjs", "rrhf", "dpo")
+    for coefficient, reward in ((FIRST, 0.5), (CONTROL, 0.1))
+    for seed in (1, 2)
+]
+
+
+def test_alignment_mean_is_one_number_a_seed_against_each_control() -> None:
+    mean = alignment_mean(WHOLE, SETTINGS)
+    assert mean is not None
     assert mean.seeds == 2
     assert abs(mean.difference - 0.4) < 1e-12
     assert mean.spread < 1e-12
+    over_base = [alignment_mean(WHOLE, SETTINGS, side=side) for side in SIDES[1:]]
+    assert [round(result.difference, 6) for result in over_base if result] == [0.75, 0.35]
+    score = alignment_mean(WHOLE, SETTINGS, SCORE)
+    assert score is not None
+    assert abs(score.difference + 0.4) < 1e-12
+    assert alignment_mean(ROWS, SETTINGS) is None  # two of the six cells
 
 
-def test_alignment_table_has_the_mean_last_and_nothing_without_games() -> None:
-    lines = alignment_table(ROWS, SETTINGS).splitlines()
-    assert lines[-1].startswith(f"| {MEAN} |")
-    assert alignment_table([], SETTINGS) == "Not played by two seeds yet."
+def test_alignment_tables_show_both_measures_and_what_was_planned() -> None:
+    line = alignment_table(ROWS, SETTINGS).splitlines()[2]
+    assert "| +0.300 (" in line
+    assert "| -0.300 (" in line
+    lines = mean_table(WHOLE, SETTINGS).splitlines()[2:]
+    assert len(lines) == 6
+    assert [" | yes | " in line for line in lines] == [True, *[False] * 5]
+    assert alignment_table([], SETTINGS) == mean_table([], SETTINGS) == "Not played by two seeds yet."
+
+
+def test_alignment_values_name_what_the_pages_quote() -> None:
+    found = alignment_values(WHOLE, SETTINGS)
+    assert f"{found['aligned']['mean']:d} {found['aligned_score']['mean']:d}" == "+0.400 -0.400"
+    assert found["aligned_ahead"] == "6 of 6"
+    assert f"{alignment_values([], SETTINGS)['aligned_needs']['true']}" == "not played"

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from apo.core.errors import UserError
 from study import statistics
@@ -111,13 +110,19 @@ def test_holm_by_hand_and_its_bounds() -> None:
     assert np.argsort(ps).tolist() == sorted(range(20), key=lambda i: (corrected[i], ps[i]))
 
 
-def test_power_is_that_of_the_t_test_by_simulation() -> None:
-    draw = np.random.default_rng(7).normal(0.8, 1.0, (4000, 10))
-    rejected = np.mean(stats.ttest_1samp(draw, 0.0, axis=1).pvalue <= LEVEL)
-    assert power(0.8, 1.0, 10) == pytest.approx(rejected, abs=0.025)
+@pytest.mark.parametrize(("seeds", "effect"), [(6, 1.57), (7, 1.57), (9, 1.0), (10, 0.8)])
+def test_power_is_that_of_the_sign_flip_test_by_simulation(seeds: int, effect: float) -> None:
+    rng = np.random.default_rng(5)
+    rejected = np.mean([sign_flip(rng.normal(effect, 1.0, seeds)) <= LEVEL for _ in range(3000)])
+    assert power(effect, 1.0, seeds) == pytest.approx(rejected, abs=0.025)
+
+
+def test_power_at_its_ends() -> None:
     assert power(0.0, 1.0, 10) == pytest.approx(LEVEL)
     assert power(1e6, 1.0, 10) == 1.0
     assert power(100.0, 1.0, 5) == 0.0  # the sign-flip test cannot reach 5 % with five seeds
+    all_positive = 0.5 * math.erfc(-1.57 / 2**0.5)  # six seeds decide if all have one sign
+    assert power(1.57, 1.0, 6) == pytest.approx(all_positive**6, abs=0.01)
 
 
 def test_detectable_is_decided_by_the_sign_flip_test_with_the_stated_power() -> None:

@@ -6,7 +6,15 @@ import pytest
 
 from study.paired import APO, of_arm
 from study.settings import axis_name, read_settings
-from study.trend import axis_slope, axis_table, by_coefficient, coefficient_steps, slopes, trend_table
+from study.trend import (
+    axis_slope,
+    axis_table,
+    by_coefficient,
+    coefficient_steps,
+    ece_slope,
+    slopes,
+    trend_table,
+)
 from tests.study.made_up import made_up
 
 RISING = {"coeff 0.02": 0.01, "rjs": 0.02, "coeff 0.5": 0.04, "coeff 2": 0.08}
@@ -28,6 +36,13 @@ def test_coefficient_steps_go_from_each_value_to_the_next() -> None:
     assert steps["slope"].p == 2 / 2**8
 
 
+def test_ece_slope_is_per_factor_of_ten() -> None:
+    values = {"coeff 0.02": 0.02, "rjs": 0.1, "coeff 0.5": 0.5, "coeff 2": 2.0}
+    slope = ece_slope(made_up(seeds=8, **{name: math.log10(value) for name, value in values.items()}))
+    assert slope is not None
+    assert slope.difference == pytest.approx(1.45)
+
+
 def test_trend_table_counts_the_seeds_above_zero() -> None:
     table = trend_table(made_up(seeds=8, **RISING | {"coeff 2": 0.04}))
     assert table.count("| 8 of 8 |") == 3  # two steps and the slope
@@ -45,8 +60,11 @@ def test_axis_table_has_the_slope_of_the_gain_over_the_control() -> None:
         if (row["kind"], row["name"]) == ("method", "rjs")
     ]
     lines = axis_table(rows, settings, "comparisons").splitlines()
-    assert lines[2].startswith("| 0.1 | 240 | +0.087 (")
-    assert lines[5].startswith("| 0.1 | slope |  |  |  | -0.0")
-    assert [line.split(" | ")[1] for line in lines[2:]] == ["240", "1,200", "4,800", "slope"] * 2
+    assert lines[2].startswith("| 0 | 240 | +0.000 (")
+    assert lines[2].endswith("|  |  |  |")
+    assert lines[5].startswith("| 0.1 | 240 | +0.087 (")
+    assert lines[8].startswith("| 0.1 | slope |  |  |  | -0.0")
+    numbers = ["240", "1,200", "4,800"]
+    assert [line.split(" | ")[1] for line in lines[2:]] == [*numbers, *[*numbers, "slope"] * 2]
     assert axis_table([], settings, "model_size") == "Not played by two seeds yet."
     assert axis_slope(rows[:8], "comparisons", settings.comparisons, 0.1) is None

@@ -1,0 +1,78 @@
+"""The spreads of `transfer.jsonl`: how much of a difference between LLMs is alignment, RM and world."""
+
+from collections.abc import Sequence
+from statistics import fmean, variance
+
+from study.markdown import columns, table
+from study.paired import Row
+from study.statistics import seeds_for
+from study.transfer import BASE_RM, apo_rm, retrained
+from study.transfer_report import World, contrast, groups, llm_value, mean_gain, rm_seeds, worlds
+
+
+def alignment_spread(by_seed: dict[int, World]) -> float | None:
+    """The standard deviation of an LLM's true reward over alignment seeds; None without repetitions.
+
+    Pooled over worlds and choosers.
+    """
+    variances = [
+        variance(map(llm_value, alignments))
+        for world in by_seed.values()
+        for alignments in world.values()
+        if len(alignments) > 1
+    ]
+    return fmean(variances) ** 0.5 if variances else None
+
+
+def rm_spread(by_seed: dict[int, World], chooser: str) -> float | None:
+    """The standard deviation of a chooser minus the base RM over seeds of both RMs, in LLMs of one alignment.
+
+    Pooled over worlds; None if the RMs were not trained again. It has the spread of two alignments in it.
+    """
+    variances = []
+    for world in by_seed.values():
+        seeds = sorted(set(rm_seeds(world, chooser)) & set(rm_seeds(world, BASE_RM)))
+        pairs = [(retrained(chooser, seed), retrained(BASE_RM, seed)) for seed in seeds]
+        if pairs and {chooser, BASE_RM} <= world.keys():
+            once = {row["alignment_seed"] for row in world[pairs[0][0]]}
+            first = {
+                name: [row for row in rows if row["alignment_seed"] in once] for name, rows in world.items()
+            }
+            pairs = [(chooser, BASE_RM), *pairs]
+            variances.append(variance(mean_gain(first, apo, llm_value, base) for apo, base in pairs))
+    return fmean(variances) ** 0.5 if variances else None
+
+
+def spread_table(rows: Sequence[Row], coefficients: Sequence[float]) -> str:
+    """What varies in the difference between the LLMs of two choosers, and the seeds needed to decide it.
+
+    The parts are variances that add up: `alignment` of two LLMs with one alignment each; `RM` what other
+    seeds of both RMs add to it; `world` what is left of the variance over seeds.
+    """
+    large = apo_rm(coefficients[-1])
+    lines = []
+    for targets, method in groups(rows):
+        by_seed = worlds(rows, targets, method)
+        alignment, rms = alignment_spread(by_seed), rm_spread(by_seed, large)
+        result = contrast(by_seed, large, BASE_RM, llm_value)
+        if alignment is None or result is None:
+            continue
+        repeats = fmean(len(world[large]) for world in by_seed.values() if large in world)
+        of_alignment = 2 * alignment**2
+        of_rms = None if rms is None else max(0.0, rms**2 - of_alignment)
+        rest = max(0.0, result.spread**2 - of_alignment / repeats - (of_rms or 0.0))
+        parts = [f"{of_alignment**0.5:.3f}"]
+        parts += ["not played" if of_rms is None else f"{of_rms**0.5:.3f}", f"{rest**0.5:.3f}"]
+        needed = seeds_for(result.difference, result.spread) if result.spread else None
+        lines.append(
+            [
+                f"{targets:,}",
+                method,
+                *parts,
+                f"{result.spread:.3f}",
+                columns(result)[0],
+                needed or "over 2,000",
+            ]
+        )
+    head = ["targets", "method", "alignment", "RM", "world (and RM where not played)", "as played"]
+    return table([*head, f"{large} minus {BASE_RM}", "seeds to decide it"], lines)
