@@ -122,7 +122,7 @@ def align(
         micro_batch = [data[i] for i in indices]
         log_likelihoods = model([ranked.item for ranked in micro_batch])
         device, dtype = log_likelihoods.device, log_likelihoods.dtype
-        scores = pad_responses([ranked.labels for ranked in micro_batch], math.nan, dtype).to(device)
+        scores = pad_responses([ranked.ranks for ranked in micro_batch], math.nan, dtype).to(device)
         response_lengths = [[len(ids) for ids in ranked.item.responses] for ranked in micro_batch]
         batch = RankedBatch(
             log_likelihoods=log_likelihoods,

@@ -101,8 +101,12 @@ def locked(folder: Path) -> Iterator[None]:
 def _remove_older(folder: Path) -> None:
     """Removes the states of the same stage, except the four newest and those of running computations."""
     name = folder.name.rsplit("-", 1)[0]
-    states = sorted(folder.parent.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime)
-    for state in states[:-4]:
+    times = {}
+    for state in folder.parent.glob(f"{name}-*"):
+        if state.name.rsplit("-", 1)[0] == name:  # the id of another round may begin with this one
+            with contextlib.suppress(FileNotFoundError):  # removed by another process
+                times[state] = state.stat().st_mtime
+    for state in sorted(times, key=times.__getitem__)[:-4]:
         if state != folder:
             with contextlib.suppress(OSError), (state / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

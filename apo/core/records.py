@@ -4,6 +4,7 @@ A file without records is one empty line, because DVC warns about empty files.
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -145,6 +146,8 @@ def write_parts(paths: Mapping[str, Path], rows: Iterable[tuple[str, Row]]) -> d
         for part, count in counts.items():
             if not count:
                 files[part].write(b"\n")
+            with _explained(paths[part]):  # all are on the disk before the first gets its name
+                files[part].flush()
     return counts
 
 
@@ -232,7 +235,9 @@ def _atomic_file(path: Path) -> Iterator[BinaryIO]:
             yield out
         return
     temporary = path.with_name(path.name + ".tmp")
-    try:
+    with _explained(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as out:
@@ -240,6 +245,12 @@ def _atomic_file(path: Path) -> Iterator[BinaryIO]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise _unwritable(path, error) from None
 

@@ -1,6 +1,8 @@
 """A seeded subset of the queries, and golden answers in the form of a language model's samples."""
 
 import hashlib
+import sys
+from collections import Counter
 from collections.abc import Iterable
 
 from apo.core.records import Row
@@ -23,14 +25,25 @@ def subsample(queries: Iterable[Row], *, max_queries: int, seed: int) -> list[Ro
     return [row for row in rows if row["query_id"] in kept_ids]
 
 
-def golden_as_samples(queries: Iterable[Row], golden: Iterable[Row], *, name: str) -> dict[str, list[Row]]:
+def golden_as_samples(
+    queries: Iterable[Row], golden: Iterable[Row], *, name: str, counts: Counter[str]
+) -> dict[str, list[Row]]:
     """The golden answers to the queries, in the form of samples of a language model called `name`.
+
+    Counts `golden_missing`, queries without one, if some have one.
 
     Returns:
         One entry, or none if a query has no golden answer: models are compared on the same queries only.
     """
     golden_by_id = {row["query_id"]: row["golden"] for row in golden}
     rows = list(queries)
-    if any(row["query_id"] not in golden_by_id for row in rows):
+    missing = sum(row["query_id"] not in golden_by_id for row in rows)
+    if missing:
+        if missing < len(rows):
+            counts["golden_missing"] = missing
+            print(
+                f"no golden answer to {missing:,} of {len(rows):,} test queries: not compared with LLMs",
+                file=sys.stderr,
+            )
         return {}
     return {name: [{**row, "samples": [golden_by_id[row["query_id"]]], "made_by": name} for row in rows]}

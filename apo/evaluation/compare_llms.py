@@ -94,7 +94,8 @@ def compare_all(
 
     Args:
         arms: Answers to the same queries in the same order, by the name of their model.
-        exclude: Language models that are not compared with each other, because an earlier round did it.
+        exclude: Names that are not compared with each other: models of earlier rounds, which these rounds
+            compared, and the golden answers.
 
     Raises:
         UserError: Two of them answered different queries.

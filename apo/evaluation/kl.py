@@ -62,13 +62,15 @@ def _kl_of_items(
 ) -> list[tuple[float, int]]:
     """KL and number of tokens of each item of a micro-batch."""
     ids, attention, labels = (tensor.to(model.device) for tensor in collate_texts(items, pad_id=pad_id))
-    with runtime.explain_oom("APO_TOKEN_BUDGET", runtime.token_budget()), runtime.autocast(model.device):
-        logits_pair = [
-            llm(input_ids=ids, attention_mask=attention, use_cache=False).logits for llm in (model, reference)
-        ]
     predicted = labels[:, 1:] != IGNORED  # a token is predicted at the position before it
     kl = torch.zeros(predicted.shape, dtype=torch.double, device=ids.device)
-    kl[predicted] = token_kl(*(logits[:, :-1][predicted] for logits in logits_pair)).double()
+    with runtime.explain_oom("APO_TOKEN_BUDGET", runtime.token_budget()):
+        with runtime.autocast(model.device):
+            logits_pair = [
+                llm(input_ids=ids, attention_mask=attention, use_cache=False).logits
+                for llm in (model, reference)
+            ]
+        kl[predicted] = token_kl(*(logits[:, :-1][predicted] for logits in logits_pair)).double()
     return list(zip(kl.sum(1).tolist(), predicted.sum(1).tolist(), strict=True))
 
 

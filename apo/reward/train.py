@@ -78,7 +78,7 @@ def _terms(
     total_pairs = sum(data[i].pairs for i in step)  # the denominator: all pairs of the optimizer step
     batch = [data[i] for i in indices]
     rewards = model.rewards([responses.item for responses in batch])
-    labels = pad_responses([responses.labels for responses in batch], math.nan, torch.float32)
+    labels = pad_responses([responses.ranks for responses in batch], math.nan, torch.float32)
     labels, mask = labels.to(rewards.device), ~labels.isnan().to(rewards.device)
     is_adversarial = torch.tensor([responses.is_adversarial for responses in batch]).to(rewards.device)
     loss = apo_loss_sum(

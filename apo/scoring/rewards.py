@@ -93,27 +93,33 @@ def score_samples(
     Args:
         model, desc, chunks: See `rewards_of`.
         samples: Records `{query_id, query, samples, extra?}`; a blank sample has no tokens.
-        extra_answers: Whether answers under `extra` get a reward.
-        counts: Updated in place: `responses`, and the counts of the encoder (`items` are queries).
+        extra_answers: Whether answers under `extra` get a reward. They are an item of their own, so that
+            a long one does not shorten the query with which the samples are rated.
+        counts: Updated in place: `responses`, and the counts of the encoder.
     """
 
     def texts() -> Iterator[tuple[str, list[str]]]:
         for row in read_rows(samples):
-            yield row["query"], [*row["samples"], *extra_answers_of(row).values()]
+            yield row["query"], row["samples"]
+            if extra := extra_answers_of(row):
+                yield row["query"], list(extra.values())
 
     def extra_answers_of(row: Row) -> dict[str, str]:
         return dict(sorted(row.get("extra", {}).items())) if extra_answers else {}
 
-    total = sum(1 for _ in read_rows(samples))
+    total = sum(1 + bool(extra_answers_of(row)) for row in read_rows(samples))
     items = model.encoder.items(texts(), counts, where=str(samples), allow_blank=True)
     compute = model.rewards_of if isinstance(model, VLLMRewardModel) else partial(rewards_of, model)
-    rewards = compute(items, desc=desc, total=total, chunks=chunks)
-    for row, row_rewards in zip(read_rows(samples), rewards, strict=True):
-        count = len(row["samples"])
-        counts["responses"] += len(row_rewards)
-        extra_rewards = dict(zip(extra_answers_of(row), row_rewards[count:], strict=True))
-        extra = {"extra": extra_rewards} if extra_rewards else {}
-        yield {"query_id": row["query_id"], "scores": row_rewards[:count], **extra}
+    rewards = iter(compute(items, desc=desc, total=total, chunks=chunks))
+    for row in read_rows(samples):
+        scores, extra = next(rewards), extra_answers_of(row)
+        extra_rewards = dict(zip(extra, next(rewards) if extra else [], strict=True))
+        counts["responses"] += len(scores) + len(extra_rewards)
+        yield {
+            "query_id": row["query_id"],
+            "scores": scores,
+            **({"extra": extra_rewards} if extra_rewards else {}),
+        }
 
 
 def score_answers(

@@ -121,7 +121,7 @@ def _golden_remedy(source: GoldenSource, *, may_skip: bool) -> str:
     remedies = [] if source == "chosen" else ["data.golden: chosen (the preferred answer of each comparison)"]
     remedies.append("data.golden: endpoint (a model's answers)")
     if may_skip:
-        remedies.append("split.without_golden: skip (such a query trains the base RM alone)")
+        remedies.append("split.without_golden: skip (such a query has no golden > samples)")
     options = " or ".join([", ".join(remedies[:-1]), remedies[-1]] if remedies[1:] else remedies)
     return f"set {options} in params.yaml, or bring golden answers (data.source: files, data.files.golden)"
 

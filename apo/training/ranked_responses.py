@@ -21,6 +21,16 @@ class RankedResponses:
         """Ordered pairs of responses with different labels."""
         return sum(a > b for a in self.labels for b in self.labels)
 
+    @property
+    def ranks(self) -> list[float]:
+        """The labels as ranks from 0: the same order in any precision.
+
+        >>> RankedResponses(ResponseSet([], [[], [], []]), [16777217.0, 16777216.0, 16777217.0]).ranks
+        [1.0, 0.0, 1.0]
+        """
+        order = {label: float(rank) for rank, label in enumerate(sorted(set(self.labels)))}
+        return [order[label] for label in self.labels]
+
     def only(self, *indices: int) -> "RankedResponses":
         """The same query with only the given responses."""
         labels = [self.labels[index] for index in indices]

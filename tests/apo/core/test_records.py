@@ -122,6 +122,22 @@ def test_write_parts_that_breaks_off_leaves_the_old_files(tmp_path: Path, error:
     assert (tmp_path / "a").read_text() == "old\n"
 
 
+def test_write_parts_writes_no_file_if_one_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UserError, match="Is a directory"):
+        write_parts({"b": tmp_path / "b", "a": tmp_path / "a"}, [("a", {"n": 1}), ("b", {"n": 2})])
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is a file of Linux")
+@pytest.mark.parametrize("full", ["a", "b"])
+def test_write_parts_writes_no_file_if_the_disk_is_full_at_the_end(tmp_path: Path, full: str) -> None:
+    (tmp_path / f"{full}.tmp").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="No space left"):
+        write_parts({name: tmp_path / name for name in ("a", "b")}, [("a", {"n": 1}), ("b", {"n": 2})])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_write_parts_asserts_a_known_part(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         write_parts({"a": tmp_path / "a"}, [("b", {})])

@@ -1,5 +1,9 @@
 """apo/core/subset.py: a seeded subset of the queries; golden answers as samples of a model."""
 
+from collections import Counter
+
+import pytest
+
 from apo.core.subset import golden_as_samples, subsample
 
 
@@ -15,12 +19,17 @@ def test_subsample_keeps_the_queries_with_the_lowest_hashes_in_their_order() -> 
     assert all(row in larger for row in subset)
 
 
-def test_golden_as_samples_needs_a_golden_answer_to_every_query() -> None:
+def test_golden_as_samples_needs_a_golden_answer_to_every_query(capsys: pytest.CaptureFixture[str]) -> None:
     queries = [{"query_id": name, "query": "q", "type": ""} for name in ("a", "b")]
     golden = [{"query_id": name, "query": "q", "golden": name.upper()} for name in ("c", "b", "a")]
-    rows = golden_as_samples(queries, golden, name="golden")["golden"]
+    counts: Counter[str] = Counter()
+    rows = golden_as_samples(queries, golden, name="golden", counts=counts)["golden"]
     assert [(row["query_id"], row["samples"], row["made_by"]) for row in rows] == [
         ("a", ["A"], "golden"),
         ("b", ["B"], "golden"),
     ]
-    assert golden_as_samples(queries, golden[:2], name="golden") == {}
+    assert golden_as_samples(queries, golden[:1], name="golden", counts=counts) == {}
+    assert not counts
+    assert golden_as_samples(queries, golden[:2], name="golden", counts=counts) == {}
+    assert counts == {"golden_missing": 1}
+    assert capsys.readouterr().err == "no golden answer to 1 of 2 test queries: not compared with LLMs\n"

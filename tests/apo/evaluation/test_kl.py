@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from apo.core.errors import UserError
 from apo.evaluation.kl import token_kl, with_kl
 from apo.model.encoding import Encoder
 from tests.helpers import tiny_models as tiny
@@ -33,6 +34,18 @@ def test_token_kl_by_hand() -> None:
 def test_token_kl_is_not_symmetric() -> None:
     logits, reference = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 2.0]])
     assert token_kl(logits, reference) != token_kl(reference, logits)
+
+
+def test_with_kl_explains_that_the_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The distributions over the vocabulary are its peak."""
+
+    def full(*_: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("apo.evaluation.kl.token_kl", full)
+    model, other, encoder = models()
+    with pytest.raises(UserError, match="APO_TOKEN_BUDGET"):
+        with_kl(model, other, encoder, ROWS, desc="")
 
 
 def models() -> tuple[Any, Any, Encoder]:

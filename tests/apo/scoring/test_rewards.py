@@ -134,7 +134,7 @@ def test_score_samples_gives_the_rewards_of_the_texts(
         )
         assert abs(expected[0] - expected[1]) > 1e-3
     assert ["extra" in row for row in scored] == [extra_answers, False, False]
-    assert counts["items"] == 3
+    assert counts["items"] == (4 if extra_answers else 3)
     assert counts["responses"] == (9 if extra_answers else 7)
     assert counts["queries_cut"] == counts["responses_cut"] == 0
 
@@ -162,13 +162,28 @@ def test_score_answers_keeps_the_rows(model: RewardModel) -> None:
         assert with_scores["scores"] == pytest.approx(one_by_one(model, row, row["samples"]), abs=1e-5)
 
 
+def test_score_samples_rates_samples_alike_beside_a_long_extra_answer(tmp_path: Path) -> None:
+    """Which would take the place of the query if it were in the same item."""
+    short = tiny.reward_model(tmp_path / "backbone", max_length=16)
+    row = ROWS[0] | {"extra": {"golden": "3, " * 40}}
+    scores = []
+    for extra_answers in (True, False):
+        write_rows(tmp_path / "samples.jsonl", [row])
+        (scored,) = score_samples(
+            short, tmp_path / "samples.jsonl", extra_answers=extra_answers, desc="", counts=Counter()
+        )
+        scores.append(scored["scores"])
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
 def test_score_samples_counts_cuts_while_rows_are_drawn(tmp_path: Path) -> None:
     short = tiny.reward_model(tmp_path / "backbone", max_length=8)
     write_rows(tmp_path / "samples.jsonl", ROWS)
     counts = Counter[str]()
     list(score_samples(short, tmp_path / "samples.jsonl", extra_answers=True, desc="", counts=counts))
     long = tiny.encoder(max_length=1000)
-    texts = [(row["query"], [*row["samples"], *row.get("extra", {}).values()]) for row in ROWS]
+    texts = [(row["query"], row["samples"]) for row in ROWS]
+    texts += [(row["query"], list(row["extra"].values())) for row in ROWS if row.get("extra")]
     items = list(long.items(texts, Counter(), where="rows", allow_blank=True))
     assert counts["queries_cut"] == sum(item.longest > 8 for item in items) > 0
     assert counts["responses_cut"] == sum(len(r) > 7 for item in items for r in item.responses) > 0
