@@ -23,11 +23,7 @@ class RankedResponses:
 
     @property
     def ranks(self) -> list[float]:
-        """The labels as ranks from 0: the same order in any precision.
-
-        >>> RankedResponses(ResponseSet([], [[], [], []]), [16777217.0, 16777216.0, 16777217.0]).ranks
-        [1.0, 0.0, 1.0]
-        """
+        """The labels as ranks from 0, equal ones with the same rank: the same order in any precision."""
         order = {label: float(rank) for rank, label in enumerate(sorted(set(self.labels)))}
         return [order[label] for label in self.labels]
 
