@@ -75,7 +75,7 @@ def join(
     Args:
         curves: Rows of the curve files of round zero and of this round, see `read_curves`. A model without
             a curve, such as a checkpoint that was not trained, has no rows.
-        rounds: The ids of all rounds, in order.
+        rounds: The ids of all rounds, in order. Rows of other rounds, of an earlier game, are left out.
         before: The tables of the round before.
     """
     apo_rm = f"apo_rm_{round}"
@@ -94,8 +94,8 @@ def join(
         {"backbone": "r0/backbone", "actor": "r0/actor"},
         {f"llm_{arm}_{round}": f"{round}/align_{arm}" for arm in ("base", "apo")},
     )
-    round_rows = by_measure(curves.get(f"{round}/evaluate/rounds", []))
     order = [START, *rounds]
+    played = [row for row in curves.get(f"{round}/evaluate/rounds", []) if row["round"] in order]
     return {
         "rm_training": table("rm_training", *training, ("/training", downsample)),
         "llm_training": table("llm_training", *llms, ("", downsample)),
@@ -109,7 +109,7 @@ def join(
         "margins": table("margins", *evaluation, ("/margins", iter)),
         "golden_samples": table("golden_samples", *rating, ("/golden_samples", iter)),
         "truth": table("truth", *rating, ("/truth", iter)),
-        "rounds": sorted(round_rows, key=lambda row: order.index(row["round"])),
+        "rounds": sorted(by_measure(played), key=lambda row: order.index(row["round"])),
     }
 
 

@@ -69,14 +69,20 @@ def _svg(spec: Mapping[str, Any]) -> str:
 def join_rounds(curves: Mapping[str, Table], rounds: Sequence[str]) -> dict[str, Table]:
     """The tables of `dvc plots`, as the stages `tables` and `plots` write them after the last round.
 
-    If a round has no row of a table yet, the table is that of the round before.
+    A model that has no row in a round yet, and a table without any, keeps those of the round before.
     """
     tables: dict[str, Table] = {}
     for round in rounds:
         joined = join(curves, round, rounds=rounds, before=tables)
         texts = {name: [_as_text(row, COLUMNS[name]) for row in rows] for name, rows in joined.items()}
-        tables = {name: rows or tables.get(name, []) for name, rows in texts.items()}
+        tables = {name: _with_kept(tables.get(name, []), rows) for name, rows in texts.items()}
     return tables
+
+
+def _with_kept(before: Table, rows: Table) -> Table:
+    """The rows, after those of the round before whose model, one of round zero, they lack."""
+    models = {row.get("model") for row in rows}
+    return [*(row for row in before if row.get("model") not in models), *rows]
 
 
 def _as_text(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:

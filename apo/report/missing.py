@@ -1,11 +1,15 @@
 """The stages that a run lacks, and those whose results are of an earlier run."""
 
+import hashlib
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from apo.core.config import read_all
 
+REPOSITORY = Path(__file__).parents[2]
 START = {
     "data": "data",
     "split": "split",
@@ -56,28 +60,72 @@ def earlier_stages(lock: Path, settings: Mapping[str, Any]) -> list[str]:
     """The stages whose outputs are of other parameters or inputs than those that are there.
 
     As while `dvc repro` runs, after it stopped, or when params.yaml was edited since. What can be told by the
-    lock file alone: code and files of the user are not looked at; `dvc status` does that.
+    lock file and the outputs that it names: code and files of the user are not looked at, nor is an input
+    folder that is not one output compared as a whole; `dvc status` does that.
 
     Args:
-        lock: dvc.lock; without one there is no such stage.
+        lock: dvc.lock, beside the outputs and the cache of DVC; without one there is no such stage.
         settings: All of params.yaml.
     """
-    stages: Mapping[str, Any] = (read_all(lock) if lock.is_file() else {}).get("stages") or {}
+    stages = _declared((read_all(lock) if lock.is_file() else {}).get("stages") or {}, settings)
     outs = {out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", [])}
     makers = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs", [])}
-    earlier: dict[str, None] = {}
-    for name, stage in stages.items():
-        parameters = stage.get("params", {}).get("params.yaml", {})
-        inputs = {dep["path"]: dep.get("md5") for dep in stage.get("deps", []) if dep["path"] in outs}
-        if any(_value(settings, key) != value for key, value in parameters.items()) or any(
-            outs[path] != md5 for path, md5 in inputs.items()
-        ):
-            earlier[name] = None
+    inputs = {dep["path"] for stage in stages.values() for dep in stage.get("deps", [])}
+    sources = {path: {maker for out, maker in makers.items() if _overlap(path, out)} for path in inputs}
+    now = {path: _md5(path, outs, lock.parent) for path in inputs}
+    earlier = {
+        name
+        for name, stage in stages.items()
+        if any(
+            _value(settings, key) != value
+            for key, value in stage.get("params", {}).get("params.yaml", {}).items()
+        )
+        or any(now[dep["path"]] not in (None, dep.get("md5")) for dep in stage.get("deps", []))
+    }
     for _ in stages:  # and what was made from their outputs
-        for name, stage in stages.items():
-            if any(makers.get(dep["path"]) in earlier for dep in stage.get("deps", [])):
-                earlier[name] = None
+        earlier |= {
+            name
+            for name, stage in stages.items()
+            if any(sources[dep["path"]] & earlier for dep in stage.get("deps", []))
+        }
     return [name for name in stages if name in earlier]
+
+
+def _declared(stages: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The stages that dvc.yaml and the rounds still have: DVC removes none from the lock file."""
+    names = read_all(REPOSITORY / "dvc.yaml")["stages"]
+
+    def is_declared(name: str) -> bool:
+        base, _, item = name.partition("@")
+        number = re.match(r"round(\d+)", item)
+        return base in names and (not number or int(number[1]) < len(settings["rounds"]))
+
+    return {name: stage for name, stage in stages.items() if is_declared(name)}
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Whether two paths are the same, or one is inside the other."""
+    return f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/")
+
+
+def _md5(path: str, outs: Mapping[str, str | None], root: Path) -> str | None:
+    """The md5 that an output, or a file inside one, has now; None if it is neither, or can't be told.
+
+    A file inside has that of the folder's listing in the cache of DVC, else that of its bytes.
+    """
+    folder = next((out for out in outs if f"{path}/".startswith(f"{out}/")), None)
+    if folder is None or folder == path:
+        return outs.get(path)
+    md5 = outs[folder] or ""
+    listing = root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+    if listing.is_file():
+        for file in json.loads(listing.read_text(encoding="utf-8")):
+            if f"{folder}/{file['relpath']}" == path:
+                return str(file["md5"])
+    if not (root / path).is_file():
+        return None
+    with (root / path).open("rb") as content:
+        return hashlib.file_digest(content, "md5").hexdigest()
 
 
 def _value(settings: Any, key: str) -> Any:

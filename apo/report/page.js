@@ -151,6 +151,7 @@
     for (const [name, words] of Object.entries(measures)) {
       if (name in row.measures) made.append(element("div", "note", `${words}: ${number(row.measures[name])}`));
     }
+    for (const who of row.outdated) made.append(element("p", "note", `No rewards and no choice of the ${who}: those that there are belong to other samples.`));
     if (row.split === "rm") made.append(element("p", "note", "No reward model rates the samples of RM queries: the APO RM learns from them."));
     at("transcript").replaceChildren(made);
     at("transcript").scrollTop = 0;

@@ -181,13 +181,17 @@ def _about_transcripts(rows: Sequence[Row], displayed: Sequence[Row]) -> str:
         compared = [number(equal), number(different)] if equal + different else ["", ""]
         cells.append([f"{round}, {words[split]}", number(len(group)), *compared])
     head = ["", "transcripts", "both RMs chose the same", "chose differently"]
-    left_out = len(rows) - len(displayed)
+    left_out, outdated = len(rows) - len(displayed), sum(bool(row["outdated"]) for row in rows)
     omitted = f"{left_out:,} transcripts are left out of the page (<code>report.max_transcripts</code>). "
+    of_others = (
+        f"In {outdated:,} transcripts the rewards and the choice of an RM are left out: they are of other "
+        "samples than those that are there now. "
+    )
     disagreement = (
         "Two RMs disagree by what each loses, in its own rewards, by the choice of the other: 0 where both "
         "choose the same. Where the arms have other samples, each RM rates its own: no comparison."
     )
-    note = f'<p class="note">{omitted if left_out else ""}{disagreement}</p>'
+    note = f'<p class="note">{omitted if left_out else ""}{of_others if outdated else ""}{disagreement}</p>'
     return _table(head, cells, "Transcripts by split") + note
 
 

@@ -1,12 +1,14 @@
 """Transcripts: a query with its golden answer and its responses, their rewards, and the chosen one.
 
 A row is `{query_id, round, split, kind, query, answers: [{by, text}], rewards: {rater: [..]}, chosen: {rater:
-index}, measures: {name: number}}`. The rewards are in the order of the answers, null if there is none.
+index}, measures: {name: number}, outdated: [rater]}`. The rewards are in the order of the answers, null if
+there is none. `outdated` names the RMs whose rewards and choice are left out: they are of other samples.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from apo.core.dialogue import cut_runaway
 from apo.core.records import Row
 from apo.core.subset import subsample
 
@@ -50,7 +52,8 @@ def scored_samples(
     """The LLM queries of a round: the samples, the rewards of each arm's RM, and its choice.
 
     If both arms have the same samples, as in the first round, they are listed once with both rewards. In
-    later rounds each RM rates the samples of its own arm only.
+    later rounds each RM rates the samples of its own arm only. Rewards and choices of other samples, as there
+    may be while a run goes on, are left out.
     """
     for query_id, row in _first_rows(samples).items():
         arms = {arm: rows[query_id] for arm, rows in samples.items() if query_id in rows}
@@ -58,6 +61,7 @@ def scored_samples(
         answers: list[Row] = []
         rewards: dict[str, list[Any]] = {}
         chosen: dict[str, int] = {}
+        outdated: list[str] = []
         for number, (arm, arm_row) in enumerate(arms.items()):
             start = 0 if shared else len(answers)
             texts = _texts(arm_row)
@@ -65,12 +69,15 @@ def scored_samples(
                 prefix = "" if shared else f"{arm} arm, "
                 answers += [{"by": prefix + name, "text": text} for name, text in texts.items()]
             reward_row = scores.get(arm, {}).get(query_id)
+            choice = selected.get(arm, {}).get(query_id)
+            if (reward_row or choice) and not _belong(arm_row, reward_row, choice, bool(selected.get(arm))):
+                outdated.append(ARMS[arm])
+                continue
             if reward_row:
                 extra_rewards = [
                     reward_row.get("extra", {}).get(name) for name in list(texts)[len(arm_row["samples"]) :]
                 ]
                 rewards[ARMS[arm]] = [None] * start + reward_row["scores"] + extra_rewards
-            choice = selected.get(arm, {}).get(query_id)
             if choice:
                 chosen[ARMS[arm]] = start + choice["target_index"]
         measures = {
@@ -81,7 +88,8 @@ def scored_samples(
         if shared and len(measures) == 2:
             base, apo = ARMS.values()
             measures["disagreement"] = disagreement(rewards[base], rewards[apo], chosen[base], chosen[apo])
-        yield _transcript(row, round, "llm", answers, rewards, chosen, measures, golden, truth)
+        transcript = _transcript(row, round, "llm", answers, rewards, chosen, measures, golden, truth)
+        yield transcript | {"outdated": outdated}
 
 
 def unscored_samples(
@@ -176,7 +184,23 @@ def _transcript(
         "rewards": padded,
         "chosen": chosen,
         "measures": measures,
+        "outdated": [],
     }
+
+
+def _belong(row: Row, reward_row: Row | None, choice: Row | None, has_choices: bool) -> bool:
+    """Whether rewards and choice are of the samples of the row, as far as can be told.
+
+    A choice has the texts that it was made from: the samples without invented turns, and perhaps the other
+    answers. Among the choices of an arm only a query with blank samples has none.
+    """
+    samples = row["samples"] if row.get("uncut") else [cut_runaway(text)[0] for text in row["samples"]]
+    if reward_row and len(reward_row["scores"]) != len(samples):
+        return False
+    if not choice:
+        return not has_choices or not any(map(str.strip, samples))
+    extra = [text for _, text in sorted(row.get("extra", {}).items())]
+    return choice.get("samples", samples) in (samples, samples + extra)
 
 
 def _texts(row: Row) -> dict[str, str]:

@@ -103,3 +103,11 @@ def test_join_gives_every_plot_its_models() -> None:
     ]
     assert [row["llm"] for row in tables["rounds"]] == ["llm_base_r0", "llm_base_r2", "llm_base_r10"]
     assert tables["truth"] == tables["margins"] == []
+
+
+def test_join_leaves_out_rounds_that_were_taken_out_of_the_game() -> None:
+    """The last evaluation is of the rounds a and b, and b is the only one now."""
+    score = {"arm": "apo", "score": "1", "score_low": "0", "score_high": "2"}
+    played = [{"round": one, "llm": f"llm_apo_{one}", **score} for one in ("r0", "a", "b")]
+    tables = join({"b/evaluate/rounds": played}, "b", rounds=["b"], before={})
+    assert [row["round"] for row in tables["rounds"]] == ["r0", "b"]

@@ -63,3 +63,23 @@ def test_join_rounds_keeps_a_table_that_the_last_round_does_not_have_yet(folder:
     joined = join_rounds(curves | {"r2/train_apo_rm/training": step}, ["r1", "r2"])
     assert joined["rounds"] == join_rounds(curves, ["r1"])["rounds"] != []
     assert joined["rm_training"][-1]["model"] == "apo_rm_r2"
+
+
+def test_join_rounds_keeps_a_model_whose_ratings_the_last_round_does_not_have_yet(folder: Path) -> None:
+    """Base RM and testing RM rate the answers in every round."""
+    bar = [{"kind": "golden", "reward": "0.5", "true_reward": "1.0", "count": "1", "share": "1.0"}]
+    places = ("payoff/base_rm", "evaluate", "payoff/apo_rm")
+    curves = {f"r1/{place}/{name}": bar for place in places for name in ("golden_samples", "truth")}
+    rms = ["base_rm", "test_rm", "apo_rm_r1"]
+    first, both = join_rounds(curves, ["r1"]), join_rounds(curves, ["r1", "r2"])
+    assert both == first
+    assert [row["model"] for row in both["golden_samples"]] == rms
+    assert [row["model"] for row in both["truth"]] == rms
+    scored = {f"r2/{place}/truth": [bar[0] | {"reward": "2"}] for place in ("evaluate", "payoff/apo_rm")}
+    truth = join_rounds(curves | scored, ["r1", "r2"])["truth"]
+    assert [(row["model"], row["reward"]) for row in truth] == [
+        ("base_rm", "0.5"),
+        ("test_rm", "2"),
+        ("apo_rm_r1", "0.5"),
+        ("apo_rm_r2", "2"),
+    ]

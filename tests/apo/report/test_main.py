@@ -40,6 +40,14 @@ def test_main_writes_plots_as_files(folder: Path) -> None:
     assert page.count("<figure>") == len(drawn)
 
 
+def test_main_shows_a_game_whose_first_round_was_taken_out(folder: Path) -> None:
+    """The curves of round r1 are those of the second round of the game before."""
+    rounds = Path("metrics/curves/r1/evaluate/rounds.csv")
+    rounds.write_text(rounds.read_text() + "a,base,llm_base_a,1.0,0.9,1.1\na,apo,llm_apo_a,1.5,1.4,1.6\n")
+    main(Path("report.html"), Path("plots"))
+    assert Path("report.html").is_file() and ">a</text>" not in Path("plots/rounds.svg").read_text()
+
+
 def test_main_imports_no_torch() -> None:
     look = "import sys, apo.report.__main__; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", look], cwd=ROOT).returncode == 0

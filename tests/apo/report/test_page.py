@@ -1,5 +1,6 @@
 """The report in a real browser: open, filter, search, read; keyboard, phone, dark, without JavaScript."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,6 +137,19 @@ def test_page_opens_a_row(shown: tuple[Page, Seen]) -> None:
     assert [one.split("\n")[0] for one in answers] == ["golden answer", "sample 1", "sample 2", "sample 3"]
     page.click("#close")
     assert not dialog.is_visible()
+
+
+def test_page_says_that_rewards_of_other_samples_are_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    row = {"query_id": "llm-0", "target_index": 0, "samples": ["Of an earlier run"]}
+    (tmp_path / "data/rjs/r1/apo.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "report.html").write_text(page_of(read_run(["r1"], tmp_path)), encoding="utf-8")
+    with opened(tmp_path / "report.html") as (page, seen):
+        page.locator("#row-0").click()
+        text = page.get_by_role("dialog").inner_text()
+        assert "No rewards and no choice of the APO RM" in text
+        assert "base RM 1.000, chosen" in text and "APO RM 1.500" not in text
+        assert seen.errors == []
 
 
 def test_page_works_with_the_keyboard_alone(shown: tuple[Page, Seen]) -> None:

@@ -1,8 +1,10 @@
 """apo/report/transcripts.py: samples and answers with what they were worth and which was chosen, by hand."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ from apo.report.transcripts import (
     limit_transcripts,
     scored_samples,
 )
-from tests.helpers.report_run import settings
+from tests.helpers.report_run import page_of, settings, text_of
 
 REWARDS = st.lists(st.floats(-9, 9), min_size=3, max_size=3)
 
@@ -89,6 +91,61 @@ def test_scored_samples_shows_half_a_round() -> None:
     (transcript,) = scored_samples("r1", {"base": {"q": row("q", ["a"])}}, {}, {}, {}, None)
     assert transcript["answers"] == [{"by": "sample 1", "text": "a"}]
     assert (transcript["rewards"], transcript["chosen"], transcript["measures"]) == ({}, {}, {})
+
+
+def of_arms(rewards: list[float], **choice: Any) -> dict[str, Any]:
+    """The transcript of three samples, the third of which has an invented turn, with another answer.
+
+    Both arms have rewards and a choice; those of the APO arm are the given ones.
+    """
+    samples = ["a", "b", "c\n\nHuman: d"]
+    tables = {arm: {"q": row("q", samples, extra={"human": "e"})} for arm in ("base", "apo")}
+    extra = {"extra": {"human": -1.0}}
+    scores = {
+        "base": {"q": {"scores": [1.0, 2.0, 0.0], **extra}},
+        "apo": {"q": {"scores": rewards, **extra}},
+    }
+    first = {"q": {"target_index": 1, "samples": ["a", "b", "c"]}}
+    (transcript,) = scored_samples("r1", tables, scores, {"base": first, "apo": choice}, {}, None)
+    assert transcript["rewards"]["base RM"] == [1.0, 2.0, 0.0, -1.0] and transcript["chosen"]["base RM"] == 1
+    return transcript
+
+
+@pytest.mark.parametrize("samples", [["a", "b", "c"], ["a", "b", "c", "e"]])
+def test_scored_samples_shows_choices_of_the_samples_as_they_were_cut(samples: list[str]) -> None:
+    transcript = of_arms([0.0, 1.0, 2.0], q={"target_index": 2, "samples": samples})
+    assert (transcript["chosen"]["APO RM"], transcript["outdated"]) == (2, [])
+    assert "disagreement" in transcript["measures"]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "choice"),
+    [
+        ([0.0, 1.0, 2.0, 3.0], {"q": {"target_index": 3, "samples": ["a", "b", "c", "d"]}}),  # one more
+        ([0.0, 1.0, 2.0], {"q": {"target_index": 2, "samples": ["a", "b", "old"]}}),  # other samples
+        ([0.0, 1.0], {}),  # rejection sampling has never run
+        ([0.0, 1.0, 2.0], {"other": {"target_index": 0}}),  # the samples were blank
+    ],
+)
+def test_scored_samples_leaves_out_what_is_of_other_samples(
+    rewards: list[float], choice: dict[str, Any]
+) -> None:
+    """As while a run goes on that has sampled again, and has not rated the samples yet."""
+    transcript = of_arms(rewards, **choice)
+    assert "APO RM" not in transcript["rewards"] and "APO RM" not in transcript["chosen"]
+    assert transcript["measures"] == {"chosen_base": 2.0} and transcript["outdated"] == ["APO RM"]
+
+
+def test_a_page_counts_the_transcripts_whose_rewards_it_leaves_out(folder: Path) -> None:
+    rows = [
+        json.loads(line) for line in Path("data/samples/r1/apo.jsonl").read_text("utf-8").split("\n") if line
+    ]
+    rows = [row | {"samples": row["samples"][:2]} for row in rows]
+    for arm in ("base", "apo"):  # num_samples was lowered
+        Path(f"data/samples/r1/{arm}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = read_run(["r1"])
+    assert sum(one["outdated"] == ["base RM", "APO RM"] for one in run.transcripts) == len(rows) == 6
+    assert "In 6 transcripts the rewards and the choice of an RM are left out" in text_of(page_of(run))
 
 
 def test_judged_answers_by_hand() -> None:
