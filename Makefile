@@ -11,7 +11,7 @@
 # make preset   the parameters of a preset: NAME=demo, smollm2, hh_1b or paper
 # make fetch   the models and data sets that a preset pins, into pretrained/ and data/input/: NAME=smollm2 or hh_1b
 # make interop  checkpoints and files in the code of others: transformers, TRL, RewardBench; part of make test
-# make bench   time and memory beside other ways; DATA=file.jsonl for your comparisons, QUICK=1 for a look
+# make bench   time and memory beside other implementations; DATA=file.jsonl for your comparisons, QUICK=1 for a look
 # make gpu     time and memory on one H100 or H200, into docs/scale.md; sized for less than ten minutes
 # make vllm    vLLM's CPU build in .venv-vllm, its tests, and its samples beside those of transformers, into docs/training.md; about half
 #              an hour; CHAT=folder for a chat model of yours

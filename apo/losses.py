@@ -1,4 +1,4 @@
-"""The losses of the game, on the rewards of items (Cheng et al., 2024, arXiv 2311.08045).
+"""The losses of the game, on the rewards of response sets (Cheng et al., 2024, arXiv 2311.08045).
 
 Every function returns sums over pairs. The caller divides by the number of pairs of the whole optimizer step,
 so that the loss does not depend on micro-batches and processes. In the authors' data a label below 0 marks

@@ -1,3 +1,3 @@
-"""Time and memory of this project beside other ways; threads wait for each other as those of a stage do."""
+"""Time and memory of this project beside other implementations; threads wait as those of a stage do."""
 
 import stages  # noqa: F401  before torch

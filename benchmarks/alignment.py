@@ -105,7 +105,7 @@ def main(source: Path | None) -> None:
         "tree": sum(map(packed_length, items)),
         "separate": sum(item.unpacked_tokens for item in items),
     }
-    print("| way | seconds | times the tree | tokens |\n|---|---|---|---|")
+    print("| implementation | seconds | times the packed sequence | tokens |\n|---|---|---|---|")
     for name, seconds in medians.items():
         count = tokens.get(name, tokens["tree"])
         print(f"| {name} | {seconds:.3f} | {seconds / medians['tree']:.2f} | {count} |")

@@ -72,7 +72,7 @@ def table(results: dict[str, Any]) -> str:
     lines = [
         " ".join(_introduction(results)),
         "",
-        "| job | queries | seconds | tokens of texts a second | fraction of the rate | peak GiB |",
+        "| job | queries | seconds | tokens of texts per second | fraction of the rate | peak GiB |",
         "|---|---|---|---|---|---|",
     ]
     for name, job in jobs.items():

@@ -33,7 +33,7 @@ from benchmarks.sampling import SETTINGS, prompt_ids
 
 ROWS = 512  # comparisons of a training
 STEPS = 4  # optimizer steps with ZeRO-3, of which the first is not timed
-TRL_MICRO_BATCH = 16  # comparisons: 32 texts of at most 512 tokens are the 16,384 tokens of the other ways
+TRL_MICRO_BATCH = 16  # comparisons: 32 texts of at most 512 tokens are the 16,384 tokens of the others
 CLOSE = 0.1  # largest difference of a reward by FlexAttention, in standard deviations of the rewards
 
 

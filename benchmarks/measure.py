@@ -52,7 +52,7 @@ class Process:
             raise UserError(
                 self.name,
                 found=" / ".join(self._errors.read().split("\n")[-4:]).strip(" /")[-300:],
-                expected="a way that runs",
+                expected="an implementation that runs",
                 do="look at the process alone: python -m benchmarks.worker JOB WAY FOLDER",
             )
         reply: dict[str, Any] = json.loads(line)

@@ -17,9 +17,9 @@ BEGIN, END = "<!-- made by make bench -->\n", "<!-- end -->\n"
 TASKS = {
     "train_pairs": "RM training, pairs",
     "train_apo": "APO training, golden + 4 samples",
-    "score": "scoring, 4 samples a query",
-    "sample": "sampling, 4 responses a query",
-    "sample_other": "sampling, 4 responses a query",
+    "score": "scoring, 4 samples per query",
+    "sample": "sampling, 4 responses per query",
+    "sample_other": "sampling, 4 responses per query",
 }
 
 
@@ -96,9 +96,11 @@ def table(results: Mapping[str, Any]) -> str:
         f"Llama with random weights: {models}; vocabulary {data['vocabulary']:,}, `max_length` "
         f"{data['max_length']}.",
         f"Texts: {data['source']}, with the query {data['text_tokens_mean']:.0f} tokens on average, median "
-        f"{data['text_tokens_median']}; {data['cut_queries']} of {data['encoded_queries']} items are cut.",
+        f"{data['text_tokens_median']}; {data['cut_queries']} of {data['encoded_queries']} queries are "
+        "truncated.",
         "",
-        "| job | way | seconds | times this project | peak MB (after imports) | 2x rows | 4x rows |",
+        "| job | implementation | seconds | times this project | peak MB (after imports) | 2x rows "
+        "| 4x rows |",
         "|---|---|---|---|---|---|---|",
     ]
     for result in _jobs(results):

@@ -145,7 +145,7 @@ def tables(rates: Rates) -> str:
         f"A query has {text.query:.0f} tokens, a response {text.response:.0f}; {SAMPLES} samples of "
         f"{NEW_TOKENS} new tokens; micro-batches of {BUDGET:,} tokens. "
         f"Rates of one GPU: {rates.flops:.2g} operations and "
-        f"{rates.bandwidth:.2g} bytes a second, {rates.memory / GIB:.0f} GiB.\n",
+        f"{rates.bandwidth:.2g} bytes per second, {rates.memory / GIB:.0f} GiB.\n",
         "| RM | weights | AdamW's states | activations | one GPU | ZeRO-3, 8 | ZeRO-3, 64 | LoRA, one GPU |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -175,8 +175,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--flops", type=float, default=4.0e14, help="operations a second in training")
-    parser.add_argument("--bandwidth", type=float, default=2.0e12, help="bytes a second in sampling")
+    parser.add_argument("--flops", type=float, default=4.0e14, help="operations per second in training")
+    parser.add_argument("--bandwidth", type=float, default=2.0e12, help="bytes per second in sampling")
     parser.add_argument("--memory", type=float, default=80 * GIB, help="bytes of a card")
     options = parser.parse_args()
     rates = Rates(options.flops, options.bandwidth, options.memory)

@@ -56,7 +56,7 @@ ROWS = {  # rows of the table: `[count, total]` by name
     "fewer": "the same seeds with half as many samples of a query: other responses",
     "distinct": "responses that no other of these is equal to, with a seed each",
 }
-RESUMED = "stage `sample`, killed after the first of its pieces and run again: other rows than without that"
+RESUMED = "stage `sample`, killed after the first of its chunks and run again: other rows than without that"
 
 
 def compare(llm: Path, queries: Iterable[Row], *, new_tokens: int) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def main(
     )
     arms = {name: list(counted(drawn_rows(encoder, prompts, responses), origin=name, counts=counts))}
     if golden:
-        rows = (prompt.row for prompt in prompts)
-        arms |= golden_as_samples(rows, read_rows(golden), name="golden", counts=counts)
+        queries_asked = (prompt.row for prompt in prompts)
+        arms |= golden_as_samples(queries_asked, read_rows(golden), name="golden", counts=counts)
     if actor:
         check_same_tokens(encoder.tokenizer, load_tokenizer(actor), where=str(llm), other=str(actor))
         model, first = (load_language_model(one).to(device).eval() for one in (llm, actor))

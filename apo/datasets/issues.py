@@ -55,7 +55,7 @@ ROW_ISSUES = IssueTable(
         ),
         IssueCode(
             "runaway_response",
-            "A response of a comparison goes on with another turn; `cut` ends it there, as samples are.",
+            "A response of a comparison continues with another turn; `cut` ends it there, as samples are.",
             (*SUSPICIOUS, "cut"),
         ),
         IssueCode(
