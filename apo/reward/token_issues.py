@@ -20,7 +20,7 @@ TOKEN_ISSUES = IssueTable(
         IssueCode("response_cut", "A response is longer than model.max_length by itself.", SUSPICIOUS),
         IssueCode(
             "query_cut_away",
-            "The longest response leaves no room for a token of the query; `drop` leaves out the response set.",
+            "The longest response leaves no room for a token of the query; `drop` leaves out the row.",
             SUSPICIOUS,
         ),
         IssueCode(
