@@ -1,4 +1,4 @@
-"""What pretraining and supervised fine-tuning share: encoded texts, the loss, the training and its outputs."""
+"""What pretraining and supervised fine-tuning share: encoded texts, loss, training and its outputs."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
