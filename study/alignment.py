@@ -6,7 +6,7 @@ from typing import Any
 from study.markdown import HEAD, Number, by_name, columns, difference_text, means, p_text, table
 from study.paired import APO, BASE, Games, Row, Value, against_zero, difference, games_of, mean_over, of_arm
 from study.settings import Settings, alignment_name
-from study.statistics import LEVEL, Paired, holm, seeds_for
+from study.statistics import LEVEL, Paired, holm, power, seeds_for
 from study.tables import CELLS
 
 TRUE_REWARD, SCORE = "llm_true_reward", "llm_score"
@@ -14,6 +14,8 @@ MEASURES = {TRUE_REWARD: "true reward", SCORE: "score by the testing RM"}
 SIDES = ("coeff 2 minus coeff 0", "coeff 2 minus the base arm", "coeff 0 minus the base arm")
 """What is compared: two APO arms, or an APO arm and the base arm of its game. The first was planned."""
 PLANNED = (TRUE_REWARD, SIDES[0])
+TWO_LOOKS = 0.029
+"""The p of each of two looks at a growing set that keep 5 % in all (Pocock, 1977, Biometrika 64)."""
 
 
 def alignment_results(
@@ -100,8 +102,13 @@ def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         ),
         "aligned_ahead": f"{sum(result.difference > 0 for result in cells.values())} of {len(cells)}",
         "aligned_holm": f"{sum(p <= LEVEL for p in corrected)} of {len(cells)}",
+        "aligned_interim": f"{sum(p <= TWO_LOOKS for p in corrected)} of {len(cells)}",
         "aligned_seeds": max((result.seeds for result in cells.values()), default=0),
         "aligned_planned": len(settings.alignment.seeds),
+        "aligned_power": {
+            name: Number(power(result.difference, result.spread, 10) if result else None)
+            for name, result in needed.items()
+        },
         "aligned_needs": {
             name: Number(seeds_for(result.difference, result.spread) if result else None)
             for name, result in needed.items()

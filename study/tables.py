@@ -66,9 +66,9 @@ def question_results(rows: Sequence[Row]) -> dict[str, Paired | None]:
     return results
 
 
-def pooled_llm(rows: Sequence[Row]) -> Paired | None:
+def pooled_llm(rows: Sequence[Row], measure: str = "llm_true_reward") -> Paired | None:
     """The mean over the six cells, seed by seed."""
-    cells = [(games_of(rows, "method", method), gain("llm_true_reward", round)) for method, round in CELLS]
+    cells = [(games_of(rows, "method", method), gain(measure, round)) for method, round in CELLS]
     return against_zero(list(mean_over(cells).values()))
 
 

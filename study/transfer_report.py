@@ -126,7 +126,6 @@ def transfer_results(rows: Sequence[Row], coefficients: Sequence[float]) -> dict
     for targets, method in groups(rows):
         by_seed = worlds(rows, targets, method)
         found = slopes(by_seed, coefficients) | {"actor": actor_gain(by_seed)}
-        found["base"] = contrast(by_seed, BASE_RM, RANDOM, llm_value)
         for suffix, value in (("", llm_value), (" score", score_value), (" targets", target_value)):
             for name, (_, result) in contrasts(by_seed, coefficients, value).items():
                 found[name + suffix] = result

@@ -46,8 +46,9 @@ def rm_spread(by_seed: dict[int, World], chooser: str) -> float | None:
 def spread_table(rows: Sequence[Row], coefficients: Sequence[float]) -> str:
     """What varies in the difference between the LLMs of two choosers, and the seeds needed to decide it.
 
-    The parts are variances that add up: `alignment` of two LLMs with one alignment each; `RM` what other
-    seeds of both RMs add to it; `world` what is left of the variance over seeds.
+    Standard deviations: `alignment` of two LLMs with one alignment each, a; `RM` what other seeds of both
+    RMs add to it, r; `world`, w, what is left of that as it was played, with k alignments on each side, whose
+    square is a^2 / k + r^2 + w^2. A negative rest is shown as 0.
     """
     large = apo_rm(coefficients[-1])
     lines = []

@@ -30,19 +30,17 @@ def slopes(games: Mapping[float, Games], value: Value) -> dict[int, float]:
     }
 
 
-def ece_slope(rows: Sequence[Row]) -> Paired | None:
-    """The slope of the ECE on test per factor of ten of the coefficient, over seeds."""
-    return against_zero(list(slopes(by_coefficient(rows), of_arm("ece", "r1", APO)).values()))
+def coefficient_steps(rows: Sequence[Row], measure: str = "chosen") -> dict[str, Paired | None]:
+    """The true reward of the chosen responses, from each coefficient to the next, and its `slope`.
 
-
-def coefficient_steps(rows: Sequence[Row]) -> dict[str, Paired | None]:
-    """The true reward of the chosen responses, from each coefficient to the next, and its `slope`."""
-    games = by_coefficient(rows)
+    Or another measure of the APO RM.
+    """
+    games, value = by_coefficient(rows), of_arm(measure, "r1", APO)
     steps: dict[str, Paired | None] = {
-        f"{low:g} to {high:g}": difference(games[high], CHOSEN, games[low], CHOSEN)
+        f"{low:g} to {high:g}": difference(games[high], value, games[low], value)
         for low, high in pairwise(games)
     }
-    return steps | {"slope": against_zero(list(slopes(games, CHOSEN).values()))}
+    return steps | {"slope": against_zero(list(slopes(games, value).values()))}
 
 
 def trend_table(rows: Sequence[Row]) -> str:
@@ -64,17 +62,19 @@ def trend_table(rows: Sequence[Row]) -> str:
 
 
 def axis_results(
-    rows: Sequence[Row], kind: Axis, axis: AxisSet, coefficient: float
+    rows: Sequence[Row], kind: Axis, axis: AxisSet, coefficient: float, measure: str = "chosen"
 ) -> dict[int, tuple[Paired, Paired]]:
-    """By value of an axis, the gain of the choice over the base RM, and over the smallest coefficient.
+    """By value of an axis, the gain of an RM over the base RM, and over that of the smallest coefficient.
 
-    For the smallest coefficient itself the second is 0.
+    The measure is the true reward of the chosen responses, or another one. For the smallest coefficient
+    itself the second gain is 0.
     """
     results = {}
     for value in axis.values:
         games, control = _with_control(rows, kind, axis, value, coefficient)
-        over_base = difference(games, gain("chosen", "r1"), games, lambda _: 0.0)
-        over_control = difference(games, CHOSEN, control, CHOSEN)
+        of_rm = of_arm(measure, "r1", APO)
+        over_base = difference(games, gain(measure, "r1"), games, lambda _: 0.0)
+        over_control = difference(games, of_rm, control, of_rm)
         if over_base and over_control:
             results[value] = (over_base, over_control)
     return results

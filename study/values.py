@@ -25,11 +25,13 @@ from study.tables import (
     settings_of_sweep,
 )
 from study.transfer_report import transfer_results
-from study.trend import axis_results, axis_slope, by_coefficient, coefficient_steps, ece_slope, slopes
+from study.trend import axis_results, axis_slope, by_coefficient, coefficient_steps, slopes
 
 SCALE = Path(__file__).resolve().parents[1] / "docs/scale.md"
 DPO = 1.8
 """Hours of DPO in those of RJS, see docs/scale.md."""
+SEEDS = 10
+"""Seeds of the commands in docs/when.md."""
 ECE_LIMIT = 0.15
 """The gate's default when these games were played."""
 
@@ -44,7 +46,8 @@ def values(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         **_language_models(rows),
         **alignment_values(rows, settings),
         "few": _axis(rows, settings, "comparisons"),
-        "few_gate": few_gate(rows, settings),
+        "few_accuracy": _axis(rows, settings, "comparisons", "accuracy"),
+        "gates": gates(rows, settings),
         "size": _axis(rows, settings, "model_size"),
         **_further(rows, settings),
         "transfer": by_name(transfer_results(transfer, settings.transfer.coefficients)),
@@ -59,6 +62,7 @@ def _question(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "question": by_name(question_results(rows)),
         "pooled": Shown(pooled_llm(rows)),
+        "pooled_score": Shown(pooled_llm(rows, "llm_score")),
         "holm_low": Number(min(corrected, default=None)),
         "holm_high": Number(max(corrected, default=None)),
         "llm_p_low": Number(min(llm, default=None)),
@@ -89,6 +93,7 @@ def _sweep(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "chosen_holm": numbers(corrected),
         "settings": len(played),
         "control": by_name(controls),
+        "control_accuracy": by_name(control_results(rows, settings, "accuracy")),
         "control_holm": numbers(control_holm),
         "control_stand": ", ".join(name for name, p in control_holm.items() if p <= 0.05) or "none",
         "fresh": by_name({" ".join(key[1:]): result for key, result in fresh.items() if key[0] == "coeff 2"}),
@@ -135,14 +140,16 @@ def _language_models(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _axis(rows: Sequence[Row], settings: Settings, kind: Axis) -> Mapping[str, Shown]:
-    """Gains of the choice: `0.1 240` over coeff 0, `0.1 240 base` over the base RM, and `0.1 slope`."""
+def _axis(
+    rows: Sequence[Row], settings: Settings, kind: Axis, measure: str = "chosen"
+) -> Mapping[str, Shown]:
+    """Gains of an RM: `0.1 240` over coeff 0, `0.1 240 base` over the base RM; `0.1 slope` of the choice."""
     axis: AxisSet = getattr(settings, kind)
     shown: dict[str, Paired | None] = {}
     for coefficient in axis.coefficients:
         name = f"{coefficient:g}"
         shown[f"{name} slope"] = axis_slope(rows, kind, axis, coefficient)
-        for value, (over_base, over_control) in axis_results(rows, kind, axis, coefficient).items():
+        for value, (over_base, over_control) in axis_results(rows, kind, axis, coefficient, measure).items():
             shown |= {f"{name} {value} base": over_base, f"{name} {value}": over_control}
     return by_name(shown)
 
@@ -161,7 +168,7 @@ def _further(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "accuracy": Shown(apo_minus_base(baseline, "accuracy")),
         "ece": Shown(apo_minus_base(baseline, "ece")),
         "ece_at": numbers(_mean_ece(rows)),
-        "ece_slope": Shown(ece_slope(rows)),
+        "ece_steps": by_name(coefficient_steps(rows, "ece")),
         "distance": numbers(distances(rows, settings)),
         "ece_choice": Shown(ece_and_choice(rows)),
         "gail_chosen": Shown(apo_minus_base({row["seed"]: row for row in gail}, "chosen")),
@@ -192,11 +199,13 @@ def gate_text(rows: Sequence[Row]) -> str:
     return f"{sum(ece <= ECE_LIMIT for ece in values)} of {len(values)}"
 
 
-def few_gate(rows: Sequence[Row], settings: Settings) -> str:
-    """As `gate_text`, with the fewest human comparisons at the largest coefficient."""
+def gates(rows: Sequence[Row], settings: Settings) -> dict[int, str]:
+    """As `gate_text`, by the number of human comparisons, at the largest coefficient."""
     axis = settings.comparisons
-    name = axis_name(axis, min(axis.values), max(axis.coefficients))
-    return gate_text(list(games_of(rows, "comparisons", name).values()))
+    names = {value: axis_name(axis, value, max(axis.coefficients)) for value in axis.values}
+    return {
+        value: gate_text(list(games_of(rows, "comparisons", name).values())) for value, name in names.items()
+    }
 
 
 def distances(rows: Sequence[Row], settings: Settings) -> dict[str, float | None]:
@@ -246,30 +255,28 @@ def _few_steps(settings: Settings) -> int:
 def hours_of(model: str, path: Path = SCALE) -> dict[str, str]:
     """GPU hours of the three commands of docs/when.md for 100,000 comparisons, by the table of docs/scale.md.
 
+    A tenth of its row of a million comparisons, which has more digits.
+
     Raises:
         UserError: The table has no such row or columns.
     """
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     header_rows = [row for row in cells if row[:2] == ["model", "comparisons"]]
-    model_rows = [row for row in cells if row[:2] == [model, "100,000"]]
+    model_rows = [row for row in cells if row[:2] == [model, "1,000,000"]]
     if not header_rows or not model_rows:
         raise UserError(
             str(path),
-            found=f"no hours of {model} for 100,000 comparisons",
+            found=f"no hours of {model} for 1,000,000 comparisons",
             expected="the table of `python -m benchmarks.scale`",
             do="run it, and correct `hours_of` in study/values.py if its columns changed",
         )
     hours = {
-        name: float(text.replace(",", ""))
+        name: float(text.replace(",", "")) / 10
         for name, text in zip(header_rows[0][2:], model_rows[0][2:], strict=True)
     }
-    game, align = hours["all"], hours["align (rjs)"]
-    retraining = hours["train_apo_rm"] + hours["score"] + align
-    hours_of_command = {
-        "all": game,
-        "1": game + 3 * retraining,
-        "2": 10 * (game + retraining),
-        "3": DPO * align,
-    }
-    return {f"{model} {name}": f"{value:.1f}" for name, value in hours_of_command.items()}
+    game, apo, align = hours["all"], hours["train_apo_rm"], hours["align (rjs)"]
+    rms = SEEDS * (hours["train_base_rm"] + hours["sample_rm"] + 2 * apo)
+    llms = SEEDS * (game + apo + hours["score"] + align) - rms
+    by_command = {"all": game, "1": rms, "2": llms, "3": DPO * align}
+    return {f"{model} {name}": f"{value:.1f}" for name, value in by_command.items()}

@@ -12,7 +12,7 @@ from study.__main__ import DOCS, PAGES, RESULTS, TRANSFER
 from study.claims import ECE_AND_CHOICE, claims
 from study.report import TEMPLATES, page
 from study.settings import read_settings
-from study.statistics import LEVEL
+from study.statistics import LEVEL, spread_factors
 from study.transfer_report import contrast_table
 from study.transfer_spread import spread_table
 from study.values import hours_of, values
@@ -24,9 +24,9 @@ SETTINGS = read_settings()
 PLAYED = {row["kind"] for row in ROWS}
 
 # Numbers that no game can change: coefficients, temperatures and levels, p with ten seeds, learning rates,
-# the name of a column, the power that a number of seeds is given for, Pocock's p for two looks.
+# the name of a column, the power that a number of seeds is given for, Pocock's p for two looks, an example.
 RUN_INFO = {"0.02", "0.1", "0.3", "0.5", "0.6", "1.2", "0.0", "2.0", "1.0", "0.05", "0.002", "0.8", "0.029"}
-RUN_INFO |= {"1.0e-4", "1.0e-6"}
+RUN_INFO |= {"1.0e-4", "1.0e-6", "0.67", "0.70", "0.68", "0.66", "0.69"}
 # Those of docs/scale.md.
 SCALE = {"1.6", "1.8", "2.2"}
 
@@ -117,7 +117,9 @@ def test_words_on_gail_and_ece() -> None:
     assert gail.result.high < 0  # "less accurate"
     ece = [number.value for number in numbers["ece_at"].values()]
     assert ece[-1] == max(ece)
-    assert numbers["ece_slope"].paired.p <= LEVEL  # "grows"
+    last, *others = [numbers["ece_steps"][name].paired for name in ("0.5 to 2", "0.02 to 0.1", "0.1 to 0.5")]
+    assert last.low > 0  # "grows"
+    assert all(other.p > LEVEL for other in others)  # "the steps below are undecided"
     assert f"{numbers['ece_choice']}" in page("results.md", ROWS, ALIGNMENTS, SETTINGS)
     assert by_text[ECE_AND_CHOICE].result == numbers["ece_choice"].paired
 
@@ -131,8 +133,6 @@ def test_words_on_human_comparisons_and_on_aligned_llms() -> None:
     gains = [few[f"2 {number} base"].difference for number in (240, 1200, 4800)]
     assert gains == sorted(gains, reverse=True)
     assert few["2 4800 base"].p > LEVEL  # "undecided"
-    signs = [few[f"0 {number} base"].difference > 0 for number in (240, 1200, 4800)]
-    assert signs == [True, False, False]  # "better with 240 and worse"
     assert all(few[f"0 {number} base"].p > LEVEL for number in (240, 1200, 4800))
     assert numbers["aligned"]["mean"].paired.difference > 0  # "the LLM learns from the better choice"
     assert numbers["aligned"]["mean"].paired.p <= 0.029
@@ -171,11 +171,13 @@ def test_hours_of_are_sums_of_the_table_of_scale() -> None:
     line = next(
         line
         for line in (DOCS / "scale.md").read_text(encoding="utf-8").splitlines()
-        if line.startswith("| 7B | 100,000 ")
+        if line.startswith("| 7B | 1,000,000 ")
     )
-    cells = [float(cell) for cell in line.strip("| ").split(" | ")[2:]]
-    _, train_apo, _, _, _, score, align, every = cells
-    assert float(words["7B 2"]) == pytest.approx(10 * (every + train_apo + score + align), abs=0.05)
+    cells = [float(cell) / 10 for cell in line.strip("| ").split(" | ")[2:]]
+    base, apo, _, sample_rm, _, score, align, every = cells
+    first = 10 * (base + sample_rm + 2 * apo)
+    assert float(words["7B 1"]) == pytest.approx(first, abs=0.05)
+    assert float(words["7B 2"]) == pytest.approx(10 * (every + apo + score + align) - first, abs=0.05)
     assert float(words["7B 3"]) == pytest.approx(1.8 * align, abs=0.05)
 
 
@@ -210,6 +212,11 @@ def test_words_on_where_the_gain_goes() -> None:
 
 
 def test_words_on_the_spread() -> None:
-    (by_rjs,) = (line for line in spread_table(ALIGNMENTS, [0.1, 2.0]).splitlines() if "| rjs |" in line)
-    alignment, rm, world = map(float, by_rjs.split(" | ")[2:5])
-    assert max(rm, world) < 0.1 * alignment  # "the order of the targets alone makes the whole spread"
+    lines = [line.strip("| ").split(" | ") for line in spread_table(ALIGNMENTS, [0.1, 2.0]).splitlines()]
+    by_method = {cells[1]: cells[2:] for cells in lines if cells[0] == "400"}
+    alignment, rm, world = map(float, by_method["rjs"][:3])
+    assert max(rm, world) < 0.1 * alignment  # "the order of the targets is enough to explain the spread"
+    assert float(by_method["dpo"][2]) > 3 * float(by_method["dpo"][0])  # "with DPO most of it is the world"
+    played = float(by_method["rjs"][3])
+    highest = (played * spread_factors(10)[1]) ** 2 - alignment**2 / 2
+    assert 0.09 < highest**0.5 < 0.11  # "up to about 0.1"

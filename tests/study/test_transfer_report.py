@@ -70,7 +70,6 @@ def test_transfer_results_are_what_the_tables_show() -> None:
     results = transfer_results(alignments(), COEFFICIENTS)
     found = {name: round(result.difference, 6) for name, result in results.items() if result}
     assert found["400 rjs actor"] == 0.1
-    assert found["400 rjs base"] == 0.2
     assert found["400 rjs apo"] == 0.1
     assert found["400 rjs apo targets"] == 0.2
     assert found["400 rjs ceiling score"] == -0.3

@@ -11,7 +11,6 @@ from study.trend import (
     axis_table,
     by_coefficient,
     coefficient_steps,
-    ece_slope,
     slopes,
     trend_table,
 )
@@ -36,11 +35,13 @@ def test_coefficient_steps_go_from_each_value_to_the_next() -> None:
     assert steps["slope"].p == 2 / 2**8
 
 
-def test_ece_slope_is_per_factor_of_ten() -> None:
-    values = {"coeff 0.02": 0.02, "rjs": 0.1, "coeff 0.5": 0.5, "coeff 2": 2.0}
-    slope = ece_slope(made_up(seeds=8, **{name: math.log10(value) for name, value in values.items()}))
-    assert slope is not None
-    assert slope.difference == pytest.approx(1.45)
+def test_coefficient_steps_of_another_measure() -> None:
+    rows = made_up(seeds=8)
+    for row in rows:
+        if row["name"] == "coeff 2":
+            row["pairs"]["r1"] = {**row["pairs"]["r1"], "ece": [0.5, 0.9]}
+    assert coefficient_steps(rows)["0.5 to 2"].difference == pytest.approx(0.0)  # type: ignore[union-attr]
+    assert coefficient_steps(rows, "ece")["0.5 to 2"].difference > 0.3  # type: ignore[union-attr]
 
 
 def test_trend_table_counts_the_seeds_above_zero() -> None:
