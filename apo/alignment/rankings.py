@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from apo.core.records import Row
-from apo.model.encoding import Encoder
+from apo.model.encoding import Encoder, ResponseSet
 from apo.selection import rank_by_reward
 from apo.training.ranked_responses import RankedResponses
 
@@ -16,23 +17,30 @@ COUNTS = (
     "queries_dropped_blank",  # all samples are blank
     "queries_dropped_identical",  # all samples that are not blank are identical
     "queries_dropped_tied",  # different samples with equal scores: none is the best
-    "queries_dropped_cut_away",  # the longest sample leaves no token of the query
-    "samples_as_drawn",  # used with the ids that were drawn, which differ from the ids of the text
+    "queries_dropped_cut_away",  # the longest sample that is trained on leaves no token of the query
+    "samples_as_drawn",  # ranked by the ids that were drawn, which differ from the ids of the text
     "queries_used",
 )
 
 
-def ranked_queries(
-    rows: Iterable[Row], encoder: Encoder, counts: Counter[str], *, where: str
-) -> Iterator[RankedResponses]:
-    """Queries to learn from: at least two distinct responses with different scores, the best first.
+def select_responses(ranked: RankedResponses, method: str) -> RankedResponses:
+    """The responses that a method trains on: the best (rjs), the best and the worst (dpo), all (rrhf)."""
+    return {"rjs": ranked.only(0), "dpo": ranked.only(0, -1), "rrhf": ranked}[method]
 
-    A response that was sampled twice counts once, with its highest score. Ties are broken as in the
-    selection: the first sample comes first.
+
+def ranked_queries(
+    rows: Iterable[Row], encoder: Encoder, counts: Counter[str], *, method: str, where: str
+) -> Iterator[RankedResponses]:
+    """Queries to learn from, with the responses that the method trains on, the best first.
+
+    A query has at least two distinct responses with different scores. A response that was sampled twice
+    counts once, with its highest score. Ties are broken as in the selection: the first sample comes first.
+    The query is truncated by the longest response that is trained on.
 
     Args:
         rows: `{query, samples, scores}`, as stage rjs writes them, with `sample_ids` if drawn ids differ from
             those of the text.
+        method: See `select_responses`.
         counts: Updated in place: `COUNTS`, and the counts of the encoder.
     """
     counts.update(dict.fromkeys(COUNTS, 0))
@@ -56,17 +64,17 @@ def ranked_queries(
     for rendered, sample_ids, scores in zip(tokenized, all_sample_ids, all_scores, strict=True):
         if rendered is None:
             continue
-        item = encoder.truncate_query(rendered, counts, encoder.response_ids(rendered, sample_ids))
-        if item is None:
-            continue
+        responses = encoder.response_ids(rendered, sample_ids)
         counts["samples_as_drawn"] += sum(ids is not None for ids in sample_ids)
-        distinct = [i for i, ids in enumerate(item.responses) if item.responses.index(ids) == i]
-        counts["samples_identical"] += len(item.responses) - len(distinct)
-        ranked = RankedResponses(item, scores).only(*distinct)
+        distinct = [i for i, ids in enumerate(responses) if responses.index(ids) == i]
+        counts["samples_identical"] += len(responses) - len(distinct)
+        ranked = RankedResponses(ResponseSet([], responses), scores).only(*distinct)
         if len(distinct) == 1:
             counts["queries_dropped_identical"] += 1
         elif not ranked.pairs:
             counts["queries_dropped_tied"] += 1
         else:
-            counts["queries_used"] += 1
-            yield ranked
+            chosen = select_responses(ranked, method)
+            if item := encoder.truncate_query(rendered, counts, chosen.item.responses):
+                counts["queries_used"] += 1
+                yield replace(chosen, item=item)

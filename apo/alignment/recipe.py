@@ -6,7 +6,7 @@ from pathlib import Path
 from apo.alignment.likelihood import ResponseLikelihood
 from apo.alignment.rankings import ranked_queries
 from apo.alignment.settings import Align
-from apo.alignment.train import align, select_responses
+from apo.alignment.train import align
 from apo.core import distributed
 from apo.core.cache import fingerprint
 from apo.core.errors import UserError
@@ -50,11 +50,12 @@ def align_model(
     counts: Counter[str] = Counter()
     if tuner:
         counts["trained_weights"] = trained_weights(language_model)
-    data = list(ranked_queries(read_rows(scored, "query"), encoder, counts, where=str(scored)))
+    rows = read_rows(scored, "query")
+    data = list(ranked_queries(rows, encoder, counts, method=settings.method, where=str(scored)))
     if not data:
         raise _nothing_to_learn(scored, counts)
     if settings.method != "rjs":
-        counts["pairs"] = sum(select_responses(ranked, settings.method).pairs for ranked in data)
+        counts["pairs"] = sum(ranked.pairs for ranked in data)
     key = fingerprint([settings, seed, runtime.numerics()], [start, scored])
     with Checkpoints(name, key).lock() as checkpoints:
         curve = align(model, data, settings, seed=seed, desc=name, checkpoints=checkpoints)

@@ -86,11 +86,6 @@ METHODS: Mapping[str, Callable[[RankedBatch, Align], Terms]] = MappingProxyType(
 """The losses by the value of `align.method` in params.yaml."""
 
 
-def select_responses(ranked: RankedResponses, method: str) -> RankedResponses:
-    """The responses that a method trains on: the best (rjs), the best and the worst (dpo), all (rrhf)."""
-    return {"rjs": ranked.only(0), "dpo": ranked.only(0, -1), "rrhf": ranked}[method]
-
-
 def align(
     model: ResponseLikelihood,
     data: Sequence[RankedResponses],
@@ -107,12 +102,11 @@ def align(
 
     Args:
         model: Trained in place.
-        data: Ranked responses, the best first, each with at least one pair.
+        data: The responses that the method trains on, see `ranked_queries`.
 
     Returns:
         The curve of `training_loop` with the metrics of the method, computed before each step.
     """
-    data = [select_responses(ranked, settings.method) for ranked in data]
     lengths = [model.tokens(ranked.item) for ranked in data]
     reference = [[0.0] * len(ranked.labels) for ranked in data]
     if settings.method == "dpo":

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from apo.alignment.likelihood import ResponseLikelihood
+from apo.alignment.rankings import select_responses
 from apo.alignment.settings import Align
 from apo.alignment.train import align
 from apo.training.checkpointing import Checkpoints
@@ -30,6 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     ) -> list[dict[str, float]]:
         monkeypatch.setenv("APO_TOKEN_BUDGET", str(budget))
         with Checkpoints("llm", key or f"key{next(numbers)}").lock() as checkpoints:
+            data = [select_responses(ranked, chosen.method) for ranked in data]
             return align(model, data, chosen, seed=1, desc="llm", checkpoints=checkpoints)
 
     return do

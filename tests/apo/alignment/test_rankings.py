@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from apo.alignment.rankings import COUNTS, ranked_queries
+from apo.alignment.rankings import COUNTS, ranked_queries, select_responses
 from apo.model.encoding import Encoder
 from apo.training.ranked_responses import RankedResponses
 from tests.helpers import tiny_models as tiny
@@ -17,11 +17,11 @@ def encoder(max_length: int = 64) -> Encoder:
 
 
 def ranked(
-    *rows: tuple[list[str], list[float]], max_length: int = 64
+    *rows: tuple[list[str], list[float]], max_length: int = 64, method: str = "rrhf"
 ) -> tuple[list[RankedResponses], Counter[str]]:
     counts: Counter[str] = Counter()
     records: list[dict[str, Any]] = [{"query": QUERY, "samples": a, "scores": b} for a, b in rows]
-    return list(ranked_queries(records, encoder(max_length), counts, where="rows")), counts
+    return list(ranked_queries(records, encoder(max_length), counts, method=method, where="rows")), counts
 
 
 def texts(one: RankedResponses) -> list[str]:
@@ -85,10 +85,31 @@ def test_ranked_queries_drops_a_query_rather_than_cut_a_sample() -> None:
     assert "responses_cut" not in counts
 
 
+def test_ranked_queries_keeps_the_query_whole_beside_a_sample_that_is_not_trained_on() -> None:
+    story = "Once upon a time a quick brown fox jumped over the lazy dog."
+    row = (["No.", story, "9?"], [2.0, 1.0, 0.0])
+    [whole], _ = ranked(row)
+    max_length = whole.item.longest - 1
+    [best], counts = ranked(row, max_length=max_length, method="rjs")
+    assert best.item == whole.item.only([0]) and counts["queries_cut"] == 0
+    [pair], counts = ranked(row, max_length=max_length, method="dpo")
+    assert pair.item == whole.item.only([0, 2]) and counts["queries_cut"] == 0
+    [every], counts = ranked(row, max_length=max_length)
+    assert every.item.prefix != whole.item.prefix and counts["queries_cut"] == 1
+
+
+def test_select_responses_by_method() -> None:
+    [one], _ = ranked((["No.", "9?", "A dog.", "A fox."], [2.0, 1.0, 0.5, -1.0]))
+    assert select_responses(one, "rjs").item.responses == one.item.responses[:1]
+    assert select_responses(one, "dpo").item.responses == [one.item.responses[0], one.item.responses[3]]
+    assert select_responses(one, "dpo").labels == [2.0, -1.0]
+    assert select_responses(one, "rrhf") == one
+
+
 def with_ids(samples: list[str], scores: list[float], ids: list[list[int] | None]) -> Any:
     counts: Counter[str] = Counter()
     row = {"query": QUERY, "samples": samples, "scores": scores, "sample_ids": ids}
-    return list(ranked_queries([row], encoder(), counts, where="rows")), counts
+    return list(ranked_queries([row], encoder(), counts, method="rrhf", where="rows")), counts
 
 
 def test_ranked_queries_keeps_drawn_ids_with_their_samples() -> None:
@@ -122,7 +143,7 @@ def test_ranked_queries_drops_a_refused_dialogue_with_its_scores() -> None:
         {"query": "Be brief." + QUERY, "samples": ["No.", "9?"], "scores": [1.0, 0.0]},
         {"query": QUERY, "samples": ["No.", "9?"], "scores": [2.0, 3.0]},
     ]
-    [one] = ranked_queries(rows, reading, counts, where="rows")
+    [one] = ranked_queries(rows, reading, counts, method="rrhf", where="rows")
     assert texts(one) == ["9?", "No."] and one.labels == [3.0, 2.0]
     assert (counts["dialogues_dropped"], counts["queries_used"]) == (1, 1)
 

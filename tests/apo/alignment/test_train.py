@@ -10,7 +10,6 @@ from torch import Tensor
 
 from apo.alignment import train
 from apo.alignment.likelihood import ResponseLikelihood
-from apo.alignment.train import select_responses
 from apo.model.encoding import ResponseSet
 from apo.training.ranked_responses import RankedResponses
 from tests.helpers import tiny_models as tiny
@@ -94,14 +93,6 @@ def test_align_trains_the_same_model_on_separate_sequences(run: Run, method: str
     assert [row["loss"] for row in again] == pytest.approx([row["loss"] for row in curve], rel=1e-5)
     for a, b in zip(tree.parameters(), apart.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=0, atol=1e-6)
-
-
-def test_select_responses_by_method() -> None:
-    [one] = rankings(counts=(4,))
-    assert select_responses(one, "rjs").item.responses == one.item.responses[:1]
-    assert select_responses(one, "dpo").item.responses == [one.item.responses[0], one.item.responses[3]]
-    assert select_responses(one, "dpo").labels == [2.0, -1.0]
-    assert select_responses(one, "rrhf") == one
 
 
 def test_rrhf_without_ranking_is_rjs(run: Run) -> None:

@@ -78,7 +78,7 @@ def test_chat_template_gives_every_stage_the_same_prompt_ids(name: str, tmp_path
         row = {"query_id": "q", "query": query, "samples": ANSWERS, "scores": [1.0, 0.0]}
         [prompt] = encode_prompts(sampled, [row], Counter(), where="")
         [answer] = encode_answers(learned, [(query, ANSWERS[0])], counts=Counter(), where="")
-        [ranking] = ranked_queries([row], learned, Counter(), where="")
+        [ranking] = ranked_queries([row], learned, Counter(), method="rrhf", where="")
         [item] = scored.items([(query, ANSWERS)], Counter(), where="")
         along = _items(sampled, [row])
         prefixes = [prompt.ids, answer.prefix, ranking.item.prefix, item.prefix, along[0].prefix]
@@ -126,7 +126,8 @@ def test_chat_template_likelihood_of_a_sample_is_the_one_that_drew_it(name: str,
     for row, prompt, responses, all_ids in zip(rows, prompts, read, drawn, strict=True):
         kept = {"samples": [one.text for one in responses], "sample_ids": [one.ids for one in responses]}
         scores = [float(-i) for i in range(8)]
-        for ranking in ranked_queries([row | kept | {"scores": scores}], encoder, Counter(), where=""):
+        ranked_rows = [row | kept | {"scores": scores}]
+        for ranking in ranked_queries(ranked_rows, encoder, Counter(), method="rrhf", where=""):
             values = likelihood([ranking.item])[0].tolist()
             for score, ids, value in zip(ranking.labels, ranking.item.responses, values, strict=True):
                 if responses[int(-score)].text in ("", *kept["samples"][: int(-score)]):
