@@ -18,8 +18,8 @@ from apo.datasets.settings import Data
 from apo.evaluation.settings import Evaluate, EvaluateRM
 from apo.golden.settings import Golden
 from apo.judge.settings import Judge
-from apo.language.settings import Actor, Backbone
-from apo.model.limits import check_positions
+from apo.language.settings import TEXTS, Actor, Backbone, is_checkpoint
+from apo.model.limits import check_lengths, check_positions
 from apo.model.settings import Model
 from apo.report.settings import Report
 from apo.reward.settings import Apo, RewardTraining, TestingRm
@@ -70,15 +70,25 @@ def check_params(params: Path) -> None:
         name: read_section(params, name, kind, defaults=DEFAULTS.get(name, ""))
         for name, kind in SECTIONS.items()
     }
-    lengths = {
-        f"sample.{part}.max_prompt_tokens + max_new_tokens": sampling.max_prompt_tokens
-        + sampling.max_new_tokens
-        for part in ("rm", "llm", "test")
-        for sampling in [sections[f"sample.{part}"]]
-    }
-    _check(sections["actor"].start, lengths | {"align.max_length": sections["align"].max_length})
-    for start in (sections["backbone"].start, sections["rm"].start, sections["test_rm"].start):
-        _check(start, {"model.max_length": sections["model"].max_length})
+    for section in TEXTS:
+        is_checkpoint(Path(sections[section].start), section=section)
+    rm_lengths = {"model.max_length": sections["model"].max_length}
+    for section in ("rm", "test_rm"):
+        _check(sections[section].start, rm_lengths)
+    llm_lengths = {}
+    for part in ("rm", "llm", "test"):
+        sampling = sections[f"sample.{part}"]
+        name = f"sample.{part}.max_prompt_tokens + max_new_tokens"
+        llm_lengths[name] = sampling.max_prompt_tokens + sampling.max_new_tokens
+    llm_lengths |= {f"{name}.max_length": sections[name].max_length for name in ("align", "actor")}
+    backbone, actor = sections["backbone"], sections["actor"]
+    if actor.start != TEXTS["actor"]:
+        del llm_lengths["actor.max_length"]
+        _check(actor.start, llm_lengths)
+        llm_lengths = {}
+    if backbone.start == TEXTS["backbone"]:
+        check_lengths(rm_lengths | llm_lengths, backbone.max_length, model="backbone.max_length")
+    _check(backbone.start, rm_lengths | llm_lengths)
 
 
 def _check(start: str, lengths: Mapping[str, int]) -> None:

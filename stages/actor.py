@@ -1,7 +1,7 @@
 """actor: the language model before the game, as Alpaca is in the paper.
 
-In: `actor.start`, an own Hugging Face checkpoint in a folder, or answers on which the backbone is
-fine-tuned. Out: `models/actor`, its training curve, metrics.
+In: `actor.start`, an own Hugging Face checkpoint in a folder, or the answers of `split`, on which the
+backbone is fine-tuned. Out: `models/actor`, its training curve, metrics.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from apo.core.config import read_section, read_seed
 from apo.core.records import read_rows
 from apo.core.stage import run
 from apo.language.adopt import adopt_language_model
-from apo.language.settings import Actor
+from apo.language.settings import Actor, is_checkpoint
 from apo.language.sft import fine_tune
 from apo.training.outputs import Outputs
 
@@ -26,7 +26,7 @@ def main(
 ) -> None:
     settings = read_section(params, "actor", Actor, defaults="training")
     outputs = Outputs(out, curves, metrics)
-    if start_from.is_dir():
+    if is_checkpoint(start_from, section="actor"):
         adopt_language_model(
             "actor",
             start_from,
@@ -39,7 +39,7 @@ def main(
     fine_tune(
         "actor",
         backbone,
-        [(row["query"], row["response"]) for row in read_rows(start_from)],
+        [(row["query"], row["response"]) for row in read_rows(start_from, "query", "response")],
         settings,
         templates,
         source=start_from,

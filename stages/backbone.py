@@ -1,7 +1,8 @@
 """backbone: what every reward model and the actor start from, as LLaMA is in the paper.
 
-In: `backbone.start`, a Hugging Face checkpoint in a folder, or texts on which a small Llama is pretrained
-from scratch with its own sentencepiece tokenizer. Out: `models/backbone`, its training curve, metrics.
+In: `backbone.start`, a Hugging Face checkpoint in a folder, or the texts of `split`, on which a small Llama
+is pretrained from scratch with its own sentencepiece tokenizer. Out: `models/backbone`, its training curve,
+metrics.
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ from apo.core.config import read_section, read_seed
 from apo.core.stage import run
 from apo.language.adopt import adopt_language_model
 from apo.language.pretraining import pretrain
-from apo.language.settings import Backbone
+from apo.language.settings import Backbone, is_checkpoint
 from apo.training.outputs import Outputs
 
 
@@ -24,7 +25,7 @@ def main(
 ) -> None:
     settings = read_section(params, "backbone", Backbone, defaults="training")
     outputs = Outputs(out, curves, metrics)
-    if start_from.is_dir():
+    if is_checkpoint(start_from, section="backbone"):
         adopt_language_model(
             "backbone",
             start_from,

@@ -13,16 +13,19 @@ chat        {messages}, of the same
 
 With --model FOLDER, pairs and sft are rendered with the chat template of that model, as text that TRL and
 other tools take without a template: a begin token that the tokenizer adds by itself is left out, and an
-answer ends with the tokenizer's end token. Messages need no model: their reader applies a template.
+answer ends with the tokenizer's end token. Messages need no model: their reader applies a template. A
+dialogue that the template refuses is merged and counted if the model merges such dialogues.
 
 All but the first are JSON Lines. A row that the format can't represent is an error, and nothing is written;
 with --leave-out such rows are left out and counted.
 """
 
 import argparse
+import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +73,8 @@ def export(
         source: JSON Lines.
         target: The file, written atomically.
         to: One of `FORMATS`.
-        counts: Receives `rows` (read), `rows_without_pair`, which become no row of the format, and
-            `rows_left_out`.
+        counts: Receives `rows` (read), `rows_without_pair`, which become no row of the format,
+            `rows_left_out`, and `rows_merged`, whose turns the chat template takes merged only.
         leave_out: Whether a row that the format can't represent is left out; otherwise it is an error.
         model: A checkpoint whose chat template renders the texts of a format of `TEMPLATED`.
 
@@ -83,17 +86,18 @@ def export(
     def rows() -> Iterator[Row]:
         for number, row in read_numbered_rows(source):
             counts["rows"] += 1
-            where = f"{source}:{number}"
+            where, merges = f"{source}:{number}", Counter[str]()
             try:
                 records = list(FORMATS[to](row, where=where))
                 if template:
-                    records = [_render(template, record, where) for record in records]
+                    records = [_render(template, record, merges, where) for record in records]
             except UnfitError:
                 if not leave_out:
                     raise
                 counts["rows_left_out"] += 1
                 continue
             counts["rows_without_pair"] += not records
+            counts["rows_merged"] += bool(merges)
             yield from records
 
     return (write_list if to == "authors" else write_rows)(target, rows())
@@ -107,28 +111,32 @@ def _template(model: Path, to: str) -> Any:
             expected=f"one of {', '.join(TEMPLATED)}",
             do="leave --model away: the other formats hold no text that a chat template writes",
         )
-    from apo.model.checkpoint import open_tokenizer  # seconds
+    from apo.model.checkpoint import load_reward_encoder, open_tokenizer  # seconds
+    from apo.model.checkpoint_files import read_json
     from apo.model.encoding import Encoder
 
-    return Encoder(open_tokenizer(model), 1, "eos", "", "left", ends=(0,)).template
+    if "apo" in read_json(model / "config.json"):  # a reward model of this pipeline
+        encoder = load_reward_encoder(model)
+    else:
+        encoder = Encoder(open_tokenizer(model), 1, "eos", "", "left")
+    if encoder.tokenizer.eos_token is None:
+        raise UserError(
+            "--model",
+            found=f"{model}, whose tokenizer has no eos_token",
+            expected="one with which an answer ends: TRL ends every answer with it",
+            do="set `eos_token` in its tokenizer_config.json, or write pairs-chat or sft-chat",
+        )
+    return replace(encoder, pooling="eos", ends=(0,)).template
 
 
-def _render(template: Any, row: Row, where: str) -> Row:
+def _render(template: Any, row: Row, merges: Counter[str], where: str) -> Row:
     """A row {prompt, ...} in the HH form as the text from which TRL makes the ids of the chat template.
 
     TRL lets the tokenizer add its begin token, and adds `eos_token` to an answer that does not end with it.
     So the first is left out where the tokenizer adds one, and what the template writes behind the second.
     """
     answers = {key: text.strip() for key, text in row.items() if key != "prompt"}
-    rendered = template.write(row["prompt"], list(answers.values()), where=where)
-    if rendered is None:
-        raise UnfitError(
-            where,
-            found="a dialogue that the chat template refuses",
-            expected="one that it can write",
-            do="name --leave-out, or set the checkpoint's refused_dialogues to merge",
-        )
-    prompt, texts = rendered
+    prompt, texts = _write(template, row["prompt"], list(answers.values()), merges, where)
     bos, eos = template.tokenizer.bos_token, template.tokenizer.eos_token
     if bos and template.tokenizer("x")["input_ids"][0] == template.tokenizer.bos_token_id:
         prompt = prompt.removeprefix(bos)
@@ -140,6 +148,39 @@ def _render(template: Any, row: Row, where: str) -> Row:
             do="write pairs-chat or sft-chat, which TRL renders with the template itself",
         )
     return {"prompt": prompt, **dict(zip(answers, (text.rstrip() for text in texts), strict=True))}
+
+
+def _write(
+    template: Any, query: str, answers: Sequence[str], merges: Counter[str], where: str
+) -> tuple[str, list[str]]:
+    """`ChatTemplate.write`, which counts a dialogue that it merges.
+
+    Raises:
+        UnfitError: The template refuses the dialogue.
+    """
+    from apo.model.chat_template import REFUSED
+
+    options = template.tokenizer.init_kwargs
+    policy = options.get(REFUSED)
+    options[REFUSED] = "error"  # `write` would merge without a count
+    try:
+        written: tuple[str, list[str]] = template.write(query, answers, where=where)
+        return written
+    except UserError as error:
+        found = error.found
+    finally:
+        options[REFUSED] = policy
+    if policy == "merge":
+        with contextlib.suppress(UserError):
+            written = template.write(query, answers, where=where)
+            merges["dialogues"] += 1
+            return written
+    raise UnfitError(
+        where,
+        found=found,
+        expected="one that it can write",
+        do="add --leave-out, or set the checkpoint's refused_dialogues to merge",
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -169,7 +210,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     message = [f"{options.target}: {count} rows"]
-    for name, verb in (("rows_without_pair", "have no pair"), ("rows_left_out", "are left out")):
+    for name, verb in (
+        ("rows_without_pair", "have no pair"),
+        ("rows_left_out", "are left out"),
+        ("rows_merged", "have merged turns"),
+    ):
         if counts[name]:
             message.append(f"{counts[name]} of {counts['rows']} {verb}")
     print("; ".join(message))

@@ -9,8 +9,8 @@ from apo.core.records import Row
 from apo.inspection.contents import Issue, Texts, list_issues, quantiles, tolerant_issues
 from apo.language.settings import Backbone
 from apo.language.template_choice import choose_template
-from apo.model.chat_template import REFUSED
-from apo.model.checkpoint import open_tokenizer
+from apo.model.chat_template import REFUSED, REFUSED_KEY
+from apo.model.checkpoint import names_classifier, open_tokenizer
 from apo.model.encoders import reward_encoder
 from apo.model.settings import Model
 from apo.reward.settings import RewardTraining
@@ -31,15 +31,16 @@ def token_report(rows: Sequence[Texts], *, folder: Path, params: Path) -> tuple[
     model = read_section(params, "model", Model)
     rm = read_section(params, "rm", RewardTraining, defaults="training")
     tokenizer = open_tokenizer(folder)
-    encoder = reward_encoder(tokenizer, model, where=str(folder))
     actions = rm.on_issue.actions()
     issues = tolerant_issues(TOKEN_ISSUES, actions)
-    if REFUSED not in tokenizer.init_kwargs:  # else a checkpoint of this pipeline, with settings of its own
+    # A checkpoint of this pipeline has settings of its own, and a reward model keeps its template.
+    if REFUSED not in tokenizer.init_kwargs and not names_classifier(folder):
         backbone = read_section(params, "backbone", Backbone, defaults="training")
         choose_template(tokenizer, backbone, Path("data/chat_templates"), section="backbone")
-    on_refusal = tokenizer.init_kwargs[REFUSED]
+    on_refusal = tokenizer.init_kwargs.get(REFUSED, "error")
     if on_refusal == "error":
         tokenizer.init_kwargs[REFUSED] = "drop"  # an error would end the report
+    encoder = reward_encoder(tokenizer, model, where=str(folder))
     check = TokenCheck(encoder, issues, unknown_rate=rm.unknown_rate)
     check.check_tokenizer(str(folder))
     rows_left, counts = 0, Counter(dialogues_dropped=0)
@@ -68,6 +69,6 @@ def token_report(rows: Sequence[Texts], *, folder: Path, params: Path) -> tuple[
     }
     found = list_issues(issues, actions)
     if refused := counts["dialogues_dropped"]:
-        advice = "set backbone.refused_dialogues to merge or drop, or name another chat template"
+        advice = f"set {REFUSED_KEY} to merge or drop, or name another chat template"
         found.append(Issue("refused_by_chat_template", on_refusal, refused, advice=advice))
     return metrics, found

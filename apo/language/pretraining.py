@@ -27,7 +27,7 @@ def pretrain(
         UserError: There are no texts, or too few for the tokenizer.
     """
     runtime.set_up()
-    texts = [row["text"] for row in read_rows(source)]
+    texts = [row["text"] for row in read_rows(source, "text")]
     if not texts:
         raise UserError(
             str(source),

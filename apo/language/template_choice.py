@@ -1,7 +1,5 @@
 """The chat template of a language model that a stage takes over: its own, the HH form, or that of a file."""
 
-import re
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +7,7 @@ from apo.core.errors import UserError
 from apo.language.settings import ChatModel
 from apo.model.chat_template import REFUSED
 from apo.model.hh_template import hh_template
-
-FIXED_DATE = datetime(2024, 7, 26)  # the default date of Llama 3's template
-MACRO = "{%- macro strftime_now(format)"
-_DATE_FORMAT = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+from apo.model.template_text import default_template, fix_dates
 
 
 def choose_template(tokenizer: Any, settings: ChatModel, templates: Path, *, section: str) -> dict[str, int]:
@@ -33,16 +28,12 @@ def choose_template(tokenizer: Any, settings: ChatModel, templates: Path, *, sec
     if settings.chat_template == "hh":
         text = hh_template()
     elif settings.chat_template == "own":
-        text = tokenizer.chat_template or hh_template()
-        if isinstance(text, dict):  # several templates by name
-            text = text.get("default", next(iter(text.values())))
+        text = default_template(tokenizer.chat_template) or hh_template()
     else:
         text = _read(settings.chat_template, templates, section)
-    has_macro = text.startswith(MACRO)  # an earlier stage added it
-    dates = [] if has_macro else _DATE_FORMAT.findall(text)
-    tokenizer.chat_template = _fixed_dates({date_format for _, date_format in dates}) + text
+    tokenizer.chat_template, dates = fix_dates(text)
     tokenizer.init_kwargs[REFUSED] = settings.refused_dialogues
-    return {"chat_template_dates": len(dates)} if dates else {}
+    return {"chat_template_dates": dates} if dates else {}
 
 
 def _read(name: str, templates: Path, section: str) -> str:
@@ -61,14 +52,3 @@ def _read(name: str, templates: Path, section: str) -> str:
         raise UserError(
             str(path), found=f"{error.reason} at byte {error.start}", expected="UTF-8", do="save it as UTF-8"
         ) from None
-
-
-def _fixed_dates(formats: set[str]) -> str:
-    """A Jinja macro that replaces `strftime_now`; "" if the template calls it with no format."""
-    if not formats:
-        return ""
-    cases = "".join(
-        f"{{%- if format == {date_format!r} %}}{FIXED_DATE.strftime(date_format)}{{%- endif %}}"
-        for date_format in sorted(formats)
-    )
-    return f"{MACRO} %}}{cases}{{%- endmacro %}}"

@@ -21,12 +21,17 @@ from apo.core.dialogue import dialogue_to_messages, merge_turns
 from apo.core.errors import UserError
 from apo.model.hh_template import is_hh
 from apo.model.special_tokens import special_token_pattern
+from apo.model.template_text import check_texts
 from apo.model.template_tokens import NOTHING_ESCAPED, EscapedTexts, Message, TemplateTokens
 
 MARK = "\ue000"  # replaces an answer while the parts of the template are found
 ANCHOR_LENGTH = 200  # maximum characters of a prompt's end that are encoded with each response
 ANCHORS = 1000  # maximum number of such ends whose ids are cached
 REFUSED = "refused_dialogues"  # key of tokenizer_config.json: error, drop or merge
+REFUSED_KEY = (  # for messages
+    "refused_dialogues (in the sections backbone and actor of params.yaml; for a folder of rm.start or "
+    "test_rm.start in its tokenizer_config.json)"
+)
 REFUSALS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
 
@@ -79,7 +84,7 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: Any, text: str, *, where: str, separator: str = "") -> None:
         self.tokenizer, self.text, self._where = tokenizer, text, where
-        self.is_hh = is_hh(text)
+        self.is_hh = is_hh(text, tokenizer)
         self._tokens = TemplateTokens(tokenizer, separator=separator)
         added_tokens = [token.content for token in tokenizer.added_tokens_decoder.values()]
         self._added_tokens = special_token_pattern(added_tokens)
@@ -231,12 +236,12 @@ class ChatTemplate:
             where,
             found=f"a dialogue that the chat template of {self._where} refuses ({reason}): {query[:80]!r}",
             expected="turns that the template can write",
-            do="set backbone.refused_dialogues and actor.refused_dialogues to merge or drop, or name another "
-            "chat template",
+            do=f"set {REFUSED_KEY} to merge or drop, or name another chat template",
         )
 
     def _render_texts(self, messages: list[Message], texts: list[str], escaped: EscapedTexts) -> _RenderedRow:
         prompt = self._render(messages, prompt=True)
+        check_texts(messages, prompt)
         answered = [self._render([*messages, {"role": "assistant", "content": text}]) for text in texts]
         if not all(text.startswith(prompt) for text in answered):
             raise ValueError("the query is no beginning of the query with its answer")

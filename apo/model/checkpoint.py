@@ -1,5 +1,6 @@
 """Loads and saves checkpoints: Hugging Face folders, safetensors only, no remote code, no network."""
 
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -106,12 +107,21 @@ def save_language_model(
     arguments see `save_checkpoint`.
     """
     tokenizer.chat_template = tokenizer.chat_template or hh_template()
-    generation = model.generation_config
-    end_tokens = end_ids(tokenizer.eos_token_id, model.config.eos_token_id, generation.eos_token_id)
+    configs = (model.config, model.generation_config)
+    end_tokens = end_ids(tokenizer.eos_token_id, *(config.eos_token_id for config in configs))
     template = ChatTemplate(tokenizer, tokenizer.chat_template, where=str(folder))
     end_tokens = end_ids(end_tokens, template.learned_end(end_tokens)[-1])
-    generation.eos_token_id = list(end_tokens) if len(end_tokens) > 1 else end_tokens[0]
-    save_checkpoint(model, tokenizer, folder, card, save_extra, dtype=dtype)
+    end = list(end_tokens) if len(end_tokens) > 1 else end_tokens[0]
+
+    def save_end(temporary: Path) -> None:
+        """In the file: transformers refuses to save some of its values once the loaded object is changed."""
+        path = temporary / "generation_config.json"
+        content = read_json(path) | {"eos_token_id": end}
+        path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        if save_extra:
+            save_extra(temporary)
+
+    save_checkpoint(model, tokenizer, folder, card, save_end, dtype=dtype)
 
 
 def _load_classifier(folder: Path, tokenizer: Any, *, needs_head: bool) -> tuple[Any, bool]:
@@ -173,6 +183,11 @@ def _load(auto_class: Any, folder: Path, new_weights: str = "", **options: Any) 
 def is_reward_model(folder: Path) -> bool:
     """Whether a checkpoint is a classifier, by its config.json."""
     check_checkpoint(folder)
+    return names_classifier(folder)
+
+
+def names_classifier(folder: Path) -> bool:
+    """Whether a folder, with or without a model, has a config.json that names a classifier."""
     architectures = read_json(folder / "config.json").get("architectures") or []
     return any("SequenceClassification" in name or "RewardModel" in name for name in architectures)
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from apo.core.errors import UserError
 from apo.core.records import Row, read_rows
-from apo.model.chat_template import ChatTemplate, Rendered
+from apo.model.chat_template import REFUSED_KEY, ChatTemplate, Rendered
 from apo.model.hh_template import hh_template, is_hh
+from apo.model.template_text import default_template, fix_dates
 
 CHUNK = 512  # items per call of the tokenizer
 
@@ -72,13 +73,14 @@ class Encoder:
 
     @cached_property
     def template(self) -> ChatTemplate:
-        """The chat template of the tokenizer, or the HH form if it has none.
+        """The chat template of the tokenizer with fixed dates, or the HH form if it has none.
 
         Raises:
             UserError: It can't be used, or not with this pooling or separator.
         """
-        text, where = self.tokenizer.chat_template, self.tokenizer.name_or_path or "the tokenizer"
-        if text is None or is_hh(text):
+        text = default_template(self.tokenizer.chat_template)
+        where = self.tokenizer.name_or_path or "the tokenizer"
+        if text is None or is_hh(text, self.tokenizer):
             end = "" if self.pooling == "last" else "{{ eos_token }}"
             text = hh_template(separator=self.separator, end=end)
         elif self.separator:
@@ -88,7 +90,7 @@ class Encoder:
                 expected="'': a chat template says itself what stands between query and response",
                 do="write '', or set backbone.chat_template: hh",
             )
-        template = ChatTemplate(self.tokenizer, text, where=where, separator=self.separator)
+        template = ChatTemplate(self.tokenizer, fix_dates(text)[0], where=where, separator=self.separator)
         if (
             self.pooling == "eos"
             and not self.ends
@@ -161,7 +163,7 @@ class Encoder:
                     where,
                     found="a dialogue that the chat template refuses",
                     expected="one that it can write: no row can be left out here",
-                    do="set refused_dialogues: merge in params.yaml",
+                    do=f"set {REFUSED_KEY} to merge",
                 )
             yield self.truncate(rendered, counts)
         self.log_truncation(counts["responses_cut"] - truncated_before, where=where)

@@ -1,5 +1,8 @@
 """The Helpful&Harmless (HH) form as a chat template: `\\n\\nHuman: ...\\n\\nAssistant: ...`."""
 
+import re
+from typing import Any
+
 _TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'user' %}{{ '\\n\\nHuman: ' + message['content'] }}"
@@ -10,7 +13,12 @@ _TEMPLATE = (
     "{% else %}{{ message['content'] }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '\\n\\nAssistant:' }}SEPARATOR{% endif %}"
 )
-_BEGINNING = _TEMPLATE.partition("SEPARATOR")[0]
+_PATTERN = re.compile(
+    re.escape(_TEMPLATE)
+    .replace("SEPARATOR", "(?P<separator>.*)", 1)
+    .replace("SEPARATOR", "(?P=separator)")
+    .replace("END", r"(\{\{ eos_token \}\})?")
+)
 
 
 def hh_template(*, separator: str = "", end: str = "{{ eos_token }}") -> str:
@@ -23,6 +31,7 @@ def hh_template(*, separator: str = "", end: str = "{{ eos_token }}") -> str:
     return _TEMPLATE.replace("SEPARATOR", separator).replace("END", end)
 
 
-def is_hh(template: str | None) -> bool:
-    """Whether a chat template is that of the HH form, with any separator and end."""
-    return template is not None and template.startswith(_BEGINNING)
+def is_hh(template: str, tokenizer: Any) -> bool:
+    """Whether a chat template is that of the HH form, with any token of a tokenizer as separator, or none."""
+    match = _PATTERN.fullmatch(template)
+    return match is not None and (not match["separator"] or match["separator"] in tokenizer.get_vocab())

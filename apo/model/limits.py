@@ -32,12 +32,18 @@ def check_positions(folder: Path, lengths: Mapping[str, int]) -> None:
     config = read_json(folder / "config.json")
     config = config.get("text_config") or config
     limits = [config[name] for name in POSITIONS if isinstance(config.get(name), int)]
+    if limits:
+        check_lengths(lengths, limits[0], model=str(folder))
+
+
+def check_lengths(lengths: Mapping[str, int], positions: int, *, model: str) -> None:
+    """As `check_positions`, for a model with so many positions."""
     for parameter, length in lengths.items():
-        if limits and length > limits[0]:
+        if length > positions:
             raise UserError(
                 f"params.yaml: {parameter}",
-                found=f"{length} tokens with {folder}, a model of {limits[0]} positions",
-                expected=f"at most {limits[0]}",
+                found=f"{length} tokens with {model}, a model of {positions} positions",
+                expected=f"at most {positions}",
                 do="lower it",
             )
 

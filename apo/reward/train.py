@@ -53,7 +53,9 @@ def train_reward_model(
     return training_loop(
         model,
         settings,
-        batches=length_bucketed_batches(lengths, settings, seed=seed),
+        batches=length_bucketed_batches(
+            lengths, settings, seed=seed, kinds=[responses.is_adversarial for responses in data]
+        ),
         lengths=lengths,
         loss_of=partial(_terms, model, data, weights),
         desc=desc,

@@ -1,6 +1,7 @@
 """Verification of a saved reward model: it is loaded again, and its rewards and token ids are compared."""
 
 import contextlib
+import math
 from collections import Counter
 from itertools import chain, islice
 from pathlib import Path
@@ -29,7 +30,7 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -
         in less than float32, `reward_change`, the largest difference of a reward.
 
     Raises:
-        UserError: A reward differs by more than `TOLERANCE`.
+        UserError: A reward is not finite, or differs by more than `TOLERANCE`.
     """
     reloaded = load_reward_model(folder).to(model.classifier.device)
     rows = islice(read_rows(comparisons), COMPARED)
@@ -39,6 +40,13 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -
     items = [model.encoder.truncate(rendered, Counter()) for _, rendered in pairs]
     rewards = list(chain(*compute_rewards(model, items)))
     reloaded_rewards = list(chain(*compute_rewards(reloaded, items)))
+    if not all(map(math.isfinite, rewards + reloaded_rewards)):
+        raise UserError(
+            str(folder),
+            found="rewards that are not finite",
+            expected="finite rewards",
+            do="check the weights that it started from; if it was trained here, lower its learning rate",
+        )
     difference = max((abs(a - b) for a, b in zip(rewards, reloaded_rewards, strict=True)), default=0.0)
     if difference > TOLERANCE[dtype] * max(1.0, *map(abs, rewards)):
         raise UserError(

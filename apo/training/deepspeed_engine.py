@@ -62,11 +62,13 @@ class DeepSpeedEngine(ShardedEngine):
         """DeepSpeed averages gradients; the sum is needed."""
         self._module.backward(loss * self._world)
 
-    def update(self, rate: float) -> None:
+    def update(self, rate: float) -> Tensor | float:
         """DeepSpeed clips the gradients, steps, and resets the gradients."""
         for group in self._module.optimizer.param_groups:
             group["lr"] = rate
         self._module.step()
+        norm: Tensor | float = self._module.get_global_grad_norm()
+        return norm
 
     def state_dict(self) -> dict[str, Tensor]:
         """The unsharded state, gathered parameter by parameter; empty in all processes but rank 0."""

@@ -84,14 +84,19 @@ class Engine(ABC):
             micro_terms.append({name: term.detach() for name, term in terms.items()})
         return micro_terms
 
-    def update(self, rate: float) -> None:
-        """Clips the gradients, steps with the learning rate `rate`, and resets the gradients."""
-        nn.utils.clip_grad_norm_(self._model.parameters(), self._max_grad_norm)
+    def update(self, rate: float) -> Tensor | float:
+        """Clips the gradients, steps with the learning rate `rate`, and resets the gradients.
+
+        Returns:
+            The norm of all gradients before clipping, the same in every process.
+        """
+        norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._max_grad_norm)
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        return norm
 
     def state_dict(self) -> dict[str, Tensor]:
         """The unsharded state to save; every process calls it, and only rank 0 needs the result."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
@@ -71,6 +71,12 @@ class FSDPEngine(ShardedEngine):
     def _shard(self) -> None:
         _shard_modules(self._module, self._device)
         self._optimizers = self._build_optimizers(self._model)
+
+    def update(self, rate: float) -> Tensor | float:
+        """The norm is sharded too."""
+        norm: Any = super().update(rate)
+        full: Tensor = norm.full_tensor()
+        return full
 
     def _restore_optimizers(self, state: Any) -> None:
         restore_optimizers(state, self._model, self._optimizers)

@@ -4,7 +4,7 @@ import math
 import sys
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,24 +35,42 @@ from apo.training.settings import Optimizer
 BUCKET_STEPS = 32  # optimizer steps per bucket of items that are sorted by length
 
 
-def length_bucketed_batches(lengths: Sequence[int], settings: Optimizer, *, seed: int) -> list[list[int]]:
-    """The items of every optimizer step of a training, as a function of lengths and seed.
+def length_bucketed_batches(
+    lengths: Sequence[int], settings: Optimizer, *, seed: int, kinds: Sequence[bool] | None = None
+) -> list[list[int]]:
+    """The items of every optimizer step of a training, as a function of lengths, kinds and seed.
 
     Each epoch shuffles the items and divides them into buckets of `BUCKET_STEPS` steps. It sorts each bucket
     by length, splits it into batches of `settings.batch_size` and shuffles these batches. So the items of a
     batch have similar lengths.
+
+    Args:
+        lengths: Tokens of each item.
+        kinds: The kind of each item. Each is sorted by itself, and every batch has its share of both, as a
+            random one has on average: a loss that is a mean over a batch gives each item the weight that it
+            is meant to have, also where one kind is longer than the other.
     """
+    kinds = kinds or [False] * len(lengths)
     batches = []
     for epoch in range(settings.epochs):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         order: list[int] = torch.randperm(len(lengths), generator=generator).tolist()
         size, bucket_size = settings.batch_size, BUCKET_STEPS * settings.batch_size
         for start in range(0, len(order), bucket_size):
-            bucket = sorted(order[start : start + bucket_size], key=lengths.__getitem__)
+            bucket = _sorted_by_kind(order[start : start + bucket_size], lengths, kinds)
             bucket_batches = [bucket[i : i + size] for i in range(0, len(bucket), size)]
             shuffled = torch.randperm(len(bucket_batches), generator=generator).tolist()
             batches += [bucket_batches[i] for i in shuffled]
     return batches
+
+
+def _sorted_by_kind(items: Sequence[int], lengths: Sequence[int], kinds: Sequence[bool]) -> list[int]:
+    """The items of each kind by length, the kinds merged in proportion."""
+    by_kind: dict[bool, list[int]] = {}
+    for item in sorted(items, key=lengths.__getitem__):
+        by_kind.setdefault(kinds[item], []).append(item)
+    place = {item: (i + 0.5) / len(same) for same in by_kind.values() for i, item in enumerate(same)}
+    return sorted(place, key=place.__getitem__)
 
 
 def learning_rate(step: int, steps: int, settings: Optimizer) -> float:
@@ -142,7 +160,7 @@ def training_loop(
         The curve: a row with `step`, `loss`, `lr` and the other terms for every step.
 
     Raises:
-        UserError: A loss is not finite, or the processes read different checkpoints.
+        UserError: A loss or gradient is not finite, or the processes read different checkpoints.
     """
     steps, names = len(batches), trackers.requested()
     engine = _build_engine(model, settings, loss_of, lengths)
@@ -157,10 +175,10 @@ def training_loop(
             start = time.perf_counter()
             rate = learning_rate(step, steps, settings)
             terms = _accumulate_gradients(engine, batches[step], lengths, step=step)
-            engine.update(rate)
+            gradient_norm = engine.update(rate)
             loss, others, due = _sum_terms(terms, due=checkpoints.should_save(is_last=step + 1 == steps))
             seconds = time.perf_counter() - start
-            _check_finite(loss, step=step, desc=desc)
+            _check_finite({"loss": loss, "gradient norm": float(gradient_norm)}, step=step, desc=desc)
             curve.append({"step": step + 1, "loss": loss, "lr": rate} | others)
             curve[-1] |= _evaluate(model, eval_fn, step, steps=steps, every=eval_steps)
             progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -235,11 +253,12 @@ def _sum_terms(terms: list[Terms], *, due: bool) -> tuple[float, dict[str, float
     return loss, others, due
 
 
-def _check_finite(loss: float, *, step: int, desc: str) -> None:
-    if not math.isfinite(loss):
-        raise UserError(
-            desc,
-            found=f"a loss of {loss} at step {step + 1}",
-            expected="a finite loss",
-            do="lower the learning rate of this stage in params.yaml",
-        )
+def _check_finite(values: Mapping[str, float], *, step: int, desc: str) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise UserError(
+                desc,
+                found=f"a {name} of {value} at step {step + 1}",
+                expected=f"a finite {name}",
+                do="lower the learning rate of this stage in params.yaml",
+            )

@@ -35,11 +35,18 @@ def test_check_params_refuses_a_value_of_a_late_stage(name: str, tmp_path: Path)
         check_params(written(tmp_path, **{name: -1}))
 
 
+@pytest.mark.parametrize("name", ["actor", "backbone"])
+def test_check_params_refuses_texts_that_split_did_not_write(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"{name}\.start: found data/raw/documents\.jsonl"):
+        check_params(written(tmp_path, **{f"{name}__start": "data/raw/documents.jsonl"}))
+
+
 @pytest.mark.parametrize(
     ("changes", "parameter"),
     [
         ({"actor__start": "llm"}, r"sample\.rm\.max_prompt_tokens \+ max_new_tokens: found 256 tokens"),
         ({"backbone__start": "llm"}, r"model\.max_length: found 192 tokens"),
+        ({"backbone__start": "llm", "model__max_length": 64}, r"align\.max_length: found 256 tokens"),
         ({"test_rm__start": "llm"}, r"model\.max_length: found 192 tokens"),
     ],
 )
@@ -50,4 +57,22 @@ def test_check_params_refuses_a_checkpoint_of_too_few_positions(
     Path("llm").mkdir()
     Path("llm/config.json").write_text(json.dumps({"n_positions": 64}), encoding="utf-8")
     with pytest.raises(UserError, match=parameter + ".*a model of 64 positions"):
+        check_params(written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "parameter"),
+    [
+        (
+            {"sample__llm__max_new_tokens": 128},
+            r"sample\.llm\.max_prompt_tokens \+ max_new_tokens: found 320",
+        ),
+        ({"align__max_length": 512}, r"align\.max_length: found 512"),
+        ({"model__max_length": 512}, r"model\.max_length: found 512"),
+    ],
+)
+def test_check_params_compares_with_the_positions_of_a_model_that_is_made_here(
+    changes: dict[str, int], parameter: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=parameter + ".*backbone.max_length, a model of 256 positions"):
         check_params(written(tmp_path, **changes))

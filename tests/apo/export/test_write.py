@@ -1,6 +1,7 @@
 """apo/export/write.py: files are written whole or not at all, and others open them."""
 
 import json
+import re
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -12,7 +13,9 @@ from apo.core.dialogue import dialogue_to_messages
 from apo.core.errors import UserError
 from apo.core.records import read_rows, write_rows
 from apo.export.write import FORMATS, export, main
+from apo.model.checkpoint import save_reward_model
 from apo.model.hh_template import hh_template
+from tests.helpers import tiny_models as tiny
 from tests.helpers.chat_models import checkpoint
 from tests.helpers.exported_rows import APO, COMPARISONS, GOLDEN, OTHER, SAMPLES, SELECTION, Q
 
@@ -157,29 +160,59 @@ def test_export_refuses_a_template_whose_turns_have_another_end(
     assert not (tmp_path / "out.jsonl").exists()
 
 
+def refusing(folder: Path, policy: str) -> list[str]:
+    """Arguments: two comparisons with three pairs each; the template refuses the first, with system text."""
+    model = checkpoint("mistral", folder / "model")
+    config = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps(config | {"refused_dialogues": policy}))
+    row = {"query_id": "a", "query": f"Be brief.{Q}", "responses": ["x", "y", "z"], "scores": [2.0, 1.0, 0.0]}
+    write_rows(folder / "in.jsonl", [row, row | {"query_id": "b", "query": OTHER}])
+    return ["--to", "pairs", "--model", str(model), str(folder / "in.jsonl"), str(folder / "out.jsonl")]
+
+
+@pytest.mark.parametrize("policy", ["error", "drop"])
 def test_export_counts_a_refused_row_once_and_only_where_it_may(
+    tmp_path: Path, policy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = refusing(tmp_path, policy)
+    assert main(arguments) == 1 and not (tmp_path / "out.jsonl").exists()
+    assert re.search(r"in\.jsonl:1: found a dialogue that .* refuses .*--leave-out", capsys.readouterr().err)
+    assert main(["--leave-out", *arguments]) == 0
+    assert len(list(read_rows(tmp_path / "out.jsonl"))) == 3
+    assert "1 of 2 are left out" in "".join(capsys.readouterr())
+
+
+def test_export_counts_a_merged_row_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(refusing(tmp_path, "merge")) == 0
+    assert capsys.readouterr().out.endswith("out.jsonl: 6 rows; 1 of 2 have merged turns\n")
+    assert "Be brief.\n\nWhy?" in next(read_rows(tmp_path / "out.jsonl"))["prompt"]
+
+
+def test_export_writes_the_separator_of_a_reward_model(tmp_path: Path) -> None:
+    """The ids that TRL makes are those that the model scores, and the end token that TRL adds."""
+    model, target = tiny.reward_model(tmp_path / "start", separator="<sep>"), tmp_path / "out.jsonl"
+    save_reward_model(model, tmp_path / "rm", tiny.CARD)
+    assert main(["--to", "pairs", "--model", str(tmp_path / "rm"), selection(tmp_path), str(target)]) == 0
+    [pair] = read_rows(target)
+    [item] = model.encoder.items([(OTHER, ["x", "y"])], Counter(), where="here")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "rm")
+    for index, key in enumerate(("chosen", "rejected")):
+        ids = tokenizer(pair["prompt"] + pair[key], add_special_tokens=False)["input_ids"]
+        begin = [] if ids[0] == item.prefix[0] else item.prefix[:1]
+        assert begin + ids == [*item.sequence(index), tokenizer.eos_token_id]
+
+
+def test_export_refuses_a_tokenizer_without_an_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Three pairs of one comparison, whose system text the template has no place for."""
-    folder = checkpoint("mistral", tmp_path / "model")
+    folder = checkpoint("chatml", tmp_path / "model")
     config = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"refused_dialogues": "drop"}))
-    query = "\n\nHuman: a\n\nHuman: b\n\nAssistant:"
-    row = {"query_id": "a", "query": query, "responses": ["x", "y", "z"], "scores": [2.0, 1.0, 0.0]}
-    write_rows(tmp_path / "in.jsonl", [row, row | {"query_id": "b", "query": OTHER}])
-    arguments = [
-        "--to",
-        "pairs",
-        "--model",
-        str(folder),
-        str(tmp_path / "in.jsonl"),
-        str(tmp_path / "o.jsonl"),
-    ]
-    assert main(arguments) == 1 and not (tmp_path / "o.jsonl").exists()
-    assert "found a dialogue that the chat template refuses" in capsys.readouterr().err
-    assert main(["--leave-out", *arguments]) == 0
-    assert len(list(read_rows(tmp_path / "o.jsonl"))) == 3
-    assert "1 of 2 are left out" in "".join(capsys.readouterr())
+    config |= {"eos_token": None, "pad_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    arguments = ["--to", "sft", "--model", str(folder), selection(tmp_path), str(tmp_path / "out.jsonl")]
+    assert main(arguments) == 1
+    assert "whose tokenizer has no eos_token" in capsys.readouterr().err
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_export_refuses_a_model_for_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,19 @@
 """apo/inspection/tokens.py: the token issues that training would find."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from apo.core.errors import UserError
 from apo.core.records import write_rows
 from apo.inspection.report import Report
 from apo.inspection.view import shown
+from apo.model.checkpoint import load_tokenizer
 from tests.helpers import chat_models
 from tests.helpers import tiny_models as tiny
+from tests.helpers.checkpoints import edit_config
 from tests.helpers.inspected import PARAMS, ROWS, Q, as_document, codes, report_of
 
 
@@ -38,10 +45,25 @@ def test_tokens_in_needs_a_tokenizer_alone(pairs: Path, tmp_path: Path) -> None:
     assert report_of(pairs, tokenizer=tmp_path / "tokenizer").tokens["rows"] == 3
 
 
-def inspected(pairs: Path, tmp_path: Path, refused: str, system: list[str]) -> Report:
-    """A report with a template that has no system text, on one row for each system text, "" for none."""
+def inspected(
+    pairs: Path,
+    tmp_path: Path,
+    refused: str,
+    system: list[str],
+    *,
+    choice: str = "own",
+    edit: Callable[[Path], None] = lambda folder: None,
+) -> Report:
+    """A report with a template that has no system text, on one row for each system text, "" for none.
+
+    Args:
+        choice: The value of backbone.chat_template.
+        edit: Edits the checkpoint.
+    """
     folder = chat_models.checkpoint("gemma", tmp_path / refused)
+    edit(folder)
     params, text = tmp_path / "params.yaml", PARAMS.read_text(encoding="utf-8")
+    text = text.replace("chat_template: own", f"chat_template: {choice}")
     params.write_text(text.replace("refused_dialogues: error", f"refused_dialogues: {refused}"))
     answers = {"responses": ["one two", "one"], "scores": [1.0, 0.0]}
     write_rows(pairs, [{"query": f"\n\nSystem: {one}{Q}" if one else Q, **answers} for one in system])
@@ -62,3 +84,32 @@ def test_tokens_of_a_file_that_a_template_refuses_as_a_whole(pairs: Path, tmp_pa
     report = inspected(pairs, tmp_path, "drop", ["Be kind.", "Be brief."])
     assert report.tokens["refused_by_chat_template"] == 2 and "query" not in report.tokens
     assert "refuses 2 dialogues" in shown(as_document(report), is_terminal=False)
+
+
+def name_two_templates(folder: Path) -> None:
+    reader = load_tokenizer(folder)
+    reader.chat_template = {"default": reader.chat_template, "tools": "{{ 'tools' }}"}
+    reader.save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ({}, 1),
+        ({"choice": "hh"}, 0),
+        ({"choice": "hh", "edit": edit_config(architectures=["LlamaForSequenceClassification"])}, 1),
+        ({"edit": name_two_templates}, 1),
+    ],
+    ids=["its own", "chosen in params.yaml", "its own, of a reward model", "the default of two"],
+)
+def test_tokens_are_those_of_the_template_that_stages_use(
+    options: Any, refused: int, pairs: Path, tmp_path: Path
+) -> None:
+    """The HH form has system text, and that of the checkpoint has none."""
+    report = inspected(pairs, tmp_path, "drop", ["Be kind.", ""], **options)
+    assert report.tokens["refused_by_chat_template"] == refused
+
+
+def test_tokens_need_the_template_that_params_yaml_names(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"backbone\.chat_template: found 'my\.jinja'"):
+        inspected(pairs, tmp_path, "drop", ["Be kind."], choice="my.jinja")

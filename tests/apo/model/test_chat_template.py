@@ -187,6 +187,35 @@ def test_chat_template_renders_or_refuses_system_text_and_repeated_turns(name: s
             assert "Be brief." in text and "What is 1 plus 2?" in text
 
 
+PHI3_MINI = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{% if m['role'] == 'user' %}{{ '<|user|>\n' + m['content'] + '<|end|>\n<|assistant|>\n' }}"
+    "{% elif m['role'] == 'assistant' %}{{ m['content'] + '<|end|>\n' }}{% endif %}{% endfor %}"
+)
+
+
+def test_chat_template_refuses_a_dialogue_whose_text_it_would_leave_out(tmp_path: Path) -> None:
+    """The first template of Phi-3-mini writes user and assistant, and no word of system text."""
+    encoders = {}
+    for policy in ("error", "drop", "merge"):
+        reader = load_tokenizer(checkpoint("phi3", tmp_path / "start"))
+        reader.chat_template, reader.init_kwargs[REFUSED] = PHI3_MINI, policy
+        encoders[policy] = Encoder(reader, 256, "last", "", "left")
+    with pytest.raises(UserError, match=r"a\.jsonl: .*\(it leaves out or moves the text of role system\)"):
+        list(encoders["error"].tokenize([(SYSTEM, ["3"])], Counter(), where="a.jsonl"))
+    assert list(encoders["drop"].tokenize([(SYSTEM, ["3"])], Counter(), where="")) == [None]
+    [merged] = encoders["merge"].tokenize([(SYSTEM, ["3"])], Counter(), where="")
+    assert merged and "Be brief." in encoders["merge"].tokenizer.decode(merged.query)
+    assert all(encoders["error"].tokenize([(TWO, ["3"])], Counter(), where=""))
+
+
+def test_chat_template_may_leave_out_the_thoughts_of_earlier_answers(tmp_path: Path) -> None:
+    reader = load_tokenizer(checkpoint("qwen3", tmp_path / "start"))
+    thoughtful = TWO.replace("Once", "<think>\nA dog?\n</think>\n\nOnce")
+    [rendered] = Encoder(reader, 256, "last", "", "left").tokenize([(thoughtful, ["3"])], Counter(), where="")
+    assert rendered and "A dog?" not in (text := reader.decode(rendered.query)) and "Once upon" in text
+
+
 # Templates that can't be used
 
 UNUSABLE = {

@@ -7,6 +7,7 @@ import pytest
 
 from apo.core.errors import UserError
 from apo.model.encoding import CHUNK, Encoder
+from apo.model.hh_template import hh_template
 from tests.helpers import tiny_models as tiny
 from tests.helpers.encoded import BOS, EOS, QUERY, encode, fit, ids_of, learner
 
@@ -141,6 +142,11 @@ def test_encoder_reads_the_own_template_of_a_tokenizer() -> None:
     )
 
 
+def test_encoder_reads_an_edited_hh_form_as_it_stands() -> None:
+    item = encode(with_template(hh_template(separator=" Sure.", end="<s>")), QUERY, "3")
+    assert tiny.shared_tokenizer().decode(item.sequence(0)) == f"<s>{QUERY} Sure. 3<s>"
+
+
 def test_encoder_refuses_a_separator_with_an_own_template() -> None:
     with pytest.raises(UserError, match=r"model\.separator: found '<sep>' with the chat template of"):
         encode(with_template(TURNS, separator="<sep>"), QUERY, "3")
@@ -160,7 +166,8 @@ def test_encoder_leaves_a_gap_for_a_dropped_dialogue_or_refuses_it() -> None:
     encoder, counts = with_template(no_system, refused="drop"), Counter[str]()
     rendered = list(encoder.tokenize(texts, counts, where="a.jsonl"))
     assert [one is None for one in rendered] == [False, True, False] and counts["dialogues_dropped"] == 1
-    with pytest.raises(UserError, match=r"a\.jsonl: found a dialogue that the chat template refuses"):
+    refusal = r"a\.jsonl: found a dialogue that the chat template refuses.* tokenizer_config\.json\) to merge"
+    with pytest.raises(UserError, match=refusal):
         list(encoder.items(texts, Counter(), where="a.jsonl"))
 
 

@@ -1,5 +1,6 @@
 """Reward models of others: their rewards here are those of the code that their publishers show."""
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -124,10 +125,10 @@ def test_load_reward_model_without_settings_refuses_a_foreign_one(tmp_path: Path
         load_reward_model(foreign("qwen2", tmp_path / "rm"))
 
 
-def classifier(folder: Path, labels: int = 1, **changes: Any) -> Path:
+def classifier(folder: Path, labels: int = 1, template: Any = OWN_TEMPLATE, **changes: Any) -> Path:
     """A classifier as others save it: a template of its own, no word of ours in its config."""
     tokenizer = tiny.tokenizer()
-    tokenizer.chat_template = OWN_TEMPLATE
+    tokenizer.chat_template = template
     sizes = {"vocab_size": 380, "pad_token_id": 3, "num_labels": labels, **tiny.SIZES, **changes}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
@@ -138,6 +139,11 @@ def classifier(folder: Path, labels: int = 1, **changes: Any) -> Path:
 
 
 CLASSIFIER_READING = Model(max_length=64, pooling="eos", separator="", truncation_side="left")
+OPENED: dict[str, Any] = {
+    "started": lambda folder: start_reward_model(folder, CLASSIFIER_READING, seed=1),
+    "as it is": lambda folder: load_reward_model(folder, default_settings=CLASSIFIER_READING),
+}
+NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}" + OWN_TEMPLATE
 
 
 def test_load_reward_model_of_a_foreign_one_gives_its_rewards(start: Path) -> None:
@@ -204,3 +210,47 @@ def test_start_reward_model_refuses_a_tokenizer_of_another_model(start: Path) ->
     folder = classifier(start.parent / "foreign", vocab_size=300)
     with pytest.raises(UserError, match=r"foreign: found a tokenizer with id 379 .* with 300 embeddings"):
         start_reward_model(folder, CLASSIFIER_READING, seed=1)
+
+
+# The templates of others
+
+
+def read_by(model: Any, dialogue: tuple[str, str]) -> str:
+    [item] = model.encoder.items([(dialogue[0], [dialogue[1]])], Counter(), where="rows")
+    text: str = model.encoder.tokenizer.decode(item.sequence(0))
+    return text
+
+
+@pytest.mark.parametrize("how", OPENED)
+def test_reward_models_of_others_read_the_same_date_every_day(how: str, start: Path) -> None:
+    folder = classifier(start.parent / "dated", template="{{ strftime_now('%d %b %Y') }}" + OWN_TEMPLATE)
+    model = OPENED[how](folder)
+    text = read_by(model, DIALOGUES[0])
+    assert text.startswith("26 Jul 2024<s>user: What is 1 plus 2?</s>")
+    save_reward_model(model, start.parent / "rm", tiny.CARD)
+    assert read_by(load_reward_model(start.parent / "rm"), DIALOGUES[0]) == text
+    tokenizer = AutoTokenizer.from_pretrained(start.parent / "rm")
+    assert tokenizer.apply_chat_template(messages_of(*DIALOGUES[0]), tokenize=False) == text
+
+
+@pytest.mark.parametrize("how", OPENED)
+def test_reward_models_of_others_read_by_the_default_of_several_templates(how: str, start: Path) -> None:
+    several = {"default": OWN_TEMPLATE, "tools": "{{ 'tools' }}"}
+    model = OPENED[how](classifier(start.parent / "several", template=several))
+    assert model.encoder.template.text == OWN_TEMPLATE
+    save_reward_model(model, start.parent / "rm", tiny.CARD)
+    assert load_tokenizer(start.parent / "rm").chat_template == OWN_TEMPLATE
+
+
+@pytest.mark.parametrize("how", OPENED)
+def test_reward_models_of_others_do_with_a_refused_dialogue_what_the_message_says(
+    how: str, start: Path
+) -> None:
+    folder = classifier(start.parent / "foreign", template=NO_SYSTEM)
+    with pytest.raises(UserError, match=r"set refused_dialogues .* its tokenizer_config\.json\) to merge or"):
+        rewards(OPENED[how](folder))
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"refused_dialogues": "merge"}))
+    model = OPENED[how](folder)
+    save_reward_model(model, start.parent / "rm", tiny.CARD)
+    assert rewards(load_reward_model(start.parent / "rm")) == pytest.approx(rewards(model), abs=1e-6)

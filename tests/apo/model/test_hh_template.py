@@ -44,9 +44,28 @@ def test_hh_template_puts_the_separator_before_the_last_answer() -> None:
 
 
 def test_is_hh_knows_its_own() -> None:
-    for template in (hh_template(), hh_template(separator="<sep>"), hh_template(end="")):
-        assert is_hh(template)
-    assert not is_hh(None) and not is_hh("") and not is_hh("{{ bos_token }}" + hh_template())
+    reader = tiny.shared_tokenizer()
+    for separator in ("", "<pad>", "<unk>"):
+        for end in ("", "{{ eos_token }}"):
+            assert is_hh(hh_template(separator=separator, end=end), reader)
+
+
+EDITED = {
+    "none": "",
+    "a beginning": "{{ bos_token }}" + hh_template(),
+    "another end": hh_template(end="<|im_end|>"),
+    "a line behind the end": hh_template(end="{{ eos_token }}{{ '\\n' }}"),
+    "another generation prompt": hh_template().replace(
+        "Assistant:' }}{% endif", "Assistant: Sure.' }}{% endif"
+    ),
+    "a word before every answer": hh_template(separator=" Sure."),
+    "two separators": hh_template(separator="<pad>").replace("<pad>", "<unk>", 1),
+}
+
+
+@pytest.mark.parametrize("template", EDITED.values(), ids=EDITED)
+def test_is_hh_takes_an_edited_one_for_another(template: str) -> None:
+    assert template != hh_template() and not is_hh(template, tiny.shared_tokenizer())
 
 
 def test_hh_template_marks_turns_as_dialogues_do() -> None:

@@ -107,10 +107,20 @@ def test_save_language_model_saves_all_end_tokens(start: Path) -> None:
     save_language_model(model, tokenizer, start, tiny.CARD)
     assert end_ids_in(start) == [2, 3]
     tokenizer.chat_template = OWN_TEMPLATE
-    save_language_model(model, tokenizer, start, tiny.CARD)
+    save_language_model(load_language_model(start), tokenizer, start, tiny.CARD)
     assert end_ids_in(start) == [2, 3]  # none is lost
     stock = AutoModelForCausalLM.from_pretrained(start)
     assert stock.generation_config.eos_token_id == [2, 3] and stock.config.eos_token_id == 2
+
+
+def test_save_language_model_keeps_a_generation_config_that_transformers_accepts(start: Path) -> None:
+    """A temperature without `do_sample`: it saves what it loaded, and nothing that was changed since."""
+    path = start / "generation_config.json"
+    path.write_text(json.dumps({"temperature": 0.7, "eos_token_id": 1}), encoding="utf-8")
+    for _ in range(2):  # the stages after it save it again
+        save_language_model(load_language_model(start), load_tokenizer(start), start, tiny.CARD)
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        assert (saved["temperature"], saved["eos_token_id"]) == (0.7, [1, 2]) and "do_sample" not in saved
 
 
 @pytest.mark.parametrize("pooling", ["last", "eos"])

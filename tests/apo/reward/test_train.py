@@ -149,7 +149,12 @@ def test_train_reward_model_second_step_by_hand(train: Callable[..., Any], tmp_p
 
     for row, batch in zip(
         curve,
-        length_bucketed_batches([packed_length(one.item) for one in data], settings, seed=1),
+        length_bucketed_batches(
+            [packed_length(one.item) for one in data],
+            settings,
+            seed=1,
+            kinds=[one.is_adversarial for one in data],
+        ),
         strict=True,
     ):
         expected, _ = by_hand(before, [data[i] for i in batch])

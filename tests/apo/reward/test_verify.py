@@ -36,3 +36,13 @@ def test_verify_refuses_a_model_that_differs(model: RewardModel) -> None:
         verify(model, Path("rm"), Path("train.jsonl"), dtype="float32")
     assert list(read_rows(Path("train.jsonl"))) == COMPARISONS
     assert load_reward_model(Path("rm")).encoder.pooling == "last"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_verify_refuses_rewards_that_are_not_finite(model: RewardModel, dtype: str) -> None:
+    """They would equal themselves: every comparison with NaN is false."""
+    with torch.no_grad():
+        model.classifier.score.weight[0, 0] = float("nan")
+    save_reward_model(model, Path("rm"), tiny.CARD, dtype=dtype)
+    with pytest.raises(UserError, match=r"rm: found rewards that are not finite; .*weights that it started"):
+        verify(model, Path("rm"), Path("train.jsonl"), dtype=dtype)

@@ -144,6 +144,22 @@ def test_a_loss_that_is_no_number_ends_the_training(
     assert not (checkpoints.folder / "state.safetensors").exists()
 
 
+def test_a_gradient_that_is_no_number_in_the_last_step_ends_the_training(
+    new_checkpoints: Callable[[], Checkpoints],
+) -> None:
+    """The loss of that step is finite: the square root of 0 has no finite gradient."""
+    model = line()
+
+    def loss_of(step: list[int], items: list[int]) -> dict[str, Tensor]:
+        loss = squares(model)(step, items)["loss"]
+        return {"loss": loss + (model.bias * 0.0).sqrt().sum() if 16 in items else loss}
+
+    checkpoints = new_checkpoints()
+    with pytest.raises(UserError, match=r"test: found a gradient norm of nan at step 3; expected a finite"):
+        run(model, tiny.optimizer(), loss_of, checkpoints)
+    assert not (checkpoints.folder / "state.safetensors").exists()
+
+
 def test_the_look_joins_the_curve_when_it_is_due(new_checkpoints: Callable[[], Checkpoints]) -> None:
     model = line()
     modes = []

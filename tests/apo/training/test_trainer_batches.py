@@ -22,12 +22,14 @@ from tests.helpers import tiny_models as tiny
     batch_size=st.integers(1, 9),
     epochs=st.integers(1, 3),
     seed=st.integers(0, 2**31 - 1),
+    period=st.integers(0, 5),
 )
 def test_length_bucketed_batches_have_every_item_once_an_epoch(
-    lengths: list[int], batch_size: int, epochs: int, seed: int
+    lengths: list[int], batch_size: int, epochs: int, seed: int, period: int
 ) -> None:
     settings = tiny.optimizer(batch_size=batch_size, epochs=epochs)
-    batches = length_bucketed_batches(lengths, settings, seed=seed)
+    kinds = [i % period == 0 for i in range(len(lengths))] if period else None
+    batches = length_bucketed_batches(lengths, settings, seed=seed, kinds=kinds)
     steps = math.ceil(len(lengths) / batch_size)
     assert len(batches) == epochs * steps
     for epoch in range(epochs):
@@ -35,7 +37,27 @@ def test_length_bucketed_batches_have_every_item_once_an_epoch(
         assert Counter(i for batch in part for i in batch) == Counter(range(len(lengths)))
         assert all(len(batch) <= batch_size for batch in part)
         assert sum(len(batch) < batch_size for batch in part) <= 1
-    assert batches == length_bucketed_batches(lengths, settings, seed=seed)
+    assert batches == length_bucketed_batches(lengths, settings, seed=seed, kinds=kinds)
+    if period == 1:  # one kind: as without kinds
+        assert batches == length_bucketed_batches(lengths, settings, seed=seed)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_length_bucketed_batches_have_each_kind_in_proportion(share: float) -> None:
+    """Golden > samples are longer than human comparisons: sorted together, they would not meet in a step."""
+    generator = torch.Generator().manual_seed(1)
+    kinds = (torch.rand(1000, generator=generator) < share).tolist()
+    lengths = [500 + i % 97 if kind else 100 + i % 97 for i, kind in enumerate(kinds)]
+    batches = length_bucketed_batches(lengths, tiny.optimizer(batch_size=16), seed=1, kinds=kinds)
+    full = [sum(kinds[i] for i in batch) for batch in batches if len(batch) == 16]
+    for start in range(0, len(full) - BUCKET_STEPS, BUCKET_STEPS):
+        bucket = full[start : start + BUCKET_STEPS]
+        assert max(bucket) - min(bucket) <= 2
+    assert sum(full) / 16 / len(full) == pytest.approx(sum(kinds) / len(kinds), abs=0.01)
+    for batch in batches:
+        for kind in (True, False):
+            of_kind = [lengths[i] for i in batch if kinds[i] == kind]
+            assert len(of_kind) < 2 or max(of_kind) - min(of_kind) < 50  # of 97
 
 
 def test_length_bucketed_batches_differ_by_seed_and_epoch() -> None:
