@@ -27,6 +27,10 @@ from study.tables import (
 from study.transfer_report import transfer_results
 from study.trend import axis_results, axis_slope, by_coefficient, coefficient_steps, slopes
 
+WEIGHTS = {"baseline": 0.365, "few": 0.338, "middle": 0.400, "many": 0.444}
+"""What a golden > sample pair weighed beside a human pair, as a part of what `apo.coeff` says, in all that
+was played with batches that sorted both kinds together: in the baseline, and in `comparisons` with 240, 1,200
+and 4,800, of seed 1. How it was measured: LOG.md, 2026-11-30."""
 SCALE = Path(__file__).resolve().parents[1] / "docs/scale.md"
 DPO = 1.8
 """Hours of DPO in those of RJS, see docs/scale.md."""
@@ -40,6 +44,9 @@ def values(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
     """All numbers by name. A missing one is shown as not played."""
     return {
         "same": SAME,
+        "weight": {name: f"{weight:.2f}" for name, weight in WEIGHTS.items()},
+        "paper_now": f"{0.1 * WEIGHTS['baseline']:.1g}",
+        "large_now": f"{2 * WEIGHTS['baseline']:.1g}",
         "ece_limit": ECE_LIMIT,
         **_question(rows),
         **_sweep(rows, settings),
