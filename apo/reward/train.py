@@ -1,4 +1,4 @@
-"""Training of reward models: human comparisons and golden > samples, in proportion in every optimizer step."""
+"""Training of reward models: human comparisons and golden > samples, in proportion in every step."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
