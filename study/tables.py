@@ -39,9 +39,10 @@ RM_MEASURES = {
 
 
 def games_table(rows: Sequence[Row], settings: Settings) -> str:
-    """The number of seeds played and the mean seconds of a game (one thread, on a busy machine).
+    """The number of seeds played, the mean seconds of a game (one thread, on a busy machine), and its code.
 
-    A game after the first of its seed takes shared results from the cache.
+    A game after the first of its seed takes shared results from the cache. With several codes, the games of a
+    line are not to be averaged.
     """
     planned: dict[tuple[str, str], int] = {}
     for batch in planned_games(settings):
@@ -49,10 +50,12 @@ def games_table(rows: Sequence[Row], settings: Settings) -> str:
             planned[game.kind, game.name] = planned.get((game.kind, game.name), 0) + 1
     lines = []
     for (kind, name), number in planned.items():
-        seconds = [game["seconds"] for game in games_of(rows, kind, name).values()]
-        if seconds:
-            lines.append([kind, name, f"{len(seconds)} of {number}", f"{fmean(seconds):.0f}"])
-    return table(["set", "", "seeds played", "seconds a game"], lines)
+        games = games_of(rows, kind, name).values()
+        if games:
+            codes = " and ".join(sorted({game.get("code", "older")[:6] for game in games}))
+            seconds = fmean(game["seconds"] for game in games)
+            lines.append([kind, name, f"{len(games)} of {number}", f"{seconds:.0f}", codes])
+    return table(["set", "", "seeds played", "seconds per game", "code"], lines)
 
 
 def question_results(rows: Sequence[Row]) -> dict[str, Paired | None]:
