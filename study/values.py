@@ -30,7 +30,7 @@ from study.trend import axis_results, axis_slope, by_coefficient, coefficient_st
 WEIGHTS = {"baseline": 0.365, "few": 0.338, "middle": 0.400, "many": 0.444}
 """What a golden > sample pair weighed beside a human pair, as a part of what `apo.coeff` says, in all that
 was played with batches that sorted both kinds together: in the baseline, and in `comparisons` with 240, 1,200
-and 4,800, of seed 1. How it was measured: LOG.md, 2026-11-30."""
+and 4,800, of seed 1: `python -m study.weights`, "sorted together"."""
 SCALE = Path(__file__).resolve().parents[1] / "docs/scale.md"
 DPO = 1.8
 """Hours of DPO in those of RJS, see docs/scale.md."""
