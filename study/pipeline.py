@@ -8,6 +8,8 @@ from typing import Any
 Metrics = dict[str, Any]
 ARMS = ("base", "apo")
 ROUNDS = ("r1", "r2")
+NORMAL_95 = 1.96
+"""Standard errors from the middle of a 95 % interval to its end."""
 
 WHOLE_GAME = ["evaluate@round1", "evaluate_test_rm"]
 """Targets of a game of two rounds."""
@@ -77,6 +79,20 @@ def choice_measures(metrics: Metrics, round: str) -> Metrics:
 def llm_measures(metrics: Metrics, arm: str, round: str) -> dict[str, float]:
     """Measures of the LLM of an arm on the test queries."""
     return named_answers(metrics, f"llm_{arm}_{round}")
+
+
+def query_error(metrics: Metrics, round: str) -> dict[str, float]:
+    """The standard errors over the test queries of the LLM of the APO arm minus that of the base arm.
+
+    Returns:
+        `queries`, their number; `true_reward` and `score`, the errors, from the 95 % bootstrap intervals of
+        stage evaluate.
+    """
+    compared = metrics[f"evaluate_{round}"][f"llm_apo_{round}_vs_llm_base_{round}"]
+    queries = metrics[f"answer_llm_apo_{round}"]["queries"]
+    names = [name for name in ("true_reward", "score") if name in compared]
+    errors = {name: (compared[name]["high"] - compared[name]["low"]) / (2 * NORMAL_95) for name in names}
+    return {"queries": queries} | errors
 
 
 def named_answers(metrics: Metrics, name: str) -> dict[str, float]:

@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
+from typing import NamedTuple
 
 from study.markdown import table
 from study.paired import Row, apo_minus_base, games_of
+from study.settings import Settings, alignment_name
 from study.statistics import POWER, Paired, detectable, seeds_for, spread_factors
 from study.tables import CELLS, pooled_llm
 
 SEEDS = (10, 20)
+QUERY_FACTORS = (1, 4, 100)
+EFFECT = 0.1
+"""A true difference between LLMs that is of interest."""
 HEAD = ["difference APO minus base", "spread over seeds", "its 95 % interval"]
 
 
@@ -16,7 +22,7 @@ def measures(rows: Sequence[Row]) -> list[tuple[str, Paired | None, float]]:
     """Name, result, and a difference of interest.
 
     It is the paper's if the paper has the unit, else that of the choice at the paper's coefficient (0.04), or
-    0.1 for the LLM.
+    `EFFECT` for the LLM.
     """
     baseline = games_of(rows, "method", "rjs")
     few_comparisons = games_of(rows, "sweep", "240 comparisons for the RM")
@@ -29,8 +35,8 @@ def measures(rows: Sequence[Row]) -> list[tuple[str, Paired | None, float]]:
     ]
     for name, round in CELLS:
         result = apo_minus_base(games_of(rows, "method", name), "llm_true_reward", round)
-        results.append((f"true reward of the LLM, {name.upper()}, round {round[1:]}", result, 0.1))
-    return [*results, ("... mean over the six cells", pooled_llm(rows), 0.1)]
+        results.append((f"true reward of the LLM, {name.upper()}, round {round[1:]}", result, EFFECT))
+    return [*results, ("... mean over the six cells", pooled_llm(rows), EFFECT)]
 
 
 def power_table(rows: Sequence[Row]) -> str:
@@ -52,6 +58,74 @@ def power_table(rows: Sequence[Row]) -> str:
         )
     decided = [f"{seeds} seeds decide" for seeds in SEEDS]
     return table([*HEAD, *decided, "seeds for a difference of"], lines)
+
+
+class QueryPart(NamedTuple):
+    """What the test queries add to the spread of a difference between LLMs.
+
+    Attributes:
+        method: The way to align.
+        round: The round, such as `r1`.
+        queries: The number of test queries.
+        spread: The standard deviation over seeds, that of the queries in it.
+        error: The standard error over queries, the root of the mean square over seeds.
+    """
+
+    method: str
+    round: str
+    queries: float
+    spread: float
+    error: float
+
+    @property
+    def share(self) -> float:
+        """The part of the variance over seeds that is due to the queries, at most 1."""
+        return min(1.0, (self.error / self.spread) ** 2)
+
+    def spread_with(self, factor: float) -> float:
+        """The spread with `factor` times the queries: the variance over queries is one over their number."""
+        return self.spread * math.sqrt(1 - self.share + self.share / factor)
+
+
+def query_parts(rows: Sequence[Row], settings: Settings) -> list[QueryPart]:
+    """Of the LLMs' true reward, APO minus base, in the set `alignment` at its first coefficient."""
+    parts = []
+    for method, round in CELLS:
+        games = games_of(rows, "alignment", alignment_name(method, settings.alignment.coefficients[0]))
+        games = {seed: row for seed, row in games.items() if "query_error" in row}
+        result = apo_minus_base(games, "llm_true_reward", round)
+        if result and result.spread:
+            errors = [row["query_error"][round] for row in games.values()]
+            error = math.sqrt(fmean(row["true_reward"] ** 2 for row in errors))
+            queries = fmean(row["queries"] for row in errors)
+            parts.append(QueryPart(method, round, queries, result.spread, error))
+    return parts
+
+
+def query_table(rows: Sequence[Row], settings: Settings) -> str:
+    """What more test queries would bring, by method and round."""
+    lines = [
+        [
+            part.method,
+            part.round[1:],
+            f"{part.queries:,.0f}",
+            f"{part.spread:.3f}",
+            f"{part.error:.3f}",
+            f"{part.share:.0%}",
+            *(seeds_for(EFFECT, part.spread_with(factor)) or "over 2,000" for factor in QUERY_FACTORS),
+        ]
+        for part in query_parts(rows, settings)
+    ]
+    head = [
+        "method",
+        "round",
+        "test queries",
+        "spread over seeds",
+        "error over queries",
+        "share of the variance",
+    ]
+    more = [f"with {factor:g} times the queries" for factor in QUERY_FACTORS[1:]]
+    return table([*head, f"seeds for a difference of {EFFECT:g}", *more], lines)
 
 
 def _text(value: float) -> str:

@@ -12,7 +12,7 @@ from study.alignment import alignment_table, mean_table
 from study.claims import claims_table
 from study.cost import cost_table
 from study.paired import Row
-from study.power import power_note, power_table
+from study.power import power_note, power_table, query_table
 from study.settings import Settings
 from study.tables import (
     confirmation_table,
@@ -38,6 +38,7 @@ def tables(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
     return {
         "question": question_table(rows),
         "power": f"{power_table(rows)}\n\n{power_note()}",
+        "queries": query_table(rows, settings),
         "reward_models": rm_table(rows),
         "language_models": llm_table(rows),
         "claims": claims_table(rows),

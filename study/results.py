@@ -10,6 +10,7 @@ from study.pipeline import (
     best_accuracy,
     choice_measures,
     llm_measures,
+    query_error,
     rm_measures,
     start_measures,
 )
@@ -24,7 +25,8 @@ def row_of(result: Row) -> Row:
     Returns:
         `kind`, `name` and `seed` of the game, its `seconds` and `code`; `pairs`, by round and measure [base
         arm, APO arm]; `start`, the values that both arms share in round one; `points` by component of the
-        true reward, of the responses `chosen` in round one and of the `answers` of each LLM.
+        true reward, of the responses `chosen` in round one and of the `answers` of each LLM; after two
+        rounds, by round, `query_error`, see `study.pipeline.query_error`.
     """
     metrics, selection = result["metrics"], result["selection"]
     row = {name: result[name] for name in ("kind", "name", "seed", "seconds")}
@@ -45,6 +47,7 @@ def row_of(result: Row) -> Row:
             choice = _choice_pairs(choice_measures(metrics, round))
             row["pairs"][round] = _rm_pairs(metrics, round) | choice | _llm_pairs(metrics, round)
         row["start"] |= start_measures(metrics)
+        row["query_error"] = {round: query_error(metrics, round) for round in ROUNDS}
     return {key: rounded(value) for key, value in row.items()}
 
 

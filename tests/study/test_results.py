@@ -1,5 +1,6 @@
 """study/results.py: rows are rounded and merged."""
 
+from study.pipeline import query_error
 from study.results import merged, merged_alignments, rounded
 
 
@@ -27,3 +28,12 @@ def test_merged_alignments_replaces_the_row_of_the_same_alignment() -> None:
     }
     again, other = {**one, "seconds": 2.0}, {**one, "chooser": "random"}
     assert merged_alignments([one, other], [again]) == [other, again]
+
+
+def test_query_error_is_the_half_width_of_the_bootstrap_interval() -> None:
+    compared = {"true_reward": {"low": -0.98, "high": 0.98}, "score": {"low": 0.0, "high": 3.92}}
+    metrics = {
+        "evaluate_r2": {"llm_apo_r2_vs_llm_base_r2": compared},
+        "answer_llm_apo_r2": {"queries": 300},
+    }
+    assert query_error(metrics, "r2") == {"queries": 300, "true_reward": 0.5, "score": 1.0}
