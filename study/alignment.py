@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from study.markdown import HEAD, Number, by_name, columns, difference_text, means, p_text, table
+from study.collect import FEWER
+from study.markdown import HEAD, Number, Shown, by_name, columns, difference_text, means, p_text, table
 from study.paired import APO, BASE, Games, Row, Value, against_zero, difference, games_of, mean_over, of_arm
 from study.settings import Settings, alignment_name
 from study.statistics import LEVEL, Paired, holm, power, seeds_for
@@ -14,6 +15,8 @@ MEASURES = {TRUE_REWARD: "true reward", SCORE: "score by the testing RM"}
 SIDES = ("coeff 2 minus coeff 0", "coeff 2 minus the base arm", "coeff 0 minus the base arm")
 """What is compared: two APO arms, or an APO arm and the base arm of its game. The first was planned."""
 PLANNED = (TRUE_REWARD, SIDES[0])
+ALL = 4
+"""Samples of a query in all games of the set."""
 TWO_LOOKS = 0.029
 """The p of each of two looks at a growing set that keep 5 % in all (Pocock, 1977, Biometrika 64)."""
 
@@ -88,6 +91,59 @@ def mean_table(rows: Sequence[Row], settings: Settings) -> str:
     return table(["mean of the six cells", "", "planned", *HEAD], lines)
 
 
+def samples_results(rows: Sequence[Row], settings: Settings) -> dict[int, list[Paired | None]]:
+    """The true reward of the choice in round one, by the number of samples to choose among.
+
+    Three differences each: base RM minus a random sample; APO RM at the first coefficient minus the base RM,
+    and minus the APO RM at coeff 0.
+    """
+    first, control = (
+        games_of(rows, "alignment", alignment_name("rjs", coefficient))
+        for coefficient in settings.alignment.coefficients
+    )
+    results = {}
+    for samples, measure in {**{number: f"chosen_of_{number}" for number in FEWER}, ALL: "chosen"}.items():
+        apo, base, random = (
+            of_arm(measure, "r1", APO),
+            of_arm(measure, "r1", BASE),
+            of_arm("random", "r1", BASE),
+        )
+        results[samples] = [
+            difference(first, base, first, random),
+            difference(first, apo, first, base),
+            difference(first, apo, control, apo),
+        ]
+    return results
+
+
+def samples_growth(rows: Sequence[Row], settings: Settings) -> Paired | None:
+    """The choice at the first coefficient minus that at coeff 0, among all samples minus among two."""
+    first, control = (
+        games_of(rows, "alignment", alignment_name("rjs", coefficient))
+        for coefficient in settings.alignment.coefficients
+    )
+
+    def growth(row: Row) -> float:
+        pairs = row["pairs"]["r1"]
+        return float(pairs["chosen"][APO] - pairs[f"chosen_of_{FEWER[0]}"][APO])
+
+    return difference(first, growth, control, growth)
+
+
+def samples_table(rows: Sequence[Row], settings: Settings) -> str:
+    """What more samples to each query bring."""
+    lines = []
+    for samples, (over_random, over_base, over_control) in samples_results(rows, settings).items():
+        if over_random and over_base and over_control:
+            needed = seeds_for(over_control.difference, over_control.spread) if over_control.spread else None
+            cells = [f"{over_random.difference:+.3f}"]
+            for result in (over_base, over_control):
+                cells += [difference_text(result), p_text(result.p)]
+            lines.append([samples, *cells, needed or "over 2,000"])
+    head = ["samples", "base RM over random", "coeff 2 over the base RM", "p", "over coeff 0", "p"]
+    return table([*head, "seeds to decide that"], lines)
+
+
 def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
     """What the pages quote: `aligned` and, by the testing RM, `aligned_score`, by cell, and their `mean`."""
     cells, scores = (alignment_results(rows, settings, measure) for measure in MEASURES)
@@ -100,6 +156,7 @@ def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "aligned_over_base": by_name(
             {side: alignment_mean(rows, settings, TRUE_REWARD, side) for side in SIDES[1:]}
         ),
+        "samples_growth": Shown(samples_growth(rows, settings)),
         "aligned_ahead": f"{sum(result.difference > 0 for result in cells.values())} of {len(cells)}",
         "aligned_holm": f"{sum(p <= LEVEL for p in corrected)} of {len(cells)}",
         "aligned_interim": f"{sum(p <= TWO_LOOKS for p in corrected)} of {len(cells)}",

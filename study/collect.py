@@ -1,6 +1,7 @@
 """The results of a played game: its metrics, and further statistics of the chosen responses."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,8 +11,11 @@ from apo.demo.language import words
 from apo.demo.parse_queries import parse_query
 from apo.demo.reward import components
 from apo.evaluation.compare_llms import chosen_truth, with_true_rewards
+from apo.selection import rank_by_reward
 from study.pipeline import ARMS, adversarial_file, answer_files, read_metrics, selected_file
 
+FEWER = (2, 3)
+"""Numbers of samples that a choice is repeated among."""
 RESAMPLES = 100  # of intervals over queries, which the study ignores: its unit is the seed
 
 
@@ -20,13 +24,15 @@ def collect(copy: Path) -> dict[str, Any]:
 
     Returns:
         `metrics`, the metrics files of the game as one mapping; `selection`, `chosen_truth` of round one
-        with the points of the chosen responses by component of the true reward; `golden`, see
+        with the points of the chosen responses by component of the true reward, and `chosen_of_2` and
+        `chosen_of_3`, see `chosen_of`; `golden`, see
         `golden_against_samples`; `answers`, the points of the answers of each LLM to the test queries.
     """
     chosen = {arm: list(read_rows(selected_file(copy, arm))) for arm in ARMS}
     selection = chosen_truth(chosen, seed=1, resamples=RESAMPLES)
     for arm, rows in chosen.items():
         selection[arm]["points"] = points((row["query"], row["samples"][row["target_index"]]) for row in rows)
+        selection[arm] |= {f"chosen_of_{samples}": chosen_of(rows, samples) for samples in FEWER}
     return {
         "metrics": read_metrics(copy),
         "selection": selection,
@@ -36,6 +42,23 @@ def collect(copy: Path) -> dict[str, Any]:
             for name, path in answer_files(copy).items()
         },
     }
+
+
+def chosen_of(rows: Sequence[Row], samples: int) -> float:
+    """The true reward of what the RM chooses among `samples` of the samples of a query.
+
+    The mean over queries and over all ways to leave out the others. With the m samples that are not blank
+    ordered by reward, the i-th (from 0) is chosen in C(m - 1 - i, samples - 1) of C(m, samples) ways. Of a
+    query with fewer samples the best of them is chosen.
+    """
+    means = []
+    for row in with_true_rewards(rows):
+        order = rank_by_reward(row["samples"], row["scores"])
+        drawn = min(samples, len(order))
+        ways = [math.comb(len(order) - 1 - rank, drawn - 1) for rank in range(len(order))]
+        total = sum(way * row["true_rewards"][index] for way, index in zip(ways, order, strict=True))
+        means.append(total / sum(ways))
+    return fmean(means)
 
 
 def points(answers: Iterable[tuple[str, str]]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apo.core.errors import UserError
-from study.alignment import alignment_table, mean_table
+from study.alignment import alignment_table, mean_table, samples_table
 from study.claims import claims_table
 from study.cost import cost_table
 from study.paired import Row
@@ -49,6 +49,7 @@ def tables(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         "points": points_table(rows),
         "alignment": alignment_table(rows, settings),
         "alignment_mean": mean_table(rows, settings),
+        "samples": samples_table(rows, settings),
         "comparisons": axis_table(rows, settings, "comparisons"),
         "model_size": axis_table(rows, settings, "model_size"),
         "transfer_gain": gain_table(transfer, coefficients),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from study.collect import FEWER
 from study.paired import Row
 from study.pipeline import (
     ARMS,
@@ -69,7 +70,8 @@ def _rm_pairs(metrics: Row, round: str) -> dict[str, list[float]]:
 
 
 def _choice_pairs(chosen: Row) -> dict[str, list[float]]:
-    names = ("chosen", "random", "best", "share_of_best", "tau")
+    fewer = (f"chosen_of_{samples}" for samples in FEWER)
+    names = ("chosen", *fewer, "random", "best", "share_of_best", "tau")
     return {
         name: [chosen[arm][name] for arm in ARMS]
         for name in names

@@ -10,6 +10,8 @@ from study.alignment import (
     alignment_table,
     alignment_values,
     mean_table,
+    samples_growth,
+    samples_table,
 )
 from study.settings import read_settings
 
@@ -81,3 +83,24 @@ def test_alignment_values_name_what_the_pages_quote() -> None:
     assert f"{found['aligned']['mean']:d} {found['aligned_score']['mean']:d}" == "+0.400 -0.400"
     assert found["aligned_ahead"] == "6 of 6"
     assert f"{alignment_values([], SETTINGS)['aligned_needs']['true']}" == "not played"
+
+
+def choice(coefficient: float, seed: int, apo: tuple[float, float, float]) -> dict[str, Any]:
+    names = ("chosen_of_2", "chosen_of_3", "chosen")
+    pairs = {name: [0.1 * seed, reward] for name, reward in zip(names, apo, strict=True)} | {
+        "random": [0.0, 0.0]
+    }
+    return {"kind": "alignment", "name": f"rjs, coeff {coefficient:g}", "seed": seed, "pairs": {"r1": pairs}}
+
+
+def test_samples_table_shows_the_choice_among_fewer_samples() -> None:
+    rows = [choice(FIRST, seed, (0.4, 0.5, 0.9)) for seed in (1, 2)]
+    rows += [choice(CONTROL, seed, (0.3, 0.4, 0.1 * seed)) for seed in (1, 2)]
+    two, three, four = samples_table(rows, SETTINGS).splitlines()[2:]
+    assert two.startswith("| 2 | +0.150 | +0.250 (no bound) |")
+    assert three.startswith("| 3 | +0.150 | +0.350 (no bound) |")
+    assert "| +0.750 (no bound) | 0.500 |" in four
+    growth = samples_growth(rows, SETTINGS)
+    assert growth is not None
+    assert abs(growth.difference - 0.65) < 1e-12  # 0.5 among more, against -0.15
+    assert samples_table([], SETTINGS) == "Not played by two seeds yet."

@@ -2,7 +2,8 @@
 
 import pytest
 
-from study.collect import golden_against_samples, points
+from apo.evaluation.compare_llms import with_true_rewards
+from study.collect import chosen_of, golden_against_samples, points
 
 SUM = "\n\nHuman: What is two plus three?\n\nAssistant:"
 
@@ -23,3 +24,14 @@ def test_golden_against_samples_by_hand() -> None:
     numbers = golden_against_samples([response_set])
     assert (numbers["better"], numbers["equal"], numbers["worse"]) == (0.5, 0.5, 0.0)
     assert numbers["golden"] - numbers["sample"] == pytest.approx(2.5 / 2)
+
+
+def test_chosen_of_is_the_mean_over_all_ways_to_leave_samples_out() -> None:
+    texts = [" Two plus three is four.", " Two plus three is five.", " ", " Two plus three is fish."]
+    row = {"query": SUM, "samples": texts, "scores": [0.5, 0.1, 9.0, 0.3]}
+    rewards = with_true_rewards([row])[0]["true_rewards"]
+    first, second, third = rewards[0], rewards[3], rewards[1]  # by score; the blank one is never chosen
+    assert third > first
+    assert chosen_of([row], 1) == pytest.approx((first + second + third) / 3)
+    assert chosen_of([row], 2) == pytest.approx((first + first + second) / 3)
+    assert chosen_of([row], 3) == chosen_of([row], 4) == pytest.approx(first)
