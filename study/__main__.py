@@ -17,7 +17,7 @@ from study.paired import Row
 from study.play import ROOT, code_hash
 from study.power import power_note, power_table
 from study.report import page, tables
-from study.results import merged, merged_alignments, row_of, transfer_row
+from study.results import merged, merged_alignments, mixed_sets, row_of, transfer_row
 from study.run import NICE, cores, results_folder, run
 from study.settings import SETS, Settings, quick_settings, read_settings
 
@@ -60,7 +60,8 @@ def report(rows: list[Row], alignments: list[Row], settings: Settings) -> None:
     """
     order = [(job.kind, job.name, job.seed) for batch in jobs(settings) for job in batch]
     previous = list(read_rows(RESULTS)) if RESULTS.is_file() else []
-    rows = merged(previous, rows, order)
+    new = rows
+    rows = merged(previous, new, order)
     if not rows:
         raise UserError(
             str(RESULTS),
@@ -75,6 +76,10 @@ def report(rows: list[Row], alignments: list[Row], settings: Settings) -> None:
         write_rows(TRANSFER, alignments)
     for name in PAGES:
         (DOCS / name).write_text(page(name, rows, alignments, settings), encoding="utf-8")
+    for name in mixed_sets(rows, new):
+        print(
+            f"warning: set {name} has games of this and of other code, which can't be compared: play it whole"
+        )
     print(f"What a number of seeds can decide:\n\n{power_table(rows)}\n\n{power_note()}")
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -60,16 +61,29 @@ def part_of(
     """The jobs of some sets (`kinds`), seeds and names; an empty list chooses all.
 
     Raises:
-        UserError: No job has a chosen seed or name.
+        UserError: No job has a chosen seed or name, or all of what was chosen together.
     """
-    every = list(chain.from_iterable(batches))
-    known = list(dict.fromkeys([*(job.seed for job in every), *(job.name for job in every)]))
-    if unknown := [str(value) for value in (*seeds, *names) if value not in known]:
+    every = [job for job in chain.from_iterable(batches) if job.kind in (kinds or [job.kind])]
+    known_seeds, known_names = {job.seed for job in every}, {job.name for job in every}
+    if unknown := [seed for seed in seeds if seed not in known_seeds]:
         raise UserError(
-            "--seeds and --only",
-            found=", ".join(unknown),
-            expected=f"some of {', '.join(map(str, known))}",
-            do="correct it, or add it to the settings.yaml of the study",
+            "--seeds",
+            found=", ".join(map(str, unknown)),
+            expected=f"some of {', '.join(map(str, sorted(known_seeds)))}",
+            do="correct it, or add it to `seeds` in the settings.yaml of the study",
+        )
+    if unknown_names := [name for name in names if name not in known_names]:
+        by_small_letters = {name.lower(): name for name in sorted(known_names)}
+        close = [
+            by_small_letters[match]
+            for name in unknown_names
+            for match in get_close_matches(name.lower(), by_small_letters, cutoff=0)
+        ]
+        raise UserError(
+            "--only",
+            found=", ".join(map(repr, unknown_names)),
+            expected=f"names of games, such as {', '.join(map(repr, dict.fromkeys(close)))}",
+            do="take a name of the table of games on the page, or add one to the settings.yaml of the study",
         )
     selected = [
         [
@@ -81,6 +95,13 @@ def part_of(
         ]
         for batch in batches
     ]
+    if not any(selected):
+        raise UserError(
+            "--sets, --seeds and --only",
+            found="no game that has all of them",
+            expected="at least one",
+            do="leave one out",
+        )
     return [batch for batch in selected if batch]
 
 

@@ -64,6 +64,18 @@ def merged(previous: Iterable[Row], new: Iterable[Row], order: Sequence[tuple[st
     return [rows[game] for game in order if game in rows]
 
 
+def mixed_sets(rows: Iterable[Row], new: Iterable[Row]) -> list[str]:
+    """The sets whose new rows stand beside rows of another code, with which the same seed gives other models.
+
+    Args:
+        rows: All rows, merged.
+        new: Those that were played by the code of now.
+    """
+    code_of = {row["kind"]: row["code"] for row in new}
+    others = {row["kind"] for row in rows if row.get("code") != code_of.get(row["kind"])}
+    return [kind for kind in code_of if kind in others]
+
+
 def _rm_pairs(metrics: Row, round: str) -> dict[str, list[float]]:
     base, apo = (rm_measures(metrics, arm, round) for arm in ARMS)
     return {name: [base[name], apo[name]] for name in base}

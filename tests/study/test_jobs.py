@@ -45,5 +45,17 @@ def test_part_of_takes_sets_seeds_and_names() -> None:
 
 
 def test_part_of_names_what_no_job_has() -> None:
-    with pytest.raises(UserError, match=r"found 77, gan; expected some of 1, .* rjs, rrhf, dpo, no "):
-        part_of(list(jobs(read_settings())), seeds=[77, 1], names=["gan"])
+    every = list(jobs(read_settings()))
+    with pytest.raises(
+        UserError, match=r"--seeds: found 77; expected some of 1, 2, .* 20; .* add it to `seeds`"
+    ):
+        part_of(every, seeds=[77, 1], names=[])
+    with pytest.raises(UserError, match=r"found 11; expected some of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;"):
+        part_of(every, seeds=[11], names=[], kinds=["sweep"])
+    with pytest.raises(UserError, match=r"--only: found 'gan'; expected names of games, such as .*'WGAN'"):
+        part_of(every, seeds=[], names=["gan", "rjs"])
+
+
+def test_part_of_refuses_a_choice_that_no_job_fits() -> None:
+    with pytest.raises(UserError, match="no game that has all of them"):
+        part_of(list(jobs(read_settings())), seeds=[20], names=["WGAN"])

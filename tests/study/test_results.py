@@ -1,7 +1,7 @@
 """study/results.py: rows are rounded and merged."""
 
 from study.pipeline import query_error
-from study.results import merged, merged_alignments, rounded
+from study.results import merged, merged_alignments, mixed_sets, rounded
 
 
 def test_rounded_keeps_six_digits() -> None:
@@ -37,3 +37,11 @@ def test_query_error_is_the_half_width_of_the_bootstrap_interval() -> None:
         "answer_llm_apo_r2": {"queries": 300},
     }
     assert query_error(metrics, "r2") == {"queries": 300, "true_reward": 0.5, "score": 1.0}
+
+
+def test_mixed_sets_are_those_with_rows_of_this_code_and_of_another() -> None:
+    new = [{"kind": kind, "code": "b"} for kind in ("method", "sweep")]
+    old = [{"kind": "method", "code": "a"}, {"kind": "comparisons", "code": "a"}]
+    assert mixed_sets([*old, *new], new) == ["method"]
+    assert mixed_sets([{"kind": "sweep"}, *new], new) == ["sweep"]  # from before a row had its code
+    assert mixed_sets(old, []) == []
