@@ -60,8 +60,7 @@ def report(rows: list[Row], alignments: list[Row], settings: Settings) -> None:
     """
     order = [(job.kind, job.name, job.seed) for batch in jobs(settings) for job in batch]
     previous = list(read_rows(RESULTS)) if RESULTS.is_file() else []
-    new = rows
-    rows = merged(previous, new, order)
+    rows = merged(previous, rows, order)
     if not rows:
         raise UserError(
             str(RESULTS),
@@ -76,10 +75,8 @@ def report(rows: list[Row], alignments: list[Row], settings: Settings) -> None:
         write_rows(TRANSFER, alignments)
     for name in PAGES:
         (DOCS / name).write_text(page(name, rows, alignments, settings), encoding="utf-8")
-    for name in mixed_sets(rows, new):
-        print(
-            f"warning: set {name} has games of this and of other code, which can't be compared: play it whole"
-        )
+    for name, codes in mixed_sets(rows, alignments).items():
+        print(f"note: {name}: games of the codes {', '.join(codes)}; games of two codes are not compared")
     print(f"What a number of seeds can decide:\n\n{power_table(rows)}\n\n{power_note()}")
 
 

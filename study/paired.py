@@ -46,10 +46,13 @@ def apo_minus_base(games: Games, measure: str, round: str = "r1") -> Paired | No
 def difference(first: Games, of_first: Value, second: Games, of_second: Value) -> Paired | None:
     """A value of some games minus one of others with the same seeds; None if they share fewer than two.
 
-    A game without the value, such as a tau of equal rewards, is left out; `seeds` does not count it.
+    A game without the value, such as a tau of equal rewards, is left out, and so are two games of different
+    code, with which the same seed is another world; `seeds` does not count them.
     """
     pairs = []
     for seed in sorted(set(first) & set(second)):
+        if first[seed].get("code") != second[seed].get("code"):
+            continue
         try:
             pairs.append((of_first(first[seed]), of_second(second[seed])))
         except KeyError:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from study.markdown import table
+from study.markdown import Number, table
 from study.paired import Row, apo_minus_base, games_of
 from study.settings import Settings, alignment_name
 from study.statistics import POWER, Paired, detectable, seeds_for, spread_factors
@@ -67,6 +67,7 @@ class QueryPart(NamedTuple):
         method: The way to align.
         round: The round, such as `r1`.
         queries: The number of test queries.
+        seeds: The number of seeds.
         spread: The standard deviation over seeds, that of the queries in it.
         error: The standard error over queries, the root of the mean square over seeds.
     """
@@ -74,6 +75,7 @@ class QueryPart(NamedTuple):
     method: str
     round: str
     queries: float
+    seeds: int
     spread: float
     error: float
 
@@ -81,6 +83,12 @@ class QueryPart(NamedTuple):
     def share(self) -> float:
         """The part of the variance over seeds that is due to the queries, at most 1."""
         return min(1.0, (self.error / self.spread) ** 2)
+
+    @property
+    def share_text(self) -> str:
+        """The share with the interval that the 95 % interval of the spread gives it, in per cent."""
+        low, high = (min(1.0, self.share / factor**2) for factor in reversed(spread_factors(self.seeds)))
+        return f"{self.share:.0%} ({100 * low:.0f} to {100 * high:.0f})"
 
     def spread_with(self, factor: float) -> float:
         """The spread with `factor` times the queries: the variance over queries is one over their number."""
@@ -98,7 +106,7 @@ def query_parts(rows: Sequence[Row], settings: Settings) -> list[QueryPart]:
             errors = [row["query_error"][round] for row in games.values()]
             error = math.sqrt(fmean(row["true_reward"] ** 2 for row in errors))
             queries = fmean(row["queries"] for row in errors)
-            parts.append(QueryPart(method, round, queries, result.spread, error))
+            parts.append(QueryPart(method, round, queries, result.seeds, result.spread, error))
     return parts
 
 
@@ -111,7 +119,7 @@ def query_table(rows: Sequence[Row], settings: Settings) -> str:
             f"{part.queries:,.0f}",
             f"{part.spread:.3f}",
             f"{part.error:.3f}",
-            f"{part.share:.0%}",
+            part.share_text,
             *(seeds_for(EFFECT, part.spread_with(factor)) or "over 2,000" for factor in QUERY_FACTORS),
         ]
         for part in query_parts(rows, settings)
@@ -122,10 +130,17 @@ def query_table(rows: Sequence[Row], settings: Settings) -> str:
         "test queries",
         "spread over seeds",
         "error over queries",
-        "share of the variance",
+        "share of the variance, 95 % interval",
     ]
     more = [f"with {factor:g} times the queries" for factor in QUERY_FACTORS[1:]]
     return table([*head, f"seeds for a difference of {EFFECT:g}", *more], lines)
+
+
+def query_values(rows: Sequence[Row], settings: Settings) -> dict[str, Number]:
+    """The lowest and the highest share of `query_table` in per cent, for the page."""
+    shares = [100 * part.share for part in query_parts(rows, settings)]
+    low, high = min(shares, default=None), max(shares, default=None)
+    return {"query_share_low": Number(low), "query_share_high": Number(high)}
 
 
 def _text(value: float) -> str:

@@ -64,16 +64,26 @@ def merged(previous: Iterable[Row], new: Iterable[Row], order: Sequence[tuple[st
     return [rows[game] for game in order if game in rows]
 
 
-def mixed_sets(rows: Iterable[Row], new: Iterable[Row]) -> list[str]:
-    """The sets whose new rows stand beside rows of another code, with which the same seed gives other models.
+OLDER = "older"
+"""The code of a row from before rows had one."""
+
+
+def mixed_sets(rows: Iterable[Row], alignments: Iterable[Row]) -> dict[str, list[str]]:
+    """The sets that were played by more than one code, and these codes: a seed is another world with each.
+
+    `method` and `sweep` count as one: the sweep is compared with the baseline that `method` played.
 
     Args:
-        rows: All rows, merged.
-        new: Those that were played by the code of now.
+        rows: Rows of `results.jsonl`.
+        alignments: Rows of `transfer.jsonl`.
     """
-    code_of = {row["kind"]: row["code"] for row in new}
-    others = {row["kind"] for row in rows if row.get("code") != code_of.get(row["kind"])}
-    return [kind for kind in code_of if kind in others]
+    codes: dict[str, set[str]] = {}
+    for row in rows:
+        name = "method and sweep" if row["kind"] in ("method", "sweep") else row["kind"]
+        codes.setdefault(name, set()).add(row.get("code", OLDER))
+    for row in alignments:
+        codes.setdefault("transfer", set()).add(row.get("code", OLDER))
+    return {name: sorted(found) for name, found in codes.items() if len(found) > 1}
 
 
 def _rm_pairs(metrics: Row, round: str) -> dict[str, list[float]]:

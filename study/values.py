@@ -13,7 +13,8 @@ from study.alignment import alignment_values
 from study.claims import FAILS, HOLDS, OPEN, SAME, SMALLER, claims, ece_and_choice
 from study.markdown import Number, Shown, by_name, numbers
 from study.paired import APO, CONTROL, Games, Row, apo_minus_base, difference, gain, games_of, of_arm
-from study.power import query_parts
+from study.power import query_values
+from study.results import mixed_sets
 from study.settings import Axis, AxisSet, Settings, axis_name
 from study.statistics import Paired, holm, spread_factors
 from study.tables import (
@@ -49,11 +50,14 @@ def values(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         "paper_now": f"{0.1 * WEIGHTS['baseline']:.1g}",
         "large_now": f"{2 * WEIGHTS['baseline']:.1g}",
         "ece_limit": ECE_LIMIT,
+        "mixed": "; ".join(
+            f"{name}: {', '.join(codes)}" for name, codes in mixed_sets(rows, transfer).items()
+        ),
         **_question(rows),
         **_sweep(rows, settings),
         **_language_models(rows),
         **alignment_values(rows, settings),
-        **_query_shares(rows, settings),
+        **query_values(rows, settings),
         "few": _axis(rows, settings, "comparisons"),
         "few_accuracy": _axis(rows, settings, "comparisons", "accuracy"),
         "gates": gates(rows, settings),
@@ -62,12 +66,6 @@ def values(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         "transfer": by_name(transfer_results(transfer, settings.transfer.coefficients)),
         "hours": hours_of("1B") | hours_of("7B"),
     }
-
-
-def _query_shares(rows: Sequence[Row], settings: Settings) -> dict[str, Number]:
-    shares = [100 * part.share for part in query_parts(rows, settings)]
-    low, high = min(shares, default=None), max(shares, default=None)
-    return {"query_share_low": Number(low), "query_share_high": Number(high)}
 
 
 def _question(rows: Sequence[Row]) -> dict[str, Any]:

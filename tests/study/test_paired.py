@@ -1,5 +1,7 @@
 """study/paired.py: rows are paired by seed."""
 
+from typing import Any
+
 import pytest
 
 from study.paired import (
@@ -55,3 +57,14 @@ def test_same_samples_compares_with_the_baseline_of_the_seed() -> None:
     assert same_samples(rows[5], rows)
     assert not same_samples(other, rows)
     assert not same_samples({**rows[5], "seed": 99}, rows)
+
+
+def test_difference_leaves_out_games_of_two_codes() -> None:
+    def value(row: dict[str, Any]) -> float:
+        return float(row["x"])
+
+    first = {seed: {"code": "a", "x": 2.0} for seed in (1, 2, 3)}
+    second = {1: {"code": "a", "x": 1.0}, 2: {"code": "a", "x": 1.0}, 3: {"code": "b", "x": 9.0}}
+    result = difference(first, value, second, value)
+    assert result is not None
+    assert (result.seeds, result.difference) == (2, 1.0)

@@ -20,11 +20,12 @@ def test_power_table_is_that_of_the_spread_over_seeds() -> None:
 
 
 def test_more_test_queries_lower_only_their_part_of_the_variance() -> None:
-    part = QueryPart("rjs", "r1", 300, spread=0.5, error=0.3)
+    part = QueryPart("rjs", "r1", 300, 10, spread=0.5, error=0.3)
     assert part.share == pytest.approx(0.36)
+    assert part.share_text == "36% (11 to 76)"  # 0.36 / 1.826^2 and 0.36 / 0.688^2
     assert part.spread_with(1) == pytest.approx(0.5)
     assert part.spread_with(4) == pytest.approx((0.4**2 + 0.15**2) ** 0.5)
-    assert QueryPart("rjs", "r1", 300, spread=0.2, error=0.3).spread_with(1e9) < 1e-5
+    assert QueryPart("rjs", "r1", 300, 10, spread=0.2, error=0.3).spread_with(1e9) < 1e-5
 
 
 def test_query_table_pools_the_errors_of_the_seeds() -> None:
@@ -45,5 +46,5 @@ def test_query_table_pools_the_errors_of_the_seeds() -> None:
     assert (part.queries, part.spread) == (300, pytest.approx(0.1))
     assert part.error == pytest.approx((0.005 / 3) ** 0.5)
     line = query_table(rows, settings).splitlines()[2]
-    assert line.startswith("| rjs | 1 | 300 | 0.100 | 0.041 | 17% |")
+    assert line.startswith("| rjs | 1 | 300 | 0.100 | 0.041 | 17% (0 to 61) |")
     assert query_table([], settings) == "Not played by two seeds yet."

@@ -75,6 +75,13 @@ def test_place_that_names_nothing_is_refused(tmp_path: Path, monkeypatch: pytest
 # What the templates say in words, held against the kept numbers.
 
 
+def test_words_on_the_code_that_played() -> None:
+    """Rewrite the first paragraph of results.md, its copies and `WEIGHTS` when another code has played."""
+    sorted_together = {None, "f4c7011a09c6"}
+    assert {row.get("code") for row in (*ROWS, *ALIGNMENTS)} <= sorted_together
+    assert values(ROWS, ALIGNMENTS, SETTINGS)["mixed"] == "method and sweep: f4c7011a09c6, older"
+
+
 def test_words_on_the_question() -> None:
     numbers = values(ROWS, ALIGNMENTS, SETTINGS)
     assert numbers["holm_low"].value > LEVEL  # "undecided in all seven"

@@ -39,9 +39,8 @@ def test_query_error_is_the_half_width_of_the_bootstrap_interval() -> None:
     assert query_error(metrics, "r2") == {"queries": 300, "true_reward": 0.5, "score": 1.0}
 
 
-def test_mixed_sets_are_those_with_rows_of_this_code_and_of_another() -> None:
-    new = [{"kind": kind, "code": "b"} for kind in ("method", "sweep")]
-    old = [{"kind": "method", "code": "a"}, {"kind": "comparisons", "code": "a"}]
-    assert mixed_sets([*old, *new], new) == ["method"]
-    assert mixed_sets([{"kind": "sweep"}, *new], new) == ["sweep"]  # from before a row had its code
-    assert mixed_sets(old, []) == []
+def test_mixed_sets_are_those_of_more_than_one_code() -> None:
+    rows = [{"kind": "method", "code": "a"}, {"kind": "confirmation", "code": "a"}]
+    assert mixed_sets(rows, []) == {}
+    assert mixed_sets([*rows, {"kind": "sweep"}], []) == {"method and sweep": ["a", "older"]}
+    assert mixed_sets(rows, [{"code": "a"}, {"code": "b"}]) == {"transfer": ["a", "b"]}
