@@ -21,7 +21,7 @@ from study.settings import Changes, Game
 FOLDER = Path("real")
 CODE = hash_of_modules("real/files.py", "real/jobs.py", "real/measures.py", "retrain.py")
 """Part of what a result is kept under."""
-BASE_RM, ACTOR = "base RM", "actor"
+BASE_RM, TESTING_RM, ACTOR = "base RM", "testing RM", "actor"
 RMS = ["evaluate_base_rm", "evaluate_test_rm", "evaluate_apo_rm@round0", *pipeline.FIRST_CHOICE]
 LLMS = ["evaluate@round0"]
 
@@ -70,12 +70,13 @@ class World:
         self.play(workspace, apo_rm(coefficient), {"apo.coeff": coefficient}, RMS)
         scored, metrics = self._scored(workspace), pipeline.read_metrics(copy)
         names = {"base": (BASE_RM, "base_rm"), "apo": (apo_rm(coefficient), "apo_rm_r1")}
+        selected = {arm: list(read_rows(pipeline.selected_file(copy, arm))) for arm in names}
         rms = {
-            name: measures.rm_measures(metrics[key])
-            | measures.choice_measures(list(read_rows(pipeline.selected_file(copy, arm))), scored)
+            name: measures.rm_measures(metrics[key]) | measures.choice_measures(selected[arm], scored)
             for arm, (name, key) in names.items()
         }
-        rms["testing RM"] = measures.rm_measures(metrics["test_rm"])
+        choice = measures.testing_rm_choice(selected["base"], scored)
+        rms[TESTING_RM] = measures.rm_measures(metrics["test_rm"]) | choice
         golden = measures.golden_measures(list(read_rows(pipeline.adversarial_file(copy))))
         return {"rms": rms, "golden": golden}
 

@@ -51,6 +51,15 @@ def choice_measures(selected: Sequence[Row], scored: Mapping[str, Sequence[float
     }
 
 
+def testing_rm_choice(selected: Sequence[Row], scored: Mapping[str, Sequence[float]]) -> Measures:
+    """As `choice_measures`, for the testing RM itself: which lengths the measure of all others prefers."""
+    rows = []
+    for row in selected:
+        rewards = list(scored[row["query_id"]])
+        rows.append({**row, "scores": rewards, "target_index": rewards.index(max(rewards))})
+    return choice_measures(rows, scored)
+
+
 def llm_measures(answers: Metrics) -> Measures:
     """Of the answers of an LLM to the test queries: score by the testing RM with its interval, length, KL."""
     names = ("score_mean", "score_low", "score_high", "words_mean", "kl_per_token", "repetition", "queries")

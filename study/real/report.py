@@ -1,15 +1,17 @@
 """docs/real_model.md: the tables of `results.jsonl` of the game with a real model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from apo.metrics.statistics import wilson_interval
 from study.markdown import table
 from study.paired import Row
-from study.real.jobs import BASE_RM, apo_rm, cut_golden
+from study.real.jobs import BASE_RM, TESTING_RM, apo_rm, cut_golden
 from study.real.settings import RealSettings
 
+COEFF_0 = "coeff 0"
+"""The end of the name of a game that is the control."""
 TEMPLATE = Path(__file__).with_name("real_model.md")
 
 
@@ -26,6 +28,8 @@ def page(rows: Sequence[Row], settings: RealSettings) -> str:
         words=settings.max_words,
         played=f"{len(rows)} of {len(settings.seeds) * jobs_per_seed(settings)}",
         seeds=len({row["seed"] for row in rows}),
+        codes=", ".join(sorted({f"`{row['code']}`" for row in rows})),
+        cut=queries_cut(rms),
         hours=f"{sum(row['seconds'] for row in rows) / 3600:.1f}",
     )
 
@@ -36,32 +40,40 @@ def jobs_per_seed(settings: RealSettings) -> int:
 
 
 def reward_models(rows: Sequence[Row]) -> dict[str, dict[int, Row]]:
-    """The measures of every reward model: by its name and the seed."""
-    rms: dict[str, dict[int, Row]] = {}
+    """The measures of every reward model: by its name, the testing RM last, and the seed."""
+    rms: dict[str, dict[int, Row]] = {BASE_RM: {}}
     for row in rows:
         if row["kind"] == "rm":
             for name, measured in row["rms"].items():
                 rms.setdefault(name, {})[row["seed"]] = measured
-    return rms
-
-
-def _shared(rms: dict[str, dict[int, Row]]) -> dict[str, list[Row]]:
-    """The rows of each reward model at the seeds that all of them have: their means stand side by side."""
-    seeds = sorted(set.intersection(*map(set, rms.values()))) if rms else []
-    return {name: [by_seed[seed] for seed in seeds] for name, by_seed in rms.items() if seeds}
+    testing = rms.pop(TESTING_RM, {})
+    return {name: by_seed for name, by_seed in (*rms.items(), (TESTING_RM, testing)) if by_seed}
 
 
 def rm_table(rms: dict[str, dict[int, Row]]) -> str:
-    """Accuracy by test set with the 95 % interval of all pairs, NLL and ECE; means over the seeds."""
-    shared = _shared(rms)
-    sets = sorted({name for rows in shared.values() for row in rows for name in row["by_set"]})
+    """Accuracy by test set with the 95 % interval of its pairs, NLL, ECE: means over the seeds of an RM."""
+    sets = sorted({name for by_seed in rms.values() for row in by_seed.values() for name in row["by_set"]})
     lines = []
-    for name, rows in shared.items():
+    for name, by_seed in rms.items():
+        rows = list(by_seed.values())
         cells = [_accuracy([row["by_set"][test] for row in rows]) for test in sets]
         overall = _accuracy([(row["accuracy"], row["pairs"]) for row in rows])
         means = [f"{fmean(row[key] for row in rows):.3f}" for key in ("nll", "ece_10")]
-        lines.append([name, len(rows), *cells, overall, *means])
+        lines.append([name, _seeds(by_seed), *cells, overall, *means])
     return _table(["reward model", "seeds", *sets, "all test pairs", "NLL", "ECE, 10 bins"], lines)
+
+
+def queries_cut(rms: dict[str, dict[int, Row]]) -> str:
+    """The largest number of test comparisons whose query was cut, of all, over the reward models."""
+    tested = [row for by_seed in rms.values() for row in by_seed.values() if "queries_cut" in row]
+    if not tested:
+        return "not known"
+    most = max(tested, key=lambda row: row["queries_cut"])
+    return f"{most['queries_cut']} of {most['pairs']}"
+
+
+def _seeds(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))
 
 
 def _accuracy(parts: Sequence[tuple[float, int]]) -> str:
@@ -90,19 +102,21 @@ def difference_table(rms: dict[str, dict[int, Row]], settings: RealSettings) -> 
                     ", ".join(f"{value(rms[name][seed]) - value(rms[other][seed]):+.2f}" for seed in seeds)
                     for value in measures.values()
                 ]
-                lines.append([name, other, ", ".join(map(str, seeds)), *cells])
+                lines.append([name, other, _seeds(seeds), *cells])
     return _table(["", "minus", "seeds", *measures], lines)
 
 
 def choice_table(rms: dict[str, dict[int, Row]]) -> str:
-    """What the reward models choose: agreement with the testing RM and with length; means over seeds."""
+    """What the RMs choose: agreement with the testing RM and with length: means over the seeds of an RM."""
     lines = []
-    choosers = {name: by_seed for name, by_seed in rms.items() if "test_rm" in next(iter(by_seed.values()))}
-    for name, rows in _shared(choosers).items():
-        taus = [_mean_tau(rows, key) for key in ("tau_test_rm", "tau_words")]
-        words = [fmean(row["words"][index] for row in rows) for index in range(2)]
-        share = fmean(_share_of_the_best(*row["test_rm"]) for row in rows)
-        lines.append([name, len(rows), *taus, f"{share:.2f}", f"{words[0]:.1f} ({words[1]:.1f})"])
+    for name, by_seed in rms.items():
+        chosen = {seed: row for seed, row in by_seed.items() if "test_rm" in row}
+        if chosen:
+            rows = list(chosen.values())
+            taus = [_mean_tau(rows, key) for key in ("tau_test_rm", "tau_words")]
+            words = [fmean(row["words"][index] for row in rows) for index in range(2)]
+            share = fmean(_share_of_the_best(*row["test_rm"]) for row in rows)
+            lines.append([name, _seeds(chosen), *taus, f"{share:.2f}", f"{words[0]:.1f} ({words[1]:.1f})"])
     head = ["chosen by", "seeds", "tau with the testing RM", "tau with the number of words"]
     return _table([*head, "share of the best choice", "words (of a random one)"], lines)
 
@@ -131,19 +145,45 @@ def golden_table(rows: Sequence[Row]) -> str:
 
 
 def llm_table(rows: Sequence[Row]) -> str:
-    """The LLMs' scores by the testing RM with the interval over the queries, KL and length, seed by seed."""
-    lines = []
-    for row in (row for row in rows if row["kind"] == "llm"):
-        for name, llm in row["llms"].items():
-            score = f"{llm['score_mean']:.2f} ({llm['score_low']:.2f} to {llm['score_high']:.2f})"
-            kl = f"{llm['kl_per_token']:.3f}" if "kl_per_token" in llm else ""
+    """The LLMs' scores by the testing RM with the interval over the queries, KL and length, seed by seed.
+
+    The actor and the LLM of the base arm are the same at every coefficient, so each stands once for a method
+    and a seed. `minus coeff 0` is the difference of two mean scores, without an interval.
+    """
+    games = {
+        (row["name"].partition(",")[0], row["seed"], row["name"]): row for row in rows if row["kind"] == "llm"
+    }
+    lines, seen = [], set()
+    for (method, seed, name), row in games.items():
+        control = games.get((method, seed, f"{method}, {COEFF_0}"))
+        for llm, measured in row["llms"].items():
+            if (method, seed, llm) in seen:
+                continue
+            is_apo = llm == "apo"
+            if not is_apo:
+                seen.add((method, seed, llm))
             gap = row["apo_vs_base"]
-            versus = (
-                f"{gap['difference']:+.2f} ({gap['low']:+.2f} to {gap['high']:+.2f})" if name == "apo" else ""
+            score, low, high = (measured[f"score_{key}"] for key in ("mean", "low", "high"))
+            lines.append(
+                [
+                    method,
+                    seed,
+                    f"{llm}, {name.partition(', ')[2]}" if is_apo else llm,
+                    f"{score:.2f} ({low:.2f} to {high:.2f})",
+                    f"{gap['difference']:+.2f} ({gap['low']:+.2f} to {gap['high']:+.2f})" if is_apo else "",
+                    _over_control(measured, control) if is_apo and row is not control else "",
+                    f"{measured['kl_per_token']:.3f}" if "kl_per_token" in measured else "",
+                    f"{measured['words_mean']:.0f}",
+                ]
             )
-            lines.append([row["name"], row["seed"], name, score, versus, kl, f"{llm['words_mean']:.0f}"])
-    head = ["alignment", "seed", "LLM", "score", "APO minus base", "KL per token", "words"]
+    head = ["method", "seed", "LLM", "score", "APO minus base", "minus coeff 0", "KL per token", "words"]
     return _table(head, lines)
+
+
+def _over_control(measured: Row, control: Row | None) -> str:
+    return (
+        f"{measured['score_mean'] - control['llms']['apo']['score_mean']:+.2f}" if control else "not played"
+    )
 
 
 def transcripts(rows: Sequence[Row], settings: RealSettings) -> str:

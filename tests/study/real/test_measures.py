@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from study.real.measures import choice_measures, golden_measures, rm_measures, with_cut_golden
+from study.real.measures import (
+    choice_measures,
+    golden_measures,
+    rm_measures,
+    testing_rm_choice,
+    with_cut_golden,
+)
 
 
 def selected(query_id: str, scores: list[float], target: int) -> dict[str, Any]:
@@ -20,6 +26,14 @@ def test_choice_measures_are_means_over_queries() -> None:
     assert measured["tau_words"] == pytest.approx(0.0)
     assert measured["test_rm"] == pytest.approx([3.5, 2.5, 4.5])
     assert measured["words"] == pytest.approx([2.0, 2.0, 3.0])
+
+
+def test_testing_rm_choice_is_that_of_its_own_rewards() -> None:
+    rows = [selected("a", [0.1, 0.2, 0.3], 2), selected("b", [0.3, 0.2, 0.1], 0)]
+    measured = testing_rm_choice(rows, {"a": [6.0, 2.0, 1.0], "b": [9.0, 2.0, 1.0]})
+    assert (measured["tau_test_rm"], measured["tau_words"]) == (pytest.approx(1.0), pytest.approx(-1.0))
+    assert measured["test_rm"] == pytest.approx([7.5, 3.5, 7.5])
+    assert measured["words"][0] == 1.0
 
 
 def test_choice_measures_leave_out_a_tau_of_equal_rewards() -> None:
