@@ -75,7 +75,7 @@ class World:
             name: measures.rm_measures(metrics[key]) | measures.choice_measures(selected[arm], scored)
             for arm, (name, key) in names.items()
         }
-        choice = measures.testing_rm_choice(selected["base"], scored)
+        choice = measures.choice_of_testing_rm(selected["base"], scored)
         rms[TESTING_RM] = measures.rm_measures(metrics["test_rm"]) | choice
         golden = measures.golden_measures(list(read_rows(pipeline.adversarial_file(copy))))
         return {"rms": rms, "golden": golden}

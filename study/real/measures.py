@@ -51,7 +51,7 @@ def choice_measures(selected: Sequence[Row], scored: Mapping[str, Sequence[float
     }
 
 
-def testing_rm_choice(selected: Sequence[Row], scored: Mapping[str, Sequence[float]]) -> Measures:
+def choice_of_testing_rm(selected: Sequence[Row], scored: Mapping[str, Sequence[float]]) -> Measures:
     """As `choice_measures`, for the testing RM itself: which lengths the measure of all others prefers."""
     rows = []
     for row in selected:

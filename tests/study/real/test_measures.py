@@ -8,7 +8,7 @@ from study.real.measures import (
     choice_measures,
     golden_measures,
     rm_measures,
-    testing_rm_choice,
+    choice_of_testing_rm,
     with_cut_golden,
 )
 
@@ -28,9 +28,9 @@ def test_choice_measures_are_means_over_queries() -> None:
     assert measured["words"] == pytest.approx([2.0, 2.0, 3.0])
 
 
-def test_testing_rm_choice_is_that_of_its_own_rewards() -> None:
+def test_choice_of_the_testing_rm_is_that_of_its_own_rewards() -> None:
     rows = [selected("a", [0.1, 0.2, 0.3], 2), selected("b", [0.3, 0.2, 0.1], 0)]
-    measured = testing_rm_choice(rows, {"a": [6.0, 2.0, 1.0], "b": [9.0, 2.0, 1.0]})
+    measured = choice_of_testing_rm(rows, {"a": [6.0, 2.0, 1.0], "b": [9.0, 2.0, 1.0]})
     assert (measured["tau_test_rm"], measured["tau_words"]) == (pytest.approx(1.0), pytest.approx(-1.0))
     assert measured["test_rm"] == pytest.approx([7.5, 3.5, 7.5])
     assert measured["words"][0] == 1.0
