@@ -6,9 +6,9 @@ import pytest
 
 from study.real.measures import (
     choice_measures,
+    choice_of_testing_rm,
     golden_measures,
     rm_measures,
-    choice_of_testing_rm,
     with_cut_golden,
 )
 
