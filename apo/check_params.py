@@ -2,7 +2,8 @@
 
 python -m apo.check_params
 
-Every section is read as its stage reads it. Lengths are compared with the positions of existing checkpoints.
+Every section is read as its stage reads it, and sections that contradict each other are an error. Lengths are
+compared with the positions of existing checkpoints.
 """
 
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from apo.alignment.settings import Alignment
+from apo.alignment.settings import Alignment, read_align
 from apo.conversion import Convert
 from apo.core.config import Section, check_rounds, read_section, read_seed
 from apo.core.errors import UserError
@@ -59,17 +60,20 @@ DEFAULTS |= dict.fromkeys(("sample.rm", "sample.llm", "sample.test"), "sample.co
 
 
 def check_params(params: Path) -> None:
-    """Reads every section and compares lengths with checkpoints.
+    """Reads every section, compares them, and compares lengths with checkpoints.
 
     Raises:
         UserError: The first error.
     """
-    check_rounds(params)
+    rounds = check_rounds(params)
     read_seed(params)
     sections: dict[str, Any] = {
         name: read_section(params, name, kind, defaults=DEFAULTS.get(name, ""))
         for name, kind in SECTIONS.items()
     }
+    for round in rounds:
+        read_align(params, round)
+    _compare(params, sections)
     for section in TEXTS:
         is_checkpoint(Path(sections[section].start), section=section)
     rm_lengths = {"model.max_length": sections["model"].max_length}
@@ -89,6 +93,31 @@ def check_params(params: Path) -> None:
     if backbone.start == TEXTS["backbone"]:
         check_lengths(rm_lengths | llm_lengths, backbone.max_length, model="backbone.max_length")
     _check(backbone.start, rm_lengths | llm_lengths)
+
+
+def _compare(params: Path, sections: Mapping[str, Any]) -> None:
+    """What one stage would refuse, hours later, because of what another one was told to do."""
+    drawn, compared = sections["sample.rm"].num_samples, sections["apo"].num_samples
+    are_too_few = drawn < compared and sections["convert"].short_samples == "error"
+    bins, gate = sections["evaluate_rm"].calibration_bins, sections["gate"].bins
+    needs_extra = sections["rjs"].candidates == "samples_and_extra" and not sections["score"].extra_answers
+    for is_wrong, key, found, expected in (
+        (
+            sections["sample.rm"].origin == "actor" and (drawn > compared or are_too_few),
+            "sample.rm.num_samples",
+            str(drawn),
+            f"{compared}, as in apo.num_samples",
+        ),
+        (gate not in bins, "gate.bins", str(gate), f"one of evaluate_rm.calibration_bins, {bins}"),
+        (
+            needs_extra,
+            "rjs.candidates",
+            "samples_and_extra",
+            "samples, or score.extra_answers: true, which gives the extra answers their rewards",
+        ),
+    ):
+        if is_wrong:
+            raise UserError(f"{params}: {key}", found=found, expected=expected, do="change one of the two")
 
 
 def _check(start: str, lengths: Mapping[str, int]) -> None:

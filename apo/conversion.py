@@ -166,7 +166,8 @@ def _checked_samples(row: Row, num_samples: int, short_samples: str, *, location
             location,
             found=f"{len(samples)} samples",
             expected=f"{num_samples} (apo.num_samples)",
-            do="draw as many samples as the parameter says, or set short_samples: keep if some are missing",
+            do="set sample.rm.num_samples and apo.num_samples to the same number"
+            + ("" if len(samples) > num_samples else ", or convert.short_samples to keep"),
         )
     return samples
 

@@ -238,7 +238,7 @@ def _candidates(
             reward_location,
             found=f"{_describe_size(reward_row, 'scores')} of query {query_id!r}",
             expected=f"{_describe_size(row, 'samples')}, as in {location}",
-            do="score these samples again, for rjs.candidates: samples_and_extra with extra answers",
+            do="score these samples again; rjs.candidates: samples_and_extra needs score.extra_answers: true",
         )
     return samples, rewards
 

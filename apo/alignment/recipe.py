@@ -72,6 +72,7 @@ def align_model(
             card=card,
             dtype=settings.dtype,
             outputs=outputs,
+            trained_from=start,
             save_extra=adapter.save if adapter else None,
         )
 

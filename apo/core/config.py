@@ -192,5 +192,5 @@ def _explain(
         do = "write small numbers with a point, 1.0e-6 and not 1e-6"
     if value == "keep" and kind == "literal_error":
         do = "choose one of them: such a row holds nothing that could be kept"
-    message = first["msg"].removeprefix("Input should be ")
+    message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return UserError(f"{params}: {key}", found=repr(value)[:60], expected=message, do=do)

@@ -120,8 +120,10 @@ def _by_type(rows: list[Row], rewards: list[list[float]]) -> dict[str, dict[str,
 def _truth(
     rows: list[Row], rewards: list[list[float]], *, temperature: float, bins: Sequence[int]
 ) -> dict[str, float]:
-    """Metrics of the true reward on the same comparisons, which no model can surpass on average.
+    """Metrics of the true reward on the same comparisons.
 
+    No model can surpass its accuracy, NLL and Brier score on average. Its calibration errors are no bound:
+    equal rewards have none.
     `best_accuracy` is its expected accuracy; `accuracy`, `nll` and the calibration are measured on these
     labels; `agreement` is the fraction of pairs that the model orders like the true reward, without label
     noise; `correlation` is Pearson's r between the rewards of the model and the true rewards.

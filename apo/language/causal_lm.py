@@ -143,4 +143,5 @@ def train_and_save(
             card={"start": start, "trained_on": {source: len(items)}, "settings": training},
             dtype=settings.dtype,
             outputs=outputs,
+            trained_from=start,
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from apo.core.errors import UserError
@@ -114,6 +114,32 @@ def _cast(tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     }
 
 
+def unchanged_fraction(first: Path, second: Path) -> float | None:
+    """The fraction of the weights of the second checkpoint that are those of the first in its dtype.
+
+    Weights that one of them lacks, or has in another shape, are left out; None if none is left.
+    """
+    places = [
+        {name: path for path in folder.glob("*.safetensors") for name in _names(path)}
+        for folder in (first, second)
+    ]
+    equal = total = 0
+    for name in places[0].keys() & places[1].keys():
+        tensors = []
+        for place in places:
+            with safe_open(place[name], framework="pt") as file:
+                tensors.append(file.get_tensor(name))
+        if tensors[0].shape == tensors[1].shape:
+            equal += int((tensors[0].to(tensors[1].dtype) == tensors[1]).sum())
+            total += tensors[0].numel()
+    return equal / total if total else None
+
+
+def _names(path: Path) -> list[str]:
+    with safe_open(path, framework="pt") as file:
+        return list(file.keys())
+
+
 @contextlib.contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """A folder under a temporary name, renamed to its final name when it is complete.
@@ -149,7 +175,7 @@ def save_checkpoint(
     dtype: str,
     **config: Any,
 ) -> None:
-    """Saves a model in float32 with its tokenizer and model card, atomically.
+    """Saves a model, which computes in float32, with its tokenizer and model card, atomically.
 
     Args:
         folder: The folder to create or replace.

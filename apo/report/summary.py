@@ -61,8 +61,10 @@ def verdict(evaluation: Mapping[str, Any], round: str) -> str:
             )
     if "chosen" in evaluation:
         apo, base, gap = (evaluation["chosen"][key] for key in ("apo", "base", "apo_vs_base"))
+        same = all(apo[key] == base[key] for key in ("random", "best"))
+        sides = "APO RM minus base RM" if same else "APO arm minus base arm, each of its own LLM's samples"
         text += (
-            f"\n  true reward of the chosen samples, APO RM minus base RM: {gap['difference']:+.3f} "
+            f"\n  true reward of the chosen samples, {sides}: {gap['difference']:+.3f} "
             f"({gap['low']:+.3f} to {gap['high']:+.3f})\n"
             f"    APO RM {apo['chosen']:.3f} (at random {apo['random']:.3f}, at best {apo['best']:.3f}), "
             f"base RM {base['chosen']:.3f} (at random {base['random']:.3f}, at best {base['best']:.3f})"

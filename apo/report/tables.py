@@ -88,8 +88,8 @@ def reward_models(metrics: Metrics, rounds: Sequence[str]) -> Table:
             ]
         )
         if truth and part == "test":
-            values = [truth.get(key) for key in ("best_accuracy", "nll", "brier", "ece_10")]
-            best = ["best possible, test", *map(number, values), "", "", number(1.0), ""]
+            values = [truth.get(key) for key in ("best_accuracy", "nll", "brier")]
+            best = ["best possible, test", *map(number, values), "", "", "", number(1.0), ""]
     return Table(
         "Reward models",
         "Accuracy with its Wilson interval; NLL and Brier score of the Bradley-Terry probability; ECE with "
@@ -191,7 +191,10 @@ def selection_table(metrics: Metrics, rounds: Sequence[str]) -> Table:
         if "apo_vs_base" in chosen:
             difference = interval(chosen["apo_vs_base"], "difference")
             rows.append([f"{round}, APO minus base", "", "", "", "", "", difference])
-    note = "True reward of the chosen samples, of a random one and of the best; tau-b of rewards and truth."
+    note = (
+        "True reward of the chosen samples, of a random one and of the best; tau-b of rewards and truth. "
+        "From round two on each RM chooses among the samples of its own LLM: the difference is one of both."
+    )
     head = ["", "chosen", "at random", "at best", "share of best", "tau", "difference"]
     return Table("What the reward models chose", note, head, rows)
 

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from apo.core.config import Count, Section
+from apo.core.config import Section
 
 
 class Gate(Section):
     max_ece: Annotated[float, Field(ge=0.0, le=1.0)]
-    bins: Count
+    bins: Annotated[int, Field(ge=2, multiple_of=2)]  # with an odd number both orders cancel in the middle
 
 
 class Score(Section):

@@ -79,3 +79,31 @@ def test_check_params_compares_with_the_positions_of_a_model_that_is_made_here(
 ) -> None:
     with pytest.raises(UserError, match=parameter + ".*backbone.max_length, a model of 256 positions"):
         check_params(written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"sample__rm__num_samples": 2},
+            r"sample\.rm\.num_samples: found 2; expected 4, as in apo\.num_samples",
+        ),
+        ({"apo__num_samples": 2}, r"sample\.rm\.num_samples: found 4; expected 2"),
+        (
+            {"gate__bins": 12},
+            r"gate\.bins: found 12; expected one of evaluate_rm\.calibration_bins, \[5, 10, 20\]",
+        ),
+        ({"rjs__candidates": "samples_and_extra", "score__extra_answers": False}, r"rjs\.candidates: found"),
+        ({"align__lr": {"r2": 0.1}}, r"align\.lr\.r1: found no such key"),
+    ],
+)
+def test_check_params_refuses_sections_that_contradict_each_other(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        check_params(written(tmp_path, **changes))
+
+
+def test_check_params_takes_fewer_samples_where_they_are_kept_or_brought(tmp_path: Path) -> None:
+    check_params(written(tmp_path, sample__rm__num_samples=2, convert__short_samples="keep"))
+    check_params(written(tmp_path, sample__rm__num_samples=2, sample__rm__origin="source"))

@@ -48,7 +48,9 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     tiny.backbone(tmp_path / "actor")
 
-    def run(rows: list[dict[str, Any]], out: str = "llm", **changes: Any) -> dict[str, Any]:
+    def run(
+        rows: list[dict[str, Any]], out: str = "llm", *, dtype: str = "float32", **changes: Any
+    ) -> dict[str, Any]:
         defaults = {
             "method": "rjs",
             "beta": 0.1,
@@ -58,7 +60,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
             "lora": tiny.NO_LORA,
         }
         settings: Align = tiny.optimizer(Align, **(defaults | {"epochs": 12, "lr": 3e-3, "batch_size": 3}))
-        common = settings.model_dump(include=set(Common.model_fields))
+        common = settings.model_dump(include=set(Common.model_fields)) | {"dtype": dtype}
         section = (
             settings.model_dump(exclude=set(Common.model_fields)) | {"lr": {"r1": settings.lr}} | changes
         )
@@ -100,6 +102,11 @@ def test_align_by_each_method_makes_the_good_answer_likelier(play: Play, method:
         assert metrics["final_reward_margin"] > 0 and metrics["final_reward_accuracy"] > 0.9
     card = Path("llm/README.md").read_text(encoding="utf-8")
     assert f'- `method`: "{method}"' in card and "`rjs.jsonl`, 6 rows" in card
+
+
+def test_align_says_how_many_weights_the_storage_leaves_as_they_were(play: Play) -> None:
+    small, large = (play(ROWS, dtype="bfloat16", lr={"r1": lr}) for lr in (1e-6, 1e-2))
+    assert small["saved"]["unchanged_weights"] > 0.5 > large["saved"]["unchanged_weights"]
 
 
 def test_align_drops_and_counts_what_teaches_nothing(play: Play) -> None:

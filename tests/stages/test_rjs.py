@@ -96,7 +96,10 @@ def test_rjs_needs_rewards_of_extra_answers_only_if_they_are_candidates(tmp_path
     sampled, rated = [samples("a", "x", "y", hh_best="h")], [rewards("a", 1.0, 3.0)]
     rows, counts = play(tmp_path, sampled, rated)
     assert (rows[0]["target"], counts["extra_ignored"]) == ("y", 1)
-    with pytest.raises(UserError, match=r"scores\.jsonl:1: found 2 scores and extra answers \[\]"):
+    with pytest.raises(
+        UserError,
+        match=r"scores\.jsonl:1: found 2 scores and extra answers \[\].* score\.extra_answers: true",
+    ):
         play(tmp_path, sampled, rated, "samples_and_extra")
 
 

@@ -17,6 +17,7 @@ from apo.model.checkpoint import (
     save_reward_model,
     start_reward_model,
 )
+from apo.model.checkpoint_files import unchanged_fraction
 from apo.model.settings import Model
 from tests.helpers import tiny_models as tiny
 from tests.helpers.checkpoints import (
@@ -25,6 +26,25 @@ from tests.helpers.checkpoints import (
     rewards,
     write_text,
 )
+
+
+def test_unchanged_fraction_is_that_of_the_weights_both_have(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    save_file({"a": torch.tensor([1.0, 2.0, 3.0]), "only": torch.ones(9)}, first / "model-1.safetensors")
+    save_file({"b": torch.tensor([4.0]), "other": torch.ones(2)}, first / "model-2.safetensors")
+    save_file(
+        {"a": torch.tensor([1.0, 2.5, 3.0]), "b": torch.tensor([4.0]), "other": torch.ones(3)},
+        second / "model.safetensors",
+    )
+    assert unchanged_fraction(first, second) == 3 / 4
+    save_file({"a": torch.tensor([1.0, 2.001, 3.0], dtype=torch.bfloat16)}, second / "model.safetensors")
+    save_file({"a": torch.tensor([1.0, 2.001, 3.001])}, first / "model-1.safetensors")
+    assert unchanged_fraction(first, second) == 1.0
+    (first / "model-1.safetensors").unlink()
+    (first / "model-2.safetensors").unlink()
+    assert unchanged_fraction(first, second) is None
 
 
 def test_write_model_writes_safetensors_and_text_alone(start: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from apo.report.summary import summary
+from apo.report.summary import summary, verdict
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +56,7 @@ def _metrics(*, low: float = 0.1, high: float = 0.3, known: bool = True, rounds:
         if known:
             evaluate["chosen"] = {
                 "apo": {"chosen": 0.871, "random": 0.303, "best": 0.954},
-                "base": {"chosen": 0.862, "random": 0.304, "best": 0.955},
+                "base": {"chosen": 0.862, "random": 0.303 + 0.1 * (number - 1), "best": 0.954},
                 "apo_vs_base": {"difference": 0.009, "low": -0.011, "high": 0.029},
             }
         metrics |= {f"apo_rm_r{number}": _rm(0.722, known=known), f"evaluate_r{number}": evaluate}
@@ -94,7 +94,6 @@ def test_summary_tables_hold_the_metrics() -> None:
     assert _shown(rms, "best possible, test" if "best possible, test" in rms else "best possible") == [
         "0.801",
         "0.444",
-        "0.004",
         "1.000",
     ]
     assert [line.split()[0] for line in rms.splitlines()[1:]] == ["base_rm", "apo_rm_r1", "test_rm", "best"]
@@ -106,10 +105,16 @@ def test_summary_tables_hold_the_metrics() -> None:
     assert _shown(gains, "apo_rm_r1") == ["+7.500", "+12.500", "+30.000"]
     assert "APO RM minus base RM: +0.009 (-0.011 to +0.029)" in rest
     assert (
-        "APO RM 0.871 (at random 0.303, at best 0.954), base RM 0.862 (at random 0.304, at best 0.955)"
+        "APO RM 0.871 (at random 0.303, at best 0.954), base RM 0.862 (at random 0.303, at best 0.954)"
         in rest
     )
     assert "0.111" not in rms  # of valid
+
+
+def test_verdict_does_not_compare_rms_on_the_samples_of_two_llms() -> None:
+    first, second = (verdict(_metrics(rounds=2)[f"evaluate_r{number}"], f"r{number}") for number in (1, 2))
+    assert "APO RM minus base RM: +0.009" in first
+    assert "APO arm minus base arm, each of its own LLM's samples: +0.009" in second
 
 
 def test_summary_without_a_truth_does_not_mention_it() -> None:
