@@ -72,7 +72,7 @@ def select(
     is the query and `completion` is a space and the target: a prompt-completion data set for supervised
     fine-tuning. `scores` are the rewards. `margin` is the difference to the second highest reward, null if
     there is none. A tie goes to the lowest index. Samples, but no extra answers, are first cut at a runaway
-    `Human:` turn, unless the row has `uncut`. `sample_ids` are kept.
+    `Human:` turn, unless the row has `uncut`. `sample_ids` and `prompt_tokens` are kept.
 
     Args:
         sample_rows: `{query_id, query, samples: [..]}`, and `extra: {name: text}` for other answers.
@@ -159,6 +159,7 @@ def _select_best(row: Row, samples: list[str], rewards: list[float], counts: Cou
         "target_index": best,
         "samples": samples,
         **({"sample_ids": ids + [None] * (len(samples) - len(ids))} if ids else {}),
+        **({"prompt_tokens": row["prompt_tokens"]} if "prompt_tokens" in row else {}),
         "scores": rewards,
         "margin": margin,
     }

@@ -67,9 +67,11 @@ def main(
         check_same_tokens(encoder.tokenizer, load_tokenizer(actor), where=str(llm), other=str(actor))
         model, first = (load_language_model(one).to(device).eval() for one in (llm, actor))
         arms[name] = with_kl(model, first, encoder, arms[name], desc=f"KL of {name}")
+        del model, first  # before the testing RM is loaded beside them
     for row in arms[name]:
         row.pop("sample_ids", None)
         row.pop("uncut", None)
+        row.pop("prompt_tokens", None)
     reward_model = load_reward_model(test_rm).to(device).eval()
     scoring: dict[str, Counter[str]] = {arm: Counter() for arm in arms}
     for arm, rows in arms.items():

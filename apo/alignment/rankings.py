@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from apo.core.records import Row
+from apo.model.chat_template import Rendered
 from apo.model.encoding import Encoder, ResponseSet
 from apo.selection import rank_by_reward
 from apo.training.ranked_responses import RankedResponses
@@ -19,6 +20,7 @@ COUNTS = (
     "queries_dropped_tied",  # different samples with equal scores: none is the best
     "queries_dropped_cut_away",  # the longest sample that is trained on leaves no token of the query
     "samples_as_drawn",  # ranked by the ids that were drawn, which differ from the ids of the text
+    "prompts_cut",  # truncated as the prompt that their samples were drawn from
     "queries_used",
 )
 
@@ -35,11 +37,12 @@ def ranked_queries(
 
     A query has at least two distinct responses with different scores. A response that was sampled twice
     counts once, with its highest score. Ties are broken as in the selection: the first sample comes first.
-    The query is truncated by the longest response that is trained on.
+    The query is truncated as the prompt was that the samples were drawn from, and further where the longest
+    response that is trained on leaves less room (`queries_cut`).
 
     Args:
         rows: `{query, samples, scores}`, as stage rjs writes them, with `sample_ids` if drawn ids differ from
-            those of the text.
+            those of the text, and `prompt_tokens` if the prompt was truncated.
         method: See `select_responses`.
         counts: Updated in place: `COUNTS`, and the counts of the encoder.
     """
@@ -47,6 +50,7 @@ def ranked_queries(
     texts: list[tuple[str, list[str]]] = []
     all_sample_ids: list[list[list[int] | None]] = []
     all_scores: list[list[float]] = []
+    all_prompt_tokens: list[int | None] = []
     for row in rows:
         samples, scores = row["samples"], row["scores"]
         order = rank_by_reward(samples, scores)
@@ -58,12 +62,17 @@ def ranked_queries(
             ids = row.get("sample_ids") or [None] * len(samples)
             all_sample_ids.append([ids[i] for i in order])
             all_scores.append([float(scores[i]) for i in order])
+            all_prompt_tokens.append(row.get("prompt_tokens"))
         else:
             counts["queries_dropped_blank"] += 1
     tokenized = encoder.tokenize(texts, counts, where=where)
-    for rendered, sample_ids, scores in zip(tokenized, all_sample_ids, all_scores, strict=True):
+    columns = zip(tokenized, all_sample_ids, all_scores, all_prompt_tokens, strict=True)
+    for rendered, sample_ids, scores, prompt_tokens in columns:
         if rendered is None:
             continue
+        if prompt_tokens:
+            rendered = _as_drawn(encoder, rendered, prompt_tokens)
+            counts["prompts_cut"] += 1
         responses = encoder.response_ids(rendered, sample_ids)
         counts["samples_as_drawn"] += sum(ids is not None for ids in sample_ids)
         distinct = [i for i, ids in enumerate(responses) if responses.index(ids) == i]
@@ -78,3 +87,9 @@ def ranked_queries(
             if item := encoder.truncate_query(rendered, counts, chosen.item.responses):
                 counts["queries_used"] += 1
                 yield replace(chosen, item=item)
+
+
+def _as_drawn(encoder: Encoder, rendered: Rendered, prompt_tokens: int) -> Rendered:
+    """The ids with the query of a prompt that was truncated to `prompt_tokens` ids."""
+    around = len(encoder.template.head) + len(rendered.generation_prompt)
+    return replace(rendered, query=encoder.truncate_ids(rendered.query, prompt_tokens - around))

@@ -62,7 +62,19 @@ def ask(settings: Golden, queries: Iterable[Row], *, source: str) -> Answers:
     return _answers(requests, replies)
 
 
+WHOLE = ("stop", "length", None)
+"""Finish reasons of an answer that can be used; `length` is counted. Some servers give none."""
+
+
 def _check(reply: Reply, query_id: str) -> None:
+    if reply.finish_reason not in WHOLE:
+        raise UserError(
+            f"golden answer to query {query_id!r}",
+            found=f"a reply that ended by {reply.finish_reason!r} after {len(reply.text):,} characters",
+            expected="a whole answer (stop), or one that reached golden.max_tokens (length)",
+            do="choose another golden.model, or bring an answer under data.files.golden; finished replies are "
+            "cached, and `dvc repro` sends the missing requests only",
+        )
     if reply.text.strip():
         return
     do = "choose another golden.model or golden.temperature"
@@ -78,5 +90,7 @@ def _check(reply: Reply, query_id: str) -> None:
 
 def _answers(requests: Mapping[str, Request], replies: Mapping[str, Reply]) -> Answers:
     reply_by_id = {query_id: replies[request_key(request)] for query_id, request in requests.items()}
+    for query_id, reply in reply_by_id.items():
+        _check(reply, query_id)  # those of the cache too
     texts = {query_id: reply.text.strip() for query_id, reply in reply_by_id.items()}
     return Answers(texts, sum(reply.is_truncated for reply in reply_by_id.values()))

@@ -169,6 +169,10 @@ def _load(auto_class: Any, folder: Path, new_weights: str = "", **options: Any) 
             output_loading_info=True,
             **options,
         )
+    if model.config.get_text_config() is not model.config:
+        found = f"{type(model).__name__}, which holds a language model beside other parts"
+        do = "take a text-only checkpoint of its family"
+        raise UserError(str(folder), found=found, expected="a language model alone", do=do)
     missing = sorted(name for name in info["missing_keys"] if name != new_weights)
     if missing:  # transformers initializes them randomly
         raise UserError(

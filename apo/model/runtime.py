@@ -95,6 +95,8 @@ def set_up() -> torch.device:
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # one GPU per process
     try:
         device = torch.device(name)
+        if device.type == "mps":
+            raise RuntimeError("it has no float64")
         if device.index is not None:
             torch.cuda.set_device(device)
         torch.zeros(1, device=device)
@@ -102,7 +104,7 @@ def set_up() -> torch.device:
         raise UserError(
             "APO_DEVICE",
             found=f"{name!r} ({str(error).splitlines()[0][:80]})",
-            expected="a device of this machine",
+            expected="cpu, or cuda on a machine that has it",
             do="unset it, or write APO_DEVICE=cpu; APO_LAUNCH starts at most one process per GPU",
         ) from None
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", collective_timeout())

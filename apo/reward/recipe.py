@@ -207,6 +207,13 @@ def _tokenized(
 def _evaluation(model: RewardModel, valid: Path) -> Callable[[int], dict[str, float]]:
     """A function that measures accuracy (a tie counts half) and mean loss in nats on the pairs of `valid`."""
     rows, items = model.encoder.read_comparisons(valid, Counter())
+    if not rows:
+        raise UserError(
+            str(valid),
+            found="no comparison to measure rm.eval_steps on",
+            expected="at least one",
+            do="set rm.eval_steps to 0, or split.valid_fraction above 0",
+        )
     labels = pad_responses([row["scores"] for row in rows], math.nan, torch.float64)
     pairs = sum(RankedResponses(item, row["scores"]).pairs for item, row in zip(items, rows, strict=True))
 

@@ -39,7 +39,8 @@ def encode_prompts(
 ) -> list[Prompt]:
     """The prompts of rows `{query_id, query}`, in their order.
 
-    Prompts longer than `max_prompt_tokens` are truncated and counted in `prompts_cut`. Prompts that the chat
+    Prompts longer than `max_prompt_tokens` are truncated and counted in `prompts_cut`. Their row gets the
+    number of ids that are left, `prompt_tokens`: an alignment truncates to as many. Prompts that the chat
     template refuses are dropped and counted in `dialogues_dropped`, if the action of the model is `drop`.
 
     Raises:
@@ -48,8 +49,13 @@ def encode_prompts(
     counts["prompts_cut"] += 0
     no_responses: list[str] = []
     tokenized = encoder.tokenize(((row["query"], no_responses) for row in rows), counts, where=where)
-    return [
-        Prompt(row["query_id"], encoder.prompt(rendered, counts), row)
-        for row, rendered in zip(rows, tokenized, strict=True)
-        if rendered
-    ]
+    prompts = []
+    for row, rendered in zip(rows, tokenized, strict=True):
+        if rendered:
+            cut_before = counts["prompts_cut"]
+            ids = encoder.prompt(rendered, counts)
+            is_cut = counts["prompts_cut"] > cut_before
+            prompts.append(
+                Prompt(row["query_id"], ids, row | ({"prompt_tokens": len(ids)} if is_cut else {}))
+            )
+    return prompts

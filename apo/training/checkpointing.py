@@ -163,16 +163,25 @@ def clone_tied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def tensors_of(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """The trained weights and their optimizer states, for saving."""
+    """The trained weights and their optimizer states, for saving.
+
+    All processes gather what is sharded, one tensor at a time. Rank 0 keeps it; that of others is empty.
+    """
+    keep = distributed.is_main_process()
     whole: dict[int, Tensor] = {}  # tied weights once
-    for value in trained_state(model).values():
-        if id(value) not in whole:
-            whole[id(value)] = unsharded(value.detach())
-    tensors = clone_tied({f"model/{n}": whole[id(value)] for n, value in trained_state(model).items()})
+    tensors: dict[str, Tensor] = {}
+    for value in {id(value): value for value in trained_state(model).values()}.values():
+        gathered = unsharded(value.detach())
+        if keep:
+            whole[id(value)] = gathered
+    if keep:
+        tensors = clone_tied({f"model/{n}": whole[id(value)] for n, value in trained_state(model).items()})
     for optimizer in optimizers:
         for name, parameter in model.named_parameters():
             for field, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer/{name}/{field}"] = unsharded(torch.as_tensor(value))
+                gathered = unsharded(torch.as_tensor(value))
+                if keep:
+                    tensors[f"optimizer/{name}/{field}"] = gathered
     return tensors
 
 

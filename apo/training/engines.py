@@ -99,7 +99,7 @@ class Engine(ABC):
         return norm
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The unsharded state to save; every process calls it, and only rank 0 needs the result."""
+        """The unsharded state to save; every process calls it, and only rank 0 has a result."""
         return tensors_of(self._model, self._optimizers)
 
     def _communication(self, *, is_last: bool) -> contextlib.AbstractContextManager[Any]:

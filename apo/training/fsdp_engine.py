@@ -70,6 +70,7 @@ class FSDPEngine(ShardedEngine):
 
     def _shard(self) -> None:
         _shard_modules(self._module, self._device)
+        self._plain.free_weights()
         self._optimizers = self._build_optimizers(self._model)
 
     def update(self, rate: float) -> Tensor | float:

@@ -47,6 +47,11 @@ class PlainModel:
         empty = torch.empty(0)
         self._weights = {p: empty if p.requires_grad else p.detach().cpu() for p in model.parameters()}
 
+    def free_weights(self) -> None:
+        """Frees the whole weights where an engine has put its own parameters in their place, as FSDP does."""
+        for parameter in self._weights:
+            parameter.data = torch.empty(0)
+
     def restore(self) -> None:
         """Restores the modules in place, with new parameters on the CPU; trained ones are empty."""
         new = {old: nn.Parameter(weight, old.requires_grad) for old, weight in self._weights.items()}

@@ -5,6 +5,7 @@ from typing import Any
 
 from apo.alignment.rankings import COUNTS, ranked_queries, select_responses
 from apo.model.encoding import Encoder
+from apo.sampling.prompts import encode_prompts
 from apo.training.ranked_responses import RankedResponses
 from tests.helpers import tiny_models as tiny
 
@@ -65,6 +66,7 @@ def test_ranked_queries_drops_and_counts_queries_without_an_order() -> None:
         "queries_dropped_tied": 1,
         "queries_dropped_cut_away": 0,
         "samples_as_drawn": 0,
+        "prompts_cut": 0,
         "queries_used": 1,
     }
 
@@ -83,6 +85,21 @@ def test_ranked_queries_drops_a_query_rather_than_cut_a_sample() -> None:
     assert [texts(one) for one in rankings] == [["9?", "No."]]
     assert (counts["queries_dropped_cut_away"], counts["queries_used"], counts["queries"]) == (1, 1, 2)
     assert "responses_cut" not in counts
+
+
+def test_ranked_queries_truncates_a_query_as_the_prompt_of_its_samples() -> None:
+    reading = Encoder(tiny.tokenizer(), 12, "last", "", "left", ends=(2,))
+    row = {"query_id": "a", "query": tiny.query("Tell me a story about a good dog.")}
+    [prompt] = encode_prompts(reading, [row], Counter(), where="queries.jsonl")
+    assert prompt.row == row | {"prompt_tokens": 12} and len(prompt.ids) == 12
+    sampled = prompt.row | {"samples": ["No.", "9?"], "scores": [1.0, 0.0]}
+    for max_length, prefix, cut in ((64, prompt.ids, 0), (14, [1, *prompt.ids[-9:]], 1)):
+        counts: Counter[str] = Counter()
+        wide = Encoder(tiny.tokenizer(), max_length, "last", "", "left", ends=(2,))
+        [one] = ranked_queries([sampled], wide, counts, method="rrhf", where="rjs.jsonl")
+        assert len(one.item.prefix) == (12 if not cut else max_length - max(map(len, one.item.responses)))
+        assert one.item.prefix[-5:] == prefix[-5:]
+        assert (counts["prompts_cut"], counts["queries_cut"]) == (1, cut)
 
 
 def test_ranked_queries_keeps_the_query_whole_beside_a_sample_that_is_not_trained_on() -> None:

@@ -87,6 +87,10 @@ def test_ask_names_what_is_not_set(changes: dict[str, Any], message: str) -> Non
             error(400, "content filter"),
             r"/chat/completions: found status 400 'content filter' .*golden\.model",
         ),
+        (
+            completion("A part of", "content_filter"),
+            r"a reply that ended by 'content_filter' after 9 characters",
+        ),
         (error(404), r"found status 404 .*correct APO_GOLDEN_URL.*or golden\.model"),
     ],
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
 from apo.core.errors import UserError
 from apo.model.checkpoint import (
@@ -151,3 +152,14 @@ def test_load_tokenizer_refuses_a_tokenizer_without_padding_token(start: Path) -
     tokenizer.save_pretrained(start)
     with pytest.raises(UserError, match="without pad, unknown and end token"):
         load_tokenizer(start)
+
+
+def test_load_language_model_refuses_one_inside_a_model_of_images(tmp_path: Path) -> None:
+    text = {"vocab_size": 64, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    text |= {"num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 8}
+    vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    vision |= {"image_size": 28, "patch_size": 14}
+    config = Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4)
+    Gemma3ForConditionalGeneration(config).save_pretrained(tmp_path / "gemma")
+    with pytest.raises(UserError, match="found Gemma3ForConditionalGeneration, which holds a language model"):
+        load_language_model(tmp_path / "gemma")

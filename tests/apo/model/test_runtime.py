@@ -21,6 +21,14 @@ def test_autocast_in_bf16_rounds_layers_and_not_rewards(monkeypatch: pytest.Monk
     assert all(p.grad.dtype == torch.float32 for p in model.parameters() if p.grad is not None)
 
 
+def test_set_up_refuses_a_device_without_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APO_DEVICE", "mps")
+    with pytest.raises(
+        UserError, match=r"APO_DEVICE: found 'mps' \(it has no float64\); expected cpu, or cuda"
+    ):
+        runtime.set_up()
+
+
 def test_precision_refuses_an_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny.wrapped(TREES["llama"], pooling="last")
     monkeypatch.setenv("APO_PRECISION", "fp8")

@@ -184,3 +184,10 @@ def test_train_rm_without_a_pair_ends_in_one_message() -> None:
     ):
         train()
     assert not Path("rm").exists() and not Path("metrics.json").exists()
+
+
+def test_train_rm_refuses_to_measure_on_no_comparison() -> None:
+    set_params(eval_steps=1)
+    write_rows(Path("valid.jsonl"), [])
+    with pytest.raises(UserError, match=r"valid\.jsonl: found no comparison to measure rm\.eval_steps on"):
+        train(valid=Path("valid.jsonl"))

@@ -230,3 +230,9 @@ def test_a_state_holds_tensors_and_text_alone(tmp_path: Path) -> None:
     train("key")
     [folder] = (tmp_path / ".cache" / "checkpoints").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == ["lock", "state.safetensors"]
+
+
+def test_a_process_that_does_not_write_keeps_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tensors_of(network(), [])
+    monkeypatch.setattr(module.distributed, "is_main_process", lambda: False)
+    assert tensors_of(network(), []) == {}
