@@ -72,8 +72,8 @@ def _check(reply: Reply, query_id: str) -> None:
             f"golden answer to query {query_id!r}",
             found=f"a reply that ended by {reply.finish_reason!r} after {len(reply.text):,} characters",
             expected="a whole answer (stop), or one that reached golden.max_tokens (length)",
-            do="choose another golden.model, or bring an answer under data.files.golden; finished replies are "
-            "cached, and `dvc repro` sends the missing requests only",
+            do="choose another golden.model, or bring an answer under data.files.golden; finished replies "
+            "are cached, and `dvc repro` sends the missing requests only",
         )
     if reply.text.strip():
         return
