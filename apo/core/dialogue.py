@@ -77,6 +77,15 @@ def first_turn(query: str) -> str:
     return _TURN.split(rest, maxsplit=1)[0] if mark else query
 
 
+def turns_of(query: str) -> list[str]:
+    """The texts between the marks of turns.
+
+    >>> turns_of("Be brief.\\n\\nHuman: Hi\\n\\nAssistant:")
+    ['Be brief.', ' Hi', '']
+    """
+    return _TURN.split(query)[::2]
+
+
 def turn_out_of_order(query: str) -> int:
     """The number of the first turn out of the order human, assistant, human, ...; 0 if there is none.
 

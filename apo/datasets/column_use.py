@@ -17,6 +17,7 @@ from apo.datasets.columns import (
 from apo.datasets.context import HISTORY, SYSTEM, UNREAD_CONTEXT, UNREAD_PARTS
 from apo.datasets.fields import filled, is_list_of_texts
 from apo.datasets.parsed import ParsedRow
+from apo.datasets.prompt_templates import PromptTemplates
 from apo.datasets.prompts import has_words, turn_texts
 
 NOT_READ = "not read"
@@ -90,15 +91,15 @@ def unsupported_in(row: Row, unread: Iterable[str]) -> tuple[str, str] | None:
     return None
 
 
-def lost_context(row: Row, read: Iterable[str], parsed: ParsedRow) -> str:
+def lost_context(row: Row, read: Iterable[str], parsed: ParsedRow, templates: PromptTemplates) -> str:
     """The description of a column of the prompt whose text is not in the record; "" if there is none.
 
-    A second prompt or system text, earlier turns beside others, a text with a template around the prompt is
-    none.
+    Such as a second prompt or system text, or earlier turns beside others.
 
     Args:
         row: The row under the names of the format.
         read: The columns that the record certainly has.
+        templates: The columns of the file that have the prompt with a template around it.
     """
     texts = ""
     for key in row:
@@ -106,7 +107,7 @@ def lost_context(row: Row, read: Iterable[str], parsed: ParsedRow) -> str:
             continue
         texts = texts or "\n".join([*parsed.queries, *parsed.responses, *parsed.extra.values()])
         for text in turn_texts(row[key], with_answer=known_name(key) in HISTORY):
-            if filled(text) and not has_words(texts, text) and not _is_template(text, parsed):
+            if filled(text) and not has_words(texts, text) and not templates.explain(key, text, parsed):
                 return f"a filled column {key!r}, whose text is not in the record ({text[:40]!r})"
     return ""
 
@@ -115,11 +116,6 @@ def _is_id(value: Any) -> bool:
     """Whether a value is a number or one word with a digit, as an id or a count is."""
     is_word = isinstance(value, str) and len(value.split(None, 1)) == 1
     return not isinstance(value, str | list | dict) or (is_word and any(map(str.isdigit, value)))
-
-
-def _is_template(text: str, parsed: ParsedRow) -> bool:
-    asked = turn_texts(parsed.queries[0])[-1:]
-    return any(all(has_words(text, part) for part in turn.split("\n\n")) for turn in asked)
 
 
 def unread_part(row: Row, unread: Iterable[str], parsed: ParsedRow) -> tuple[float, str]:

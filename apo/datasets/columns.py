@@ -1,7 +1,7 @@
 """Renames columns: those that the user maps, and common names in other languages."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -9,7 +9,7 @@ from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.context import HISTORY, SYSTEM, UNREAD_CONTEXT, UNREAD_PARTS
 from apo.datasets.fields import bad_value, filled
-from apo.datasets.paired_columns import PAIRED_NAMES, VERDICTS, answers_in
+from apo.datasets.paired_columns import PAIRED_NAMES, STATUSES, TIE_MARKS, VERDICTS, answers_in
 
 # Keys under which public data sets have the prompt.
 PROMPTS = ("prompt", "question", "instruction", "input", "context", "query", "conversations")
@@ -38,12 +38,13 @@ _TRANSLATED = {
     **dict.fromkeys(("gewinner", "ganador", "vencedor", "gagnant", "vincitore"), "winner"),
 }
 _CONTEXT = (*SYSTEM, *HISTORY, *UNREAD_CONTEXT, *UNREAD_PARTS)
+_GROUPS = (SYSTEM, HISTORY, UNREAD_PARTS, (*UNREAD_CONTEXT, "context"))  # of the same meaning
 # Names of ours that are known in any spelling.
 _SPELLED = frozenset(
     [
-        *(*PROMPTS, *_CONTEXT, *PAIRED_NAMES, *VERDICTS, "prompt", "messages", "chosen", "rejected"),
+        *(*PROMPTS, *_CONTEXT, *PAIRED_NAMES, *VERDICTS, *TIE_MARKS),
         *("completion", "response", "output", "answer", "responses", "completions", "answers", "golden"),
-        *("samples", "score", "scores", "rewards", "ratings", "ranks"),
+        *("samples", "score", "scores", "rewards", "ratings", "ranks", "messages", "chosen", "rejected"),
     ]
 )
 
@@ -158,9 +159,35 @@ def with_context_beside(row: Row, columns: Mapping[str, str]) -> Row:
         beside = _value_at(row, parent, "") if parent and columns[name] not in row else None
         if isinstance(beside, dict):
             mapped = {path.removeprefix(f"{parent}.") for path in columns.values()}
-            keys = [key for key in beside if known_name(key) in _CONTEXT and key not in {*mapped, *row}]
-            row = row | {key: beside[key] for key in keys}
+            others = {key: value for key, value in beside.items() if key not in mapped}
+            row = row | _context_in(others, {*row, *columns})
     return row
+
+
+def context_in_prompts(row: Row) -> Row:
+    """The context in a prompt that is a record, as columns that the row does not have.
+
+    >>> context_in_prompts({"input": {"messages": [], "system": "Be brief."}, "system": "Be kind."})
+    {'system_prompt': 'Be brief.'}
+    """
+    records = [value for key, value in row.items() if key in PROMPTS and isinstance(value, dict)]
+    found: Row = {}
+    for record in records:
+        if "messages" in record or "full_text" in record:
+            found |= _context_in(record, {*row, *found})
+    return found
+
+
+def _context_in(record: Row, taken: Collection[str]) -> Row:
+    """What a record has as context, under a name of the same meaning that is not taken."""
+    found: Row = {}
+    for key, value in record.items():
+        name = known_name(key)
+        group = next((names for names in _GROUPS if name in names), ())
+        free = next((alias for alias in (name, *group) if alias not in {*taken, *found, "context"}), "")
+        if group and free and filled(value):
+            found[free] = value
+    return found
 
 
 def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: bool = False) -> Iterator[str]:
@@ -175,7 +202,8 @@ def unmapped_columns(row: Row, columns: Mapping[str, str], *, keep_unmapped: boo
     models = [] if keep_unmapped else [key for key in keys if "model" in key.lower()]  # labels may name them
     named = answers_in(keys.keys()) if "chosen" in columns else []  # chosen may name one of them
     answers = [answer for first, second, _ in named for answer in (first, second)]
-    for name in (*context, *rewards, *remaining, *models, *answers):
+    ties = (*TIE_MARKS, *STATUSES) if "chosen" in columns else ()
+    for name in (*context, *rewards, *remaining, *models, *answers, *ties):
         if name in keys and keys[name] not in mapped and name not in columns:
             yield keys[name]
 

@@ -47,7 +47,7 @@ def table_rows(data: BoundedReader, delimiter: str, name: str) -> Iterator[tuple
             lines.begin_row()
             if cells:
                 where = f"{name}: row {number}"
-                yield number, where, _row(names, cells, where)
+                yield number, where, _row(names, cells, delimiter, where)
     except csv.Error as error:
         raise UserError(
             f"{name}:{lines.number}",
@@ -68,7 +68,7 @@ def _check_names(names: list[str], name: str) -> None:
         )
 
 
-def _row(names: list[str], cells: list[str], where: str) -> Row | RowError:
+def _row(names: list[str], cells: list[str], delimiter: str, where: str) -> Row | RowError:
     if len(cells) != len(names):
         return RowError(
             "other_keys",
@@ -76,7 +76,28 @@ def _row(names: list[str], cells: list[str], where: str) -> Row | RowError:
             found=f"{len(cells)} values",
             expected=f"{len(names)}, one for each column of the first line ({', '.join(names)[:60]})",
         )
+    if delimiter == "\t" and any(_holds_rows(cells, place) for place in range(len(cells))):
+        return RowError(
+            "other_keys",
+            where,
+            found="a value in quotes that holds the ends of lines and the tabs of further rows",
+            expected="a value of one column",
+            do="if its first character is a quote of the text, write the table with quotes around such "
+            "values, or as JSON Lines",
+        )
     return dict(zip(names, map(Cell, cells), strict=True))
+
+
+def _holds_rows(cells: list[str], place: int) -> bool:
+    """Whether the lines of a cell have all tabs of the rows of a table whose texts are not in quotes."""
+    first, *others = cells[place].split("\n")
+    tabs = [line.count("\t") for line in (first, *others)]
+    last = len(cells) - 1
+    return (
+        last > 0
+        and tabs == [last - place, *[last] * (len(others) - 1), place]
+        and not any(line.startswith("\t") for line in others)  # a line of code
+    )
 
 
 class _Lines:

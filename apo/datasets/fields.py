@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from apo.core.dialogue import ASSISTANT, HUMAN, has_turn_marks, split_dialogue
@@ -11,6 +12,7 @@ from apo.core.records import Row, is_finite_number
 from apo.datasets.csv_rows import Cell
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_BARE_MARK = re.compile(r"[ \t]*\r?\n?[ \t]*(?:Human|Assistant):")  # of a stripped dialogue
 
 _BLANKS = ("", "[]", "{}", "null")  # texts for no value ...
 _BLANK_CELLS = ("None", "nan", "NaN")  # ... and those that Python writes into tables
@@ -166,7 +168,7 @@ def query_in(value: Any, key: str, where: str, counts: Counter[str]) -> str:
     trimmed = text.rstrip()
     if not trimmed:
         raise bad_value("blank_query", where, key, "a blank text", "a query")
-    if trimmed.endswith(ASSISTANT) and HUMAN in trimmed:
+    if trimmed.endswith(ASSISTANT) and HUMAN in trimmed and not _BARE_MARK.match(trimmed):
         if not trimmed.startswith(HUMAN):
             before, _, rest = trimmed.partition(HUMAN)
             trimmed = HUMAN + rest if not before.strip() else trimmed
@@ -184,8 +186,24 @@ def query_in(value: Any, key: str, where: str, counts: Counter[str]) -> str:
     return f"{HUMAN} {text}{ASSISTANT}"
 
 
+def check_queries(queries: Iterable[str], where: str) -> None:
+    """Raises RowError if the last human turn of a query is blank."""
+    for query in dict.fromkeys(queries):
+        if not query.removesuffix(ASSISTANT).rpartition(HUMAN)[2].strip():
+            found, expected = f"a blank last human turn ({query[-60:]!r})", "a query"
+            raise RowError("blank_query", where, found=found, expected=expected, do="fix or remove the row")
+
+
 def whole_dialogue(text: str, where: str) -> tuple[str, str]:
     """A dialogue as query and response, without the space after the last mark."""
+    if _BARE_MARK.match(text):
+        raise RowError(
+            "no_dialogue",
+            where,
+            found=f"a dialogue that begins with a mark without two line breaks before it ({text[:60]!r})",
+            expected=f"turns that begin with {HUMAN!r} and {ASSISTANT!r}",
+            do="write two line breaks before the first mark too; a tool may have stripped them",
+        )
     try:
         query, response = split_dialogue(text, where=where)
     except UserError as error:

@@ -15,21 +15,19 @@ from apo.datasets.column_use import LOST_ADVICE, ColumnUse, lost_context, unread
 from apo.datasets.columns import (
     check_no_rank_is_a_score,
     column_of,
+    context_in_prompts,
     key_list,
     with_context_beside,
 )
 from apo.datasets.containers import decode_containers
-from apo.datasets.fields import text_in
+from apo.datasets.fields import check_queries, text_in
 from apo.datasets.flags import flag_issue
 from apo.datasets.labels import Labels
 from apo.datasets.nulls import needed_nulls, without_nulls
 from apo.datasets.parsed import ParsedRow
+from apo.datasets.prompt_templates import PromptTemplates
 from apo.datasets.query_ids import id_in
-from apo.datasets.recognize import (
-    Format,
-    PairedColumnsFormat,
-    recognize,
-)
+from apo.datasets.recognize import Format, PairedColumnsFormat, recognize
 from apo.datasets.renaming import Renaming
 from apo.datasets.rows import LocatedRow, file_rows
 from apo.datasets.runaway import cut_invented_turn
@@ -80,6 +78,7 @@ class FileReader:
         self._formats, self._renamed = formats, Renaming(options.columns, formats)
         self._needed: set[str] | None = None  # columns of a parquet file that may be null
         self._strengths: StrengthParser | None = None
+        self._templates = PromptTemplates(self._parsed_again, counts)
         self._rows: Iterator[tuple[LocatedRow, Row, Row]] = iter(())
         check_no_rank_is_a_score(options.columns)
         rows = self._readable(self._comparison_rows(file_rows(path, self._name)))
@@ -128,10 +127,7 @@ class FileReader:
             self._use.add(raw)
             try:
                 self._check_keys(row, located.where)
-                labeled, names = self._labels.applied(row, located.where), self._binding.names
-                if self._json_texts:
-                    labeled = decoded(labeled, self._json_texts, self.counts)
-                parsed = self._binding.parse(labeled, located.where, self.counts, names)
+                parsed = self._parsed(row, located.where, self.counts)
             except RowError as error:
                 self._report_error(error)
                 continue
@@ -142,6 +138,21 @@ class FileReader:
                 yield located, row, parsed
         if self._strengths and self._strengths.error:
             self._report_error(self._strengths.error)
+
+    def _parsed(self, row: Row, where: str, counts: Counter[str]) -> ParsedRow:
+        labeled = self._labels.applied(row, where)
+        if self._json_texts:
+            labeled = decoded(labeled, self._json_texts, counts)
+        parsed = self._binding.parse(labeled, where, counts, self._binding.names)
+        check_queries(parsed.queries, where)
+        return parsed
+
+    def _parsed_again(self) -> Iterator[tuple[Row, ParsedRow]]:
+        """The rows of the file, read once more; without those that can't be parsed."""
+        for unpacked in self._mapped_rows():
+            with suppress(RowError):
+                row = decode_containers(unpacked, self._name, Counter())
+                yield row, self._parsed(row | context_in_prompts(row), self._name, Counter())
 
     def _comparison_rows(self, rows: Iterator[LocatedRow]) -> Iterator[LocatedRow]:
         """The rows; a tree of messages becomes its comparisons."""
@@ -179,7 +190,9 @@ class FileReader:
                 raw = with_context_beside(located.row, self._options.columns)
                 row = self._renamed(raw, located.where)
                 raw = {} if self._is_forest else raw
-                yield located, raw, decode_containers(row, located.where, self.counts)
+                row = decode_containers(row, located.where, self.counts)
+                beside = context_in_prompts(row)
+                yield located, raw | beside, row | beside
             except RowError as error:
                 self._report_error(error)
 
@@ -244,7 +257,7 @@ class FileReader:
     def _report_lost(self, located: LocatedRow, row: Row, parsed: ParsedRow) -> bool:
         """Counts a column of the prompt that is not in the record; returns whether the row is kept."""
         read = row if self._options.format else {*self._binding.names.values(), *self.format.keys}
-        found = lost_context(row, read, parsed)
+        found = lost_context(row, read, parsed, self._templates)
         return not found or self.report(located, "unsupported_column", found, do=LOST_ADVICE)
 
     def report_all(self, located: LocatedRow, parsed: ParsedRow, issue: tuple[str, str] | None) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from apo.datasets import formats, pairs
 from apo.datasets import public_formats as public
 from apo.datasets.columns import PROMPTS
+from apo.datasets.pair_verdicts import roles_beside
 from apo.datasets.parsed import ByFirstRow, Parser
 from apo.datasets.prompts import CHOSEN
 from apo.datasets.recognize import Format, PairedColumnsFormat
@@ -29,10 +30,6 @@ _PAIR = {
     "rejected": "rejected rejected_response response_rejected response_k",
 }
 _REJECTED = "rejected rejected_response rejected_message rejected_messages"
-_GRADES = {
-    r"(score|rating|avg_rating)[_-](chosen|rejected)": "grade, compared with the order",
-    r"(chosen|rejected)[_-](score|rating|avg_rating)": "grade, compared with the order",
-}
 _LISTED_PROMPT = {"prompt": " ".join(key for key in PROMPTS if key != "query")}
 _STRENGTH = {
     "first": "response_1 response1",
@@ -63,24 +60,22 @@ COMPARISONS = [
         "comparison",
         "pairs",
         "",
-        ByFirstRow(pairs.choose_pair_parser),
+        ByFirstRow(pairs.choose_pair_parser, roles_beside),
         _PAIR_PROMPT | _PAIR,
-        other_roles=_GRADES,
     ),
     _format(
         "comparison",
         "dialogues",
         "",
-        ByFirstRow(pairs.choose_dialogue_pair_parser),
+        ByFirstRow(pairs.choose_dialogue_pair_parser, roles_beside),
         {"chosen": "chosen", "rejected": "rejected"},
         without=_PAIR_PROMPT["prompt"],
-        other_roles=_GRADES,
     ),
     _format(
         "comparison",
         "answer_and_rejected",
         "",
-        ByFirstRow(pairs.choose_pair_parser),
+        ByFirstRow(pairs.choose_pair_parser, roles_beside),
         _PROMPT | {"chosen": "response completion output answer", "rejected": _REJECTED},
         without=_PAIR["chosen"],
     ),
@@ -88,7 +83,7 @@ COMPARISONS = [
         "comparison",
         "conversation_and_rejected",
         "",
-        pairs.parse_conversation_and_rejected,
+        ByFirstRow(pairs.choose_rejected_parser, roles_beside),
         {"chosen": "messages conversations", "rejected": _REJECTED},
         without=f"{_PAIR['chosen']} completion",
     ),

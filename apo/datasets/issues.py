@@ -18,7 +18,7 @@ ROW_ISSUES = IssueTable(
         IssueCode("score_count", "There is not one score for each response.", MALFORMED),
         IssueCode("bad_id", "A query_id is neither a text nor an integer.", MALFORMED),
         IssueCode("id_of_two_queries", "A query_id belongs to another query already.", MALFORMED),
-        IssueCode("blank_query", "A query is blank.", MALFORMED),
+        IssueCode("blank_query", "A query, or its last human turn, is blank.", MALFORMED),
         IssueCode("query_form", "A query has turns but does not end with the assistant's.", MALFORMED),
         IssueCode("separator", "A text of the authors' format does not hold exactly one <sep>.", MALFORMED),
         IssueCode("no_dialogue", "A text that should be a whole dialogue is not one.", MALFORMED),
@@ -59,7 +59,9 @@ ROW_ISSUES = IssueTable(
             (*SUSPICIOUS, "cut"),
         ),
         IssueCode(
-            "json_text", "A whole response is JSON, or a text in a list as Python writes it.", SUSPICIOUS
+            "json_text",
+            "A whole response is JSON, a text in a list as Python writes it, or null, None or nan.",
+            SUSPICIOUS,
         ),
         IssueCode("too_long", "A text has more than a million characters.", SUSPICIOUS),
         IssueCode("duplicate_responses", "Some responses of a comparison are the same.", SUSPICIOUS),

@@ -7,10 +7,13 @@ from apo.core.records import Row
 from apo.datasets.columns import canonical_name
 from apo.datasets.recognize import Format, matching
 from apo.datasets.renaming import Renaming
+from apo.datasets.trees import TREE_KEYS, is_tree
 
 
 def needed_nulls(row: Row, formats: Sequence[Format]) -> set[str]:
     """The columns of a row of a parquet file, by our names, that its format needs although they are null."""
+    if is_tree(row):
+        return {*TREE_KEYS}
     named = Renaming({}, formats)(row, "")
     matches = matching(named, formats)
     if len(matches) != 1 or matches == matching(without_nulls(named), formats):

@@ -28,6 +28,8 @@ _NAMES = [
 _PAIRS = {names[0]: (number, *names) for number, names in enumerate(_NAMES)}  # by the name of the first
 PAIRED_NAMES = frozenset(name for first, second, _ in _NAMES for name in (first, second))
 VERDICTS = ("winner", "preference", "preferred", "better", "better_response", "label", "choice")
+TIE_MARKS = ("tie", "is_tie", "tied", "is_tied", "draw", "is_draw")  # true if neither answer is better
+STATUSES = ("status", "verdict", "outcome", "result")  # may say `tie` among other things
 _GRADES = ("score", "rating", "reward")
 
 

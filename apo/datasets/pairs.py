@@ -17,12 +17,12 @@ from apo.datasets.fields import (
     bad_value,
     filled,
     is_list_of_texts,
-    number_of_cell,
     text_in,
     texts_in,
     whole_dialogue,
 )
-from apo.datasets.messages import answered, messages_in
+from apo.datasets.messages import messages_in
+from apo.datasets.pair_verdicts import with_judgements
 from apo.datasets.paired_columns import chosen_names_in
 from apo.datasets.parsed import Names, Parse, ParsedRow
 
@@ -35,22 +35,19 @@ def choose_pair_parser(first: Row, names: Names) -> Parse:
         parse = _parse_list_pair
     elif isinstance(first[keys[0]], list | dict):
         parse = _parse_conversation_pair
-    grades = _grade_columns(first, keys)
-    if grades is None:
-        return parse
-
-    def parse_graded(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
-        parsed = parse(row, where, counts, names)
-        _compare_grades(row, grades, counts)
-        return parsed
-
-    return parse_graded
+    return with_judgements(parse, first, names)
 
 
 def choose_dialogue_pair_parser(first: Row, names: Names) -> Parse:
     """A chosen and a rejected dialogue, each with its prompt."""
-    is_messages = isinstance(first["chosen"], list | dict)
-    return choose_pair_parser(first, names) if is_messages else _parse_dialogue_pair
+    if isinstance(first["chosen"], list | dict):
+        return choose_pair_parser(first, names)
+    return with_judgements(_parse_dialogue_pair, first, names)
+
+
+def choose_rejected_parser(first: Row, names: Names) -> Parse:
+    """A conversation that ends with the chosen answer, and the answer rejected in its place, or all of it."""
+    return with_judgements(_parse_conversation_and_rejected, first, names)
 
 
 def _sides(names: Names) -> tuple[str, str]:
@@ -72,18 +69,16 @@ def _parse_conversation_pair(row: Row, where: str, counts: Counter[str], names: 
     return ParsedRow.from_pairs(pairs, [1.0, 0.0])
 
 
-def parse_conversation_and_rejected(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
-    """A conversation that ends with the chosen answer, and the answer rejected in its place, or all of it.
-
-    ms-swift and OpenPipe have such rows.
-    """
+def _parse_conversation_and_rejected(row: Row, where: str, counts: Counter[str], names: Names) -> ParsedRow:
+    """ms-swift and OpenPipe have such rows."""
     query, chosen = conversation_of(row, names["chosen"], where, counts, names)
     key, rejected = names["rejected"], row[names["rejected"]]
     if isinstance(rejected, str):
         return ParsedRow.from_pairs([(query, chosen), (query, rejected)], [1.0, 0.0])
     messages = messages_in(rejected, key, where)
     if len(messages) > 1:
-        return ParsedRow.from_pairs([(query, chosen), answered(messages, where)], [1.0, 0.0])
+        whole = conversation_of(row, key, where, counts, names)
+        return ParsedRow.from_pairs([(query, chosen), whole], [1.0, 0.0])
     answers = [message["content"] for message in messages if message["role"] == "assistant"]
     if not answers:
         raise bad_value("role_order", where, key, "no answer", "a message of the assistant")
@@ -119,25 +114,6 @@ def _parse_list_pair(row: Row, where: str, counts: Counter[str], names: Names) -
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
-
-
-def _grade_columns(first: Row, answers: tuple[str, str]) -> tuple[str, str] | None:
-    """Keys of the grades that chosen and rejected were given, such as score_chosen and score_rejected."""
-    forms = [form for word in ("score", "rating", "avg_rating") for form in (f"{word}_{{}}", f"{{}}_{word}")]
-    forms += [form.replace("_", "-") for form in forms]
-    for form in forms:
-        keys = (form.format("chosen"), form.format("rejected"))
-        if first.keys() >= {*keys} and not {*keys} & {*answers}:
-            return keys
-    return None
-
-
-def _compare_grades(row: Row, grades: tuple[str, str], counts: Counter[str]) -> None:
-    """Counts pairs whose grades are equal, or in the opposite order; the pair stays as it is."""
-    chosen, rejected = (number_of_cell(row.get(key)) for key in grades)
-    if all(isinstance(grade, int | float) and not isinstance(grade, bool) for grade in (chosen, rejected)):
-        counts["pairs_graded_alike"] += chosen == rejected
-        counts["pairs_graded_the_other_way"] += chosen < rejected
 
 
 def choose_demonstration_parser(first: Row, names: Names) -> Parse:

@@ -26,9 +26,10 @@ Parse = Callable[[Row, str, Counter[str], Names], ParsedRow]  # of a row and its
 
 
 class ByFirstRow(NamedTuple):
-    """Chooses the function that parses all rows of a file by the values of its first row."""
+    """Chooses the function that parses all rows of a file, and roles of columns, by its first row."""
 
     choose: Callable[[Row, Names], Parse]
+    roles: Callable[[Row, Names], Mapping[str, str]] = lambda first, names: {}
 
 
 Parser = Parse | ByFirstRow  # of the rows of a format

@@ -1,16 +1,15 @@
 """Columns that could hold the prompt, and those that only repeat it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from apo.core.dialogue import turns_of
 from apo.core.errors import RowError
 from apo.core.records import Row
 from apo.datasets.messages import asks, earlier_turns
 
 CHOSEN = ("chosen", "chosen_response", "response_chosen", "response_j")
 _REPEATING = ("query", "conversations", "messages")  # the prompt in the HH form, or the whole conversation
-_MARK = re.compile(r"\n\n(?:Human|Assistant):")
 
 
 def prompts_of(present: list[str], row: Row) -> list[str]:
@@ -27,7 +26,10 @@ def prompts_of(present: list[str], row: Row) -> list[str]:
 
 
 def _without_repeated(key: str, others: list[str], row: Row) -> list[str]:
-    """The other keys if one of them has the text of this one, this one if it has all of theirs, or both."""
+    """The other keys if one of them has the text of this one, this one if it has all of theirs, or both.
+
+    A template around a prompt adds nothing here; `PromptTemplates` checks the texts of all rows.
+    """
     question, is_answered = _question_in(row[key])
     texts = [
         turn_texts(row[other]) + (turn_texts(row.get("input")) if other == "instruction" else [])
@@ -56,7 +58,7 @@ def turn_texts(value: Any, *, with_answer: bool = True) -> list[str]:
     while stack:
         part = stack.pop()
         if isinstance(part, str):
-            texts += [text.strip() for text in _MARK.split(part) if text.strip()]
+            texts += [text.strip() for text in turns_of(part) if text.strip()]
         elif turns := _turns(part):
             texts += [message["content"].strip() for message in turns]
         elif isinstance(part, list | dict):

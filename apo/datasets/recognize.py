@@ -107,9 +107,9 @@ class Format:
 
     def _binding(self, row: Row, names: Names, label: tuple[str, tuple[str, str]] | None) -> Binding:
         parse = self.parse.choose(row, names) if isinstance(self.parse, ByFirstRow) else self.parse
-        return Binding(parse, names, self._roles(names), label)
+        return Binding(parse, names, self._roles(row, names), label)
 
-    def _roles(self, names: Names) -> Callable[[str], str]:
+    def _roles(self, first: Row, names: Names) -> Callable[[str], str]:
         roles = {key: key for key in (*self.keys, "query_id")}
         if self.kind in ("comparison", "golden"):
             roles["type"] = "type"
@@ -117,6 +117,8 @@ class Format:
             roles |= dict.fromkeys(SYSTEM, "system text") | dict.fromkeys(HISTORY, "earlier turns")
         if names.get("prompt") == "instruction":
             roles["input"] = "input of the instruction"
+        if isinstance(self.parse, ByFirstRow):
+            roles |= self.parse.roles(first, names)
         roles |= {key: part for part, key in names.items()}
         has_flags = self.kind != "comparison"
 

@@ -4,13 +4,28 @@ import json
 import re
 from collections.abc import Iterator
 
-from apo.core.dialogue import turn_out_of_order
+from apo.core.dialogue import turn_out_of_order, turns_of
+from apo.datasets.messages import ROLES
 from apo.datasets.parsed import ParsedRow
 from apo.datasets.written_texts import written
 
+_NO_VALUES = ("null", "None", "nan", "NaN")  # as tables have them in place of a text
 MAX_TEXT_CHARACTERS = 1_000_000  # of one query or response
+_USERS, _ASSISTANTS = (
+    "|".join(sorted(name for name, role in ROLES.items() if role in roles))
+    for roles in (("user", "system"), ("assistant",))
+)
 # Marks of chat templates, in which a whole conversation looks like one prompt.
-_TEMPLATE = re.compile(r"<\|im_start\|>|<\|start_header_id\|>|<extra_id_1>|\[/INST\]|<start_of_turn>")
+_TOKENS = re.compile(
+    r"<\|(?:im_start|start_header_id|header_start|start_of_role|start_of_turn_token|(?:im_)?(?:system|user|assistant)|human"
+    r"|prompter)\|>|<\uff5c(?:user|assistant)\uff5c>|<extra_id_1>|<start_of_turn>|\[/?INST\]"
+    r"|<\|start\|>(?:system|developer|user)|<(?:human|user|bot|assistant)>\s*:|\[\|(?:human|user|ai|assistant)\|\]",
+    re.IGNORECASE,
+)
+_SPEAKER = re.compile(rf"\s*(?:\*\*)?({_USERS})(?:\*\*)? *[:\uff1a]", re.IGNORECASE)
+_REPLY = re.compile(rf"\n[ \t]*(?:\*\*)?(?:{_ASSISTANTS})(?:\*\*)? *[:\uff1a]", re.IGNORECASE)
+_HEADING = re.compile(r"(?:\A|\s)#{2,3} *(?:instruction|human|user|input) *:", re.IGNORECASE)
+_REPLY_HEADING = re.compile(r"\s#{2,3} *(?:response|assistant|answer) *:", re.IGNORECASE)
 # Where a turn of the user begins or ends, the place of an image, as LLaVA and its kind write it.
 _IMAGE_MARK = r"<\|?(?:image|video|audio)(?:[_ ]?(?:pad|\d+))?\|?>"
 _IMAGE = re.compile(rf"\n\nHuman: ({_IMAGE_MARK})\s|\s({_IMAGE_MARK})\s*\n\nAssistant:")
@@ -31,21 +46,34 @@ def suspicious_texts(parsed: ParsedRow) -> Iterator[tuple[str, str]]:
         if number := turn_out_of_order(query):
             yield "turn_order", f"turns that do not alternate, from turn {number} on"
             break
-        if "<" not in query and "[" not in query:  # no mark of either kind; much faster
-            continue
-        if mark := _IMAGE.search(query):
+        if ("<" in query or "[" in query) and (mark := _IMAGE.search(query)):
             yield (
                 "unsupported_column",
                 f"{mark[1] or mark[2]!r}, the mark of an image that is not read, in a query",
             )
             break
-        if _TEMPLATE.search(query):
+        if any(map(has_template_marks, turns_of(query))):
             yield "chat_template", f"marks of a chat template in a query ({query[:60]!r})"
             break
 
 
+def has_template_marks(text: str) -> bool:
+    """Whether a text, without marks of turns in the HH form, has those of another chat template."""
+    if ("<" in text or "[" in text) and _TOKENS.search(text):
+        return True
+    speaker = _SPEAKER.match(text)
+    if speaker and (speaker[1].lower() == "prompter" or _REPLY.search(text, speaker.end())):
+        return True
+    heading = _HEADING.search(text) if "##" in text else None
+    if heading and _REPLY_HEADING.search(text, heading.end()):
+        return True
+    return "ASSISTANT:" in text.partition("USER:")[2]
+
+
 def _is_code(text: str) -> bool:
-    """Whether a whole text is a JSON object or a list, or one text with escapes in JSON or Python."""
+    """Whether a whole text is a JSON object, a list, one text with escapes in JSON or Python, or no value."""
+    if text in _NO_VALUES:
+        return True
     if text.startswith(('{"', '["', "[{")) and text.endswith(("]", "}")):
         try:
             return bool(json.loads(text))

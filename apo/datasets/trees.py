@@ -22,16 +22,17 @@ _ROLES = {
     "text": "message",
     "role": "role of the message",
     "rank": "rank",
-    "deleted": "whether the message counts",
+    **dict.fromkeys(("deleted", "review_result", "spam"), "whether the message counts"),
     "replies": "tree of messages",
 }
+TREE_KEYS = ("message_id", "parent_id", "text", "role")  # of a message; the parent of a root is null
 _MAX_DEPTH = 1000  # messages of a path
 Messages = list[dict[str, Any]]
 
 
 def is_tree(row: Row) -> bool:
     """Whether a row is a tree, or a message of one."""
-    return _is_whole(row) or {"message_id", "parent_id", "text", "role"} <= row.keys()
+    return _is_whole(row) or row.keys() >= {*TREE_KEYS}
 
 
 def _is_whole(row: Row) -> bool:

@@ -17,8 +17,8 @@ from apo.selection import rank_by_reward
 def to_pairs(row: Row, *, where: str) -> Iterator[Row]:
     """{prompt, chosen, rejected}: every ordered pair of a comparison; the best and the worst of a selection.
 
-    The worst is the non-blank sample with the lowest score. There is no pair if it has the text or the score
-    of the best.
+    Equal texts are no pair. The worst is the non-blank sample with the lowest score. There is no pair if it
+    has the text or the score of the best.
 
     Raises:
         UserError: The record is neither a comparison nor a selection.
@@ -94,7 +94,7 @@ def _ordered_pairs(row: Row, *, where: str) -> Iterator[tuple[str, str]]:
     if kind == "comparison":
         texts, scores = row["responses"], row["scores"]
         for better, worse in permutations(range(len(texts)), 2):
-            if scores[better] > scores[worse]:
+            if scores[better] > scores[worse] and texts[better] != texts[worse]:
                 yield texts[better], texts[worse]
     elif kind == "selection":
         texts, scores = row["samples"], row["scores"]

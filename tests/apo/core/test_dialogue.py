@@ -26,7 +26,7 @@ TWO_TURNS = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Bye\n\nAssistant:"
 
 
 def test_the_docstring_examples() -> None:
-    assert doctest.testmod(dialogue) == (0, 8)
+    assert doctest.testmod(dialogue) == (0, 9)
 
 
 def test_split_dialogue_ends_the_query_with_the_last_assistant_mark() -> None:

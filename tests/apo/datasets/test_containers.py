@@ -28,6 +28,15 @@ CELLS: dict[str, dict[str, Any]] = {
     | {side: json.dumps([message("assistant", text)]) for side, text in PAIR.items()},
     "graded answers": {"prompt": "Why?"}
     | {"answers": json.dumps([{"text": "bad", "rank": 2}, {"text": "good", "rank": 1}])},
+    "a record with messages": {
+        "input": json.dumps({"tools": [], "messages": [message("user", "Why?")]}),
+        "preferred_output": json.dumps([message("assistant", "good")]),
+        "non_preferred_output": json.dumps([message("assistant", "bad")]),
+    },
+    "a record with a text": {
+        "question": json.dumps({"dataset": "x", "id": "1", "full_text": "Why?"}),
+        **PAIR,
+    },
     "responses and scores": {"query": "Why?", "responses": '["bad", "good"]', "scores": "[0, 1.5]"},
     "the authors' texts": {"text": json.dumps(["Why?<sep>good", "Why?<sep>bad"]), "scores": "[1, 0]"},
 }
@@ -47,6 +56,23 @@ def test_decode_containers_leaves_a_response_that_is_json(tmp_path: Path) -> Non
     result = read(tmp_path, [{"prompt": "Give me JSON", **answers}])
     assert result.records[0]["responses"] == list(answers.values())
     assert result.issues == {"json_text": 1}
+
+
+@pytest.mark.parametrize(
+    "record", [{"messages": [message("user", "Why?")]}, {"id": "1", "full_text": "Why?", "system": None}]
+)
+def test_decode_containers_refuses_a_record_with_a_prompt_that_python_wrote(
+    tmp_path: Path, record: dict[str, Any]
+) -> None:
+    row = {"question": str(record), **PAIR}
+    with pytest.raises(UserError, match=r"row 1: found messages written as a text.*data\.on_issue\.not_text"):
+        read(table(tmp_path / "x.csv", [row]))
+
+
+def test_decode_containers_leaves_a_prompt_about_json(tmp_path: Path) -> None:
+    for prompt in ('{"a": {"messages": 3}}', '{"messages": "none"}', '{"messages": [1} why?'):
+        ((query, _),) = read(tmp_path, [{"prompt": prompt, **PAIR}]).ranked
+        assert query == WHY.replace("Why?", prompt)
 
 
 def test_decode_containers_reads_messages_that_begin_with_an_id(tmp_path: Path) -> None:

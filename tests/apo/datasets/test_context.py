@@ -200,6 +200,44 @@ def test_a_prompt_may_be_a_record_with_messages(tmp_path: Path) -> None:
         read(tmp_path, [row | {"input": {"messages": asked_, "tools": [{"name": "f"}]}}])
 
 
+RECORDS: list[dict[str, Any]] = [
+    {"messages": [{"role": "user", "content": "Why?"}]},
+    {"full_text": "Why?", "id": "7", "dataset": "x"},
+]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_the_context_in_a_prompt_that_is_a_record_is_read(tmp_path: Path, record: dict[str, Any]) -> None:
+    row = {"question": record | {"system": "Be brief."}, **PAIR}
+    result = read(tmp_path, [row, {"question": record, **PAIR}])
+    assert ([query for query, _ in result.ranked], result.issues) == ([f"Be brief.{WHY}", WHY], {})
+    assert result.columns["system"] == "system text"
+    row = {"prompt": record | {"chat_history": TURNS, "systemPrompt": "Be brief."}, **PAIR}
+    ((query, _),) = read(tmp_path, [row]).ranked
+    assert query == f"Be brief.{FOX}{WHY}"
+
+
+LOST_IN_RECORDS: list[dict[str, Any]] = [
+    {"system_prompt": "Be kind."},
+    {"passage": "Foxes are dogs."},
+    {"context": "Foxes are dogs."},
+    {"images": ["a.png"]},
+]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+@pytest.mark.parametrize("beside", LOST_IN_RECORDS)
+def test_other_context_in_a_prompt_that_is_a_record_is_a_data_issue(
+    tmp_path: Path, record: dict[str, Any], beside: dict[str, Any]
+) -> None:
+    row = {"input": record | beside, "system": "Be brief.", **PAIR}
+    with pytest.raises(UserError, match=r"a filled column|1 in 'images'.*data\.on_issue\.unsupported_column"):
+        read(tmp_path, [row])
+    columns = {"prompt": "input.full_text", "system": "system", "chosen": "chosen", "rejected": "rejected"}
+    with pytest.raises(UserError, match=r"data\.on_issue\.unsupported_column"):
+        read(tmp_path, [row | {"input": {"full_text": "Why?", **beside}}], columns=columns)
+
+
 @pytest.mark.parametrize("column", ["conversation", "history", "dialogue", "对话"])
 def test_a_conversation_that_holds_the_prompt_is_named(tmp_path: Path, column: str) -> None:
     row = {column: [*TURNS, {"role": "user", "content": "And at night?"}], **PAIR}

@@ -1,11 +1,12 @@
 """apo/datasets/csv_rows.py: tables are read with their numbers and lines, and what is no table is refused."""
 
+import csv
 from pathlib import Path
 
 import pytest
 
 from apo.core.errors import UserError
-from tests.helpers.reading import WHY, ordered, read
+from tests.helpers.reading import PAIR, WHY, ordered, read
 
 DAMAGED = {
     "a.csv": (b'prompt,chosen,rejected\nWhy?,"good,bad\n', "no row of a table"),
@@ -71,3 +72,33 @@ def test_messages_call_a_cell_a_text(tmp_path: Path) -> None:
         (tmp_path / f"{name}.csv").write_text(f"{head}\n{row}\n")
         with pytest.raises(UserError, match=r"found str '(left|x)' in"):
             read(tmp_path / f"{name}.csv")
+
+
+SWALLOWED = [
+    'Q1\tc1 text\t"r1 text\nQ2\tc2\tr2 text\nQ3\tc3\tr3"\nQ4\tc4\tr4\n',
+    'Q1\tc1\t"r1\nQ2\tc2\tr2"\n',
+    'Q1\t"c1\tr1\nQ2\t\tr2\nQ3\tc3"\tr3\n',
+    '"Q1\tc1\tr1\nQ2"\tc2\tr2\n',
+]
+
+
+@pytest.mark.parametrize("rows", SWALLOWED)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_table_rows_names_rows_that_a_quote_swallows(tmp_path: Path, rows: str, end: str) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_bytes(f"prompt\tchosen\trejected\n{rows}".replace("\n", end).encode())
+    with pytest.raises(UserError, match=r"x\.tsv: row 1: found .* tabs of further rows.*other_keys to drop"):
+        read(path)
+
+
+QUOTED = ["if x:\n\t\treturn 1", "a\tb\nc\td\te", "one\ntwo\nthree", 'say "a"\tb', "a\n\tb\n\tc"]
+
+
+@pytest.mark.parametrize("text", QUOTED)
+@pytest.mark.parametrize("key", ["prompt", "chosen", "rejected"])
+def test_table_rows_reads_tabs_and_lines_in_quotes(tmp_path: Path, text: str, key: str) -> None:
+    row = {"prompt": "Why?", **PAIR, key: text}
+    with (tmp_path / "x.tsv").open("w", newline="") as file:
+        csv.writer(file, delimiter="\t").writerows([row, row.values()])
+    [record] = read(tmp_path / "x.tsv").records
+    assert text in (record["query"].removeprefix("\n\nHuman: ").split("\n\nA")[0], *record["responses"])

@@ -8,7 +8,7 @@ import pytest
 
 from apo.core.errors import UserError
 from apo.datasets.readers import read_comparisons, read_demonstrations, read_golden, read_samples
-from tests.helpers.reading import FORMATS, GOOD, JOINED, WHY, answer, read, read_by, user, write
+from tests.helpers.reading import FORMATS, GOOD, JOINED, PAIR, WHY, answer, read, read_by, user, write
 
 Reader = Callable[..., Any]
 
@@ -165,3 +165,51 @@ def test_text_in_says_what_to_do_about_a_column_that_is_not_read(tmp_path: Path)
     path = write(tmp_path / "x.parquet", [{"prompt": b"Why?", "chosen": "a", "rejected": "b"}])
     with pytest.raises(UserError, match=r"a column that is not read \(binary\).*write the column as texts"):
         read(path)
+
+
+BLANK: dict[str, Any] = {
+    "messages": {side: [user(""), answer(text)] for side, text in PAIR.items()},
+    "dialogues": {side: f"\n\nHuman: \n\nAssistant: {text}" for side, text in PAIR.items()},
+    "a prompt in the HH form": {"prompt": "\n\nHuman: \n\nAssistant:", **PAIR},
+    "a prompt of messages": {"prompt": [{"role": "system", "content": "Be brief."}, user(" \n")], **PAIR},
+    "a later turn": {"prompt": "\n\nHuman: Hi\n\nAssistant: Ho\n\nHuman:\n\nAssistant:", **PAIR},
+    "a joined text": {"text": [f"\n\nHuman:\n\nAssistant:<sep>{text}" for text in "ab"], "scores": [1, 0]},
+    "a tree": {
+        "prompt": {
+            "role": "prompter",
+            "text": "",
+            "replies": [{"role": "assistant", "text": text, "rank": ord(text)} for text in "ab"],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("name", BLANK)
+def test_check_queries_names_a_blank_last_turn_in_any_format(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=r"x\.jsonl:1: found .*blank.*data\.on_issue\.blank_query to drop"):
+        read(tmp_path, [BLANK[name]])
+    result = read(tmp_path, [BLANK[name]], actions={"blank_query": "drop"})
+    assert (result.records, result.counts["dropped_blank_query"]) == ([], 1)
+
+
+@pytest.mark.parametrize("reader", [read_golden, read_samples, read_demonstrations])
+def test_check_queries_names_a_blank_last_turn_of_any_kind(tmp_path: Path, reader: Any) -> None:
+    row = {"query": [user("")]}
+    row |= {"golden": "good"} if reader is read_golden else {"samples": ["a", "b"]}
+    with pytest.raises(UserError, match=r"a blank last human turn.*blank_query"):
+        read(tmp_path, [row], reader)
+
+
+STRIPPED = [
+    "Human: Hi\n\nAssistant: Ho\n\nHuman: Why?\n\nAssistant:",
+    "\nHuman: Hi\n\nHuman: Why?\n\nAssistant:",
+]
+
+
+@pytest.mark.parametrize("query", [*STRIPPED, "Assistant: Ho\n\nHuman: Why?\n\nAssistant:"])
+def test_whole_dialogue_takes_no_stripped_turn_for_a_system_text(tmp_path: Path, query: str) -> None:
+    with pytest.raises(UserError, match=r"begins with a mark.*data\.on_issue\.no_dialogue to drop"):
+        read(tmp_path, [{side: f"{query} {text}" for side, text in PAIR.items()}])
+    with pytest.raises(UserError, match=r"data\.on_issue\.query_form to drop"):
+        read(tmp_path, [{"prompt": query, **PAIR}])
+    assert read(tmp_path, [{"prompt": f"On Human: marks.{WHY}", **PAIR}]).issues == {}

@@ -90,3 +90,11 @@ def test_chosen_names_in_reads_names_in_mapped_columns(tmp_path: Path) -> None:
     assert read(tmp_path, [row], columns=columns).ranked == [(WHY, "good > bad")]
     texts = SIDES | {"best": "good", "worst": "bad"}
     assert read(tmp_path, [texts], columns=columns).ranked == [(WHY, "good > bad")]
+
+
+def test_scores_of_takes_a_tie_for_no_preference(tmp_path: Path) -> None:
+    sides = {"prompt": "Why?", "response_a": "good", "response_b": "bad"}
+    verdicts = ["tie", "both_bad", "tie (bothbad)", "Tie", "model_b", "A"]
+    result = read(tmp_path, [sides | {"winner": verdict} for verdict in verdicts])
+    assert [record["scores"] for record in result.records] == [[0, 1], [1, 0]]
+    assert result.counts["dropped_no_preference"] == 4

@@ -1,4 +1,4 @@
-"""apo/datasets/pairs.py: public sets that name the better answer by its column; grades beside answers.
+"""apo/datasets/pairs.py: public sets that name the better answer by its column.
 
 The columns are those of their cards, the words are ours: `good` is the better answer, `bad` the worse.
 """
@@ -13,6 +13,7 @@ from tests.helpers.reading import PAIR, TALK, WHY, asked, check_set, message, re
 
 Row = dict[str, Any]
 CHAT = {"chosen": asked("good"), "rejected": asked("bad")}
+OASST = "prompter: Hi\nassistant: Hello\nprompter: "  # turns in one text, the issue `chat_template`
 TALKS = {"chosen": talk("good"), "rejected": talk("bad")}
 
 # name: (row, query, responses from best to worst as one text)
@@ -30,6 +31,21 @@ SETS: dict[str, tuple[Row, str, str]] = {
     ),
     "a whole conversation rejected": (
         {"messages": talk("good"), "rejected_messages": talk("bad")},
+        TALK,
+        "good > bad",
+    ),
+    "a whole conversation rejected, a system text": (
+        {"system": "Be brief.", "messages": talk("good"), "rejected_messages": talk("bad")},
+        f"Be brief.{TALK}",
+        "good > bad",
+    ),
+    "a whole conversation rejected, a history": (
+        {"history": [["Hi", "Hello"]], "conversations": asked("good"), "rejected_messages": asked("bad")},
+        TALK,
+        "good > bad",
+    ),
+    "a whole conversation rejected, a history in both": (
+        {"history": [["Hi", "Hello"]], "messages": asked("good"), "rejected": talk("bad")},
         TALK,
         "good > bad",
     ),
@@ -207,8 +223,8 @@ SETS: dict[str, tuple[Row, str, str]] = {
         "good > bad",
     ),
     "tasksource/oasst1_pairwise_rlhf_reward": (
-        {"lang": "en", "parent_id": "p", "prompt": "Why?", **PAIR},
-        WHY,
+        {"lang": "en", "parent_id": "p", "prompt": f"{OASST}Why?", **PAIR},
+        WHY.replace("Why?", f"{OASST}Why?"),
         "good > bad",
     ),
     "CarperAI/openai_summarize_comparisons": ({"prompt": "Why?", **PAIR}, WHY, "good > bad"),
@@ -249,19 +265,6 @@ def test_choose_pair_parser_puts_the_better_answer_first(tmp_path: Path, name: s
 @pytest.mark.parametrize("name", ["allenai/reward-bench-2"])
 def test_choose_pair_parser_reads_parquet_the_same(tmp_path: Path, name: str) -> None:
     check_set(tmp_path / "x.parquet", *SETS[name])
-
-
-SIDES = {"prompt": "Why?", "response_a": "good", "response_b": "bad"}
-
-
-def test_choose_pair_parser_counts_ties_and_compares_grades(tmp_path: Path) -> None:
-    verdicts = ["tie", "both_bad", "tie (bothbad)", "Tie", "model_b", "A"]
-    result = read(tmp_path / "x.jsonl", [SIDES | {"winner": verdict} for verdict in verdicts])
-    assert [record["scores"] for record in result.records] == [[0, 1], [1, 0]]
-    assert result.counts["dropped_no_preference"] == 4
-    grades = [{"score_chosen": 1, "score_rejected": other} for other in (0, 1, 2)]
-    counts = read(tmp_path / "x.jsonl", [{"prompt": "Why?", **PAIR} | pair for pair in grades]).counts
-    assert (counts["pairs_graded_alike"], counts["pairs_graded_the_other_way"], counts["kept"]) == (1, 1, 3)
 
 
 QUOTED = [

@@ -32,7 +32,7 @@ def test_prompts_of_names_several_prompts_of_a_demonstration(tmp_path: Path) -> 
 
 REPEATED: list[dict[str, Any]] = [
     {"query": WHY, "prompt": "Why?"},
-    {"query": "Human, answer this: Why? Thanks", "prompt": "Why?"},
+    {"query": "<s>[INST] Why? [/INST]", "prompt": "Why?"},
     {"query": "Why?\n\n1 and 2", "instruction": "Why?", "input": "1 and 2"},
     {"messages": asked("good"), "question": "Why?"},
     {"conversations": asked("good")[:1], "prompt": WHY},

@@ -1,10 +1,12 @@
 """apo/datasets/suspicious.py: suspicious texts in a row, by the action set."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from apo.core.errors import UserError
+from apo.datasets.suspicious import has_template_marks
 from tests.helpers.reading import WHY, read, write
 
 ODD = [
@@ -40,6 +42,55 @@ def test_suspicious_texts_finds_chat_template_marks_in_queries_alone(tmp_path: P
     assert counts["kept_chat_template"] == 1
 
 
+RENDERED = [
+    "<|user|>\nHi\n<|assistant|>\nHello\n<|user|>\nWhy?\n<|assistant|>\n",
+    "<|prompter|>Why?<|endoftext|><|assistant|>",
+    "Below is an instruction.\n\n### Instruction:\nWhy?\n\n### Response:\n",
+    "### Human: Hi\n### Assistant: Hello\n### Human: Why?\n### Assistant:",
+    "A chat of two. USER: Hi ASSISTANT: Hello</s>USER: Why? ASSISTANT:",
+    "User: Hi\nAI: Hello\nUser: Why?\nAI:",
+    "System: Be brief.\nUser: Why?\nBot:",
+    "prompter: Why?",
+    "用户\uff1a为什么\n助手\uff1a",
+    "<\uff5cUser\uff5c>Why?<\uff5cAssistant\uff5c>",
+    "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>Why?",
+    "<|start_of_role|>user<|end_of_role|>Why?",
+    "<|im_user|>user<|im_middle|>Why?",
+    "<|header_start|>user<|header_end|>\n\nWhy?<|eot|>",
+    "<|start|>user<|message|>Why?<|end|>",
+    "[INST] Why?",
+    "<human>: Hi\n<bot>:",
+    "[|Human|] Why?\n[|AI|]",
+]
+
+
+@pytest.mark.parametrize("prompt", RENDERED)
+def test_suspicious_texts_finds_the_marks_of_many_templates(tmp_path: Path, prompt: str) -> None:
+    row = {"prompt": prompt, "chosen": "a", "rejected": "b"}
+    assert read(tmp_path, [row]).issues == {"chat_template": 1}
+
+
+PLAIN = [
+    "user: root",
+    "What does User: mean?",
+    "Sum up:\nUser: Hi\nBot: Hello",
+    "Vec<String> [x]: why?",
+    "## Input: 3",
+]
+
+
+@pytest.mark.parametrize("prompt", PLAIN)
+def test_suspicious_texts_takes_no_line_inside_a_prompt_for_a_template(tmp_path: Path, prompt: str) -> None:
+    assert read(tmp_path, [{"prompt": prompt, "chosen": "a", "rejected": "b"}]).issues == {}
+
+
+@pytest.mark.parametrize("text", ["\n" * 500_000 + ":", "user:" + "\n " * 400_000, "### input: " * 80_000])
+def test_has_template_marks_takes_no_quadratic_time(text: str) -> None:
+    begin = time.perf_counter()
+    assert not has_template_marks(text)
+    assert time.perf_counter() - begin < 10
+
+
 @pytest.mark.parametrize("prompt", ["<image>\nWhy?", "Why?\n<image>", "<image_1> Why?", "<|image|>\nWhy?"])
 def test_suspicious_texts_finds_the_mark_of_an_image(tmp_path: Path, prompt: str) -> None:
     row = {"prompt": prompt, "chosen": "a", "rejected": "b"}
@@ -47,3 +98,10 @@ def test_suspicious_texts_finds_the_mark_of_an_image(tmp_path: Path, prompt: str
         read(tmp_path, [row])
     svg = {**row, "prompt": "What is <svg><image></image></svg>?"}
     assert not read(tmp_path, [svg]).issues
+
+
+@pytest.mark.parametrize("blank", ["nan", "NaN", "None", "null"])
+def test_suspicious_texts_counts_an_answer_that_is_no_value(tmp_path: Path, blank: str) -> None:
+    (tmp_path / "x.csv").write_text(f"prompt,chosen,rejected\nWhy?,good,{blank}\nHow?,{blank} at all,bad\n")
+    result = read(tmp_path / "x.csv")
+    assert (len(result.records), result.issues) == (2, {"json_text": 1})

@@ -8,7 +8,8 @@ import pytest
 
 from apo.core.errors import UserError
 from apo.datasets.readers import read_comparisons, read_demonstrations
-from tests.helpers.reading import read
+from tests.helpers.inspected import report_of
+from tests.helpers.reading import read, write
 
 FIELDS = {"lang": "en", "review_count": 3, "emojis": {"name": ["+1"]}}
 
@@ -154,6 +155,17 @@ def test_comparisons_in_reads_trees_of_a_table(tmp_path: Path) -> None:
         table.writeheader()
         table.writerows(rows)
     assert read(tmp_path / "x.csv").ranked == WANTED
+
+
+def test_comparisons_in_reads_trees_of_parquet(tmp_path: Path) -> None:
+    """As the hub has them: `parent_id` and `rank` of a root are null."""
+    rows = [row | {"review_result": True, "deleted": row.get("deleted", False)} for row in flat(TREE)]
+    path = write(tmp_path / "x.parquet", rows)
+    result = read(path)
+    assert result.ranked == WANTED
+    assert result.columns["review_result"] == "whether the message counts"
+    report = report_of(path)
+    assert (report.usable, report.kept) == (True, 2)
 
 
 @pytest.mark.parametrize("best", ["0", "0.0", -1, "-1"])

@@ -29,6 +29,16 @@ def test_to_pairs_writes_the_pairs_of_the_ranking_loss() -> None:
     assert list(to_pairs(APO, where="x:1")) == expected
 
 
+def test_to_pairs_writes_no_pair_of_equal_texts(tmp_path: Path) -> None:
+    row = {**COMPARISONS[0], "responses": ["A", "A", "B"], "scores": [-1, -2, -3]}
+    pairs = [(pair["chosen"], pair["rejected"]) for pair in to_pairs(row, where="x:1")]
+    assert pairs == [(" A", " B"), (" A", " B")]
+    write_rows(tmp_path / "in.jsonl", [row, row | {"responses": ["A"] * 3}])
+    counts = Counter[str]()
+    assert export(tmp_path / "in.jsonl", tmp_path / "out.jsonl", to="pairs", counts=counts) == 2
+    assert counts["rows_without_pair"] == 1
+
+
 def test_to_pairs_is_read_back_as_comparisons(tmp_path: Path) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     write_rows(source, COMPARISONS)
