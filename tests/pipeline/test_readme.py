@@ -84,3 +84,12 @@ def test_the_ablations_can_be_queued(played: Path) -> None:
     assert queued.count("Queued") == len(lines) + 3  # the sweep of coeff is four
     assert all(name in queued for name in ("gail", "wgan", "sequential", "rrhf", "dpo", "no-samples"))
     dvc(played, "queue", "remove", "--queued")
+
+
+def test_hashes_on_the_page_of_promises_are_those_of_the_lock() -> None:
+    page = (ROOT / "docs/promises.md").read_text(encoding="utf-8")
+    shown = re.findall(r"(?:wrote|read) +ok +(\S+)  (\w+(?:\.dir)?)", page)
+    lock = YAML(typ="safe").load((ROOT / "dvc.lock").read_text(encoding="utf-8"))
+    files = [file for stage in lock["stages"].values() for kind in ("deps", "outs") for file in stage[kind]]
+    recorded = {(file["path"], file.get("md5")) for file in files}
+    assert len(shown) == 6 and set(shown) <= recorded
