@@ -61,7 +61,7 @@ def test_score_gives_the_same_rewards_at_any_limit_of_the_gate(repository: Path)
     passed = score(ECE)
     assert (passed["max_ece"], passed["valid_ece"]) == (ECE, ECE)
     scores = Path("scores.jsonl").read_bytes()
-    open_ = score(1.0, bins=7)  # an open gate asks for no ECE
+    open_ = score(1.0, bins=8)  # an open gate asks for no ECE
     assert open_ == {name: value for name, value in passed.items() if name != "valid_ece"} | {"max_ece": 1.0}
     assert Path("scores.jsonl").read_bytes() == scores
 
@@ -72,9 +72,9 @@ def test_score_stops_at_the_gate_before_it_scores(repository: Path, monkeypatch:
     with pytest.raises(UserError, match=r"^rm: found an ECE of 0\.123 on valid \(10 bins, 9 pairs\)"):
         score(ECE - 1e-9)
     with pytest.raises(
-        UserError, match=r"^evaluation\.json: found no ECE on valid with 7 bins, but with 5, 10"
+        UserError, match=r"^evaluation\.json: found no ECE on valid with 8 bins, but with 5, 10"
     ):
-        score(0.999, bins=7)
+        score(0.999, bins=8)
     Path("evaluation.json").unlink()
     with pytest.raises(UserError, match=r"^evaluation\.json: found no such file"):
         score(1.0)
