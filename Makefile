@@ -65,6 +65,7 @@ reproduce: setup-dev
 	APO_TWICE=$(or $(APO_TWICE),small) $(BIN)/python -m pytest tests/pipeline/test_reproduce.py
 
 inspect: setup
+	@test -n "$$DATA" || { echo 'error: no file named; make inspect DATA=data/input/FILE' >&2; exit 1; }
 	@$(BIN)/python -m apo.inspection "$$DATA" $(if $(MODEL),--tokenizer "$$MODEL") $(if $(KIND),--as "$$KIND") \
 	  $(if $(FORMAT),--format "$$FORMAT") $(if $(MAP),--columns="$$MAP") $(if $(LABELS),--labels="$$LABELS") $(if $(JSON),--json)
 
