@@ -42,6 +42,21 @@ def message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
+# argilla/distilabel-intel-orca-dpo-pairs
+ORCA: dict[str, Any] = {
+    "system": "Be brief.",
+    "input": "Why?",
+    **PAIR,
+    "generations": ["good", "bad"],
+    "order": ["chosen", "rejected"],
+    "labelling_prompt": [message("system", "s"), message("user", "u")],
+    "rating": [9.0, 7.0],
+    "status": "unchanged",
+    "chosen_score": 9.0,
+    "in_gsm8k_train": False,
+}
+
+
 def sharegpt(role: str, content: str) -> dict[str, str]:
     """A message as ShareGPT writes it."""
     return {"from": role, "value": content}

@@ -6,22 +6,9 @@ from typing import Any
 import pytest
 
 from apo.core.errors import UserError
-from tests.helpers.reading import PAIR, TALK, asked, message, read
+from tests.helpers.reading import ORCA, PAIR, TALK, asked, read
 
 Row = dict[str, Any]
-# argilla/distilabel-intel-orca-dpo-pairs
-ORCA: Row = {
-    "system": "Be brief.",
-    "input": "Why?",
-    **PAIR,
-    "generations": ["good", "bad"],
-    "order": ["chosen", "rejected"],
-    "labelling_prompt": [message("system", "s"), message("user", "u")],
-    "rating": [9.0, 7.0],
-    "status": "unchanged",
-    "chosen_score": 9.0,
-    "in_gsm8k_train": False,
-}
 TIES: list[Row] = [
     ORCA | {"status": "tie", "rating": [9.0, 9.0]},
     {side: asked(text) for side, text in PAIR.items()} | {"tie": True, "winner": None},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from apo.core.errors import UserError
-from tests.helpers.reading import PAIR, TALK, WHY, asked, check_set, message, read, sharegpt, talk
+from tests.helpers.reading import ORCA, PAIR, TALK, WHY, asked, check_set, message, read, sharegpt, talk
 
 Row = dict[str, Any]
 CHAT = {"chosen": asked("good"), "rejected": asked("bad")}
@@ -103,18 +103,7 @@ SETS: dict[str, tuple[Row, str, str]] = {
         "good > bad",
     ),
     "argilla/distilabel-intel-orca-dpo-pairs": (
-        {
-            "system": "Be brief.",
-            "input": "Why?",
-            **PAIR,
-            "generations": ["good", "bad"],
-            "order": ["chosen", "rejected"],
-            "labelling_prompt": [message("system", "s"), message("user", "u")],
-            "rating": [9.0, 7.0],
-            "status": "unchanged",
-            "chosen_score": 9.0,
-            "in_gsm8k_train": False,
-        },
+        ORCA,
         f"Be brief.{WHY}",
         "good > bad",
     ),
