@@ -16,12 +16,14 @@ RowValue = Callable[[Row], float]
 
 
 def worlds(rows: Sequence[Row], targets: int, method: str) -> dict[int, World]:
-    """By seed, the alignments on a number of targets by a method."""
+    """By seed, the alignments on a number of targets by a method, without seeds of two codes."""
     worlds_by_seed: dict[int, World] = {}
+    codes: dict[int, set[str | None]] = {}
     for row in rows:
         if (row["targets"], row["method"]) == (targets, method):
             worlds_by_seed.setdefault(row["seed"], {}).setdefault(row["chooser"], []).append(row)
-    return worlds_by_seed
+            codes.setdefault(row["seed"], set()).add(row.get("code"))
+    return {seed: world for seed, world in worlds_by_seed.items() if len(codes[seed]) == 1}
 
 
 def groups(rows: Sequence[Row]) -> list[tuple[int, str]]:

@@ -74,3 +74,10 @@ def test_transfer_results_are_what_the_tables_show() -> None:
     assert found["400 rjs apo targets"] == 0.2
     assert found["400 rjs ceiling score"] == -0.3
     assert found["400 rjs again"] == 0.15
+
+
+def test_worlds_leave_out_a_seed_that_two_codes_have_played() -> None:
+    rows = alignments(seeds=3)
+    mixed = [row | {"code": "b"} if (row["seed"], row["chooser"]) == (2, "truth") else row for row in rows]
+    assert list(worlds(rows, 400, "rjs")) == [1, 2, 3]
+    assert list(worlds(mixed, 400, "rjs")) == [1, 3]
