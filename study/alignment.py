@@ -4,8 +4,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from study.collect import FEWER
-from study.markdown import HEAD, Number, Shown, by_name, columns, difference_text, means, p_text, table
-from study.paired import APO, BASE, Games, Row, Value, against_zero, difference, games_of, mean_over, of_arm
+from study.markdown import (
+    HEAD,
+    NOT_PLAYED,
+    Number,
+    Shown,
+    by_name,
+    columns,
+    difference_text,
+    means,
+    p_text,
+    table,
+    verdict_word,
+)
+from study.paired import (
+    APO,
+    BASE,
+    Games,
+    Row,
+    Value,
+    against_zero,
+    difference,
+    gains_over,
+    games_of,
+    mean_over,
+    of_arm,
+    read_gain,
+)
 from study.settings import Settings, alignment_name
 from study.statistics import LEVEL, Paired, holm, power, seeds_for
 from study.tables import CELLS
@@ -43,9 +68,7 @@ def alignment_mean(
     cells: list[tuple[Games, Value]] = []
     for method, round in CELLS:
         (games, value), (other_games, other) = _sides(rows, settings, method, round, measure, side)
-        seeds = games.keys() & other_games.keys()
-        gains = {seed: {"gain": value(games[seed]) - other(other_games[seed])} for seed in seeds}
-        cells.append((gains, lambda row: float(row["gain"])))
+        cells.append((gains_over(games, value, other_games, other), read_gain))
     return against_zero(list(mean_over(cells).values()))
 
 
@@ -144,6 +167,14 @@ def samples_table(rows: Sequence[Row], settings: Settings) -> str:
     return table([*head, "seeds to decide that"], lines)
 
 
+def interim_word(mean: Paired | None, settings: Settings) -> str:
+    """`verdict_word` of the planned mean, at the p of `TWO_LOOKS` before all planned seeds are played."""
+    if mean is None:
+        return NOT_PLAYED
+    complete = mean.seeds == len(settings.alignment.seeds)
+    return verdict_word(mean) if complete or mean.p <= TWO_LOOKS else "undecided"
+
+
 def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
     """What the pages quote: `aligned` and, by the testing RM, `aligned_score`, by cell, and their `mean`."""
     cells, scores = (alignment_results(rows, settings, measure) for measure in MEASURES)
@@ -160,6 +191,7 @@ def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "aligned_ahead": f"{sum(result.difference > 0 for result in cells.values())} of {len(cells)}",
         "aligned_holm": f"{sum(p <= LEVEL for p in corrected)} of {len(cells)}",
         "aligned_interim": f"{sum(p <= TWO_LOOKS for p in corrected)} of {len(cells)}",
+        "aligned_verdict": interim_word(means_of[TRUE_REWARD], settings),
         "aligned_seeds": max((result.seeds for result in cells.values()), default=0),
         "aligned_planned": len(settings.alignment.seeds),
         "aligned_power": {

@@ -51,7 +51,7 @@ def difference(first: Games, of_first: Value, second: Games, of_second: Value) -
     """
     pairs = []
     for seed in sorted(set(first) & set(second)):
-        if first[seed].get("code") != second[seed].get("code"):
+        if not one_code(first[seed], second[seed]):
             continue
         try:
             pairs.append((of_first(first[seed]), of_second(second[seed])))
@@ -61,12 +61,39 @@ def difference(first: Games, of_first: Value, second: Games, of_second: Value) -
 
 
 def mean_over(cells: Sequence[tuple[Games, Value]]) -> dict[int, float]:
-    """The mean of several values by seed, over the seeds that have all of them.
+    """The mean of several values by seed, over the seeds that have all of them, played by one code.
 
     The seed stays the unit: several values of one seed count once.
     """
-    shared = set.intersection(*(set(games) for games, _ in cells)) if cells else set()
-    return {seed: fmean(value(games[seed]) for games, value in cells) for seed in sorted(shared)}
+    seeds = shared_seeds([games for games, _ in cells])
+    return {seed: fmean(value(games[seed]) for games, value in cells) for seed in seeds}
+
+
+def shared_seeds(series: Sequence[Games]) -> list[int]:
+    """The seeds that all series of games have, without those that more than one code has played."""
+    shared = set.intersection(*map(set, series)) if series else set()
+    return [seed for seed in sorted(shared) if one_code(*(games[seed] for games in series))]
+
+
+def one_code(*rows: Row) -> bool:
+    """Whether one code has played all: with another one, the same seed is another world."""
+    return len({row.get("code") for row in rows}) == 1
+
+
+def gains_over(games: Games, value: Value, control: Games, of_control: Value) -> Games:
+    """By seed, as `gain`, a value minus that of a control, with the code that played both."""
+    return {
+        seed: {
+            "gain": value(games[seed]) - of_control(control[seed]),
+            "code": games[seed].get("code"),
+        }
+        for seed in shared_seeds([games, control])
+    }
+
+
+def read_gain(row: Row) -> float:
+    """The value of a row of `gains_over`."""
+    return float(row["gain"])
 
 
 def against_zero(values: Sequence[float]) -> Paired | None:

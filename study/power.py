@@ -21,7 +21,7 @@ HEAD = ["difference APO minus base", "spread over seeds", "its 95 % interval"]
 def measures(rows: Sequence[Row]) -> list[tuple[str, Paired | None, float]]:
     """Name, result, and a difference of interest.
 
-    It is the paper's if the paper has the unit, else that of the choice at the paper's coefficient (0.04), or
+    It is the paper's if the paper has the unit, else that of the choice as it was seen at 0.1 (0.04), or
     `EFFECT` for the LLM.
     """
     baseline = games_of(rows, "method", "rjs")

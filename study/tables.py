@@ -27,8 +27,8 @@ from study.statistics import Paired, holm
 METHODS = ("rjs", "rrhf", "dpo")
 CELLS = [(method, round) for method in METHODS for round in ("r1", "r2")]
 """Language models, by method and round."""
-OTHER_START = ("human comparisons", "label noise", "actor")
-"""Families of the sweep for which coeff 0 of the baseline is no control."""
+OTHER_START = ("human comparisons", "label noise", "actor", "samples")
+"""Families of the sweep for which coeff 0 of the baseline is no control; `samples` has other steps."""
 COMPONENTS = ("content", "instruction", "tone", "length", "rambling", "repetition", "form")
 RM_MEASURES = {
     "accuracy": "test accuracy",
@@ -153,8 +153,7 @@ def sweep_table(rows: Sequence[Row], settings: Settings) -> str:
 def control_results(rows: Sequence[Row], settings: Settings, measure: str) -> dict[str, Paired | None]:
     """The APO RM of each setting minus the one without samples (coeff 0), same seed, same samples.
 
-    Settings with other human comparisons or another actor are left out: coeff 0 of the baseline is no control
-    for them.
+    The families of `OTHER_START` are left out: coeff 0 of the baseline is no control for them.
     """
     control, value = games_of(rows, "sweep", CONTROL), of_arm(measure, "r1", APO)
     results = {}

@@ -10,24 +10,29 @@ from study.transfer import BASE_RM, apo_rm, retrained
 from study.transfer_report import World, contrast, groups, llm_value, mean_gain, rm_seeds, worlds
 
 
-def alignment_spread(by_seed: dict[int, World]) -> float | None:
-    """The standard deviation of an LLM's true reward over alignment seeds; None without repetitions.
+def alignment_spread(by_seed: dict[int, World], chooser: str) -> float | None:
+    """The standard deviation of a chooser minus the base RM, in LLMs, over alignment seeds; None without any.
 
-    Pooled over worlds and choosers.
+    Both LLMs of a difference have one alignment seed: an order of the targets is shared, so their values vary
+    together. Pooled over worlds.
     """
-    variances = [
-        variance(map(llm_value, alignments))
-        for world in by_seed.values()
-        for alignments in world.values()
-        if len(alignments) > 1
-    ]
+    variances = []
+    for world in by_seed.values():
+        if {chooser, BASE_RM} <= world.keys():
+            first, second = (
+                {row["alignment_seed"]: llm_value(row) for row in world[name]} for name in (chooser, BASE_RM)
+            )
+            seeds = sorted(first.keys() & second.keys())
+            if len(seeds) > 1:
+                variances.append(variance(first[seed] - second[seed] for seed in seeds))
     return fmean(variances) ** 0.5 if variances else None
 
 
 def rm_spread(by_seed: dict[int, World], chooser: str) -> float | None:
     """The standard deviation of a chooser minus the base RM over seeds of both RMs, in LLMs of one alignment.
 
-    Pooled over worlds; None if the RMs were not trained again. It has the spread of two alignments in it.
+    Pooled over worlds; None if the RMs were not trained again. Each is an alignment on other targets, so
+    about the spread of an alignment is in it.
     """
     variances = []
     for world in by_seed.values():
@@ -46,20 +51,20 @@ def rm_spread(by_seed: dict[int, World], chooser: str) -> float | None:
 def spread_table(rows: Sequence[Row], coefficients: Sequence[float]) -> str:
     """What varies in the difference between the LLMs of two choosers, and the seeds needed to decide it.
 
-    Standard deviations: `alignment` of two LLMs with one alignment each, a; `RM` what other seeds of both
-    RMs add to it, r; `world`, w, what is left of that as it was played, with k alignments on each side, whose
-    square is a^2 / k + r^2 + w^2. A negative rest is shown as 0.
+    Standard deviations: `alignment` of the difference of two LLMs with one alignment seed, a; `RM` what other
+    seeds of both RMs add to it, r; `world`, w, what is left of that as it was played, the mean of k alignment
+    seeds, whose square is a^2 / k + r^2 + w^2. A negative rest is shown as 0.
     """
     large = apo_rm(coefficients[-1])
     lines = []
     for targets, method in groups(rows):
         by_seed = worlds(rows, targets, method)
-        alignment, rms = alignment_spread(by_seed), rm_spread(by_seed, large)
+        alignment, rms = alignment_spread(by_seed, large), rm_spread(by_seed, large)
         result = contrast(by_seed, large, BASE_RM, llm_value)
         if alignment is None or result is None:
             continue
         repeats = fmean(len(world[large]) for world in by_seed.values() if large in world)
-        of_alignment = 2 * alignment**2
+        of_alignment = alignment**2
         of_rms = None if rms is None else max(0.0, rms**2 - of_alignment)
         rest = max(0.0, result.spread**2 - of_alignment / repeats - (of_rms or 0.0))
         parts = [f"{of_alignment**0.5:.3f}"]

@@ -6,7 +6,20 @@ from itertools import pairwise
 import numpy as np
 
 from study.markdown import HEAD, columns, table
-from study.paired import APO, Games, Row, Value, against_zero, difference, gain, games_of, of_arm
+from study.paired import (
+    APO,
+    Games,
+    Row,
+    Value,
+    against_zero,
+    difference,
+    gain,
+    gains_over,
+    games_of,
+    of_arm,
+    read_gain,
+    shared_seeds,
+)
 from study.settings import Axis, AxisSet, Settings, axis_name
 from study.statistics import Paired
 
@@ -21,12 +34,11 @@ def by_coefficient(rows: Sequence[Row]) -> dict[float, Games]:
 
 
 def slopes(games: Mapping[float, Games], value: Value) -> dict[int, float]:
-    """By seed, the least-squares slope of a value per factor of ten of the key."""
-    seeds = set.intersection(*(set(by_seed) for by_seed in games.values()))
+    """By seed, the least-squares slope of a value per factor of ten of the key, see `shared_seeds`."""
     log_values = np.log10(list(games))
     return {
         seed: float(np.polyfit(log_values, [value(by_seed[seed]) for by_seed in games.values()], 1)[0])
-        for seed in sorted(seeds)
+        for seed in shared_seeds(list(games.values()))
     }
 
 
@@ -48,7 +60,8 @@ def trend_table(rows: Sequence[Row]) -> str:
     games = by_coefficient(rows)
     is_above_zero = {
         f"{low:g} to {high:g}": [
-            CHOSEN(games[high][seed]) > CHOSEN(games[low][seed]) for seed in games[low] if seed in games[high]
+            CHOSEN(games[high][seed]) > CHOSEN(games[low][seed])
+            for seed in shared_seeds([games[low], games[high]])
         ]
         for low, high in pairwise(games)
     }
@@ -85,11 +98,10 @@ def axis_slope(rows: Sequence[Row], kind: Axis, axis: AxisSet, coefficient: floa
     gains: dict[float, Games] = {}
     for value in axis_results(rows, kind, axis, coefficient):
         games, control = _with_control(rows, kind, axis, value, coefficient)
-        seeds = games.keys() & control.keys()
-        gains[value] = {seed: {"gain": CHOSEN(games[seed]) - CHOSEN(control[seed])} for seed in seeds}
+        gains[value] = gains_over(games, CHOSEN, control, CHOSEN)
     if len(gains) < 2:
         return None
-    return against_zero(list(slopes(gains, lambda row: float(row["gain"])).values()))
+    return against_zero(list(slopes(gains, read_gain).values()))
 
 
 def axis_table(rows: Sequence[Row], settings: Settings, kind: Axis) -> str:

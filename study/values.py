@@ -2,17 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from apo.core.errors import UserError
 from study.alignment import alignment_values
 from study.claims import FAILS, HOLDS, OPEN, SAME, SMALLER, claims, ece_and_choice
+from study.golden_weight import WEIGHTS, golden_weights, weight_probe
+from study.hours import hours_of
 from study.markdown import Number, Shown, by_name, numbers
-from study.paired import APO, CONTROL, Games, Row, apo_minus_base, difference, gain, games_of, of_arm
+from study.paired import (
+    APO,
+    CONTROL,
+    Games,
+    Row,
+    apo_minus_base,
+    difference,
+    gain,
+    games_of,
+    of_arm,
+    shared_seeds,
+)
 from study.power import query_values
 from study.results import mixed_sets
 from study.settings import Axis, AxisSet, Settings, axis_name
@@ -29,15 +40,6 @@ from study.tables import (
 from study.transfer_report import transfer_results
 from study.trend import axis_results, axis_slope, by_coefficient, coefficient_steps, slopes
 
-WEIGHTS = {"baseline": 0.365, "few": 0.338, "middle": 0.400, "many": 0.444}
-"""What a golden > sample pair weighed beside a human pair, as a part of what `apo.coeff` says, in all that
-was played with batches that sorted both kinds together: in the baseline, and in `comparisons` with 240, 1,200
-and 4,800, of seed 1: `python -m study.weights`, "sorted together"."""
-SCALE = Path(__file__).resolve().parents[1] / "docs/scale.md"
-DPO = 1.8
-"""Hours of DPO in those of RJS, see docs/scale.md."""
-SEEDS = 10
-"""Seeds of the commands in docs/when.md."""
 ECE_LIMIT = 0.15
 """The gate's default when these games were played."""
 
@@ -49,6 +51,7 @@ def values(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         "weight": {name: f"{weight:.2f}" for name, weight in WEIGHTS.items()},
         "paper_now": f"{0.1 * WEIGHTS['baseline']:.1g}",
         "large_now": f"{2 * WEIGHTS['baseline']:.1g}",
+        "largest_now": f"{2 * WEIGHTS['many']:.1g}",
         "ece_limit": ECE_LIMIT,
         "mixed": "; ".join(
             f"{name}: {', '.join(codes)}" for name, codes in mixed_sets(rows, transfer).items()
@@ -60,7 +63,12 @@ def values(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         **query_values(rows, settings),
         "few": _axis(rows, settings, "comparisons"),
         "few_accuracy": _axis(rows, settings, "comparisons", "accuracy"),
-        "gates": gates(rows, settings),
+        **{
+            name: gates(rows, settings, coefficient)
+            for name, coefficient in (("gates", 2.0), ("gates_small", 0.1), ("gates_control", 0.0))
+        },
+        "few_probe": Shown(weight_probe(rows, settings)),
+        "golden_weight": numbers(golden_weights(settings)),
         "size": _axis(rows, settings, "model_size"),
         **_further(rows, settings),
         "transfer": by_name(transfer_results(transfer, settings.transfer.coefficients)),
@@ -212,10 +220,10 @@ def gate_text(rows: Sequence[Row]) -> str:
     return f"{sum(ece <= ECE_LIMIT for ece in values)} of {len(values)}"
 
 
-def gates(rows: Sequence[Row], settings: Settings) -> dict[int, str]:
-    """As `gate_text`, by the number of human comparisons, at the largest coefficient."""
+def gates(rows: Sequence[Row], settings: Settings, coefficient: float) -> dict[int, str]:
+    """As `gate_text`, by the number of human comparisons."""
     axis = settings.comparisons
-    names = {value: axis_name(axis, value, max(axis.coefficients)) for value in axis.values}
+    names = {value: axis_name(axis, value, coefficient) for value in axis.values}
     return {
         value: gate_text(list(games_of(rows, "comparisons", name).values())) for value, name in names.items()
     }
@@ -236,7 +244,7 @@ def distances(rows: Sequence[Row], settings: Settings) -> dict[str, float | None
 def cell_correlations(rows: Sequence[Row]) -> tuple[float | None, float | None]:
     """The lowest and the highest correlation over seeds between two of the six LLM differences."""
     cells = [(games_of(rows, "method", method), gain("llm_true_reward", round)) for method, round in CELLS]
-    shared = sorted(set.intersection(*(set(games) for games, _ in cells)))
+    shared = shared_seeds([games for games, _ in cells])
     if len(shared) < 3:
         return None, None
     series = [[value(games[seed]) for seed in shared] for games, value in cells]
@@ -263,33 +271,3 @@ def _few_steps(settings: Settings) -> int:
     changes = next(setting.changes for setting in settings.sweep if setting.family == "human comparisons")
     comparisons = settings.baseline["data.demo.comparisons"] * changes["split.rm_fraction"]
     return int(comparisons // 16)
-
-
-def hours_of(model: str, path: Path = SCALE) -> dict[str, str]:
-    """GPU hours of the three commands of docs/when.md for 100,000 comparisons, by the table of docs/scale.md.
-
-    A tenth of its row of a million comparisons, which has more digits.
-
-    Raises:
-        UserError: The table has no such row or columns.
-    """
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    header_rows = [row for row in cells if row[:2] == ["model", "comparisons"]]
-    model_rows = [row for row in cells if row[:2] == [model, "1,000,000"]]
-    if not header_rows or not model_rows:
-        raise UserError(
-            str(path),
-            found=f"no hours of {model} for 1,000,000 comparisons",
-            expected="the table of `python -m benchmarks.scale`",
-            do="run it, and correct `hours_of` in study/values.py if its columns changed",
-        )
-    hours = {
-        name: float(text.replace(",", "")) / 10
-        for name, text in zip(header_rows[0][2:], model_rows[0][2:], strict=True)
-    }
-    game, apo, align = hours["all"], hours["train_apo_rm"], hours["align (rjs)"]
-    rms = SEEDS * (hours["train_base_rm"] + hours["sample_rm"] + 2 * apo)
-    llms = SEEDS * (game + apo + hours["score"] + align) - rms
-    by_command = {"all": game, "1": rms, "2": llms, "3": DPO * align}
-    return {f"{model} {name}": f"{value:.1f}" for name, value in by_command.items()}

@@ -21,6 +21,7 @@ def page(rows: Sequence[Row], settings: RealSettings) -> str:
     return TEMPLATE.read_text(encoding="utf-8").format(
         rms=rm_table(rms),
         differences=difference_table(rms, settings),
+        less_accurate=less_accurate(rms, settings),
         choices=choice_table(rms),
         golden=golden_table(rows),
         llms=llm_table(rows),
@@ -84,7 +85,7 @@ def _accuracy(parts: Sequence[tuple[float, int]]) -> str:
 
 
 def difference_table(rms: dict[str, dict[int, Row]], settings: RealSettings) -> str:
-    """Each APO RM minus the base RM and minus the control, seed by seed."""
+    """Each APO RM minus the base RM and the control, the length control minus its RM too, seed by seed."""
     names = [apo_rm(coefficient) for coefficient in settings.coefficients]
     names.append(cut_golden(settings.length_control))
     measures: dict[str, Callable[[Row], float]] = {
@@ -95,7 +96,8 @@ def difference_table(rms: dict[str, dict[int, Row]], settings: RealSettings) -> 
     }
     lines = []
     for name in names:
-        for other in (BASE_RM, apo_rm(0.0)):
+        uncut = [apo_rm(settings.length_control)] if name == names[-1] else []
+        for other in (BASE_RM, apo_rm(0.0), *uncut):
             seeds = sorted(rms.get(name, {}).keys() & rms.get(other, {}).keys())
             if name != other and seeds:
                 cells = [
@@ -104,6 +106,14 @@ def difference_table(rms: dict[str, dict[int, Row]], settings: RealSettings) -> 
                 ]
                 lines.append([name, other, _seeds(seeds), *cells])
     return _table(["", "minus", "seeds", *measures], lines)
+
+
+def less_accurate(rms: dict[str, dict[int, Row]], settings: RealSettings) -> str:
+    """The seeds in which the RM at the largest coefficient is less accurate on the test than its control."""
+    games, control = (rms.get(apo_rm(c), {}) for c in (max(settings.coefficients), 0.0))
+    seeds = games.keys() & control.keys()
+    less = sum(games[seed]["accuracy"] < control[seed]["accuracy"] for seed in seeds)
+    return f"{less} of {len(seeds)}"
 
 
 def choice_table(rms: dict[str, dict[int, Row]]) -> str:

@@ -46,6 +46,7 @@ TESTED_ELSEWHERE = {
     "stages/test_rm.py": "tests/apo/reward/test_recipe.py",
     "stages/train_apo_rm.py": "tests/pipeline/test_hermetic.py",
     "stages/train_base_rm.py": "tests/pipeline/test_hermetic.py",
+    "study/golden_weight.py": "tests/study/test_report.py",
     "study/pipeline.py": "tests/study/test_main.py",
     "study/values.py": "tests/study/test_report.py",
 }

@@ -10,10 +10,13 @@ from study.paired import (
     apo_minus_base,
     difference,
     gain,
+    gains_over,
     games_of,
     mean_over,
     of_arm,
+    read_gain,
     same_samples,
+    shared_seeds,
 )
 from tests.study.made_up import made_up
 
@@ -59,12 +62,25 @@ def test_same_samples_compares_with_the_baseline_of_the_seed() -> None:
     assert not same_samples({**rows[5], "seed": 99}, rows)
 
 
-def test_difference_leaves_out_games_of_two_codes() -> None:
-    def value(row: dict[str, Any]) -> float:
-        return float(row["x"])
+def value_x(row: dict[str, Any]) -> float:
+    return float(row["x"])
 
-    first = {seed: {"code": "a", "x": 2.0} for seed in (1, 2, 3)}
-    second = {1: {"code": "a", "x": 1.0}, 2: {"code": "a", "x": 1.0}, 3: {"code": "b", "x": 9.0}}
-    result = difference(first, value, second, value)
+
+FIRST = {seed: {"code": "a", "x": 2.0} for seed in (1, 2, 3)}
+SECOND = {1: {"code": "a", "x": 1.0}, 2: {"code": "a", "x": 1.0}, 3: {"code": "b", "x": 9.0}}
+"""The third seed is played by two codes."""
+
+
+def test_difference_leaves_out_games_of_two_codes() -> None:
+    result = difference(FIRST, value_x, SECOND, value_x)
     assert result is not None
     assert (result.seeds, result.difference) == (2, 1.0)
+
+
+def test_means_and_gains_leave_out_games_of_two_codes() -> None:
+    assert shared_seeds([FIRST, SECOND]) == [1, 2]
+    assert mean_over([(FIRST, value_x), (SECOND, value_x)]) == {1: 1.5, 2: 1.5}
+    gains = gains_over(FIRST, value_x, SECOND, value_x)
+    assert {seed: read_gain(row) for seed, row in gains.items()} == {1: 1.0, 2: 1.0}
+    of_another_code = {seed: {**row, "code": "c"} for seed, row in gains.items()}
+    assert mean_over([(gains, read_gain), (of_another_code, read_gain)]) == {}

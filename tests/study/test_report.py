@@ -9,13 +9,14 @@ from apo.core.errors import UserError
 from apo.core.records import read_rows
 from study import report
 from study.__main__ import DOCS, PAGES, RESULTS, TRANSFER
+from study.alignment import interim_word
 from study.claims import ECE_AND_CHOICE, claims
 from study.report import TEMPLATES, page
 from study.settings import read_settings
 from study.statistics import LEVEL, spread_factors
 from study.transfer_report import contrast_table
 from study.transfer_spread import spread_table
-from study.values import hours_of, values
+from study.values import values
 from tests.study.made_up import made_up
 
 ROWS = list(read_rows(RESULTS))
@@ -61,6 +62,7 @@ def test_page_says_not_played_only_of_what_was_not() -> None:
         line for line in page("when.md", ROWS, ALIGNMENTS, SETTINGS).splitlines() if "| not played" in line
     ]
     start = ("noise of the labels", "| 3 ", "sampled at 0.6", "fine-tuned three times as long")
+    start += ("samples per query", "| 8 |")
     assert len(unplayed) == len(start)
     assert all(any(one in line for one in start) for line in unplayed)
 
@@ -141,8 +143,15 @@ def test_words_on_human_comparisons_and_on_aligned_llms() -> None:
     assert gains == sorted(gains, reverse=True)
     assert few["2 4800 base"].p > LEVEL  # "undecided"
     assert all(few[f"0 {number} base"].p > LEVEL for number in (240, 1200, 4800))
+    assert numbers["few_probe"].paired.p > LEVEL  # "not told apart"
+    few_at_small, many_at_large = (numbers["golden_weight"][name].value for name in ("0.1 240", "2 4800"))
+    assert few_at_small == pytest.approx(0.1 * 0.338)
+    assert many_at_large / few_at_small < 1.5  # "about what it is"
     assert numbers["aligned"]["mean"].paired.difference > 0  # "the LLM learns from the better choice"
-    assert numbers["aligned"]["mean"].paired.p <= 0.029
+    assert numbers["aligned_verdict"] == "higher"
+    mean = numbers["aligned"]["mean"].paired
+    assert interim_word(mean._replace(p=0.04), SETTINGS) == "undecided"  # before all seeds are played
+    assert interim_word(mean._replace(p=0.04, seeds=20), SETTINGS) == "higher"
     assert numbers["aligned_score"]["mean"].paired.p > LEVEL
     assert numbers["aligned_score"]["rjs 1"].paired.difference < numbers["aligned"]["rjs 1"].paired.difference
 
@@ -173,32 +182,10 @@ def test_words_on_sets_that_were_not_played() -> None:
         assert "These sets are\n  defined and sized" not in text
 
 
-def test_hours_of_are_sums_of_the_table_of_scale() -> None:
-    words = hours_of("7B")
-    line = next(
-        line
-        for line in (DOCS / "scale.md").read_text(encoding="utf-8").splitlines()
-        if line.startswith("| 7B | 1,000,000 ")
-    )
-    cells = [float(cell) / 10 for cell in line.strip("| ").split(" | ")[2:]]
-    base, apo, _, sample_rm, _, score, align, every = cells
-    first = 10 * (base + sample_rm + 2 * apo)
-    assert float(words["7B 1"]) == pytest.approx(first, abs=0.05)
-    assert float(words["7B 2"]) == pytest.approx(10 * (every + apo + score + align) - first, abs=0.05)
-    assert float(words["7B 3"]) == pytest.approx(1.8 * align, abs=0.05)
-
-
 def test_rates_are_those_of_scale() -> None:
     text = " ".join((DOCS / "scale.md").read_text(encoding="utf-8").split())
     assert "training takes 1.6 (1B, pairs) to 2.2 times (7B) the hours" in text
     assert "1.7 to 1.8 times RJS" in text
-
-
-def test_hours_of_refuses_a_table_without_the_row(tmp_path: Path) -> None:
-    path = tmp_path / "scale.md"
-    path.write_text("| model | comparisons |\n", encoding="utf-8")
-    with pytest.raises(UserError, match="no hours of 7B"):
-        hours_of("7B", path)
 
 
 def test_words_on_where_the_gain_goes() -> None:

@@ -46,8 +46,9 @@ def test_control_table_is_against_the_rm_without_samples() -> None:
     assert "| WGAN | -0.16" in table  # (-0.1 - 0.01) x (1 + 0.1 x seed), mean over 8 seeds
     assert "no adversarial" not in table
     assert "temperature 3" not in table  # other labels: coeff 0 of the baseline is no control
+    assert "1 sample" not in table  # other steps
     wgan = next(line for line in table.splitlines() if "WGAN" in line)
-    assert wgan.endswith("| 0.0078 | 8 | 0.086 |")  # the smallest of 11
+    assert wgan.endswith("| 0.0078 | 8 | 0.070 |")  # the smallest of 9
 
 
 def test_confirmation_table_has_both_controls() -> None:

@@ -9,9 +9,13 @@ from tests.study.made_up import COEFFICIENTS, SMALL, TWO, alignments
 
 def test_spreads_of_the_alignment_and_of_the_rm() -> None:
     by_seed = worlds(alignments(noise=0.3, seeds=40), 400, "rjs")
-    assert alignment_spread(by_seed) == pytest.approx(0.3, abs=0.03)
+    assert alignment_spread(by_seed, TWO) == pytest.approx(0.3 * 2**0.5, abs=0.05)
     once = [row for row in alignments() if row["alignment_seed"] == 201]
-    assert alignment_spread(worlds(once, 400, "rjs")) is None
+    assert alignment_spread(worlds(once, 400, "rjs"), TWO) is None
+    shared = alignments(noise=0.3)  # an order that moves both LLMs alike moves no difference
+    for row in shared:
+        row["llm"]["true_reward"] = {201: 0.0, 202: 0.5, 203: 0.1}[row["alignment_seed"]]
+    assert alignment_spread(worlds(shared, 400, "rjs"), TWO) == 0.0
     # Without noise, two APO RMs whose targets are 0.2 and 0.3 above those of the base RM of their seed.
     assert rm_spread(worlds(alignments(), 400, "rjs"), TWO) == pytest.approx(0.05 / 2**0.5)
     assert rm_spread(worlds(alignments(), 400, "rjs"), SMALL) is None

@@ -26,6 +26,13 @@ def test_slopes_are_per_factor_of_ten() -> None:
     assert fitted == pytest.approx({1: 1.1, 2: 1.2})  # the lift is log10(coeff) x (1 + 0.1 x seed)
 
 
+def test_slopes_leave_out_a_seed_of_two_codes() -> None:
+    rows = [
+        {**row, "code": "b"} if (row["name"], row["seed"]) == ("coeff 2", 2) else row for row in made_up()
+    ]
+    assert list(slopes(by_coefficient(rows), of_arm("chosen", "r1", APO))) == [1, 3, 4]
+
+
 def test_coefficient_steps_go_from_each_value_to_the_next() -> None:
     steps = coefficient_steps(made_up(seeds=8, **RISING))
     assert list(steps) == ["0.02 to 0.1", "0.1 to 0.5", "0.5 to 2", "slope"]

@@ -3,11 +3,12 @@
 from typing import Any
 
 from study.real.__main__ import PAGE, RESULTS
-from study.real.jobs import BASE_RM, apo_rm
+from study.real.jobs import BASE_RM, apo_rm, cut_golden
 from study.real.report import (
     choice_table,
     difference_table,
     golden_table,
+    less_accurate,
     llm_table,
     page,
     reward_models,
@@ -86,6 +87,18 @@ def test_difference_table_pairs_by_seed() -> None:
     lines = difference_table(reward_models(ROWS), SETTINGS).splitlines()
     assert "| APO RM, coeff 2 | base RM | 1, 2 | +10.00, +0.00 | +0.00, +0.00 |" in lines[2][:80]
     assert lines[3].startswith("| APO RM, coeff 2 | APO RM, coeff 0 | 1 | +5.00 |")
+
+
+def test_length_control_is_compared_with_its_rm_too() -> None:
+    cut = {**ROWS[0], "rms": {cut_golden(2.0): rm(0.75)}}
+    last = difference_table(reward_models([*ROWS, cut]), SETTINGS).splitlines()[-1]
+    assert last.startswith(f"| {cut_golden(2.0)} | {apo_rm(2.0)} | 1 |")
+
+
+def test_less_accurate_counts_the_seeds_of_both() -> None:
+    assert less_accurate(reward_models(ROWS), SETTINGS) == "0 of 1"
+    worse = [row(2, 0.0, 0.6, 0.7), row(2, 2.0, 0.6, 0.65)]
+    assert less_accurate(reward_models([*ROWS, *worse]), SETTINGS) == "1 of 2"
 
 
 def test_choice_table_leaves_out_the_testing_rm_and_a_tau_that_is_not_known() -> None:
