@@ -189,7 +189,7 @@ def _explain(
         )
     do = "change the value"
     if kind == "float_type" and isinstance(value, str):
-        do = "write small numbers with a point, 1.0e-6 and not 1e-6"
+        do = "write it as a number, without quotes: 1.0e-6"
     if value == "keep" and kind == "literal_error":
         do = "choose one of them: such a row holds nothing that could be kept"
     message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")

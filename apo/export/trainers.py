@@ -120,7 +120,7 @@ def _answer(row: Row, *, where: str) -> str:
             where,
             found=f"{kind} with keys {sorted(row)}",
             expected="a selection, a golden answer or a demonstration",
-            do="export a file that has one answer a row, such as data/rjs/apo.jsonl",
+            do="export a file that has one answer a row, such as data/rjs/r1/apo.jsonl",
         )
     return str(row[_ANSWER_KEY[kind]])
 

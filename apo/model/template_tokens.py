@@ -31,6 +31,15 @@ class EscapedTexts(NamedTuple):
         return re.sub(f"{self.mark}([0-9]+){self.mark}", lambda match: self.texts[int(match[1])], text)
 
 
+class Swallows(NamedTuple):
+    """Whether a special token takes the white space before and after it."""
+
+    before: bool
+    after: bool
+
+
+LINE = "\n"
+"""Begins no word, so that a text behind it has no space of a beginning."""
 NOTHING_ESCAPED = EscapedTexts("", [])
 
 
@@ -49,6 +58,14 @@ class TemplateTokens:
         self._tokenizer = tokenizer
         self.special = special_tokens(tokenizer, separator)
         self._pattern = special_token_pattern([*self.special, *filter(None, [tokenizer.unk_token])])
+        added = {token.content: token for token in tokenizer.added_tokens_decoder.values()}
+        self._swallows = {
+            text: Swallows(added[text].lstrip, added[text].rstrip)
+            if text in added
+            else Swallows(False, False)
+            for text in self.special
+        }
+        self._begins_with_space = self._adds_a_space_at_the_beginning()
 
     def find(self, text: str) -> re.Match[str] | None:
         """The first special token in a text."""
@@ -88,14 +105,36 @@ class TemplateTokens:
         return encoded
 
     def _encode_parts(self, text: str, escaped: EscapedTexts) -> list[int]:
-        """Encodes a text part by part: the tokenizer alone would find more special tokens in it."""
-        mark_pattern = f"{escaped.mark}[0-9]+{escaped.mark}" if escaped.mark else r"(?!)"
+        """Encodes a text part by part: the tokenizer alone would find more special tokens in it.
+
+        As in one text, a special token may swallow the white space beside it.
+        """
         ids: list[int] = []
-        for part in re.split(f"({self._pattern.pattern}|{mark_pattern})", text):
-            if part in self.special:
+        parts = re.split(f"({special_token_pattern(self.special).pattern})", text)
+        for index, part in enumerate(parts):
+            if index % 2:
                 ids.append(self.special[part])
                 continue
-            if escaped.mark and re.fullmatch(mark_pattern, part):
-                part = escaped.texts[int(part.strip(escaped.mark))]
-            ids += text_ids(self._tokenizer, [part], self.special)[0] if part else []
+            if index and self._swallows[parts[index - 1]].after:
+                part = part.lstrip()
+            if index + 1 < len(parts) and self._swallows[parts[index + 1]].before:
+                part = part.rstrip()
+            ids += self._text_ids(escaped.unescape(part), is_first=not index) if part else []
         return ids
+
+    def _text_ids(self, text: str, *, is_first: bool) -> list[int]:
+        """The ids of a text behind a special token, or at the beginning (`is_first`)."""
+        ids = text_ids(self._tokenizer, [text], self.special)[0]
+        if is_first or not self._begins_with_space:
+            return ids
+        behind = text_ids(self._tokenizer, [LINE + text], self.special)[0]
+        line_ids = text_ids(self._tokenizer, [LINE], self.special)[0]
+        return behind[len(line_ids) :] if behind[: len(line_ids)] == line_ids else ids
+
+    def _adds_a_space_at_the_beginning(self) -> bool:
+        """Whether a space is written before the first word of a text, and none behind a special token."""
+        for text, token in self.special.items():
+            behind = self._tokenizer(f"{text}a", add_special_tokens=False, verbose=False)["input_ids"]
+            if behind[:1] == [token]:
+                return bool(behind[1:] != text_ids(self._tokenizer, ["a"], self.special)[0])
+        return False

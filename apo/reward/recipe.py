@@ -198,7 +198,7 @@ def _tokenized(
             ", ".join(map(str, files)),
             found="no comparison to train on",
             expected="at least one",
-            do=f"look at the counts in metrics/split.json and metrics/convert.json; rm.on_issue dropped "
+            do="look at the counts in metrics/split.json and metrics/ROUND/convert.json; rm.on_issue dropped "
             f"{counts['dropped_by_issues']}: {dict(+check.issues.counts)}",
         )
     return ranked

@@ -11,6 +11,8 @@ from apo.check_params import check_params
 from apo.core.errors import UserError
 from tests.helpers.small_repo import ROOT
 
+TWO_ROUNDS = [{"id": "r1", "prev": "r0"}, {"id": "r2", "prev": "r1"}]
+
 
 def written(tmp_path: Path, **changes: Any) -> Path:
     """The committed parameters with others in the place of some: `{"align.max_length": 8}`."""
@@ -95,6 +97,16 @@ def test_check_params_compares_with_the_positions_of_a_model_that_is_made_here(
         ),
         ({"rjs__candidates": "samples_and_extra", "score__extra_answers": False}, r"rjs\.candidates: found"),
         ({"align__lr": {"r2": 0.1}}, r"align\.lr\.r1: found no such key"),
+        ({"sample__llm__num_samples": 1}, r"sample\.llm\.num_samples: found 1; expected 2 or more"),
+        ({"rjs__rewards": "source"}, r"rjs\.rewards: found source, and samples of the actor"),
+        ({"sample__rm__origin": "source", "rounds": TWO_ROUNDS}, r"sample\.rm\.origin: found source, and 2"),
+        ({"sample__llm__origin": "source", "rounds": TWO_ROUNDS}, r"sample\.llm\.origin: found source"),
+        ({"score__backend": "vllm", "model__pooling": "max"}, r"score\.backend: found vllm, and model"),
+        ({"sample__llm__backend": "vllm", "sample__llm__temperature": 3.0}, r"temperature: found 3"),
+        ({"rm__start": "pretrained/nope"}, r"rm\.start: found pretrained/nope"),
+        ({"test_rm__start": "pretrained/nope"}, r"test_rm\.start: found pretrained/nope"),
+        ({"judge__prompt": "Which?"}, r"judge\.prompt: found the placeholders none"),
+        ({"judge__model": "m", "judge__pairs": [["llm_apo_r9", "actor"]]}, r"judge\.pairs: found"),
     ],
 )
 def test_check_params_refuses_sections_that_contradict_each_other(
@@ -102,6 +114,22 @@ def test_check_params_refuses_sections_that_contradict_each_other(
 ) -> None:
     with pytest.raises(UserError, match=message):
         check_params(written(tmp_path, **changes))
+
+
+def test_check_params_takes_what_only_looks_like_a_contradiction(tmp_path: Path) -> None:
+    by_the_source = {"sample__llm__origin": "source", "sample__llm__num_samples": 1, "rjs__rewards": "source"}
+    check_params(written(tmp_path, **by_the_source))
+    check_params(written(tmp_path, judge__model="m", judge__pairs=[["llm_apo_r1", "golden"]]))
+
+
+def test_check_params_says_that_reward_models_would_start_from_a_small_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("llm").mkdir()
+    params = written(tmp_path, data__source="hub", actor__start="llm")
+    check_params(params)
+    assert "note: backbone.start" in capsys.readouterr().err
 
 
 def test_check_params_takes_fewer_samples_where_they_are_kept_or_brought(tmp_path: Path) -> None:

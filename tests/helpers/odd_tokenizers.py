@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from transformers.tokenization_python import PythonBackend
 
@@ -27,6 +27,23 @@ def word_level() -> Any:
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=inner, **NAMES)
+
+
+def metaspace(special: list[str], *, scheme: str, rstrip: bool = False) -> Any:
+    """Single characters, with a mark for a space as in Llama's.
+
+    Args:
+        special: The special tokens; the last is the end token.
+        scheme: Where a space is added: first, always or never.
+        rstrip: Whether the special tokens take it, as Phi-3's do.
+    """
+    letters = {letter: index for index, letter in enumerate(["▁", *LETTERS, "@", "|", "_", "'"])}
+    inner = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=special[-1])
+    added = [AddedToken(text, special=True, normalized=False, rstrip=rstrip) for text in special]
+    tokenizer.add_special_tokens({"additional_special_tokens": added})
+    return tokenizer
 
 
 class SlowWords(PythonBackend):  # type: ignore[misc]

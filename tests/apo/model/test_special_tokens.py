@@ -13,6 +13,7 @@ from apo.model.encoding import Encoder
 from apo.model.special_tokens import special_token_pattern, special_tokens, text_ids
 from tests.helpers import odd_tokenizers as odd
 from tests.helpers import tiny_models as tiny
+from tests.helpers.chat_models import CHATML, PHI3, ZEPHYR
 
 TOKENIZERS = {
     "sentencepiece": tiny.tokenizer(),
@@ -135,3 +136,22 @@ def test_text_ids_of_a_message_by_hand() -> None:
     assert tokenizer.convert_ids_to_tokens(encoded.query) == ["a", "<", "/", "s", ">", "b", "</s>"]
     assert tokenizer.convert_ids_to_tokens(encoded.responses[0]) == ["<", "s", ">", "b"]
     assert tokenizer.convert_ids_to_tokens(chat.turn_end) == ["</s>"]
+
+
+@pytest.mark.parametrize("rstrip", [False, True])
+@pytest.mark.parametrize("scheme", ["first", "always", "never"])
+@pytest.mark.parametrize("template", [CHATML, PHI3, ZEPHYR])
+def test_text_of_a_special_token_changes_no_other_id(template: str, scheme: str, rstrip: bool) -> None:
+    special = ["<|im_start|>", "<|im_end|>", "<|user|>", "<|assistant|>", "<|end|>", "</s>"]
+    tokenizer = odd.metaspace(special, scheme=scheme, rstrip=rstrip)
+    for text in ("Is @ short?", "@ ends", "It ends with @"):
+        query, answer = tiny.query(text), text.replace("?", ".")
+        messages = [*dialogue_to_messages(query), {"role": "assistant", "content": answer}]
+        expected = tokenizer.apply_chat_template(messages, chat_template=template, return_dict=False)
+        written = [tokenizer.convert_tokens_to_ids(list("</s>")), [tokenizer.convert_tokens_to_ids("@")]]
+        chat, encoded = rendered(tokenizer, template, text.replace("@", "</s>"), answer.replace("@", "</s>"))
+        ids = [*chat.head, *encoded.query, *encoded.generation_prompt, *encoded.responses[0], *chat.turn_end]
+        replaced = [
+            one for number in expected for one in (written[0] if [number] == written[1] else [number])
+        ]
+        assert ids == replaced
