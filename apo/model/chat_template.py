@@ -4,15 +4,17 @@ A model reads exactly what the chat template of its tokenizer writes. The parts 
 
     head | query | generation prompt | response | turn end
 
-The head is the begin token, if the template writes one first. The generation prompt is what
-`add_generation_prompt` adds. The turn end is what the template writes after an answer, from the first
-special token on. The text of a special token in a message stays text and never becomes the token.
+The head is the begin token, if the template writes one first. The generation prompt is what it writes
+between the user's text and the answer: the end of the turn, and what `add_generation_prompt` adds. The turn
+end is what it writes after an answer, from the first special token on. The text of a special token in a
+message stays text and never becomes the token.
 """
 
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import jinja2
@@ -41,7 +43,7 @@ class Rendered:
 
     Attributes:
         query: Without head and generation prompt.
-        generation_prompt: That of the template; empty if the tokenizer joins it with the query.
+        generation_prompt: That of the template; empty if the tokenizer joins it with the text before it.
         responses: Without turn end.
     """
 
@@ -73,7 +75,7 @@ class ChatTemplate:
 
     Attributes:
         head: The id of the begin token, if the template writes one first; else empty.
-        generation_prompt: The ids that `add_generation_prompt` adds to a query.
+        generation_prompt: The ids behind the text of a query.
         turn_end: The ids after an answer, from the first special token on.
         is_hh: Whether it writes the HH form.
 
@@ -92,6 +94,7 @@ class ChatTemplate:
         messages = [{"role": "user", "content": "Hi"}]
         try:
             prompt = self._render(messages, prompt=True)
+            other = self._render([{"role": "user", "content": "Go on"}], prompt=True)
             question = self._render(messages)
             answered = self._render([*messages, {"role": "assistant", "content": MARK}])
         except REFUSALS as error:
@@ -100,7 +103,8 @@ class ChatTemplate:
             ) from None
         if not answered.startswith(prompt) or MARK not in answered:
             raise self._template_error(f"a question {prompt[-80:]!r}, and with its answer {answered[-80:]!r}")
-        self._set_parts(prompt, question, answered)
+        self._prompt_text = prompt[len(question) :] if prompt.startswith(question) else ""
+        self._set_parts(prompt, other, answered)
         counts: Counter[str] = Counter()
         self.encode([("\n\nHuman: Hi\n\nAssistant:", ["Yes."])], counts, where=where)
         if counts["boundaries_joined"]:
@@ -111,13 +115,14 @@ class ChatTemplate:
                 do="name a chat template with a token or a line break between them, or set `model.separator`",
             )
 
-    def _set_parts(self, prompt: str, question: str, answered: str) -> None:
+    def _set_parts(self, prompt: str, other: str, answered: str) -> None:
         bos, bos_id = self.tokenizer.bos_token, self.tokenizer.bos_token_id
-        prompt_ids, question_ids = self._tokens.encode([prompt, question], [NOTHING_ESCAPED] * 2)
+        prompt_ids, other_ids = self._tokens.encode([prompt, other], [NOTHING_ESCAPED] * 2)
         self.head = [bos_id] if bos and prompt.startswith(bos) and prompt_ids[:1] == [bos_id] else []
-        self._prompt_text = prompt[len(question) :] if prompt.startswith(question) else ""
-        is_separate = bool(self._prompt_text) and prompt_ids[: len(question_ids)] == question_ids
-        self.generation_prompt = prompt_ids[len(question_ids) :] if is_separate else []
+        equal = takewhile(
+            lambda pair: pair[0] == pair[1], zip(prompt_ids[::-1], other_ids[::-1], strict=False)
+        )
+        self.generation_prompt = prompt_ids[len(prompt_ids) - len(list(equal)) :]
         suffix = answered.partition(MARK)[2]
         special = self._tokens.find(suffix)
         self.turn_end = (

@@ -20,12 +20,7 @@ from transformers import (
 
 from apo.core.errors import UserError
 from apo.model.chat_template import ChatTemplate
-from apo.model.checkpoint_files import (
-    check_checkpoint,
-    explain_load_errors,
-    read_json,
-    save_checkpoint,
-)
+from apo.model.checkpoint_files import check_checkpoint, explain_load_errors, read_json, save_checkpoint
 from apo.model.encoders import end_ids, reward_encoder
 from apo.model.encoding import Encoder
 from apo.model.hh_template import hh_template
@@ -212,7 +207,9 @@ def start_reward_model(folder: Path, settings: Model, *, seed: int) -> RewardMod
     tokenizer = load_tokenizer(folder)
     classifier, has_head = _load_classifier(folder, tokenizer, needs_head=False)
     check_vocabulary(tokenizer, classifier, where=str(folder))
-    encoder = reward_encoder(tokenizer, settings, where=str(folder))
+    is_read_as_before = has_head and settings.pooling == "last"
+    pad_id = read_json(folder / "config.json").get("pad_token_id") if is_read_as_before else None
+    encoder = reward_encoder(tokenizer, settings, where=str(folder), pad_id=pad_id)
     classifier.config.pad_token_id = tokenizer.pad_token_id
     if len(tokenizer) > classifier.get_input_embeddings().num_embeddings:
         with torch.random.fork_rng(devices=[]):

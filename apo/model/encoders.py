@@ -12,8 +12,11 @@ from apo.model.limits import check_positions
 from apo.model.settings import Model
 
 
-def reward_encoder(tokenizer: Any, settings: Model, *, where: str) -> Encoder:
+def reward_encoder(tokenizer: Any, settings: Model, *, where: str, pad_id: int | None = None) -> Encoder:
     """The encoder of a reward model. It adds missing special tokens to the tokenizer, in place.
+
+    Args:
+        pad_id: The padding of a reward model whose head is kept: it is read at the last other token.
 
     Raises:
         UserError: The pooling needs an end token and the tokenizer has none, or the chat template can't be
@@ -30,8 +33,10 @@ def reward_encoder(tokenizer: Any, settings: Model, *, where: str) -> Encoder:
     if separator and tokenizer.convert_tokens_to_ids(separator) in (None, tokenizer.unk_token_id):
         tokenizer.add_special_tokens({"additional_special_tokens": [separator]})
     tokenizer.padding_side, tokenizer.truncation_side = "right", settings.truncation_side
+    if pad_id is not None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_id)
     encoder = Encoder(tokenizer, **settings.model_dump())
-    if encoder.template.turn_end[-1:] == [tokenizer.pad_token_id]:
+    if pad_id is None and encoder.template.turn_end[-1:] == [tokenizer.pad_token_id]:
         # `AutoModelForSequenceClassification` pools the last token that is not padding.
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
         encoder = Encoder(tokenizer, **settings.model_dump())

@@ -144,7 +144,7 @@ def log_unpacked(name: str) -> None:
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: in a training that evaluates, ZeRO-3 keeps what it gathers
 def compute_rewards(model: RewardModel, items: Sequence[ResponseSet]) -> list[list[float]]:
     """The rewards of each item's responses, without dropout. The mode of the model is restored."""
     training = model.training

@@ -3,13 +3,14 @@
 import contextlib
 import math
 from collections import Counter
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
 from apo.core.dialogue import dialogue_to_messages
 from apo.core.errors import UserError
 from apo.core.records import read_rows
-from apo.model.chat_template import REFUSALS
+from apo.model.chat_template import REFUSALS, Rendered
 from apo.model.checkpoint import load_reward_model
 from apo.model.reward_model import RewardModel, compute_rewards
 
@@ -19,6 +20,8 @@ TOLERANCE = {"float32": 1e-5, "bfloat16": 0.1}  # relative to the largest |rewar
 
 def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -> dict[str, float]:
     """Loads a saved model again and compares rewards and token ids on the first rows of a file.
+
+    Rows that the chat template drops are passed over.
 
     Args:
         model: The trained model, in float32.
@@ -33,10 +36,7 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -
         UserError: A reward is not finite, or differs by more than `TOLERANCE`.
     """
     reloaded = load_reward_model(folder).to(model.classifier.device)
-    rows = islice(read_rows(comparisons), COMPARED)
-    texts = [(row["query"], row["responses"]) for row in rows]
-    tokenized = list(model.encoder.tokenize(texts, Counter(), where=str(comparisons), allow_blank=True))
-    pairs = [(text, rendered) for text, rendered in zip(texts, tokenized, strict=True) if rendered]
+    pairs = list(islice(_rendered(model, comparisons), COMPARED))
     items = [model.encoder.truncate(rendered, Counter()) for _, rendered in pairs]
     rewards = list(chain(*compute_rewards(model, items)))
     reloaded_rewards = list(chain(*compute_rewards(reloaded, items)))
@@ -48,7 +48,7 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -
             do="check the weights that it started from; if it was trained here, lower its learning rate",
         )
     difference = max((abs(a - b) for a, b in zip(rewards, reloaded_rewards, strict=True)), default=0.0)
-    if difference > TOLERANCE[dtype] * max(1.0, *map(abs, rewards)):
+    if difference > TOLERANCE[dtype] * max([1.0, *map(abs, rewards)]):
         raise UserError(
             str(folder),
             found=f"rewards that differ by {difference:.1e} after saving as {dtype} and loading",
@@ -64,3 +64,12 @@ def verify(model: RewardModel, folder: Path, comparisons: Path, *, dtype: str) -
             equal += list(tokenizer.apply_chat_template(messages, return_dict=False)) == ids
     change = {} if dtype == "float32" else {"reward_change": difference}
     return {"rows_compared": len(pairs), "chat_template_equal": equal, **change}
+
+
+def _rendered(model: RewardModel, comparisons: Path) -> Iterator[tuple[tuple[str, list[str]], Rendered]]:
+    """Query and responses of each row with their ids, without the rows that are dropped."""
+    for row in read_rows(comparisons):
+        text = (row["query"], row["responses"])
+        [rendered] = model.encoder.tokenize([text], Counter(), where=str(comparisons), allow_blank=True)
+        if rendered:
+            yield text, rendered

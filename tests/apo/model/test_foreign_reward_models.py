@@ -113,6 +113,17 @@ def test_load_reward_model_gives_the_rewards_of_the_publishers_code(
                 assert reward == pytest.approx(snippet(theirs, reader, dialogue), abs=1e-4)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_start_reward_model_starts_with_the_rewards_of_the_publisher(name: str, tmp_path: Path) -> None:
+    folder = foreign(name, tmp_path / "rm")
+    started = start_reward_model(folder, READING, seed=1).eval()
+    items = list(started.encoder.items([(q, ANSWERS) for q in QUERIES], Counter(), where=""))
+    loaded = compute_rewards(load_reward_model(folder, default_settings=READING).eval(), items)
+    assert compute_rewards(started, items) == [pytest.approx(rewards, abs=1e-4) for rewards in loaded]
+    theirs = load_reward_model(folder, default_settings=READING).encoder
+    assert items == list(theirs.items([(q, ANSWERS) for q in QUERIES], Counter(), where=""))
+
+
 def test_start_reward_model_keeps_the_head_that_transformers_loads(tmp_path: Path) -> None:
     folder = foreign("qwen2", tmp_path / "rm")
     theirs = AutoModelForSequenceClassification.from_pretrained(folder)

@@ -133,7 +133,8 @@ def test_text_ids_of_a_message_by_hand() -> None:
     template = "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}"
     chat, encoded = rendered(tokenizer, template, "a</s>b", "<s>b")
     assert tokenizer.convert_ids_to_tokens(chat.head) == ["<s>"]
-    assert tokenizer.convert_ids_to_tokens(encoded.query) == ["a", "<", "/", "s", ">", "b", "</s>"]
+    assert tokenizer.convert_ids_to_tokens(encoded.query) == ["a", "<", "/", "s", ">", "b"]
+    assert tokenizer.convert_ids_to_tokens(encoded.generation_prompt) == ["</s>"]
     assert tokenizer.convert_ids_to_tokens(encoded.responses[0]) == ["<", "s", ">", "b"]
     assert tokenizer.convert_ids_to_tokens(chat.turn_end) == ["</s>"]
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from apo.core.errors import UserError
 from apo.model.encoding import Encoder, ResponseSet
 from tests.helpers import tiny_models as tiny
+from tests.helpers.chat_models import FAMILIES, tokenizer
 from tests.helpers.encoded import ASSISTANT, BOS, EOS, QUERY, encode, fit, ids_of, learner
 
 
@@ -31,6 +32,22 @@ def test_encoder_cutting_on_the_right_keeps_the_generation_prompt() -> None:
     assert whole.prefix[-1] == ASSISTANT
     assert item.prefix == [*whole.prefix[:-4], ASSISTANT]
     assert item.responses == whole.responses
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_encoder_cuts_the_text_of_a_query_alone(name: str, side: str) -> None:
+    """Not the end of the user's turn, nor the header of the assistant's."""
+    counts: Counter[str] = Counter()
+    ends, query = [], "What is the capital of France? "
+    for times in (1, 20):
+        encoder = Encoder(tokenizer(name), 192, "last", "", side)
+        [item] = encoder.items([(tiny.query(query * times), ["Paris."])], counts, where="")
+        ends.append(item.prefix[len(item.prefix) - len(encoder.template.generation_prompt) :])
+    assert counts["queries_cut"] == 1 and ends[0] == ends[1]
+    written = encoder.tokenizer.decode(ends[0])
+    between = {"mistral": "[/INST]", "chatml": "<|im_end|>\n<|im_start|>assistant\n", "phi3": "<|assistant|>"}
+    assert between.get(name, "") in written and "France" not in written and ends[0]
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

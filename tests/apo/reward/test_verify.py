@@ -1,16 +1,19 @@
 """apo/reward/verify.py: a saved reward model is loaded again and compared."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from apo.core.errors import UserError
-from apo.core.records import read_rows
-from apo.model.checkpoint import load_reward_model, save_reward_model
+from apo.core.records import read_rows, write_rows
+from apo.model.checkpoint import load_reward_model, save_reward_model, start_reward_model
 from apo.model.reward_model import RewardModel
+from apo.model.settings import Model
 from apo.reward.recipe import verify
 from tests.helpers import tiny_models as tiny
+from tests.helpers.chat_models import checkpoint
 from tests.helpers.reward_repo import COMPARISONS
 
 pytestmark = pytest.mark.usefixtures("repository")
@@ -25,6 +28,20 @@ def test_verify_accepts_the_saved_model(model: RewardModel) -> None:
     save_reward_model(model, Path("rm"), tiny.CARD)
     metrics = verify(model, Path("rm"), Path("train.jsonl"), dtype="float32")
     assert metrics == {"rows_compared": 4, "chat_template_equal": 4}
+
+
+def test_verify_passes_over_rows_that_the_template_drops(tmp_path: Path) -> None:
+    start = checkpoint("gemma", tmp_path / "start")
+    reader = json.loads((start / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (start / "tokenizer_config.json").write_text(json.dumps({**reader, "refused_dialogues": "drop"}), "utf-8")
+    model = start_reward_model(start, Model(**(tiny.READING | {"max_length": 256})), seed=1)
+    save_reward_model(model, tmp_path / "rm", tiny.CARD)
+    refused = {"query": "\n\nSystem: Be brief.\n\nHuman: Hi\n\nAssistant:", "responses": ["a", "b"]}
+    taken = {"query": "\n\nHuman: Hi\n\nAssistant:", "responses": ["a", "b"]}
+    for rows, compared in (([refused] * 40 + [taken] * 2, 2), ([refused], 0)):
+        write_rows(tmp_path / "rows.jsonl", rows)
+        metrics = verify(model, tmp_path / "rm", tmp_path / "rows.jsonl", dtype="float32")
+        assert metrics["rows_compared"] == compared
 
 
 def test_verify_refuses_a_model_that_differs(model: RewardModel) -> None:
