@@ -35,7 +35,8 @@ def main(queries: Path, golden: Path, out: Path, metrics: Path, params: Path = P
         )
         write_rows(out, rows)
         counts = {"queries": len(asked), "of_source": len(asked) - len(missing), "asked": len(missing)}
-        counts |= {"asked_truncated": made.truncated, "unused": len(known) - counts["of_source"]}
+        counts |= {"asked_truncated": made.truncated, "asked_thoughts": made.thoughts}
+        counts["unused"] = len(known) - counts["of_source"]
     write_json(metrics, {"golden": counts})
 
 

@@ -6,6 +6,7 @@ bias, replies without a verdict. With `judge.model: ''` no request is sent and b
 section 4.2.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def main(answers: Path, out: Path, metrics: Path, params: Path = Path("params.ya
 
 def _judge(settings: Judge, answers: Path, params: Path, *, seed: int) -> tuple[list[Row], dict[str, Any]]:
     """The verdicts and their metrics."""
-    from apo.endpoint.client import request_all
+    from apo.endpoint.client import RefusedError  # a second
+    from apo.endpoint.request_all import request_all
 
     answers_by_model = read_answers(answers)
     pairs = select_pairs(list(answers_by_model), settings.pairs, source=f"{params}: judge.pairs")
@@ -45,7 +47,11 @@ def _judge(settings: Judge, answers: Path, params: Path, *, seed: int) -> tuple[
     requests = [
         request for comparison in comparisons for request in comparison_requests(settings, comparison)
     ]
-    replies = request_all(requests, repository_cache(JUDGE), JUDGE)
+    refused: dict[str, RefusedError] = {}
+    replies = request_all(requests, repository_cache(JUDGE), JUDGE, refused=refused)
+    if refused:
+        first = next(iter(refused.values()))
+        print(f"judge: {len(refused)} requests were refused, the first: {first.found}", file=sys.stderr)
     rows = [verdict_row(settings, comparison, replies) for comparison in comparisons]
     questions = len({request_key(request) for request in requests})
     return rows, {"questions": questions} | summarize_verdicts(rows, seed=seed, resamples=settings.bootstrap)

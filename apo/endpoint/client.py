@@ -4,30 +4,30 @@ The package does the retries (exponential back-off, `Retry-After`) and the timeo
 environment variables; none of them changes what is computed.
 """
 
-import asyncio
 import contextlib
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 import httpx2
 import openai
-from tqdm import tqdm
 
 from apo.core.environment import environment_int
 from apo.core.errors import UserError
-from apo.endpoint.reply_cache import Reply, ReplyCache, Request, request_key
+from apo.endpoint.reply_cache import Reply, Request
 from apo.endpoint.service import Service
 
-MAX_RETRIES = 5
+MAX_RETRIES = 10  # some 50 to 70 seconds in all, so that a limit per minute is waited for
+KEY_LENGTH = 12  # of a key that is replaced in replies too; a shorter one could be a word of an answer
 SECRET_LENGTH = 8  # of a value in the address; a shorter one, such as a version, is no secret
-GRACE_SECONDS = 30.0  # after a failed request, for the concurrent ones to finish
 CACHED = "finished replies are cached, and `dvc repro` sends the missing requests only"
-Check = Callable[[Request, Reply], None]  # raises a UserError for an unusable reply
+
+
+class RefusedError(UserError):
+    """The endpoint refuses one request, or its reply is of no use; others may go well."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,18 @@ class Endpoint:
         headers = {} if self.key else {"Authorization": openai.Omit()}
         create: Any = client.chat.completions.with_raw_response.create
         try:
-            response = await create(**request, extra_headers=headers)
+            response = await create(
+                model=request["model"],
+                messages=request["messages"],
+                extra_body={key: value for key, value in request.items() if key not in ("model", "messages")},
+                extra_headers=headers,
+            )
         except openai.APIStatusError as error:
             status, wait = error.status_code, error.response.headers.get("Retry-After")
+            kind = RefusedError if status in (400, 422) else UserError
             problem = f"{self._describe(error.response)} to a request for model {request['model']!r}"
             problem += f", with Retry-After {wait!r:.40}" if wait else ""
-            raise self._error(problem, error.request, self._remedy(status)) from None
+            raise self._error(problem, error.request, self._remedy(status), kind) from None
         except openai.APITimeoutError as error:
             raise self._error(f"no reply within {self.timeout:g} s", error.request) from None
         except openai.APIConnectionError as error:
@@ -102,9 +108,15 @@ class Endpoint:
             raise self._error(problem, error.request) from None
         return self._parse_reply(response.http_response.json())
 
-    def _error(self, problem: str, request: httpx2.Request, remedy: str = "") -> UserError:
+    def _error(
+        self,
+        problem: str,
+        request: httpx2.Request,
+        remedy: str = "",
+        kind: type[UserError] = UserError,
+    ) -> UserError:
         retries = request.headers.get("x-stainless-retry-count", "0")
-        return UserError(
+        return kind(
             f"{self.url}/chat/completions",
             found=f"{problem} after {retries} retries",
             expected="a chat completion",
@@ -122,7 +134,8 @@ class Endpoint:
             return f"correct {url}, which usually ends in /v1, or {section}.model"
         if 300 <= status < 400:
             return f"set {url} to the final address; redirects are not followed"
-        settings = ", ".join(f"{section}.{key}" for key in ("model", "max_tokens", "temperature"))
+        keys = ("model", "max_tokens", "temperature", "request")
+        settings = ", ".join(f"{section}.{key}" for key in keys)
         return f"change what the message names: {settings} or the texts"
 
     async def _check_response(self, response: httpx2.Response) -> None:
@@ -153,6 +166,8 @@ class Endpoint:
         if not all(isinstance(value, str | None) for value in fields):
             raise TypeError("texts expected")
         "".join(filter(None, fields)).encode()  # half of a surrogate pair is a ValueError
+        if len(self.key) < KEY_LENGTH:
+            return Reply(*fields)
         return Reply(*(value and self.redact(value) for value in fields))
 
 
@@ -198,74 +213,6 @@ def _is_http_url(url: str) -> bool:
         return False
 
 
-def request_all(
-    requests: Iterable[Request], cache: ReplyCache, service: Service, *, check: Check | None = None
-) -> dict[str, Reply]:
-    """The reply to every request by `request_key`, from the cache or from the endpoint.
-
-    Each reply is cached as soon as it arrives. After a failed request no other is sent; those in progress
-    have `GRACE_SECONDS` to finish.
-
-    Args:
-        check: Called for each reply before it is cached.
-
-    Raises:
-        UserError: The endpoint is unreachable or refuses a request, or `check` refuses a reply.
-    """
-    request_by_key = {request_key(request): request for request in requests}
-    replies = {key: reply for key, request in request_by_key.items() if (reply := cache.get(request))}
-    missing = {key: request for key, request in request_by_key.items() if key not in replies}
-    print(
-        f"{service.section}: {len(replies)} replies are cached, {len(missing)} requests are sent",
-        file=sys.stderr,
-    )
-    if missing:
-        endpoint = endpoint_from_environment(service)
-        parallel = environment_int(service.variable("PARALLEL"), 4)
-        with _retries_logged(service):
-            replies |= asyncio.run(_send_all(missing, cache, endpoint, parallel, check))
-    return replies
-
-
-async def _send_all(
-    requests: Mapping[str, Request],
-    cache: ReplyCache,
-    endpoint: Endpoint,
-    parallel: int,
-    check: Check | None,
-) -> dict[str, Reply]:
-    """Sends the requests; asyncio and not threads, since Ctrl-C does not wait for a task in progress."""
-    unsent = list(requests.items())[::-1]
-    replies: dict[str, Reply] = {}
-
-    async def work() -> None:
-        while unsent:
-            key, request = unsent.pop()
-            try:
-                reply = await endpoint.complete(client, request)
-                if check:
-                    check(request, reply)
-                cache.put(request, reply)
-                replies[key] = reply
-            except BaseException:
-                unsent.clear()
-                raise
-            progress.update()
-
-    with tqdm(total=len(requests), desc=endpoint.service.section, unit="reply", disable=None) as progress:
-        async with endpoint.client() as client:
-            workers = [asyncio.create_task(work()) for _ in range(min(parallel, len(requests)))]
-            finished, unfinished = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-            if unfinished:
-                await asyncio.wait(unfinished, timeout=GRACE_SECONDS)
-            for worker in unfinished:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-            for worker in finished:
-                worker.result()  # raises the exception of the first failed request
-    return replies
-
-
 @contextlib.contextmanager
 def _without_variables(prefix: str) -> Iterator[None]:
     """Takes variables out of the environment: a key, headers and an organization of another service."""
@@ -274,19 +221,6 @@ def _without_variables(prefix: str) -> Iterator[None]:
         yield
     finally:
         os.environ.update(taken)
-
-
-@contextlib.contextmanager
-def _retries_logged(service: Service) -> Iterator[None]:
-    """Prints the log of the package, which has one line for each retry."""
-    logger, handler = logging.getLogger("openai"), logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(f"{service.section}: %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
 
 
 def _is_transient(status: int) -> bool:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from apo.core.dialogue import dialogue_to_messages
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.endpoint.options import with_options
 from apo.endpoint.reply_cache import Reply, Request, repository_cache, request_key
 from apo.endpoint.service import Service
 from apo.golden.settings import Golden
@@ -14,20 +15,28 @@ GOLDEN = Service("golden", opt_out="set data.golden: chosen, or bring golden ans
 
 
 class Answers(NamedTuple):
-    """Answers of a model by query id, and how many of them reached `golden.max_tokens`."""
+    """Answers of a model by query id.
+
+    Attributes:
+        by_id: The answers.
+        truncated: How many of them reached `golden.max_tokens`.
+        thoughts: How many followed thoughts, which are left out.
+    """
 
     by_id: dict[str, str]
     truncated: int
+    thoughts: int
 
 
 def answer_request(settings: Golden, query: str) -> Request:
     """The request for an answer to a query: the dialogue as messages, and the sampling settings."""
-    return {
+    request = {
         "model": settings.model,
         "messages": dialogue_to_messages(query),
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,
     }
+    return with_options(request, settings.request)
 
 
 def ask(settings: Golden, queries: Iterable[Row], *, source: str) -> Answers:
@@ -38,11 +47,11 @@ def ask(settings: Golden, queries: Iterable[Row], *, source: str) -> Answers:
         source: The file of the parameters, for error messages.
 
     Raises:
-        UserError: No model is named, the endpoint is unreachable or refuses a request, or a reply is blank.
+        UserError: No model is named, the endpoint is unreachable, or a request is refused or has no answer.
     """
     requests = {row["query_id"]: answer_request(settings, row["query"]) for row in queries}
     if not requests:
-        return Answers({}, 0)
+        return Answers({}, 0, 0)
     if not settings.model:
         raise UserError(
             f"{source}: golden.model",
@@ -50,47 +59,74 @@ def ask(settings: Golden, queries: Iterable[Row], *, source: str) -> Answers:
             expected="the name under which an endpoint serves a model",
             do=f"name it and export {GOLDEN.variable('URL')}, or {GOLDEN.opt_out}",
         )
-    from apo.endpoint.client import request_all  # a second
+    from apo.endpoint.client import RefusedError  # a second
+    from apo.endpoint.request_all import request_all
 
-    id_by_key = {request_key(request): query_id for query_id, request in requests.items()}
-    replies = request_all(
-        requests.values(),
-        repository_cache(GOLDEN),
-        GOLDEN,
-        check=lambda request, reply: _check(reply, id_by_key[request_key(request)]),
-    )
-    return _answers(requests, replies)
+    refused: dict[str, RefusedError] = {}
+
+    def check(_: Request, reply: Reply) -> None:
+        if problem := _problem(reply):
+            raise RefusedError("reply", found=problem[0], expected="an answer", do=f"{problem[1]}; {CACHED}")
+
+    replies = request_all(requests.values(), repository_cache(GOLDEN), GOLDEN, refused=refused, check=check)
+    keys = {query_id: request_key(request) for query_id, request in requests.items()}
+    for key, reply in replies.items():  # those of the cache too
+        if problem := _problem(reply):
+            refused[key] = RefusedError("reply", found=problem[0], expected="an answer", do=problem[1])
+    if refused:
+        raise _error([query_id for query_id, key in keys.items() if key in refused], refused)
+    return _answers({query_id: replies[key] for query_id, key in keys.items()})
 
 
+NAMED = 20
+"""Queries that a message names."""
 WHOLE = ("stop", "length", None)
 """Finish reasons of an answer that can be used; `length` is counted. Some servers give none."""
+THOUGHT, THOUGHT_END = "<think>", "</think>"
+"""Around thoughts, where the server leaves them in the text; the first may be a part of the prompt."""
+CACHED = "finished replies are cached, and `dvc repro` sends the missing requests only"
 
 
-def _check(reply: Reply, query_id: str) -> None:
+def _answer(reply: Reply) -> str:
+    """The text of a reply without thoughts; "" if they have not ended."""
+    text = reply.text.rpartition(THOUGHT_END)[2].strip()
+    return "" if text.startswith(THOUGHT) else text
+
+
+def _problem(reply: Reply) -> tuple[str, str] | None:
+    """What is wrong with a reply, and what to do."""
+    other_model = "choose another golden.model"
     if reply.finish_reason not in WHOLE:
-        raise UserError(
-            f"golden answer to query {query_id!r}",
-            found=f"a reply that ended by {reply.finish_reason!r} after {len(reply.text):,} characters",
-            expected="a whole answer (stop), or one that reached golden.max_tokens (length)",
-            do="choose another golden.model, or bring an answer under data.files.golden; finished replies "
-            "are cached, and `dvc repro` sends the missing requests only",
-        )
-    if reply.text.strip():
-        return
-    do = "choose another golden.model or golden.temperature"
+        found = f"a reply that ended by {reply.finish_reason!r} after {len(reply.text):,} characters"
+        return found, f"{other_model}, or bring an answer under data.files.golden"
+    if _answer(reply):
+        return None
     if reply.is_truncated:
-        do = "raise golden.max_tokens: a model that thinks first has used them up"
-    raise UserError(
-        f"golden answer to query {query_id!r}",
-        found="a reply without text" + (" that reached golden.max_tokens" if reply.is_truncated else ""),
+        return "a reply without an answer that reached golden.max_tokens", (
+            "raise golden.max_tokens: a model that thinks first has used them up"
+        )
+    return "a reply without an answer", f"{other_model} or golden.temperature"
+
+
+def _error(query_ids: list[str], refused: Mapping[str, UserError]) -> UserError:
+    first = next(iter(refused.values()))
+    many = len(query_ids) > 1
+    names = ", ".join(map(repr, query_ids[:NAMED])) + (", ..." if len(query_ids) > NAMED else "")
+    brought = "" if "data.files.golden" in first.do else ", or bring answers under data.files.golden"
+    remedy = first.do.removesuffix(f"; {CACHED}")
+    return UserError(
+        f"golden answers to {len(query_ids):,} queries ({names})"
+        if many
+        else f"golden answer to query {names}",
+        found=f"{first.found}{' for the first' if many else ''}",
         expected="an answer",
-        do=f"{do}; finished replies are cached, and `dvc repro` sends the missing requests only",
+        do=f"{remedy}{brought}; {CACHED}",
     )
 
 
-def _answers(requests: Mapping[str, Request], replies: Mapping[str, Reply]) -> Answers:
-    reply_by_id = {query_id: replies[request_key(request)] for query_id, request in requests.items()}
-    for query_id, reply in reply_by_id.items():
-        _check(reply, query_id)  # those of the cache too
-    texts = {query_id: reply.text.strip() for query_id, reply in reply_by_id.items()}
-    return Answers(texts, sum(reply.is_truncated for reply in reply_by_id.values()))
+def _answers(replies: Mapping[str, Reply]) -> Answers:
+    return Answers(
+        {query_id: _answer(reply) for query_id, reply in replies.items()},
+        sum(reply.is_truncated for reply in replies.values()),
+        sum(THOUGHT_END in reply.text for reply in replies.values()),
+    )

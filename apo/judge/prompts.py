@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.endpoint.options import with_options
 from apo.endpoint.reply_cache import Reply, Request, request_key
 from apo.endpoint.service import Service
 from apo.judge.pairs import Comparison
@@ -51,12 +52,13 @@ def fill_template(template: str, query: str, answer_a: str, answer_b: str) -> st
 
 def chat_request(settings: Judge, prompt: str) -> Request:
     """The request for one prompt: the model, the prompt and the sampling settings."""
-    return {
+    request = {
         "model": settings.model,
         "messages": [{"role": "user", "content": prompt}],
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,
     }
+    return with_options(request, settings.request)
 
 
 def comparison_requests(settings: Judge, comparison: Comparison) -> tuple[Request, ...]:
@@ -77,10 +79,10 @@ def verdict_row(settings: Judge, comparison: Comparison, replies: Mapping[str, R
     """The record of one comparison; `forward` shows the first answer as A, `backward` as B.
 
     Args:
-        replies: Replies by `request_key`, among them those of this comparison.
+        replies: Replies by `request_key`, among them those of this comparison that were not refused.
     """
     requests = comparison_requests(settings, comparison)
-    rows = [_reply_row(request, replies[request_key(request)]) for request in requests]
+    rows = [_reply_row(request, replies.get(request_key(request))) for request in requests]
     forward, backward = rows or (None, None)
     return {
         "query_id": comparison.query_id,
@@ -95,11 +97,13 @@ def verdict_row(settings: Judge, comparison: Comparison, replies: Mapping[str, R
     }
 
 
-def _reply_row(request: Request, reply: Reply) -> Row:
+def _reply_row(request: Request, reply: Reply | None) -> Row:
+    is_refused, reply = reply is None, reply or Reply("", None, None)
     return {
         "verdict": parse_verdict(reply),
         "prompt_sha256": _sha256(request["messages"][0]["content"]),
         "reply": reply.text,
         "cut": reply.is_truncated,
+        "refused": is_refused,
         "served_by": reply.served_by,
     }

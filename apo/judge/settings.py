@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from apo.core.config import Count, CountOrZero, NotNegative, Section
+from apo.endpoint.options import RequestOptions
 
 
 class Judge(Section):
@@ -14,4 +15,5 @@ class Judge(Section):
     max_queries: CountOrZero
     temperature: NotNegative
     max_tokens: Count
+    request: RequestOptions
     bootstrap: Annotated[int, Field(ge=100)]

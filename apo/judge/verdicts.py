@@ -46,10 +46,10 @@ def summarize_verdicts(rows: Iterable[Row], *, seed: int, resamples: int) -> dic
     """Metrics over the queries of each pair `FIRST_vs_SECOND`.
 
     `difference` is the mean over the judged queries of +1 for a win, 0 for a tie and -1 for a loss, with its
-    paired bootstrap 95 % interval. `unjudged` queries have a reply without a verdict and do not enter the
-    mean. `first_shown_won` is the fraction of A among the verdicts A and B: 0.5 without position bias.
-    `agrees_with_score` is the fraction of queries on which judge and testing RM prefer the same answer,
-    among those on which both prefer one. A metric over nothing is absent.
+    paired bootstrap 95 % interval. `unjudged` queries have a reply without a verdict, or a refused request,
+    and do not enter the mean. `first_shown_won` is the fraction of A among the verdicts A and B: 0.5 without
+    position bias. `agrees_with_score` is the fraction of queries on which judge and testing RM prefer the
+    same answer, among those on which both prefer one. A metric over nothing is absent.
 
     Args:
         rows: From `verdict_row`.
@@ -85,6 +85,7 @@ def _pair_counts(rows: Sequence[Row]) -> dict[str, int]:
         "unjudged": len(rows) - len(points),
         "further_samples": sum(row["further_samples"] for row in rows),
         "replies": len(replies),
+        "replies_refused": sum(reply["refused"] for reply in replies),
         "replies_unparsable": sum(reply["verdict"] is None for reply in replies),
         "replies_cut": sum(reply["cut"] for reply in replies),
     }

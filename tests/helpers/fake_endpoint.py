@@ -18,6 +18,7 @@ Respond = Callable[[dict[str, Any], int], Response]
 def use_fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries after hundredths of a second, and no endpoint in the environment."""
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.005)
+    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.02)
     for service in ("JUDGE", "GOLDEN"):
         for name in ("URL", "KEY", "PARALLEL", "TIMEOUT"):
             monkeypatch.delenv(f"APO_{service}_{name}", raising=False)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from apo.core.errors import UserError
-from tests.helpers.fake_endpoint import Response, completion, error, serving, use_fast_retries
+from tests.helpers.fake_endpoint import Response, completion, error, in_turn, serving, use_fast_retries
 from tests.helpers.fake_judge import COMMITTED, ROOT, output_bytes, play, prefers, write_answers, write_params
 from tests.helpers.played_repo import dvc, ran
 from tests.helpers.small_repo import run
@@ -113,6 +113,20 @@ def test_judge_counts_replies_without_a_verdict_and_caches_them(monkeypatch: pyt
     assert pair["win"] + pair["tie"] + pair["lose"] + pair["unjudged"] == pair["queries"] == 5
 
 
+def test_judge_counts_a_refused_request_as_unjudged(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_answers(Path("data/evaluate"), short=SHORT, long=LONG)
+    with serving(in_turn(error(400, "a filter"), completion("Verdict: tie"))) as server:
+        monkeypatch.setenv("APO_JUDGE_URL", server.url)
+        monkeypatch.setenv("APO_JUDGE_PARALLEL", "1")
+        rows, metrics = play()
+    pair = metrics["long_vs_short"]
+    assert (pair["unjudged"], pair["replies_refused"], pair["replies_unparsable"]) == (1, 1, 1)
+    assert rows[0]["forward"]["refused"] and not rows[0]["backward"]["refused"]
+    assert "judge: 1 requests were refused, the first: status 400 'a filter'" in capsys.readouterr().err
+
+
 def test_judge_sends_only_new_requests_after_a_changed_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
     write_answers(Path("data/evaluate"), short=SHORT, long=LONG)
     with serving(prefers(lambda a, b: len(b) - len(a))) as server:
@@ -133,7 +147,7 @@ def test_judge_resumes_after_an_endpoint_was_down(monkeypatch: pytest.MonkeyPatc
     with serving(lambda request, n: judge(request, n) if n < 3 else error(503, "down")) as server:
         monkeypatch.setenv("APO_JUDGE_URL", server.url)
         monkeypatch.setenv("APO_JUDGE_PARALLEL", "1")
-        with pytest.raises(UserError, match=r"found status 503 'down' .* after 5 retries"):
+        with pytest.raises(UserError, match=r"found status 503 'down' .* after 10 retries"):
             play()
     assert not Path("data/judge").exists() and not Path("metrics").exists()
     with serving(judge) as server:

@@ -1,4 +1,4 @@
-"""apo/endpoint/client.py: many requests: each once, some at a time, what was answered is kept."""
+"""apo/endpoint/request_all.py: many requests: each once, some at a time, what was answered is kept."""
 
 import threading
 import time
@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from apo.core.errors import UserError
-from apo.endpoint import client
-from apo.endpoint.client import request_all
+from apo.endpoint import request_all as sending
+from apo.endpoint.client import RefusedError
 from apo.endpoint.reply_cache import ReplyCache, Request, request_key
+from apo.endpoint.request_all import request_all
 from apo.judge.prompts import JUDGE, chat_request
 from tests.helpers.fake_endpoint import Response, completion, error, in_turn, serving, use_fast_retries
 from tests.helpers.fake_judge import settings
@@ -94,10 +95,39 @@ def test_request_all_caches_what_is_in_progress_when_a_request_fails(
         assert len(server.requests) == 13
 
 
+def test_request_all_goes_on_after_a_refusal_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def respond(request: Request, _: int) -> Response:
+        is_refused = request["messages"][0]["content"] in ("prompt 0", "prompt 7")
+        return error(400, "a filter") if is_refused else GOOD
+
+    cache = ReplyCache(tmp_path)
+    with serving(respond) as server:
+        monkeypatch.setenv("APO_JUDGE_URL", server.url)
+        for sent in (12, 14):  # the refused ones again
+            refused: dict[str, RefusedError] = {}
+            replies = request_all(chat_requests(12), cache, JUDGE, refused=refused)
+            assert set(refused) == {request_key(chat_requests(12)[index]) for index in (0, 7)}
+            assert len(replies) == 10 and len(server.requests) == sent
+
+
+def test_request_all_ends_where_everything_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APO_JUDGE_PARALLEL", "1")
+    for number, sent in ((40, 10), (3, 3)):
+        with serving(in_turn(error(400, "no such parameter"))) as server:
+            monkeypatch.setenv("APO_JUDGE_URL", server.url)
+            with pytest.raises(UserError, match="no such parameter"):
+                request_all(chat_requests(number), ReplyCache(tmp_path), JUDGE, refused={})
+            assert len(server.requests) == sent
+
+
 def test_request_all_does_not_wait_for_retries_when_a_request_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "GRACE_SECONDS", 0.2)
 
     def respond(request: Request, _: int) -> Response:
         if request["messages"][0]["content"] == "prompt 0":

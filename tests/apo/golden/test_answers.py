@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from apo.core.errors import UserError
 from apo.golden.answers import Answers, answer_request, ask
 from apo.golden.settings import Golden
 from tests.helpers.fake_endpoint import Response, completion, error, serving, use_fast_retries
 
-SETTINGS = Golden(model="m", temperature=0.0, max_tokens=32)
+SETTINGS = Golden(model="m", temperature=0.0, max_tokens=32, request={})
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,9 @@ def test_ask_gives_stripped_answers_whole_and_counts_the_truncated_ones(
 
     with serving(respond) as server:
         monkeypatch.setenv("APO_GOLDEN_URL", server.url)
-        assert asks("a", "b") == Answers({"a": "to a\nHuman: x", "b": "to b\nHuman: x"}, truncated=1)
+        assert asks("a", "b") == Answers(
+            {"a": "to a\nHuman: x", "b": "to b\nHuman: x"}, truncated=1, thoughts=0
+        )
         asks("b", "c")
         assert len(server.requests) == 3  # b was cached
         asks("a", temperature=1.0)
@@ -62,7 +65,7 @@ def test_ask_gives_stripped_answers_whole_and_counts_the_truncated_ones(
 
 
 def test_ask_needs_no_endpoint_for_no_query() -> None:
-    assert asks(model="") == Answers({}, truncated=0)
+    assert asks(model="") == Answers({}, truncated=0, thoughts=0)
 
 
 @pytest.mark.parametrize(
@@ -80,12 +83,19 @@ def test_ask_names_what_is_not_set(changes: dict[str, Any], message: str) -> Non
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (completion(""), r"golden answer to query 'b': found a reply without text; .*golden\.temperature"),
-        (completion(" \n"), r"golden answer to query 'b': found a reply without text; "),
+        (
+            completion(""),
+            r"golden answer to query 'b': found a reply without an answer; .*golden\.temperature",
+        ),
+        (completion(" \n"), r"golden answer to query 'b': found a reply without an answer; "),
         (completion(None, "length"), r"that reached golden\.max_tokens; .*raise golden\.max_tokens"),
         (
             error(400, "content filter"),
-            r"/chat/completions: found status 400 'content filter' .*golden\.model",
+            r"golden answer to query 'b': found status 400 'content filter' .*golden\.model",
+        ),
+        (
+            completion("<think>It is", "length"),
+            r"that reached golden\.max_tokens; .*raise golden\.max_tokens",
         ),
         (
             completion("A part of", "content_filter"),
@@ -108,6 +118,41 @@ def test_ask_refuses_a_useless_reply_and_keeps_finished_ones(
         with pytest.raises(UserError, match=message) as caught:
             asks("a", "b", "c")
         assert "\n" not in str(caught.value) and "finished replies are cached" in str(caught.value)
-        assert len(list((tmp_path / ".cache/golden").rglob("*.json"))) == 1
+        is_refused = "404" not in message  # then the others are answered nevertheless
+        assert len(list((tmp_path / ".cache/golden").rglob("*.json"))) == 1 + is_refused
         assert asks("a", "b", "c").by_id == dict.fromkeys("abc", "fine")  # a useless reply is not cached
         assert len(server.requests) == 4
+
+
+def test_ask_names_all_queries_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def respond(request: dict[str, Any], _: int) -> Response:
+        is_bad = request["messages"][0]["content"][-1] in "bd"
+        return error(400, "content filter") if is_bad else completion("fine")
+
+    with serving(respond) as server:
+        monkeypatch.setenv("APO_GOLDEN_URL", server.url)
+        message = (
+            r"golden answers to 2 queries \('b', 'd'\): found status 400 .* for the first; .*data\.files"
+        )
+        with pytest.raises(UserError, match=message):
+            asks("a", "b", "c", "d")
+        assert len(server.requests) == 4
+
+
+def test_ask_leaves_out_thoughts_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {"a": "<think>\nWhy?\n</think>\n\nParis.", "b": "So it is.\n</think>\nRome.", "c": "Bonn."}
+    with serving(lambda request, _: completion(texts[request["messages"][0]["content"][-1]])) as server:
+        monkeypatch.setenv("APO_GOLDEN_URL", server.url)
+        assert asks("a", "b", "c") == Answers({"a": "Paris.", "b": "Rome.", "c": "Bonn."}, 0, thoughts=2)
+
+
+def test_ask_sends_what_the_user_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"max_tokens": None, "temperature": None, "max_completion_tokens": 9, "seed": 1}
+    with serving(lambda *_: completion("fine")) as server:
+        monkeypatch.setenv("APO_GOLDEN_URL", server.url)
+        asks("a", request=options | {"chat_template_kwargs": {"enable_thinking": False}})
+        [sent] = server.requests
+    assert sent.keys() == {"model", "messages", "max_completion_tokens", "seed", "chat_template_kwargs"}
+    assert sent["chat_template_kwargs"] == {"enable_thinking": False}
+    with pytest.raises(ValidationError, match="keys other than messages, which the stage sets"):
+        Golden(model="m", temperature=0.0, max_tokens=1, request={"messages": []})

@@ -57,7 +57,9 @@ def test_outcome_of_is_a_win_only_in_both_orders(forward: str | None, backward: 
 def row(
     outcome: str | None, forward: str | None, backward: str | None, reward_difference: float = 0.0
 ) -> dict[str, Any]:
-    replies = [{"verdict": verdict, "cut": verdict is None} for verdict in (forward, backward)]
+    replies = [
+        {"verdict": verdict, "cut": verdict is None, "refused": False} for verdict in (forward, backward)
+    ]
     pair = {"first": "x", "second": "y", "outcome": outcome, "score_difference": reward_difference}
     return pair | {"further_samples": 1, "forward": replies[0], "backward": replies[1]}
 
