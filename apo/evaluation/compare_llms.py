@@ -92,6 +92,8 @@ def compare_all(
 ) -> dict[str, Any]:
     """Compares every pair of language models, `LATER_vs_EARLIER`, by the score and by the true reward.
 
+    Equal answers differ by nothing: in bfloat16 the rewards of one text may, from batch to batch.
+
     Args:
         arms: Answers to the same queries in the same order, by the name of their model.
         exclude: Names that are not compared with each other: models of earlier rounds, which these rounds
@@ -114,8 +116,11 @@ def compare_all(
             )
         for key, name in (("scores", "score"), ("true_rewards", "true_reward")):
             if key in arms[earlier][0] and key in arms[later][0]:
-                first = [fmean(row[key]) for row in arms[later]]
                 second = [fmean(row[key]) for row in arms[earlier]]
+                first = [
+                    before if row["samples"] == other["samples"] else fmean(row[key])
+                    for row, other, before in zip(arms[later], arms[earlier], second, strict=True)
+                ]
                 comparison = compare(first, second, seed=seed, resamples=resamples)
                 comparisons.setdefault(f"{later}_vs_{earlier}", {})[name] = comparison
     return comparisons

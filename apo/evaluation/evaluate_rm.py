@@ -39,6 +39,7 @@ class RmEvaluation(NamedTuple):
         curve: Rows of the reliability curve.
         chosen, rejected: Rewards of all pairs, shape [pair].
         pairs: Number of pairs of each comparison, in order.
+        queries: Number of the query of each comparison, in order, from 0.
     """
 
     metrics: dict[str, Any]
@@ -46,6 +47,7 @@ class RmEvaluation(NamedTuple):
     chosen: np.ndarray
     rejected: np.ndarray
     pairs: list[int]
+    queries: list[int]
 
 
 def rate_comparisons(
@@ -92,7 +94,9 @@ def measure(rated: RatedComparisons, *, truth: Path, bins: Sequence[int]) -> RmE
     if truth_settings:
         metrics["truth"] = _truth(rows, rewards, temperature=truth_settings["temperature"], bins=bins)
     curve = curve_rows(chosen, rejected, bins=bins[0])
-    return RmEvaluation(metrics, curve, chosen, rejected, pair_counts(scores))
+    numbers: dict[str, int] = {}
+    queries = [numbers.setdefault(row["query"], len(numbers)) for row in rows]
+    return RmEvaluation(metrics, curve, chosen, rejected, pair_counts(scores), queries)
 
 
 def curve_rows(chosen: np.ndarray, rejected: np.ndarray, *, bins: int) -> list[Row]:

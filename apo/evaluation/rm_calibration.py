@@ -19,7 +19,7 @@ def calibrate(valid: RmEvaluation, *, bins: Sequence[int], seed: int, resamples:
     Returns:
         `fitted_on`; `comparisons` and `pairs`, their numbers; `temperature`; `temperature_bounded`, 1 if
         there is no optimum between its bounds, else 0; `ece_10`, `ece_10_low`, `ece_10_high` and
-        `ece_10_by_chance` for each number of bins. The last three are absent with a single comparison.
+        `ece_10_by_chance` for each number of bins. The last three are absent with a single query.
     """
     temperature = fit_temperature(valid.chosen, valid.rejected)
     if temperature.ends:
@@ -27,19 +27,25 @@ def calibrate(valid: RmEvaluation, *, bins: Sequence[int], seed: int, resamples:
             f"{desc}: the temperature fitted on valid is {temperature.value:g}, {temperature.ends}",
             file=sys.stderr,
         )
-    comparisons = sum(count > 0 for count in valid.pairs)
+    with_pairs = [query for query, count in zip(valid.queries, valid.pairs, strict=True) if count]
     calibration: Row = {
         "fitted_on": "valid",
-        "comparisons": comparisons,
+        "comparisons": len(with_pairs),
         "pairs": sum(valid.pairs),
         "temperature": temperature.value,
         "temperature_bounded": int(bool(temperature.ends)),
     }
     for n_bins in bins:
         calibration[f"ece_{n_bins}"] = valid.metrics[f"ece_{n_bins}"]
-        if comparisons > 1:
+        if len(set(with_pairs)) > 1:
             interval = ece_interval(
-                valid.chosen, valid.rejected, valid.pairs, bins=n_bins, seed=seed, resamples=resamples
+                valid.chosen,
+                valid.rejected,
+                valid.pairs,
+                queries=valid.queries,
+                bins=n_bins,
+                seed=seed,
+                resamples=resamples,
             )
             for name, value in interval._asdict().items():
                 calibration[f"ece_{n_bins}_{name}"] = value

@@ -23,7 +23,7 @@ class EceInterval(NamedTuple):
     """The interval of an ECE (both orders of a pair) and its value by chance, fraction 0 to 1.
 
     Attributes:
-        low, high: 95 % percentile bootstrap interval over comparisons.
+        low, high: 95 % percentile bootstrap interval over queries.
         by_chance: 95 % quantile of the ECE of a perfectly calibrated model with margins of this size. It
             assumes independent pairs (too low for items of more than two responses).
     """
@@ -34,27 +34,36 @@ class EceInterval(NamedTuple):
 
 
 def ece_interval(
-    chosen: ArrayLike, rejected: ArrayLike, pairs: Sequence[int], *, bins: int, seed: int, resamples: int
+    chosen: ArrayLike,
+    rejected: ArrayLike,
+    pairs: Sequence[int],
+    *,
+    queries: Sequence[int] | None = None,
+    bins: int,
+    seed: int,
+    resamples: int,
 ) -> EceInterval:
     """The interval of the ECE of sigma(chosen - rejected), and its value by chance.
 
     Args:
         chosen, rejected: See `apo.metrics.pairs.pair_metrics`.
-        pairs: Number of pairs of each comparison, in order. The pairs of one comparison share responses, so
-            they are resampled together.
+        pairs: Number of pairs of each comparison, in order.
+        queries: The number of the query of each comparison, from 0; None if each has its own. The pairs of
+            one query depend on each other, so they are resampled together.
 
     Raises:
-        UserError: No pair, a reward that is not finite, or fewer than two comparisons with a pair.
+        UserError: No pair, a reward that is not finite, or fewer than two queries with a pair.
     """
     label, probability = both_orders(chosen, rejected)
     # |mean p - mean label| of a bin times its fraction of all pairs = |sum of (p - label)| / number of pairs.
     bin_index = bin_indices(probability, bins)
-    comparison = np.tile(np.repeat(np.arange(len(pairs)), pairs), 2)
-    sums = np.zeros((len(pairs), bins + 1))
-    np.add.at(sums, (comparison, bin_index), probability - label)
-    np.add.at(sums, (comparison, np.full_like(bin_index, bins)), 1.0)
+    query_of = np.arange(len(pairs)) if queries is None else np.asarray(queries)
+    unit = np.tile(np.repeat(query_of, pairs), 2)
+    sums = np.zeros((query_of.max() + 1, bins + 1))
+    np.add.at(sums, (unit, bin_index), probability - label)
+    np.add.at(sums, (unit, np.full_like(bin_index, bins)), 1.0)
     interval = bootstrap_of_sums(
-        sums[np.asarray(pairs) > 0],
+        sums[sums[:, bins] > 0],
         lambda total: np.abs(total[:, :bins]).sum(axis=1) / total[:, bins],
         seed=seed,
         resamples=resamples,

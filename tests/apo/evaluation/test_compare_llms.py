@@ -122,8 +122,8 @@ def test_with_true_rewards_adds_the_truth_where_it_is_known() -> None:
 def test_compare_all_compares_the_later_with_the_earlier() -> None:
     arms = {
         "actor": [_row("a", ["x"], [0.0]), _row("b", ["x"], [0.0])],
-        "llm_base": [_row("a", ["x"], [1.0]), _row("b", ["x"], [1.0])],
-        "llm_apo": [_row("a", ["x", "y"], [2.0, 4.0]), _row("b", ["x"], [0.0])],
+        "llm_base": [_row("a", ["y"], [1.0]), _row("b", ["y"], [1.0])],
+        "llm_apo": [_row("a", ["x", "y"], [2.0, 4.0]), _row("b", ["z"], [0.0])],
     }
     comparisons = compare_all(arms, exclude=[], **SEED)
     assert compare_all(arms, exclude=["actor", "llm_base"], **SEED).keys() == comparisons.keys() - {
@@ -141,6 +141,13 @@ def test_compare_all_compares_the_later_with_the_earlier() -> None:
         1,
         1,
     )
+
+
+def test_compare_all_takes_equal_answers_for_a_tie_whatever_their_rewards_are_rounded_to() -> None:
+    one = [_row("a", ["x"], [0.101]), _row("b", ["y"], [1.0])]
+    two = [_row("a", ["x"], [0.102]), _row("b", ["z"], [2.0])]
+    duel = compare_all({"one": one, "two": two}, exclude=[], **SEED)["two_vs_one"]["score"]
+    assert (duel["win"], duel["tie"], duel["lose"], duel["difference"]) == (1, 1, 0, 0.5)
 
 
 def test_compare_all_compares_true_rewards_too() -> None:

@@ -21,7 +21,7 @@ def valid(scores: list[list[float]], rewards: list[list[float]], bins: list[int]
     """Rewards as if they were measured on valid."""
     chosen, rejected = pairs_of(rewards, scores)
     ece = {f"ece_{n}": calibration_error(*both_orders(chosen, rejected), n).ece for n in bins}
-    return RmEvaluation(ece, [], chosen, rejected, pair_counts(scores))
+    return RmEvaluation(ece, [], chosen, rejected, pair_counts(scores), list(range(len(scores))))
 
 
 def test_calibrate_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""calibration_noise.py: the interval covers, comparisons stay whole, chance is what simulation says."""
+"""apo/metrics/ece_interval.py: it covers, comparisons stay whole, chance is what simulation says."""
 
 import numpy as np
 import pytest
@@ -51,6 +51,15 @@ def test_ece_interval_draws_pairs_of_a_comparison_together() -> None:
     once, apart = sure(margin), sure(four)
     assert (together.low, together.high) == pytest.approx((once.low, once.high), rel=1e-9)
     assert together.high - together.low > 1.6 * (apart.high - apart.low)
+
+
+def test_ece_interval_draws_comparisons_of_a_query_together() -> None:
+    margin = drawn(2, 60, factor=3.0)
+    four = np.repeat(margin, 4)
+    queries = [query for query in range(60) for _ in range(4)]
+    together = ece_interval(four, 0 * four, [1] * 240, queries=queries, bins=10, seed=1, resamples=500)
+    once = sure(margin)
+    assert (together.low, together.high) == pytest.approx((once.low, once.high), rel=1e-9)
 
 
 @pytest.mark.parametrize("bins", [5, 10])
