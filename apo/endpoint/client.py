@@ -1,4 +1,4 @@
-"""Sends requests to an OpenAI-compatible endpoint, with the `openai` package and the reply cache.
+"""Sends a request to an OpenAI-compatible endpoint, with the `openai` package.
 
 The package does the retries (exponential back-off, `Retry-After`) and the timeouts. docs/where.md lists the
 environment variables; none of them changes what is computed.

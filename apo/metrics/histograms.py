@@ -104,20 +104,25 @@ def answer_curves(arms: Mapping[str, Sequence[Row]], key: str) -> dict[str, list
     """The rewards of one reward model for the answers of all language models, as two tables.
 
     Args:
-        arms: Answers by the name of their model. Each row has `key` and, in the demo, `true_rewards`: a list
-            with a number for each answer.
+        arms: Answers by the name of their model. Each row has `query` and `samples`, `key` and, in the demo,
+            `true_rewards`: a list with a number for each answer.
 
     Returns:
         `golden_samples`, the histograms of all, where `kind` is the model or `golden`; `truth`, true reward
-        by reward of the models' answers, without the golden answers; no rows if it is not known.
+        by reward of the models' answers, without the golden answers; no rows if it is not known. An answer
+        that several models give to a query counts once there.
     """
     rewards = {name: [reward for row in rows for reward in row[key]] for name, rows in arms.items()}
     answers = [row for name, rows in arms.items() if name != "golden" for row in rows]
     truth: list[Row] = []
     if answers and "true_rewards" in answers[0]:
-        model_rewards = [reward for row in answers for reward in row[key]]
-        true_rewards = [reward for row in answers for reward in row["true_rewards"]]
-        truth = truth_rows(model_rewards, true_rewards)
+        distinct = {
+            (row["query"], text): pair
+            for row in answers
+            for text, *pair in zip(row["samples"], row[key], row["true_rewards"], strict=True)
+        }
+        pairs = np.array(list(distinct.values()))
+        truth = truth_rows(pairs[:, 0], pairs[:, 1])
     return {"golden_samples": histogram_rows(rewards), "truth": truth}
 
 

@@ -115,9 +115,16 @@ def test_histogram_rows_refuse_nan_and_infinity(bad: float) -> None:
             table()
 
 
-def answers(rewards: list[float], true: list[float] | None = None) -> list[dict[str, Any]]:
-    rows = [{"query_id": f"q{i}", "rewards": [reward]} for i, reward in enumerate(rewards)]
-    return [row | ({"true_rewards": [true[i]]} if true else {}) for i, row in enumerate(rows)]
+def answers(
+    rewards: list[float], truth: list[float] | None = None, texts: str = "abc"
+) -> list[dict[str, Any]]:
+    """Rows of one answer each, to queries 0, 1, ..."""
+    rows = zip(rewards, truth or [None] * len(rewards), texts, strict=False)
+    return [
+        {"query": str(index), "samples": [text], "rewards": [reward]}
+        | ({} if true is None else {"true_rewards": [true]})
+        for index, (reward, true, text) in enumerate(rows)
+    ]
 
 
 def test_answer_curves_have_golden_answers_in_the_histogram_alone() -> None:
@@ -128,6 +135,13 @@ def test_answer_curves_have_golden_answers_in_the_histogram_alone() -> None:
         "golden": 9.25,
     }
     assert [(row["reward"], row["true_reward"]) for row in curves["truth"]] == [(0.0, 5.0), (1.0, 6.0)]
+
+
+def test_answer_curves_count_an_answer_of_several_models_once() -> None:
+    arms = {"actor": answers([0.0, 1.0], [5.0, 6.0]), "llm": answers([0.0, 3.0], [5.0, 7.0], texts="ax")}
+    curves = answer_curves(arms, "rewards")
+    assert sum(row["count"] for row in curves["truth"]) == 3  # actor and llm give "a" to the first query
+    assert sum(row["count"] for row in curves["golden_samples"]) == 4
 
 
 def test_answer_curves_without_a_truth_have_none() -> None:
