@@ -5,6 +5,7 @@ per query. With `data.golden: endpoint` a model behind an endpoint (`golden.mode
 have no golden answer; such a row says who made it. Metrics: answers by origin. Paper, section 4.1.
 """
 
+import sys
 from pathlib import Path
 
 from apo.conversion import GoldenAnswers
@@ -26,6 +27,11 @@ def main(queries: Path, golden: Path, out: Path, metrics: Path, params: Path = P
     with GoldenAnswers(golden) as known:
         missing = [row for row in asked if row["query_id"] not in known]
         made = ask(settings, missing, source=str(params))
+        if made.truncated:
+            print(
+                f"golden: {made.truncated} of {len(missing)} answers reached golden.max_tokens",
+                file=sys.stderr,
+            )
         by_model = {"made_by": settings.model}
         rows = (
             _golden_row(row, known[row["query_id"]])

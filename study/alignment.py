@@ -167,12 +167,11 @@ def samples_table(rows: Sequence[Row], settings: Settings) -> str:
     return table([*head, "seeds to decide that"], lines)
 
 
-def interim_word(mean: Paired | None, settings: Settings) -> str:
-    """`verdict_word` of the planned mean, at the p of `TWO_LOOKS` before all planned seeds are played."""
+def word_of_two_looks(mean: Paired | None) -> str:
+    """`verdict_word` of the planned mean, at the p of `TWO_LOOKS`."""
     if mean is None:
         return NOT_PLAYED
-    complete = mean.seeds == len(settings.alignment.seeds)
-    return verdict_word(mean) if complete or mean.p <= TWO_LOOKS else "undecided"
+    return verdict_word(mean) if mean.p <= TWO_LOOKS else "undecided"
 
 
 def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
@@ -191,7 +190,7 @@ def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "aligned_ahead": f"{sum(result.difference > 0 for result in cells.values())} of {len(cells)}",
         "aligned_holm": f"{sum(p <= LEVEL for p in corrected)} of {len(cells)}",
         "aligned_interim": f"{sum(p <= TWO_LOOKS for p in corrected)} of {len(cells)}",
-        "aligned_verdict": interim_word(means_of[TRUE_REWARD], settings),
+        "aligned_verdict": word_of_two_looks(means_of[TRUE_REWARD]),
         "aligned_seeds": max((result.seeds for result in cells.values()), default=0),
         "aligned_planned": len(settings.alignment.seeds),
         "aligned_power": {

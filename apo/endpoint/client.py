@@ -20,7 +20,7 @@ from apo.core.errors import UserError
 from apo.endpoint.reply_cache import Reply, Request
 from apo.endpoint.service import Service
 
-MAX_RETRIES = 10  # some 50 to 70 seconds in all, so that a limit per minute is waited for
+MAX_RETRIES = 12  # 54 to 72 seconds in all, so that a limit per minute is waited for
 KEY_LENGTH = 12  # of a key that is replaced in replies too; a shorter one could be a word of an answer
 SECRET_LENGTH = 8  # of a value in the address; a shorter one, such as a version, is no secret
 CACHED = "finished replies are cached, and `dvc repro` sends the missing requests only"

@@ -88,6 +88,7 @@ async def _send_all(
                 refused[key] = error
                 if not any_reply and not replies and len(refused) >= REFUSALS:
                     unsent.clear()
+                    raise
             progress.update()
 
     with tqdm(total=len(requests), desc=endpoint.service.section, unit="reply", disable=None) as progress:

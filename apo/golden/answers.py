@@ -1,5 +1,6 @@
 """Golden answers by a model behind an endpoint: the requests, and the answers from the replies."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -66,15 +67,21 @@ def ask(settings: Golden, queries: Iterable[Row], *, source: str) -> Answers:
 
     def check(_: Request, reply: Reply) -> None:
         if problem := _problem(reply):
-            raise RefusedError("reply", found=problem[0], expected="an answer", do=f"{problem[1]}; {CACHED}")
+            raise RefusedError("reply", found=problem[0], expected="an answer", do=problem[1])
 
-    replies = request_all(requests.values(), repository_cache(GOLDEN), GOLDEN, refused=refused, check=check)
+    replies: dict[str, Reply] = {}
+    with contextlib.suppress(RefusedError):  # where all are refused; they are in `refused`
+        replies = request_all(
+            requests.values(), repository_cache(GOLDEN), GOLDEN, refused=refused, check=check
+        )
     keys = {query_id: request_key(request) for query_id, request in requests.items()}
+    thinks = any(THOUGHT_END in reply.text for reply in replies.values())
     for key, reply in replies.items():  # those of the cache too
-        if problem := _problem(reply):
+        if problem := _problem(reply, thinks=thinks):
             refused[key] = RefusedError("reply", found=problem[0], expected="an answer", do=problem[1])
     if refused:
-        raise _error([query_id for query_id, key in keys.items() if key in refused], refused)
+        query_ids = [query_id for query_id, key in keys.items() if key in refused]
+        raise _error(query_ids, refused[keys[query_ids[0]]])
     return _answers({query_id: replies[key] for query_id, key in keys.items()})
 
 
@@ -87,19 +94,25 @@ THOUGHT, THOUGHT_END = "<think>", "</think>"
 CACHED = "finished replies are cached, and `dvc repro` sends the missing requests only"
 
 
-def _answer(reply: Reply) -> str:
-    """The text of a reply without thoughts; "" if they have not ended."""
+def _answer(reply: Reply, *, thinks: bool = False) -> str:
+    """The text of a reply without thoughts; "" if they have not ended.
+
+    Args:
+        thinks: Whether the model writes thoughts. Then a truncated reply without their end is all thoughts.
+    """
+    if thinks and reply.is_truncated and THOUGHT_END not in reply.text:
+        return ""
     text = reply.text.rpartition(THOUGHT_END)[2].strip()
     return "" if text.startswith(THOUGHT) else text
 
 
-def _problem(reply: Reply) -> tuple[str, str] | None:
+def _problem(reply: Reply, *, thinks: bool = False) -> tuple[str, str] | None:
     """What is wrong with a reply, and what to do."""
     other_model = "choose another golden.model"
     if reply.finish_reason not in WHOLE:
         found = f"a reply that ended by {reply.finish_reason!r} after {len(reply.text):,} characters"
         return found, f"{other_model}, or bring an answer under data.files.golden"
-    if _answer(reply):
+    if _answer(reply, thinks=thinks):
         return None
     if reply.is_truncated:
         return "a reply without an answer that reached golden.max_tokens", (
@@ -108,8 +121,7 @@ def _problem(reply: Reply) -> tuple[str, str] | None:
     return "a reply without an answer", f"{other_model} or golden.temperature"
 
 
-def _error(query_ids: list[str], refused: Mapping[str, UserError]) -> UserError:
-    first = next(iter(refused.values()))
+def _error(query_ids: list[str], first: UserError) -> UserError:
     many = len(query_ids) > 1
     names = ", ".join(map(repr, query_ids[:NAMED])) + (", ..." if len(query_ids) > NAMED else "")
     brought = "" if "data.files.golden" in first.do else ", or bring answers under data.files.golden"

@@ -43,7 +43,7 @@ class Rendered:
 
     Attributes:
         query: Without head and generation prompt.
-        generation_prompt: That of the template; empty if the tokenizer joins it with the text before it.
+        generation_prompt: That of the template, without tokens that the tokenizer joins with the query.
         responses: Without turn end.
     """
 
@@ -54,6 +54,16 @@ class Rendered:
     def only(self, indices: Sequence[int]) -> "Rendered":
         """The query with only the given responses."""
         return replace(self, responses=[self.responses[index] for index in indices])
+
+
+def common_suffix(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    """The longest common end of two sequences.
+
+    >>> common_suffix([1, 2, 3], [9, 2, 3])
+    [2, 3]
+    """
+    equal = takewhile(lambda pair: pair[0] == pair[1], zip(reversed(first), reversed(second), strict=False))
+    return [token for token, _ in equal][::-1]
 
 
 class _RenderedRow(NamedTuple):
@@ -119,10 +129,7 @@ class ChatTemplate:
         bos, bos_id = self.tokenizer.bos_token, self.tokenizer.bos_token_id
         prompt_ids, other_ids = self._tokens.encode([prompt, other], [NOTHING_ESCAPED] * 2)
         self.head = [bos_id] if bos and prompt.startswith(bos) and prompt_ids[:1] == [bos_id] else []
-        equal = takewhile(
-            lambda pair: pair[0] == pair[1], zip(prompt_ids[::-1], other_ids[::-1], strict=False)
-        )
-        self.generation_prompt = prompt_ids[len(prompt_ids) - len(list(equal)) :]
+        self.generation_prompt = common_suffix(prompt_ids, other_ids)
         suffix = answered.partition(MARK)[2]
         special = self._tokens.find(suffix)
         self.turn_end = (
@@ -199,8 +206,7 @@ class ChatTemplate:
             answers = [
                 self._response_ids(row, prompt, text, next(anchored_ids), counts) for text in row.texts
             ]
-            has_suffix = prompt[len(prompt) - len(self.generation_prompt) :] == self.generation_prompt
-            suffix = self.generation_prompt if has_suffix else []
+            suffix = common_suffix(prompt, self.generation_prompt)
             query = prompt[len(self.head) : len(prompt) - len(suffix)]
             responses = [self._strip_turn_end(answer, where) for answer in answers]
             rendered.append(Rendered(query, suffix, responses))

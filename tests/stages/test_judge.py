@@ -147,7 +147,7 @@ def test_judge_resumes_after_an_endpoint_was_down(monkeypatch: pytest.MonkeyPatc
     with serving(lambda request, n: judge(request, n) if n < 3 else error(503, "down")) as server:
         monkeypatch.setenv("APO_JUDGE_URL", server.url)
         monkeypatch.setenv("APO_JUDGE_PARALLEL", "1")
-        with pytest.raises(UserError, match=r"found status 503 'down' .* after 10 retries"):
+        with pytest.raises(UserError, match=r"found status 503 'down' .* after 12 retries"):
             play()
     assert not Path("data/judge").exists() and not Path("metrics").exists()
     with serving(judge) as server:

@@ -137,6 +137,6 @@ def test_judge_of_transformers_serve(
     process.kill()
     process.wait()
     assert play(**changes) == (rows, metrics) and output_bytes() == before  # every reply is cached
-    with pytest.raises(UserError, match=r"found no connection \(.* after 10 retries"):
+    with pytest.raises(UserError, match=r"found no connection \(.* after 12 retries"):
         play(**changes | {"temperature": 1.0})
     assert re.search(r"POST /v1/chat/completions", (folder / "log").read_text())

@@ -105,7 +105,7 @@ def test_read_section_reads_a_number_as_dvc_does(tmp_path: Path, written: str, n
 @pytest.mark.parametrize("written", ["1e-6", "3e-06", "1.0e-6", "a lot"])
 def test_read_section_explains_a_number_in_quotes(tmp_path: Path, written: str) -> None:
     message = refused(params_with(tmp_path, "rm.lr", written), "rm", "rm.lr", repr(written))
-    assert message.endswith("write small numbers with a point, 1.0e-6 and not 1e-6")
+    assert message.endswith("write it as a number, without quotes: 1.0e-6")
 
 
 @pytest.mark.parametrize("value", ["-1", "2147483648", "true", "1.5", "'1'", "[1]", "null", ".nan"])

@@ -86,9 +86,9 @@ def test_complete_retries_a_transient_failure(name: str) -> None:
 def test_complete_ends_in_one_line_after_all_retries(name: str) -> None:
     with serving(in_turn(TRANSIENT[name])) as server, pytest.raises(UserError) as caught:
         complete(server.url)
-    assert len(server.requests) == MAX_RETRIES + 1 == 11
+    assert len(server.requests) == MAX_RETRIES + 1 == 13
     message = str(caught.value)
-    assert message.startswith(f"{server.url}/chat/completions: found ") and "after 10 retries" in message
+    assert message.startswith(f"{server.url}/chat/completions: found ") and "after 12 retries" in message
     assert "finished replies are cached" in message and "\n" not in message
 
 
@@ -151,7 +151,7 @@ def test_complete_names_a_timeout() -> None:
 
     with (
         serving(respond) as server,
-        pytest.raises(UserError, match=r"no reply within 0\.05 s after 10 retries"),
+        pytest.raises(UserError, match=r"no reply within 0\.05 s after 12 retries"),
     ):
         complete(server.url, timeout=0.05)
 
@@ -159,7 +159,7 @@ def test_complete_names_a_timeout() -> None:
 def test_complete_names_a_refused_connection() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # bound and not listening: refused
-        with pytest.raises(UserError, match=r"found no connection \(ConnectError: .*\) after 10 retries"):
+        with pytest.raises(UserError, match=r"found no connection \(ConnectError: .*\) after 12 retries"):
             complete(f"http://127.0.0.1:{bound.getsockname()[1]}/v1")
 
 
@@ -183,7 +183,7 @@ def test_complete_never_shows_the_key(
     printed = capsys.readouterr()
     assert KEY not in str(caught.value) + printed.out + printed.err
     assert "judge: status 500 'bad key [key]'" in printed.err
-    assert re.search(r"judge: Retrying request in \S+ seconds \(retry 1 of 10\)", printed.err)
+    assert re.search(r"judge: Retrying request in \S+ seconds \(retry 1 of 12\)", printed.err)
     with serving(in_turn(completion(f"{KEY}\nVerdict: A", model=KEY))) as server:
         assert complete(server.url) == Reply("[key]\nVerdict: A", "stop", "[key]")
     with serving(in_turn(completion("A short key is a word."))) as server:

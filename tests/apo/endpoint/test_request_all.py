@@ -124,6 +124,28 @@ def test_request_all_ends_where_everything_is_refused(
             assert len(server.requests) == sent
 
 
+def test_request_all_takes_no_unsent_request_for_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many quick refusals while the first good reply is on its way."""
+    monkeypatch.setenv("APO_JUDGE_PARALLEL", "8")
+
+    def respond(request: Request, _: int) -> Response:
+        if int(request["messages"][0]["content"].split()[-1]) % 3:
+            return error(400, "a filter")
+        time.sleep(0.5)
+        return GOOD
+
+    with serving(respond) as server:
+        monkeypatch.setenv("APO_JUDGE_URL", server.url)
+        with pytest.raises(UserError, match="a filter"):
+            request_all(chat_requests(60), ReplyCache(tmp_path), JUDGE, refused={})
+        assert len(server.requests) < 60
+        refused: dict[str, RefusedError] = {}
+        replies = request_all(chat_requests(60), ReplyCache(tmp_path), JUDGE, refused=refused)
+    assert (len(replies), len(refused)) == (20, 40)
+
+
 def test_request_all_does_not_wait_for_retries_when_a_request_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,13 @@ def test_measure_by_hand(measured: Any) -> None:
         assert metrics[f"mce_{bins}"] == pytest.approx(expected.mce, abs=1e-5)
 
 
+def test_measure_numbers_the_queries(model: RewardModel, tmp_path: Path) -> None:
+    write_rows(tmp_path / "test.jsonl", [COMPARISONS[0], COMPARISONS[1], COMPARISONS[0]])
+    (tmp_path / "truth.json").write_text("{}")
+    rated = rate_comparisons(model, tmp_path / "test.jsonl", desc="test")
+    assert measure(rated, truth=tmp_path / "truth.json", bins=[10]).queries == [0, 1, 0]
+
+
 def test_measure_of_each_type_by_hand(model: RewardModel, tmp_path: Path) -> None:
     types = ["harmless", "", "harmless"]
     rows = [{**row, "type": kind} for row, kind in zip(COMPARISONS, types, strict=True)]

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,13 @@ from apo.scoring.settings import Gate
 from tests.helpers.small_repo import ROOT
 
 
-def valid(scores: list[list[float]], rewards: list[list[float]], bins: list[int]) -> RmEvaluation:
-    """Rewards as if they were measured on valid."""
+def valid(
+    scores: list[list[float]], rewards: list[list[float]], bins: list[int], queries: list[int] | None = None
+) -> RmEvaluation:
+    """Rewards as if they were measured on valid; each comparison has a query of its own if none are given."""
     chosen, rejected = pairs_of(rewards, scores)
     ece = {f"ece_{n}": calibration_error(*both_orders(chosen, rejected), n).ece for n in bins}
-    return RmEvaluation(ece, [], chosen, rejected, pair_counts(scores), list(range(len(scores))))
+    return RmEvaluation(ece, [], chosen, rejected, pair_counts(scores), queries or list(range(len(scores))))
 
 
 def test_calibrate_by_hand() -> None:
@@ -40,6 +43,16 @@ def test_calibrate_by_hand() -> None:
         assert record[f"ece_{bins}_low"] < record[f"ece_{bins}"] < record[f"ece_{bins}_high"]
         # By chance one of eight is lost: |81/82 - 7/8|; two are in 0.4 % of all draws.
         assert record[f"ece_{bins}_by_chance"] == pytest.approx(81 / 82 - 7 / 8)
+
+
+def test_calibrate_draws_the_comparisons_of_a_query_together() -> None:
+    scores, rewards = [[1.0, 0.0]] * 60, [[1.0, 0.0]] * 40 + [[0.0, 1.0]] * 20
+    options: dict[str, Any] = {"bins": [10], "seed": 1, "resamples": 400, "desc": "rm"}
+    apart = calibrate(valid(scores, rewards, [10]), **options)
+    together = calibrate(valid(scores, rewards, [10], [index // 10 for index in range(60)]), **options)
+    widths = [one["ece_10_high"] - one["ece_10_low"] for one in (apart, together)]
+    assert widths[1] > 1.5 * widths[0] and apart["ece_10"] == together["ece_10"]
+    assert "ece_10_low" not in calibrate(valid(scores, rewards, [10], [0] * 60), **options)
 
 
 def test_calibrate_reports_a_temperature_without_optimum(capsys: pytest.CaptureFixture[str]) -> None:

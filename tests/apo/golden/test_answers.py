@@ -139,6 +139,28 @@ def test_ask_names_all_queries_without_an_answer(monkeypatch: pytest.MonkeyPatch
         assert len(server.requests) == 4
 
 
+def test_ask_names_queries_where_nothing_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(lambda *_: completion("<think>Hm", "length")) as server:
+        monkeypatch.setenv("APO_GOLDEN_URL", server.url)
+        with pytest.raises(
+            UserError, match=r"^golden answers to 2 queries \('a', 'b'\): found a reply without"
+        ):
+            asks("a", "b")
+
+
+def test_ask_takes_no_unfinished_thoughts_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the prompt has the tag that begins them, as of some models that think."""
+
+    def respond(request: dict[str, Any], _: int) -> Response:
+        is_short = request["messages"][0]["content"][-1] == "a"
+        return completion("So.</think>Paris.") if is_short else completion("The user wants", "length")
+
+    with serving(respond) as server:
+        monkeypatch.setenv("APO_GOLDEN_URL", server.url)
+        with pytest.raises(UserError, match=r"query 'b': found a reply without an answer that reached"):
+            asks("a", "b")
+
+
 def test_ask_leaves_out_thoughts_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {"a": "<think>\nWhy?\n</think>\n\nParis.", "b": "So it is.\n</think>\nRome.", "c": "Bonn."}
     with serving(lambda request, _: completion(texts[request["messages"][0]["content"][-1]])) as server:
