@@ -29,12 +29,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 setup: $(BASE) .dvc/plots/page.html
 setup-dev: setup $(DEV)
 
-# install.py knows whether there is anything to do: another Python is no newer file.
+# install.py knows whether there is anything to do: another Python is no newer file. The semicolon behind it starts a shell, which
+# knows the exported PATH; make on macOS may not.
 $(BASE): FORCE
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
 	  echo "error: $(PYTHON): found $$($(PYTHON) --version 2>&1), expected Python 3.11 to 3.14; name one: make PYTHON=python3.12" \
 	    "(on the path: $$(for minor in 11 12 13 14; do command -v python3.$$minor; done | xargs))" >&2; exit 1; }
-	@$(PYTHON) install.py requirements.lock
+	@$(PYTHON) install.py requirements.lock;
 
 $(DEV): $(BASE) FORCE
 	@$(BIN)/python install.py requirements-dev.lock

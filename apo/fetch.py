@@ -1,8 +1,7 @@
 """`python -m apo.fetch NAME` downloads the models (pretrained/) and data sets (data/input/) of a preset.
 
-A folder is written atomically; an interrupted download resumes. Every file is checked against the hash that
-the hub lists at that commit: SHA-256 for large files, the hash of a git blob for small ones. Only
-safetensors, json, parquet and texts are downloaded.
+Safetensors, json, parquet and texts alone. A folder is written atomically; an interrupted download resumes.
+Every file is checked against the hash that the hub lists at that commit (SHA-256, or that of a git blob).
 """
 
 import argparse
@@ -109,7 +108,8 @@ def _check_fetched(pinned: Pinned, target: Path) -> str:
     if _identity(fetched) != _identity(pinned):
         raise fail(pinned.to, f"other files, or those of {fetched}")
     _check_known_hashes(pinned, files)
-    present = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
+    paths = (path for path in target.rglob("*") if path.name != ".DS_Store" and not path.is_dir())
+    present = {path.relative_to(target).as_posix() for path in paths}
     for name in sorted(present ^ {MANIFEST, *(file.path for file in files)}):
         raise fail(f"{pinned.to}/{name}", "a file too many" if name in present else "no such file")
     with _bar(f"checking {pinned.to}", files) as progress:

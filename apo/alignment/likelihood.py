@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from apo.model import runtime
 from apo.model.batching import collate, input_sequences, input_tokens, pad_by_item
+from apo.model.dropout import switch_off_dropout
 from apo.model.encoding import ResponseSet
 from apo.model.reward_model import at_least_float32, forward_pass, log_unpacked, supports_shared_prefix
 
@@ -34,7 +35,7 @@ class ResponseLikelihood(nn.Module):
         super().__init__()
         self.model = model
         self.pad_id = pad_id
-        _switch_off_dropout(model)
+        switch_off_dropout(model)
         self.supports_shared_prefix = supports_shared_prefix(model, max_length)
         if not self.supports_shared_prefix:
             log_unpacked(type(model).__name__)
@@ -91,15 +92,6 @@ def predictors(items: Sequence[ResponseSet], *, width: int) -> Int[Tensor, "labe
             positions += [query_end, *range(start, start + len(response) - 1)]
             start += len(response)
     return torch.tensor(positions)
-
-
-def _switch_off_dropout(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        for name, value in vars(module).items():  # those that are read when the module is called
-            if isinstance(value, float) and ("dropout" in name or "layerdrop" in name):
-                setattr(module, name, 0.0)
 
 
 @torch.no_grad()

@@ -156,10 +156,19 @@ def _write(
     """`ChatTemplate.write`, which counts a dialogue that it merges.
 
     Raises:
-        UnfitError: The template refuses the dialogue.
+        UnfitError: The template refuses the dialogue, or a text has that of a special token.
     """
     from apo.model.chat_template import REFUSED
+    from apo.model.special_tokens import special_token_pattern, special_tokens
 
+    pattern = special_token_pattern(special_tokens(template.tokenizer))
+    if found := next(filter(None, map(pattern.search, [query, *answers])), None):
+        raise UnfitError(
+            where,
+            found=f"{found[0]!r} in a text: TRL reads it as the special token",
+            expected="texts without special tokens",
+            do="write pairs-chat or sft-chat, or leave the row out (--leave-out)",
+        )
     options = template.tokenizer.init_kwargs
     policy = options.get(REFUSED)
     options[REFUSED] = "error"  # `write` would merge without a count

@@ -83,6 +83,8 @@ def collective_timeout() -> datetime.timedelta:
 def set_up() -> torch.device:
     """Sets threads and deterministic kernels, joins the processes of a launcher, and returns the device."""
     warn_of_other_versions()
+    # Of a saved configuration of accelerate: transformers would leave new weights out on all ranks but one.
+    os.environ.pop("ACCELERATE_USE_FSDP", None)
     threads = environment_int("APO_THREADS", 2)
     torch.set_num_threads(threads)
     _keep_freed_memory()

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +62,23 @@ def train_rm(
     seed, model_settings = read_seed(params), read_section(params, "model", Model)
     settings = read_section(params, "rm", RewardTraining, defaults="training")
     runtime.set_up()
-    files = [*comparisons, *adversarial_pairs]
     valid_files = [valid] if valid and settings.eval_steps else []
     weights = apo.model_dump(exclude={"init_from"}) if apo else {}
     training = settings.model_dump(exclude=set() if settings.lora.rank else {"lora"})
     computed_from = [model_settings, training, weights, seed, runtime.numerics()]
-    key = fingerprint(computed_from, [start, *files, *valid_files])
+    key = fingerprint(computed_from, [start, *comparisons, *adversarial_pairs, *valid_files])
     model = start_reward_model(start, model_settings, seed=seed)
     tuner = add_adapters(model.classifier, settings.lora, seed=seed, where="rm.lora")
     counts: Counter[str] = Counter({"trained_weights": trained_weights(model)} if tuner else {})
     check = _token_check(model.encoder, settings, start)
-    data = _tokenized(model.encoder, check, comparisons, counts)
-    data += _tokenized(model.encoder, check, adversarial_pairs, counts, is_adversarial=True)
+    items = {
+        **_tokenized(model.encoder, check, comparisons, counts),
+        **_tokenized(model.encoder, check, adversarial_pairs, counts, is_adversarial=True),
+    }
     with Checkpoints(name, key).lock() as checkpoints:
         curve = train_reward_model(
             model,
-            data,
+            list(chain.from_iterable(items.values())),
             settings,
             **weights,
             seed=seed,
@@ -89,7 +91,7 @@ def train_rm(
             return  # what follows takes memory, and rank 0 writes it
         model.to(runtime.device())
         adapter = merge_adapters(tuner)
-        card = _card(model, outputs.out, start, files, model_settings.model_dump() | training | weights)
+        card = _card(model, outputs.out, start, items, model_settings.model_dump() | training | weights)
         save_reward_model(model, outputs.out, card, adapter.save if adapter else None, dtype=settings.dtype)
         train_metrics = {**dict(sorted(counts.items())), **warmup_metrics(len(curve), settings)}
         saved = verify(model, outputs.out, comparisons[0], dtype=settings.dtype)
@@ -112,7 +114,7 @@ def adopt_rm(name: str, *, start: Path, comparisons: Path, outputs: Outputs, par
     if not distributed.is_main_process():
         return
     model = load_reward_model(start, default_settings=model_settings).eval()
-    card = _card(model, outputs.out, start, [], {"pooling": model.encoder.pooling})
+    card = _card(model, outputs.out, start, {}, {"pooling": model.encoder.pooling})
     save_reward_model(model, outputs.out, card, dtype=dtype)
     write_csv(outputs.curves / "training.csv", [{"step": 0}])
     saved = verify(model, outputs.out, comparisons, dtype=dtype)
@@ -120,12 +122,16 @@ def adopt_rm(name: str, *, start: Path, comparisons: Path, outputs: Outputs, par
 
 
 def _card(
-    model: RewardModel, out: Path, start: Path, files: Sequence[Path], settings: Mapping[str, Any]
+    model: RewardModel,
+    out: Path,
+    start: Path,
+    items: Mapping[Path, Sequence[RankedResponses]],
+    settings: Mapping[str, Any],
 ) -> str:
     return reward_model_card(
         out,
         start=start,
-        trained_on={path: sum(1 for _ in read_rows(path)) for path in files},
+        trained_on={path: len(ranked) for path, ranked in items.items()},
         settings=settings,
         parameters=model.classifier.num_parameters(),
     )
@@ -164,9 +170,9 @@ def _tokenized(
     counts: Counter[str],
     *,
     is_adversarial: bool = False,
-) -> list[RankedResponses]:
-    """Tokenizes comparisons and drops those that the checks drop or that have no pair of different labels."""
-    ranked: list[RankedResponses] = []
+) -> dict[Path, list[RankedResponses]]:
+    """The comparisons by file, without those that the checks drop or that have no pair."""
+    ranked: dict[Path, list[RankedResponses]] = {path: [] for path in files}
     for path in files:
         rows = list(read_rows(path))
         tokenized = encoder.tokenize(
@@ -190,10 +196,10 @@ def _tokenized(
                 continue
             item = encoder.truncate(rendered.only(indices), counts)
             responses = RankedResponses(item, kept_labels, is_adversarial)
-            ranked.append(responses)
+            ranked[path].append(responses)
             counts["apo_pairs" if is_adversarial else "human_pairs"] += responses.pairs
         encoder.log_truncation(counts["responses_cut"] - truncated_before, where=str(path))
-    if files and not ranked:
+    if files and not any(ranked.values()):
         raise UserError(
             ", ".join(map(str, files)),
             found="no comparison to train on",

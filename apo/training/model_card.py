@@ -74,7 +74,6 @@ def reward_model_card(
         settings: Settings of the model and the training, `pooling` among them.
     """
     data = ModelCardData(
-        base_model=_relative(start),
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["apo", "reward-model"],
@@ -106,7 +105,6 @@ def language_model_card(
         trained_on: Files of texts or answers with their number of rows; None for an untrained copy.
     """
     data = ModelCardData(
-        base_model=None if start is None else _relative(start),
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["apo"],

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from apo.core import distributed
 from apo.core.errors import UserError
 from apo.model import runtime
+from apo.model.dropout import switch_off_dropout
 from apo.training import trackers
 from apo.training.checkpointing import Checkpoints
 from apo.training.deepspeed_config import deepspeed_config
@@ -149,8 +150,8 @@ def training_loop(
     All processes of a launcher train together (`apo.core.distributed`), and each has the trained model.
 
     Args:
-        model: The model, on the CPU. It is trained in place: moved to its device, but with DeepSpeed on the
-            CPU again after the training.
+        model: The model, on the CPU. It is trained in place, without dropout. It is moved to its device, but
+            with DeepSpeed it is on the CPU again after the training.
         batches, lengths: The items of every optimizer step, and the tokens of every item.
         loss_of: See `LossOf`. The curve has the sums of its terms over the micro-batches of a step.
         desc: Name of the training, in the progress bar and messages.
@@ -163,6 +164,7 @@ def training_loop(
         UserError: A loss or gradient is not finite, or the processes read different checkpoints.
     """
     steps, names = len(batches), trackers.requested()
+    switch_off_dropout(model)
     engine = _build_engine(model, settings, loss_of, lengths)
     check_same_state(checkpoints)
     curve = engine.resume(checkpoints)
@@ -231,7 +233,7 @@ def _accumulate_gradients(
 ) -> list[Terms]:
     """Accumulates the gradients of this process's micro-batches of a step; returns the terms of each."""
     rank, world = distributed.rank(), distributed.world_size()
-    torch.manual_seed(zlib.crc32(f"{step} {rank} {items}".encode()))  # dropout is the same after a resume
+    torch.manual_seed(zlib.crc32(f"{step} {rank} {items}".encode()))  # for what else a model draws
     budget = runtime.token_budget()
     assigned = assign_micro_batches(
         [lengths[i] for i in items], world=world, budget="APO_TOKEN_BUDGET", tokens=budget

@@ -126,6 +126,12 @@ def test_fetch_ends_in_one_message_on_a_full_disk(
     assert hub.served() == []
 
 
+def test_fetch_takes_what_macos_writes_into_folders_for_nothing(tmp_path: Path, hub: Hub) -> None:
+    play(tmp_path, hub, MODEL_ENTRY)
+    (tmp_path / "pretrained/small/.DS_Store").write_bytes(b"x")
+    play(tmp_path, hub, MODEL_ENTRY)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -148,6 +148,20 @@ def test_export_with_a_model_writes_what_trl_reads_as_its_chat_template(tmp_path
         assert tokenizer(pair["prompt"] + pair[key])["input_ids"] == ids[:end]
 
 
+def test_export_leaves_out_a_text_that_would_become_a_special_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`TRL` reads the text that it is given: an end in the middle of an answer would be one."""
+    model = checkpoint("zephyr", tmp_path / "model")
+    row = {"query_id": "a", "query": OTHER, "responses": ["x </s> y", "z"], "scores": [1.0, 0.0]}
+    write_rows(tmp_path / "in.jsonl", [row, row | {"query_id": "b", "responses": ["x", "z"]}])
+    arguments = ["--model", str(model), str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl")]
+    assert main(["--to", "pairs", *arguments]) == 1
+    assert "in.jsonl:1: found '</s>' in a text" in capsys.readouterr().err
+    assert main(["--leave-out", "--to", "pairs", *arguments]) == 0
+    assert [row["chosen"] for row in read_rows(tmp_path / "out.jsonl")] == ["x</s>"]
+
+
 @pytest.mark.parametrize("family", ["gemma", "llama3"])
 def test_export_refuses_a_template_whose_turns_have_another_end(
     tmp_path: Path, family: str, capsys: pytest.CaptureFixture[str]

@@ -106,7 +106,7 @@ def test_train_rm_from_a_reward_model_keeps_its_head() -> None:
     set_params(lr=1.0e-9)
     train("apo_rm_r1", start="first")
     assert torch.allclose(load_reward_model(Path("rm")).classifier.score.weight, head, atol=1e-6)
-    assert "base_model: first\n" in Path("rm/README.md").read_text()
+    assert "`first`" in Path("rm/README.md").read_text()
 
 
 def test_train_rm_saves_adapters_beside_the_merged_model() -> None:
@@ -154,7 +154,7 @@ def test_adopt_rm_takes_a_reward_model_as_it_is() -> None:
     after = load_reward_model(Path("taken")).classifier.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
     assert Path("taken_curves/training.csv").read_text() == "step\n0\n"
-    assert "base_model: own\n" in Path("taken/README.md").read_text()
+    assert "`own`" in Path("taken/README.md").read_text()
 
 
 def test_stage_test_rm_adopts_or_trains_by_its_start() -> None:

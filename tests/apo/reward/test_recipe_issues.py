@@ -92,7 +92,7 @@ def test_tokenized_keeps_scores_with_their_responses(tmp_path: Path) -> None:
     row = {"query": QUERY, "responses": ["1 2 3 4 5 6 7 8 9 " * 5, "no", "3"], "scores": [2.0, 0.0, 1.0]}
     write_rows(path, [row])
     counts: Counter[str] = Counter()
-    [one] = _tokenized(encoder, check_of(encoder, "drop"), [path], counts)
+    [one] = _tokenized(encoder, check_of(encoder, "drop"), [path], counts)[path]
     [alone] = encoder.items([(QUERY, ["no", "3"])], Counter(), where="")
     assert (one.item, one.labels, one.pairs) == (alone, [0.0, 1.0], 1)
     assert counts == Counter(items=1, human_pairs=1, tokens=alone.unpacked_tokens)
