@@ -30,6 +30,8 @@ MAX_UNREAD = 0.2  # of the text of a row may be in columns that are not read
 _CONTEXT = frozenset([*SYSTEM, *HISTORY, *UNREAD_CONTEXT, *PROMPTS, "messages"])
 SHORTEST_TEXT = 20  # characters; a shorter text is a name, a label or an id
 _MAX_DEPTH = 20  # of lists and records in each other
+TEMPLATE_ARGUMENTS = "chat_template_kwargs"  # what a chat template gets beside the messages
+_TEMPLATE_PARTS = ("instructions", "tools", "documents", "system", "system_prompt")  # ends of names in it
 SHORTEST_CJK = 6  # Chinese, Japanese or Korean characters
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
@@ -88,6 +90,10 @@ def unsupported_in(row: Row, unread: Iterable[str]) -> tuple[str, str] | None:
         is_part = known_name(key) in UNREAD_PARTS + HISTORY + SYSTEM
         if is_part and filled(value) and value is not False and value != 0:
             return key, f"{len(value)} in {key!r}" if isinstance(value, list) else f"a filled column {key!r}"
+        if key == TEMPLATE_ARGUMENTS and isinstance(value, dict):
+            for name in value:
+                if name.endswith(_TEMPLATE_PARTS) and filled(value[name]):
+                    return key, f"a filled {name!r} in {key!r}"
     return None
 
 
@@ -107,14 +113,19 @@ def lost_context(row: Row, read: Iterable[str], parsed: ParsedRow, templates: Pr
             continue
         texts = texts or "\n".join([*parsed.queries, *parsed.responses, *parsed.extra.values()])
         for text in turn_texts(row[key], with_answer=known_name(key) in HISTORY):
-            if filled(text) and not has_words(texts, text) and not templates.explain(key, text, parsed):
+            is_read = not filled(text) or text.strip() in texts or has_words(texts, text)
+            if not is_read and not templates.explain(key, text, parsed):
                 return f"a filled column {key!r}, whose text is not in the record ({text[:40]!r})"
     return ""
 
 
 def _is_id(value: Any) -> bool:
-    """Whether a value is a number or one word with a digit, as an id or a count is."""
+    """Whether a value is a number or one word with a digit, as an id or a count is.
+
+    Chinese and Japanese write no spaces, so several of their characters are a text.
+    """
     is_word = isinstance(value, str) and len(value.split(None, 1)) == 1
+    is_word = is_word and len(_CJK.findall(value)) < SHORTEST_CJK
     return not isinstance(value, str | list | dict) or (is_word and any(map(str.isdigit, value)))
 
 

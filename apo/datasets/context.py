@@ -182,7 +182,7 @@ def _prompt_messages(
 ) -> Messages:
     """The messages of the prompt that a conversation under another key lacks."""
     key = names.get("prompt", "")
-    prompt = _question_text(row.get(key, []), key, where)
+    prompt = _question_text(row.get(key, []) if key else [], key, where)
     if isinstance(prompt, str) or prompt is None:
         if asks(messages):  # the prompt is one of its turns
             contents = [message["content"].strip() for message in messages]

@@ -44,6 +44,16 @@ def text_in(value: Any, key: str, where: str) -> str:
     return str(value)
 
 
+def type_in(row: Row, where: str) -> str:
+    """The type of a comparison: a text or a number; "" where the file has none."""
+    value = row.get("type")
+    return (
+        str(value)
+        if isinstance(value, int | float)
+        else text_in("" if value is None else value, "type", where)
+    )
+
+
 def is_unread(value: Any) -> bool:
     """Whether a value stands for one of a parquet file that is neither text nor number."""
     return isinstance(value, dict) and isinstance(value.get("not read"), str)

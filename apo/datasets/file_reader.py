@@ -13,6 +13,7 @@ from apo.core.errors import RowError, UserError
 from apo.core.records import Row
 from apo.datasets.column_use import LOST_ADVICE, ColumnUse, lost_context, unread_part, unsupported_in
 from apo.datasets.columns import (
+    PROMPTS,
     check_no_rank_is_a_score,
     column_of,
     context_in_prompts,
@@ -20,7 +21,7 @@ from apo.datasets.columns import (
     with_context_beside,
 )
 from apo.datasets.containers import decode_containers
-from apo.datasets.fields import check_queries, text_in
+from apo.datasets.fields import check_queries, type_in
 from apo.datasets.flags import flag_issue
 from apo.datasets.labels import Labels
 from apo.datasets.nulls import needed_nulls, without_nulls
@@ -256,7 +257,7 @@ class FileReader:
 
     def _report_lost(self, located: LocatedRow, row: Row, parsed: ParsedRow) -> bool:
         """Counts a column of the prompt that is not in the record; returns whether the row is kept."""
-        read = row if self._options.format else {*self._binding.names.values(), *self.format.keys}
+        read = {*self._binding.names.values(), *self.format.keys, *(PROMPTS if self._options.format else ())}
         found = lost_context(row, read, parsed, self._templates)
         return not found or self.report(located, "unsupported_column", found, do=LOST_ADVICE)
 
@@ -291,8 +292,7 @@ class FileReader:
         """The record, with the id of the row or one made from the query; nothing if the id is invalid."""
         try:
             query_id = id_in(row, query, located.where)
-            if "type" in fields:
-                fields["type"] = text_in(row.get("type", ""), "type", located.where)
+            fields |= {"type": type_in(row, located.where)} if "type" in fields else {}
         except RowError as error:
             self._report_error(error)
             return

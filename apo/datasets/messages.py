@@ -17,6 +17,7 @@ from apo.datasets.fields import (
     text_in,
     type_and_value,
 )
+from apo.datasets.paired_columns import PAIRED_NAMES
 
 ROLE_KEYS = ("role", "from", "speaker", "author")
 CONTENT_KEYS = ("content", "value", "text", "message", "parts", "utterance")
@@ -32,7 +33,11 @@ ROLES = {
 }
 # Of earlier turns, which may be written without roles.
 _SPEAKERS = ROLES | {"q": "user", "question": "user", "a": "assistant", "answer": "assistant"}
-_CALLS = ("tool_calls", "function_call", "tool_call")
+_CALLS = (
+    *("tool_calls", "function_call", "tool_call", "function_calls", "tool_use", "tool_responses"),
+    *("functions", "tools", "available_tools"),
+)
+_TOOL_ROLES = ("tool", "function", "function_call", "observation", "ipython", "environment")
 # Keys with what is no text.
 _PLACES = ("path", "url", "file", "filepath", "filename", "file_name", "bytes", "base64")
 MEDIA = tuple(
@@ -59,7 +64,7 @@ def messages_in(value: Any, key: str, where: str) -> list[dict[str, str]]:
 
 def unrated_advice(key: str) -> str:
     """What to do with a list of answers that nothing rates."""
-    if key in ("chosen", "rejected"):
+    if key in ("chosen", "rejected", *PAIRED_NAMES):
         return "write turns as messages: {'role': 'user' or 'assistant', 'content': text}"
     return (
         f"if the first answer is the better one, read the file as comparisons with `chosen: {key}.0` and "
@@ -129,9 +134,9 @@ def _check_media(message: Row, key: str, where: str) -> None:
     parts = [part for content in contents if isinstance(content, list) for part in content]
     kinds = [part.get("type") for part in [*parts, *contents] if isinstance(part, dict)]
     media = next((kind for kind in kinds if isinstance(kind, str) and kind not in (*_TEXT_TYPES, "")), "")
-    calls = next((name for name in _CALLS if message.get(name)), "")
+    calls = next((name for name in _CALLS if filled(message.get(name))), "")
     calls = calls or next((name for name in _MESSAGE_MEDIA if filled(message.get(name))), "")
-    tool = role_of(message).lower() in ("tool", "function", "function_call", "observation", "ipython")
+    tool = role_of(message).lower() in _TOOL_ROLES
     if media or calls or tool:
         found = f"a part of type {media[:40]!r}" if media else f"{calls!r}" if calls else "the role of a tool"
         raise _no_text_alone(found, key, where)

@@ -18,15 +18,24 @@ _MARKS = "|".join(
     [
         rf"(?:\r?\n[ \t]*){{2,}}(?:\*\*)?(?:{_SPEAKERS})(?:\*\*)?[ \t]*[:\uff1a]",  # after a blank line
         r"\r?\n[ \t]*(?:#+[ \t]*|\*\*)(?:human|user|instruction)(?:\*\*)?[ \t]*:",
-        r"<\|im_start\|>\s*user|<\|start_header_id\|>\s*user|<start_of_turn>\s*user",
+        r"(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>)\s*(?:user|assistant|model)",
         rf"(?:<\|endoftext\|>|</s>)\s*(?:{_SPEAKERS})\s*[:\uff1a]",
         r"\r?\n[ \t]*<(?:user|human)>\s*:\s|\[\|(?:user|human)\|\]",
         r"<\|(?:user|human|prompter)\|>|<\uff5cuser\uff5c>|\[INST\]",
         r"\s(?-i:USER):(?=.*(?-i:ASSISTANT):)",  # Vicuna's, on one line
     ]
 )
+_END = r"<\|im_end\|>|<\|eot_id\|>|<\|end\|>|<\|end_of_text\|>|<\|endoftext\|>|<end_of_turn>|</s>"
+ENDS = re.compile(rf"(?:\s*(?:{_END}))+\s*\Z")
+"""The end of a turn, as a chat template writes it, at the end of a text."""
 _INVENTED = re.compile(_MARKS, re.IGNORECASE)
-_WORDS = (*_SPEAKERS.split("|"), "instruction", "prompter", "[inst]")  # one of them is in every such turn
+_WORDS = (
+    *_SPEAKERS.split("|"),
+    "instruction",
+    "prompter",
+    "[inst]",
+    "model",
+)  # one of them is in every such turn
 
 
 def cut_invented_turn(text: str) -> tuple[str, bool]:
@@ -40,7 +49,7 @@ def cut_invented_turn(text: str) -> tuple[str, bool]:
     ('login:\\nuser: root', False)
 
     Returns:
-        The text, without white space before a cut, and whether it was cut.
+        The text, without the end of its turn and white space before a cut, and whether it was cut.
     """
     if "\n" not in text and "<" not in text and "[" not in text and "USER:" not in text:  # much faster
         return text, False
@@ -49,4 +58,4 @@ def cut_invented_turn(text: str) -> tuple[str, bool]:
         return text, False
     kept, was_cut = cut_runaway(text)
     turn = _INVENTED.search(kept)
-    return (kept[: turn.start()].rstrip(), True) if turn else (kept, was_cut)
+    return (ENDS.sub("", kept[: turn.start()]).rstrip(), True) if turn else (kept, was_cut)

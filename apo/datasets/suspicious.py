@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from apo.core.dialogue import turn_out_of_order, turns_of
 from apo.datasets.messages import ROLES
 from apo.datasets.parsed import ParsedRow
+from apo.datasets.runaway import ENDS
 from apo.datasets.written_texts import written
 
 _NO_VALUES = ("null", "None", "nan", "NaN")  # as tables have them in place of a text
@@ -28,7 +29,7 @@ _HEADING = re.compile(r"(?:\A|\s)#{2,3} *(?:instruction|human|user|input) *:", r
 _REPLY_HEADING = re.compile(r"\s#{2,3} *(?:response|assistant|answer) *:", re.IGNORECASE)
 # Where a turn of the user begins or ends, the place of an image, as LLaVA and its kind write it.
 _IMAGE_MARK = r"<\|?(?:image|video|audio)(?:[_ ]?(?:pad|\d+))?\|?>"
-_IMAGE = re.compile(rf"\n\nHuman: ({_IMAGE_MARK})\s|\s({_IMAGE_MARK})\s*\n\nAssistant:")
+_IMAGE = re.compile(rf"\n\nHuman: ({_IMAGE_MARK})|\s({_IMAGE_MARK})\s*\n\nAssistant:")
 
 
 def suspicious_texts(parsed: ParsedRow) -> Iterator[tuple[str, str]]:
@@ -42,6 +43,8 @@ def suspicious_texts(parsed: ParsedRow) -> Iterator[tuple[str, str]]:
     json_response = next((text for text in parsed.responses if _is_code(text)), None)
     if json_response is not None:
         yield "json_text", f"a response that is JSON or Python as a whole ({json_response[:60]!r})"
+    if ended := next(filter(_ends_a_turn, [*parsed.responses, *parsed.extra.values()]), None):
+        yield "chat_template", f"the end of a turn at the end of a response ({ended[-60:]!r})"
     for query in dict.fromkeys(parsed.queries):
         if number := turn_out_of_order(query):
             yield "turn_order", f"turns that do not alternate, from turn {number} on"
@@ -68,6 +71,11 @@ def has_template_marks(text: str) -> bool:
     if heading and _REPLY_HEADING.search(text, heading.end()):
         return True
     return "ASSISTANT:" in text.partition("USER:")[2]
+
+
+def _ends_a_turn(text: str) -> bool:
+    """Whether a text has the end token of a template at its end, and not that of struck text in HTML."""
+    return text.rstrip().endswith(">") and "<s>" not in text and bool(ENDS.search(text))
 
 
 def _is_code(text: str) -> bool:

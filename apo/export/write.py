@@ -162,10 +162,10 @@ def _write(
     from apo.model.special_tokens import special_token_pattern, special_tokens
 
     pattern = special_token_pattern(special_tokens(template.tokenizer))
-    if found := next(filter(None, map(pattern.search, [query, *answers])), None):
+    if match := next(filter(None, map(pattern.search, [query, *answers])), None):
         raise UnfitError(
             where,
-            found=f"{found[0]!r} in a text: TRL reads it as the special token",
+            found=f"{match[0]!r} in a text: TRL reads it as the special token",
             expected="texts without special tokens",
             do="write pairs-chat or sft-chat, or leave the row out (--leave-out)",
         )

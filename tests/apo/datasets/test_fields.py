@@ -41,7 +41,7 @@ DAMAGED_ROWS: list[tuple[Reader, dict, dict, str]] = [
     (read_comparisons, GOOD, {**GOOD, "query_id": None}, "query_id None"),
     (read_comparisons, GOOD, {**GOOD, "query_id": True}, "query_id True"),
     (read_comparisons, GOOD, {**GOOD, "query_id": 1.5}, "query_id 1.5"),
-    (read_comparisons, GOOD, {**GOOD, "type": None}, "null in 'type'"),
+    (read_comparisons, GOOD, {**GOOD, "type": ["a"]}, "list ['a'] in 'type'"),
     (read_comparisons, GOOD, {"query": WHY, "responses": ["a", "b"]}, "keys ['query', 'responses']"),
     (read_comparisons, GOOD, JOINED, "keys ['scores', 'text']"),
     (

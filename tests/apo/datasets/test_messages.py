@@ -68,6 +68,9 @@ NOT_TEXT: list[tuple[dict[str, Any], str]] = [
     ({"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, "a part of type 'image_url'"),
     ({"role": "assistant", "content": "I look", "tool_calls": [{"name": "search"}]}, "'tool_calls'"),
     ({"from": "observation", "value": "42"}, "the role of a tool"),
+    ({"role": "environment", "content": "42"}, "the role of a tool"),
+    ({"role": "system", "content": "Call.", "functions": "[{}, 1]"}, "'functions'"),
+    ({"role": "assistant", "content": "I look", "function_calls": "weather()"}, "'function_calls'"),
     ({"from": "function_call", "value": "{}"}, "the role of a tool"),
     ({"role": "user", "content": {"type": "image", "url": "a"}}, "a part of type 'image'"),
     ({"role": "user", "content": "Hi", "parts": [{"type": "file", "url": "a"}]}, "a part of type 'file'"),
@@ -85,6 +88,17 @@ def test_messages_in_names_a_message_that_is_not_text(tmp_path: Path, message: d
     with pytest.raises(UserError, match=rf"message 2: found {expected}.*unsupported_message to drop"):
         read(tmp_path, [good, bad])
     assert len(read(tmp_path, [good, bad], actions={"unsupported_message": "drop"}).records) == 1
+
+
+def test_messages_in_takes_two_answers_of_turns_for_no_preference(tmp_path: Path) -> None:
+    row = {
+        "prompt": ["hi", "more"],
+        "response_a": ["a1", "a2"],
+        "response_b": ["b1", "b2"],
+        "winner": "model_b",
+    }
+    with pytest.raises(UserError, match="write turns as messages"):
+        read(tmp_path, [row])
 
 
 def test_messages_in_reads_a_message_with_an_empty_list_of_images(tmp_path: Path) -> None:

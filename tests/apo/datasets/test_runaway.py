@@ -56,6 +56,21 @@ def test_cut_invented_turn_keeps_everything_else(text: str) -> None:
     assert cut_invented_turn(text) == (text, False)
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "<|im_end|>\n<|im_start|>user\nThanks",
+        "<|im_end|>\n<|im_start|>assistant\nmore",
+        "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nok",
+        "</s>[INST] more",
+        "<end_of_turn>\n<start_of_turn>user\nhi",
+        " <|end|>\n<|user|>\nhi",
+    ],
+)
+def test_cut_invented_turn_leaves_no_end_of_a_turn(rest: str) -> None:
+    assert cut_invented_turn(f"A wild dog.{rest}") == ("A wild dog.", True)
+
+
 def test_cut_invented_turn_cuts_at_the_first_of_several() -> None:
     assert cut_invented_turn("Yes.<|im_start|>user\nWhy?\n\nHuman: So?") == ("Yes.", True)
     assert cut_invented_turn("Yes.\n\nHuman: So?<|im_start|>user\nWhy?") == ("Yes.", True)

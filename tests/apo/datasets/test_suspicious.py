@@ -91,7 +91,9 @@ def test_has_template_marks_takes_no_quadratic_time(text: str) -> None:
     assert time.perf_counter() - begin < 10
 
 
-@pytest.mark.parametrize("prompt", ["<image>\nWhy?", "Why?\n<image>", "<image_1> Why?", "<|image|>\nWhy?"])
+@pytest.mark.parametrize(
+    "prompt", ["<image>\nWhy?", "<image>Why?", "Why?\n<image>", "<image_1> Why?", "<|image|>\nWhy?"]
+)
 def test_suspicious_texts_finds_the_mark_of_an_image(tmp_path: Path, prompt: str) -> None:
     row = {"prompt": prompt, "chosen": "a", "rejected": "b"}
     with pytest.raises(UserError, match=r"image.*data\.on_issue\.unsupported_column to drop or keep"):
@@ -105,3 +107,12 @@ def test_suspicious_texts_counts_an_answer_that_is_no_value(tmp_path: Path, blan
     (tmp_path / "x.csv").write_text(f"prompt,chosen,rejected\nWhy?,good,{blank}\nHow?,{blank} at all,bad\n")
     result = read(tmp_path / "x.csv")
     assert (len(result.records), result.issues) == (2, {"json_text": 1})
+
+
+@pytest.mark.parametrize(
+    "end", ["</s>", "<|im_end|>", "<|eot_id|>\n", "<end_of_turn>", "<|im_end|><|endoftext|>"]
+)
+def test_suspicious_texts_counts_the_end_of_a_turn_in_a_response(tmp_path: Path, end: str) -> None:
+    rows = [{"prompt": "Why?", "chosen": f"a{end}", "rejected": "b"}]
+    rows += [{"prompt": "How?", "chosen": "<s>struck</s>", "rejected": f"{end} is a token"}]
+    assert read(tmp_path, rows).issues == {"chat_template": 1}

@@ -33,7 +33,7 @@ def test_inspect_by_hand(pairs: Path) -> None:
     report = report_of(pairs)
     assert (report.kind, report.rows, report.kept, report.usable) == ("comparison", 4, 3, True)
     assert kinds(report) == ["comparison"]
-    assert codes(report) == {"empty_response": ("drop", 1)}
+    assert codes(report) == {"empty_response": ("drop", 1), "chat_template": ("keep", 1)}
     assert re.fullmatch(rf"{re.escape(str(pairs))}:( row )?2", report.issues[0].examples[0]["where"])
     assert report.contents == {
         "kinds": {"helpful": 2, "harmless": 1},

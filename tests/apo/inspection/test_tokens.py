@@ -20,7 +20,8 @@ from tests.helpers.inspected import PARAMS, ROWS, Q, as_document, codes, report_
 def test_tokens_in_counts_token_issues_with_their_actions(pairs: Path, tmp_path: Path) -> None:
     folder = tiny.backbone(tmp_path / "backbone")
     report = report_of(pairs, tokenizer=folder)
-    assert codes(report) == {"empty_response": ("drop", 1), "special_token_text": ("keep", 1)}
+    found = {"empty_response": ("drop", 1), "chat_template": ("keep", 1), "special_token_text": ("keep", 1)}
+    assert codes(report) == found
     tokens = report.tokens
     assert (tokens["rows"], tokens["rows_left"], tokens["longer"], tokens["max_length"]) == (3, 3, 0, 192)
     assert sum(row["sequences"] for row in tokens["histogram"]) == 8
