@@ -11,6 +11,9 @@ from study import report
 from study.__main__ import DOCS, PAGES, RESULTS, TRANSFER
 from study.alignment import word_of_two_looks
 from study.claims import ECE_AND_CHOICE, claims
+from study.real.__main__ import RESULTS as REAL_RESULTS
+from study.real.jobs import apo_rm
+from study.real.report import reward_models
 from study.report import TEMPLATES, page
 from study.settings import read_settings
 from study.statistics import LEVEL, spread_factors
@@ -169,6 +172,15 @@ def test_words_of_the_readme() -> None:
         numbers["aligned_score"]["mean"],
     ):
         assert f"{shown:d} ({shown:i})".replace("+", "") in readme.replace("+", "")
+
+
+def test_words_on_the_real_model() -> None:
+    rms = reward_models([row for row in read_rows(REAL_RESULTS) if row["kind"] == "rm"])
+    large, small, control = (rms[apo_rm(coefficient)] for coefficient in (2.0, 0.1, 0.0))
+    assert sorted(control) == [1, 2, 3]  # "three seeds"
+    assert sum(large[seed]["accuracy"] < row["accuracy"] for seed, row in control.items()) == 2
+    assert all(large[seed]["ece_10"] > row["ece_10"] for seed, row in control.items())
+    assert all(abs(small[seed]["accuracy"] - row["accuracy"]) < 0.02 for seed, row in control.items())
 
 
 def test_words_on_sets_that_were_not_played() -> None:
