@@ -68,6 +68,10 @@ ROW_ISSUES = IssueTable(
         IssueCode("sample_count", "A query has another number of samples than the first row.", SUSPICIOUS),
         IssueCode("replacement_character", "A text holds U+FFFD, bytes that were not decoded.", SUSPICIOUS),
         IssueCode("turn_order", "Turns of one side follow each other in a text.", SUSPICIOUS),
-        IssueCode("chat_template", "A query holds marks of a chat template.", SUSPICIOUS),
+        IssueCode(
+            "chat_template",
+            "A query holds marks of a chat template, or a response ends with the end of a turn.",
+            SUSPICIOUS,
+        ),
     ],
 )

@@ -122,7 +122,7 @@ DATA_CASES = [
     Case("data", "no known shape", content(P, b'{"in": "a", "out": "b"}\n'), r":1: found keys .*no known"),
     Case("data", "a blank id", row(P, query_id=" "), FIFTH + "query_id ' '"),
     Case("data", "a list for an id", row(P, query_id=[1]), FIFTH + r"query_id \[1\]"),
-    Case("data", "a number for a type", row(P, type=3), FIFTH + "int 3 in 'type'"),
+    Case("data", "a list for a type", row(P, type=[3]), FIFTH + r"list \[3\] in 'type'"),
     Case(
         "data",
         "one id for two queries",
