@@ -113,10 +113,15 @@ def lost_context(row: Row, read: Iterable[str], parsed: ParsedRow, templates: Pr
             continue
         texts = texts or "\n".join([*parsed.queries, *parsed.responses, *parsed.extra.values()])
         for text in turn_texts(row[key], with_answer=known_name(key) in HISTORY):
-            is_read = not filled(text) or text.strip() in texts or has_words(texts, text)
+            is_read = not filled(text) or has_words(texts, text) or (_is_long(text) and text.strip() in texts)
             if not is_read and not templates.explain(key, text, parsed):
                 return f"a filled column {key!r}, whose text is not in the record ({text[:40]!r})"
     return ""
+
+
+def _is_long(text: str) -> bool:
+    """Whether a text is so long that it stands in another one by no chance, also without spaces around it."""
+    return len(text.strip()) >= SHORTEST_TEXT or len(_CJK.findall(text)) >= SHORTEST_CJK
 
 
 def _is_id(value: Any) -> bool:

@@ -26,6 +26,12 @@ def test_context_that_is_in_the_prompt_without_spaces_around_it_is_read(tmp_path
     assert not read(tmp_path, [row | PAIR]).issues
 
 
+def test_short_context_inside_a_word_is_lost(tmp_path: Path) -> None:
+    row = {"prompt": "Which category is it?", "passage": "cat"}
+    with pytest.raises(UserError, match=r"data\.on_issue\.unsupported_column"):
+        read(tmp_path, [row | PAIR])
+
+
 def test_arguments_of_a_template_that_are_no_text_are_ignored(tmp_path: Path) -> None:
     row = {"prompt": "Why?", "chat_template_kwargs": {"enable_thinking": False, "tools": []}}
     assert not read(tmp_path, [row | PAIR]).issues
