@@ -1,10 +1,11 @@
-"""evaluate: who wins, by how much: every LLM of the game so far against those of this round.
+"""evaluate: who wins, by how much: every LLM of the game so far against those of this round; both RMs.
 
 In: the answers that the last round's evaluation wrote, the answers of this round's LLMs, the responses that
-each RM chose. Out: a folder with the answers of every LLM so far. Metrics: per pair of LLMs, by the testing
-RM and by the true reward; and (demo) how well each RM ranks and chooses the samples of its arm. Curves: the
-LLMs round by round, the testing RM's rewards of golden answers and samples, and (demo) the true reward
-against them. Paper, section 4.2.
+each RM chose, the evaluations of both RMs. Out: a folder with the answers of every LLM so far. Metrics: per
+pair of LLMs, by the testing RM and by the true reward; the accuracy of the APO RM minus that of the base RM;
+and (demo) how well each RM ranks and chooses the samples of its arm. Curves: the LLMs round by round, the
+testing RM's rewards of golden answers and samples, and (demo) the true reward against them. Paper, section
+4.2.
 """
 
 import json
@@ -16,6 +17,7 @@ from apo.core.records import read_rows, write_json, write_parts
 from apo.core.stage import run
 from apo.core.tables import write_csv
 from apo.evaluation.compare_llms import chosen_truth, compare_all
+from apo.evaluation.paired import RIGHT, accuracy_difference
 from apo.evaluation.payoff import read_arms
 from apo.evaluation.round_curves import round_rows
 from apo.evaluation.settings import Evaluate
@@ -29,6 +31,8 @@ def main(
     apo: Path,
     rjs_base: Path,
     rjs_apo: Path,
+    base_rm: Path,
+    apo_rm: Path,
     truth: Path,
     out: Path,
     curves: Path,
@@ -40,6 +44,9 @@ def main(
     earlier = read_arms(before)
     arms = earlier | read_arms(base) | read_arms(apo)
     comparisons: dict[str, Any] = compare_all(arms, exclude=earlier, seed=seed, resamples=resamples)
+    right = (list(read_rows(folder / RIGHT, "query_id")) for folder in (apo_rm, base_rm))
+    accuracy = accuracy_difference(*right, seed=seed, resamples=resamples)
+    comparisons[f"apo_rm_{round}_vs_base_rm"] = {"accuracy": accuracy}
     if json.loads(truth.read_text(encoding="utf-8")):
         selections = {"base": list(read_rows(rjs_base)), "apo": list(read_rows(rjs_apo))}
         comparisons["chosen"] = chosen_truth(selections, seed=seed, resamples=resamples)

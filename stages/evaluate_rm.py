@@ -1,9 +1,9 @@
 """evaluate_rm: a reward model on comparisons that it was not trained on.
 
 In: a reward model, the comparisons of test and, where it was not trained on them, of valid. Out: its
-reliability curves, histograms of its rewards, accuracy by margin. Metrics: accuracy, likelihood, calibration;
-the temperature fitted on valid; in the demo the same of the true reward. Instances: `evaluate_base_rm`,
-`evaluate_apo_rm`, `evaluate_test_rm`. Paper, section 4.2.
+reliability curves, histograms of its rewards, accuracy by margin, and its right pairs by query. Metrics:
+accuracy, likelihood, calibration; the temperature fitted on valid; in the demo the same of the true reward.
+Instances: `evaluate_base_rm`, `evaluate_apo_rm`, `evaluate_test_rm`. Paper, section 4.2.
 """
 
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Any
 from apo.chunks.resumable import open_chunks
 from apo.core.cache import fingerprint
 from apo.core.config import read_section, read_seed
-from apo.core.records import write_json
+from apo.core.records import write_json, write_rows
 from apo.core.stage import run
 from apo.core.tables import write_csv
 from apo.evaluation.evaluate_rm import measure, rate_comparisons
+from apo.evaluation.paired import RIGHT, right_by_query
 from apo.evaluation.rm_calibration import after_temperature, calibrate
 from apo.evaluation.settings import EvaluateRM
 from apo.metrics.histograms import histogram_rows, margin_rows
@@ -54,6 +55,7 @@ def main(
         results["test"]["calibrated"] = calibrated
         curves["reliability_calibrated"] = [{"split": "test", **row} for row in points]
     results["calibration"] = calibration if valid else {"fitted_on": "nothing"}
+    write_rows(out / RIGHT, right_by_query(rated["test"].rows, rated["test"].rewards))
     pairs = measured["test"]
     curves["rewards"] = histogram_rows({"chosen": pairs.chosen, "rejected": pairs.rejected})
     curves["margins"] = margin_rows(pairs.chosen, pairs.rejected)

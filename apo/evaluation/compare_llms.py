@@ -7,6 +7,7 @@ from typing import Any
 
 from apo.core.errors import UserError
 from apo.core.records import Row
+from apo.evaluation.paired import paired_means
 from apo.metrics.statistics import (
     mean_interval,
     paired_bootstrap,
@@ -92,8 +93,6 @@ def compare_all(
 ) -> dict[str, Any]:
     """Compares every pair of language models, `LATER_vs_EARLIER`, by the score and by the true reward.
 
-    Equal answers differ by nothing: in bfloat16 the rewards of one text may, from batch to batch.
-
     Args:
         arms: Answers to the same queries in the same order, by the name of their model.
         exclude: Names that are not compared with each other: models of earlier rounds, which these rounds
@@ -116,11 +115,7 @@ def compare_all(
             )
         for key, name in (("scores", "score"), ("true_rewards", "true_reward")):
             if key in arms[earlier][0] and key in arms[later][0]:
-                second = [fmean(row[key]) for row in arms[earlier]]
-                first = [
-                    before if row["samples"] == other["samples"] else fmean(row[key])
-                    for row, other, before in zip(arms[later], arms[earlier], second, strict=True)
-                ]
+                first, second = paired_means(arms[later], arms[earlier], key)
                 comparison = compare(first, second, seed=seed, resamples=resamples)
                 comparisons.setdefault(f"{later}_vs_{earlier}", {})[name] = comparison
     return comparisons

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from apo.core.records import Row
+from apo.report.cells import number
 from apo.report.figures import Figure
 from apo.report.missing import missing_stages, stages_of
 from apo.report.run import Run
 from apo.report.summary import verdict
-from apo.report.tables import Table, all_metrics, number, parameters, tables
+from apo.report.tables import Table, all_metrics, parameters, tables
 from apo.report.transcripts import MEASURES, count_choices
 
 HERE = Path(__file__).parent

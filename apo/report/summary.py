@@ -5,9 +5,16 @@ from typing import Any
 
 import pandas
 
-from apo.report.tables import Table, language_models, payoff, reward_models
+from apo.report.cells import signed_difference
+from apo.report.tables import MINUS_BASE, Table, language_models, payoff, reward_models
 
-RM_COLUMNS = {"accuracy": "test accuracy", "NLL": "NLL", "ECE": "ECE (10 bins)", "agrees with truth": ""}
+RM_COLUMNS = {
+    "accuracy": "test accuracy",
+    MINUS_BASE: "minus base_rm",
+    "NLL": "NLL",
+    "ECE": "ECE (10 bins)",
+    "agrees with truth": "",
+}
 LLM_COLUMNS = {
     "score by testing RM": "",
     "true reward": "",
@@ -32,7 +39,9 @@ def summary(metrics: Mapping[str, Any], rounds: Sequence[str]) -> str:
 
 
 def _payoff_columns(table: Table) -> tuple[list[str], list[list[str]], dict[str, str]]:
-    return ["gain over the actor, by", *table.head[1:]], table.rows, dict.fromkeys(table.head[1:], "")
+    """The payoff matrix without its intervals, for which a terminal is too narrow."""
+    rows = [[name, *(cell.partition(" ")[0] for cell in cells)] for name, *cells in table.rows]
+    return ["gain over the actor, by", *table.head[1:]], rows, dict.fromkeys(table.head[1:], "")
 
 
 def _text(head: Sequence[str], rows: Sequence[Sequence[str]], columns: Mapping[str, str]) -> str:
@@ -55,8 +64,7 @@ def verdict(evaluation: Mapping[str, Any], round: str) -> str:
         comparison = evaluation.get(f"llm_apo_{round}_vs_llm_base_{round}", {}).get(key)
         if comparison:
             text += (
-                f"\n  llm_apo minus llm_base by the {rater}: {comparison['difference']:+.3f} "
-                f"({comparison['low']:+.3f} to {comparison['high']:+.3f}), "
+                f"\n  llm_apo minus llm_base by the {rater}: {signed_difference(comparison)}, "
                 f"{comparison['win']} won, {comparison['tie']} tied, {comparison['lose']} lost"
             )
     if "chosen" in evaluation:
@@ -64,8 +72,7 @@ def verdict(evaluation: Mapping[str, Any], round: str) -> str:
         same = all(apo[key] == base[key] for key in ("random", "best"))
         sides = "APO RM minus base RM" if same else "APO arm minus base arm, each of its own LLM's samples"
         text += (
-            f"\n  true reward of the chosen samples, {sides}: {gap['difference']:+.3f} "
-            f"({gap['low']:+.3f} to {gap['high']:+.3f})\n"
+            f"\n  true reward of the chosen samples, {sides}: {signed_difference(gap)}\n"
             f"    APO RM {apo['chosen']:.3f} (at random {apo['random']:.3f}, at best {apo['best']:.3f}), "
             f"base RM {base['chosen']:.3f} (at random {base['random']:.3f}, at best {base['best']:.3f})"
         )

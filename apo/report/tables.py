@@ -1,10 +1,13 @@
 """The metrics of a run as tables, with 95 % intervals."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Metrics = Mapping[str, Any]
+from apo.report.cells import Metrics, bounds, interval, number, signed_difference
+
+MINUS_BASE = "minus base RM"
+ACTOR = "actor"
 
 
 @dataclass(frozen=True)
@@ -15,42 +18,6 @@ class Table:
     note: str
     head: list[str]
     rows: list[list[str]]
-
-
-def number(value: Any) -> str:
-    """A value as text: three decimals, thousands separators, small numbers in scientific notation."""
-    if value is None:
-        return ""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.1e}" if 0 < abs(value) < 0.0005 else f"{value:.3f}"
-
-
-def interval(metrics: Metrics, key: str) -> str:
-    """A value with its 95 % interval, if it has one.
-
-    >>> interval({"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75}, "accuracy")
-    '0.500 (0.250 to 0.750)'
-    >>> interval({"nll": 0.5}, "nll"), interval({}, "nll")
-    ('0.500', '')
-    """
-    low, high = bounds(metrics, key)
-    if key not in metrics or not (low and high):
-        return number(metrics.get(key))
-    return f"{number(metrics[key])} ({number(metrics[low])} to {number(metrics[high])})"
-
-
-def bounds(metrics: Metrics, key: str) -> tuple[str | None, str | None]:
-    """The keys of the interval of a value, (None, None) if it has none."""
-    prefix = key.removesuffix("_mean")
-    for low, high in ((f"{key}_low", f"{key}_high"), (f"{prefix}_low", f"{prefix}_high")):
-        if low in metrics and high in metrics:
-            return low, high
-    if key == "difference" and "low" in metrics and "high" in metrics:
-        return "low", "high"
-    return None, None
 
 
 def tables(metrics: Metrics, rounds: Sequence[str]) -> list[Table]:
@@ -78,6 +45,7 @@ def reward_models(metrics: Metrics, rounds: Sequence[str]) -> Table:
             [
                 f"{name}, {part}",
                 interval(evaluation, "accuracy"),
+                _minus_base(metrics, name) if part == "test" else "",
                 number(evaluation.get("nll")),
                 number(evaluation.get("brier")),
                 interval(with_interval, "ece_10"),
@@ -88,16 +56,34 @@ def reward_models(metrics: Metrics, rounds: Sequence[str]) -> Table:
             ]
         )
         if truth and part == "test":
-            values = [truth.get(key) for key in ("best_accuracy", "nll", "brier")]
-            best = ["best possible, test", *map(number, values), "", "", "", number(1.0), ""]
+            nll, brier = (number(truth.get(key)) for key in ("nll", "brier"))
+            accuracy = number(truth.get("best_accuracy"))
+            best = ["best possible, test", accuracy, "", nll, brier, "", "", "", number(1.0), ""]
     return Table(
         "Reward models",
-        "Accuracy with its Wilson interval; NLL and Brier score of the Bradley-Terry probability; ECE with "
-        "10 bins, both orders of a pair, as the rewards stand and (on test) with the temperature fitted on "
-        "valid.",
-        ["", "accuracy", "NLL", "Brier", "ECE", "ECE with T", "margin", "agrees with truth", "pairs"],
+        "Accuracy with its Wilson interval; minus that of the base RM, with its paired bootstrap interval "
+        "over queries; NLL and Brier score of the Bradley-Terry probability; ECE with 10 bins, both orders "
+        "of a pair, as the rewards stand and (on test) with the temperature fitted on valid.",
+        [
+            "",
+            "accuracy",
+            MINUS_BASE,
+            "NLL",
+            "Brier",
+            "ECE",
+            "ECE with T",
+            "margin",
+            "agrees with truth",
+            "pairs",
+        ],
         rows + ([best] if best else []),
     )
+
+
+def _minus_base(metrics: Metrics, apo_rm: str) -> str:
+    """The accuracy of an APO RM on test minus that of the base RM, as the evaluation of its round has it."""
+    evaluation = metrics.get(f"evaluate_{apo_rm.removeprefix('apo_rm_')}", {})
+    return signed_difference(evaluation.get(f"{apo_rm}_vs_base_rm", {}).get("accuracy", {}))
 
 
 def by_kind(metrics: Metrics, rounds: Sequence[str]) -> Table:
@@ -125,9 +111,9 @@ def _evaluations(metrics: Metrics, rounds: Sequence[str]) -> Iterator[tuple[str,
 
 def llms(metrics: Metrics, rounds: Sequence[str]) -> dict[str, Metrics]:
     """The metrics of each LLM, those of the golden answers last."""
-    names = ["actor", *(f"llm_{arm}_{round}" for round in rounds for arm in ("base", "apo"))]
+    names = [ACTOR, *(f"llm_{arm}_{round}" for round in rounds for arm in ("base", "apo"))]
     metrics_by_llm = {name: metrics[f"answer_{name}"] for name in names if f"answer_{name}" in metrics}
-    golden = metrics_by_llm.get("actor", {}).get("golden")
+    golden = metrics_by_llm.get(ACTOR, {}).get("golden")
     return metrics_by_llm | ({"golden": golden} if golden else {})
 
 
@@ -202,25 +188,49 @@ def selection_table(metrics: Metrics, rounds: Sequence[str]) -> Table:
 def payoff(metrics: Metrics, rounds: Sequence[str]) -> Table:
     """The gain of each LLM (column) over the actor, in the rewards of each RM (row)."""
     metrics_by_llm = llms(metrics, rounds)
-    rated = {
-        row: {name: llm_metrics.get(key) for name, llm_metrics in metrics_by_llm.items()}
-        for row, key in (("testing RM", "score_mean"), ("true reward", "true_reward_mean"))
+    gains = {
+        rater: _gains(metrics_by_llm, f"{key}_mean") | _compared_with_actor(metrics, rounds, key)
+        for rater, key in (("testing RM", "score"), ("true reward", "true_reward"))
     }
     for round in rounds:
         for rm, rewards in metrics.get(f"payoff_{round}", {}).items():
-            rated[rm] = {llm: llm_reward.get("reward_mean") for llm, llm_reward in rewards.items()}
-    columns = [name for name in metrics_by_llm if name != "actor"]
-    rows = []
-    for name, rewards in rated.items():
-        start = rewards.get("actor")
-        if start is not None:
-            gains = [None if rewards.get(llm) is None else rewards[llm] - start for llm in columns]
-            rows.append([name, *("" if gain is None else f"{gain:+.3f}" for gain in gains)])
+            gains[rm] = _gains(rewards, "reward_mean")
+    columns = [name for name in metrics_by_llm if name != ACTOR]
+    rows = [
+        [rater, *(signed_difference(by_llm.get(llm, {})) for llm in columns)]
+        for rater, by_llm in gains.items()
+        if by_llm
+    ]
     note = (
-        "Mean gain of each LLM over the actor, in the rewards of each RM. An LLM that rises by the RM that "
-        "trained it and falls by the testing RM has learned its mistakes."
+        "Mean gain of each LLM over the actor, in the rewards of each RM, with the paired bootstrap interval "
+        "over queries. An LLM that rises by the RM that trained it and falls by the testing RM has learned "
+        "its mistakes."
     )
     return Table("Payoff matrix", note, ["gain by", *columns], rows)
+
+
+def _gains(metrics_by_llm: Metrics, key: str) -> dict[str, Metrics]:
+    """By LLM, the difference of a mean reward to that of the actor, with its interval where there is one."""
+    start = metrics_by_llm.get(ACTOR, {}).get(key)
+    if start is None:
+        return {}
+    gains: dict[str, Metrics] = {}
+    for llm, values in metrics_by_llm.items():
+        if values.get(key) is not None:
+            bounds_by_name = {name: values[f"gain_{name}"] for name in ("low", "high") if "gain" in values}
+            gains[llm] = {"difference": values[key] - start, **bounds_by_name}
+    return gains
+
+
+def _compared_with_actor(metrics: Metrics, rounds: Sequence[str], key: str) -> dict[str, Metrics]:
+    """By LLM, its comparison with the actor by a rater."""
+    suffix = f"_vs_{ACTOR}"
+    return {
+        pair.removesuffix(suffix): comparison[key]
+        for round in rounds
+        for pair, comparison in metrics.get(f"evaluate_{round}", {}).items()
+        if pair.endswith(suffix) and key in comparison
+    }
 
 
 def judge(metrics: Metrics) -> Table:

@@ -157,14 +157,20 @@ def _write_metrics(folder: Path) -> None:
         "win_rate_high": 0.875,
         "sign_test_p": 0.25,
     }
-    write_metrics(folder, "r1/evaluate", {"evaluate_r1": {"llm_apo_r1_vs_llm_base_r1": {"score": duel}}})
+    evaluation = {
+        "llm_apo_r1_vs_llm_base_r1": {"score": duel},
+        "llm_apo_r1_vs_actor": {"score": {**duel, "difference": 0.75}},
+        "apo_rm_r1_vs_base_rm": {"accuracy": {"pairs": 90, "difference": 0.02, "low": -0.01, "high": 0.05}},
+    }
+    write_metrics(folder, "r1/evaluate", {"evaluate_r1": evaluation})
+    gain = {"reward_mean": 2.0, "gain": 2.0, "gain_low": 1.5, "gain_high": 2.5}
     write_metrics(
         folder,
         "r1/payoff",
         {
             "payoff_r1": {
                 "base_rm": {"actor": {"reward_mean": 1.0}, "llm_apo_r1": {"reward_mean": 1.25}},
-                "apo_rm_r1": {"actor": {"reward_mean": 0.0}, "llm_apo_r1": {"reward_mean": 2.0}},
+                "apo_rm_r1": {"actor": {"reward_mean": 0.0}, "llm_apo_r1": gain},
             }
         },
     )

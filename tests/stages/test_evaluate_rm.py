@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import stages.evaluate_rm
-from apo.core.records import write_json, write_rows
+from apo.core.records import read_rows, write_json, write_rows
 from apo.evaluation.evaluate_rm import measure, rate_comparisons
 from apo.evaluation.rm_calibration import calibrate
 from apo.metrics.calibration import calibration_error
@@ -36,6 +36,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         labels = ([1.0, 0.0, 0.0], [2.0, 1.0, 1.0])
         rows = [
             {
+                "query_id": f"{name}-{number}",
                 "query": tiny.query(f"{name} {number}?"),
                 "responses": [str(word) for word in rng.permutation(WORDS)[:3]],
                 "scores": labels[number % 2],
@@ -117,8 +118,18 @@ def test_evaluate_rm_without_valid_fits_no_temperature(repository: Path) -> None
     assert metrics.keys() == {"test", "calibration"}
     assert metrics["calibration"] == {"fitted_on": "nothing"}
     assert "calibrated" not in metrics["test"]
-    assert {path.name for path in Path("out").iterdir()} == {"reliability.csv", "rewards.csv", "margins.csv"}
+    files = {"reliability.csv", "rewards.csv", "margins.csv", "right.jsonl"}
+    assert {path.name for path in Path("out").iterdir()} == files
     assert {row["split"] for row in curve("reliability")} == {"test"}
+
+
+def test_evaluate_rm_writes_the_right_pairs_of_each_query(repository: Path) -> None:
+    metrics = evaluate()
+    rows = list(read_rows(Path("out/right.jsonl")))
+    assert [row["query_id"] for row in rows] == [f"test-{number}" for number in range(SIZES["test"])]
+    assert all(row["pairs"] == 2 for row in rows)
+    right = sum(row["right"] for row in rows)
+    assert right / metrics["test"]["pairs"] == pytest.approx(metrics["test"]["accuracy"])
 
 
 class Killed(Exception):

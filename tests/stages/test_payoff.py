@@ -38,6 +38,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         save_reward_model(tiny.reward_model(Path("backbone"), seed=seed), Path(name), tiny.CARD)
     for llm in ANSWERS:
         write_rows(Path(f"answers/{llm}.jsonl"), rows_of(llm, truth=True))
+    Path("params.yaml").write_text(json.dumps({"seed": 1, "evaluate": {"bootstrap": 100}}))
     return tmp_path
 
 
@@ -60,6 +61,12 @@ def test_payoff_is_the_mean_reward_of_each_rm_for_each_llm(repository: Path) -> 
         for llm, row in payoff[name].items():
             rated = score_answers(model, rows_of(llm, truth=False), desc="", key="rewards", counts=Counter())
             assert row["reward_mean"] == pytest.approx(fmean(one["rewards"][0] for one in rated), abs=1e-6)
+        assert "gain" not in payoff[name]["actor"]
+        for llm in ANSWERS.keys() - {"actor"}:
+            row = payoff[name][llm]
+            gain = row["reward_mean"] - payoff[name]["actor"]["reward_mean"]
+            assert row["gain"] == pytest.approx(gain, abs=1e-6)
+            assert row["gain_low"] <= row["gain"] <= row["gain_high"]
     assert payoff["base_rm"] != payoff["apo_rm_r1"]
     assert list(read_rows(Path("r1.jsonl"))) == [
         {"rm": rm, "llm": llm, **row} for rm, of in payoff.items() for llm, row in of.items()

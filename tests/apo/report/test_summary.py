@@ -49,9 +49,9 @@ def _metrics(*, low: float = 0.1, high: float = 0.3, known: bool = True, rounds:
         duel = {"difference": (low + high) / 2, "low": low, "high": high, "win": 51, "tie": 20, "lose": 29}
         evaluate: dict[str, Any] = {
             f"llm_apo_r{number}_vs_llm_base_r{number}": {"score": duel},
-            f"llm_apo_r{number}_vs_actor": {
-                "score": {**duel, "low": 9.0, "high": 9.0}
-            },  # not to be taken for it
+            f"llm_apo_r{number}_vs_actor": {  # not to be taken for it
+                "score": {**duel, "difference": 0.75 * number + 0.5, "low": 9.0, "high": 9.0}
+            },
         }
         if known:
             evaluate["chosen"] = {
@@ -59,6 +59,8 @@ def _metrics(*, low: float = 0.1, high: float = 0.3, known: bool = True, rounds:
                 "base": {"chosen": 0.862, "random": 0.303 + 0.1 * (number - 1), "best": 0.954},
                 "apo_vs_base": {"difference": 0.009, "low": -0.011, "high": 0.029},
             }
+        versus = {"pairs": 9, "difference": 0.021, "low": -0.004, "high": 0.046}
+        evaluate[f"apo_rm_r{number}_vs_base_rm"] = {"accuracy": versus}
         metrics |= {f"apo_rm_r{number}": _rm(0.722, known=known), f"evaluate_r{number}": evaluate}
         metrics |= {f"answer_{name}": _llm(score, known=known) for name, score in scores.items()}
     for number in range(1, rounds + 1):
@@ -90,7 +92,7 @@ def test_verdict_names_difference_interval_and_coverage() -> None:
 def test_summary_tables_hold_the_metrics() -> None:
     rms, llms, gains, rest = summary(_metrics(), ["r1"]).split("\n\n")
     assert _shown(rms, "base_rm") == ["0.701 (0.681 to 0.721)", "0.600", "0.012", "0.912"]
-    assert _shown(rms, "apo_rm_r1")[0] == "0.722 (0.702 to 0.742)"
+    assert _shown(rms, "apo_rm_r1")[:2] == ["0.722 (0.702 to 0.742)", "+0.021 (-0.004 to +0.046)"]
     assert _shown(rms, "best possible, test" if "best possible, test" in rms else "best possible") == [
         "0.801",
         "0.444",
