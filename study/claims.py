@@ -97,6 +97,12 @@ def claims_table(rows: Sequence[Row]) -> str:
     return table(["the paper", "here", "the paper's difference", "p", "Holm", "verdict"], lines)
 
 
+def claims_holm(rows: Sequence[Row]) -> dict[str, float]:
+    """Holm's p by the text of a claim, over all that claim a difference; the last of two with one text."""
+    tested = [(claim.text, claim.result.p) for claim in claims(rows) if claim.result and claim.side]
+    return dict(zip((text for text, _ in tested), holm([p for _, p in tested]), strict=True))
+
+
 def claims(rows: Sequence[Row]) -> list[Claim]:
     """All claims with the results of the games."""
     return [*_rm_claims(rows), *_ablation_claims(rows), *_llm_claims(rows)]

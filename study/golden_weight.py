@@ -1,4 +1,4 @@
-"""What golden answers weighed beside human comparisons in the games of the study."""
+"""What golden answers weigh beside human comparisons in the games of the study."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,17 @@ from study.paired import APO, Row, difference, gains_over, games_of, of_arm, rea
 from study.settings import Settings, axis_name
 from study.statistics import Paired
 
-WEIGHTS = {"baseline": 0.365, "few": 0.338, "middle": 0.400, "many": 0.444}
-"""What a golden > sample pair weighed beside a human pair, as a part of what `apo.coeff` says, in all that
-was played with batches that sorted both kinds together: in the baseline, and in `comparisons` with 240, 1,200
-and 4,800, of seed 1: `python -m study.weights`, "sorted together"."""
+WEIGHTS = {
+    "coeff 2": 0.989,
+    "1 sample a query": 0.999,
+    "8 samples a query": 0.985,
+    "few": 0.999,
+    "middle": 0.986,
+    "many": 0.955,
+}
+"""What a golden > sample pair weighs beside a human pair, as a part of what `apo.coeff` says: in three
+settings of the sweep, and in `comparisons` with 240, 1,200 and 4,800, of seed 1; `python -m study.weights`,
+"each kind by itself"."""
 
 
 def weight_probe(rows: Sequence[Row], settings: Settings) -> Paired | None:
@@ -24,7 +31,7 @@ def weight_probe(rows: Sequence[Row], settings: Settings) -> Paired | None:
 
 
 def golden_weights(settings: Settings) -> dict[str, float]:
-    """What all golden answers weighed beside all human comparisons, by coefficient and number of these."""
+    """What all golden answers weigh beside all human comparisons, by coefficient and number of these."""
     axis, weights = settings.comparisons, (WEIGHTS[name] for name in ("few", "middle", "many"))
     of_a_pair = dict(zip(sorted(axis.values), weights, strict=True))
     golden = axis.changes["sample.rm.max_queries"]

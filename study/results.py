@@ -46,7 +46,8 @@ def row_of(result: Row) -> Row:
     if result["kind"] in TWO_ROUNDS:
         for round in ROUNDS:
             choice = _choice_pairs(choice_measures(metrics, round))
-            row["pairs"][round] = _rm_pairs(metrics, round) | choice | _llm_pairs(metrics, round)
+            measured = _rm_pairs(metrics, round) | choice | _llm_pairs(metrics, round)
+            row["pairs"][round] = row["pairs"].get(round, {}) | measured
         row["start"] |= start_measures(metrics)
         row["query_error"] = {round: query_error(metrics, round) for round in ROUNDS}
     return {key: rounded(value) for key, value in row.items()}

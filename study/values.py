@@ -8,10 +8,20 @@ from typing import Any
 import numpy as np
 
 from study.alignment import alignment_values
-from study.claims import FAILS, HOLDS, OPEN, SAME, SMALLER, claims, ece_and_choice
+from study.claims import (
+    ECE_AND_CHOICE,
+    FAILS,
+    HOLDS,
+    OPEN,
+    SAME,
+    SMALLER,
+    claims,
+    claims_holm,
+    ece_and_choice,
+)
 from study.golden_weight import WEIGHTS, golden_weights, weight_probe
 from study.hours import hours_of
-from study.markdown import Number, Shown, by_name, numbers
+from study.markdown import Number, Shown, by_name, numbers, p_text
 from study.paired import (
     APO,
     CONTROL,
@@ -27,10 +37,11 @@ from study.paired import (
 from study.power import query_values
 from study.results import mixed_sets
 from study.settings import Axis, AxisSet, Settings, axis_name
-from study.statistics import Paired, holm, spread_factors
+from study.statistics import LEVEL, Paired, holm, spread_factors
 from study.tables import (
     CELLS,
     METHODS,
+    RM_MEASURES,
     confirmation_results,
     control_results,
     pooled_llm,
@@ -48,14 +59,13 @@ def values(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
     """All numbers by name. A missing one is shown as not played."""
     return {
         "same": SAME,
-        "weight": {name: f"{weight:.2f}" for name, weight in WEIGHTS.items()},
-        "paper_now": f"{0.1 * WEIGHTS['baseline']:.1g}",
-        "large_now": f"{2 * WEIGHTS['baseline']:.1g}",
-        "largest_now": f"{2 * WEIGHTS['many']:.1g}",
+        "weight_low": min(WEIGHTS.values()),
+        "weight_high": max(WEIGHTS.values()),
         "ece_limit": ECE_LIMIT,
         "mixed": "; ".join(
             f"{name}: {', '.join(codes)}" for name, codes in mixed_sets(rows, transfer).items()
-        ),
+        )
+        or "none",
         **_question(rows),
         **_sweep(rows, settings),
         **_language_models(rows),
@@ -88,6 +98,12 @@ def _question(rows: Sequence[Row]) -> dict[str, Any]:
         "holm_high": Number(max(corrected, default=None)),
         "llm_p_low": Number(min(llm, default=None)),
         "llm_p_high": Number(max(llm, default=None)),
+        "uncorrected": "; ".join(
+            f"{name} (p {p_text(result.p)})"
+            for name, result in question_results(rows).items()
+            if result and result.p <= LEVEL
+        )
+        or "none",
         "cells_ahead": sum(result.difference > 0 for result in played[1:]),
     }
 
@@ -101,6 +117,12 @@ def _sweep(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
     control_holm = dict(zip(tested, holm([result.p for result in tested.values()]), strict=True))
     fresh = confirmation_results(rows, settings)
     fresh_holm = dict(zip(fresh, holm([result.p for result in fresh.values()]), strict=True))
+    large = {key[1:]: p for key, p in fresh_holm.items() if key[0] == "coeff 2"}
+    undecided = [
+        f"{RM_MEASURES[measure]} over the {control} (Holm {p_text(p)})"
+        for (measure, control), p in large.items()
+        if p > LEVEL
+    ]
     baseline = games_of(rows, "method", "rjs")
     other = [
         difference(games, gain("chosen", "r1"), baseline, gain("chosen", "r1"))
@@ -121,9 +143,8 @@ def _sweep(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "fresh_control": by_name(
             {measure: result for (name, measure, _), result in fresh.items() if name == CONTROL}
         ),
-        "fresh_holm_high": Number(
-            max((p for (name, *_), p in fresh_holm.items() if name == "coeff 2"), default=None)
-        ),
+        "fresh_stand": f"{len(large) - len(undecided)} of {len(large)}",
+        "fresh_open": ", ".join(undecided) or "none",
         "fresh_tests": len(fresh),
         "other_p_low": Number(min(other_p, default=None)),
         "other_p_high": Number(max(other_p, default=None)),
@@ -192,6 +213,7 @@ def _further(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "ece_steps": by_name(coefficient_steps(rows, "ece")),
         "distance": numbers(distances(rows, settings)),
         "ece_choice": Shown(ece_and_choice(rows)),
+        "ece_choice_holm": Number(claims_holm(rows).get(ECE_AND_CHOICE)),
         "gail_chosen": Shown(apo_minus_base({row["seed"]: row for row in gail}, "chosen")),
         "ordinary_contrast": Shown(difference(baseline, chosen, ordinary, chosen)),
         "gate_two": gate_text(coeff_two),

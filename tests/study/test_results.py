@@ -1,11 +1,43 @@
 """study/results.py: rows are rounded and merged."""
 
+from typing import Any
+
+import pytest
+
+from study import results
 from study.pipeline import query_error
-from study.results import merged, merged_alignments, mixed_sets, rounded
+from study.results import merged, merged_alignments, mixed_sets, rounded, row_of
 
 
 def test_rounded_keeps_six_digits() -> None:
     assert rounded({"a": [0.123456789, 2], "b": "c"}) == {"a": [0.123457, 2], "b": "c"}
+
+
+def test_row_of_two_rounds_keeps_the_choice_among_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metrics of a round have it for all samples alone."""
+    choice = {"chosen": 0.5, "random": 0.1, "best": 0.9}
+    for name, value in {
+        "rm_measures": {"accuracy": 0.7},
+        "llm_measures": {"score": 1.0},
+        "choice_measures": {"base": choice, "apo": choice},
+        "start_measures": {},
+        "query_error": {},
+        "best_accuracy": 0.8,
+    }.items():
+        monkeypatch.setattr(results, name, lambda *_, value=value: value)
+    selection = {**choice, "points": {}, "chosen_of_2": 0.3, "chosen_of_3": 0.4}
+    game: dict[str, Any] = {
+        "kind": "alignment",
+        "name": "rjs, coeff 2",
+        "seed": 1,
+        "seconds": 2.0,
+        "code": "a",
+    }
+    game |= {"metrics": {}, "selection": {"base": selection, "apo": selection}, "golden": {}, "answers": {}}
+    pairs = row_of(game)["pairs"]
+    assert pairs["r1"]["chosen_of_2"] == [0.3, 0.3]
+    assert pairs["r1"]["llm_score"] == pairs["r2"]["llm_score"] == [1.0, 1.0]
+    assert "chosen_of_2" not in pairs["r2"]
 
 
 def test_merged_replaces_the_row_of_the_same_game_and_drops_other_games() -> None:
