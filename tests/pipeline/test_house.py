@@ -50,7 +50,7 @@ TESTED_ELSEWHERE = {
     "study/pipeline.py": "tests/study/test_main.py",
     "study/values.py": "tests/study/test_report.py",
 }
-LINES = {"dvc.yaml": 520, "params.yaml": 300, "README.md": 260, "dvc.lock": 2200}
+LINES = {"dvc.yaml": 520, "params.yaml": 300, "README.md": 260, "dvc.lock": 2250}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())

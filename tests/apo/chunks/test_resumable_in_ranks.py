@@ -94,8 +94,9 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     samples = [row | {"samples": [f"{i} makes {k}" * k for k in range(3)]} for i, row in enumerate(rows)]
     samples[5]["extra"] = {"best": "my friend"}
     write_rows(tmp_path / "samples.jsonl", samples)
-    for arm, start in (("actor", 0), ("apo", 3)):
-        write_rows(tmp_path / "answers" / f"{arm}.jsonl", samples[start:])
+    for arm, order in (("actor", 1), ("apo", -1)):
+        answers = [row | {"samples": row["samples"][::order]} for row in samples]
+        write_rows(tmp_path / "answers" / f"{arm}.jsonl", answers)
     sampling = {"num_samples": 2, "max_new_tokens": 24, "max_queries": 0}
     parts = {part: PARAMS["sample"][part] | sampling for part in ("rm", "test")}
     params = PARAMS | {"sample": parts | {"common": PARAMS["sample"]["common"]}}
