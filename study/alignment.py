@@ -31,6 +31,7 @@ from study.paired import (
     of_arm,
     read_gain,
 )
+from study.pipeline import ROUNDS
 from study.settings import Settings, alignment_name
 from study.statistics import LEVEL, Paired, holm, power, seeds_for
 from study.tables import CELLS
@@ -62,11 +63,15 @@ def alignment_results(
 
 
 def alignment_mean(
-    rows: Sequence[Row], settings: Settings, measure: str = TRUE_REWARD, side: str = SIDES[0]
+    rows: Sequence[Row],
+    settings: Settings,
+    measure: str = TRUE_REWARD,
+    side: str = SIDES[0],
+    only_cells: Sequence[tuple[str, str]] = CELLS,
 ) -> Paired | None:
-    """As `alignment_results`, the mean of the six cells, one number a seed."""
+    """As `alignment_results`, the mean of the six cells or some of them, one number a seed."""
     cells: list[tuple[Games, Value]] = []
-    for method, round in CELLS:
+    for method, round in only_cells:
         (games, value), (other_games, other) = _sides(rows, settings, method, round, measure, side)
         cells.append((gains_over(games, value, other_games, other), read_gain))
     return against_zero(list(mean_over(cells).values()))
@@ -183,6 +188,12 @@ def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
     return {
         "aligned": by_name({**cells, "mean": means_of[TRUE_REWARD]}),
         "aligned_score": by_name({**scores, "mean": means_of[SCORE]}),
+        "aligned_round": by_name(
+            {
+                round: alignment_mean(rows, settings, only_cells=[cell for cell in CELLS if cell[1] == round])
+                for round in ROUNDS
+            }
+        ),
         "aligned_over_base": by_name(
             {side: alignment_mean(rows, settings, TRUE_REWARD, side) for side in SIDES[1:]}
         ),

@@ -217,8 +217,11 @@ def _gains(metrics_by_llm: Metrics, key: str) -> dict[str, Metrics]:
     gains: dict[str, Metrics] = {}
     for llm, values in metrics_by_llm.items():
         if values.get(key) is not None:
-            bounds_by_name = {name: values[f"gain_{name}"] for name in ("low", "high") if "gain" in values}
-            gains[llm] = {"difference": values[key] - start, **bounds_by_name}
+            measured = {"difference": "gain", "low": "gain_low", "high": "gain_high"}
+            if set(measured.values()) <= values.keys():
+                gains[llm] = {name: values[of_row] for name, of_row in measured.items()}
+            else:
+                gains[llm] = {"difference": values[key] - start}
     return gains
 
 

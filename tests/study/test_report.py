@@ -108,8 +108,7 @@ def test_words_on_the_trend_and_coeff_2() -> None:
 def test_words_on_the_samples_and_the_steps() -> None:
     numbers = values(ROWS, ALIGNMENTS, SETTINGS)
     chosen, control, fresh = numbers["chosen"], numbers["control"], numbers["fresh"]
-    for name in ("baseline", "coeff 2"):  # "mostly the samples"
-        assert control[name].paired.difference > 0.6 * chosen[name].paired.difference
+    assert control["coeff 2"].paired.difference > 0.6 * chosen["coeff 2"].paired.difference  # "mostly"
     of_fresh = [fresh[f"chosen {name}"].paired.difference for name in ("coeff 0", "base RM")]
     assert of_fresh[0] > 0.6 * of_fresh[1]
     assert chosen["no adversarial samples (coeff 0)"].paired.p > LEVEL
@@ -136,7 +135,7 @@ def test_words_on_gail_and_ece() -> None:
     assert undecided.p > LEVEL
     assert f"{numbers['ece_choice']}" in page("results.md", ROWS, ALIGNMENTS, SETTINGS)
     assert by_text[ECE_AND_CHOICE].result == numbers["ece_choice"].paired
-    assert numbers["ece_choice"].paired.low > 0  # "the less calibrated RMs choose better"
+    assert numbers["ece_choice_holm"].value > LEVEL  # "undecided after Holm"
 
 
 def test_words_on_human_comparisons_and_on_aligned_llms() -> None:
@@ -156,6 +155,13 @@ def test_words_on_human_comparisons_and_on_aligned_llms() -> None:
     assert numbers["aligned"]["mean"].paired.difference > 0  # "the LLM learns from the better choice"
     assert numbers["aligned_verdict"] == "higher"
     mean = numbers["aligned"]["mean"].paired
+    first, second = (numbers["aligned_round"][name].paired for name in ("r1", "r2"))
+    assert first.p > LEVEL  # "round one alone undecided"
+    assert second.low > 0  # "it comes of round two"
+    less_accurate = [numbers["few_accuracy"][f"{name} 4800 base"].paired for name in ("0.1", "0")]
+    assert all(result.high < 0 for result in less_accurate)
+    assert numbers["samples_growth"].paired.low > 0
+    assert numbers["gates"][240] < "9" and numbers["gates_small"][240] == "10 of 10"
     assert word_of_two_looks(mean._replace(p=0.04)) == "undecided"  # of each of two looks
     assert numbers["aligned_score"]["mean"].paired.p > LEVEL
     assert all(number.value < 0.8 for number in numbers["aligned_power"].values())  # "less"
@@ -232,8 +238,5 @@ def test_words_on_where_the_gain_goes() -> None:
 def test_words_on_the_spread() -> None:
     lines = [line.strip("| ").split(" | ") for line in spread_table(ALIGNMENTS, [0.1, 2.0]).splitlines()]
     by_method = {cells[1]: cells[2:] for cells in lines if cells[0] == "400"}
-    alignment, rm, world = map(float, by_method["rjs"][:3])
-    assert abs(alignment - rm) < 0.2 * alignment  # "alike"
-    assert world < min(alignment, rm)
     for method in ("dpo", "rrhf"):  # "most of it is the world": of the variance as it was played
         assert float(by_method[method][2]) ** 2 > 0.5 * float(by_method[method][3]) ** 2
