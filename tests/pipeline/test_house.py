@@ -39,7 +39,6 @@ TESTED_ELSEWHERE = {
     "apo/training/outputs.py": "tests/apo/training/test_model_card.py",
     "apo/training/sharding.py": "tests/apo/training/test_engines.py",
     "stages/backbone.py": "tests/stages/test_actor.py",
-    "stages/evaluate.py": "tests/pipeline/test_hermetic.py",
     "stages/plots.py": "tests/pipeline/test_plots_shown.py",
     "stages/sample.py": "tests/apo/chunks/test_resumable_in_ranks.py",
     "stages/tables.py": "tests/pipeline/test_plots_shown.py",
