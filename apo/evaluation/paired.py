@@ -46,7 +46,8 @@ def accuracy_difference(
 
     Returns:
         `pairs`, their number; `difference`; its paired bootstrap 95 % interval over queries, `low` to `high`,
-        absent for a single query. Nothing if there are no such pairs.
+        absent for a single query; `queries_left_out`, if there are any, of which only one model rated pairs,
+        or another number of them. Without pairs, nothing of the difference.
     """
     others = {row["query_id"]: row for row in second}
     shared = [
@@ -54,11 +55,13 @@ def accuracy_difference(
         for row in first
         if (other := others.get(row["query_id"])) and other["pairs"] == row["pairs"]
     ]
+    left_out = len({row["query_id"] for row in first} | others.keys()) - len(shared)
+    result: dict[str, float] = {"queries_left_out": left_out} if left_out else {}
     if not shared:
-        return {}
+        return result
     sums = np.array([[row["right"] - other["right"], row["pairs"]] for row, other in shared])
     gain, pairs = sums.sum(axis=0)
-    result = {"pairs": int(pairs), "difference": float(gain / pairs)}
+    result |= {"pairs": int(pairs), "difference": float(gain / pairs)}
     if len(shared) > 1:
         low, high = bootstrap_of_sums(
             sums, lambda total: total[:, 0] / total[:, 1], seed=seed, resamples=resamples

@@ -60,8 +60,10 @@ def test_only_pairs_that_both_were_asked_about_count() -> None:
     second = [of_query("a", 0.0), of_query("b", 1.0), of_query("only there", 0.0), of_query("c", 0.0)]
     found = difference(first, second)
     assert found["pairs"] == 2 and found["difference"] == 0.5
+    assert found["queries_left_out"] == 3
 
 
 def test_one_query_has_no_interval_and_none_no_difference() -> None:
     assert difference([of_query("a", 1.0)], [of_query("a", 0.0)]) == {"pairs": 1, "difference": 1.0}
-    assert difference([of_query("a", 1.0)], [of_query("b", 0.0)]) == {}
+    assert difference([of_query("a", 1.0)], [of_query("b", 0.0)]) == {"queries_left_out": 2}
+    assert difference([], []) == {}
