@@ -38,8 +38,17 @@ from study.tables import CELLS
 
 TRUE_REWARD, SCORE = "llm_true_reward", "llm_score"
 MEASURES = {TRUE_REWARD: "true reward", SCORE: "score by the testing RM"}
-SIDES = ("coeff 2 minus coeff 0", "coeff 2 minus the base arm", "coeff 0 minus the base arm")
-"""What is compared: two APO arms, or an APO arm and the base arm of its game. The first was planned."""
+SIDES = (
+    "coeff 2 minus coeff 0",
+    "coeff 2 minus the base arm",
+    "coeff 0 minus the base arm",
+    "coeff 0.1 minus coeff 0",
+    "coeff 2 minus coeff 0.1",
+)
+"""What is compared: two APO arms, or an APO arm and the base arm of its game. The first was planned.
+
+Those at 0.1 are of the set `method`.
+"""
 PLANNED = (TRUE_REWARD, SIDES[0])
 ALL = 4
 """Samples of a query in all games of the set."""
@@ -84,8 +93,15 @@ def _sides(
         games_of(rows, "alignment", alignment_name(method, coefficient))
         for coefficient in settings.alignment.coefficients
     )
+    small = games_of(rows, "method", method)
     apo, base = (of_arm(measure, round, arm) for arm in (APO, BASE))
-    sides = [((first, apo), (control, apo)), ((first, apo), (first, base)), ((control, apo), (control, base))]
+    sides = [
+        ((first, apo), (control, apo)),
+        ((first, apo), (first, base)),
+        ((control, apo), (control, base)),
+        ((small, apo), (control, apo)),
+        ((first, apo), (small, apo)),
+    ]
     return dict(zip(SIDES, sides, strict=True))[side]
 
 
@@ -109,7 +125,7 @@ def alignment_table(rows: Sequence[Row], settings: Settings) -> str:
 
 
 def mean_table(rows: Sequence[Row], settings: Settings) -> str:
-    """The means over the six cells, against both controls, by both measures."""
+    """The means over the six cells, side by side, by both measures."""
     lines = []
     for measure, words in MEASURES.items():
         for side in SIDES:
@@ -194,7 +210,7 @@ def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
                 for round in ROUNDS
             }
         ),
-        "aligned_over_base": by_name(
+        "aligned_side": by_name(
             {side: alignment_mean(rows, settings, TRUE_REWARD, side) for side in SIDES[1:]}
         ),
         "samples_growth": Shown(samples_growth(rows, settings)),

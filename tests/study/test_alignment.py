@@ -60,12 +60,24 @@ def test_alignment_mean_is_one_number_a_seed_against_each_control() -> None:
     assert mean.seeds == 2
     assert abs(mean.difference - 0.4) < 1e-12
     assert mean.spread < 1e-12
-    over_base = [alignment_mean(WHOLE, SETTINGS, side=side) for side in SIDES[1:]]
+    over_base = [alignment_mean(WHOLE, SETTINGS, side=side) for side in SIDES[1:3]]
     assert [round(result.difference, 6) for result in over_base if result] == [0.75, 0.35]
     score = alignment_mean(WHOLE, SETTINGS, SCORE)
     assert score is not None
     assert abs(score.difference + 0.4) < 1e-12
     assert alignment_mean(ROWS, SETTINGS) is None  # two of the six cells
+
+
+def test_alignment_mean_at_the_papers_coefficient_is_of_the_main_games() -> None:
+    assert SIDES[3:] == ("coeff 0.1 minus coeff 0", "coeff 2 minus coeff 0.1")
+    small = [
+        row(method, 0.1, seed, (0.2 + 0.1 * seed, 0.2 + 0.3 * seed)) | {"kind": "method", "name": method}
+        for method in ("rjs", "rrhf", "dpo")
+        for seed in (1, 2)
+    ]
+    found = [alignment_mean(WHOLE + small, SETTINGS, side=side) for side in SIDES[3:]]
+    assert [round(result.difference, 6) for result in found if result] == [0.1, 0.3]
+    assert alignment_mean(WHOLE, SETTINGS, side=SIDES[3]) is None
 
 
 def test_alignment_tables_show_both_measures_and_what_was_planned() -> None:
