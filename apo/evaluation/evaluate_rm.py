@@ -81,21 +81,21 @@ def measure(rated: RatedComparisons, *, truth: Path, bins: Sequence[int]) -> RmE
     """
     rows, rewards, counts = rated
     scores = [row["scores"] for row in rows]
+    numbers: dict[str, int] = {}
+    queries = [numbers.setdefault(row["query"], len(numbers)) for row in rows]
     chosen, rejected = pairs_of(rewards, scores)
     metrics: dict[str, Any] = {
-        **item_metrics(rewards, scores),
+        **item_metrics(rewards, scores, queries=queries),
         **calibration_metrics(chosen, rejected, bins=bins),
         "queries_cut": counts["queries_cut"],
         "responses_cut": counts["responses_cut"],
         **({"dialogues_dropped": dropped} if (dropped := counts["dialogues_dropped"]) else {}),
-        **_by_type(rows, rewards),
+        **_by_type(rows, rewards, queries),
     }
     truth_settings = json.loads(truth.read_text(encoding="utf-8"))
     if truth_settings:
         metrics["truth"] = _truth(rows, rewards, temperature=truth_settings["temperature"], bins=bins)
     curve = curve_rows(chosen, rejected, bins=bins[0])
-    numbers: dict[str, int] = {}
-    queries = [numbers.setdefault(row["query"], len(numbers)) for row in rows]
     return RmEvaluation(metrics, curve, chosen, rejected, pair_counts(scores), queries)
 
 
@@ -105,7 +105,9 @@ def curve_rows(chosen: np.ndarray, rejected: np.ndarray, *, bins: int) -> list[R
     return [asdict(curve_bin) for curve_bin in curve]
 
 
-def _by_type(rows: list[Row], rewards: list[list[float]]) -> dict[str, dict[str, dict[str, float]]]:
+def _by_type(
+    rows: list[Row], rewards: list[list[float]], queries: list[int]
+) -> dict[str, dict[str, dict[str, float]]]:
     """The accuracy on each type of comparison, if there are several types."""
     types: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
@@ -114,8 +116,11 @@ def _by_type(rows: list[Row], rewards: list[list[float]]) -> dict[str, dict[str,
         return {}
     by_type = {}
     for name, indices in sorted(types.items()):
-        pairs = pairs_of([rewards[i] for i in indices], [rows[i]["scores"] for i in indices])
-        metrics = pair_metrics(*pairs)
+        metrics = item_metrics(
+            [rewards[i] for i in indices],
+            [rows[i]["scores"] for i in indices],
+            queries=[queries[i] for i in indices],
+        )
         keys = ("pairs", "accuracy", "accuracy_low", "accuracy_high")
         by_type[name or "other"] = {key: metrics[key] for key in keys}
     return {"by_type": by_type}

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from apo.core.errors import UserError
-from apo.metrics.statistics import wilson_interval
+from apo.metrics.statistics import effective_number, wilson_interval
 
 
 def pairs_of(
@@ -55,11 +55,15 @@ def pair_counts(scores: Sequence[Sequence[float]]) -> list[int]:
 
 
 def item_metrics(
-    rewards: Sequence[Sequence[float]], scores: Sequence[Sequence[float]]
+    rewards: Sequence[Sequence[float]],
+    scores: Sequence[Sequence[float]],
+    *,
+    queries: Sequence[int] | None = None,
 ) -> dict[str, int | float]:
     """`pair_metrics` of all pairs of the items, and the mean reward of all responses.
 
-    The lists must not contain padding.
+    The lists must not contain padding. `queries` has the number of the query of each item; None if each has
+    its own.
 
     Raises:
         UserError: No response, no pair, or a reward that is not finite.
@@ -69,22 +73,28 @@ def item_metrics(
         "items": len(rewards),
         "responses": int(flat.size),
         "reward_mean": float(flat.mean()),
-        **pair_metrics(*pairs_of(rewards, scores)),
+        **pair_metrics(
+            *pairs_of(rewards, scores),
+            queries=np.repeat(range(len(scores)) if queries is None else queries, pair_counts(scores)),
+        ),
     }
 
 
-def pair_metrics(chosen: ArrayLike, rejected: ArrayLike) -> dict[str, int | float]:
+def pair_metrics(
+    chosen: ArrayLike, rejected: ArrayLike, *, queries: ArrayLike | None = None
+) -> dict[str, int | float]:
     """Accuracy, likelihood and margin of rewards on pairs; p = sigma(chosen - rejected).
 
     Args:
         chosen, rejected: Rewards of the preferred and of the other response of each pair.
+        queries: The number of the query of each pair; None if each has its own.
 
     Returns:
         `pairs` and `reward_ties` (chosen == rejected), counts; `accuracy`, the fraction with
         chosen > rejected, where a tie counts half, and its 95 % Wilson interval `accuracy_low` to
-        `accuracy_high`, which assumes independent pairs (too narrow for items of more than two responses);
-        `nll`, the mean of -log p in nats; `brier`, the mean of (1 - p)^2; `margin_mean`, the mean of
-        chosen - rejected.
+        `accuracy_high`, of as many pairs as `apo.metrics.statistics.effective_number` says: those of one
+        query are not independent; `nll`, the mean of -log p in nats; `brier`, the mean of (1 - p)^2;
+        `margin_mean`, the mean of chosen - rejected.
 
     Raises:
         UserError: No pair, or a reward that is not finite.
@@ -95,7 +105,10 @@ def pair_metrics(chosen: ArrayLike, rejected: ArrayLike) -> dict[str, int | floa
     margin = margins(chosen, rejected)
     ties = int((margin == 0).sum())
     in_order = int((margin > 0).sum()) + ties / 2
-    low, high = wilson_interval(in_order, margin.size)
+    share = 1.0
+    if queries is not None:
+        share = effective_number((np.sign(margin) + 1) / 2, queries) / margin.size
+    low, high = wilson_interval(in_order * share, margin.size * share)
     return {
         "pairs": int(margin.size),
         "reward_ties": ties,

@@ -26,11 +26,11 @@ class WinTieLose(NamedTuple):
     lose: int
 
 
-def wilson_interval(successes: float, trials: int, *, confidence: float = 0.95) -> Interval:
+def wilson_interval(successes: float, trials: float, *, confidence: float = 0.95) -> Interval:
     """Wilson score interval of a fraction (Wilson, 1927), closed form.
 
     `successes` may contain halves: a tie adds 0.5. The interval is then conservative, because it assumes that
-    every trial is 0 or 1, which has the larger variance.
+    every trial is 0 or 1, which has the larger variance. `trials` may be an `effective_number`.
 
     Raises:
         UserError: No trials.
@@ -49,6 +49,35 @@ def wilson_interval(successes: float, trials: int, *, confidence: float = 0.95) 
     low = 0.0 if successes == 0 else center - half_width
     high = 1.0 if successes == trials else center + half_width
     return Interval(low, high)
+
+
+def effective_number(values: ArrayLike, units: ArrayLike) -> float:
+    """The number of independent trials of a fraction that know it as well as trials that come in units.
+
+    The number of trials over their design effect (Kish, 1965, Survey Sampling), which is at least 1: the
+    linearized variance of the fraction between units over that of independent trials.
+
+    Args:
+        values: 1, 1/2 or 0 of each trial, at least one.
+        units: What each trial belongs to, such as the number of its query.
+
+    Returns:
+        The number of trials if each is a unit of its own; that of the units if all values are the same, since
+        their variance says nothing.
+
+    >>> effective_number([1, 1, 0, 0], [0, 0, 1, 1])  # each query says the same twice: no more than one trial
+    1.0
+    """
+    right = np.asarray(values, dtype=np.float64)
+    unit_of = np.unique(np.asarray(units), return_inverse=True)[1]
+    unit_count, fraction = int(unit_of.max()) + 1, float(right.mean())
+    if unit_count in (1, right.size) or np.ptp(right) == 0:
+        return float(unit_count)
+    of_units = np.bincount(unit_of, weights=right - fraction)
+    variance = float(np.square(of_units).sum()) / right.size**2 * unit_count / (unit_count - 1)
+    if variance == 0:
+        return float(right.size)
+    return min(float(right.size), fraction * (1 - fraction) / variance)
 
 
 def paired_bootstrap(

@@ -32,6 +32,30 @@ def test_pair_metrics_have_the_wilson_interval_without_ties() -> None:
     assert (got["accuracy_low"], got["accuracy_high"]) == pytest.approx((interval.low, interval.high))
 
 
+def test_interval_of_pairs_of_one_query_is_that_of_fewer_pairs() -> None:
+    rewards = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]] * 20
+    alone = item_metrics(rewards, [[1.0, 0.0]] * 60)
+    interval = stats.binomtest(40, 60).proportion_ci(0.95, method="wilson")
+    bounds = [alone["accuracy_low"], alone["accuracy_high"]]
+    assert bounds == pytest.approx([interval.low, interval.high])
+    queries = [number for query in range(60) for number in [query] * 3]
+    three_times = item_metrics(
+        [reward for reward in rewards for _ in range(3)], [[1.0, 0.0]] * 180, queries=queries
+    )
+    assert (three_times["pairs"], three_times["accuracy"]) == (180, alone["accuracy"])
+    # The variance between 60 queries has 59 degrees of freedom.
+    wide = three_times["accuracy_high"] - three_times["accuracy_low"]
+    assert wide == pytest.approx(interval.high - interval.low, rel=0.01)
+
+
+def test_pairs_of_an_item_are_of_one_query() -> None:
+    right, wrong = [3.0, 2.0, 1.0, 0.0], [0.0, 1.0, 2.0, 3.0]
+    got = item_metrics([right, right, wrong], [right] * 3)
+    assert (got["pairs"], got["accuracy"]) == (18, 12 / 18)
+    of_pairs = stats.binomtest(12, 18).proportion_ci(0.95, method="wilson")
+    assert got["accuracy_low"] < of_pairs.low - 0.1
+
+
 def test_pair_metrics_mirror_when_sides_are_swapped() -> None:
     chosen, rejected = [0.3, 1.5, -2.0, 0.0], [0.1, 2.5, -2.0, -4.0]
     one, two = pair_metrics(chosen, rejected), pair_metrics(rejected, chosen)

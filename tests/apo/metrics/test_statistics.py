@@ -11,6 +11,7 @@ from apo.core.errors import UserError
 from apo.metrics import statistics
 from apo.metrics.statistics import (
     bootstrap_of_sums,
+    effective_number,
     paired_bootstrap,
     sign_test,
     wilson_interval,
@@ -19,7 +20,7 @@ from apo.metrics.statistics import (
 
 
 def test_the_docstring_examples() -> None:
-    assert doctest.testmod(statistics) == (0, 2)
+    assert doctest.testmod(statistics) == (0, 3)
 
 
 @pytest.mark.parametrize("trials", [1, 2, 10, 999])
@@ -29,6 +30,30 @@ def test_wilson_interval_equals_scipy(trials, confidence) -> None:
         ours = wilson_interval(successes, trials, confidence=confidence)
         theirs = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
         assert ours == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_effective_number_by_hand() -> None:
+    assert effective_number([1, 0, 1, 0.5], [3, 1, 2, 0]) == 4  # each for itself
+    assert effective_number([1, 1, 0], [7, 7, 7]) == 1
+    assert effective_number([1, 1, 1, 1], [0, 0, 1, 1]) == 2  # all the same: as many as there are queries
+    assert effective_number([1, 0, 1, 0], [0, 0, 1, 1]) == 4  # no query differs from another
+    # Fraction 1/2, three queries with sums of 1, 0 and -1 around it: 3/2 x 2/36 = 1/12; 1/4 over it.
+    assert effective_number([1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 2, 2]) == pytest.approx(3)
+
+
+def test_effective_number_is_that_of_the_spread_between_queries() -> None:
+    """The fraction of 400 queries with 5 pairs, which are alike by 0.5, over and over."""
+    rng = np.random.default_rng(0)
+    queries = np.repeat(np.arange(400), 5)
+    fractions, numbers = [], []
+    for _ in range(300):
+        of_query, alone = rng.random(400) < 0.6, rng.random(2000) < 0.6
+        right = np.where(rng.random(2000) < 0.5**0.5, of_query[queries], alone)
+        fractions.append(right.mean())
+        numbers.append(effective_number(right, queries))
+    measured = 0.24 / np.var(fractions)
+    assert np.mean(numbers) == pytest.approx(measured, rel=0.2)
+    assert np.mean(numbers) == pytest.approx(2000 / 3, rel=0.05)  # 1 + 4 x 0.5
 
 
 def test_wilson_interval_by_hand() -> None:
