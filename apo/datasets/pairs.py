@@ -89,10 +89,11 @@ def _parse_dialogue_pair(row: Row, where: str, counts: Counter[str], names: Name
     try:
         pairs = [whole_dialogue(text_in(row[key], key, where), where) for key in _sides(names)]
     except RowError as error:
-        column = next((key for key in (*HISTORY, *UNREAD_CONTEXT) if filled(row.get(key))), "")
+        others = [key for key, value in row.items() if key not in _sides(names) and isinstance(value, str)]
+        column = next((key for key in (*HISTORY, *UNREAD_CONTEXT, *others) if filled(row.get(key))), "")
         if error.code == "no_dialogue" and column:
             error.do = (
-                f"if {column!r} holds the prompt, map `prompt: {column}` under "
+                f"if {column!r} (or another column) holds the prompt, map `prompt: {column}` under "
                 "data.files.columns.comparisons (data.hub.columns)"
             )
         raise

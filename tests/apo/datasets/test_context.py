@@ -246,6 +246,14 @@ def test_a_conversation_that_holds_the_prompt_is_named(tmp_path: Path, column: s
     assert read(tmp_path, [row], columns={"prompt": column}).ranked == [(NIGHT, "good > bad")]
 
 
+@pytest.mark.parametrize("column", ["ask", "opening", "words"])
+def test_a_text_column_beside_plain_answers_is_named_as_a_prompt(tmp_path: Path, column: str) -> None:
+    row = {column: "Why?", **PAIR}
+    with pytest.raises(UserError, match=f"holds the prompt, map `prompt: {column}` under"):
+        read(tmp_path, [row])
+    assert read(tmp_path, [row], columns={"prompt": column}).ranked == [(WHY, "good > bad")]
+
+
 @pytest.mark.parametrize("blank", ["nan", "NaN", "None", "null", " "])
 def test_a_cell_without_a_value_is_no_context(tmp_path: Path, blank: str) -> None:
     row = {"instruction": "Why?", "input": blank, "system": blank, "history": blank, "image": blank, **PAIR}
