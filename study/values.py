@@ -80,6 +80,7 @@ def values(rows: Sequence[Row], transfer: Sequence[Row], settings: Settings) -> 
         "few_probe": Shown(weight_probe(rows, settings)),
         "golden_weight": numbers(golden_weights(settings)),
         "size": _axis(rows, settings, "model_size"),
+        "size_ece": _axis(rows, settings, "model_size", "ece"),
         **_further(rows, settings),
         "transfer": by_name(transfer_results(transfer, settings.transfer.coefficients)),
         "hours": hours_of("1B") | hours_of("7B"),

@@ -172,6 +172,16 @@ def test_words_on_human_comparisons_and_on_aligned_llms() -> None:
     assert numbers["query_share_high"].value < 30  # "more test queries help little"
 
 
+def test_words_on_the_size_of_the_models() -> None:
+    numbers = values(ROWS, ALIGNMENTS, SETTINGS)
+    size, few = ({key: shown.paired for key, shown in numbers[name].items()} for name in ("size", "few"))
+    assert min(size["0.1 slope"].p, size["2 slope"].p) > LEVEL  # "undecided"
+    assert all(result.low > 0 for result in (size["2 64"], few["2 1200"], size["2 192"]))  # "at each width"
+    at_small = (size["0.1 64 base"], few["0.1 1200 base"], size["0.1 192 base"])
+    assert all(result.p > LEVEL for result in at_small)  # "undecided at each"
+    assert all(numbers["size_ece"][f"2 {width}"].paired.low > 0 for width in (64, 192))
+
+
 def test_words_of_the_readme() -> None:
     numbers = values(ROWS, ALIGNMENTS, SETTINGS)
     readme = " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
