@@ -23,6 +23,9 @@ from apo.evaluation.round_curves import round_rows
 from apo.evaluation.settings import Evaluate
 from apo.metrics.histograms import TRUTH, answer_curves
 
+START = {"actor", "golden"}
+"""What there is to compare before the first round, which compares it."""
+
 
 def main(
     round: str,
@@ -43,7 +46,8 @@ def main(
     seed = read_seed(params)
     earlier = read_arms(before)
     arms = earlier | read_arms(base) | read_arms(apo)
-    comparisons: dict[str, Any] = compare_all(arms, exclude=earlier, seed=seed, resamples=resamples)
+    compared = earlier if set(earlier) - START else ()
+    comparisons: dict[str, Any] = compare_all(arms, exclude=compared, seed=seed, resamples=resamples)
     right = (list(read_rows(folder / RIGHT, "query_id")) for folder in (apo_rm, base_rm))
     accuracy = accuracy_difference(*right, seed=seed, resamples=resamples)
     comparisons[f"apo_rm_{round}_vs_base_rm"] = {"accuracy": accuracy}

@@ -95,8 +95,7 @@ def compare_all(
 
     Args:
         arms: Answers to the same queries in the same order, by the name of their model.
-        exclude: Names that are not compared with each other: models of earlier rounds, which these rounds
-            compared, and the golden answers.
+        exclude: Names that are not compared with each other, since an earlier round has compared them.
 
     Raises:
         UserError: Two of them answered different queries.

@@ -23,6 +23,8 @@ def test_differences_are_apo_minus_base(tmp_path: Path, monkeypatch: pytest.Monk
             for n in range(4)
         ]
         write_rows(Path(folder) / f"{llm}.jsonl", rows)
+    golden = [row | {"samples": ["golden"], "scores": [5.0]} for row in rows]
+    write_rows(Path("before/golden.jsonl"), golden)
     for rm, right in (("base_rm", 0.0), ("apo_rm", 1.0)):
         write_rows(Path(rm) / RIGHT, [{"query_id": str(n), "pairs": 1, "right": right} for n in range(3)])
     names = ("before", "base", "apo", "no_rjs", "no_rjs", "base_rm", "apo_rm", "truth.json", "out", "curves")
@@ -31,3 +33,11 @@ def test_differences_are_apo_minus_base(tmp_path: Path, monkeypatch: pytest.Monk
     accuracy = {"pairs": 3, "difference": 1.0, "low": 1.0, "high": 1.0}
     assert evaluated["apo_rm_r1_vs_base_rm"] == {"accuracy": accuracy}
     assert evaluated["llm_apo_r1_vs_llm_base_r1"]["score"]["difference"] == 2.0
+    assert evaluated["golden_vs_actor"]["score"]["difference"] == 3.5
+    for llm in ("base", "apo"):
+        write_rows(Path(f"{llm}2/llm_{llm}_r2.jsonl"), golden)
+    names = ("out", "base2", "apo2", *names[3:8], "out2", "curves2")
+    stages.evaluate.main("r2", *map(Path, names), Path("metrics2.json"))
+    of_two = json.loads(Path("metrics2.json").read_text())["evaluate_r2"]
+    assert "llm_apo_r2_vs_actor" in of_two and "llm_apo_r1_vs_llm_base_r1" not in of_two
+    assert "golden_vs_actor" not in of_two  # an earlier round has it
