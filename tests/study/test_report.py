@@ -11,6 +11,7 @@ from study import report
 from study.__main__ import DOCS, PAGES, RESULTS, TRANSFER
 from study.alignment import samples_results, word_of_two_looks
 from study.claims import ECE_AND_CHOICE, claims
+from study.golden_weight import WEIGHTS
 from study.real.__main__ import RESULTS as REAL_RESULTS
 from study.real.jobs import apo_rm
 from study.real.report import reward_models
@@ -196,6 +197,16 @@ def test_words_of_the_readme() -> None:
         numbers["aligned_score"]["mean"],
     ):
         assert f"{shown:d} ({shown:i})".replace("+", "") in readme.replace("+", "")
+
+
+def test_words_on_the_weight_of_golden_answers() -> None:
+    numbers = values(ROWS, ALIGNMENTS, SETTINGS)
+    baseline = 2 * WEIGHTS["coeff 2"] * SETTINGS.baseline["sample.rm.max_queries"] / 1200
+    few = numbers["golden_weight"]["2 240"].value
+    real = (DOCS / "real_model.md").read_text(encoding="utf-8")
+    assert f"{baseline:.2f} in the baseline of the demo world and {few:.2f} with 240 comparisons" in real
+    range_ = f"{numbers['weight_low']:.2f} to {numbers['weight_high']:.2f}"
+    assert f"and {range_} of it" in real
 
 
 def test_words_on_the_real_model() -> None:
