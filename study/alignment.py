@@ -79,11 +79,26 @@ def alignment_mean(
     only_cells: Sequence[tuple[str, str]] = CELLS,
 ) -> Paired | None:
     """As `alignment_results`, the mean of the six cells or some of them, one number a seed."""
+    return against_zero(list(_cell_means(rows, settings, measure, side, only_cells).values()))
+
+
+def round_growth(rows: Sequence[Row], settings: Settings) -> Paired | None:
+    """The planned difference in round two minus that in round one, mean of the methods."""
+    first, last = (
+        _cell_means(rows, settings, *PLANNED, [cell for cell in CELLS if cell[1] == round])
+        for round in ROUNDS
+    )
+    return against_zero([last[seed] - first[seed] for seed in first if seed in last])
+
+
+def _cell_means(
+    rows: Sequence[Row], settings: Settings, measure: str, side: str, only_cells: Sequence[tuple[str, str]]
+) -> dict[int, float]:
     cells: list[tuple[Games, Value]] = []
     for method, round in only_cells:
         (games, value), (other_games, other) = _sides(rows, settings, method, round, measure, side)
         cells.append((gains_over(games, value, other_games, other), read_gain))
-    return against_zero(list(mean_over(cells).values()))
+    return mean_over(cells)
 
 
 def _sides(
@@ -200,7 +215,13 @@ def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
     cells, scores = (alignment_results(rows, settings, measure) for measure in MEASURES)
     means_of = {measure: alignment_mean(rows, settings, measure) for measure in MEASURES}
     corrected = holm([result.p for result in cells.values()])
-    needed = {name: results.get("rjs 1") for name, results in (("true", cells), ("score", scores))}
+    needed = {
+        "true": cells.get("rjs 1"),
+        "score": scores.get("rjs 1"),
+        "mean": means_of[TRUE_REWARD],
+    }
+    fresh = [row for row in rows if row["seed"] in settings.confirmation.seeds]
+    first_look = [row for row in rows if row["seed"] in settings.seeds]
     return {
         "aligned": by_name({**cells, "mean": means_of[TRUE_REWARD]}),
         "aligned_score": by_name({**scores, "mean": means_of[SCORE]}),
@@ -210,9 +231,17 @@ def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
                 for round in ROUNDS
             }
         ),
+        "aligned_part": by_name(
+            {
+                f"{name}{suffix}": alignment_mean(part, settings, measure)
+                for name, part in (("first look", first_look), ("fresh", fresh))
+                for suffix, measure in (("", TRUE_REWARD), (" score", SCORE))
+            }
+        ),
         "aligned_side": by_name(
             {side: alignment_mean(rows, settings, TRUE_REWARD, side) for side in SIDES[1:]}
         ),
+        "aligned_growth": Shown(round_growth(rows, settings)),
         "samples_growth": Shown(samples_growth(rows, settings)),
         "aligned_ahead": f"{sum(result.difference > 0 for result in cells.values())} of {len(cells)}",
         "aligned_holm": f"{sum(p <= LEVEL for p in corrected)} of {len(cells)}",

@@ -93,7 +93,13 @@ def interval_text(paired: Paired) -> str:
 
 
 def p_text(p: float) -> str:
-    """Three decimals, four below 0.0095."""
+    """Three decimals, four below 0.0095; `below 0.0001` where these would be none.
+
+    >>> p_text(0.25), p_text(0.002), p_text(0.000002)
+    ('0.250', '0.0020', 'below 0.0001')
+    """
+    if p < 0.0001:
+        return "below 0.0001"
     return f"{p:.3f}" if p >= 0.0095 else f"{p:.4f}"
 
 

@@ -10,6 +10,7 @@ from study.alignment import (
     alignment_table,
     alignment_values,
     mean_table,
+    round_growth,
     samples_growth,
     samples_table,
 )
@@ -66,6 +67,17 @@ def test_alignment_mean_is_one_number_a_seed_against_each_control() -> None:
     assert score is not None
     assert abs(score.difference + 0.4) < 1e-12
     assert alignment_mean(ROWS, SETTINGS) is None  # two of the six cells
+
+
+def test_round_growth_is_round_two_minus_round_one() -> None:
+    rows = [
+        row(method, FIRST, seed, (0.5, 0.9 + seed)) for method in ("rjs", "rrhf", "dpo") for seed in (1, 2)
+    ]
+    rows += [row(method, CONTROL, seed, (0.1, 0.2)) for method in ("rjs", "rrhf", "dpo") for seed in (1, 2)]
+    growth = round_growth(rows, SETTINGS)
+    assert growth is not None
+    assert abs(growth.difference - (0.7 + 1.5 - 0.4)) < 1e-12
+    assert round_growth(ROWS, SETTINGS) is None
 
 
 def test_alignment_mean_at_the_papers_coefficient_is_of_the_main_games() -> None:
