@@ -118,11 +118,46 @@ def _trained_again(by_seed: dict[int, World], chooser: str, value: RowValue) -> 
             yield fmean(mean_gain(world, first, value, second) for first, second in names)
 
 
+def gains_by_training(world: World, chooser: str) -> list[float]:
+    """A chooser minus the base RM in LLMs of one alignment, for each training of both RMs; [] if of one."""
+    seeds = sorted(set(rm_seeds(world, chooser)) & set(rm_seeds(world, BASE_RM)))
+    if not seeds or not {chooser, BASE_RM} <= world.keys():
+        return []
+    pairs = [(retrained(chooser, seed), retrained(BASE_RM, seed)) for seed in seeds]
+    once = {row["alignment_seed"] for row in world[pairs[0][0]]}
+    first = {name: [row for row in rows if row["alignment_seed"] in once] for name, rows in world.items()}
+    return [mean_gain(first, apo, llm_value, base) for apo, base in [(chooser, BASE_RM), *pairs]]
+
+
+def over_trainings(rows: Sequence[Row], chooser: str) -> dict[str, Paired | None]:
+    """The mean of `gains_by_training`, one number a world: as `TARGETS METHOD trainings`.
+
+    `METHOD trainings` is the mean over the numbers of targets, over the seeds that have all of them, and
+    `METHOD targets` the difference of the largest and the smallest number.
+    """
+    by_method: dict[str, list[dict[int, float]]] = {}
+    results: dict[str, Paired | None] = {}
+    for targets, method in sorted(groups(rows)):
+        by_seed = {
+            seed: gains_by_training(world, chooser) for seed, world in worlds(rows, targets, method).items()
+        }
+        means = {seed: fmean(gains) for seed, gains in by_seed.items() if gains}
+        if means:
+            results[f"{targets} {method} trainings"] = against_zero(list(means.values()))
+            by_method.setdefault(method, []).append(means)
+    for method, sizes in by_method.items():
+        seeds = sorted(set.intersection(*map(set, sizes)))
+        results[f"{method} trainings"] = against_zero([fmean(size[seed] for size in sizes) for seed in seeds])
+        results[f"{method} targets"] = against_zero([sizes[-1][seed] - sizes[0][seed] for seed in seeds])
+    return results
+
+
 def transfer_results(rows: Sequence[Row], coefficients: Sequence[float]) -> dict[str, Paired | None]:
     """What the words of the page quote, as `TARGETS METHOD NAME`.
 
     The names are those of `slopes` and `contrasts`, the latter also with ` score`, by the testing RM, and
-    ` targets`, of the targets; `actor` is the actor minus the LLM that learns from random targets.
+    ` targets`, of the targets; `actor` is the actor minus the LLM that learns from random targets; then those
+    of `over_trainings`.
     """
     results: dict[str, Paired | None] = {}
     for targets, method in groups(rows):
@@ -132,7 +167,7 @@ def transfer_results(rows: Sequence[Row], coefficients: Sequence[float]) -> dict
             for name, (_, result) in contrasts(by_seed, coefficients, value).items():
                 found[name + suffix] = result
         results |= {f"{targets} {method} {name}": result for name, result in found.items()}
-    return results
+    return results | over_trainings(rows, apo_rm(coefficients[-1]))
 
 
 def gain_table(rows: Sequence[Row], coefficients: Sequence[float]) -> str:

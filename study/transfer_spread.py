@@ -6,8 +6,8 @@ from statistics import fmean, variance
 from study.markdown import columns, table
 from study.paired import Row
 from study.statistics import seeds_for
-from study.transfer import BASE_RM, apo_rm, retrained
-from study.transfer_report import World, contrast, groups, llm_value, mean_gain, rm_seeds, worlds
+from study.transfer import BASE_RM, apo_rm
+from study.transfer_report import World, contrast, gains_by_training, groups, llm_value, worlds
 
 
 def alignment_spread(by_seed: dict[int, World], chooser: str) -> float | None:
@@ -34,18 +34,8 @@ def rm_spread(by_seed: dict[int, World], chooser: str) -> float | None:
     Pooled over worlds; None if the RMs were not trained again. Each is an alignment on other targets, so
     about the spread of an alignment is in it.
     """
-    variances = []
-    for world in by_seed.values():
-        seeds = sorted(set(rm_seeds(world, chooser)) & set(rm_seeds(world, BASE_RM)))
-        pairs = [(retrained(chooser, seed), retrained(BASE_RM, seed)) for seed in seeds]
-        if pairs and {chooser, BASE_RM} <= world.keys():
-            once = {row["alignment_seed"] for row in world[pairs[0][0]]}
-            first = {
-                name: [row for row in rows if row["alignment_seed"] in once] for name, rows in world.items()
-            }
-            pairs = [(chooser, BASE_RM), *pairs]
-            variances.append(variance(mean_gain(first, apo, llm_value, base) for apo, base in pairs))
-    return fmean(variances) ** 0.5 if variances else None
+    trainings = [gains for world in by_seed.values() if (gains := gains_by_training(world, chooser))]
+    return fmean(map(variance, trainings)) ** 0.5 if trainings else None
 
 
 def spread_table(rows: Sequence[Row], coefficients: Sequence[float]) -> str:

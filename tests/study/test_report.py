@@ -247,13 +247,20 @@ def test_words_on_where_the_gain_goes() -> None:
         assert found[f"400 {method} actor"].paired.low > 0
     assert found["400 rjs again"].paired.p > LEVEL
     assert found["400 rjs bend"].paired.low > 0  # "one slope does not describe it"
+    many = found["1600 rjs ceiling"].paired
+    assert many.low <= 0 <= many.high
+    assert found["1600 rjs ceiling score"].paired.high < 0
+    assert found["1600 rjs actor"].paired.low > 0
+    assert found["rjs trainings"].paired.low > 0  # "in the mean over three trainings it does"
+    assert found["rjs targets"].paired.p > LEVEL  # "do not decide it with fewer seeds"
+    assert found["1600 rjs slope"].paired.difference < found["400 rjs slope"].paired.difference
     head, *lines = [line.split(" | ") for line in contrast_table(ALIGNMENTS, [0.1, 2.0]).splitlines()]
     corrected = [float(cells[head.index("Holm")]) for cells in lines[1:]]
-    assert len(corrected) == 10
+    assert len(corrected) == 14
     assert min(corrected) > LEVEL  # "after Holm none is decided", "undecided after Holm, all three"
     first = gain_table(ALIGNMENTS, [0.1, 2.0])
     gains = [line.split(" | ") for line in first.splitlines() if "RM" in line and "slope" not in line]
-    assert len(gains) == 9
+    assert len(gains) == 12
     assert all(
         cells[4].startswith("+") and float(cells[5]) <= LEVEL for cells in gains
     )  # "gains over random"
@@ -262,5 +269,9 @@ def test_words_on_where_the_gain_goes() -> None:
 def test_words_on_the_spread() -> None:
     lines = [line.strip("| ").split(" | ") for line in spread_table(ALIGNMENTS, [0.1, 2.0]).splitlines()]
     by_method = {cells[1]: cells[2:] for cells in lines if cells[0] == "400"}
+    many = next(cells[2:] for cells in lines if cells[0] == "1,600")
+    assert 0.4 < float(many[0]) / float(by_method["rjs"][0]) < 0.6  # "the alignment is about half"
+    assert float(many[1]) > max(float(many[0]), float(many[2]))  # "the RM's part is the largest"
+    assert int(many[-1]) > int(by_method["rjs"][-1])  # "do not decide it with fewer seeds"
     for method in ("dpo", "rrhf"):  # "most of it is the world": of the variance as it was played
         assert float(by_method[method][2]) ** 2 > 0.5 * float(by_method[method][3]) ** 2

@@ -76,6 +76,26 @@ def test_transfer_results_are_what_the_tables_show() -> None:
     assert found["400 rjs again"] == 0.15
 
 
+def test_trainings_of_the_rms_are_averaged_in_each_world() -> None:
+    """The difference is 0.1 by the RMs of the game, 0.15 by those of seed 101; 102 has no base RM."""
+    rows = alignments()
+    more = [
+        row | {"targets": 1600, "llm": row["llm"] | {"true_reward": 3 * row["llm"]["true_reward"]}}
+        for row in rows
+        if row["seed"] > 2
+    ]
+    results = transfer_results([*more, *rows], COEFFICIENTS)
+    found = {name: round(result.difference, 6) for name, result in results.items() if result}
+    assert found["400 rjs trainings"] == 0.125
+    assert found["1600 rjs trainings"] == 0.375
+    assert found["rjs trainings"] == 0.25
+    assert found["rjs targets"] == 0.25  # the larger number minus the smaller
+    assert results["400 rjs trainings"].seeds == 8  # type: ignore[union-attr]
+    assert results["rjs trainings"].seeds == 6  # type: ignore[union-attr]
+    once = [row for row in rows if "RM seed" not in row["chooser"]]
+    assert "400 rjs trainings" not in transfer_results(once, COEFFICIENTS)
+
+
 def test_worlds_leave_out_a_seed_that_two_codes_have_played() -> None:
     rows = alignments(seeds=3)
     mixed = [row | {"code": "b"} if (row["seed"], row["chooser"]) == (2, "truth") else row for row in rows]
