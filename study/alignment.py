@@ -82,13 +82,20 @@ def alignment_mean(
     return against_zero(list(_cell_means(rows, settings, measure, side, only_cells).values()))
 
 
-def round_growth(rows: Sequence[Row], settings: Settings) -> Paired | None:
-    """The planned difference in round two minus that in round one, mean of the methods."""
+def round_growth(
+    rows: Sequence[Row], settings: Settings, measure: str = TRUE_REWARD, *, over_first: bool = False
+) -> Paired | None:
+    """What round two adds to the planned difference, mean of the methods.
+
+    The LLM of round two starts from that of round one, so its difference is the lead after both. With
+    `over_first`, what round two adds minus what round one gave.
+    """
     first, last = (
-        _cell_means(rows, settings, *PLANNED, [cell for cell in CELLS if cell[1] == round])
+        _cell_means(rows, settings, measure, SIDES[0], [cell for cell in CELLS if cell[1] == round])
         for round in ROUNDS
     )
-    return against_zero([last[seed] - first[seed] for seed in first if seed in last])
+    times = 2 if over_first else 1
+    return against_zero([last[seed] - times * first[seed] for seed in first if seed in last])
 
 
 def _cell_means(
@@ -219,6 +226,7 @@ def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "true": cells.get("rjs 1"),
         "score": scores.get("rjs 1"),
         "mean": means_of[TRUE_REWARD],
+        "mean score": means_of[SCORE],
     }
     fresh = [row for row in rows if row["seed"] in settings.confirmation.seeds]
     first_look = [row for row in rows if row["seed"] in settings.seeds]
@@ -237,11 +245,21 @@ def alignment_values(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
                 for name, part in (("first look", first_look), ("fresh", fresh))
                 for suffix, measure in (("", TRUE_REWARD), (" score", SCORE))
             }
+            | {"fresh base": alignment_mean(fresh, settings, TRUE_REWARD, SIDES[1])}
         ),
         "aligned_side": by_name(
             {side: alignment_mean(rows, settings, TRUE_REWARD, side) for side in SIDES[1:]}
         ),
-        "aligned_growth": Shown(round_growth(rows, settings)),
+        "aligned_side_score": by_name(
+            {side: alignment_mean(rows, settings, SCORE, side) for side in SIDES[1:]}
+        ),
+        "aligned_growth": by_name(
+            {
+                "true": round_growth(rows, settings),
+                "score": round_growth(rows, settings, SCORE),
+                "over first": round_growth(rows, settings, over_first=True),
+            }
+        ),
         "samples_growth": Shown(samples_growth(rows, settings)),
         "aligned_ahead": f"{sum(result.difference > 0 for result in cells.values())} of {len(cells)}",
         "aligned_holm": f"{sum(p <= LEVEL for p in corrected)} of {len(cells)}",

@@ -77,6 +77,12 @@ def test_round_growth_is_round_two_minus_round_one() -> None:
     growth = round_growth(rows, SETTINGS)
     assert growth is not None
     assert abs(growth.difference - (0.7 + 1.5 - 0.4)) < 1e-12
+    beyond = round_growth(rows, SETTINGS, over_first=True)
+    assert beyond is not None
+    assert abs(beyond.difference - (growth.difference - 0.4)) < 1e-12
+    score = round_growth(rows, SETTINGS, SCORE)
+    assert score is not None
+    assert abs(score.difference + growth.difference) < 1e-12
     assert round_growth(ROWS, SETTINGS) is None
 
 
