@@ -3,8 +3,8 @@
 The imports take about five seconds of a core, more than many stages of a small game compute. `ForkServer`
 puts a `python` before the real one on the path of dvc. Called for a stage, that client connects to the
 server, which forks. The server has dropped every module of this project, so the stage runs the code of its
-own folder. The fork takes over the folder, the environment and the output of the client, and runs the stage
-as `python -m` does.
+own folder. The fork takes over the folder, the environment and the output of the client, runs the stage
+as `python -m` does, and ends when the client is killed.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -125,6 +126,7 @@ def _run_request(client: socket.socket) -> None:
         os.environ.update(environment)
         sys.argv = arguments
         sys.path[0] = folder
+        threading.Thread(target=_end_with, args=(client,), daemon=True).start()
         code = _run(arguments[0])
     finally:
         if sys.exc_info()[0]:  # os._exit would not print it
@@ -134,6 +136,13 @@ def _run_request(client: socket.socket) -> None:
         with contextlib.suppress(OSError):  # the client was killed
             client.sendall(str(code).encode())
         os._exit(code)
+
+
+def _end_with(client: socket.socket) -> None:
+    """Ends this process when the client is gone; it sends nothing behind its request."""
+    with contextlib.suppress(OSError):
+        client.recv(1)
+    os._exit(1)
 
 
 def _run(module: str) -> int:

@@ -1,7 +1,12 @@
-"""study/fork_server.py: a forked stage computes what `python -m` computes, and fails as it does."""
+"""study/fork_server.py: a forked stage computes and fails as `python -m` does, and ends with its client."""
 
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -39,3 +44,29 @@ def test_fork_server_reports_a_stage_that_fails(tmp_path: Path) -> None:
         done = run(["env", f"PATH={path}", "dvc", "repro", "data"], repository)
     assert done.returncode
     assert "error: params.yaml: data.demo.temperature" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_fork_server_ends_a_stage_whose_client_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "stages").mkdir()
+    lines = [
+        "import os, pathlib, time",
+        "pathlib.Path('pid').write_text(str(os.getpid()))",
+        "time.sleep(600)",
+    ]
+    (tmp_path / "stages/slow.py").write_text("\n".join(lines), encoding="utf-8")
+    with ForkServer() as server:
+        client = subprocess.Popen([server.folder / "python", "-m", "stages.slow"], cwd=tmp_path)
+        pid = int(_wait_for(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text()))
+        client.kill()
+        client.wait()
+        assert _wait_for(lambda: not psutil.pid_exists(pid))
+
+
+def _wait_for(condition: Callable[[], Any]) -> Any:
+    """What the condition gives when it is true; fails after a minute."""
+    deadline = time.monotonic() + 60
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return value
